@@ -1,0 +1,5 @@
+//! Blue-green migration of live PostgreSQL tables.
+
+pub mod pg;
+pub mod plan;
+pub mod replication;

@@ -1,0 +1,8 @@
+//! PostgreSQL as the rest of the program sees it: connections, names, positions, catalog questions.
+
+pub mod connect;
+mod lsn;
+mod name;
+
+pub use lsn::{Lsn, NotAnLsn};
+pub use name::{Ident, Literal, MAX_BYTES, QName, list};

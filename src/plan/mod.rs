@@ -1,0 +1,209 @@
+//! The plan: what a release engineer wrote in YAML, proven before anything else sees it.
+//!
+//! Invariant: a [`Plan`] cannot exist invalid as far as its own text can tell. What only the
+//! database can tell (does the column exist?) is `check`'s.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::pg::{Ident, QName};
+
+/// A proven plan. Serialized (without the connection), it is what the journal keeps and
+/// what a resumed run is compared with.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    /// Identifies the migration across runs: `execute` resumes the unfinished run of this name.
+    pub name: String,
+    /// Where to connect; `None` leaves it to the command line and libpq's variables.
+    #[serde(skip)]
+    pub database_url: Option<String>,
+    /// How to go about it. May change between a run and its resumption.
+    #[serde(skip)]
+    pub settings: Settings,
+    /// What to migrate; all of these swap in one transaction.
+    pub tables: Vec<TablePlan>,
+}
+
+/// How to go about it; every field has a default.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Connections that copy, index and verify side by side.
+    pub workers: usize,
+    /// Heap bytes of blue that one transaction copies.
+    pub chunk_size_bytes: u64,
+    /// A round of the copy ends when its snapshot is older than this.
+    pub max_snapshot_age: Duration,
+    /// WAL that the run's slot may hold back before the run throttles and finally aborts.
+    pub wal_budget_bytes: u64,
+    /// When to let copy and apply wait.
+    pub throttle: Throttle,
+    /// How to swap.
+    pub swap: SwapSettings,
+    /// How long blue is meant to be kept after the swap.
+    pub soak: Duration,
+}
+
+/// Conditions under which copy and apply wait; `None` never waits for that one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Throttle {
+    /// Greatest replay lag of a physical standby.
+    pub max_replica_lag: Option<Duration>,
+    /// Greatest number of active client sessions, not counting ours.
+    pub max_active_sessions: Option<u32>,
+    /// SQL whose first column, a boolean, asks to wait while it is true.
+    pub query: Option<String>,
+}
+
+/// How to swap.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SwapSettings {
+    /// How long one attempt waits for its locks.
+    pub lock_timeout: Duration,
+    /// From the lock to the commit; past it the attempt is rolled back.
+    pub max_write_stall: Duration,
+    /// Attempts before the run gives up with exit code 5.
+    pub attempts: u32,
+    /// Only swap inside this window of the day.
+    pub window: Option<Window>,
+    /// Which sessions in the way may be ended.
+    pub terminate_blockers: TerminateBlockers,
+}
+
+/// A window of the day, in UTC or a named time zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// First minute that is inside.
+    pub from: jiff::civil::Time,
+    /// First minute that is outside again; may be before `from` (the window spans midnight).
+    pub to: jiff::civil::Time,
+    /// IANA name, or `UTC`.
+    pub time_zone: String,
+}
+
+/// Which sessions that hold up the swap may be ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TerminateBlockers {
+    /// None, ever.
+    #[default]
+    Never,
+    /// Those that sit idle in an open transaction.
+    IdleInTransaction,
+    /// Any.
+    All,
+}
+
+/// What becomes of one table.
+#[derive(Clone, Debug, Serialize)]
+pub struct TablePlan {
+    /// The live table's name.
+    pub table: QName,
+    /// How green is partitioned; `None` makes it a plain table.
+    pub partition_by: Option<PartitionBy>,
+    /// Green's primary key, where it differs from blue's.
+    pub primary_key: Option<Vec<Ident>>,
+    /// `replica_identity: full` for the duration of the run.
+    pub replica_identity_full: bool,
+    /// Columns that change, by blue's name.
+    pub columns: BTreeMap<Ident, ColumnChange>,
+    /// Columns that only green has.
+    pub add_columns: Vec<AddColumn>,
+    /// Indexes that only green has.
+    pub indexes: Vec<NewIndex>,
+    /// Indexes (or unique constraints) of blue that green shall not have.
+    pub drop_indexes: Vec<Ident>,
+}
+
+/// What becomes of a column of blue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum ColumnChange {
+    /// Green does not have it.
+    Drop,
+    /// Another name, another type, or both.
+    Change {
+        /// Green's name for it; `None` keeps blue's.
+        rename: Option<Ident>,
+        /// Green's type, as SQL text; `None` keeps blue's.
+        data_type: Option<String>,
+        /// SQL over blue's columns that gives green's value; `None` casts.
+        using: Option<String>,
+        /// SQL over green's columns that gives blue's value back; `None` casts.
+        back: Option<String>,
+        /// The plan accepts that a way back after the swap loses this column's new values.
+        one_way: bool,
+    },
+}
+
+/// A column that only green has: `follow_up boolean not null default false`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AddColumn {
+    /// Its name.
+    pub name: Ident,
+    /// Everything after the name, as SQL text.
+    pub definition: String,
+}
+
+/// An index that only green has, taken apart just far enough to be built on any relation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NewIndex {
+    /// Its name.
+    pub name: Ident,
+    /// `CREATE UNIQUE INDEX`.
+    pub unique: bool,
+    /// Everything after the table's name: `USING ... (...) INCLUDE ... WHERE ...`.
+    pub rest: String,
+}
+
+/// How green is partitioned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PartitionBy {
+    /// The partition key, by green's name for the column.
+    pub column: Ident,
+    /// Into what.
+    pub into: Partitions,
+    /// Also a partition for rows that fit nowhere else (never with hash).
+    pub default: bool,
+    /// The schema the partitions end up in; `None` is the table's own.
+    pub schema: Option<Ident>,
+    /// The template of a partition's name; `None` is the default of its kind.
+    pub name: Option<String>,
+}
+
+/// Into what a table is partitioned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Partitions {
+    /// Ranges of equal length in time.
+    Every {
+        /// How many of `unit` a partition spans.
+        count: u32,
+        /// The unit.
+        unit: Unit,
+        /// First lower bound; `None` takes it from the data.
+        from: Option<jiff::civil::Date>,
+        /// Partitions past the one that holds the present day (or the latest row, if later).
+        ahead: u32,
+    },
+    /// Ranges between neighbouring bounds, as SQL literals' text, ascending.
+    Bounds(Vec<String>),
+    /// Named lists of values, as literals' text; `None` is NULL.
+    List(Vec<(String, Vec<Option<String>>)>),
+    /// By the key's hash, this many.
+    Hash(u32),
+}
+
+/// A unit of time a range may span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// A calendar day.
+    Day,
+    /// Monday to Monday.
+    Week,
+    /// A calendar month.
+    Month,
+    /// A calendar quarter.
+    Quarter,
+    /// A calendar year.
+    Year,
+}
