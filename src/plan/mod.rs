@@ -3,6 +3,8 @@
 //! Invariant: a [`Plan`] cannot exist invalid as far as its own text can tell. What only the
 //! database can tell (does the column exist?) is `check`'s.
 
+pub mod partition;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
