@@ -1,5 +1,32 @@
 //! Blue-green migration of live PostgreSQL tables.
+//!
+//! A plan names tables and what shall become of them: partitions, a wider key, indexes, columns. A run
+//! makes a shadow ("green") of each live table ("blue"), copies every row at a consistent point
+//! of the write-ahead log, applies the changes that happened since from a logical replication
+//! slot, builds the indexes, compares both tables row for row with writes going on, and
+//! exchanges them in one transaction under one short lock.
+//!
+//! The journey, and where each part of it is told:
+//!
+//! - [`plan`]: what the user wrote, proven; [`check`]: what the database has to say to it.
+//! - [`engine`]: the only loop, over the [`phase`]s. [`lifecycle`]: the facts of a run, and their fold.
+//! - [`journal`]: the one door through which effects become durable, and from which a run is resumed.
+//! - [`lane`]: one directed pair of tables: copy, feed, apply, compare.
+//! - [`hangs_on`]: what a table's definition is made of, and how it is carried over in the swap.
+//! - [`replication`]: the streaming client. [`pg`]: connections, names, positions.
+//! - [`event`] and [`error`]: what is told, and what went wrong. [`cli`]: the only layer that prints.
 
+pub mod check;
+pub mod cli;
+pub mod engine;
+pub mod error;
+pub mod event;
+pub mod hangs_on;
+pub mod journal;
+pub mod lane;
+pub mod lifecycle;
+pub mod pace;
 pub mod pg;
+pub mod phase;
 pub mod plan;
 pub mod replication;

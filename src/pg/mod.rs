@@ -1,8 +1,10 @@
 //! PostgreSQL as the rest of the program sees it: connections, names, positions, catalog questions.
 
 pub mod connect;
+mod describe;
 mod lsn;
 mod name;
 
+pub use describe::{describe, is_transient};
 pub use lsn::{Lsn, NotAnLsn};
 pub use name::{Ident, Literal, MAX_BYTES, QName, list};

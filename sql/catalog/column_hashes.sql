@@ -1,0 +1,22 @@
+-- What decides how a column's values are hashed: its base type and its collation. Read by lane::row_hash.
+with recursive base as (
+    select a.attname, a.attnum, a.attcollation, a.atttypid as declared, a.atttypid as type_oid
+    from pg_attribute a
+    where a.attrelid = to_regclass($1) and a.attnum > 0 and not a.attisdropped
+    union all
+    select b.attname, b.attnum, b.attcollation, b.declared, t.typbasetype
+    from base b
+    join pg_type t on t.oid = b.type_oid
+    where t.typtype = 'd'
+)
+select b.attname::text as name,
+       n.nspname::text || '.' || t.typname::text as base_type,
+       t.typtype::text as kind,
+       format_type(b.declared, null) as type_name,
+       coalesce(c.collisdeterministic, true) as deterministic
+from base b
+join pg_type t on t.oid = b.type_oid
+join pg_namespace n on n.oid = t.typnamespace
+left join pg_collation c on c.oid = b.attcollation
+where t.typtype <> 'd'
+order by b.attnum

@@ -1,0 +1,141 @@
+//! The only loop: the next phase, and the next, until there is none.
+//!
+//! A fresh run and a resumed one are the same loop, for what a phase finds done in the journal it
+//! does not do again. A session that is lost (the server restarted, a COMMIT's answer never came)
+//! is opened again, and the journal says where it stands.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use backon::BackoffBuilder;
+use tokio::sync::watch;
+
+use crate::error::Error;
+use crate::event::{Event, Reporter};
+use crate::journal::Journal;
+use crate::lane::Lane;
+use crate::lane::feed::Feed;
+use crate::lifecycle::Phase;
+use crate::pace::Pace;
+use crate::pg::connect::{Session, Target};
+use crate::phase;
+use crate::plan::Plan;
+
+/// What a command was given.
+pub struct Context {
+    /// The server.
+    pub target: Target,
+    /// The plan.
+    pub plan: Plan,
+    /// Where events go.
+    pub reporter: Arc<dyn Reporter>,
+    /// Stop after this phase.
+    pub until: Option<Phase>,
+    /// Turns true when somebody asks to stop.
+    pub interrupted: watch::Receiver<bool>,
+}
+
+impl Context {
+    /// Tells an event.
+    pub fn tell(&self, event: &Event) {
+        self.reporter.tell(event);
+    }
+
+    /// Whether somebody has asked to stop.
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        *self.interrupted.borrow()
+    }
+}
+
+/// A run in this session: the journal, and what lives only as long as the session does.
+pub struct Run<'a> {
+    /// What the command was given.
+    pub cx: &'a Context,
+    /// The journal.
+    pub journal: Journal,
+    /// The lanes, once green has been made.
+    pub lanes: Vec<Lane>,
+    /// The stream into the targets, once there is a slot.
+    pub feed: Option<Feed>,
+    /// How fast the run may go.
+    pub pace: Pace,
+}
+
+impl Run<'_> {
+    /// A connection for one role of the run.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub async fn connect(&self, role: &str) -> Result<Session, Error> {
+        let name = format!("projh-bluegreen {} {role}", self.journal.run());
+        Ok(self.cx.target.connect(&name, &[]).await?)
+    }
+
+    /// As many connections as the plan has workers.
+    ///
+    /// # Errors
+    /// If one cannot be made.
+    pub async fn workers(&self, role: &str) -> Result<Vec<Session>, Error> {
+        let connections = (0..self.cx.plan.settings.workers).map(|_| self.connect(role));
+        futures_util::future::try_join_all(connections).await
+    }
+}
+
+/// Executes the plan, or goes on where it stopped.
+///
+/// # Errors
+/// Whatever stopped it; the run can be resumed unless the error says otherwise.
+pub async fn execute(cx: &Context) -> Result<(), Error> {
+    let patience = || {
+        backon::ExponentialBuilder::new()
+            .with_min_delay(Duration::from_millis(500))
+            .with_max_delay(Duration::from_secs(20))
+            .with_max_times(12)
+            .with_jitter()
+            .build()
+    };
+    let mut waits = patience();
+    loop {
+        let begun = Instant::now();
+        let outcome = session(cx).await;
+        let Err(error) = outcome else { return Ok(()) };
+        if begun.elapsed() > Duration::from_secs(120) {
+            waits = patience();
+        }
+        let wait = if error.is_transient() { waits.next() } else { None };
+        let Some(wait) = wait else { return Err(error) };
+        cx.tell(&Event::Retry { why: error.to_string(), seconds: wait.as_secs_f64() });
+        let mut interrupted = cx.interrupted.clone();
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            _ = interrupted.wait_for(|asked| *asked) => return Err(Error::Interrupted),
+        }
+    }
+}
+
+/// One session: from opening the journal to the end, or to an error.
+async fn session(cx: &Context) -> Result<(), Error> {
+    let journal = Journal::begin(&cx.target, &cx.plan).await?;
+    let (run, plan, resumed) = (journal.run().to_owned(), journal.plan().to_owned(), journal.resumed());
+    cx.tell(&Event::Run { run, plan, resumed });
+    let pace = Pace::keep(cx, &journal).await?;
+    let mut run = Run { cx, journal, lanes: Vec::new(), feed: None, pace };
+    let prepared = run.journal.progress().prepared.clone();
+    if let Some(prepared) = prepared
+        && run.journal.progress().swapped.is_none()
+    {
+        run.lanes = phase::lanes(&run, &prepared).await?;
+    }
+    loop {
+        let next = run.journal.progress().next_phase();
+        let Some(phase) = next else { return Ok(()) };
+        if cx.until.is_some_and(|until| phase > until) {
+            return Ok(());
+        }
+        cx.tell(&Event::PhaseStarted { phase });
+        let begun = Instant::now();
+        phase::run(phase, &mut run).await?;
+        cx.tell(&Event::PhaseDone { phase, seconds: begun.elapsed().as_secs_f64() });
+    }
+}

@@ -1,0 +1,197 @@
+//! What went wrong: one error for the whole program, which knows whether trying again helps, which
+//! exit code it means, and what a person does next.
+
+use crate::check::Finding;
+use crate::hangs_on;
+use crate::journal::JournalError;
+use crate::lane::apply::ApplyError;
+use crate::lane::compare::{CompareError, Difference};
+use crate::lane::copy::CopyError;
+use crate::lane::feed::FeedError;
+use crate::lane::point::PointError;
+use crate::pg;
+use crate::pg::connect::ConnectError;
+use crate::plan::{PartitionError, Problems};
+use crate::replication::ReplicationError;
+
+/// Anything that ends a command other than well.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The plan is not valid.
+    #[error("{0}")]
+    Plan(#[from] Problems),
+    /// The command line asks for something that cannot be.
+    #[error("{0}")]
+    Usage(String),
+    /// Checks refused, before anything was changed.
+    #[error("{} thing{} in the way; nothing was changed", .0.len(), if .0.len() == 1 { " stands" } else { "s stand" })]
+    Refused(Vec<Finding>),
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The replication protocol.
+    #[error(transparent)]
+    Replication(#[from] ReplicationError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A consistent point.
+    #[error(transparent)]
+    Point(#[from] PointError),
+    /// The copy.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// The stream.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    /// A comparison could not be made.
+    #[error(transparent)]
+    Compare(#[from] CompareError),
+    /// The catalog.
+    #[error(transparent)]
+    Catalog(#[from] hangs_on::Error),
+    /// The partitions.
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
+    /// A statement.
+    #[error("{doing}: {}", pg::describe(source))]
+    Postgres {
+        /// What was going on.
+        doing: String,
+        /// The server's or the driver's word.
+        source: tokio_postgres::Error,
+    },
+    /// Blue's definition is not what green was made for.
+    #[error("{table} was changed by DDL since the run began")]
+    SourceChanged {
+        /// The table.
+        table: String,
+    },
+    /// Green is not equal to blue.
+    #[error("verification found {} difference{}; nothing was swapped", .0.len(), if .0.len() == 1 { "" } else { "s" })]
+    Differences(Vec<Difference>),
+    /// A swap would have lost a part of the table's definition.
+    #[error("green of {table} lacks what {table} has: {}; nothing was swapped", lacks.join("; "))]
+    Incomplete {
+        /// The table.
+        table: String,
+        /// What.
+        lacks: Vec<String>,
+    },
+    /// The swap did not go through.
+    #[error("the swap did not go through in {attempts} attempts; the last one: {why}")]
+    SwapBudget {
+        /// How many.
+        attempts: u32,
+        /// What stopped the last one.
+        why: String,
+    },
+    /// The slot can no longer be kept.
+    #[error("the run was given up to protect the server: {0}")]
+    Slot(String),
+    /// Somebody asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    /// For a statement that failed.
+    pub fn doing(doing: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> Self {
+        let doing = doing.into();
+        move |source| Self::Postgres { doing, source }
+    }
+
+    /// Whether a new session may get further.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Connect(error) => error.is_transient(),
+            Self::Replication(error) => error.is_transient(),
+            Self::Journal(error) => journal_is_transient(error),
+            Self::Point(error) => match error {
+                PointError::Replication(error) => error.is_transient(),
+                PointError::Connect(error) => error.is_transient(),
+                PointError::Postgres(error) => pg::is_transient(error),
+            },
+            Self::Copy(error) => match error {
+                CopyError::Postgres { source, .. } => pg::is_transient(source),
+                CopyError::Journal(error) => journal_is_transient(error),
+                CopyError::Rewritten { .. } => false,
+            },
+            Self::Feed(error) => feed_is_transient(error),
+            Self::Compare(error) => match error {
+                CompareError::Postgres { source, .. } => pg::is_transient(source),
+                CompareError::Connect(error) => error.is_transient(),
+            },
+            Self::Catalog(error) => error.is_transient(),
+            Self::Postgres { source, .. } => pg::is_transient(source),
+            Self::Plan(_)
+            | Self::Usage(_)
+            | Self::Refused(_)
+            | Self::Partition(_)
+            | Self::SourceChanged { .. }
+            | Self::Differences(_)
+            | Self::Incomplete { .. }
+            | Self::SwapBudget { .. }
+            | Self::Slot(_)
+            | Self::Interrupted => false,
+        }
+    }
+
+    /// The exit code that this means.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Plan(_) | Self::Usage(_) | Self::Journal(JournalError::NoRun(_)) => 2,
+            Self::Refused(_) | Self::Journal(JournalError::PlanChanged { .. }) => 3,
+            Self::Differences(_) | Self::Incomplete { .. } => 4,
+            Self::SwapBudget { .. } => 5,
+            Self::Interrupted => 7,
+            Self::Journal(JournalError::Held { .. } | JournalError::Fenced { .. }) => 8,
+            _ => 1,
+        }
+    }
+
+    /// What to do about it, where there is more to say than the error itself.
+    #[must_use]
+    pub fn advice(&self) -> Option<String> {
+        let text = match self {
+            Self::Differences(_) | Self::Feed(FeedError::Apply(ApplyError::Diverged { .. })) => {
+                "keep green for an investigation, or `projh-bluegreen rollback` and begin again; find a row by \
+                 left(md5(row(<key columns>)::text), 16) = '<digest>'"
+            }
+            Self::SourceChanged { .. } | Self::Feed(FeedError::SourceChanged { .. }) => {
+                "undo the DDL and execute again, or `projh-bluegreen rollback` and begin again with a plan for the new shape"
+            }
+            Self::SwapBudget { .. } => "execute again at a quieter time, or raise settings.swap.max_write_stall",
+            Self::Journal(JournalError::PlanChanged { .. }) => {
+                "execute the plan as it was, or `projh-bluegreen rollback` the run and begin again"
+            }
+            Self::Slot(_) => "free disk space or raise settings.wal_budget, then begin again",
+            Self::Journal(JournalError::Held { .. }) => {
+                "wait for it, or end that process; its run can be resumed at once after it is gone"
+            }
+            _ => return None,
+        };
+        Some(text.to_owned())
+    }
+}
+
+fn journal_is_transient(error: &JournalError) -> bool {
+    match error {
+        JournalError::Postgres { source, .. } => pg::is_transient(source),
+        JournalError::Connect(error) => error.is_transient(),
+        _ => false,
+    }
+}
+
+fn feed_is_transient(error: &FeedError) -> bool {
+    match error {
+        FeedError::Apply(ApplyError::Postgres { source, .. }) | FeedError::Postgres(source) => pg::is_transient(source),
+        FeedError::Replication(error) => error.is_transient(),
+        FeedError::Connect(error) => error.is_transient(),
+        FeedError::Journal(error) => journal_is_transient(error),
+        FeedError::Late(_) => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,41 @@
+//! The journal's schema: numbered migrations, carried out once each, never edited after a release.
+
+use tokio_postgres::Client;
+
+use super::JournalError;
+
+const MIGRATIONS: [(i32, &str); 1] = [(1, include_str!("../../sql/journal/0001_journal.sql"))];
+
+/// Whether there is a journal in this database.
+pub(super) async fn exists(client: &Client) -> Result<bool, JournalError> {
+    client
+        .query_one("SELECT to_regclass('projh_bluegreen.run') IS NOT NULL", &[])
+        .await
+        .map(|row| row.get(0))
+        .map_err(JournalError::doing("looked for"))
+}
+
+/// Brings the schema up to date; two that try at the same time take turns.
+pub(super) async fn migrate(client: &Client) -> Result<(), JournalError> {
+    let run = async {
+        client.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('projh_bluegreen', 0))").await?;
+        let there: i32 = match client.query_one("SELECT to_regclass('projh_bluegreen.migration')::oid", &[]).await? {
+            row if row.get::<_, Option<u32>>(0).is_none() => 0,
+            _ => {
+                let sql = "SELECT coalesce(max(version), 0) FROM projh_bluegreen.migration";
+                client.query_one(sql, &[]).await?.get(0)
+            }
+        };
+        for (version, sql) in MIGRATIONS.iter().filter(|(version, _)| *version > there) {
+            client.batch_execute(sql).await?;
+            client.execute("INSERT INTO projh_bluegreen.migration (version) VALUES ($1)", &[version]).await?;
+        }
+        client.batch_execute("COMMIT").await
+    };
+    let outcome = run.await;
+    if outcome.is_err() {
+        // The connection is still in the failed transaction; whether this succeeds does not matter.
+        let _ = client.batch_execute("ROLLBACK").await;
+    }
+    outcome.map_err(JournalError::doing("made"))
+}

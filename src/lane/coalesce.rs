@@ -1,0 +1,321 @@
+//! Many changes of one table become at most one deletion and one row a key. Pure.
+//!
+//! Invariant: applying "delete every key that was there, then add every row that is there now"
+//! to a table in the state before the first change gives its state after the last one. A row may
+//! lack values that the stream did not repeat (unchanged TOAST); it then knows under which key
+//! the table had them before.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::replication::pgoutput::Value;
+
+/// A key's values in PostgreSQL's binary form, each with its length in front.
+///
+/// Two keys that the server calls equal but prints differently (numeric 1.0 and 1.00) are two keys
+/// here, and that is right: the stream names the key that the row really had.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(Bytes);
+
+impl Key {
+    /// From the values of the key's columns; none if one of them is NULL or was not sent.
+    pub fn new<'a>(values: impl IntoIterator<Item = &'a Value>) -> Option<Self> {
+        let mut bytes = BytesMut::with_capacity(24);
+        for value in values {
+            let Value::Binary(value) = value else { return None };
+            bytes.put_u32(u32::try_from(value.len()).ok()?);
+            bytes.put_slice(value);
+        }
+        Some(Self(bytes.freeze()))
+    }
+
+    /// The values again.
+    pub fn values(&self) -> impl Iterator<Item = Bytes> + '_ {
+        let mut rest = self.0.clone();
+        std::iter::from_fn(move || {
+            let length = rest.get(..4)?;
+            let length = u32::from_be_bytes(length.try_into().ok()?) as usize;
+            let value = rest.slice(4..4 + length);
+            rest = rest.slice(4 + length..);
+            Some(value)
+        })
+    }
+
+    /// Bytes of memory.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// A row of the source as it is after the changes.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// One value a column that the stream carries.
+    pub values: Vec<Value>,
+    /// The key under which the target has the values that are [`Value::Unchanged`] here.
+    pub base: Option<Key>,
+}
+
+impl Row {
+    /// Whether every value is known.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        !self.values.iter().any(|value| matches!(value, Value::Unchanged))
+    }
+
+    fn size(&self) -> usize {
+        let value = |value: &Value| match value {
+            Value::Binary(bytes) | Value::Text(bytes) => bytes.len() + 40,
+            Value::Null | Value::Unchanged => 40,
+        };
+        self.values.iter().map(value).sum()
+    }
+}
+
+/// What became of one key.
+#[derive(Clone, Debug)]
+pub struct Net {
+    /// A row was there before the first change.
+    pub was: bool,
+    /// The row that is there after the last one.
+    pub now: Option<Row>,
+}
+
+/// The stream speaks of rows that cannot be: it, or our reading of it, is wrong.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Impossible {
+    /// An insert under a key that is taken.
+    #[error("a row is inserted under a key that an earlier change left in place")]
+    Taken,
+    /// A change of a row that an earlier change removed.
+    #[error("a row is changed or deleted that an earlier change had removed")]
+    Gone,
+}
+
+/// The changes of one table, coalesced.
+#[derive(Debug, Default)]
+pub struct Coalesced {
+    keys: HashMap<Key, Net>,
+    changes: u64,
+    size: usize,
+}
+
+impl Coalesced {
+    /// Changes taken in since the last [`Coalesced::take`].
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// Bytes of memory, roughly.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// A row was inserted.
+    ///
+    /// # Errors
+    /// If its key is taken.
+    pub fn insert(&mut self, key: Key, values: Vec<Value>) -> Result<(), Impossible> {
+        let row = Row { values, base: None };
+        self.count(&row);
+        self.put(key, row)
+    }
+
+    /// The row of `old` was replaced; `before` has the old row's values where the stream sent them all.
+    ///
+    /// # Errors
+    /// If the row was gone, or its new key is taken.
+    pub fn update(
+        &mut self,
+        old: &Key,
+        new: Key,
+        mut values: Vec<Value>,
+        before: Option<Vec<Value>>,
+    ) -> Result<(), Impossible> {
+        let earlier = self.remove(old)?;
+        let incomplete = values.iter().any(|value| matches!(value, Value::Unchanged));
+        let mut base = None;
+        if incomplete {
+            let (known, known_base) = match (before, earlier) {
+                (Some(before), _) => (before, None),
+                (None, Some(row)) => (row.values, row.base),
+                (None, None) => (Vec::new(), Some(old.clone())),
+            };
+            for (at, value) in values.iter_mut().enumerate() {
+                if let (Value::Unchanged, Some(known)) = (&*value, known.get(at)) {
+                    *value = known.clone();
+                }
+            }
+            base = known_base;
+        }
+        let row = Row { values, base };
+        self.count(&row);
+        self.put(new, row)
+    }
+
+    /// The row of `key` was deleted.
+    ///
+    /// # Errors
+    /// If it was gone.
+    pub fn delete(&mut self, key: &Key) -> Result<(), Impossible> {
+        self.changes += 1;
+        self.size += key.size();
+        self.remove(key).map(drop)
+    }
+
+    /// Hands over what has become of each key, and begins anew.
+    pub fn take(&mut self) -> HashMap<Key, Net> {
+        self.changes = 0;
+        self.size = 0;
+        std::mem::take(&mut self.keys)
+    }
+
+    fn count(&mut self, row: &Row) {
+        self.changes += 1;
+        self.size += row.size();
+    }
+
+    fn put(&mut self, key: Key, row: Row) -> Result<(), Impossible> {
+        match self.keys.entry(key) {
+            Entry::Occupied(mut there) if there.get().now.is_none() => there.get_mut().now = Some(row),
+            Entry::Occupied(_) => return Err(Impossible::Taken),
+            Entry::Vacant(free) => {
+                free.insert(Net { was: false, now: Some(row) });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the row of `key` away; the row, if an earlier change of this batch brought it.
+    fn remove(&mut self, key: &Key) -> Result<Option<Row>, Impossible> {
+        let Some(net) = self.keys.get_mut(key) else {
+            self.keys.insert(key.clone(), Net { was: true, now: None });
+            return Ok(None);
+        };
+        let row = net.now.take().ok_or(Impossible::Gone)?;
+        if !net.was {
+            self.keys.remove(key);
+        }
+        Ok(Some(row))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &str) -> Value {
+        match text {
+            "~" => Value::Unchanged,
+            "-" => Value::Null,
+            text => Value::Binary(Bytes::copy_from_slice(text.as_bytes())),
+        }
+    }
+
+    fn key(text: &str) -> Key {
+        Key::new([&value(text)]).unwrap()
+    }
+
+    fn row(id: &str, note: &str) -> Vec<Value> {
+        vec![value(id), value(note)]
+    }
+
+    /// `key[!][=values][@base]`: `!` a row was there before, `=` what is there now.
+    fn show(coalesced: &mut Coalesced) -> Vec<String> {
+        let text = |value: &Value| match value {
+            Value::Binary(bytes) | Value::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Value::Null => "-".to_owned(),
+            Value::Unchanged => "~".to_owned(),
+        };
+        let name = |key: &Key| String::from_utf8_lossy(&key.values().next().unwrap()).into_owned();
+        let mut lines = Vec::new();
+        for (key, net) in coalesced.take() {
+            let mut line = name(&key);
+            line += if net.was { "!" } else { "" };
+            if let Some(row) = net.now {
+                line += &format!("={}", row.values.iter().map(text).collect::<Vec<_>>().join(","));
+                line += &row.base.map_or_else(String::new, |base| format!("@{}", name(&base)));
+            }
+            lines.push(line);
+        }
+        lines.sort();
+        lines
+    }
+
+    #[test]
+    fn the_last_value_of_a_key_counts() {
+        let mut c = Coalesced::default();
+        c.update(&key("1"), key("1"), row("1", "a"), None).unwrap();
+        c.update(&key("1"), key("1"), row("1", "b"), None).unwrap();
+        c.insert(key("2"), row("2", "x")).unwrap();
+        c.delete(&key("3")).unwrap();
+        assert_eq!(c.changes(), 4);
+        assert_eq!(show(&mut c), ["1!=1,b", "2=2,x", "3!"]);
+        assert_eq!(c.changes(), 0);
+    }
+
+    #[test]
+    fn what_came_and_went_leaves_nothing() {
+        let mut c = Coalesced::default();
+        c.insert(key("1"), row("1", "a")).unwrap();
+        c.update(&key("1"), key("2"), row("2", "~"), None).unwrap();
+        c.delete(&key("2")).unwrap();
+        assert!(show(&mut c).is_empty());
+    }
+
+    #[test]
+    fn a_key_that_is_used_again_was_there_and_is_there() {
+        let mut c = Coalesced::default();
+        c.delete(&key("1")).unwrap();
+        c.insert(key("1"), row("1", "new")).unwrap();
+        assert_eq!(show(&mut c), ["1!=1,new"]);
+    }
+
+    #[test]
+    fn an_unchanged_value_comes_from_the_batch_or_names_the_key_it_had() {
+        let mut c = Coalesced::default();
+        c.insert(key("1"), row("1", "long")).unwrap();
+        c.update(&key("1"), key("1"), row("1", "~"), None).unwrap();
+        c.update(&key("5"), key("6"), row("6", "~"), None).unwrap();
+        c.update(&key("6"), key("7"), row("7", "~"), None).unwrap();
+        assert_eq!(show(&mut c), ["1=1,long", "5!", "7=7,~@5"]);
+    }
+
+    #[test]
+    fn a_full_old_row_completes_the_new_one() {
+        let mut c = Coalesced::default();
+        c.update(&key("1"), key("1"), row("1", "~"), Some(row("1", "old"))).unwrap();
+        assert_eq!(show(&mut c), ["1!=1,old"]);
+    }
+
+    #[test]
+    fn two_rows_can_exchange_their_keys() {
+        let mut c = Coalesced::default();
+        c.update(&key("1"), key("t"), row("t", "~"), None).unwrap();
+        c.update(&key("2"), key("1"), row("1", "~"), None).unwrap();
+        c.update(&key("t"), key("2"), row("2", "~"), None).unwrap();
+        assert_eq!(show(&mut c), ["1!=1,~@2", "2!=2,~@1"]);
+    }
+
+    #[test]
+    fn null_is_a_value_and_no_key() {
+        let mut c = Coalesced::default();
+        c.update(&key("1"), key("1"), row("1", "-"), Some(row("1", "old"))).unwrap();
+        assert_eq!(show(&mut c), ["1!=1,-"]);
+        assert!(Key::new([&Value::Null]).is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_is_an_error() {
+        let mut c = Coalesced::default();
+        c.insert(key("1"), row("1", "a")).unwrap();
+        assert_eq!(c.insert(key("1"), row("1", "b")), Err(Impossible::Taken));
+        c.delete(&key("2")).unwrap();
+        assert_eq!(c.delete(&key("2")), Err(Impossible::Gone));
+    }
+}

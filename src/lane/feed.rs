@@ -1,0 +1,302 @@
+//! The stream of a run's slot into the targets: a task that holds still, runs up to a position, or
+//! runs freely, as the phases ask.
+//!
+//! Invariants: a target transaction holds whole source transactions; where the stream has been
+//! applied to is written in the same transaction, and acknowledged to the server only after its
+//! commit. What crashes here loses nothing: the next session streams from the position that the
+//! journal holds.
+
+mod applier;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_postgres::Client;
+
+use super::Lane;
+use super::apply::ApplyError;
+use super::coalesce::{Impossible, Key};
+use crate::journal::{Fence, JournalError};
+use crate::pg::Lsn;
+use crate::pg::connect::{ConnectError, Session, Target};
+use crate::replication::{ReplicationError, Stream};
+
+use applier::Applier;
+
+/// The prefix of our messages in the WAL.
+pub const MESSAGE_PREFIX: &str = "projh_bluegreen";
+
+/// Keys that may be tracked for the verification before the feed waits for them to be compared.
+const TOUCHED_MAX: usize = 500_000;
+
+/// What stopped the feed.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// Applying failed.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The stream failed.
+    #[error(transparent)]
+    Replication(#[from] ReplicationError),
+    /// A connection failed.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The run is not ours any more, or its position could not be written.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The server said no, or was gone.
+    #[error("the stream could not be applied: {}", crate::pg::describe(.0))]
+    Postgres(#[from] tokio_postgres::Error),
+    /// The stream speaks of rows that cannot be.
+    #[error("the stream of {table} does not fit: {source}")]
+    Impossible {
+        /// The table.
+        table: String,
+        /// What does not fit.
+        source: Impossible,
+    },
+    /// Somebody changed the definition of the source.
+    #[error("{table} was changed by DDL while the run was under way: {what}")]
+    SourceChanged {
+        /// The table.
+        table: String,
+        /// How.
+        what: String,
+    },
+    /// A change came without its key.
+    #[error("a change of {table} came without its key")]
+    NoKey {
+        /// The table.
+        table: String,
+    },
+    /// The source was truncated before its copy was over.
+    #[error("{table} was truncated before its copy was over")]
+    Truncated {
+        /// The table.
+        table: String,
+        /// The lane's number.
+        lane: usize,
+    },
+    /// Waiting took longer than it may.
+    #[error("the stream did not get there within {} ms", .0.as_millis())]
+    Late(Duration),
+    /// It has ended, and its error was told to somebody else.
+    #[error("the stream has ended")]
+    Ended,
+}
+
+/// How far the feed may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Nowhere.
+    Hold,
+    /// Every transaction that committed strictly before this position.
+    Until(Lsn),
+    /// As it comes.
+    Free,
+}
+
+/// How far the feed has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct State {
+    /// Everything up to here is in the targets.
+    pub applied: Lsn,
+    /// It holds still before this position, with everything before it applied.
+    held_at: Option<Lsn>,
+    /// The last of our markers that it passed.
+    marker: u64,
+    /// Changes applied.
+    pub changes: u64,
+    /// A source was truncated (and its target with it).
+    pub truncated: bool,
+}
+
+/// What both sides of the feed see.
+struct Shared {
+    /// Rows may be missing in green.
+    lenient: AtomicBool,
+    error: Mutex<Option<FeedError>>,
+    /// Keys changed since tracking began, by lane; none while nothing is tracked.
+    touched: Mutex<Option<Vec<HashSet<Key>>>>,
+}
+
+impl Shared {
+    fn touched_count(&self) -> usize {
+        let touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
+        touched.as_ref().map_or(0, |lanes| lanes.iter().map(HashSet::len).sum())
+    }
+}
+
+/// The feed, as the phases see it. Dropping it ends it.
+pub struct Feed {
+    mode: watch::Sender<Mode>,
+    state: watch::Receiver<State>,
+    shared: Arc<Shared>,
+    marker_session: Session,
+    run: String,
+    markers: AtomicU64,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What a feed needs.
+pub struct Parts {
+    /// The run and its epoch.
+    pub fence: Fence,
+    /// The stream, already begun.
+    pub stream: Stream,
+    /// The lanes.
+    pub lanes: Vec<Lane>,
+    /// Where the stream has been applied to.
+    pub applied: Lsn,
+    /// The copy is not over: rows may be missing in green.
+    pub lenient: bool,
+}
+
+impl Feed {
+    /// Starts a feed that holds still.
+    ///
+    /// # Errors
+    /// If its connections cannot be made, or its statements not be prepared.
+    pub async fn start(target: &Target, parts: Parts) -> Result<Self, FeedError> {
+        let name = format!("projh-bluegreen {} apply", parts.fence.run);
+        let session = target.connect(&name, &[("lock_timeout", "0")]).await?;
+        let name = format!("projh-bluegreen {} marker", parts.fence.run);
+        // With synchronous_commit on, a marker's commit also flushes all that was committed before it.
+        let marker_session = target.connect(&name, &[("synchronous_commit", "on")]).await?;
+        let run = parts.fence.run.clone();
+        let shared = Arc::new(Shared {
+            lenient: AtomicBool::new(parts.lenient),
+            error: Mutex::default(),
+            touched: Mutex::default(),
+        });
+        let (mode, mode_seen) = watch::channel(Mode::Hold);
+        let (state_told, state) = watch::channel(State { applied: parts.applied, ..State::default() });
+        let applier = Applier::new(session, parts, mode_seen, state_told, Arc::clone(&shared)).await?;
+        let errors = Arc::clone(&shared);
+        let task = tokio::spawn(async move {
+            let error = applier.run().await;
+            *errors.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        });
+        Ok(Self { mode, state, shared, marker_session, run, markers: AtomicU64::new(0), task })
+    }
+
+    /// Lets it run freely.
+    pub fn free(&self) {
+        self.mode.send_replace(Mode::Free);
+    }
+
+    /// Lets it hold still where it is.
+    pub fn hold(&self) {
+        self.mode.send_replace(Mode::Hold);
+    }
+
+    /// The copy is over: from now on every row has to be there that the stream says is.
+    pub fn be_strict(&self) {
+        self.shared.lenient.store(false, Ordering::Release);
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn state(&self) -> State {
+        *self.state.borrow()
+    }
+
+    /// Lets it apply every transaction that committed strictly before `lsn`, and hold still there.
+    /// Strictly: a commit record that begins at a consistent point is not in its snapshot.
+    ///
+    /// # Errors
+    /// What stopped the feed.
+    pub async fn run_to(&self, lsn: Lsn) -> Result<(), FeedError> {
+        // The marker lies after `lsn`, so the feed meets a transaction there and need not guess.
+        self.mode.send_replace(Mode::Until(lsn));
+        self.mark().await?;
+        self.wait(|state| state.held_at == Some(lsn)).await.map(drop)
+    }
+
+    /// Writes a marker into the WAL, in a transaction of its own.
+    ///
+    /// # Errors
+    /// If the server said no.
+    pub async fn mark(&self) -> Result<u64, FeedError> {
+        let n = self.markers.fetch_add(1, Ordering::Relaxed) + 1;
+        emit(&self.marker_session, &format!("{}:{n}", self.run)).await?;
+        Ok(n)
+    }
+
+    /// Waits until everything up to a marker is in the targets.
+    ///
+    /// # Errors
+    /// What stopped the feed, or that it took longer than `within`.
+    pub async fn drain_through(&self, marker: u64, within: Duration) -> Result<(), FeedError> {
+        match tokio::time::timeout(within, self.wait(|state| state.marker >= marker)).await {
+            Ok(outcome) => outcome.map(drop),
+            Err(_) => Err(FeedError::Late(within)),
+        }
+    }
+
+    /// How long a marker takes from its commit on the source to the target.
+    ///
+    /// # Errors
+    /// As [`Feed::drain_through`].
+    pub async fn round_trip(&self, within: Duration) -> Result<Duration, FeedError> {
+        let marker = self.mark().await?;
+        let begun = Instant::now();
+        self.drain_through(marker, within).await?;
+        Ok(begun.elapsed())
+    }
+
+    /// From now on, remembers which keys change; returns those that changed since the last call, by
+    /// lane. To be called while the feed holds still.
+    pub fn take_touched(&self, lanes: usize) -> Vec<HashSet<Key>> {
+        let mut touched = self.shared.touched.lock().unwrap_or_else(PoisonError::into_inner);
+        touched.replace(vec![HashSet::new(); lanes]).unwrap_or_else(|| vec![HashSet::new(); lanes])
+    }
+
+    /// Which keys have changed since [`Feed::take_touched`]; they stay remembered.
+    #[must_use]
+    pub fn touched(&self) -> Vec<HashSet<Key>> {
+        let touched = self.shared.touched.lock().unwrap_or_else(PoisonError::into_inner);
+        touched.clone().unwrap_or_default()
+    }
+
+    /// How many keys have changed since [`Feed::take_touched`].
+    #[must_use]
+    pub fn touched_count(&self) -> usize {
+        self.shared.touched_count()
+    }
+
+    /// What stopped the feed, if something has.
+    ///
+    /// # Errors
+    /// That.
+    pub fn check(&self) -> Result<(), FeedError> {
+        if self.task.is_finished() { Err(self.error()) } else { Ok(()) }
+    }
+
+    async fn wait(&self, until: impl FnMut(&State) -> bool) -> Result<State, FeedError> {
+        let mut state = self.state.clone();
+        let reached = state.wait_for(until).await.map(|state| *state);
+        reached.map_err(|_| self.error())
+    }
+
+    fn error(&self) -> FeedError {
+        let mut error = self.shared.error.lock().unwrap_or_else(PoisonError::into_inner);
+        error.take().unwrap_or(FeedError::Ended)
+    }
+}
+
+/// Writes a transactional message of ours.
+async fn emit(client: &Client, content: &str) -> Result<(), tokio_postgres::Error> {
+    let sql = "SELECT pg_logical_emit_message(true, $1::text, $2::text)";
+    client.query_one(sql, &[&MESSAGE_PREFIX, &content]).await.map(drop)
+}

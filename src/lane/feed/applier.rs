@@ -1,0 +1,330 @@
+//! The feed's task: messages in, target transactions out.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use tokio::sync::watch;
+
+use super::{FeedError, MESSAGE_PREFIX, Mode, Parts, Shared, State, TOUCHED_MAX};
+use crate::journal::Fence;
+use crate::lane::Lane;
+use crate::lane::apply::Apply;
+use crate::lane::coalesce::{Coalesced, Impossible, Key};
+use crate::pg::Lsn;
+use crate::pg::connect::Session;
+use crate::replication::pgoutput::{Logical, Old, OldKind, Relation, Tuple};
+use crate::replication::{Received, Stream};
+
+/// A batch is handed to the server when it holds this many changes, or bytes.
+const BATCH_CHANGES: u64 = 20_000;
+const BATCH_BYTES: usize = 8 << 20;
+
+struct Way {
+    lane: Lane,
+    apply: Apply,
+    changes: Coalesced,
+}
+
+pub(super) struct Applier {
+    session: Session,
+    stream: Stream,
+    fence: Fence,
+    ways: Vec<Way>,
+    by_relation: HashMap<u32, usize>,
+    mode: watch::Receiver<Mode>,
+    state: watch::Sender<State>,
+    shared: Arc<Shared>,
+    /// A transaction that has begun beyond where the feed may go.
+    peeked: Option<Received>,
+    in_source_transaction: bool,
+    in_target_transaction: bool,
+    /// The end of the last whole source transaction taken in.
+    end: Lsn,
+    /// The last of our markers taken in.
+    marker: u64,
+    changes: u64,
+    truncated: bool,
+    touched: Vec<Vec<Key>>,
+}
+
+impl Applier {
+    pub(super) async fn new(
+        session: Session,
+        parts: Parts,
+        mode: watch::Receiver<Mode>,
+        state: watch::Sender<State>,
+        shared: Arc<Shared>,
+    ) -> Result<Self, FeedError> {
+        // A batch is small next to the tables: always look rows up by their key.
+        session
+            .batch_execute("SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; SET jit = off")
+            .await?;
+        let mut ways = Vec::new();
+        let mut by_relation = HashMap::new();
+        for lane in parts.lanes {
+            by_relation.insert(lane.source_oid, ways.len());
+            let apply = Apply::prepare(&session, &lane).await?;
+            ways.push(Way { lane, apply, changes: Coalesced::default() });
+        }
+        Ok(Self {
+            touched: vec![Vec::new(); ways.len()],
+            session,
+            stream: parts.stream,
+            fence: parts.fence,
+            ways,
+            by_relation,
+            mode,
+            state,
+            shared,
+            peeked: None,
+            in_source_transaction: false,
+            in_target_transaction: false,
+            end: parts.applied,
+            marker: 0,
+            changes: 0,
+            truncated: false,
+        })
+    }
+
+    /// Runs until something goes wrong; returns that.
+    pub(super) async fn run(mut self) -> FeedError {
+        loop {
+            if let Err(error) = self.step().await {
+                return error;
+            }
+        }
+    }
+
+    async fn step(&mut self) -> Result<(), FeedError> {
+        let mode = *self.mode.borrow_and_update();
+        let waits = match mode {
+            Mode::Hold => true,
+            Mode::Until(lsn) => self.state.borrow().held_at == Some(lsn),
+            // Somebody has to compare what changed before more of it is remembered.
+            Mode::Free => !self.in_source_transaction && self.shared.touched_count() >= TOUCHED_MAX,
+        };
+        if waits {
+            if !self.in_source_transaction {
+                self.commit().await?;
+            }
+            return self.mode.changed().await.map_err(|_| FeedError::Ended);
+        }
+        let received = match self.peeked.take() {
+            Some(received) => received,
+            None => match self.next().await? {
+                Some(received) => received,
+                None => return Ok(()),
+            },
+        };
+        if let (Mode::Until(lsn), Received::Message(Logical::Begin(begin))) = (mode, &received)
+            && begin.final_lsn >= lsn
+        {
+            self.peeked = Some(received);
+            self.commit().await?;
+            self.state.send_modify(|state| state.held_at = Some(lsn));
+            return Ok(());
+        }
+        self.take_in(received).await
+    }
+
+    /// The next message; before it waits for one, what is whole is committed. None if the phases
+    /// asked for something else meanwhile.
+    async fn next(&mut self) -> Result<Option<Received>, FeedError> {
+        if let Some(received) = self.stream.try_next()? {
+            return Ok(Some(received));
+        }
+        if !self.in_source_transaction {
+            self.commit().await?;
+        }
+        tokio::select! {
+            received = self.stream.next() => Ok(Some(received?)),
+            changed = self.mode.changed() => changed.map(|()| None).map_err(|_| FeedError::Ended),
+        }
+    }
+
+    async fn take_in(&mut self, received: Received) -> Result<(), FeedError> {
+        let message = match received {
+            Received::Message(message) => message,
+            Received::Keepalive { wal_end } => {
+                if !self.in_source_transaction && wal_end > self.end {
+                    // Nothing for us up to there: let the server reuse its WAL.
+                    self.end = wal_end;
+                }
+                return Ok(());
+            }
+        };
+        match message {
+            Logical::Begin(_) => self.in_source_transaction = true,
+            Logical::Relation(relation) => self.check_relation(&relation)?,
+            Logical::Insert(insert) => {
+                if let Some(way) = self.way(insert.relation) {
+                    let key = key_of(&way.lane, &insert.new)?;
+                    way.changes.insert(key, insert.new).map_err(|source| impossible(&way.lane, source))?;
+                }
+            }
+            Logical::Update(update) => {
+                if let Some(way) = self.way(update.relation) {
+                    take_in_update(way, update.old, update.new)?;
+                }
+            }
+            Logical::Delete(delete) => {
+                if let Some(way) = self.way(delete.relation) {
+                    let key = key_of(&way.lane, &delete.old.tuple)?;
+                    way.changes.delete(&key).map_err(|source| impossible(&way.lane, source))?;
+                }
+            }
+            Logical::Truncate(truncate) => self.truncate(&truncate.relations).await?,
+            Logical::Message(message) if message.transactional && message.prefix == MESSAGE_PREFIX => {
+                self.take_in_marker(&message.content);
+            }
+            Logical::Commit(commit) => {
+                self.in_source_transaction = false;
+                self.end = commit.end_lsn;
+                if self.is_full() {
+                    self.commit().await?;
+                }
+                return Ok(());
+            }
+            Logical::Message(_) | Logical::Origin(_) | Logical::Type(_) => {}
+        }
+        if self.is_full() {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    fn way(&mut self, relation: u32) -> Option<&mut Way> {
+        self.by_relation.get(&relation).and_then(|at| self.ways.get_mut(*at))
+    }
+
+    fn is_full(&self) -> bool {
+        let changes: u64 = self.ways.iter().map(|way| way.changes.changes()).sum();
+        let bytes: usize = self.ways.iter().map(|way| way.changes.size()).sum();
+        changes >= BATCH_CHANGES || bytes >= BATCH_BYTES
+    }
+
+    fn take_in_marker(&mut self, content: &[u8]) {
+        let text = String::from_utf8_lossy(content);
+        let number = text.strip_prefix(self.fence.run.as_str()).and_then(|rest| rest.strip_prefix(':'));
+        if let Some(number) = number.and_then(|number| number.parse().ok()) {
+            self.marker = number;
+        }
+    }
+
+    /// The server tells a table's columns before its first change and after each DDL.
+    fn check_relation(&self, relation: &Relation) -> Result<(), FeedError> {
+        let Some(way) = self.by_relation.get(&relation.oid).and_then(|at| self.ways.get(*at)) else {
+            return Ok(());
+        };
+        let told: Vec<(&str, u32)> =
+            relation.columns.iter().map(|column| (column.name.as_str(), column.type_oid)).collect();
+        let known: Vec<(&str, u32)> =
+            way.lane.streamed().map(|column| (column.name.as_str(), column.type_oid)).collect();
+        if told == known {
+            return Ok(());
+        }
+        let different = told.iter().zip(&known).find(|(told, known)| told != known);
+        let what = different.map_or_else(
+            || format!("it has {} columns where the plan was made for {}", told.len(), known.len()),
+            |(told, known)| format!("column `{}` is not `{}` as it was", told.0, known.0),
+        );
+        Err(FeedError::SourceChanged { table: way.lane.table.plain(), what })
+    }
+
+    async fn truncate(&mut self, relations: &[u32]) -> Result<(), FeedError> {
+        self.flush().await?;
+        for relation in relations {
+            let Some(at) = self.by_relation.get(relation) else { continue };
+            let lane = &self.ways[*at].lane;
+            if self.shared.lenient.load(Ordering::Acquire) {
+                return Err(FeedError::Truncated { table: lane.table.plain(), lane: lane.number });
+            }
+            let sql = format!("TRUNCATE {}", lane.target);
+            begin(&self.session, &mut self.in_target_transaction).await?;
+            self.session.batch_execute(&sql).await?;
+            self.truncated = true;
+        }
+        Ok(())
+    }
+
+    /// What has been taken in goes to the server, in the open transaction.
+    async fn flush(&mut self) -> Result<(), FeedError> {
+        let lenient = self.shared.lenient.load(Ordering::Acquire);
+        for (at, way) in self.ways.iter_mut().enumerate() {
+            if way.changes.changes() == 0 {
+                continue;
+            }
+            self.changes += way.changes.changes();
+            let keys = way.changes.take();
+            begin(&self.session, &mut self.in_target_transaction).await?;
+            way.apply.apply(&self.session, &keys, lenient).await?;
+            self.touched[at].extend(keys.into_keys());
+        }
+        Ok(())
+    }
+
+    /// Everything taken in becomes durable, together with how far that is; then it is acknowledged.
+    async fn commit(&mut self) -> Result<(), FeedError> {
+        self.flush().await?;
+        if self.in_target_transaction {
+            let sql = "WITH held AS (SELECT projh_bluegreen.fence($1, $2)) \
+                       UPDATE projh_bluegreen.stream SET applied_lsn = $3 FROM held WHERE run = $1";
+            self.session
+                .execute(sql, &[&self.fence.run, &self.fence.epoch, &self.end])
+                .await
+                .map_err(|source| self.fence.error("moved on", source))?;
+            self.session.batch_execute("COMMIT").await?;
+            self.in_target_transaction = false;
+        }
+        self.remember_touched();
+        if self.end > self.state.borrow().applied || self.marker > self.state.borrow().marker {
+            self.stream.acknowledge(self.end);
+            let (end, marker, changes, truncated) = (self.end, self.marker, self.changes, self.truncated);
+            self.state.send_modify(|state| {
+                state.applied = end;
+                state.marker = marker;
+                state.changes = changes;
+                state.truncated = truncated;
+            });
+        }
+        Ok(())
+    }
+
+    fn remember_touched(&mut self) {
+        let mut touched = self.shared.touched.lock().unwrap_or_else(PoisonError::into_inner);
+        for (at, keys) in self.touched.iter_mut().enumerate() {
+            match touched.as_mut().and_then(|lanes| lanes.get_mut(at)) {
+                Some(lane) => lane.extend(keys.drain(..)),
+                None => keys.clear(),
+            }
+        }
+    }
+}
+
+async fn begin(session: &Session, in_transaction: &mut bool) -> Result<(), FeedError> {
+    if !*in_transaction {
+        session.batch_execute("BEGIN").await?;
+        *in_transaction = true;
+    }
+    Ok(())
+}
+
+fn key_of(lane: &Lane, tuple: &Tuple) -> Result<Key, FeedError> {
+    lane.key_of(tuple).ok_or_else(|| FeedError::NoKey { table: lane.table.plain() })
+}
+
+fn impossible(lane: &Lane, source: Impossible) -> FeedError {
+    FeedError::Impossible { table: lane.table.plain(), source }
+}
+
+/// Without an old tuple the key has not changed; with one, the old key is in it.
+fn take_in_update(way: &mut Way, old: Option<Old>, new: Tuple) -> Result<(), FeedError> {
+    let new_key = key_of(&way.lane, &new)?;
+    let (old_key, before) = match old {
+        None => (new_key.clone(), None),
+        Some(Old { kind: OldKind::Key, tuple }) => (key_of(&way.lane, &tuple)?, None),
+        Some(Old { kind: OldKind::Full, tuple }) => (key_of(&way.lane, &tuple)?, Some(tuple)),
+    };
+    way.changes.update(&old_key, new_key, new, before).map_err(|source| impossible(&way.lane, source))
+}

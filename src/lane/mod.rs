@@ -1,0 +1,240 @@
+//! One directed pair of tables, and what the phases do along it.
+//!
+//! ```text
+//! source ──ctid chunks at a snapshot──────────────────────────────► target      copy
+//!    └──WAL──► stream ──► Coalesced (one net change a key) ───────► target      feed, apply
+//! source ◄──row hashes at one point──► target                                   compare
+//! ```
+//!
+//! Invariant: a lane does not know which side is live. What it does from blue to green it would
+//! do from green to blue.
+
+pub mod apply;
+pub mod coalesce;
+pub mod compare;
+pub mod copy;
+pub mod feed;
+pub mod point;
+pub mod raw;
+mod row_hash;
+
+use tokio_postgres::Client;
+
+use crate::lifecycle::LaneDesign;
+use crate::pg::{Ident, QName, list};
+use crate::replication::pgoutput::{Tuple, Value};
+
+use self::coalesce::Key;
+
+/// A column of the source's key.
+#[derive(Clone, Debug)]
+pub struct KeyColumn {
+    /// Its name in the source.
+    pub name: Ident,
+    /// Its type.
+    pub type_oid: u32,
+    /// The type's name for SQL.
+    pub type_name: String,
+    /// Its place among the stream's columns.
+    pub at: usize,
+}
+
+/// A column of the source, in the order of its row type.
+#[derive(Clone, Debug)]
+pub struct SourceColumn {
+    /// Its name.
+    pub name: Ident,
+    /// Its type.
+    pub type_oid: u32,
+    /// Generated columns are not in the stream.
+    pub generated: bool,
+}
+
+/// One directed pair of tables.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    /// Its number in the plan.
+    pub number: usize,
+    /// The name that clients use.
+    pub table: QName,
+    /// The table that rows come from, where it is now.
+    pub source: QName,
+    /// The table they go to, where it is now.
+    pub target: QName,
+    /// The source's OID, as the stream names it.
+    pub source_oid: u32,
+    /// The OID of the source's row type.
+    pub row_type_oid: u32,
+    /// The source's columns, in order.
+    pub columns: Vec<SourceColumn>,
+    /// What identifies a row in the stream.
+    pub key: Vec<KeyColumn>,
+    /// The target's columns that are written, and for each the expression over the source's.
+    pub mapping: Vec<Mapped>,
+    /// The target's own key.
+    pub target_key: Vec<Ident>,
+    /// The target's partition key and the source's column that it is a copy of, where the key alone
+    /// does not lead to one partition.
+    pub hint: Option<Hint>,
+    /// Where the run keeps its working tables.
+    pub home: Ident,
+}
+
+/// One column of the target that is written.
+#[derive(Clone, Debug)]
+pub struct Mapped {
+    /// Its name in the target.
+    pub target: Ident,
+    /// SQL over the source's columns.
+    pub expression: String,
+    /// The source's column of which it is an unchanged copy.
+    pub same_as: Option<Ident>,
+}
+
+/// Where to look for a row first.
+#[derive(Clone, Debug)]
+pub struct Hint {
+    /// The target's partition key.
+    pub target: Ident,
+    /// The place of the source's column among the stream's columns.
+    pub at: usize,
+    /// Its type.
+    pub type_oid: u32,
+    /// The type's name for SQL.
+    pub type_name: String,
+}
+
+const COLUMNS: &str = include_str!("../../sql/catalog/lane_columns.sql");
+
+impl Lane {
+    /// A lane from blue to green, as `design` has it and the catalog knows it.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read, or the source is not there.
+    pub async fn load(
+        client: &Client,
+        number: usize,
+        design: &LaneDesign,
+        home: &Ident,
+    ) -> Result<Self, tokio_postgres::Error> {
+        let rows = client.query(COLUMNS, &[&design.table.to_string()]).await?;
+        let mut columns = Vec::new();
+        let mut type_names = Vec::new();
+        let (mut source_oid, mut row_type_oid) = (0, 0);
+        for row in rows {
+            source_oid = row.get("relation");
+            row_type_oid = row.get("row_type");
+            columns.push(SourceColumn {
+                name: Ident(row.get("name")),
+                type_oid: row.get("type_oid"),
+                generated: row.get("generated"),
+            });
+            type_names.push(row.get::<_, String>("type_name"));
+        }
+        let find = |name: &Ident| columns.iter().position(|column| column.name == *name);
+        let streamed = |at: usize| columns[..at].iter().filter(|column| !column.generated).count();
+        let key = design.key.columns.iter().filter_map(|column| find(&column.name)).map(|at| KeyColumn {
+            name: columns[at].name.clone(),
+            type_oid: columns[at].type_oid,
+            type_name: type_names[at].clone(),
+            at: streamed(at),
+        });
+        let key: Vec<KeyColumn> = key.collect();
+        let mapping = mapping(design);
+        let hint = design.green.partition_column().and_then(|target| {
+            let mapped = mapping.iter().find(|mapped| mapped.target == *target)?;
+            let same_as = mapped.same_as.as_ref()?;
+            let at = find(same_as)?;
+            let in_key = key.iter().any(|column| column.name == *same_as);
+            (!in_key).then(|| Hint {
+                target: target.clone(),
+                at: streamed(at),
+                type_oid: columns[at].type_oid,
+                type_name: type_names[at].clone(),
+            })
+        });
+        Ok(Self {
+            number,
+            table: design.table.clone(),
+            source: design.table.clone(),
+            target: design.green.home_name(),
+            source_oid,
+            row_type_oid,
+            columns,
+            key,
+            mapping,
+            target_key: design.green.key_columns().to_vec(),
+            hint,
+            home: home.clone(),
+        })
+    }
+
+    /// The target's columns that are written, as a list for SQL.
+    #[must_use]
+    pub fn target_columns(&self) -> String {
+        list(self.mapping.iter().map(|mapped| &mapped.target))
+    }
+
+    /// Their expressions over the source's columns, as a list for SQL.
+    #[must_use]
+    pub fn expressions(&self) -> String {
+        list(self.mapping.iter().map(|mapped| &mapped.expression))
+    }
+
+    /// The source's key columns, as a list for SQL.
+    #[must_use]
+    pub fn key_columns(&self) -> String {
+        list(self.key.iter().map(|column| &column.name))
+    }
+
+    /// `unnest($1::uuid[], ...) ` over one array a key column; the first parameter is `$first`.
+    #[must_use]
+    pub fn unnest_keys(&self, first: usize) -> String {
+        let arrays = self.key.iter().enumerate().map(|(at, key)| format!("${}::{}[]", first + at, key.type_name));
+        format!("unnest({})", list(arrays))
+    }
+
+    /// For each key column of the source, the target's column and the value it has there, as SQL over
+    /// the source's key columns.
+    #[must_use]
+    pub fn key_in_target(&self) -> Vec<(&Ident, &str)> {
+        let mapped = |key: &KeyColumn| {
+            self.mapping.iter().find(|mapped| mapped.same_as.as_ref() == Some(&key.name)).or_else(|| {
+                // A retyped key column: the mapping is the expression that is named like it.
+                self.mapping.iter().find(|mapped| mapped.target == key.name)
+            })
+        };
+        self.key.iter().filter_map(mapped).map(|mapped| (&mapped.target, mapped.expression.as_str())).collect()
+    }
+
+    /// The working table of keys that have to be read again.
+    #[must_use]
+    pub fn dirty_table(&self) -> QName {
+        QName::new(self.home.clone(), format!("dirty_{}", self.number))
+    }
+
+    /// The columns that the stream carries, in its order.
+    pub fn streamed(&self) -> impl Iterator<Item = &SourceColumn> {
+        self.columns.iter().filter(|column| !column.generated)
+    }
+
+    /// The key in a tuple of the stream (in a key tuple, columns outside the key are sent as NULL).
+    #[must_use]
+    pub fn key_of(&self, tuple: &Tuple) -> Option<Key> {
+        let values: Option<Vec<&Value>> = self.key.iter().map(|column| tuple.get(column.at)).collect();
+        Key::new(values?)
+    }
+}
+
+fn mapping(design: &LaneDesign) -> Vec<Mapped> {
+    use crate::hangs_on::Source;
+    let columns = design.green.columns.iter().filter_map(|column| {
+        let (expression, same_as) = match &column.source {
+            Source::Same(blue) => (blue.to_string(), Some(blue.clone())),
+            Source::Expression(sql) => (format!("({sql})::{}", column.data_type), None),
+            Source::Added | Source::Generated => return None,
+        };
+        Some(Mapped { target: column.name.clone(), expression, same_as })
+    });
+    columns.collect()
+}

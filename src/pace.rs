@@ -1,0 +1,182 @@
+//! How fast a run may go: a task that watches the slot and what the plan asks to be considerate of.
+//!
+//! The slot holds back WAL. Before it is lost, or the disk full, the copy is throttled, then its round
+//! is ended early (so that the stream can be applied), and at last the run is given up.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_postgres::Client;
+
+use crate::engine::Context;
+use crate::error::Error;
+use crate::event::{Event, Reporter};
+use crate::journal::Journal;
+use crate::plan::{Settings, Throttle};
+
+/// How often the server is asked.
+const EVERY: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Seen {
+    /// Why the copy has to wait.
+    wait: Option<String>,
+    /// The round should end.
+    end_round: bool,
+    /// Why the run has to be given up.
+    lost: Option<String>,
+}
+
+/// The watch over a run's pace. Dropping it ends it.
+pub struct Pace {
+    seen: watch::Receiver<Seen>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Pace {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Pace {
+    /// Begins to watch.
+    ///
+    /// # Errors
+    /// If its connection cannot be made.
+    pub async fn keep(cx: &Context, journal: &Journal) -> Result<Self, Error> {
+        let name = format!("projh-bluegreen {} pace", journal.run());
+        let session = cx.target.connect(&name, &[("statement_timeout", "10s")]).await?;
+        let (told, seen) = watch::channel(Seen::default());
+        let slot = format!("projh_bg_{}", journal.run());
+        let settings = cx.plan.settings.clone();
+        let reporter = Arc::clone(&cx.reporter);
+        let task = tokio::spawn(async move {
+            // The session is gone when a query fails; whoever works will notice and begin anew.
+            while let Ok(next) = look(&session, &slot, &settings).await {
+                tell(&reporter, &told.borrow().wait, &next.wait);
+                told.send_replace(next);
+                tokio::time::sleep(EVERY).await;
+            }
+        });
+        Ok(Self { seen, task })
+    }
+
+    /// Waits as long as the plan asks to.
+    pub async fn go(&self) {
+        let mut seen = self.seen.clone();
+        // An error means that the watch has ended; then nothing holds anybody up.
+        let _ = seen.wait_for(|seen| seen.wait.is_none()).await;
+    }
+
+    /// Whether the copy should end its round and let the stream be applied.
+    #[must_use]
+    pub fn round_should_end(&self) -> bool {
+        self.seen.borrow().end_round
+    }
+
+    /// Comes when the slot can no longer be kept, with the reason.
+    pub fn lost(&self) -> impl Future<Output = String> + use<> {
+        let mut seen = self.seen.clone();
+        async move {
+            let lost = seen.wait_for(|seen| seen.lost.is_some()).await.ok().and_then(|seen| seen.lost.clone());
+            match lost {
+                Some(why) => why,
+                None => std::future::pending().await,
+            }
+        }
+    }
+}
+
+fn tell(reporter: &Arc<dyn Reporter>, before: &Option<String>, now: &Option<String>) {
+    if before.is_some() != now.is_some() {
+        reporter.tell(&Event::Throttled { why: now.clone() });
+    }
+}
+
+async fn look(client: &Client, slot: &str, settings: &Settings) -> Result<Seen, tokio_postgres::Error> {
+    let mut seen = Seen::default();
+    let sql = "SELECT coalesce(wal_status, 'lost'), safe_wal_size, \
+               coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint \
+               FROM pg_replication_slots WHERE slot_name = $1";
+    if let Some(row) = client.query_opt(sql, &[&slot]).await? {
+        let status: String = row.get(0);
+        let safe: Option<i64> = row.get(1);
+        let held = u64::try_from(row.get::<_, i64>(2)).unwrap_or(0);
+        judge(&mut seen, &status, safe, held, settings.wal_budget_bytes);
+    }
+    if seen.wait.is_none() {
+        seen.wait = throttled(client, &settings.throttle).await?;
+    }
+    Ok(seen)
+}
+
+/// The steps in which a run gives way: half the budget, three quarters, all of it.
+fn judge(seen: &mut Seen, status: &str, safe: Option<i64>, held: u64, budget: u64) {
+    let of_budget = |part: u64| held >= budget / 4 * part;
+    if matches!(status, "unreserved" | "lost") {
+        seen.lost = Some(format!("the server no longer reserves the slot's WAL (wal_status is {status})"));
+    } else if of_budget(4) {
+        seen.lost = Some(format!("the slot holds back {held} bytes of WAL, and wal_budget is {budget}"));
+    } else if of_budget(3) || safe.is_some_and(|safe| safe < 64 << 20) {
+        seen.end_round = true;
+    } else if of_budget(2) {
+        seen.wait = Some(format!("the slot holds back {held} bytes of WAL, half of wal_budget"));
+    }
+}
+
+/// What the plan asks to be considerate of.
+async fn throttled(client: &Client, throttle: &Throttle) -> Result<Option<String>, tokio_postgres::Error> {
+    if let Some(most) = throttle.max_active_sessions {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend' \
+                   AND application_name NOT LIKE 'projh-bluegreen %'";
+        let active: i64 = client.query_one(sql, &[]).await?.get(0);
+        if active > i64::from(most) {
+            return Ok(Some(format!("{active} sessions are active, more than {most}")));
+        }
+    }
+    if let Some(most) = throttle.max_replica_lag {
+        let sql = "SELECT coalesce(extract(epoch FROM max(replay_lag)), 0)::float8 FROM pg_stat_replication \
+                   WHERE application_name NOT LIKE 'projh-bluegreen %'";
+        let lag: f64 = client.query_one(sql, &[]).await?.get(0);
+        if lag > most.as_secs_f64() {
+            return Ok(Some(format!("a standby is {lag:.1} s behind, more than {:.1} s", most.as_secs_f64())));
+        }
+    }
+    if let Some(query) = &throttle.query {
+        let row = client.query_opt(query.as_str(), &[]).await?;
+        if row.is_some_and(|row| row.try_get::<_, bool>(0).unwrap_or(false)) {
+            return Ok(Some("the plan's throttle query asks to wait".to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(status: &str, safe: Option<i64>, held: u64) -> Seen {
+        let mut seen = Seen::default();
+        judge(&mut seen, status, safe, held, 1_000);
+        seen
+    }
+
+    #[test]
+    fn a_run_gives_way_step_by_step() {
+        assert_eq!(judged("reserved", None, 499), Seen::default());
+        assert!(judged("reserved", None, 500).wait.is_some());
+        assert!(judged("extended", None, 750).end_round);
+        assert!(judged("extended", None, 1_000).lost.is_some());
+    }
+
+    #[test]
+    fn a_slot_that_the_server_gives_up_is_lost_whatever_the_budget() {
+        assert!(judged("unreserved", None, 0).lost.is_some());
+        assert!(judged("lost", None, 0).lost.is_some());
+        assert!(judged("extended", Some(1), 0).end_round);
+    }
+}

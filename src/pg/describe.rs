@@ -1,0 +1,49 @@
+//! PostgreSQL's errors in words that hold no row's value.
+//!
+//! The server's DETAIL, HINT and CONTEXT quote rows, and so do the messages of the classes 22 (data)
+//! and 23 (constraint): of those only the code and the names of objects are told.
+
+use std::fmt::Write;
+
+use tokio_postgres::Error;
+
+/// What the server or the driver said, without a row's value.
+#[must_use]
+pub fn describe(error: &Error) -> String {
+    let Some(db) = error.as_db_error() else {
+        return if error.is_closed() {
+            "the connection to the server was lost".to_owned()
+        } else {
+            std::error::Error::source(error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+        };
+    };
+    let code = db.code().code();
+    let mut text = if code.starts_with("22") || code.starts_with("23") || code == "P0001" {
+        format!("the server refused a value (SQLSTATE {code}")
+    } else {
+        format!("{} (SQLSTATE {code}", db.message())
+    };
+    let named = [("table", db.table()), ("column", db.column()), ("constraint", db.constraint())];
+    for (what, name) in named {
+        if let Some(name) = name {
+            // Writing to a String cannot fail.
+            let _ = write!(text, ", {what} {name}");
+        }
+    }
+    text.push(')');
+    text
+}
+
+/// Whether trying again, perhaps on a new connection, can help.
+#[must_use]
+pub fn is_transient(error: &Error) -> bool {
+    match error.code().map(tokio_postgres::error::SqlState::code) {
+        // Connection trouble, resources, an administrator's command, a lock not granted, a deadlock.
+        Some(code) => {
+            code.starts_with("08")
+                || code.starts_with("53")
+                || matches!(code, "57P01" | "57P02" | "57P03" | "55P03" | "40P01" | "40001" | "57014")
+        }
+        None => error.is_closed() || std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>),
+    }
+}

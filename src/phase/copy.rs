@@ -1,0 +1,286 @@
+//! Copy: every row that was there at a consistent point, in rounds.
+//!
+//! A round: a consistent point (L, S); the stream applied up to L; what is missing copied at S; dirty
+//! keys read again at S. The first round's consistent point is the run's slot itself, so nothing
+//! has to be applied and green has no index yet. A round ends when nothing is missing, or when S
+//! has grown old; a crash ends it too. At the end of every round green is a subset of blue at
+//! L, value for value, and after the last one it is equal to it.
+//!
+//! What may crash here: anything, at any time. Chunks and their facts commit together.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use tokio::sync::Mutex;
+use tokio_postgres::Client;
+
+use crate::engine::Run;
+use crate::error::Error;
+use crate::event::Event;
+use crate::lane::copy::{self as chunks, CopyError, Round};
+use crate::lane::feed::{Feed, FeedError, Parts};
+use crate::lane::point::Point;
+use crate::lifecycle::{Fact, RoundEnd, Span};
+use crate::pg::connect::Session;
+use crate::pg::{Ident, Lsn};
+use crate::replication::{Start, Walsender};
+
+/// Bytes of the stream that are kept in memory while it is not applied.
+const STREAM_BUFFER_BYTES: usize = 32 << 20;
+
+pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
+    loop {
+        let outcome = round(run).await;
+        let lane = match outcome {
+            Ok(RoundEnd::Complete) => break,
+            Ok(RoundEnd::SnapshotAge | RoundEnd::WalBudget) => continue,
+            Err(Error::Copy(CopyError::Rewritten { lane, .. })) => lane,
+            Err(Error::Feed(FeedError::Truncated { lane, .. })) => lane,
+            Err(error) => return Err(error),
+        };
+        begin_again(run, lane).await?;
+    }
+    super::index::build_keys(run).await?;
+    run.journal.record(Fact::CopyFinished).await?;
+    Ok(())
+}
+
+async fn round(run: &mut Run<'_>) -> Result<RoundEnd, Error> {
+    let first = run.journal.progress().slot.is_none();
+    let point = if first { first_point(run).await? } else { later_point(run).await? };
+    let round = Round { snapshot: point.snapshot.clone(), skip_present: !first };
+    let client = run.connect("copy").await?;
+    super::check_fingerprints(run, &client).await?;
+    run.journal.record(Fact::RoundBegan { lsn: point.lsn }).await?;
+    let queue = missing(run, &client).await?;
+    let number = run.journal.progress().rounds;
+    run.cx.tell(&Event::Round { round: number, lsn: point.lsn, chunks: queue.len() });
+    let why = copy(run, &point, &round, queue).await?;
+    if !first {
+        for lane in &run.lanes {
+            chunks::dirty_keys(&client, run.journal.session(), &run.journal, lane, &round).await?;
+        }
+    }
+    if let Some(feed) = &run.feed {
+        feed.check()?;
+    }
+    run.journal.record(Fact::RoundEnded { why }).await?;
+    run.cx.tell(&Event::RoundEnded { round: number, why });
+    Ok(why)
+}
+
+/// The run's own slot, and its consistent point. The stream begins at once, so that the server's
+/// decoding keeps up; it stays in memory, unapplied.
+async fn first_point(run: &mut Run<'_>) -> Result<Point, Error> {
+    let slot = super::prepared(run)?.slot;
+    run.journal.record(Fact::SlotIntended).await?;
+    drop_slot(run.journal.session(), &slot).await?;
+    let client = run.connect("copy").await?;
+    let filenodes = filenodes(run, &client).await?;
+    let waiting = waiting(run);
+    let (point, walsender) =
+        Point::make(&run.cx.target, run.journal.run(), slot.as_str(), false, &waiting).await?;
+    client.batch_execute("BEGIN").await.map_err(Error::doing("noting the slot"))?;
+    let sql = "INSERT INTO projh_bluegreen.stream (run, applied_lsn) VALUES ($1, $2) \
+               ON CONFLICT (run) DO UPDATE SET applied_lsn = excluded.applied_lsn";
+    client.execute(sql, &[&run.journal.run(), &point.lsn]).await.map_err(Error::doing("noting the slot"))?;
+    run.journal.commit(&client, Fact::SlotCreated { lsn: point.lsn, filenodes }).await?;
+    run.feed = Some(feed(run, walsender, &slot, point.lsn).await?);
+    Ok(point)
+}
+
+/// A temporary slot's consistent point, with the stream applied up to it. From now on rows may be
+/// there already, so green needs its key.
+async fn later_point(run: &mut Run<'_>) -> Result<Point, Error> {
+    super::index::build_keys(run).await?;
+    ensure_feed(run).await?;
+    let waiting = waiting(run);
+    let name = format!("projh_bg_{}_round", run.journal.run());
+    let (point, walsender) = Point::make(&run.cx.target, run.journal.run(), &name, true, &waiting).await?;
+    if let Some(feed) = &run.feed {
+        feed.run_to(point.lsn).await?;
+    }
+    drop(walsender);
+    Ok(point)
+}
+
+fn waiting(run: &Run<'_>) -> impl Fn(String) + Send + Sync + use<> {
+    let reporter = std::sync::Arc::clone(&run.cx.reporter);
+    move |who| {
+        let text = format!("a consistent point waits for an open transaction: {who}");
+        reporter.tell(&Event::Notice { text });
+    }
+}
+
+/// Starts the feed where the journal says it has come to, if it does not run yet.
+pub(super) async fn ensure_feed(run: &mut Run<'_>) -> Result<(), Error> {
+    if run.feed.is_some() {
+        return Ok(());
+    }
+    let slot = super::prepared(run)?.slot;
+    let applied = run.journal.applied().await?;
+    let applied = applied.ok_or_else(|| Error::Slot("the journal does not say how far the stream was applied".to_owned()))?;
+    free_slot(run.journal.session(), &slot).await?;
+    let name = format!("projh-bluegreen {} stream", run.journal.run());
+    let walsender = Walsender::connect(&run.cx.target, &name, &[]).await?;
+    run.feed = Some(feed(run, walsender, &slot, applied).await?);
+    Ok(())
+}
+
+async fn feed(run: &Run<'_>, walsender: Walsender, slot: &Ident, from: Lsn) -> Result<Feed, Error> {
+    let start = Start {
+        slot: slot.as_str().to_owned(),
+        publication: slot.as_str().to_owned(),
+        from,
+        buffer_bytes: STREAM_BUFFER_BYTES,
+    };
+    let stream = walsender.start(start).await?;
+    let lenient = !run.journal.progress().copy_finished;
+    let parts = Parts { fence: run.journal.fence(), stream, lanes: run.lanes.clone(), applied: from, lenient };
+    Ok(Feed::start(&run.cx.target, parts).await?)
+}
+
+/// Ends a walsender that an orchestrator before us has left on the slot.
+async fn free_slot(client: &Client, slot: &Ident) -> Result<(), Error> {
+    let sql = "SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots \
+               WHERE slot_name = $1 AND active_pid IS NOT NULL";
+    client.query(sql, &[&slot.as_str()]).await.map_err(Error::doing("freeing the slot"))?;
+    Ok(())
+}
+
+/// Drops the slot, if it is there.
+pub(super) async fn drop_slot(client: &Client, slot: &Ident) -> Result<(), Error> {
+    free_slot(client, slot).await?;
+    let sql = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1";
+    client.query(sql, &[&slot.as_str()]).await.map_err(Error::doing("dropping the slot"))?;
+    Ok(())
+}
+
+async fn filenodes(run: &Run<'_>, client: &Client) -> Result<Vec<u32>, Error> {
+    let mut filenodes = Vec::new();
+    for lane in &run.lanes {
+        let sql = "SELECT coalesce(pg_relation_filenode(to_regclass($1)), 0::oid)";
+        let row = client.query_one(sql, &[&lane.source.to_string()]).await;
+        filenodes.push(row.map_err(Error::doing("reading the tables' files"))?.get(0));
+    }
+    Ok(filenodes)
+}
+
+/// What is missing of every lane, the lanes taking turns.
+async fn missing(run: &Run<'_>, client: &Client) -> Result<VecDeque<(usize, Span)>, Error> {
+    let mut by_lane = Vec::new();
+    for lane in &run.lanes {
+        let sizes = chunks::heap_relations(client, &lane.source).await.map_err(Error::doing("reading sizes"))?;
+        let blocks = sizes.iter().map(|(_, blocks)| *blocks).sum();
+        let per_chunk = u32::try_from(run.cx.plan.settings.chunk_size_bytes / 8_192).unwrap_or(u32::MAX);
+        by_lane.push(run.journal.progress().copied[lane.number].missing(blocks, per_chunk));
+    }
+    let longest = by_lane.iter().map(Vec::len).max().unwrap_or(0);
+    let turns = (0..longest).flat_map(|turn| {
+        by_lane.iter().enumerate().filter_map(move |(lane, spans)| spans.get(turn).map(|span| (lane, *span)))
+    });
+    Ok(turns.collect())
+}
+
+/// The chunks of one round, by all workers.
+async fn copy(
+    run: &Run<'_>,
+    point: &Point,
+    round: &Round,
+    queue: VecDeque<(usize, Span)>,
+) -> Result<RoundEnd, Error> {
+    let workers = run.workers("copy").await?;
+    let queue = Mutex::new(queue);
+    let progress = Told::new(run);
+    let work = workers.iter().map(|session| worker(run, session, point, round, (&queue, &progress)));
+    let ends = futures_util::future::try_join_all(work).await?;
+    progress.tell(run, true);
+    if run.cx.is_interrupted() {
+        return Err(Error::Interrupted);
+    }
+    Ok(ends.into_iter().find(|end| *end != RoundEnd::Complete).unwrap_or(RoundEnd::Complete))
+}
+
+async fn worker(
+    run: &Run<'_>,
+    session: &Session,
+    point: &Point,
+    round: &Round,
+    (queue, told): (&Mutex<VecDeque<(usize, Span)>>, &Told),
+) -> Result<RoundEnd, Error> {
+    // However short a snapshot may live: a worker copies at least one chunk a round.
+    let mut has_copied = false;
+    loop {
+        let too_old = has_copied && point.since.elapsed() > run.cx.plan.settings.max_snapshot_age;
+        if queue.lock().await.is_empty() {
+            return Ok(RoundEnd::Complete);
+        }
+        if too_old || run.cx.is_interrupted() {
+            return Ok(RoundEnd::SnapshotAge);
+        }
+        run.pace.go().await;
+        if has_copied && run.pace.round_should_end() {
+            return Ok(RoundEnd::WalBudget);
+        }
+        let next = queue.lock().await.pop_front();
+        let Some((lane, span)) = next else { continue };
+        chunks::chunk(session, &run.journal, &run.lanes[lane], span, round).await?;
+        has_copied = true;
+        told.tell(run, false);
+    }
+}
+
+/// When the copy's progress was last told.
+struct Told {
+    begun: Instant,
+    before: Vec<u64>,
+    last: std::sync::Mutex<Instant>,
+}
+
+impl Told {
+    fn new(run: &Run<'_>) -> Self {
+        let before = run.journal.progress().rows_copied.clone();
+        Self { begun: Instant::now(), before, last: std::sync::Mutex::new(Instant::now()) }
+    }
+
+    /// About once a second, or when asked to.
+    fn tell(&self, run: &Run<'_>, now: bool) {
+        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !now && last.elapsed().as_secs_f64() < 1.0 {
+            return;
+        }
+        *last = Instant::now();
+        let rows = run.journal.progress().rows_copied.clone();
+        let prepared = run.journal.progress().prepared.clone();
+        for lane in &run.lanes {
+            let copied = rows[lane.number];
+            let since = copied - self.before[lane.number];
+            let estimated = prepared.as_ref().map_or(0, |prepared| prepared.lanes[lane.number].green.estimated_rows());
+            run.cx.tell(&Event::CopyProgress {
+                table: lane.table.plain(),
+                rows: copied,
+                rows_estimated: estimated,
+                #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+                rows_per_s: since as f64 / self.begun.elapsed().as_secs_f64().max(0.001),
+            });
+        }
+    }
+}
+
+/// Blue's file is another one, or it was truncated: what was copied may lack rows. The copy begins
+/// again with an empty green and a slot of its own.
+async fn begin_again(run: &mut Run<'_>, lane: usize) -> Result<(), Error> {
+    run.feed = None;
+    let table = run.lanes[lane].table.plain();
+    let text = format!("{table} was rewritten or truncated under the copy; the copy begins again");
+    run.cx.tell(&Event::Notice { text });
+    let client = run.connect("copy").await?;
+    let doing = || Error::doing("emptying green");
+    client.batch_execute("BEGIN").await.map_err(doing())?;
+    for lane in &run.lanes {
+        let sql = format!("TRUNCATE {}, {}", lane.target, lane.dirty_table());
+        client.batch_execute(&sql).await.map_err(doing())?;
+    }
+    run.journal.commit(&client, Fact::CopyRestarted { lane }).await?;
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! Index: green's indexes, leaf by leaf in parallel, then attached to the parent without a scan.
+//!
+//! One statement is one transaction with its fact, so a resumed run goes on with the next leaf. The
+//! key's index is built at the end of the copy (or before its second round), for the stream finds
+//! rows by it; all others are built while the stream goes on.
+
+use std::collections::VecDeque;
+
+use tokio::sync::Mutex;
+
+use crate::engine::Run;
+use crate::error::Error;
+use crate::event::Event;
+use crate::lifecycle::Fact;
+use crate::pg::connect::Session;
+
+/// One statement: its lane, its number among the lane's, its text.
+type Step = (usize, usize, String);
+
+pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
+    super::catch_up::catch_up(run).await?;
+    for (leaves, parents) in steps(run, false)? {
+        build(run, leaves.into()).await?;
+        build(run, parents.into()).await?;
+    }
+    let client = run.connect("index").await?;
+    let doing = || Error::doing("finishing the indexes");
+    for lane in &super::prepared(run)?.lanes {
+        client.batch_execute(&format!("ANALYZE {}", lane.green.home_name())).await.map_err(doing())?;
+    }
+    client.batch_execute("BEGIN").await.map_err(doing())?;
+    for lane in &super::prepared(run)?.lanes {
+        for statement in lane.green.after_indexes() {
+            client.batch_execute(&statement).await.map_err(doing())?;
+        }
+    }
+    run.journal.commit(&client, Fact::Indexed).await?;
+    Ok(())
+}
+
+/// Builds the index of each lane's key, where it is missing.
+pub(super) async fn build_keys(run: &mut Run<'_>) -> Result<(), Error> {
+    for (leaves, parents) in steps(run, true)? {
+        build(run, leaves.into()).await?;
+        build(run, parents.into()).await?;
+    }
+    let missing: Vec<usize> =
+        (0..run.lanes.len()).filter(|lane| !run.journal.progress().keys_built.contains(lane)).collect();
+    for lane in missing {
+        run.journal.record(Fact::KeyBuilt { lane }).await?;
+    }
+    Ok(())
+}
+
+/// The steps that are not done yet: those on relations that hold rows, and those on the parents that
+/// attach them. Keys, or all others.
+fn steps(run: &Run<'_>, keys: bool) -> Result<Option<(Vec<Step>, Vec<Step>)>, Error> {
+    let (mut leaves, mut parents) = (Vec::new(), Vec::new());
+    for (lane, design) in super::prepared(run)?.lanes.iter().enumerate() {
+        let mut step = 0;
+        for index in design.green.indexes() {
+            let of_leaves = index.leaf_statements.into_iter().map(|sql| (true, sql));
+            for (on_leaf, sql) in of_leaves.chain(index.parent_statement.map(|sql| (false, sql))) {
+                let is_done = run.journal.progress().index_steps.contains(&(lane, step));
+                if index.is_key == keys && !is_done {
+                    if on_leaf { leaves.push((lane, step, sql)) } else { parents.push((lane, step, sql)) }
+                }
+                step += 1;
+            }
+        }
+    }
+    Ok((!leaves.is_empty() || !parents.is_empty()).then_some((leaves, parents)))
+}
+
+async fn build(run: &Run<'_>, steps: VecDeque<Step>) -> Result<(), Error> {
+    if steps.is_empty() {
+        return Ok(());
+    }
+    let workers = run.workers("index").await?;
+    let queue = Mutex::new(steps);
+    let work = workers.iter().map(|session| worker(run, session, &queue));
+    futures_util::future::try_join_all(work).await.map(drop)
+}
+
+async fn worker(run: &Run<'_>, session: &Session, queue: &Mutex<VecDeque<Step>>) -> Result<(), Error> {
+    loop {
+        let next = queue.lock().await.pop_front();
+        let Some((lane, step, sql)) = next else { return Ok(()) };
+        let table = run.lanes[lane].table.plain();
+        let doing = || Error::doing(format!("building an index of green of {table}"));
+        session.batch_execute("BEGIN").await.map_err(doing())?;
+        session.batch_execute(&sql).await.map_err(doing())?;
+        run.journal.commit(session, Fact::IndexBuilt { lane, step }).await?;
+        run.cx.tell(&Event::IndexBuilt { table: table.clone(), what: sql });
+    }
+}

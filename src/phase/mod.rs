@@ -1,0 +1,97 @@
+//! The phases of a run, one file each. A phase skips what the journal already holds: run twice
+//! equals run once.
+
+mod catch_up;
+mod copy;
+pub mod finish;
+mod index;
+mod prepare;
+pub mod rollback;
+mod settle;
+mod swap;
+mod verify;
+
+use std::time::Duration;
+
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use crate::engine::Run;
+use crate::error::Error;
+use crate::hangs_on;
+use crate::lane::Lane;
+use crate::lifecycle::{Phase, Prepared};
+
+/// Does what is left of a phase.
+///
+/// # Errors
+/// Whatever stopped it.
+pub async fn run(phase: Phase, run: &mut Run<'_>) -> Result<(), Error> {
+    let mut interrupted = run.cx.interrupted.clone();
+    let slot_guard = run.pace.lost();
+    let work = async {
+        match phase {
+            Phase::Prepare => prepare::run(run).await,
+            Phase::Copy => copy::run(run).await,
+            Phase::CatchUp => catch_up::run(run).await,
+            Phase::Index => index::run(run).await,
+            Phase::Verify => verify::run(run).await,
+            Phase::Swap => swap::run(run).await,
+            Phase::Settle => settle::run(run).await,
+        }
+    };
+    // The copy looks for itself, so that the chunk in hand is finished.
+    let stop = async {
+        if phase == Phase::Copy {
+            std::future::pending::<()>().await;
+        }
+        let _ = interrupted.wait_for(|asked| *asked).await;
+    };
+    tokio::select! {
+        outcome = work => outcome,
+        () = stop => Err(Error::Interrupted),
+        why = slot_guard => Err(Error::Slot(why)),
+    }
+}
+
+/// The lanes of a run that has been prepared and not been swapped.
+///
+/// # Errors
+/// If the catalog cannot be read.
+pub async fn lanes(run: &Run<'_>, prepared: &Prepared) -> Result<Vec<Lane>, Error> {
+    let mut lanes = Vec::new();
+    for (number, design) in prepared.lanes.iter().enumerate() {
+        let lane = Lane::load(run.journal.session(), number, design, &prepared.green_home).await;
+        lanes.push(lane.map_err(Error::doing("reading the tables' columns"))?);
+    }
+    Ok(lanes)
+}
+
+/// What prepare made. Every phase after it may rely on it.
+fn prepared(run: &Run<'_>) -> Result<Prepared, Error> {
+    let prepared = run.journal.progress().prepared.clone();
+    prepared.ok_or_else(|| Error::Usage("the run has not been prepared".to_owned()))
+}
+
+/// DDL on blue since green was designed means that green is the shadow of another table.
+async fn check_fingerprints(run: &Run<'_>, client: &Client) -> Result<(), Error> {
+    for design in &prepared(run)?.lanes {
+        if hangs_on::fingerprint(client, &design.table).await? != design.fingerprint {
+            return Err(Error::SourceChanged { table: design.table.plain() });
+        }
+    }
+    Ok(())
+}
+
+/// How long DDL of ours outside the swap waits for a lock before it steps back.
+const LOCK_WAIT: &str = "300ms";
+
+/// A pause between two tries of getting a lock: 0.5 to 2 s, so that clients that queued behind us go on.
+async fn step_back() {
+    tokio::time::sleep(Duration::from_millis(fastrand::u64(500..2_000))).await;
+}
+
+/// Whether a lock was not granted in time.
+fn is_lock_wait(error: &tokio_postgres::Error) -> bool {
+    matches!(error.code(), Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE || *code == SqlState::T_R_DEADLOCK_DETECTED)
+}

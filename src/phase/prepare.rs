@@ -1,0 +1,127 @@
+//! Prepare: green's home, green, its leaves, the publication. One transaction, together with its fact.
+//!
+//! The slot is not made here but by the first round of the copy, whose consistent point it is: a
+//! run that stops after prepare holds back no WAL.
+
+use jiff::civil::Date;
+use tokio_postgres::Client;
+
+use super::{LOCK_WAIT, is_lock_wait, step_back};
+use crate::engine::Run;
+use crate::error::Error;
+use crate::event::Event;
+use crate::hangs_on::{self, Definition, Green, Homes};
+use crate::lifecycle::{Fact, LaneDesign, Prepared};
+use crate::pg::{Ident, QName, list};
+use crate::plan::TablePlan;
+use crate::plan::partition::{self, KeyType, Leaf};
+
+pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
+    let id = run.journal.run();
+    let homes = Homes { blue: format!("projh_bg_{id}_blue").into(), green: format!("projh_bg_{id}_green").into() };
+    let client = run.connect("prepare").await?;
+    let mut lanes = Vec::new();
+    for table in &run.cx.plan.tables {
+        lanes.push(design(&client, table, &homes).await?);
+    }
+    let slot = Ident(format!("projh_bg_{id}"));
+    let prepared = Prepared { lanes, blue_home: homes.blue, green_home: homes.green, slot };
+    let statements = statements(&prepared);
+    loop {
+        let made = make(&client, &statements).await;
+        match made {
+            Ok(()) => break,
+            Err(error) if is_lock_wait(&error) => {
+                client.batch_execute("ROLLBACK").await.map_err(Error::doing("preparing"))?;
+                let text = "a lock for preparing was not granted in time; trying again".to_owned();
+                run.cx.tell(&Event::Notice { text });
+                step_back().await;
+            }
+            Err(error) => return Err(Error::doing("preparing")(error)),
+        }
+    }
+    run.journal.commit(&client, Fact::Prepared(Box::new(prepared.clone()))).await?;
+    run.lanes = super::lanes(run, &prepared).await?;
+    Ok(())
+}
+
+async fn make(client: &Client, statements: &[String]) -> Result<(), tokio_postgres::Error> {
+    client.batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = '{LOCK_WAIT}'")).await?;
+    client.batch_execute(&statements.join(";\n")).await
+}
+
+/// Designs green for one table of the plan. Also what `check` does, to find what stands in the way.
+///
+/// # Errors
+/// If the catalog cannot be read, or green cannot be what the plan asks for.
+pub(crate) async fn design(client: &Client, table: &TablePlan, homes: &Homes) -> Result<LaneDesign, Error> {
+    let definition = hangs_on::read(client, &table.table).await?;
+    let leaves = leaves(client, table, &definition).await?;
+    let refused = |findings| Error::Refused(findings);
+    let green = Green::design(&definition, table, &leaves, homes)
+        .map_err(|conflicts| refused(crate::check::conflicts(&table.table, conflicts)))?;
+    let key = definition
+        .usable_key(table.replica_identity_full)
+        .map_err(|none| refused(vec![crate::check::no_key(&table.table, &none)]))?;
+    let fingerprint = hangs_on::fingerprint(client, &table.table).await?;
+    let replica_identity_before = table.replica_identity_full.then(|| definition.replica_identity.clause());
+    Ok(LaneDesign { table: table.table.clone(), key, green, fingerprint, replica_identity_before })
+}
+
+/// The partitions that the plan and the data ask for.
+pub(crate) async fn leaves(client: &Client, table: &TablePlan, definition: &Definition) -> Result<Vec<Leaf>, Error> {
+    let Some(by) = &table.partition_by else { return Ok(Vec::new()) };
+    let Some(column) = definition.source_of_partition_key(table) else { return Ok(Vec::new()) };
+    let key_type = match column.type_oid {
+        1082 => KeyType::Date,
+        1114 => KeyType::Timestamp,
+        1184 => KeyType::TimestampTz,
+        _ => KeyType::Other,
+    };
+    let data = match key_type {
+        KeyType::Other => None,
+        _ => range(client, &table.table, &column.name).await?,
+    };
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    Ok(partition::leaves(&table.table, by, key_type, data, today)?)
+}
+
+/// The least and the greatest date of a column; none if there is none.
+async fn range(client: &Client, table: &QName, column: &Ident) -> Result<Option<(Date, Date)>, Error> {
+    let sql = format!(
+        "SELECT to_char(min({column}), 'YYYY-MM-DD'), to_char(max({column}), 'YYYY-MM-DD') FROM {table} \
+         WHERE isfinite({column})"
+    );
+    let row = client.query_one(&sql, &[]).await.map_err(Error::doing("reading the range of the partition key"))?;
+    let date = |at| row.get::<_, Option<String>>(at).and_then(|text| text.parse().ok());
+    Ok(date(0).zip(date(1)))
+}
+
+fn statements(prepared: &Prepared) -> Vec<String> {
+    let mut statements = Vec::new();
+    for home in [&prepared.blue_home, &prepared.green_home] {
+        statements.push(format!("CREATE SCHEMA {home}"));
+        statements.push(format!("REVOKE ALL ON SCHEMA {home} FROM PUBLIC"));
+    }
+    for (number, lane) in prepared.lanes.iter().enumerate() {
+        statements.extend(lane.green.create());
+        statements.push(dirty_table(number, lane, &prepared.green_home));
+    }
+    let blues = list(prepared.lanes.iter().map(|lane| &lane.table));
+    statements.push(format!("CREATE PUBLICATION {} FOR TABLE {blues}", prepared.slot));
+    for lane in prepared.lanes.iter().filter(|lane| lane.replica_identity_before.is_some()) {
+        statements.push(format!("ALTER TABLE {} REPLICA IDENTITY FULL", lane.table));
+    }
+    statements
+}
+
+/// Where the feed notes keys whose rows it could not complete. No rows but keys.
+fn dirty_table(number: usize, lane: &LaneDesign, home: &Ident) -> String {
+    let columns = list(lane.key.columns.iter().map(|column| &column.name));
+    format!(
+        "CREATE TABLE {home}.\"dirty_{number}\" AS SELECT {columns} FROM {table} WHERE false; \
+         ALTER TABLE {home}.\"dirty_{number}\" ADD PRIMARY KEY ({columns}); \
+         REVOKE ALL ON {home}.\"dirty_{number}\" FROM PUBLIC",
+        table = lane.table,
+    )
+}

@@ -1,0 +1,52 @@
+//! Swap: one session, one transaction, one direct lock.
+//!
+//! ```text
+//! gate (no lock): fingerprint, window, pace, keys to compare few, three quick marker round trips
+//! BEGIN; SHARE UPDATE EXCLUSIVE on green; ACCESS EXCLUSIVE on the live tables and what their foreign keys point at
+//!   fingerprint again; no snapshot older than green's rows
+//!   marker, drained through: all that was committed before the lock is in green
+//!   what changed since the last comparison is compared
+//!   what hangs on the tables is moved, the schemas exchanged, the fact written
+//! COMMIT
+//! ```
+//!
+//! Whatever does not fit into the budget is rolled back: blue is live, clients go on, and the next
+//! attempt comes later. The session gives up before a client could become a deadlock's victim
+//! (`lock_timeout` is below `deadlock_timeout`), and lets go by itself if we freeze.
+
+mod attempt;
+mod gate;
+
+use std::time::Duration;
+
+use crate::engine::Run;
+use crate::error::Error;
+use crate::event::Event;
+
+use attempt::Outcome;
+
+pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
+    let settings = run.cx.plan.settings.swap.clone();
+    let mut last = String::new();
+    for number in 1..=settings.attempts {
+        gate::pass(run).await?;
+        match attempt::attempt(run, &settings).await? {
+            Outcome::Swapped(swapped) => {
+                run.cx.tell(&Event::Swapped {
+                    attempt: number,
+                    compared: swapped.compared,
+                    times: swapped.times,
+                    commit_ms: swapped.commit_ms,
+                    stall_ms: swapped.stall_ms,
+                });
+                return Ok(());
+            }
+            Outcome::Postponed { why, blockers } => {
+                last.clone_from(&why);
+                run.cx.tell(&Event::SwapPostponed { attempt: number, why, blockers });
+                tokio::time::sleep(Duration::from_millis(fastrand::u64(500..2_000))).await;
+            }
+        }
+    }
+    Err(Error::SwapBudget { attempts: settings.attempts, why: last })
+}

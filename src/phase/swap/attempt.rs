@@ -1,0 +1,283 @@
+//! One attempt to swap, from BEGIN to COMMIT or ROLLBACK.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Client;
+
+use crate::engine::Run;
+use crate::error::Error;
+use crate::event::Event;
+use crate::hangs_on;
+use crate::lane::coalesce::Key;
+use crate::lane::compare::Comparison;
+use crate::lane::feed::{FeedError, MESSAGE_PREFIX};
+use crate::lifecycle::{Fact, Prepared, SwapTimes};
+use crate::pg::connect::Session;
+use crate::pg::{Lsn, QName, list};
+use crate::phase::{check_fingerprints, is_lock_wait, prepared, verify};
+use crate::plan::{SwapSettings, TerminateBlockers};
+
+pub(super) enum Outcome {
+    Swapped(Swapped),
+    Postponed { why: String, blockers: Vec<String> },
+}
+
+pub(super) struct Swapped {
+    pub(super) compared: u64,
+    pub(super) times: SwapTimes,
+    pub(super) commit_ms: f64,
+    pub(super) stall_ms: f64,
+}
+
+/// Why an attempt is rolled back without anything being wrong.
+enum Stop {
+    /// Something took too long.
+    Postpone(String),
+    /// Something is wrong.
+    Fail(Error),
+}
+
+impl<E: Into<Error>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Fail(error.into())
+    }
+}
+
+/// Everything an attempt needs, got ready before there is a lock.
+struct Ready {
+    session: Session,
+    prepared: Prepared,
+    comparisons: Vec<Comparison>,
+    locks: Vec<QName>,
+    budget: Duration,
+}
+
+pub(super) async fn attempt(run: &Run<'_>, settings: &SwapSettings) -> Result<Outcome, Error> {
+    let session = run.connect("swap").await?;
+    let prepared = prepared(run)?;
+    let comparisons = verify::comparisons(run).await?;
+    let ready = Ready { locks: locks(&prepared), session, prepared, comparisons, budget: settings.max_write_stall };
+    begin(&ready, settings).await?;
+    let asked = Instant::now();
+    let live = list(&ready.locks);
+    let blockers = Blockers::watch(run, &ready, settings);
+    let lock = format!("LOCK TABLE {live} IN ACCESS EXCLUSIVE MODE");
+    if let Err(error) = ready.session.batch_execute(&lock).await {
+        if !is_lock_wait(&error) {
+            return Err(Error::doing("locking the live tables")(error));
+        }
+        roll_back(&ready.session).await?;
+        let why = format!("the lock was not granted within {} ms", settings.lock_timeout.as_millis());
+        return Ok(Outcome::Postponed { why, blockers: blockers.seen().await });
+    }
+    drop(blockers);
+    let lock_wait = asked.elapsed();
+    match locked(run, &ready, (asked, lock_wait)).await {
+        Ok(swapped) => Ok(Outcome::Swapped(swapped)),
+        Err(Stop::Postpone(why)) => {
+            roll_back(&ready.session).await?;
+            Ok(Outcome::Postponed { why, blockers: Vec::new() })
+        }
+        Err(Stop::Fail(error)) => {
+            // The connection may be gone; then the server has rolled back already.
+            let _ = roll_back(&ready.session).await;
+            Err(error)
+        }
+    }
+}
+
+/// Every live table, then the tables that their foreign keys point at, each once.
+fn locks(prepared: &Prepared) -> Vec<QName> {
+    let mut locks: Vec<QName> = prepared.lanes.iter().map(|lane| lane.table.clone()).collect();
+    for lane in &prepared.lanes {
+        for lock in lane.green.locks() {
+            if !locks.contains(&lock) {
+                locks.push(lock);
+            }
+        }
+    }
+    locks
+}
+
+/// The lock on green keeps autovacuum away from it, and does not hold up the feed.
+async fn begin(ready: &Ready, settings: &SwapSettings) -> Result<(), Error> {
+    let greens = list(ready.prepared.lanes.iter().map(|lane| lane.green.home_name()));
+    let sql = format!(
+        "BEGIN; SET LOCAL lock_timeout = {lock}; SET LOCAL idle_in_transaction_session_timeout = '5s'; \
+         SET LOCAL synchronous_commit = on; LOCK TABLE {greens} IN SHARE UPDATE EXCLUSIVE MODE; \
+         SET LOCAL statement_timeout = {statement}",
+        lock = settings.lock_timeout.as_millis(),
+        statement = ready.budget.as_millis().max(settings.lock_timeout.as_millis() + 1),
+    );
+    ready.session.batch_execute(&sql).await.map_err(Error::doing("beginning the swap"))
+}
+
+async fn roll_back(client: &Client) -> Result<(), Error> {
+    client.batch_execute("ROLLBACK").await.map_err(Error::doing("rolling an attempt to swap back"))
+}
+
+/// With the lock granted: from here on clients wait.
+async fn locked(run: &Run<'_>, ready: &Ready, (asked, lock_wait): (Instant, Duration)) -> Result<Swapped, Stop> {
+    let granted = Instant::now();
+    let left = || ready.budget.saturating_sub(granted.elapsed());
+    let client = &ready.session;
+    check_fingerprints(run, client).await?;
+    wait_for_old_snapshots(run, client, &left).await?;
+    drain(run, left()).await?;
+    let drained = Instant::now();
+    let compared = compare(run, ready, left()).await?;
+    let compared_at = Instant::now();
+    exchange(ready).await?;
+    if left().is_zero() {
+        return Err(Stop::Postpone(format!("the budget of {} ms was used up", ready.budget.as_millis())));
+    }
+    let boundary = format!("swap:{}", run.journal.run());
+    let sql = "SELECT pg_logical_emit_message(true, $1::text, $2::text)";
+    let row = client.query_one(sql, &[&MESSAGE_PREFIX, &boundary]).await;
+    let lsn: Lsn = row.map_err(Error::doing("marking the swap"))?.get(0);
+    let times = SwapTimes {
+        lock_wait_ms: ms(lock_wait),
+        drain_ms: ms(drained - granted),
+        compare_ms: ms(compared_at - drained),
+        exchange_ms: ms(compared_at.elapsed()),
+    };
+    let committing = Instant::now();
+    run.journal.commit(client, Fact::Swapped { lsn, compared, times }).await?;
+    Ok(Swapped { compared, times, commit_ms: ms(committing.elapsed()), stall_ms: ms(asked.elapsed()) })
+}
+
+/// A transaction whose snapshot is older than green's rows would find green empty.
+async fn wait_for_old_snapshots(run: &Run<'_>, client: &Client, left: &dyn Fn() -> Duration) -> Result<(), Stop> {
+    let Some(xid) = run.journal.progress().caught_up else { return Ok(()) };
+    // A 32-bit xid for age(); the epoch's bits are of no use there.
+    let xid = (xid & 0xFFFF_FFFF).to_string();
+    let sql = "SELECT coalesce(string_agg(format('process %s of %s', pid, usename), ', '), '') FROM pg_stat_activity \
+               WHERE backend_xmin IS NOT NULL AND datname = current_database() AND pid <> pg_backend_pid() \
+               AND backend_type = 'client backend' AND application_name NOT LIKE 'projh-bluegreen %' \
+               AND age(backend_xmin) > age($1::text::xid)";
+    loop {
+        let row = client.query_one(sql, &[&xid]).await.map_err(Error::doing("looking for old snapshots"))?;
+        let holders: String = row.get(0);
+        if holders.is_empty() {
+            return Ok(());
+        }
+        if left() < Duration::from_millis(20) {
+            return Err(Stop::Postpone(format!("transactions with a snapshot older than green's rows: {holders}")));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn drain(run: &Run<'_>, within: Duration) -> Result<(), Stop> {
+    let feed = run.feed.as_ref().ok_or_else(|| Error::Usage("the stream does not run".to_owned()))?;
+    let drained = async {
+        let marker = feed.mark().await?;
+        feed.drain_through(marker, within).await
+    };
+    match drained.await {
+        Err(FeedError::Late(within)) => {
+            Err(Stop::Postpone(format!("the stream could not be drained within {} ms", within.as_millis())))
+        }
+        other => Ok(other?),
+    }
+}
+
+/// What changed since the last comparison; nothing changes any more.
+async fn compare(run: &Run<'_>, ready: &Ready, within: Duration) -> Result<u64, Stop> {
+    let touched = run.feed.as_ref().map(crate::lane::feed::Feed::touched).unwrap_or_default();
+    let work = async {
+        let (mut differences, mut compared) = (Vec::new(), 0);
+        for (comparison, keys) in ready.comparisons.iter().zip(&touched) {
+            let keys: Vec<&Key> = keys.iter().collect();
+            compared += keys.len() as u64;
+            differences.extend(comparison.keys(&ready.session, &ready.session, &keys).await?);
+        }
+        verify::refuse(differences).map(|()| compared)
+    };
+    match tokio::time::timeout(within, work).await {
+        Ok(compared) => Ok(compared?),
+        Err(_) => Err(Stop::Postpone(format!("{} keys could not be compared in time", touched.iter().map(std::collections::HashSet::len).sum::<usize>()))),
+    }
+}
+
+/// The exchange itself: one round trip for all statements.
+async fn exchange(ready: &Ready) -> Result<(), Stop> {
+    let exchanges: Vec<hangs_on::Exchange> = ready.prepared.lanes.iter().map(|lane| lane.green.exchange()).collect();
+    let before = exchanges.iter().flat_map(|exchange| &exchange.before);
+    let after = exchanges.iter().flat_map(|exchange| &exchange.after);
+    let sql = before.chain(after).map(String::as_str).collect::<Vec<_>>().join(";\n");
+    match ready.session.batch_execute(&sql).await {
+        Ok(()) => Ok(()),
+        Err(error) if is_lock_wait(&error) => {
+            Err(Stop::Postpone("a lock for the exchange was not granted in time".to_owned()))
+        }
+        Err(error) if error.code() == Some(&tokio_postgres::error::SqlState::QUERY_CANCELED) => {
+            Err(Stop::Postpone("the exchange took too long".to_owned()))
+        }
+        Err(error) => Err(Stop::Fail(Error::doing("exchanging the tables")(error))),
+    }
+}
+
+fn ms(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0
+}
+
+/// Looks, while the lock is waited for, who is in the way; ends them where the plan says so.
+struct Blockers(tokio::task::JoinHandle<Vec<String>>);
+
+impl Drop for Blockers {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Blockers {
+    fn watch(run: &Run<'_>, ready: &Ready, settings: &SwapSettings) -> Self {
+        let target = run.cx.target.clone();
+        let reporter = std::sync::Arc::clone(&run.cx.reporter);
+        let name = format!("projh-bluegreen {} blockers", run.journal.run());
+        let (tables, wait, end) = (ready.locks.clone(), settings.lock_timeout / 2, settings.terminate_blockers);
+        Self(tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            let Ok(session) = target.connect(&name, &[]).await else { return Vec::new() };
+            let (seen, ended) = look(&session, &tables, end).await.unwrap_or_default();
+            for who in ended {
+                reporter.tell(&Event::Notice { text: format!("ended, as the plan allows: {who}") });
+            }
+            seen
+        }))
+    }
+
+    async fn seen(mut self) -> Vec<String> {
+        (&mut self.0).await.unwrap_or_default()
+    }
+}
+
+/// Sessions of others that hold a lock on one of the tables. No query text: it may hold PHI.
+async fn look(
+    client: &Client,
+    tables: &[QName],
+    end: TerminateBlockers,
+) -> Result<(Vec<String>, Vec<String>), tokio_postgres::Error> {
+    let names: Vec<String> = tables.iter().map(ToString::to_string).collect();
+    let sql = "SELECT DISTINCT a.pid, format('process %s of %s (%s), in a transaction for %s s, state %s, %s', a.pid, \
+               a.usename, a.application_name, round(extract(epoch FROM clock_timestamp() - a.xact_start)), a.state, \
+               lower(replace(l.mode, 'Lock', ''))), a.state LIKE 'idle in transaction%' \
+               FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
+               WHERE l.granted AND l.relation IN (SELECT to_regclass(t)::oid FROM unnest($1::text[]) AS t) \
+               AND a.application_name NOT LIKE 'projh-bluegreen %' AND a.backend_type = 'client backend'";
+    let (mut seen, mut ended) = (Vec::new(), Vec::new());
+    for row in client.query(sql, &[&names]).await? {
+        let (pid, who, is_idle): (i32, String, bool) = (row.get(0), row.get(1), row.get(2));
+        let ends = match end {
+            TerminateBlockers::Never => false,
+            TerminateBlockers::IdleInTransaction => is_idle,
+            TerminateBlockers::All => true,
+        };
+        if ends && client.query_one("SELECT pg_terminate_backend($1)", &[&pid]).await?.get(0) {
+            ended.push(who.clone());
+        }
+        seen.push(who);
+    }
+    Ok((seen, ended))
+}

@@ -1,0 +1,105 @@
+//! The gate before an attempt to swap: everything that can be known without a lock.
+
+use std::time::Duration;
+
+use jiff::civil::Time;
+
+use crate::engine::Run;
+use crate::error::Error;
+use crate::event::Event;
+use crate::lane::feed::FeedError;
+use crate::lifecycle::Verification;
+use crate::phase::{check_fingerprints, verify};
+use crate::plan::Window;
+
+/// A marker has to come through this quickly, so often in a row.
+const QUICK: Duration = Duration::from_millis(20);
+const IN_A_ROW: u32 = 3;
+/// Round trips after which the gate says that it waits.
+const PATIENCE: u32 = 200;
+
+/// Waits until an attempt has a good chance.
+pub(super) async fn pass(run: &Run<'_>) -> Result<(), Error> {
+    if let Some(window) = &run.cx.plan.settings.swap.window {
+        wait_for_window(run, window).await?;
+    }
+    run.pace.go().await;
+    check_fingerprints(run, run.journal.session()).await?;
+    let feed = run.feed.as_ref().ok_or_else(|| Error::Usage("the stream does not run".to_owned()))?;
+    if feed.touched_count() > verify::KEYS_UNDER_LOCK {
+        let none = Verification {
+            lsn: feed.state().applied,
+            rows: Vec::new(),
+            columns: Vec::new(),
+            delta_steps: 0,
+            delta_keys: 0,
+        };
+        verify::delta(run, none).await?;
+    }
+    let (mut quick, mut tried) = (0, 0);
+    while quick < IN_A_ROW {
+        tried += 1;
+        quick = match feed.round_trip(Duration::from_secs(30)).await {
+            Ok(took) if took < QUICK => quick + 1,
+            Ok(_) | Err(FeedError::Late(_)) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        if tried % PATIENCE == 0 {
+            let text = format!("the swap waits for the stream's lag to fall below {} ms", QUICK.as_millis());
+            run.cx.tell(&Event::Notice { text });
+        }
+    }
+    Ok(())
+}
+
+async fn wait_for_window(run: &Run<'_>, window: &Window) -> Result<(), Error> {
+    let mut told = false;
+    loop {
+        let zone = jiff::tz::TimeZone::get(&window.time_zone)
+            .map_err(|_| Error::Usage(format!("time zone `{}` is not known here", window.time_zone)))?;
+        if is_inside(window, jiff::Timestamp::now().to_zoned(zone).time()) {
+            return Ok(());
+        }
+        if !told {
+            let text = format!("the swap waits for its window, {} to {} {}", window.from, window.to, window.time_zone);
+            run.cx.tell(&Event::Notice { text });
+            told = true;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// A window may span midnight.
+fn is_inside(window: &Window, now: Time) -> bool {
+    if window.from <= window.to {
+        window.from <= now && now < window.to
+    } else {
+        window.from <= now || now < window.to
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::civil::time;
+
+    fn window(from: i8, to: i8) -> Window {
+        Window { from: time(from, 0, 0, 0), to: time(to, 0, 0, 0), time_zone: "UTC".to_owned() }
+    }
+
+    #[test]
+    fn a_window_of_the_night_is_open_from_its_first_minute_to_before_its_last() {
+        let night = window(2, 5);
+        assert!(is_inside(&night, time(2, 0, 0, 0)));
+        assert!(!is_inside(&night, time(5, 0, 0, 0)));
+        assert!(!is_inside(&night, time(1, 59, 59, 0)));
+    }
+
+    #[test]
+    fn a_window_may_span_midnight() {
+        let night = window(22, 4);
+        assert!(is_inside(&night, time(23, 0, 0, 0)));
+        assert!(is_inside(&night, time(3, 0, 0, 0)));
+        assert!(!is_inside(&night, time(12, 0, 0, 0)));
+    }
+}

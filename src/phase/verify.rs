@@ -1,0 +1,117 @@
+//! Verify: blue and green, every row, at one exact point in time, with writes going on. Then what
+//! changed since, in ever smaller steps, until the rest is small enough for the swap's lock.
+//!
+//! What is remembered of changed keys lives in this session: a resumed run verifies again.
+
+use crate::engine::Run;
+use crate::error::Error;
+use crate::event::Event;
+use crate::lane::coalesce::Key;
+use crate::lane::compare::{Comparison, Difference, Sides};
+use crate::lane::point::Point;
+use crate::lifecycle::{Fact, Verification};
+use crate::pg::connect::Session;
+
+/// So many keys are compared under the swap's lock without being felt.
+pub(super) const KEYS_UNDER_LOCK: usize = 200;
+/// Steps after which it is plain that they do not get smaller.
+const STEPS_MAX: u32 = 12;
+
+pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
+    super::catch_up::catch_up(run).await?;
+    let verification = full(run).await?;
+    let verification = delta(run, verification).await?;
+    if run.feed.as_ref().is_some_and(|feed| feed.state().truncated) {
+        let text = "a table was truncated; green was too, and is verified as it is now".to_owned();
+        run.cx.tell(&Event::Notice { text });
+    }
+    run.journal.record(Fact::Verified(verification.clone())).await?;
+    run.cx.tell(&Event::Verified { verification });
+    Ok(())
+}
+
+/// Both sides at one point: blue's snapshot is the slot's, green's is taken while the feed holds still
+/// exactly there.
+struct Moment {
+    point: Point,
+    green: Session,
+    green_snapshot: String,
+    touched: Vec<Vec<Key>>,
+}
+
+async fn moment(run: &Run<'_>) -> Result<Moment, Error> {
+    let feed = run.feed.as_ref().ok_or_else(|| Error::Usage("the stream does not run".to_owned()))?;
+    let name = format!("projh_bg_{}_verify", run.journal.run());
+    let reporter = std::sync::Arc::clone(&run.cx.reporter);
+    let waiting = move |who| {
+        let text = format!("the verification waits for an open transaction: {who}");
+        reporter.tell(&Event::Notice { text });
+    };
+    let (point, walsender) = Point::make(&run.cx.target, run.journal.run(), &name, true, &waiting).await?;
+    feed.run_to(point.lsn).await?;
+    drop(walsender);
+    let green = run.connect("snapshot").await?;
+    let doing = || Error::doing("holding a snapshot of green");
+    green.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await.map_err(doing())?;
+    let green_snapshot = green.query_one("SELECT pg_export_snapshot()", &[]).await.map_err(doing())?.get(0);
+    let touched = feed.take_touched(run.lanes.len()).into_iter().map(|keys| keys.into_iter().collect()).collect();
+    feed.free();
+    super::check_fingerprints(run, run.journal.session()).await?;
+    Ok(Moment { point, green, green_snapshot, touched })
+}
+
+/// Every row.
+async fn full(run: &Run<'_>) -> Result<Verification, Error> {
+    let moment = moment(run).await?;
+    let workers = run.workers("verify").await?;
+    let sides = Sides { source: &moment.point.snapshot, target: &moment.green_snapshot };
+    let (mut rows, mut columns, mut differences) = (Vec::new(), Vec::new(), Vec::new());
+    for lane in &run.lanes {
+        let comparison = Comparison::of(run.journal.session(), lane).await?;
+        let (count, found) = comparison.full(&run.cx.target, &sides, &workers).await?;
+        rows.push(count);
+        columns.push(comparison.columns());
+        differences.extend(found);
+    }
+    refuse(differences)?;
+    Ok(Verification { lsn: moment.point.lsn, rows, columns, delta_steps: 0, delta_keys: 0 })
+}
+
+/// The keys that changed since the last moment, until few do so while one comparison is made.
+pub(super) async fn delta(run: &Run<'_>, mut verification: Verification) -> Result<Verification, Error> {
+    let comparisons = comparisons(run).await?;
+    let changed = |run: &Run<'_>| run.feed.as_ref().map_or(0, crate::lane::feed::Feed::touched_count);
+    let mut before = usize::MAX;
+    for _ in 0..STEPS_MAX {
+        let count = changed(run);
+        // Few enough, or as few as there will be under this load.
+        if count <= KEYS_UNDER_LOCK || count > before / 10 * 9 {
+            break;
+        }
+        before = count;
+        let moment = moment(run).await?;
+        verification.lsn = moment.point.lsn;
+        verification.delta_steps += 1;
+        let mut differences = Vec::new();
+        for (comparison, keys) in comparisons.iter().zip(&moment.touched) {
+            verification.delta_keys += keys.len() as u64;
+            let keys: Vec<&Key> = keys.iter().collect();
+            differences.extend(comparison.keys(&moment.point.holder, &moment.green, &keys).await?);
+        }
+        refuse(differences)?;
+    }
+    Ok(verification)
+}
+
+/// One comparison a lane.
+pub(super) async fn comparisons(run: &Run<'_>) -> Result<Vec<Comparison>, Error> {
+    let mut comparisons = Vec::new();
+    for lane in &run.lanes {
+        comparisons.push(Comparison::of(run.journal.session(), lane).await?);
+    }
+    Ok(comparisons)
+}
+
+pub(super) fn refuse(differences: Vec<Difference>) -> Result<(), Error> {
+    if differences.is_empty() { Ok(()) } else { Err(Error::Differences(differences)) }
+}
