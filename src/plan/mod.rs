@@ -3,14 +3,42 @@
 //! Invariant: a [`Plan`] cannot exist invalid as far as its own text can tell. What only the
 //! database can tell (does the column exist?) is `check`'s.
 
+mod changes;
+mod column;
+mod environment;
+mod keys;
 pub mod partition;
+mod partition_by;
+mod period;
+mod problem;
+mod schema;
+mod settings;
+mod shape;
+mod sql;
+mod table;
+mod template;
+mod value;
+mod yaml;
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::pg::{Ident, QName};
+
+pub use changes::changes;
+pub use environment::Env;
+pub use problem::{Problem, Problems};
+pub use schema::json_schema;
+
+use problem::Found;
+use yaml::Node;
+
+/// Larger than any plan; a file of this size is something else.
+const MAX_BYTES: u64 = 1 << 20;
 
 /// A proven plan. Serialized (without the connection), it is what the journal keeps and
 /// what a resumed run is compared with.
@@ -26,6 +54,74 @@ pub struct Plan {
     pub settings: Settings,
     /// What to migrate; all of these swap in one transaction.
     pub tables: Vec<TablePlan>,
+}
+
+impl Plan {
+    /// Reads the plan in the file at `path`; `env` looks up what `${NAME}` stands for.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, at once.
+    pub fn load(path: &Path, env: Env<'_>) -> Result<Self, Problems> {
+        let label = path.display().to_string();
+        let refuse = |message: String, help| Problems::of_file(&label, message, help);
+        let size = fs::metadata(path).map_err(|error| refuse(format!("cannot be read: {error}"), None))?;
+        if size.is_dir() {
+            return Err(refuse("is a directory; a plan is a YAML file".to_owned(), None));
+        }
+        if size.len() > MAX_BYTES {
+            return Err(refuse(format!("has {} bytes; a plan has at most {MAX_BYTES}", size.len()), None));
+        }
+        let bytes = fs::read(path).map_err(|error| refuse(format!("cannot be read: {error}"), None))?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| refuse("is not UTF-8 text".to_owned(), Some("save it as UTF-8")))?;
+        Self::parse(&label, &text, env)
+    }
+
+    /// Reads the plan in `text`; `file` is what problems call it.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, at once.
+    pub fn parse(file: &str, text: &str, env: Env<'_>) -> Result<Self, Problems> {
+        let mut found = Found::default();
+        let plan = yaml::read(text, env, &mut found).map(|root| {
+            shape::check(&root, &keys::PLAN, "the plan", &mut found);
+            Self::prove(&root, &mut found)
+        });
+        match (found.into_problems(file, text), plan) {
+            (Some(problems), _) => Err(problems),
+            (None, Some(plan)) => Ok(plan),
+            (None, None) => Err(Problems::of_file(file, "has no content".to_owned(), None)),
+        }
+    }
+
+    /// The plan in a tree of the right shape; incomplete only where `found` says why.
+    fn prove(root: &Node, found: &mut Found) -> Self {
+        Self {
+            name: root.get("name").map_or_else(String::new, |node| name(node, found)),
+            database_url: root.get("database").and_then(database_url),
+            settings: settings::read(root, found),
+            tables: table::read_all(root, found),
+        }
+    }
+}
+
+fn name(node: &Node, found: &mut Found) -> String {
+    let Some(scalar) = node.scalar() else { return String::new() };
+    let name = scalar.text.as_str();
+    let good = name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-');
+    if !good || name.len() > 40 {
+        let help = "1 to 40 of a-z, 0-9, `_` and `-`, a letter first".to_owned();
+        found.add_with_help(node.at, format!("`name: {}` is not a plan's name", scalar.shown()), help);
+    }
+    name.to_owned()
+}
+
+/// An empty one, as `${DATABASE_URL:-}` may give, leaves the connection to others.
+fn database_url(node: &Node) -> Option<String> {
+    node.get("url").and_then(Node::scalar).map(|url| url.text.clone()).filter(|url| !url.trim().is_empty())
 }
 
 /// How to go about it; every field has a default.
@@ -209,3 +305,6 @@ pub enum Unit {
     /// A calendar year.
     Year,
 }
+
+#[cfg(test)]
+mod tests;

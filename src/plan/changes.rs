@@ -1,0 +1,84 @@
+//! What changed between two plans: a run is resumed only with the plan that it began with.
+
+use serde_json::Value;
+
+/// What differs between a plan before and after, a line each; empty exactly where they are equal.
+///
+/// Both are `serde_json::to_value(&plan)`: connection and settings are not part of it and may
+/// change. Entries of a list are told apart by their names, else by their number from 0.
+#[must_use]
+pub fn changes(before: &Value, after: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    compare("", before, after, &mut lines);
+    lines
+}
+
+fn compare(path: &str, before: &Value, after: &Value, lines: &mut Vec<String>) {
+    if before == after {
+        return;
+    }
+    let known = lines.len();
+    match (parts(before), parts(after)) {
+        (Some(old), Some(new)) => {
+            for (key, value) in &old {
+                match new.iter().find(|(other, _)| other == key) {
+                    Some((_, other)) => compare(&join(path, key), value, other, lines),
+                    None => lines.push(format!("{}: was {}, is gone", join(path, key), show(value))),
+                }
+            }
+            for (key, value) in new.iter().filter(|(key, _)| !old.iter().any(|(other, _)| other == key)) {
+                lines.push(format!("{}: is new: {}", join(path, key), show(value)));
+            }
+            if lines.len() == known {
+                lines.push(format!("{path}: the order changed"));
+            }
+        }
+        _ => lines.push(format!("{path}: was {}, is {}", show(before), show(after))),
+    }
+}
+
+/// The members of a map, or of a list whose entries can be told apart.
+fn parts(value: &Value) -> Option<Vec<(String, &Value)>> {
+    match value {
+        Value::Object(_) if table_name(value).is_some() => None,
+        Value::Object(map) => Some(map.iter().map(|(key, value)| (key.clone(), value)).collect()),
+        Value::Array(items) => {
+            let named: Option<Vec<(String, &Value)>> =
+                items.iter().map(|item| Some((format!("[{}]", entry_name(item)?), item))).collect();
+            let unique = |parts: &Vec<(String, &Value)>| {
+                parts
+                    .iter()
+                    .enumerate()
+                    .all(|(at, (key, _))| parts[..at].iter().all(|(other, _)| other != key))
+            };
+            let numbered = || items.iter().enumerate().map(|(at, item)| (format!("[{at}]"), item)).collect();
+            Some(named.filter(|parts| !parts.is_empty() && unique(parts)).unwrap_or_else(numbered))
+        }
+        _ => None,
+    }
+}
+
+fn entry_name(item: &Value) -> Option<String> {
+    let name = item.get("name").and_then(Value::as_str).map(str::to_owned);
+    item.get("table").and_then(table_name).or(name)
+}
+
+/// `{"schema": "public", "name": "appointments"}` as people write it.
+fn table_name(value: &Value) -> Option<String> {
+    let map = value.as_object().filter(|map| map.len() == 2)?;
+    Some(format!("{}.{}", map.get("schema")?.as_str()?, map.get("name")?.as_str()?))
+}
+
+fn join(path: &str, key: &str) -> String {
+    match path.is_empty() || key.starts_with('[') {
+        true => format!("{path}{key}"),
+        false => format!("{path}.{key}"),
+    }
+}
+
+fn show(value: &Value) -> String {
+    match value {
+        Value::Null => "not set".to_owned(),
+        _ => table_name(value).unwrap_or_else(|| value.to_string()),
+    }
+}

@@ -1,0 +1,129 @@
+//! `columns` and `add_columns`: what differs between blue's columns and green's.
+//!
+//! Invariant: no two of green's columns that the plan speaks of have one name, and each change has
+//! a way back or says that it has none.
+
+use std::collections::BTreeMap;
+
+use crate::pg::Ident;
+
+use super::problem::{Found, Position};
+use super::table::take;
+use super::yaml::{Node, Word};
+use super::{AddColumn, ColumnChange, sql};
+
+/// A table's columns, as far as the plan speaks of them.
+#[derive(Debug, Default)]
+pub(super) struct Columns {
+    /// What becomes of blue's, by blue's name.
+    pub(super) changed: BTreeMap<Ident, ColumnChange>,
+    /// What only green has.
+    pub(super) added: Vec<AddColumn>,
+}
+
+impl Columns {
+    /// Tells when `name` is a column that green will not have under this name.
+    pub(super) fn require(&self, name: &Ident, at: Position, found: &mut Found) {
+        let is_green = self.green_names().any(|green| green == name);
+        match self.changed.get(name).filter(|_| !is_green) {
+            Some(ColumnChange::Drop) => {
+                found.add(at, format!("`{}` is a column that this plan drops", name.as_str()));
+            }
+            Some(ColumnChange::Change { rename: Some(new), .. }) => {
+                let help = format!("the new table calls it `{}`", new.as_str());
+                found.add_with_help(at, format!("`{}` is renamed by this plan", name.as_str()), help);
+            }
+            _ => {}
+        }
+    }
+
+    /// The names that green's columns have by this plan.
+    fn green_names(&self) -> impl Iterator<Item = &Ident> {
+        let changed = self.changed.iter().filter_map(|(blue, change)| match change {
+            ColumnChange::Drop => None,
+            ColumnChange::Change { rename, .. } => Some(rename.as_ref().unwrap_or(blue)),
+        });
+        changed.chain(self.added.iter().map(|column| &column.name))
+    }
+}
+
+/// Reads `columns` and `add_columns` of a table whose shape has been checked.
+pub(super) fn read(table: &Node, found: &mut Found) -> Columns {
+    let mut columns = Columns::default();
+    for (word, node) in table.get("columns").map_or(&[][..], Node::entries) {
+        let Some(blue) = blue_name(word, found) else { continue };
+        let Some(change) = change(node, &blue, found) else { continue };
+        let green = match &change {
+            ColumnChange::Drop => None,
+            ColumnChange::Change { rename, .. } => Some(rename.clone().unwrap_or_else(|| blue.clone())),
+        };
+        if let Some(green) = green {
+            refuse_same_name(&columns, &green, word.at, found);
+        }
+        if columns.changed.insert(blue, change).is_some() {
+            found.add(word.at, format!("`{}` is in `columns` twice", word.text));
+        }
+    }
+    for item in table.get("add_columns").map_or(&[][..], Node::items) {
+        let Some((name, definition)) = take(item, "add_columns", sql::column, found) else { continue };
+        refuse_same_name(&columns, &name, item.at, found);
+        columns.added.push(AddColumn { name, definition });
+    }
+    columns
+}
+
+fn refuse_same_name(columns: &Columns, name: &Ident, at: Position, found: &mut Found) {
+    if columns.green_names().any(|other| other == name) {
+        found.add(at, format!("two columns of the new table would be called `{}`", name.as_str()));
+    }
+}
+
+fn blue_name(word: &Word, found: &mut Found) -> Option<Ident> {
+    match sql::ident(&word.text) {
+        Ok(name) => Some(name),
+        Err(problem) => {
+            found.add_with_help(word.at, format!("`{}`: {}", word.text, problem.message), problem.help);
+            None
+        }
+    }
+}
+
+fn change(node: &Node, blue: &Ident, found: &mut Found) -> Option<ColumnChange> {
+    if node.scalar().is_some() {
+        return Some(ColumnChange::Drop); // `drop` is the only word that the shape lets through
+    }
+    let mut sql_of = |key: &str| node.get(key).and_then(|value| take(value, key, sql::fragment, found));
+    let (data_type, using, back) = (sql_of("type"), sql_of("using"), sql_of("back"));
+    let rename = node.get("rename").and_then(|value| take(value, "rename", sql::ident, found));
+    let one_way = node.get("one_way").and_then(|v| v.scalar()?.as_bool()).unwrap_or(false);
+    check_way_back(node, one_way, found);
+    if let Some(value) = node.get("rename").filter(|_| rename.as_ref() == Some(blue)) {
+        found.add(value.at, format!("`{}` already has this name", blue.as_str()));
+    }
+    Some(ColumnChange::Change { rename, data_type, using, back, one_way })
+}
+
+fn check_way_back(node: &Node, one_way: bool, found: &mut Found) {
+    let has = |key: &str| node.get(key).is_some();
+    if !has("rename") && !has("type") && !has("using") {
+        let help = "write `drop`, or `{rename: ...}`, `{type: ...}`, `{using: ..., back: ...}`".to_owned();
+        found.add_with_help(node.at, "nothing becomes of this column", help);
+    } else if has("back") && !has("type") && !has("using") {
+        found.add(node.at, "`back` has nothing to undo: there is no `type` and no `using`");
+    }
+    if has("back") && one_way {
+        found.add_with_help(
+            node.at,
+            "`one_way: true` says there is no way back, and `back` gives one",
+            "keep one of the two".to_owned(),
+        );
+    } else if has("using") && !has("back") && !one_way {
+        found.add_with_help(
+            node.at,
+            "`using` has no way back",
+            "give `back: <SQL over the new columns>`, or accept with `one_way: true` that a rollback after \
+             the swap loses this column's new values"
+                .to_owned(),
+        );
+    }
+}

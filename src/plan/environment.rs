@@ -1,0 +1,52 @@
+//! `${NAME}` and `${NAME:-default}` in a plan's values.
+//!
+//! A value is looked up once and not read again: what it holds cannot name further variables.
+
+/// Looks a name up in the environment.
+pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Why a `${...}` could not be filled in.
+pub(super) struct Unfilled {
+    pub(super) message: String,
+    pub(super) help: Option<String>,
+}
+
+/// Fills in each `${NAME}` and `${NAME:-default}`; the default counts where NAME is unset or empty.
+pub(super) fn interpolate(text: &str, env: Env<'_>) -> Result<String, Unfilled> {
+    let mut filled = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        filled.push_str(&rest[..start]);
+        let after = &rest[start + 2..];
+        let Some(end) = after.find('}') else {
+            let message = "`${` without its `}`".to_owned();
+            return Err(Unfilled { message, help: Some("write `${NAME}` or `${NAME:-default}`".to_owned()) });
+        };
+        let (name, default) = match after[..end].split_once(":-") {
+            Some((name, default)) => (name, Some(default)),
+            None => (&after[..end], None),
+        };
+        filled.push_str(&look_up(name, default, env)?);
+        rest = &after[end + 1..];
+    }
+    filled.push_str(rest);
+    Ok(filled)
+}
+
+fn look_up(name: &str, default: Option<&str>, env: Env<'_>) -> Result<String, Unfilled> {
+    let well_formed = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if !well_formed {
+        let message = format!("`${{{name}}}` does not name a variable of the environment");
+        return Err(Unfilled { message, help: Some("write `${NAME}` or `${NAME:-default}`".to_owned()) });
+    }
+    match (env(name), default) {
+        (Some(value), None) => Ok(value),
+        (Some(value), Some(_)) if !value.is_empty() => Ok(value),
+        (_, Some(default)) => Ok(default.to_owned()),
+        (None, None) => Err(Unfilled {
+            message: format!("the environment has no `{name}`"),
+            help: Some(format!("set it, or give a default: `${{{name}:-...}}`")),
+        }),
+    }
+}

@@ -1,0 +1,259 @@
+//! The keys of a plan, one table per map. See [`super::shape`] for what reads them.
+
+use std::time::Duration;
+
+use super::shape::{Key, MapShape, Shape};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
+
+const TEXT: Shape = Shape::Text { pattern: None };
+/// One SQL name, quoted or not.
+const NAME: Shape =
+    Shape::Text { pattern: Some(r#"^\s*([A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*|"([^"]|"")+")\s*$"#) };
+const NAMES: Shape = Shape::List { of: &NAME, min: 1 };
+
+const fn key(name: &'static str, shape: Shape, about: &'static str) -> Key {
+    Key { name, about, shape, required: false }
+}
+
+const fn required(name: &'static str, shape: Shape, about: &'static str) -> Key {
+    Key { name, about, shape, required: true }
+}
+
+/// The whole plan.
+pub(super) static PLAN: Shape = Shape::Map(&MapShape {
+    what: "a plan",
+    keys: &[
+        required("version", Shape::Integer { min: 1, max: 1 }, "is the version of this format: 1"),
+        required(
+            "name",
+            Shape::Text { pattern: Some("^[a-z][a-z0-9_-]{0,39}$") },
+            "identifies the migration across runs: 1 to 40 of a-z, 0-9, _ and -, a letter first",
+        ),
+        key("database", Shape::Map(&DATABASE), "is where to connect; libpq's variables otherwise"),
+        key("settings", Shape::Map(&SETTINGS), "is how to go about it; everything has a default"),
+        required(
+            "tables",
+            Shape::List { of: &Shape::Map(&TABLE), min: 1 },
+            "are the tables to migrate; all of them swap in one transaction",
+        ),
+    ],
+    later: &["keys", "steps", "gates"],
+    rules: &[],
+});
+
+static DATABASE: MapShape = MapShape {
+    what: "`database`",
+    keys: &[key(
+        "url",
+        Shape::Text { pattern: None },
+        "is a connection string, best from the environment: ${DATABASE_URL}",
+    )],
+    later: &[],
+    rules: &[],
+};
+
+static SETTINGS: MapShape = MapShape {
+    what: "`settings`",
+    keys: &[
+        key(
+            "workers",
+            Shape::Integer { min: 1, max: 64 },
+            "is how many connections copy, index and verify (4)",
+        ),
+        key(
+            "chunk_size",
+            Shape::Size { min: 64 * KIB, max: GIB },
+            "is how much of a table one transaction copies (16MiB)",
+        ),
+        key(
+            "max_snapshot_age",
+            Shape::Duration { min: Duration::from_millis(10), max: DAY, none: false },
+            "ends a round of the copy when its snapshot is older (30m)",
+        ),
+        key(
+            "wal_budget",
+            Shape::Size { min: MIB, max: 64 * TIB },
+            "is how much WAL the run may hold back (8GiB)",
+        ),
+        key("throttle", Shape::Map(&THROTTLE), "is when copy and apply wait"),
+        key("swap", Shape::Map(&SWAP), "is how to swap"),
+        key(
+            "soak",
+            Shape::Duration { min: Duration::ZERO, max: DAY.saturating_mul(90), none: false },
+            "is how long the old table is kept after the swap (24h)",
+        ),
+    ],
+    later: &[],
+    rules: &[],
+};
+
+static THROTTLE: MapShape = MapShape {
+    what: "`throttle`",
+    keys: &[
+        key(
+            "max_replica_lag",
+            Shape::Duration { min: Duration::from_millis(1), max: DAY, none: true },
+            "is the greatest replay lag of a standby that is left in peace (10s)",
+        ),
+        key(
+            "max_active_sessions",
+            Shape::Integer { min: 1, max: 1_000_000 },
+            "is the greatest number of active sessions besides ours (no limit)",
+        ),
+        key("query", TEXT, "is SQL that asks to wait while its first column is true"),
+    ],
+    later: &[],
+    rules: &[],
+};
+
+static SWAP: MapShape = MapShape {
+    what: "`swap`",
+    keys: &[
+        key(
+            "lock_timeout",
+            // Below the server's deadlock_timeout (1 s), so that it is always us who give way.
+            Shape::Duration { min: Duration::from_millis(10), max: Duration::from_millis(999), none: false },
+            "is how long one attempt waits for its locks; below deadlock_timeout (300ms)",
+        ),
+        key(
+            "max_write_stall",
+            Shape::Duration { min: Duration::from_millis(50), max: MINUTE.saturating_mul(10), none: false },
+            "is how long writers may be held up from lock to commit (2s)",
+        ),
+        key(
+            "attempts",
+            Shape::Integer { min: 1, max: 10_000 },
+            "is how often the swap is tried before the run gives up (30)",
+        ),
+        key(
+            "window",
+            Shape::Text { pattern: Some(r"^\s*\d\d:\d\d-\d\d:\d\d\s+\S+\s*$") },
+            "is the part of the day to swap in, as in \"02:00-05:00 UTC\" (any time)",
+        ),
+        key(
+            "terminate_blockers",
+            Shape::Word(&["never", "idle_in_transaction", "all"]),
+            "is which sessions in the way may be ended (never)",
+        ),
+    ],
+    later: &[],
+    rules: &[],
+};
+
+static TABLE: MapShape = MapShape {
+    what: "a table",
+    keys: &[
+        required("table", TEXT, "is the live table, `schema.table`"),
+        key(
+            "partition_by",
+            Shape::Map(&PARTITION_BY),
+            "is how the new table is partitioned; plain without it",
+        ),
+        key("primary_key", NAMES, "is the new primary key, where it differs"),
+        key("replica_identity", Shape::Word(&["full"]), "is for the run: exact old rows, for more WAL"),
+        key(
+            "columns",
+            Shape::MapOf(&Shape::Either(&[Shape::Word(&["drop"]), Shape::Map(&COLUMN)])),
+            "are the columns that change, by their present names",
+        ),
+        key(
+            "add_columns",
+            Shape::List { of: &TEXT, min: 1 },
+            "are new columns, as in `follow_up boolean not null default false`",
+        ),
+        key("indexes", Shape::List { of: &TEXT, min: 1 }, "are new indexes, as CREATE INDEX statements"),
+        key("drop_indexes", NAMES, "are indexes or unique constraints that the new table shall not have"),
+    ],
+    later: &["uniqueness", "inbound_foreign_keys", "policies", "triggers"],
+    rules: &[],
+};
+
+static COLUMN: MapShape = MapShape {
+    what: "a column",
+    keys: &[
+        key("rename", NAME, "is its new name"),
+        key("type", TEXT, "is its new type"),
+        key("using", TEXT, "is SQL over the old columns that gives the new value; a cast without it"),
+        key("back", TEXT, "is SQL over the new columns that gives the old value back"),
+        key("one_way", Shape::Bool, "accepts that a way back loses this column's new values"),
+    ],
+    later: &["encrypt"],
+    rules: &[
+        r#"{"anyOf": [{"required": ["rename"]}, {"required": ["type"]}, {"required": ["using"]}]}"#,
+        r#"{"if": {"required": ["using"]}, "then": {"anyOf": [{"required": ["back"]},
+            {"required": ["one_way"], "properties": {"one_way": {"not": {"const": false}}}}]}}"#,
+        r#"{"if": {"required": ["back"]}, "then": {"anyOf": [{"required": ["type"]}, {"required": ["using"]}],
+            "properties": {"one_way": {"not": {"const": true}}}}}"#,
+    ],
+};
+
+static PARTITION_BY: MapShape = MapShape {
+    what: "`partition_by`",
+    keys: &[
+        key("range", NAME, "is the column to partition by, in ranges: with `every` or `bounds`"),
+        key("list", NAME, "is the column to partition by, in lists of values: with `partitions`"),
+        key("hash", NAME, "is the column to partition by, by its hash: with `partitions`"),
+        key(
+            "every",
+            Shape::Text {
+                pattern: Some(
+                    r"^\s*([1-9]\d*\s+)?([Dd]ays?|[Ww]eeks?|[Mm]onths?|[Qq]uarters?|[Yy]ears?)\s*$",
+                ),
+            },
+            "is how long a range is: `1 month`; day, week, month, quarter or year",
+        ),
+        key(
+            "bounds",
+            Shape::List { of: &Shape::Any, min: 2 },
+            "are the ranges' bounds, ascending: each but the last begins a range",
+        ),
+        key(
+            "from",
+            Shape::Text { pattern: Some(r"^\d{4}-\d\d-\d\d$") },
+            "is the first range's lower bound (from the data)",
+        ),
+        key(
+            "ahead",
+            Shape::Integer { min: 0, max: 1_000 },
+            "is how many ranges to have past the present one (3)",
+        ),
+        key(
+            "partitions",
+            Shape::Either(&[
+                Shape::Integer { min: 1, max: 1_000 },
+                Shape::MapOf(&Shape::List { of: &Shape::Any, min: 1 }),
+            ]),
+            "are for a list each partition's values, for a hash how many there are",
+        ),
+        key(
+            "default",
+            Shape::Bool,
+            "adds a partition for rows that fit nowhere else (true; a hash has none)",
+        ),
+        key("schema", NAME, "is the partitions' schema (the table's own)"),
+        key(
+            "name",
+            TEXT,
+            "is each partition's name: {table}, with {from:%Y_%m}, {to:%Y_%m}, {quarter}, {name} or {n}",
+        ),
+    ],
+    later: &[],
+    rules: &[
+        r#"{"oneOf": [{"required": ["range"]}, {"required": ["list"]}, {"required": ["hash"]}]}"#,
+        r#"{"if": {"required": ["range"]},
+            "then": {"oneOf": [{"required": ["every"]}, {"required": ["bounds"]}],
+                     "properties": {"partitions": false}},
+            "else": {"required": ["partitions"], "properties": {"every": false, "bounds": false}}}"#,
+        r#"{"if": {"required": ["list"]}, "then": {"properties": {"partitions": {"type": "object", "minProperties": 1}}}}"#,
+        r#"{"if": {"required": ["hash"]},
+            "then": {"properties": {"partitions": {"type": ["integer", "string"]},
+                                    "default": {"not": {"const": true}}}}}"#,
+        r#"{"if": {"not": {"required": ["every"]}}, "then": {"properties": {"from": false, "ahead": false}}}"#,
+    ],
+};

@@ -1,0 +1,250 @@
+//! `partition_by`: how the new table is partitioned.
+
+use jiff::civil::Date;
+
+use crate::pg::QName;
+
+use super::partition::{self, MAX_LEAVES};
+use super::problem::Found;
+use super::table::take;
+use super::template::{Kind, Template};
+use super::value::{self, Comparable};
+use super::yaml::Node;
+use super::{PartitionBy, Partitions, Unit, sql};
+
+/// Partitions past the present one, where the plan does not say.
+const AHEAD: u32 = 3;
+
+/// Reads `partition_by` of a table whose shape has been checked.
+pub(super) fn read(node: &Node, table: &QName, found: &mut Found) -> Option<PartitionBy> {
+    let (kind, column) = kind(node, found)?;
+    let column = take(column, kind, sql::ident, found);
+    refuse_foreign_keys(node, kind, found);
+    let into = match kind {
+        "range" => range(node, found),
+        "list" => list(node, found),
+        _ => hash(node, found),
+    };
+    let schema = match node.get("schema") {
+        Some(schema) => Some(take(schema, "schema", sql::ident, found)?),
+        None => None,
+    };
+    let default = node.get("default").and_then(|value| Some((value.at, value.scalar()?.as_bool()?)));
+    if let Some((at, true)) = default
+        && kind == "hash"
+    {
+        let help = "a hash has a partition for every row: leave `default` away".to_owned();
+        found.add_with_help(at, "`default: true` with `hash`", help);
+    }
+    let default = kind != "hash" && default.is_none_or(|(_, default)| default);
+    let name = node.get("name").and_then(|name| Some((name, name.scalar()?)));
+    let by = PartitionBy {
+        column: column?,
+        into: into?,
+        default,
+        schema,
+        name: name.map(|(_, scalar)| scalar.text.clone()),
+    };
+    if let Some((name, scalar)) = name {
+        if let Err(help) = Template::parse(&scalar.text, Kind::of(&by.into)) {
+            let message = format!("`name: {}` cannot name the partitions", scalar.shown());
+            found.add_with_help(name.at, message, help);
+            return None;
+        }
+    }
+    check_leaves(node, table, &by, found);
+    Some(by)
+}
+
+/// Which of `range`, `list` and `hash` it is, and the column.
+fn kind<'a>(node: &'a Node, found: &mut Found) -> Option<(&'static str, &'a Node)> {
+    let kinds: Vec<_> =
+        ["range", "list", "hash"].into_iter().filter_map(|kind| Some((kind, node.get(kind)?))).collect();
+    match kinds.as_slice() {
+        [one] => Some(*one),
+        [] => {
+            let help = "write `range: column` with `every` or `bounds`, `list: column` or `hash: column` with \
+                        `partitions`";
+            found.add_with_help(node.at, "by which column to partition is missing", help.to_owned());
+            None
+        }
+        [first, second, ..] => {
+            let message = format!("`{}` and `{}` exclude each other", first.0, second.0);
+            found.add_with_help(second.1.at, message, "keep one of them".to_owned());
+            None
+        }
+    }
+}
+
+/// Keys that belong to another kind.
+fn refuse_foreign_keys(node: &Node, kind: &str, found: &mut Found) {
+    let foreign: &[(&str, &str)] = match kind {
+        "range" => &[("partitions", "a range has `every` or `bounds`")],
+        _ => &[
+            ("every", "it belongs to `range`"),
+            ("bounds", "it belongs to `range`"),
+            ("from", "it belongs to `range` with `every`"),
+            ("ahead", "it belongs to `range` with `every`"),
+        ],
+    };
+    for (key, help) in foreign {
+        if let Some((word, _)) = node.entries().iter().find(|(word, _)| word.text == *key) {
+            found.add_with_help(word.at, format!("`{key}` has no place with `{kind}`"), (*help).to_owned());
+        }
+    }
+}
+
+fn range(node: &Node, found: &mut Found) -> Option<Partitions> {
+    match (node.get("every"), node.get("bounds")) {
+        (Some(node_every), None) => every(node, node_every, found),
+        (None, Some(list)) => {
+            for key in ["from", "ahead"] {
+                if let Some(value) = node.get(key) {
+                    found.add(value.at, format!("`{key}` belongs to `every`, not to `bounds`"));
+                }
+            }
+            bounds(list, found)
+        }
+        (Some(_), Some(list)) => {
+            found.add_with_help(list.at, "`every` and `bounds` exclude each other", "keep one".to_owned());
+            None
+        }
+        (None, None) => {
+            let help = "`every: 1 month`, or `bounds: [2024-01-01, 2025-01-01]`".to_owned();
+            found.add_with_help(node.at, "`range` needs `every` or `bounds`", help);
+            None
+        }
+    }
+}
+
+fn every(node: &Node, every: &Node, found: &mut Found) -> Option<Partitions> {
+    let scalar = every.scalar()?;
+    let Some((count, unit)) = value::interval(&scalar.text) else {
+        let message = format!("`every: {}` is not a length of time", scalar.shown());
+        let help = "write `1 month`: a count up to 1000, and day, week, month, quarter or year".to_owned();
+        found.add_with_help(every.at, message, help);
+        return None;
+    };
+    let ahead = match node.get("ahead") {
+        Some(ahead) => ahead.scalar()?.text.parse().ok()?,
+        None => AHEAD,
+    };
+    let from = match node.get("from") {
+        Some(from) => Some(first_bound(from, unit, found)?),
+        None => None,
+    };
+    Some(Partitions::Every { count, unit, from, ahead })
+}
+
+fn first_bound(node: &Node, unit: Unit, found: &mut Found) -> Option<Date> {
+    let scalar = node.scalar()?;
+    let Some(date) = value::date(&scalar.text) else {
+        let message = format!("`from: {}` is not a date", scalar.shown());
+        found.add_with_help(node.at, message, "write it as `2024-01-31`".to_owned());
+        return None;
+    };
+    let by_month = matches!(unit, Unit::Month | Unit::Quarter | Unit::Year);
+    if by_month && date.day() != 1 {
+        let message = format!("`from: {}` is not the first day of a month", scalar.shown());
+        found.add_with_help(node.at, message, format!("write `{}`", date.first_of_month()));
+        return None;
+    }
+    if date.year() < 1 {
+        found.add(node.at, "`from` is before the year 1");
+        return None;
+    }
+    Some(date)
+}
+
+fn bounds(list: &Node, found: &mut Found) -> Option<Partitions> {
+    let mut bounds: Vec<String> = Vec::new();
+    let mut last: Option<Comparable> = None;
+    for item in list.items() {
+        let Some(scalar) = item.scalar() else {
+            found.add(item.at, "a bound cannot be null; rows with a null go to the default partition");
+            continue;
+        };
+        let this = value::comparable(&scalar.text);
+        let order = last.as_ref().zip(this.as_ref()).and_then(|(last, this)| last.compare(this));
+        if bounds.contains(&scalar.text) || order.is_some_and(std::cmp::Ordering::is_eq) {
+            found.add(item.at, format!("the bound `{}` is there twice", scalar.shown()));
+        } else if order.is_some_and(std::cmp::Ordering::is_gt) {
+            let help = "put the bounds in ascending order".to_owned();
+            found.add_with_help(
+                item.at,
+                format!("the bound `{}` is below the one before it", scalar.shown()),
+                help,
+            );
+        }
+        last = this;
+        bounds.push(scalar.text.clone());
+    }
+    Some(Partitions::Bounds(bounds))
+}
+
+fn list(node: &Node, found: &mut Found) -> Option<Partitions> {
+    const HELP: &str = "write `partitions: {open: [scheduled], closed: [done, cancelled]}`";
+    let Some(partitions) = node.get("partitions") else {
+        found.add_with_help(node.at, "`list` needs `partitions`", HELP.to_owned());
+        return None;
+    };
+    if partitions.entries().is_empty() {
+        found.add_with_help(
+            partitions.at,
+            "`partitions` of a list needs names with their values",
+            HELP.to_owned(),
+        );
+        return None;
+    }
+    let mut lists: Vec<(String, Vec<Option<String>>)> = Vec::new();
+    for (word, node) in partitions.entries() {
+        let mut values = Vec::new();
+        for item in node.items() {
+            let value = item.scalar().map(|scalar| scalar.text.clone());
+            let owner =
+                lists.iter().find(|(_, values)| values.contains(&value)).map(|(name, _)| name.as_str());
+            if let Some(owner) = owner.or(values.contains(&value).then_some(&word.text)) {
+                let shown =
+                    value.as_ref().and(item.scalar()).map_or("null".to_owned(), super::yaml::Scalar::shown);
+                let help = format!("it is in `{owner}` already; a value belongs to one partition");
+                found.add_with_help(item.at, format!("the value `{shown}` is there twice"), help);
+            }
+            values.push(value);
+        }
+        lists.push((word.text.clone(), values));
+    }
+    Some(Partitions::List(lists))
+}
+
+fn hash(node: &Node, found: &mut Found) -> Option<Partitions> {
+    let Some(partitions) = node.get("partitions") else {
+        let help = "say how many: `partitions: 16`".to_owned();
+        found.add_with_help(node.at, "`hash` needs `partitions`", help);
+        return None;
+    };
+    let Some(scalar) = partitions.scalar() else {
+        let help = "say how many: `partitions: 16`".to_owned();
+        found.add_with_help(partitions.at, "`partitions` of a hash is a number", help);
+        return None;
+    };
+    scalar.text.parse().ok().map(Partitions::Hash)
+}
+
+/// The partitions that are known without the data can be named now.
+fn check_leaves(node: &Node, table: &QName, by: &PartitionBy, found: &mut Found) {
+    let today = Date::constant(2000, 1, 1);
+    let from = match by.into {
+        Partitions::Every { from, .. } => from.unwrap_or(today),
+        _ => today,
+    };
+    let at = node.get("name").or(node.get("partitions")).unwrap_or(node).at;
+    if let Err(error) = partition::leaves(table, by, partition::KeyType::Other, None, from) {
+        let help = match error {
+            partition::PartitionError::TooMany { .. } => format!("at most {MAX_LEAVES} partitions"),
+            _ => {
+                "give the partitions' `name` a template that tells them apart and is short enough".to_owned()
+            }
+        };
+        found.add_with_help(at, error.to_string(), help);
+    }
+}

@@ -1,0 +1,85 @@
+//! The JSON Schema (2020-12) of the plan, for editors; written from the table that also reads it.
+//!
+//! A schema cannot say all that the reader proves (two tables of one name, say); whatever it
+//! refuses, the reader refuses too.
+
+use serde_json::{Map, Value, json};
+
+use super::keys;
+use super::shape::{Key, MapShape, Shape, expected};
+
+/// What `${NAME}` looks like; a value that the environment fills cannot be judged by an editor.
+const FROM_ENVIRONMENT: &str = r"\$\{[A-Za-z_]\w*(:-[^}]*)?\}";
+
+/// The JSON Schema of a plan.
+#[must_use]
+pub fn json_schema() -> Value {
+    let mut schema = of(&keys::PLAN);
+    if let Value::Object(map) = &mut schema {
+        map.insert("$schema".to_owned(), json!("https://json-schema.org/draft/2020-12/schema"));
+        map.insert("title".to_owned(), json!("A plan of projh-bluegreen"));
+    }
+    schema
+}
+
+fn of(shape: &Shape) -> Value {
+    match shape {
+        Shape::Map(map) => of_map(map),
+        Shape::MapOf(of_value) => json!({"type": "object", "additionalProperties": of(of_value)}),
+        Shape::List { of: item, min } => json!({"type": "array", "items": of(item), "minItems": min}),
+        Shape::Word(words) => or_from_environment(json!({"enum": words})),
+        Shape::Bool => or_from_environment(json!({"type": "boolean"})),
+        Shape::Integer { min, max } => {
+            or_from_environment(json!({"type": "integer", "minimum": min, "maximum": max}))
+        }
+        Shape::Size { .. } => {
+            pattern(r"^\s*\d+(\.\d+)?\s*([KkMmGgTtPpEe]i?)?[Bb]\s*$|^\s*\d+(\.\d+)?\s*[KkMmGgTtPpEe]i?\s*$")
+        }
+        Shape::Duration { none: false, .. } => pattern(r"^\s*\d.*[A-Za-z]\s*$"),
+        Shape::Duration { none: true, .. } => pattern(r"^(none|\s*\d.*[A-Za-z]\s*)$"),
+        Shape::Text { pattern: Some(text) } => pattern(text),
+        Shape::Text { pattern: None } => json!({"type": ["string", "number", "boolean"], "minLength": 1}),
+        Shape::Any => json!({"type": ["string", "number", "boolean", "null"]}),
+        Shape::Either(shapes) => json!({"anyOf": shapes.iter().map(of).collect::<Vec<_>>()}),
+    }
+}
+
+fn pattern(text: &str) -> Value {
+    json!({"type": "string", "pattern": format!("{text}|{FROM_ENVIRONMENT}")})
+}
+
+fn or_from_environment(schema: Value) -> Value {
+    json!({"anyOf": [schema, {"type": "string", "pattern": FROM_ENVIRONMENT}]})
+}
+
+fn of_map(map: &MapShape) -> Value {
+    let properties: Map<String, Value> =
+        map.keys.iter().map(|key| (key.name.to_owned(), of_key(key))).collect();
+    let required: Vec<&str> = map.keys.iter().filter(|key| key.required).map(|key| key.name).collect();
+    let mut schema = json!({"type": "object", "properties": properties, "additionalProperties": false});
+    let rules: Vec<Value> = map.rules.iter().filter_map(|rule| serde_json::from_str(rule).ok()).collect();
+    if let Value::Object(schema) = &mut schema {
+        if !required.is_empty() {
+            schema.insert("required".to_owned(), json!(required));
+        }
+        if !rules.is_empty() {
+            schema.insert("allOf".to_owned(), json!(rules));
+        }
+    }
+    schema
+}
+
+/// A key's schema.
+fn of_key(key: &Key) -> Value {
+    let about = match &key.shape {
+        Shape::Integer { .. } | Shape::Size { .. } | Shape::Duration { .. } => {
+            format!("`{}` {}: {}", key.name, key.about, expected(&key.shape))
+        }
+        _ => format!("`{}` {}", key.name, key.about),
+    };
+    let schema = of(&key.shape);
+    match key.may_be_empty() {
+        true => json!({"description": about, "anyOf": [schema, {"type": "null"}]}),
+        false => json!({"description": about, "allOf": [schema]}),
+    }
+}

@@ -1,0 +1,99 @@
+//! `settings`: how to go about it. Limits are in the table of keys; here are the defaults.
+
+use std::time::Duration;
+
+use super::problem::Found;
+use super::yaml::Node;
+use super::{Settings, SwapSettings, TerminateBlockers, Throttle, sql, value};
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            workers: 4,
+            chunk_size_bytes: 16 << 20,
+            max_snapshot_age: Duration::from_secs(30 * 60),
+            wal_budget_bytes: 8 << 30,
+            throttle: Throttle::default(),
+            swap: SwapSettings::default(),
+            soak: Duration::from_secs(24 * 60 * 60),
+        }
+    }
+}
+
+impl Default for Throttle {
+    fn default() -> Self {
+        Self { max_replica_lag: Some(Duration::from_secs(10)), max_active_sessions: None, query: None }
+    }
+}
+
+impl Default for SwapSettings {
+    fn default() -> Self {
+        Self {
+            lock_timeout: Duration::from_millis(300),
+            max_write_stall: Duration::from_secs(2),
+            attempts: 30,
+            window: None,
+            terminate_blockers: TerminateBlockers::default(),
+        }
+    }
+}
+
+/// Reads `settings` of a plan whose shape has been checked.
+pub(super) fn read(plan: &Node, found: &mut Found) -> Settings {
+    let mut settings = Settings::default();
+    let Some(node) = plan.get("settings") else { return settings };
+    set(&mut settings.workers, node, "workers", |text| text.parse().ok());
+    set(&mut settings.chunk_size_bytes, node, "chunk_size", value::size);
+    set(&mut settings.max_snapshot_age, node, "max_snapshot_age", value::duration);
+    set(&mut settings.wal_budget_bytes, node, "wal_budget", value::size);
+    set(&mut settings.soak, node, "soak", value::duration);
+    if let Some(node) = node.get("throttle") {
+        throttle(&mut settings.throttle, node, found);
+    }
+    if let Some(node) = node.get("swap") {
+        swap(&mut settings.swap, node, found);
+    }
+    settings
+}
+
+fn throttle(throttle: &mut Throttle, node: &Node, found: &mut Found) {
+    set(&mut throttle.max_replica_lag, node, "max_replica_lag", |text| match text {
+        "none" => Some(None),
+        _ => value::duration(text).map(Some),
+    });
+    set(&mut throttle.max_active_sessions, node, "max_active_sessions", |text| text.parse().ok().map(Some));
+    if let Some((query, text)) = node.get("query").and_then(|query| Some((query, &query.scalar()?.text))) {
+        match sql::statement(text) {
+            Ok(statement) => throttle.query = Some(statement),
+            Err(problem) => found.add_with_help(query.at, format!("`query`: {problem}"), problem.help),
+        }
+    }
+}
+
+fn swap(swap: &mut SwapSettings, node: &Node, found: &mut Found) {
+    set(&mut swap.lock_timeout, node, "lock_timeout", value::duration);
+    set(&mut swap.max_write_stall, node, "max_write_stall", value::duration);
+    set(&mut swap.attempts, node, "attempts", |text| text.parse().ok());
+    set(&mut swap.terminate_blockers, node, "terminate_blockers", |text| match text {
+        "never" => Some(TerminateBlockers::Never),
+        "idle_in_transaction" => Some(TerminateBlockers::IdleInTransaction),
+        "all" => Some(TerminateBlockers::All),
+        _ => None,
+    });
+    if let Some((window, scalar)) = node.get("window").and_then(|window| Some((window, window.scalar()?))) {
+        match value::window(&scalar.text) {
+            Ok(window) => swap.window = Some(window),
+            Err(help) => {
+                let message = format!("`window` is not a window of the day: `{}`", scalar.shown());
+                found.add_with_help(window.at, message, help);
+            }
+        }
+    }
+}
+
+/// Sets a field from the value under `key`; one that cannot be read has been told with the shape.
+fn set<T>(field: &mut T, node: &Node, key: &str, read: impl Fn(&str) -> Option<T>) {
+    if let Some(value) = node.get(key).and_then(Node::scalar).and_then(|scalar| read(&scalar.text)) {
+        *field = value;
+    }
+}

@@ -1,0 +1,209 @@
+//! The shape of a plan's YAML: which keys are where, and what kind of value each has.
+//!
+//! Invariant: this table is the only place that lists the plan's keys. The reader checks
+//! a plan against it ([`check`]) and the JSON Schema is written from it ([`super::schema`]), so the
+//! two cannot disagree about a key, a word or a limit.
+
+use std::time::Duration;
+
+use super::problem::{Found, nearest};
+use super::value;
+use super::yaml::{Node, Scalar, Value};
+
+/// What a value must look like.
+#[derive(Debug)]
+pub(super) enum Shape {
+    /// A map with the keys of a table below.
+    Map(&'static MapShape),
+    /// A map whose keys the user names.
+    MapOf(&'static Shape),
+    List {
+        of: &'static Shape,
+        min: usize,
+    },
+    /// One of a few words.
+    Word(&'static [&'static str]),
+    Bool,
+    Integer {
+        min: u64,
+        max: u64,
+    },
+    Size {
+        min: u64,
+        max: u64,
+    },
+    Duration {
+        min: Duration,
+        max: Duration,
+        none: bool,
+    },
+    /// Text; what it must be is proven later, the pattern is for editors.
+    Text {
+        pattern: Option<&'static str>,
+    },
+    /// Any single value, null too.
+    Any,
+    /// The first of these that is of the value's kind (map, list, single value).
+    Either(&'static [Shape]),
+}
+
+/// One key of a map.
+#[derive(Debug)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) shape: Shape,
+    pub(super) required: bool,
+}
+
+impl Key {
+    /// Whether the key may stand there without a value: where that can only mean "all defaults".
+    pub(super) fn may_be_empty(&self) -> bool {
+        match self.shape {
+            Shape::Map(map) => map.rules.is_empty() && map.keys.iter().all(|key| !key.required),
+            _ => false,
+        }
+    }
+}
+
+/// The keys of a map.
+#[derive(Debug)]
+pub(super) struct MapShape {
+    /// `a table`, for messages.
+    pub(super) what: &'static str,
+    pub(super) keys: &'static [Key],
+    /// Keys of the contract that a later version brings.
+    pub(super) later: &'static [&'static str],
+    /// Rules between keys, each as one JSON Schema; the prover has them in Rust.
+    pub(super) rules: &'static [&'static str],
+}
+
+/// Tells whatever in `node` is not of `shape`. `name` is what the value is called in messages.
+pub(super) fn check(node: &Node, shape: &Shape, name: &str, found: &mut Found) {
+    match (shape, &node.value) {
+        (_, Value::Broken) => {}
+        (Shape::Either(shapes), _) => match shapes.iter().find(|shape| fits_kind(shape, node)) {
+            Some(shape) => check(node, shape, name, found),
+            None => wrong_kind(node, shape, name, found),
+        },
+        (Shape::Map(map), Value::Map(_)) => check_map(node, map, found),
+        (Shape::MapOf(of), Value::Map(entries)) => {
+            for (word, value) in entries {
+                check(value, of, &word.text, found);
+            }
+        }
+        (Shape::List { of, min }, Value::List(items)) => {
+            if items.len() < *min {
+                let plural = if *min == 1 { "entry" } else { "entries" };
+                found.add(node.at, format!("`{name}` needs at least {min} {plural}"));
+            }
+            for item in items {
+                check(item, of, name, found);
+            }
+        }
+        (Shape::Any, Value::Scalar(_)) => {}
+        (_, Value::Scalar(scalar)) if !scalar.is_null() && fits_kind(shape, node) => {
+            check_scalar(node, scalar, shape, name, found);
+        }
+        _ => wrong_kind(node, shape, name, found),
+    }
+}
+
+fn fits_kind(shape: &Shape, node: &Node) -> bool {
+    match (shape, &node.value) {
+        (Shape::Map(_) | Shape::MapOf(_), Value::Map(_)) | (Shape::List { .. }, Value::List(_)) => true,
+        (Shape::Map(_) | Shape::MapOf(_) | Shape::List { .. }, _) => false,
+        (Shape::Either(shapes), _) => shapes.iter().any(|shape| fits_kind(shape, node)),
+        (_, value) => matches!(value, Value::Scalar(_)),
+    }
+}
+
+fn wrong_kind(node: &Node, shape: &Shape, name: &str, found: &mut Found) {
+    found.add(node.at, format!("`{name}` must be {}, not {}", expected(shape), node.kind()));
+}
+
+/// `a whole number from 1 to 64`, for messages.
+pub(super) fn expected(shape: &Shape) -> String {
+    match shape {
+        Shape::Map(map) => format!("a map: {}", map.what),
+        Shape::MapOf(_) => "a map".to_owned(),
+        Shape::List { .. } => "a list".to_owned(),
+        Shape::Word([only]) => format!("`{only}`"),
+        Shape::Word(words) => format!("one of `{}`", words.join("`, `")),
+        Shape::Bool => "`true` or `false`".to_owned(),
+        Shape::Integer { min, max } => format!("a whole number from {min} to {max}"),
+        Shape::Size { min, max } => {
+            format!("a size from {} to {}", value::show_size(*min), value::show_size(*max))
+        }
+        Shape::Duration { min, max, none } => {
+            let (min, max) = (value::show_duration(*min), value::show_duration(*max));
+            format!("a duration from {min} to {max}{}", if *none { ", or `none`" } else { "" })
+        }
+        Shape::Text { .. } => "text".to_owned(),
+        Shape::Any => "a single value".to_owned(),
+        Shape::Either(shapes) => shapes.iter().map(expected).collect::<Vec<_>>().join(", or "),
+    }
+}
+
+fn check_map(node: &Node, map: &'static MapShape, found: &mut Found) {
+    for (word, value) in node.entries() {
+        let Some(key) = map.keys.iter().find(|key| key.name == word.text) else {
+            unknown_key(word, map, found);
+            continue;
+        };
+        if value.is_null() && key.may_be_empty() {
+            continue;
+        }
+        check(value, &key.shape, key.name, found);
+    }
+    for key in map.keys.iter().filter(|key| key.required) {
+        if !node.entries().iter().any(|(word, _)| word.text == key.name) {
+            found.add_with_help(
+                node.at,
+                format!("`{}` is missing from {}", key.name, map.what),
+                format!("`{}: ...` {}", key.name, key.about),
+            );
+        }
+    }
+}
+
+fn unknown_key(word: &super::yaml::Word, map: &MapShape, found: &mut Found) {
+    if map.later.contains(&word.text.as_str()) {
+        found.add(word.at, format!("`{}` is not supported by this version yet", word.text));
+        return;
+    }
+    let known: Vec<&str> = map.keys.iter().map(|key| key.name).collect();
+    let help = match nearest(&word.text, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("the keys of {} are `{}`", map.what, known.join("`, `")),
+    };
+    found.add_with_help(word.at, format!("`{}` is not a key of {}", word.text, map.what), help);
+}
+
+fn check_scalar(node: &Node, scalar: &Scalar, shape: &Shape, name: &str, found: &mut Found) {
+    let text = scalar.text.as_str();
+    let (good, help) = match shape {
+        Shape::Word(words) => {
+            let near = nearest(text, words.iter().copied()).map(|near| format!("did you mean `{near}`?"));
+            (words.contains(&text), near)
+        }
+        Shape::Bool => (scalar.as_bool().is_some(), Some("without quotes".to_owned())),
+        Shape::Integer { min, max } => {
+            (text.parse::<u64>().is_ok_and(|number| (*min..=*max).contains(&number)), None)
+        }
+        Shape::Size { min, max } => (
+            value::size(text).is_some_and(|size| (*min..=*max).contains(&size)),
+            Some("a number and a unit, as in `64KiB`, `16MiB`, `8GiB`".to_owned()),
+        ),
+        Shape::Duration { min, max, none } => (
+            (*none && text == "none") || value::duration(text).is_some_and(|d| (*min..=*max).contains(&d)),
+            Some("a number and a unit, as in `300ms`, `2s`, `30m`, `24h`".to_owned()),
+        ),
+        Shape::Text { .. } => (!text.trim().is_empty(), None),
+        _ => (true, None),
+    };
+    if !good {
+        let message = format!("`{name}` must be {}, not `{}`", expected(shape), scalar.shown());
+        found.add_with_help(node.at, message, help);
+    }
+}

@@ -1,0 +1,153 @@
+//! SQL text into tokens, with the quoting rules of PostgreSQL's own scanner
+//! (`standard_conforming_strings` on).
+
+use super::{SqlProblem, problem};
+
+/// A piece of SQL with the bytes it spans.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Token {
+    pub(super) kind: Kind,
+    pub(super) start: usize,
+    pub(super) end: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Unquoted, folded to lower case; a keyword or a name.
+    Word(String),
+    /// A quoted name.
+    Quoted(String),
+    /// A string, a number or anything else that is no name.
+    Other,
+    Symbol(char),
+}
+
+impl Token {
+    pub(super) fn is_word(&self, word: &str) -> bool {
+        matches!(&self.kind, Kind::Word(text) if text == word)
+    }
+
+    pub(super) fn is_symbol(&self, symbol: char) -> bool {
+        self.kind == Kind::Symbol(symbol)
+    }
+
+    pub(super) fn name(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Word(text) | Kind::Quoted(text) => Some(text),
+            Kind::Other | Kind::Symbol(_) => None,
+        }
+    }
+}
+
+fn starts_word(c: char) -> bool {
+    c.is_ascii_alphabetic() || c == '_' || !c.is_ascii()
+}
+
+fn continues_word(c: char) -> bool {
+    starts_word(c) || c.is_ascii_digit() || c == '$'
+}
+
+/// Splits `text` into tokens; comments and blanks vanish.
+pub(super) fn tokens(text: &str) -> Result<Vec<Token>, SqlProblem> {
+    let mut tokens = Vec::new();
+    let mut start = 0;
+    while let Some(first) = text[start..].chars().next() {
+        let rest = &text[start..];
+        let (kind, length) = if first.is_ascii_whitespace() {
+            (None, 1)
+        } else if matches!(first, '“' | '”' | '„' | '‘' | '’') {
+            return problem(format!("`{first}` is no quote to PostgreSQL"), "write `\"` or `'`");
+        } else if rest.starts_with("--") {
+            (None, line_comment(rest)?)
+        } else if rest.starts_with("/*") {
+            (None, block_comment(rest)?)
+        } else if first == '"' {
+            let (name, length) = quoted_name(rest)?;
+            (Some(Kind::Quoted(name)), length)
+        } else if first == '\'' {
+            let escapes = tokens.last().is_some_and(|t: &Token| t.end == start && t.is_word("e"));
+            (Some(Kind::Other), string(rest, escapes)?)
+        } else if first == '$' {
+            dollar_string(rest)?
+        } else if starts_word(first) {
+            let length = rest.find(|c| !continues_word(c)).unwrap_or(rest.len());
+            (Some(Kind::Word(rest[..length].to_ascii_lowercase())), length)
+        } else if first.is_ascii_digit() {
+            (Some(Kind::Other), rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap_or(rest.len()))
+        } else {
+            (Some(Kind::Symbol(first)), first.len_utf8())
+        };
+        tokens.extend(kind.map(|kind| Token { kind, start, end: start + length }));
+        start += length;
+    }
+    Ok(tokens)
+}
+
+fn line_comment(rest: &str) -> Result<usize, SqlProblem> {
+    match rest.find('\n') {
+        Some(end) => Ok(end + 1),
+        None => problem(
+            "a `--` comment runs to the end of this SQL",
+            "YAML may have joined the lines: use `/* ... */`, or a YAML comment",
+        ),
+    }
+}
+
+fn block_comment(rest: &str) -> Result<usize, SqlProblem> {
+    let (mut at, mut depth) = (2, 1_usize);
+    while depth > 0 {
+        let tail = &rest.as_bytes()[at..];
+        match tail {
+            [b'/', b'*', ..] => (at, depth) = (at + 2, depth + 1),
+            [b'*', b'/', ..] => (at, depth) = (at + 2, depth - 1),
+            [] => return problem("a `/*` comment does not end", "close it with `*/`"),
+            _ => at += 1,
+        }
+    }
+    Ok(at)
+}
+
+/// The name and the bytes it spans, quotes included.
+fn quoted_name(rest: &str) -> Result<(String, usize), SqlProblem> {
+    let mut name = String::new();
+    let mut at = 1;
+    while let Some(end) = rest[at..].find('"') {
+        name.push_str(&rest[at..at + end]);
+        at += end + 1;
+        if !rest[at..].starts_with('"') {
+            return Ok((name, at));
+        }
+        name.push('"');
+        at += 1;
+    }
+    problem("a quoted name does not end", "close it with `\"`")
+}
+
+fn string(rest: &str, escapes: bool) -> Result<usize, SqlProblem> {
+    let bytes = rest.as_bytes();
+    let mut at = 1;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' if escapes => at += 2,
+            b'\'' if bytes.get(at + 1) == Some(&b'\'') => at += 2,
+            b'\'' => return Ok(at + 1),
+            _ => at += 1,
+        }
+    }
+    problem("a string does not end", "close it with `'`")
+}
+
+/// `$tag$ ... $tag$`, or else a lone `$`.
+fn dollar_string(rest: &str) -> Result<(Option<Kind>, usize), SqlProblem> {
+    let lone = (Some(Kind::Symbol('$')), 1);
+    let Some(end) = rest[1..].find('$') else { return Ok(lone) };
+    let tag = &rest[1..1 + end];
+    if !tag.chars().all(|c| continues_word(c) && c != '$') || tag.starts_with(|c: char| c.is_ascii_digit()) {
+        return Ok(lone);
+    }
+    let fence = &rest[..end + 2];
+    match rest[fence.len()..].find(fence) {
+        Some(close) => Ok((Some(Kind::Other), close + 2 * fence.len())),
+        None => problem(format!("a string that begins with `{fence}` does not end"), ""),
+    }
+}

@@ -1,0 +1,138 @@
+//! `tables`: what becomes of each table.
+
+use crate::pg::{Ident, QName};
+
+use super::column::{self, Columns};
+use super::problem::{Found, Position};
+use super::sql::{self, SqlProblem};
+use super::yaml::Node;
+use super::{NewIndex, PartitionBy, TablePlan, partition_by};
+
+/// Reads `tables` of a plan whose shape has been checked.
+pub(super) fn read_all(plan: &Node, found: &mut Found) -> Vec<TablePlan> {
+    let mut tables: Vec<TablePlan> = Vec::new();
+    let mut index_names: Vec<QName> = Vec::new();
+    for node in plan.get("tables").map_or(&[][..], Node::items) {
+        let Some(name) = node.get("table") else { continue };
+        let Some(table) = take(name, "table", sql::qname, found) else { continue };
+        refuse_same_table(&tables, &table, name.at, found);
+        tables.push(read(node, table, &mut index_names, found));
+    }
+    tables
+}
+
+/// Reads one value with `parse`, and tells what is wrong with it under the value's name.
+pub(super) fn take<T>(
+    node: &Node,
+    name: &str,
+    parse: impl FnOnce(&str) -> Result<T, SqlProblem>,
+    found: &mut Found,
+) -> Option<T> {
+    let scalar = node.scalar()?;
+    match parse(&scalar.text) {
+        Ok(value) => Some(value),
+        Err(problem) => {
+            let message = format!("`{name}: {}`: {}", scalar.shown(), problem.message);
+            found.add_with_help(node.at, message, problem.help);
+            None
+        }
+    }
+}
+
+fn refuse_same_table(tables: &[TablePlan], table: &QName, at: Position, found: &mut Found) {
+    let plain = table.plain();
+    if tables.iter().any(|other| other.table == *table) {
+        let help = "say all of one table in one entry".to_owned();
+        found.add_with_help(at, format!("`{plain}` is in this plan twice"), help);
+    } else if let Some(other) = tables.iter().find(|other| other.table.name == table.name) {
+        let message = format!("`{plain}` has the same name as `{}` of this plan", other.table.plain());
+        let help =
+            "while they are built, all new tables share one schema: write two plans, run one after the other";
+        found.add_with_help(at, message, help.to_owned());
+    }
+}
+
+fn read(node: &Node, table: QName, index_names: &mut Vec<QName>, found: &mut Found) -> TablePlan {
+    let names = |key: &str, found: &mut Found| node.get(key).map(|list| names(list, key, found));
+    let partition_by = node.get("partition_by").and_then(|by| partition_by::read(by, &table, found));
+    let primary_key = names("primary_key", found);
+    let drop_indexes = names("drop_indexes", found).unwrap_or_default();
+    let columns = column::read(node, found);
+    check_keys(node, partition_by.as_ref(), primary_key.as_deref(), &columns, found);
+    let indexes = node.get("indexes").map_or(&[][..], Node::items);
+    let indexes = indexes.iter().filter_map(|item| index(item, &table, index_names, found)).collect();
+    TablePlan {
+        table,
+        partition_by,
+        primary_key,
+        replica_identity_full: node.get("replica_identity").is_some(),
+        columns: columns.changed,
+        add_columns: columns.added,
+        indexes,
+        drop_indexes,
+    }
+}
+
+/// A list of names, none of them twice.
+fn names(list: &Node, key: &str, found: &mut Found) -> Vec<Ident> {
+    let mut names: Vec<Ident> = Vec::new();
+    for item in list.items() {
+        let Some(name) = take(item, key, sql::ident, found) else { continue };
+        if names.contains(&name) {
+            found.add(item.at, format!("`{key}` has `{}` twice", name.as_str()));
+        } else {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// The keys name columns of green, and the primary key holds the partition column.
+fn check_keys(
+    node: &Node,
+    by: Option<&PartitionBy>,
+    primary_key: Option<&[Ident]>,
+    columns: &Columns,
+    found: &mut Found,
+) {
+    let by_node =
+        node.get("partition_by").and_then(|by| ["range", "list", "hash"].iter().find_map(|k| by.get(k)));
+    if let (Some(by), Some(by_node)) = (by, by_node) {
+        columns.require(&by.column, by_node.at, found);
+    }
+    let Some((key, key_node)) = primary_key.zip(node.get("primary_key")) else { return };
+    for item in key_node.items() {
+        if let Some(Ok(name)) = item.scalar().map(|scalar| sql::ident(&scalar.text)) {
+            columns.require(&name, item.at, found);
+        }
+    }
+    if let Some(by) = by.filter(|by| !key.contains(&by.column)) {
+        let wider: Vec<String> =
+            key.iter().chain([&by.column]).map(|name| name.as_str().to_owned()).collect();
+        found.add_with_help(
+            key_node.at,
+            format!("`primary_key` lacks `{}`, by which the table is partitioned", by.column.as_str()),
+            format!("PostgreSQL demands it there: `primary_key: [{}]`", wider.join(", ")),
+        );
+    }
+}
+
+fn index(item: &Node, table: &QName, seen: &mut Vec<QName>, found: &mut Found) -> Option<NewIndex> {
+    let head = take(item, "indexes", sql::index, found)?;
+    let same_schema = head.schema.as_ref().is_none_or(|schema| *schema == table.schema);
+    if head.table != table.name || !same_schema {
+        let on = QName { schema: head.schema.unwrap_or_else(|| table.schema.clone()), name: head.table };
+        found.add_with_help(
+            item.at,
+            format!("this index is on `{}`, but stands under `{}`", on.plain(), table.plain()),
+            "move it to its own table's `indexes`, or correct the name".to_owned(),
+        );
+        return None;
+    }
+    let full_name = QName { schema: table.schema.clone(), name: head.name.clone() };
+    if seen.contains(&full_name) {
+        found.add(item.at, format!("the index `{}` is in this plan twice", full_name.name.as_str()));
+    }
+    seen.push(full_name);
+    Some(NewIndex { name: head.name, unique: head.unique, rest: head.rest })
+}

@@ -1,0 +1,202 @@
+//! The template of a partition's name: `{table}_p{from:%Y_%m}`.
+//!
+//! Invariant: a [`Template`] holds only placeholders that its kind of partition has, and at least
+//! one that differs from partition to partition.
+
+use jiff::civil::{Date, Time};
+use jiff::fmt::strtime;
+
+use super::{Partitions, Unit};
+
+/// What the partitions of a table differ in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Every(Unit),
+    Bounds,
+    List,
+    Hash,
+}
+
+impl Kind {
+    pub(super) fn of(into: &Partitions) -> Self {
+        match into {
+            Partitions::Every { unit, .. } => Self::Every(*unit),
+            Partitions::Bounds(_) => Self::Bounds,
+            Partitions::List(_) => Self::List,
+            Partitions::Hash(_) => Self::Hash,
+        }
+    }
+
+    /// The template where the plan has none.
+    pub(super) fn default_template(self) -> &'static str {
+        match self {
+            Self::Every(Unit::Day | Unit::Week) => "{table}_p{from:%Y_%m_%d}",
+            Self::Every(Unit::Month) => "{table}_p{from:%Y_%m}",
+            Self::Every(Unit::Quarter) => "{table}_p{from:%Y}_q{quarter}",
+            Self::Every(Unit::Year) => "{table}_p{from:%Y}",
+            Self::Bounds => "{table}_p{n}",
+            Self::List => "{table}_{name}",
+            Self::Hash => "{table}_h{n}",
+        }
+    }
+
+    fn placeholders(self) -> &'static str {
+        match self {
+            Self::Every(_) => "{table}, {from:%Y_%m_%d}, {to:%Y_%m_%d}, {quarter}",
+            Self::Bounds => "{table}, {n}, {from:%Y_%m_%d}, {to:%Y_%m_%d}",
+            Self::List => "{table}, {name}",
+            Self::Hash => "{table}, {n}",
+        }
+    }
+
+    fn has(self, part: &Part) -> bool {
+        match part {
+            Part::Text(_) | Part::Table => true,
+            Part::From(_) | Part::To(_) => matches!(self, Self::Every(_) | Self::Bounds),
+            Part::Quarter => matches!(self, Self::Every(_)),
+            Part::Name => self == Self::List,
+            Part::Number => matches!(self, Self::Bounds | Self::Hash),
+        }
+    }
+}
+
+/// What one partition's name is made from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Values<'a> {
+    pub(super) table: &'a str,
+    pub(super) from: Option<Date>,
+    pub(super) to: Option<Date>,
+    pub(super) name: &'a str,
+    pub(super) n: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Text(String),
+    Table,
+    /// The lower bound, by a strftime format.
+    From(String),
+    /// The upper bound, which is the first day outside.
+    To(String),
+    Quarter,
+    Name,
+    Number,
+}
+
+/// A template that has been read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Template(Vec<Part>);
+
+impl Template {
+    /// Reads a template for partitions of `kind`. The error says what to write instead.
+    pub(super) fn parse(text: &str, kind: Kind) -> Result<Self, String> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some(at) = rest.find(['{', '}']) {
+            parts.push(Part::Text(rest[..at].to_owned()));
+            let Some((inside, after)) = rest[at..].strip_prefix('{').and_then(|tail| tail.split_once('}'))
+            else {
+                return Err(format!("each `{{` needs its `}}`; there are {}", kind.placeholders()));
+            };
+            let part = placeholder(inside)?.filter(|part| kind.has(part));
+            let unknown = || format!("`{{{inside}}}` is none of {}", kind.placeholders());
+            parts.push(part.ok_or_else(unknown)?);
+            rest = after;
+        }
+        parts.push(Part::Text(rest.to_owned()));
+        if parts.iter().all(|part| matches!(part, Part::Text(_) | Part::Table)) {
+            return Err(format!("all would have one name; tell them apart by {}", kind.placeholders()));
+        }
+        Ok(Self(parts))
+    }
+
+    /// One partition's name; `None` where a date is asked for and the bound is none.
+    pub(super) fn render(&self, values: Values<'_>) -> Option<String> {
+        let mut name = String::new();
+        for part in &self.0 {
+            match part {
+                Part::Text(text) => name.push_str(text),
+                Part::Table => name.push_str(values.table),
+                Part::From(format) => name.push_str(&show(format, values.from?)?),
+                Part::To(format) => name.push_str(&show(format, values.to?)?),
+                Part::Quarter => name.push_str(&((values.from?.month() - 1) / 3 + 1).to_string()),
+                Part::Name => name.push_str(values.name),
+                Part::Number => name.push_str(&values.n.to_string()),
+            }
+        }
+        Some(name)
+    }
+}
+
+/// What stands between the braces; `None` where it is nothing we know.
+fn placeholder(text: &str) -> Result<Option<Part>, String> {
+    const DAY: &str = "%Y_%m_%d";
+    let (word, format) = text.split_once(':').unwrap_or((text, DAY));
+    if show(format, Date::constant(2024, 1, 31)).is_none() {
+        return Err(format!("`{format}` is not a strftime format of a date, such as `%Y_%m_%d`"));
+    }
+    Ok(match word {
+        "from" => Some(Part::From(format.to_owned())),
+        "to" => Some(Part::To(format.to_owned())),
+        _ if text != word => None,
+        "table" => Some(Part::Table),
+        "quarter" => Some(Part::Quarter),
+        "name" => Some(Part::Name),
+        "n" => Some(Part::Number),
+        _ => None,
+    })
+}
+
+fn show(format: &str, date: Date) -> Option<String> {
+    strtime::format(format, date.to_datetime(Time::midnight())).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MONTHS: Kind = Kind::Every(Unit::Month);
+
+    #[test]
+    fn a_name_is_made_from_its_values() {
+        let values = Values {
+            table: "t",
+            from: Some(Date::constant(2024, 11, 1)),
+            to: Some(Date::constant(2025, 1, 1)),
+            name: "open",
+            n: 7,
+        };
+        let render = |text: &str, kind| Template::parse(text, kind).unwrap().render(values);
+        assert_eq!(render("{table}_{from:%Y_%m}_{to:%y}q{quarter}", MONTHS).unwrap(), "t_2024_11_25q4");
+        assert_eq!(render("{from}", MONTHS).unwrap(), "2024_11_01");
+        assert_eq!(render("p{n}", Kind::Hash).unwrap(), "p7");
+        assert_eq!(render("{name}", Kind::List).unwrap(), "open");
+        let dated = Template::parse("{from}", Kind::Bounds).unwrap();
+        assert_eq!(dated.render(Values { from: None, ..values }), None);
+    }
+
+    #[test]
+    fn every_default_is_a_template_of_its_kind() {
+        let units = [Unit::Day, Unit::Week, Unit::Month, Unit::Quarter, Unit::Year];
+        for kind in units.map(Kind::Every).into_iter().chain([Kind::Bounds, Kind::List, Kind::Hash]) {
+            assert!(Template::parse(kind.default_template(), kind).is_ok(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_placeholder_of_another_kind_is_refused() {
+        for (text, kind, expected) in [
+            ("{table}_{name}", MONTHS, "`{name}` is none of"),
+            ("{table}_{from}", Kind::List, "`{from}` is none of"),
+            ("{table:%Y}_{from}", MONTHS, "`{table:%Y}` is none of"),
+            ("{table}_{from:%Z}", MONTHS, "strftime"),
+            ("{table}_{from", MONTHS, "needs its `}`"),
+            ("{table}_}", MONTHS, "needs its `}`"),
+            ("{table}", Kind::Hash, "one name"),
+            ("", Kind::Hash, "one name"),
+        ] {
+            let help = Template::parse(text, kind).unwrap_err();
+            assert!(help.contains(expected), "{text}: {help}");
+        }
+    }
+}

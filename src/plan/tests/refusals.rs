@@ -1,0 +1,219 @@
+//! Each mistake is told where it is, with what to write instead.
+
+use super::*;
+
+#[test]
+fn ten_mistakes_are_told_at_once() {
+    let problems = parse(include_str!("ten.yaml")).unwrap_err();
+    assert!(problems.len() >= 10);
+    insta::assert_snapshot!(problems.to_string());
+}
+
+#[test]
+fn problems_are_objects_for_machines() {
+    let problems = parse("version: 1\nname: x\ntables: []\n").unwrap_err();
+    insta::assert_snapshot!(serde_json::to_string_pretty(&problems).unwrap());
+}
+
+#[test]
+fn a_secret_of_the_environment_is_never_shown() {
+    for lines in [
+        "name: ${SECRET}",
+        "primary_key: ['${SECRET}']",
+        "add_columns: ['${SECRET} int']\npartition_by: {range: a, every: '${SECRET}', name: '{${SECRET}}'}",
+        "partition_by: {range: a, bounds: ['${SECRET}', '${SECRET}']}",
+        "partition_by: {hash: a, partitions: '${SECRET}'}",
+        "indexes: ['create index on ${SECRET} (a)', '${SECRET}']",
+        "columns: {a: '${SECRET}', b: {type: '(${SECRET}'}}",
+        "replica_identity: ${SECRET}",
+    ] {
+        let problems = parse(&one_table(lines)).unwrap_err();
+        let told = format!("{problems} {}", serde_json::to_string(&problems).unwrap()).to_lowercase();
+        assert!(told.contains("${secret}"), "{told}");
+        assert!(!told.contains("hunter"), "{told}");
+    }
+}
+
+/// Lines under one table, and what must be said of them: `line:column: message`.
+const REFUSED: &[(&str, &str)] = &[
+    // what to partition by
+    ("partition_by:", "5:18: `partition_by` must be a map"),
+    ("partition_by: {every: 1 month}", "5:19: by which column"),
+    ("partition_by: {range: a, list: b}", "5:36: `range` and `list` exclude each other"),
+    ("partition_by: {range: a}", "`range` needs `every` or `bounds`"),
+    ("partition_by: {range: a, every: day, bounds: [1, 2]}", "`every` and `bounds` exclude"),
+    ("partition_by: {range: a, every: fortnight}", "5:37: `every: fortnight` is not a length"),
+    ("partition_by: {range: a, every: 0 days}", "is not a length of time"),
+    ("partition_by: {range: a, every: day, from: yesterday}", "`from: yesterday` is not a date"),
+    ("partition_by: {range: a, every: month, from: 2024-01-15}", "write `2024-01-01`"),
+    ("partition_by: {range: a, every: day, ahead: -1}", "`ahead` must be a whole number from 0 to 1000"),
+    ("partition_by: {range: a, bounds: [1, 2], ahead: 1}", "`ahead` belongs to `every`"),
+    ("partition_by: {range: a, bounds: [1]}", "`bounds` needs at least 2 entries"),
+    ("partition_by: {range: a, bounds: [9, 10, 2]}", "5:46: the bound `2` is below"),
+    ("partition_by: {range: a, bounds: [2024-02-01, 2024-01-01]}", "the bound `2024-01-01` is below"),
+    ("partition_by: {range: a, bounds: [1, 1.0]}", "the bound `1.0` is there twice"),
+    ("partition_by: {range: a, bounds: [x, y, x]}", "the bound `x` is there twice"),
+    ("partition_by: {range: a, bounds: [1, null]}", "a bound cannot be null"),
+    ("partition_by: {range: a, every: day, partitions: 3}", "`partitions` has no place with `range`"),
+    ("partition_by: {range: a b, every: day}", "this is not one SQL name"),
+    ("partition_by: {list: a}", "`list` needs `partitions`"),
+    ("partition_by: {list: a, partitions: 4}", "needs names with their values"),
+    ("partition_by: {list: a, partitions: {}}", "needs names with their values"),
+    ("partition_by: {list: a, partitions: {x: []}}", "`x` needs at least 1 entry"),
+    ("partition_by: {list: a, partitions: {x: [1, 2], y: [3, 1]}}", "it is in `x` already"),
+    ("partition_by: {list: a, partitions: {x: [null], y: [null]}}", "the value `null` is there twice"),
+    ("partition_by: {list: a, every: day, partitions: {x: [1]}}", "`every` has no place with `list`"),
+    ("partition_by: {list: a, partitions: {default: [1]}}", "two relations would be called `t_default`"),
+    ("partition_by: {hash: a}", "say how many"),
+    ("partition_by: {hash: a, partitions: {x: [1]}}", "`partitions` of a hash is a number"),
+    ("partition_by: {hash: a, partitions: 0}", "a whole number from 1 to 1000"),
+    ("partition_by: {hash: a, partitions: 1001}", "a whole number from 1 to 1000"),
+    ("partition_by: {hash: a, partitions: 4, default: true}", "`default: true` with `hash`"),
+    ("partition_by: {hash: a, partitions: 4, default: 'true'}", "without quotes"),
+    // the partitions' names
+    ("partition_by: {hash: a, partitions: 4, name: '{table}_{from}'}", "`{from}` is none of {table}, {n}"),
+    (
+        "partition_by: {range: a, every: day, name: '{table}_{from:%Y}'}",
+        "two relations would be called `t_2000`",
+    ),
+    ("partition_by: {range: a, every: day, name: same}", "all would have one name"),
+    ("partition_by: {range: a, bounds: [1, 2], name: 'p{from}'}", "the bounds are not dates"),
+    (
+        "partition_by: {hash: a, partitions: 11, name: 'p123456789012345678901234567890123456789012345678901234567890_{n}'}",
+        "has 64 bytes",
+    ),
+    // keys and names
+    ("primary_key: []", "`primary_key` needs at least 1 entry"),
+    ("primary_key: [a, A]", "5:22: `primary_key` has `a` twice"),
+    ("primary_key: id", "`primary_key` must be a list, not a single value"),
+    ("primary_key: [a]\npartition_by: {hash: b, partitions: 2}", "`primary_key: [a, b]`"),
+    ("primary_key: [a]\ncolumns: {a: drop}", "`a` is a column that this plan drops"),
+    ("primary_key: [a]\ncolumns: {a: {rename: b}}", "the new table calls it `b`"),
+    (
+        "partition_by: {hash: a, partitions: 2}\ncolumns: {a: drop}",
+        "5:26: `a` is a column that this plan drops",
+    ),
+    ("replica_identity: default", "`replica_identity` must be `full`, not `default`"),
+    ("drop_indexes: [a, a]", "`drop_indexes` has `a` twice"),
+    // columns
+    ("columns: {a: dorp}", "5:18: `a` must be `drop`, not `dorp`"),
+    ("columns: {a: dorp}", "did you mean `drop`?"),
+    ("columns: {a: }", "`a` must be `drop`, or a map: a column, not nothing"),
+    ("columns: {a: {}}", "nothing becomes of this column"),
+    ("columns: {a: {using: x}}", "`using` has no way back"),
+    ("columns: {a: {using: x, one_way: false}}", "`using` has no way back"),
+    ("columns: {a: {using: x, back: y, one_way: true}}", "says there is no way back"),
+    ("columns: {a: {rename: b, back: y}}", "nothing to undo"),
+    ("columns: {a: {rename: a}}", "already has this name"),
+    ("columns: {a: {rename: c}, b: {rename: c}}", "5:31: two columns of the new table would be called `c`"),
+    ("columns: {a: {rename: b}, b: {type: int}}", "two columns of the new table would be called `b`"),
+    ("columns: {a: drop, A: drop}", "`A` is in `columns` twice"),
+    ("columns: {a: {type: 'int, b int'}}", "a comma here"),
+    ("columns: {a: {type: 'int; drop table x'}}", "a `;` would end the statement"),
+    ("columns: {a: {encrypt: {}}}", "`encrypt` is not supported by this version yet"),
+    ("columns: {a b: drop}", "5:15: `a b`: this is not one SQL name"),
+    ("add_columns: [a int, A text]", "two columns of the new table would be called `a`"),
+    ("add_columns: [b]", "this column has no type"),
+    ("add_columns: [b int]\ncolumns: {a: {rename: b}}", "two columns of the new table would be called `b`"),
+    // indexes
+    ("indexes: [create index i on u (a)]", "this index is on `public.u`, but stands under `public.t`"),
+    ("indexes: [create index i on s.t (a)]", "this index is on `s.t`"),
+    ("indexes: [create index i on t (a), create index I on t (b)]", "the index `i` is in this plan twice"),
+    ("indexes: [create index if not exists i on t (a)]", "leave `if not exists` away"),
+    // keys of the contract and none
+    ("uniqueness: registry", "`uniqueness` is not supported by this version yet"),
+    ("policies: {file: x}", "`policies` is not supported by this version yet"),
+    ("partion_by: {}", "did you mean `partition_by`?"),
+    ("nonsense: 1", "the keys of a table are `table`, `partition_by`"),
+    ("table: public.u", "5:5: `table` is written twice"),
+    ("indexes: {a: 1}", "`indexes` must be a list, not a map"),
+    ("indexes: [[a]]", "`indexes` must be text, not a list"),
+];
+
+#[test]
+fn each_mistake_under_a_table_is_told_in_its_place() {
+    for (lines, expected) in REFUSED {
+        let problems = match parse(&one_table(lines)) {
+            Err(problems) => problems.to_string(),
+            Ok(plan) => panic!("{lines}\nwas read as {plan:?}"),
+        };
+        assert!(problems.contains(expected), "{lines}\nshould say: {expected}\nbut said:\n{problems}");
+    }
+}
+
+/// Plans that are refused for what is outside a table.
+const REFUSED_AS_A_WHOLE: &[(&str, &str)] = &[
+    ("[1]", "`the plan` must be a map"),
+    ("just text", "`the plan` must be a map"),
+    ("name: x\ntables: [{table: t}]", "`version` is missing from a plan"),
+    ("version: 1\ntables: [{table: t}]", "`name` is missing from a plan"),
+    ("version: 1\nname: x", "`tables` is missing from a plan"),
+    ("version: 1\nname: x\ntables: []", "`tables` needs at least 1 entry"),
+    ("version: 1\nname: x\ntables:", "`tables` must be a list, not nothing"),
+    ("version: '2'\nname: x\ntables: [{table: t}]", "`version` must be a whole number from 1 to 1, not `2`"),
+    ("version: 1\nname: 1x\ntables: [{table: t}]", "`name: 1x` is not a plan's name"),
+    ("version: 1\nname: x\ntables: [{}]", "`table` is missing from a table"),
+    ("version: 1\nname: x\ntables: [{table: t}, {table: public.T}]", "`public.t` is in this plan twice"),
+    ("version: 1\nname: x\ntables: [{table: a.t}, {table: b.t}]", "has the same name as `a.t`"),
+    ("version: 1\nname: x\ntables: [{table: a.b.c}]", "this is not a table's name"),
+    ("version: 1\nname: x\ntables: [{table: \"\"}]", "`table` must be text"),
+    (
+        "version: 1\nname: x\ntables: [{table: a, indexes: [create index i on a (x)]}, {table: b, indexes: [create index i on b (x)]}]",
+        "the index `i` is in this plan twice",
+    ),
+    ("version: 1\nname: x\nsteps: []\ntables: [{table: t}]", "`steps` is not supported by this version yet"),
+    ("version: 1\nname: x\nSettings: {}\ntables: [{table: t}]", "did you mean `settings`?"),
+];
+
+#[test]
+fn each_mistake_of_the_whole_is_told() {
+    for (text, expected) in REFUSED_AS_A_WHOLE {
+        let problems = parse(text).unwrap_err().to_string();
+        assert!(problems.contains(expected), "{text}\nshould say: {expected}\nbut said:\n{problems}");
+    }
+    assert!(parse(&one_table("").replace("name: one", &format!("name: {}", "a".repeat(40)))).is_ok());
+    assert!(parse(&one_table("").replace("name: one", &format!("name: {}", "a".repeat(41)))).is_err());
+}
+
+/// One line of settings, and what must be said of it.
+const REFUSED_SETTINGS: &[(&str, &str)] = &[
+    ("{workers: 0}", "`workers` must be a whole number from 1 to 64, not `0`"),
+    ("{workers: 65}", "`workers` must be a whole number from 1 to 64, not `65`"),
+    ("{workers: four}", "`workers` must be a whole number"),
+    ("{chunk_size: 63KiB}", "`chunk_size` must be a size from 64.0 KiB to 1.0 GiB, not `63KiB`"),
+    ("{chunk_size: 2GiB}", "`chunk_size` must be a size"),
+    ("{chunk_size: 16}", "a number and a unit, as in `64KiB`"),
+    ("{max_snapshot_age: 30}", "a number and a unit, as in `300ms`"),
+    ("{wal_budget: none}", "`wal_budget` must be a size"),
+    ("{soak: 1 month}", "`soak` must be a duration from 0ms to 90d"),
+    ("{swap: {lock_timeout: 1s}}", "`lock_timeout` must be a duration from 10ms to 999ms, not `1s`"),
+    ("{swap: {lock_timeout: 9ms}}", "`lock_timeout` must be a duration"),
+    ("{swap: {max_write_stall: 49ms}}", "`max_write_stall` must be a duration from 50ms to 10m"),
+    ("{swap: {attempts: 0}}", "`attempts` must be a whole number from 1"),
+    ("{swap: {window: '02:00-05:00'}}", "say in which time zone: \"02:00-05:00 UTC\""),
+    (
+        "{swap: {terminate_blockers: idle}}",
+        "must be one of `never`, `idle_in_transaction`, `all`, not `idle`",
+    ),
+    ("{throttle: {max_active_sessions: none}}", "`max_active_sessions` must be a whole number"),
+    ("{throttle: {query: 'select 1; select 2'}}", "a `;` would end the statement"),
+    ("{throttle: {max_lag: 1s}}", "`max_lag` is not a key of `throttle`"),
+];
+
+#[test]
+fn each_setting_has_its_limits() {
+    for (settings, expected) in REFUSED_SETTINGS {
+        let text = format!("settings: {settings}\n{}", one_table(""));
+        let problems = parse(&text).unwrap_err().to_string();
+        assert!(problems.contains(expected), "{settings}\nshould say: {expected}\nbut said:\n{problems}");
+    }
+}
+
+/// What a schema of this kind can see is wrong; used by the schema's own test.
+pub(super) fn plans_refused() -> impl Iterator<Item = String> {
+    let tables = REFUSED.iter().map(|(lines, _)| one_table(lines));
+    let wholes = REFUSED_AS_A_WHOLE.iter().map(|(text, _)| (*text).to_owned());
+    let settings =
+        REFUSED_SETTINGS.iter().map(|(settings, _)| format!("settings: {settings}\n{}", one_table("")));
+    tables.chain(wholes).chain(settings)
+}
