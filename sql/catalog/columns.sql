@@ -1,0 +1,69 @@
+-- A table's columns in their order, and what is set on each. $1: the table's oid.
+-- pg_attver in attoptions is a minor version's private stamp that others reject: never carried.
+with recursive cols as (
+  select a.* from pg_attribute a where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
+),
+parts(root, oid) as (
+  select distinct atttypid, atttypid from cols
+  union
+  select p.root, x.oid
+  from parts p
+  join pg_type t on t.oid = p.oid
+  cross join lateral (
+    select t.typelem where t.typelem <> 0 and t.typlen = -1
+    union all select t.typbasetype where t.typtype = 'd'
+    union all select r.rngsubtype from pg_range r where r.rngtypid = t.oid
+    union all select r.rngtypid from pg_range r where r.rngmultitypid = t.oid
+    union all select f.atttypid from pg_attribute f
+      where t.typtype = 'c' and f.attrelid = t.typrelid and f.attnum > 0 and not f.attisdropped
+  ) x(oid)
+),
+wire as (
+  select p.root, bool_and(t.typsend <> 0 and t.typreceive <> 0) as binary_io
+  from parts p join pg_type t on t.oid = p.oid group by p.root
+)
+select coalesce(jsonb_agg(to_jsonb(x) order by x.attnum), '[]') from (
+  select a.attnum,
+    a.attname as name,
+    format_type(a.atttypid, a.atttypmod) as data_type,
+    a.atttypid::bigint as type_oid,
+    t.typarray::bigint as array_type_oid,
+    a.atttypmod as typmod,
+    case when a.attcollation <> 0 and a.attcollation <> t.typcollation
+      then jsonb_build_object('schema', cn.nspname, 'name', co.collname) end as collation,
+    a.attnotnull as not_null,
+    k.conname as not_null_name,
+    obj_description(k.oid, 'pg_constraint') as not_null_comment,
+    case when a.attgenerated = '' then pg_get_expr(d.adbin, d.adrelid) end as default,
+    case a.attidentity when 'a' then 'always' when 'd' then 'by_default' end as identity,
+    case when a.attgenerated <> '' then jsonb_build_object(
+      'expression', pg_get_expr(d.adbin, d.adrelid),
+      'stored', a.attgenerated = 's',
+      'columns', (
+        select coalesce(jsonb_agg(distinct u.attname), '[]')
+        from pg_depend p join pg_attribute u on u.attrelid = $1 and u.attnum = p.refobjsubid
+        where p.refclassid = 'pg_class'::regclass and p.refobjid = $1 and u.attnum <> a.attnum
+          and (p.classid = 'pg_attrdef'::regclass and p.objid = d.oid
+            or p.classid = 'pg_class'::regclass and p.objid = $1 and p.objsubid = a.attnum))) end as generated,
+    case when a.attstorage <> t.typstorage
+      then case a.attstorage when 'p' then 'PLAIN' when 'e' then 'EXTERNAL' when 'm' then 'MAIN' else 'EXTENDED' end
+    end as storage,
+    case a.attcompression when 'p' then 'pglz' when 'l' then 'lz4' end as compression,
+    nullif(a.attstattarget, -1) as statistics_target,
+    coalesce((select jsonb_agg(o) from unnest(a.attoptions) o where o not like 'pg\_attver=%'), '[]') as options,
+    col_description(a.attrelid, a.attnum) as comment,
+    (select coalesce(jsonb_agg(to_jsonb(g) order by g.grantee, g.grantable), '[]') from (
+       select case when e.grantee = 0 then null else pg_get_userbyid(e.grantee) end as grantee,
+         e.is_grantable as grantable,
+         jsonb_agg(distinct e.privilege_type) as privileges
+       from aclexplode(a.attacl) e group by 1, 2) g) as grants,
+    t.typlen = -1 and a.attstorage <> 'p' as toastable,
+    w.binary_io
+  from cols a
+  join pg_type t on t.oid = a.atttypid
+  join wire w on w.root = a.atttypid
+  left join pg_collation co on co.oid = a.attcollation
+  left join pg_namespace cn on cn.oid = co.collnamespace
+  left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+  left join pg_constraint k on k.conrelid = a.attrelid and k.contype = 'n' and k.conkey = array[a.attnum]
+) x

@@ -1,0 +1,60 @@
+-- Everything that depends on a table, its row type, constraints, indexes, defaults or sequences
+-- and is none of them: the net in which an unknown dependent is caught. $1: the table's oid.
+with seqs as (
+  select d.objid as oid from pg_depend d join pg_class s on s.oid = d.objid and s.relkind = 'S'
+  where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = $1
+    and d.deptype in ('a', 'i')
+),
+own(classid, objid) as (
+  select 'pg_class'::regclass::oid, $1::oid
+  union select 'pg_class'::regclass, c.reltoastrelid from pg_class c where c.oid = $1
+  union select 'pg_type'::regclass, c.reltype from pg_class c where c.oid = $1
+  union select 'pg_type'::regclass, t.typarray from pg_class c join pg_type t on t.oid = c.reltype where c.oid = $1
+  union select 'pg_constraint'::regclass, k.oid from pg_constraint k where k.conrelid = $1
+  union select 'pg_class'::regclass, i.indexrelid from pg_index i where i.indrelid = $1
+  union select 'pg_attrdef'::regclass, a.oid from pg_attrdef a where a.adrelid = $1
+  union select 'pg_policy'::regclass, p.oid from pg_policy p where p.polrelid = $1
+  union select 'pg_class'::regclass, s.oid from seqs s
+)
+select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', x.object)), '[]') from (
+  select case
+      when v.relkind = 'v' then 'view'
+      when v.relkind = 'm' then 'materialized_view'
+      when w.oid is not null then 'rule'
+      when d.classid = 'pg_proc'::regclass then 'function'
+      when d.classid = 'pg_policy'::regclass then 'policy_elsewhere'
+      when d.classid = 'pg_constraint'::regclass and k.contype = 'f' then 'inbound_foreign_key'
+      when d.classid = 'pg_trigger'::regclass then 'trigger'
+      when d.classid::regclass::text in ('pg_publication_rel', 'pg_catalog.pg_publication_rel') then 'publication'
+      when d.classid = 'pg_statistic_ext'::regclass then 'extended_statistics'
+      when d.classid = 'pg_attrdef'::regclass then 'sequence_used_elsewhere'
+      when d.classid = 'pg_type'::regclass then 'row_type'
+      when d.classid = 'pg_class'::regclass and d.refclassid = 'pg_type'::regclass then 'row_type'
+      when d.classid = 'pg_class'::regclass and h.inhrelid is not null then 'inheritance'
+      else 'unknown' end as kind,
+    case
+      when v.relkind in ('v', 'm') then v.oid::regclass::text
+      when w.oid is not null then format('%I on %s', w.rulename, w.ev_class::regclass)
+      when d.classid = 'pg_proc'::regclass then d.objid::regprocedure::text
+      when k.oid is not null then format('%I on %s', k.conname, k.conrelid::regclass)
+      when g.oid is not null then format('%I on %s', g.tgname, g.tgrelid::regclass)
+      when q.oid is not null then format('%I on %s', q.polname, q.polrelid::regclass)
+      when p.oid is not null then quote_ident(p.pubname)
+      when e.oid is not null then format('%I.%I', en.nspname, e.stxname)
+      else pg_describe_object(d.classid, d.objid, d.objsubid) end as object
+  from pg_depend d
+  join own o on o.classid = d.refclassid and o.objid = d.refobjid
+  left join pg_rewrite w on d.classid = 'pg_rewrite'::regclass and w.oid = d.objid
+  left join pg_class v on v.oid = w.ev_class and v.relkind in ('v', 'm')
+  left join pg_constraint k on d.classid = 'pg_constraint'::regclass and k.oid = d.objid
+  left join pg_trigger g on d.classid = 'pg_trigger'::regclass and g.oid = d.objid
+  left join pg_policy q on d.classid = 'pg_policy'::regclass and q.oid = d.objid
+  left join pg_publication_rel r on d.classid = 'pg_publication_rel'::regclass and r.oid = d.objid
+  left join pg_publication p on p.oid = r.prpubid
+  left join pg_statistic_ext e on d.classid = 'pg_statistic_ext'::regclass and e.oid = d.objid
+  left join pg_namespace en on en.oid = e.stxnamespace
+  left join pg_inherits h on d.classid = 'pg_class'::regclass and h.inhrelid = d.objid and h.inhparent = $1
+  where d.deptype not in ('P', 'S', 'p')
+    and not exists (select from own x where x.classid = d.classid and x.objid = d.objid)
+    and not coalesce(g.tgisinternal, false)
+) x

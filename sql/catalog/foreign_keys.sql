@@ -1,0 +1,22 @@
+-- A table's own foreign keys (those it has, not those that point at it). $1: the table's oid.
+-- `tail` is the definition from REFERENCES on; it is null where the text is not as expected.
+select coalesce(jsonb_agg(to_jsonb(x) order by x.name), '[]') from (
+  select k.conname as name,
+    c.columns,
+    jsonb_build_object('schema', n.nspname, 'name', r.relname) as references,
+    k.confrelid = k.conrelid as to_itself,
+    case when starts_with(f.def, c.head)
+      then regexp_replace(substr(f.def, length(c.head) + 1), ' NOT VALID$', '') end as tail,
+    k.convalidated as validated,
+    obj_description(k.oid, 'pg_constraint') as comment
+  from pg_constraint k
+  join pg_class r on r.oid = k.confrelid
+  join pg_namespace n on n.oid = r.relnamespace
+  cross join lateral (
+    select jsonb_agg(a.attname order by u.place) as columns,
+      'FOREIGN KEY (' || string_agg(quote_ident(a.attname), ', ' order by u.place) || ') ' as head
+    from unnest(k.conkey) with ordinality u(attnum, place)
+    join pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.attnum) c
+  cross join lateral (select pg_get_constraintdef(k.oid) as def) f
+  where k.conrelid = $1 and k.contype = 'f' and k.conparentid = 0
+) x

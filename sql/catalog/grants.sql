@@ -1,0 +1,18 @@
+-- Who may do what with a table, by grantee, whoever granted it. $1: the table's oid.
+-- No stored ACL means the built-in default, so that is what is spelled out.
+select jsonb_build_object(
+  'owner', (
+    select coalesce(jsonb_agg(distinct e.privilege_type), '[]')
+    from aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) e where e.grantee = c.relowner),
+  'owner_has_all', not exists (
+    select e.privilege_type from aclexplode(acldefault('r', c.relowner)) e
+    except
+    select e.privilege_type from aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) e
+      where e.grantee = c.relowner),
+  'others', (
+    select coalesce(jsonb_agg(to_jsonb(g) order by g.grantee, g.grantable), '[]') from (
+      select case when e.grantee = 0 then null else pg_get_userbyid(e.grantee) end as grantee,
+        e.is_grantable as grantable,
+        jsonb_agg(distinct e.privilege_type) as privileges
+      from aclexplode(c.relacl) e where e.grantee <> c.relowner group by 1, 2) g))
+from pg_class c where c.oid = $1

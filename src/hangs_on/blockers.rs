@@ -1,0 +1,174 @@
+//! What hangs on a table, or what it is, that this version does not carry through a swap.
+//!
+//! Invariant: nothing is lost silently. Whatever `pg_depend` knows to depend on the table and no
+//! file of this module carries is named here, be it as [`BlockerKind::Unknown`].
+
+use serde::{Deserialize, Serialize};
+use tokio_postgres::Client;
+
+use super::{Error, Question};
+use crate::pg::QName;
+
+const DEPENDENTS: Question =
+    Question { what: "what depends on it", sql: include_str!("../../sql/catalog/dependents.sql") };
+const REFUSALS: Question =
+    Question { what: "what cannot be carried", sql: include_str!("../../sql/catalog/refusals.sql") };
+
+/// One reason why a table cannot be swapped.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Blocker {
+    /// What kind of thing it is.
+    pub kind: BlockerKind,
+    /// Its name, qualified.
+    pub object: String,
+    /// What to do about it.
+    pub mend: String,
+}
+
+/// Kinds of things that stop a swap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlockerKind {
+    /// A view reads the table.
+    View,
+    /// A materialized view reads it.
+    MaterializedView,
+    /// A rule, of the table or of another that reads it.
+    Rule,
+    /// A function with an SQL body that reads it, or with its row type in the signature.
+    Function,
+    /// A column, domain or type made of its row type.
+    RowType,
+    /// The type of arrays of its rows has an unusual name, which a swap could meet again.
+    RowTypeName,
+    /// A policy of another table reads it.
+    PolicyElsewhere,
+    /// A foreign key of another table points at it.
+    InboundForeignKey,
+    /// A foreign key of its own points at itself.
+    SelfForeignKey,
+    /// A trigger.
+    Trigger,
+    /// A publication that lists it, or its schema.
+    Publication,
+    /// A FOR ALL TABLES publication: its subscribers stop when green gets a row.
+    AllTablesPublication,
+    /// It is the target of a subscription.
+    Subscription,
+    /// It has an inheritance parent or child, or is a partition.
+    Inheritance,
+    /// It is a member of an extension.
+    Extension,
+    /// Extended statistics.
+    ExtendedStatistics,
+    /// A security label.
+    SecurityLabel,
+    /// A default elsewhere uses its sequence.
+    SequenceUsedElsewhere,
+    /// An exclusion constraint, or a key WITHOUT OVERLAPS.
+    ExclusionConstraint,
+    /// A deferrable primary key or unique constraint.
+    DeferrableKey,
+    /// A NOT NULL constraint that is NOT VALID.
+    UnvalidatedNotNull,
+    /// Unlogged or temporary.
+    NotPermanent,
+    /// An index that is not valid.
+    InvalidIndex,
+    /// Not an ordinary table (partitioned already, foreign, of a composite type).
+    NotPlainTable,
+    /// Something that this version does not know.
+    Unknown,
+}
+
+#[derive(Deserialize)]
+struct Found {
+    kind: BlockerKind,
+    object: String,
+}
+
+/// Everything that stands in the way of swapping `table`, sorted. Publications of the run itself
+/// are among them once they exist: the caller knows their names.
+///
+/// # Errors
+/// When there is no such table, or the catalog cannot be read.
+pub async fn blockers(client: &Client, table: &QName) -> Result<Vec<Blocker>, Error> {
+    let oid = super::oid_of(client, table).await?;
+    super::with_bare_path(client, async {
+        let mut found: Vec<Found> = DEPENDENTS.ask(client, oid).await?;
+        found.extend(REFUSALS.ask::<Vec<Found>>(client, oid).await?);
+        let mut blockers: Vec<Blocker> = found.into_iter().map(|found| found.explained(table)).collect();
+        blockers.sort();
+        blockers.dedup();
+        Ok(blockers)
+    })
+    .await
+}
+
+impl Found {
+    fn explained(self, table: &QName) -> Blocker {
+        let mend = mend(self.kind, &self.object, &table.plain());
+        Blocker { kind: self.kind, object: self.object, mend }
+    }
+}
+
+/// What to type, or to decide.
+fn mend(kind: BlockerKind, object: &str, table: &str) -> String {
+    use BlockerKind as Kind;
+    let again = "and create it again after the swap";
+    match kind {
+        Kind::View => format!("drop view {object}; {again}"),
+        Kind::MaterializedView => format!("drop materialized view {object}; {again}"),
+        Kind::Rule => format!("drop rule {object}; {again}"),
+        Kind::Function => {
+            format!("drop function {object}; {again}, or give it a string body (plpgsql, or AS '...')")
+        }
+        Kind::RowType => format!("let {object} no longer use the row type of {table}"),
+        Kind::RowTypeName => {
+            format!("rename the table whose name is {object}, then rename {table} away and back")
+        }
+        Kind::PolicyElsewhere => format!("drop policy {object}; {again}"),
+        Kind::InboundForeignKey => drop_constraint(object, ", and add it again after the swap"),
+        Kind::SelfForeignKey => drop_constraint(object, ", and add it again after the swap"),
+        Kind::Trigger => format!("drop trigger {object}; {again}"),
+        Kind::Publication => {
+            format!("alter publication {object} drop table {table}; and add it again after the swap")
+        }
+        Kind::AllTablesPublication => {
+            format!(
+                "replace publication {object} by one that lists its tables: its subscribers would stop at the new table"
+            )
+        }
+        Kind::Subscription => {
+            format!("take {table} out of the publication that subscription {object} follows, and refresh it")
+        }
+        Kind::Inheritance => format!("alter table ... no inherit, or detach the partition ({object})"),
+        Kind::Extension => format!("alter extension {object} drop table {table}"),
+        Kind::ExtendedStatistics => format!("drop statistics {object}; {again}"),
+        Kind::SecurityLabel => format!(
+            "security label on table {table} is null (provider {object}); label it again after the swap"
+        ),
+        Kind::SequenceUsedElsewhere => format!("give {object} a sequence of its own"),
+        Kind::ExclusionConstraint => {
+            format!("alter table {table} drop constraint {object}: a partitioned table could not keep it")
+        }
+        Kind::DeferrableKey => format!("replace {object} on {table} by a constraint that is not deferrable"),
+        Kind::UnvalidatedNotNull => format!("alter table {table} validate constraint {object}"),
+        Kind::NotPermanent => {
+            format!("alter table {table} set logged (a temporary table cannot be migrated)")
+        }
+        Kind::InvalidIndex => format!("reindex index concurrently {object}, or drop it"),
+        Kind::NotPlainTable => {
+            format!("only ordinary tables can be migrated by this version; {object} is none")
+        }
+        Kind::Unknown => format!("this version does not know how to carry it: remove it, {again}"),
+    }
+}
+
+fn drop_constraint(object: &str, then: &str) -> String {
+    // `object` is `name on table`, both already quoted; a quoted name may itself hold " on "
+    match object.rsplit_once(" on ") {
+        Some((name, table)) => format!("alter table {table} drop constraint {name}{then}"),
+        None => format!("drop constraint {object}{then}"),
+    }
+}

@@ -1,0 +1,83 @@
+//! A table's whole definition, read from the catalog in one go.
+
+use serde::{Deserialize, Serialize};
+use tokio_postgres::Client;
+
+use super::checks::Check;
+use super::columns::Column;
+use super::foreign_keys::ForeignKey;
+use super::indexes::Index;
+use super::policies::Policy;
+use super::privileges::Grants;
+use super::sequences::Sequence;
+use super::table::{LeafState, Table};
+use super::{Error, checks, columns, foreign_keys, indexes, policies, privileges, sequences, table};
+use crate::pg::{Ident, QName};
+
+/// Everything a table is made of. All SQL texts in it are schema-qualified.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Definition {
+    /// The table by itself.
+    pub table: Table,
+    /// Its columns, in order.
+    pub columns: Vec<Column>,
+    /// The sequences that belong to its columns.
+    pub sequences: Vec<Sequence>,
+    /// Its CHECK constraints.
+    pub checks: Vec<Check>,
+    /// Its own foreign keys.
+    pub foreign_keys: Vec<ForeignKey>,
+    /// Its indexes, those of primary key and unique constraints too.
+    pub indexes: Vec<Index>,
+    /// Its row-level security policies.
+    pub policies: Vec<Policy>,
+    /// Who may do what with it.
+    pub grants: Grants,
+    /// Its leaves, where it is partitioned.
+    pub leaves: Vec<LeafState>,
+}
+
+/// Reads a table's definition.
+///
+/// # Errors
+/// When there is no such table, or the catalog cannot be read.
+pub async fn read(client: &Client, table: &QName) -> Result<Definition, Error> {
+    let oid = super::oid_of(client, table).await?;
+    super::with_bare_path(client, read_by_oid(client, oid)).await
+}
+
+async fn read_by_oid(client: &Client, oid: u32) -> Result<Definition, Error> {
+    let table: Table = table::TABLE.ask(client, oid).await?;
+    let leaves = if table.is_partitioned() { table::LEAVES.ask(client, oid).await? } else { Vec::new() };
+    Ok(Definition {
+        table,
+        leaves,
+        columns: columns::COLUMNS.ask(client, oid).await?,
+        sequences: sequences::SEQUENCES.ask(client, oid).await?,
+        checks: checks::CHECKS.ask(client, oid).await?,
+        foreign_keys: foreign_keys::FOREIGN_KEYS.ask(client, oid).await?,
+        indexes: indexes::INDEXES.ask(client, oid).await?,
+        policies: policies::POLICIES.ask(client, oid).await?,
+        grants: privileges::GRANTS.ask(client, oid).await?,
+    })
+}
+
+impl Definition {
+    /// The column of this name.
+    #[must_use]
+    pub fn column(&self, name: &Ident) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == *name)
+    }
+
+    /// The index of the primary key.
+    #[must_use]
+    pub fn primary_key(&self) -> Option<&Index> {
+        self.indexes.iter().find(|index| index.primary)
+    }
+
+    /// The sequence that belongs to a column.
+    #[must_use]
+    pub fn sequence_of(&self, column: &Ident) -> Option<&Sequence> {
+        self.sequences.iter().find(|sequence| sequence.column == *column)
+    }
+}

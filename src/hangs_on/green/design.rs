@@ -1,0 +1,138 @@
+//! From blue and the plan to green, or to everything that stands in the way of it.
+
+use super::conflicts::{self, Conflict};
+use super::index::GreenIndex;
+use super::{Green, GreenColumn, GreenPartition, Homes, Source};
+use crate::hangs_on::columns::Column;
+use crate::hangs_on::definition::Definition;
+use crate::pg::Ident;
+use crate::plan::partition::Leaf;
+use crate::plan::{ColumnChange, Partitions, TablePlan};
+
+impl Green {
+    /// Designs green. Pure: the same blue and plan give the same green.
+    ///
+    /// # Errors
+    /// All conflicts between the plan and blue at once.
+    pub fn design(
+        definition: &Definition,
+        plan: &TablePlan,
+        leaves: &[Leaf],
+        homes: &Homes,
+    ) -> Result<Self, Vec<Conflict>> {
+        let columns = columns(definition, plan);
+        let partition = plan.partition_by.as_ref().map(|by| GreenPartition {
+            column: by.column.clone(),
+            strategy: strategy(&by.into).to_owned(),
+            schema: by.schema.clone().unwrap_or_else(|| definition.table.name.schema.clone()),
+            leaves: leaves.to_vec(),
+        });
+        let mut green = Self {
+            homes: homes.clone(),
+            blue: definition.clone(),
+            columns,
+            partition,
+            indexes: Vec::new(),
+            notes: Vec::new(),
+        };
+        green.indexes = indexes(&green, plan);
+        let conflicts = conflicts::all(&green, plan);
+        if !conflicts.is_empty() {
+            return Err(conflicts);
+        }
+        green.notes = notes(&green);
+        Ok(green)
+    }
+}
+
+fn strategy(into: &Partitions) -> &'static str {
+    match into {
+        Partitions::Every { .. } | Partitions::Bounds(_) => "RANGE",
+        Partitions::List(_) => "LIST",
+        Partitions::Hash(_) => "HASH",
+    }
+}
+
+fn columns(definition: &Definition, plan: &TablePlan) -> Vec<GreenColumn> {
+    let kept =
+        definition.columns.iter().filter_map(|column| green_column(column, plan.columns.get(&column.name)));
+    let added = plan.add_columns.iter().map(|added| GreenColumn {
+        name: added.name.clone(),
+        data_type: added.definition.clone(),
+        source: Source::Added,
+    });
+    kept.chain(added).collect()
+}
+
+fn green_column(column: &Column, change: Option<&ColumnChange>) -> Option<GreenColumn> {
+    let blue = column.name.clone();
+    let Some(change) = change else {
+        let source = if column.generated.is_some() {
+            Source::Generated(blue.clone())
+        } else {
+            Source::Same(blue.clone())
+        };
+        return Some(GreenColumn { name: blue, data_type: column.data_type.clone(), source });
+    };
+    let ColumnChange::Change { rename, data_type, using, .. } = change else { return None };
+    let new_type = data_type.clone().unwrap_or_else(|| column.data_type.clone());
+    let source = if column.generated.is_some() {
+        Source::Generated(blue.clone())
+    } else if let Some(sql) = using {
+        Source::Expression { blue: blue.clone(), sql: sql.clone() }
+    } else if new_type == column.data_type {
+        Source::Same(blue.clone())
+    } else {
+        Source::Expression { sql: format!("CAST({blue} AS {new_type})"), blue: blue.clone() }
+    };
+    Some(GreenColumn { name: rename.clone().unwrap_or(blue), data_type: new_type, source })
+}
+
+/// The key first: the stream finds rows by it. Then blue's other indexes, then the plan's.
+fn indexes(green: &Green, plan: &TablePlan) -> Vec<GreenIndex> {
+    let blue = &green.blue;
+    let mut indexes = Vec::new();
+    match (blue.primary_key(), &plan.primary_key) {
+        (Some(index), columns) => {
+            let columns =
+                columns.clone().unwrap_or_else(|| green.green_names(&conflicts::plain(&index.keys)));
+            indexes.push(GreenIndex::primary_key_like(green, index, &columns));
+        }
+        (None, Some(columns)) => {
+            let name = Ident::from(format!("{}_pkey", blue.table.name.name.as_str()));
+            indexes.push(GreenIndex::primary_key(name, columns));
+        }
+        (None, None) => {}
+    }
+    let carried =
+        |index: &&crate::hangs_on::Index| !index.primary && !plan.drop_indexes.contains(&index.name);
+    let mut secondary: Vec<GreenIndex> =
+        blue.indexes.iter().filter(carried).filter_map(|index| GreenIndex::like(green, index)).collect();
+    let key = blue.usable_key(plan.replica_identity_full).ok().map(|key| key.index);
+    secondary.sort_by_key(|index| (key.as_ref() != Some(&index.name), !index.unique));
+    indexes.extend(secondary);
+    indexes.extend(plan.indexes.iter().map(GreenIndex::new_in_plan));
+    indexes
+}
+
+fn notes(green: &Green) -> Vec<String> {
+    let mut notes = Vec::new();
+    if green.partition.is_some() {
+        for check in green.blue.checks.iter().filter(|check| check.no_inherit) {
+            notes.push(format!(
+                "CHECK {} loses NO INHERIT, which a partitioned table cannot have and does not need",
+                check.name
+            ));
+        }
+        for key in green.blue.foreign_keys.iter().filter(|key| !key.validated) {
+            notes.push(format!(
+                "foreign key {} stays NOT VALID, and therefore on each partition instead of their parent",
+                key.name
+            ));
+        }
+        for index in green.indexes.iter().filter(|index| index.clustered) {
+            notes.push(format!("CLUSTER ON {} is set on each partition", index.name));
+        }
+    }
+    notes
+}

@@ -1,0 +1,195 @@
+//! Green: what it will be, designed from blue's definition and the plan, and the SQL that makes it.
+//!
+//! Invariant: a [`Green`] has no conflict that the catalog and the plan's text can show. Whatever
+//! else could fail (an index over a new type, a policy) is tried by [`Green::rehearsal`] on empty
+//! tables before a row is copied.
+
+mod conflicts;
+mod create;
+mod design;
+mod exchange;
+mod index;
+mod nearest;
+mod rename;
+mod settle;
+mod uses;
+
+use serde::{Deserialize, Serialize};
+
+use super::definition::Definition;
+use crate::pg::{Ident, QName};
+use crate::plan::partition::Leaf;
+
+pub use conflicts::Conflict;
+pub use exchange::Exchange;
+pub use index::{GreenIndex, IndexBuild};
+pub use settle::Step;
+
+/// The private schemas of one run. A side is at home while the other is live.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Homes {
+    /// Where blue goes in the swap.
+    pub blue: Ident,
+    /// Where green is made.
+    pub green: Ident,
+}
+
+/// The table to be, complete: a resumed run needs nothing else. Kept in the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Green {
+    /// The run's homes.
+    pub homes: Homes,
+    /// Blue, as it was when green was designed.
+    pub blue: Definition,
+    /// Green's columns, in order.
+    pub columns: Vec<GreenColumn>,
+    /// How it is partitioned.
+    pub partition: Option<GreenPartition>,
+    /// Its indexes in the order in which to build them, the key first.
+    pub indexes: Vec<GreenIndex>,
+    /// What differs from blue although the plan does not say so, in sentences for people.
+    pub notes: Vec<String>,
+}
+
+/// One column of green.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GreenColumn {
+    /// Green's name for it.
+    pub name: Ident,
+    /// Its type as SQL text; for an added column everything after the name.
+    pub data_type: String,
+    /// Where its values come from.
+    pub source: Source,
+}
+
+/// Where a column's values come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// Blue's column, as it is.
+    Same(Ident),
+    /// SQL over blue's columns, in place of one of them.
+    Expression {
+        /// The column of blue that it takes the place of.
+        blue: Ident,
+        /// The expression.
+        sql: String,
+    },
+    /// The server computes it, as it does for blue's column.
+    Generated(Ident),
+    /// Blue has no such column; its default fills it.
+    Added,
+}
+
+/// A column to compare after the copy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifiedColumn {
+    /// Green's name for it.
+    pub name: Ident,
+    /// Its type as SQL text; both sides are cast to it.
+    pub data_type: String,
+    /// SQL over blue's columns that gives the value green must have.
+    pub expected: String,
+}
+
+/// How green is partitioned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GreenPartition {
+    /// The partition key, by green's name.
+    pub column: Ident,
+    /// RANGE, LIST or HASH.
+    pub strategy: String,
+    /// The schema that the leaves end up in.
+    pub schema: Ident,
+    /// The leaves.
+    pub leaves: Vec<Leaf>,
+}
+
+impl GreenColumn {
+    /// The column of blue that it takes the place of.
+    #[must_use]
+    pub fn blue(&self) -> Option<&Ident> {
+        match &self.source {
+            Source::Same(blue) | Source::Expression { blue, .. } | Source::Generated(blue) => Some(blue),
+            Source::Added => None,
+        }
+    }
+}
+
+impl Green {
+    /// The name that clients know: blue's before the swap, green's after it.
+    #[must_use]
+    pub fn live(&self) -> &QName {
+        &self.blue.table.name
+    }
+
+    /// Green before the swap.
+    #[must_use]
+    pub fn at_home(&self) -> QName {
+        self.live().in_schema(&self.homes.green)
+    }
+
+    /// Blue after the swap.
+    #[must_use]
+    pub fn blue_at_home(&self) -> QName {
+        self.live().in_schema(&self.homes.blue)
+    }
+
+    /// The relations that hold green's rows, before the swap: its leaves, or itself.
+    #[must_use]
+    pub fn row_holders(&self) -> Vec<QName> {
+        match &self.partition {
+            Some(partition) => partition
+                .leaves
+                .iter()
+                .map(|leaf| QName { schema: self.homes.green.clone(), name: leaf.name.clone() })
+                .collect(),
+            None => vec![self.at_home()],
+        }
+    }
+
+    /// Green's name for a column of blue; `None` where it is dropped.
+    #[must_use]
+    pub fn name_of(&self, blue: &Ident) -> Option<&Ident> {
+        self.columns.iter().find(|column| column.blue() == Some(blue)).map(|column| &column.name)
+    }
+
+    /// What to write and what to read for it: green's columns, and expressions over blue's. Added
+    /// and generated columns are not in it. Identity columns are: write `OVERRIDING SYSTEM VALUE`.
+    #[must_use]
+    pub fn select_list(&self) -> (Vec<Ident>, Vec<String>) {
+        self.columns
+            .iter()
+            .filter_map(|column| match &column.source {
+                Source::Same(blue) => Some((column.name.clone(), blue.to_string())),
+                Source::Expression { sql, .. } => Some((column.name.clone(), sql.clone())),
+                Source::Generated(_) | Source::Added => None,
+            })
+            .unzip()
+    }
+
+    /// What to compare: all columns that have a counterpart, generated ones too.
+    #[must_use]
+    pub fn verified_columns(&self) -> Vec<VerifiedColumn> {
+        let verified = |column: &GreenColumn| {
+            let expected = match &column.source {
+                Source::Same(blue) | Source::Generated(blue) => blue.to_string(),
+                Source::Expression { sql, .. } => sql.clone(),
+                Source::Added => return None,
+            };
+            Some(VerifiedColumn { name: column.name.clone(), data_type: column.data_type.clone(), expected })
+        };
+        self.columns.iter().filter_map(verified).collect()
+    }
+
+    fn is_retyped(&self, blue: &Ident) -> bool {
+        self.columns.iter().any(|column| {
+            matches!(&column.source, Source::Expression { blue: of, .. } if of == blue)
+                && self.blue.column(blue).is_some_and(|old| old.data_type != column.data_type)
+        })
+    }
+
+    pub(in crate::hangs_on) fn green_names(&self, blue: &[Ident]) -> Vec<Ident> {
+        blue.iter().filter_map(|name| self.name_of(name)).cloned().collect()
+    }
+}

@@ -1,0 +1,124 @@
+//! The key by which a row is known in the stream of changes.
+
+use serde::{Deserialize, Serialize};
+
+use super::definition::Definition;
+use super::indexes::Index;
+use super::table::ReplicaIdentityKind;
+use crate::pg::Ident;
+
+/// The columns that identify a row of blue in the stream. All NOT NULL, unique together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Key {
+    /// In the order of the index.
+    pub columns: Vec<KeyColumn>,
+    /// Where they come from.
+    pub source: KeySource,
+    /// The index they come from.
+    pub index: Ident,
+}
+
+/// One column of the key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyColumn {
+    /// Blue's name of it.
+    pub name: Ident,
+    /// Its type as SQL text.
+    pub data_type: String,
+    /// `pg_type.oid`.
+    pub type_oid: u32,
+    /// `pg_type.oid` of arrays of it; 0 where there are none.
+    pub array_type_oid: u32,
+}
+
+/// Where a key comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeySource {
+    /// The primary key.
+    PrimaryKey,
+    /// REPLICA IDENTITY USING INDEX.
+    ReplicaIdentityIndex,
+    /// A unique index over NOT NULL columns.
+    UniqueIndex,
+}
+
+/// No key identifies the rows.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no key of {table} identifies its rows in the stream: {why}")]
+pub struct NoKey {
+    /// Which table.
+    pub table: String,
+    /// Why.
+    pub why: String,
+    /// What to type.
+    pub mend: String,
+}
+
+impl Definition {
+    /// The key that identifies rows in the stream; `full` where the plan sets REPLICA IDENTITY
+    /// FULL for the run.
+    ///
+    /// # Errors
+    /// When none does.
+    pub fn usable_key(&self, full: bool) -> Result<Key, NoKey> {
+        let kind = if full { ReplicaIdentityKind::Full } else { self.table.replica_identity.kind };
+        let primary = || self.primary_key().map(|index| (index, KeySource::PrimaryKey));
+        let found = match kind {
+            ReplicaIdentityKind::Default => primary(),
+            ReplicaIdentityKind::Index => self
+                .indexes
+                .iter()
+                .find(|index| Some(&index.name) == self.table.replica_identity.index.as_ref())
+                .map(|index| (index, KeySource::ReplicaIdentityIndex)),
+            ReplicaIdentityKind::Full => primary().or_else(|| {
+                let mut unique: Vec<&Index> =
+                    self.indexes.iter().filter(|index| self.is_row_key(index)).collect();
+                unique.sort_by_key(|index| index.keys.len());
+                unique.first().map(|index| (*index, KeySource::UniqueIndex))
+            }),
+            ReplicaIdentityKind::Nothing => None,
+        };
+        let Some((index, source)) = found.filter(|(index, _)| self.is_row_key(index)) else {
+            return Err(self.no_key(kind));
+        };
+        let columns = index.keys.iter().flatten().filter_map(|name| self.column(name));
+        let columns = columns
+            .map(|column| KeyColumn {
+                name: column.name.clone(),
+                data_type: column.data_type.clone(),
+                type_oid: column.type_oid,
+                array_type_oid: column.array_type_oid,
+            })
+            .collect();
+        Ok(Key { columns, source, index: index.name.clone() })
+    }
+
+    fn is_row_key(&self, index: &Index) -> bool {
+        let not_null = |name: &Option<Ident>| {
+            name.as_ref().and_then(|name| self.column(name)).is_some_and(|column| column.not_null)
+        };
+        index.identifies_rows() && index.keys.iter().all(not_null)
+    }
+
+    fn no_key(&self, kind: ReplicaIdentityKind) -> NoKey {
+        let table = &self.table.name;
+        let why = match kind {
+            ReplicaIdentityKind::Default => "it has no primary key that is valid and not deferrable",
+            ReplicaIdentityKind::Index => "the index of its replica identity is not usable",
+            ReplicaIdentityKind::Full => "it has no unique index over columns that are all NOT NULL",
+            ReplicaIdentityKind::Nothing => "its replica identity is NOTHING",
+        };
+        let candidate = self.indexes.iter().find(|index| self.is_row_key(index));
+        let mend = match (kind, candidate) {
+            (ReplicaIdentityKind::Nothing, _) if self.primary_key().is_some() => {
+                format!("alter table {} replica identity default", table.plain())
+            }
+            (_, Some(index)) => {
+                format!("alter table {} replica identity using index {}", table.plain(), index.name)
+            }
+            _ => format!("alter table {} add primary key (...)", table.plain()),
+        };
+        NoKey { table: table.plain(), why: why.to_owned(), mend }
+    }
+}

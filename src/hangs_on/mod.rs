@@ -1,0 +1,125 @@
+//! What a table's definition is made of, what hangs on it, and how green gets all of it.
+//!
+//! One file per kind of thing, each with the same verbs as far as they fit: its struct is what
+//! was *found* in the catalog, a function gives the SQL that *carries* it to green while green
+//! is made, and one the SQL that *moves* it in the swap. [`Green`] puts them in order.
+//!
+//! Invariant: this module executes catalog reads only. What it generates is text, one statement
+//! per string, correct under any `search_path`: every name in it is qualified. The texts that a
+//! plan brings along (`using`, new columns, new indexes) are the exception; they are the user's.
+
+mod blockers;
+mod canonical;
+mod checks;
+mod columns;
+mod definition;
+mod differences;
+mod fingerprint;
+mod foreign_keys;
+mod green;
+mod indexes;
+mod key;
+mod policies;
+mod privileges;
+mod sequences;
+mod table;
+
+use serde::de::DeserializeOwned;
+use tokio_postgres::Client;
+
+pub use blockers::{Blocker, BlockerKind, blockers};
+pub use checks::Check;
+pub use columns::{Column, Generated, Identity};
+pub use definition::{Definition, read};
+pub use fingerprint::fingerprint;
+pub use foreign_keys::ForeignKey;
+pub use green::{
+    Conflict, Exchange, Green, GreenColumn, GreenIndex, GreenPartition, Homes, IndexBuild, Source, Step,
+    VerifiedColumn,
+};
+pub use indexes::{Index, IndexConstraint, StatisticsTarget};
+pub use key::{Key, KeyColumn, KeySource, NoKey};
+pub use policies::Policy;
+pub use privileges::{Grant, Grants};
+pub use sequences::Sequence;
+pub use table::{LeafForeignKey, LeafState, ReplicaIdentity, ReplicaIdentityKind, Table};
+
+/// The catalog could not be read, or holds what this module does not understand.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such table, or the role may not see it.
+    #[error("there is no table {0}")]
+    NoTable(String),
+    /// The server refused or the connection broke.
+    #[error("the catalog could not be asked about {what}")]
+    Catalog {
+        /// Which question.
+        what: &'static str,
+        /// The cause.
+        #[source]
+        source: tokio_postgres::Error,
+    },
+    /// The answer has another shape than every known version gives.
+    #[error("the catalog's answer about {what} is not understood")]
+    Shape {
+        /// Which question.
+        what: &'static str,
+        /// The cause.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// One question to the catalog: its name for errors, and its SQL, which takes the table's oid
+/// and answers with one JSON value.
+struct Question {
+    what: &'static str,
+    sql: &'static str,
+}
+
+impl Question {
+    async fn ask<T: DeserializeOwned>(&self, client: &Client, oid: u32) -> Result<T, Error> {
+        let row = client.query_one(self.sql, &[&oid]).await.map_err(|source| self.failed(source))?;
+        let answer: serde_json::Value = row.try_get(0).map_err(|source| self.failed(source))?;
+        serde_json::from_value(answer).map_err(|source| Error::Shape { what: self.what, source })
+    }
+
+    fn failed(&self, source: tokio_postgres::Error) -> Error {
+        Error::Catalog { what: self.what, source }
+    }
+}
+
+/// Runs `reading` with `search_path = pg_catalog`, so that every name in a definition comes out
+/// qualified, and puts the session's own path back.
+async fn with_bare_path<T>(
+    client: &Client,
+    reading: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let failed = |source| Error::Catalog { what: "the search path", source };
+    let row = client
+        .query_one(
+            "select current_setting('search_path'), set_config('search_path', 'pg_catalog', false)",
+            &[],
+        )
+        .await
+        .map_err(failed)?;
+    let path: String = row.try_get(0).map_err(failed)?;
+    let read = reading.await;
+    let restored = client.execute("select set_config('search_path', $1, false)", &[&path]).await;
+    let value = read?; // in a transaction that failed, the rollback restores the path
+    restored.map_err(failed)?;
+    Ok(value)
+}
+
+/// The table's oid.
+async fn oid_of(client: &Client, table: &crate::pg::QName) -> Result<u32, Error> {
+    let failed = |source| Error::Catalog { what: "the table's oid", source };
+    let sql = "select c.oid from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
+               where n.nspname = $1 and c.relname = $2 and c.relkind in ('r', 'p')";
+    let row = client
+        .query_opt(sql, &[&table.schema.as_str(), &table.name.as_str()])
+        .await
+        .map_err(failed)?
+        .ok_or_else(|| Error::NoTable(table.plain()))?;
+    row.try_get(0).map_err(failed)
+}
