@@ -289,9 +289,11 @@ select pg_temp.key('appointment', n),
   type,
   case when note < 0.58 then null when note < 0.60 then '' when note < 0.93 then pg_temp.sentence(n * 512)
     else (
-      select string_agg(pg_temp.sentence(n * 512 + i), E'\n' order by i)
+      -- What is a history, refers to scanned letters: it shall stay long when it is compressed.
+      select string_agg(case when note < 0.994 then pg_temp.sentence(n * 512 + i)
+        else pg_temp.sentence(n * 512 + i) || ' Letter ' || pg_temp.key('letter', n * 512 + i) end, E'\n' order by i)
       from generate_series(1, case when note < 0.994 then 2 + pg_temp.pick(n, 43, 6)
-        else 60 + pg_temp.pick_low(n, 44, 190, 2) end) as i) end,
+        else 40 + pg_temp.pick_low(n, 44, 160, 2) end) as i) end,
   booked,
   -- Last touched after the visit; before it, at most a day after the booking.
   case when start_time < :'reference_date'::date then start_time + minutes * interval '1 minute' + pg_temp.u(n, 5) * interval '5 hours'
