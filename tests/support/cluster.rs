@@ -1,0 +1,265 @@
+//! A throw-away PostgreSQL per test.
+//!
+//! Invariant: nothing of it outlives the test. Dropping a [`Cluster`] stops the server and
+//! removes its directory; a killed test process takes its servers along.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio_postgres::{Client, NoTls};
+
+use super::install::INSTALL;
+use super::process::{LastSignal, bound_to_us, ended_within, must, signal, spawn};
+
+/// How long a server may take to accept connections, crash recovery included.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Fit for blue-green runs; a test changes what it is about.
+/// `fsync` off loses nothing in a crash of the server, only in one of the machine.
+const SETTINGS: [(&str, &str); 8] = [
+    ("listen_addresses", "127.0.0.1"),
+    ("wal_level", "logical"),
+    ("max_connections", "200"),
+    ("max_replication_slots", "20"),
+    ("max_wal_senders", "20"),
+    ("fsync", "off"),
+    ("timezone", "UTC"),
+    ("lc_messages", "C"),
+];
+
+/// A running server with a data directory of its own; superuser `postgres`, no password.
+#[derive(Debug)]
+pub struct Cluster {
+    dir: PathBuf,
+    port: u16,
+    server: Option<Child>,
+}
+
+/// Settings of a cluster to be.
+#[derive(Debug, Default)]
+pub struct Builder {
+    settings: Vec<(String, String)>,
+    hba: Option<String>,
+}
+
+impl Builder {
+    /// A setting as in postgresql.conf; the last word on a name counts.
+    pub fn setting(mut self, name: &str, value: &str) -> Self {
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The whole of `pg_hba.conf`; the default trusts everybody on this machine.
+    pub fn hba(mut self, text: &str) -> Self {
+        self.hba = Some(text.to_owned());
+        self
+    }
+
+    /// Starts it; returns when it accepts connections.
+    pub fn start(self) -> Cluster {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("c-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let dir = INSTALL.base.join(name);
+        copy(&INSTALL.template(), &dir);
+        let data = dir.join("data");
+        if let Some(hba) = self.hba {
+            fs::write(data.join("pg_hba.conf"), hba).unwrap();
+        }
+        let defaults = SETTINGS.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        let mut conf = OpenOptions::new().append(true).open(data.join("postgresql.conf")).unwrap();
+        writeln!(conf, "unix_socket_directories = '{}'", dir.display()).unwrap();
+        for (name, value) in defaults.chain(self.settings) {
+            writeln!(conf, "{name} = '{}'", value.replace('\'', "''")).unwrap();
+        }
+        let mut cluster = Cluster { dir, port: 0, server: None };
+        cluster.start_on_a_free_port();
+        cluster
+    }
+}
+
+impl Cluster {
+    /// A server with the defaults.
+    pub fn start() -> Self {
+        Self::builder().start()
+    }
+
+    /// A server with settings of its own.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// A connection URI.
+    pub fn url(&self, db: &str) -> String {
+        format!("postgresql://postgres@127.0.0.1:{}/{db}", self.port)
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The same connection as libpq's environment variables.
+    pub fn env(&self, db: &str) -> Vec<(&'static str, String)> {
+        vec![
+            ("PGHOST", "127.0.0.1".to_owned()),
+            ("PGPORT", self.port.to_string()),
+            ("PGUSER", "postgres".to_owned()),
+            ("PGDATABASE", db.to_owned()),
+            ("PGSSLMODE", "disable".to_owned()),
+        ]
+    }
+
+    /// A connection over TCP; its errors surface in the calls that use it.
+    pub async fn client(&self, db: &str) -> Client {
+        let (client, connection) = tokio_postgres::connect(&self.url(db), NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    /// Runs SQL through psql, stopping at the first error; gives the unaligned rows.
+    pub fn psql(&self, db: &str, sql: &str) -> String {
+        let mut psql = self.client_program("psql", db);
+        psql.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql]);
+        must(psql)
+    }
+
+    /// Creates a database and gives its name back.
+    pub fn create_db<'a>(&self, db: &'a str) -> &'a str {
+        self.psql("postgres", &format!("create database \"{db}\""));
+        db
+    }
+
+    /// A dump without what differs between two dumps of the same state: versions, random tokens.
+    pub fn pg_dump(&self, db: &str, args: &[&str]) -> String {
+        let mut pg_dump = self.client_program("pg_dump", db);
+        pg_dump.args(args);
+        let noise = ["\\restrict ", "\\unrestrict ", "-- Dumped from ", "-- Dumped by "];
+        must(pg_dump)
+            .lines()
+            .filter(|line| !noise.iter().any(|prefix| line.starts_with(prefix)))
+            .map(|line| format!("{line}\n"))
+            .collect()
+    }
+
+    /// All that the server has logged so far.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.dir.join("log")).unwrap()).into_owned()
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// The server dies as if the kernel had killed all of its processes at once.
+    pub fn kill9(&mut self) {
+        let mut server = self.server.take().expect("the server runs");
+        let children = children_of(server.id());
+        server.kill().unwrap();
+        for pid in children {
+            let kill = format!("kill -KILL {pid} 2>/dev/null");
+            let _ = Command::new("sh").args(["-c", &kill]).status();
+        }
+        server.wait().unwrap();
+    }
+
+    /// Starts it again on the same port: after a kill, or by a fast shutdown first.
+    pub fn restart(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            signal(&server, "INT");
+            assert!(ended_within(&mut server, START_PATIENCE), "no shutdown:\n{}", self.log());
+        }
+        let until = Instant::now() + START_PATIENCE;
+        // Just after a kill, the old processes may still hold shared memory or the port.
+        while !self.try_start() {
+            assert!(Instant::now() < until, "no start:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn client_program(&self, program: &str, db: &str) -> Command {
+        let mut command = Command::new(INSTALL.client(program));
+        command.envs(self.env(db)).stdin(Stdio::null());
+        command
+    }
+
+    fn start_on_a_free_port(&mut self) {
+        for _ in 0..10 {
+            // Free now; another process may be faster, hence the attempts.
+            self.port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+            if self.try_start() {
+                return;
+            }
+        }
+        panic!("no start:\n{}", self.log());
+    }
+
+    fn try_start(&mut self) -> bool {
+        let log = OpenOptions::new().create(true).append(true).open(self.dir.join("log")).unwrap();
+        let mut postgres = bound_to_us(INSTALL.owner, LastSignal::Quit);
+        postgres
+            .arg(INSTALL.server("postgres"))
+            .arg("-D")
+            .arg(self.data())
+            .args(["-p", &self.port.to_string()])
+            .current_dir(&self.dir)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        let mut server = spawn(postgres);
+        let until = Instant::now() + START_PATIENCE;
+        while Instant::now() < until {
+            if server.try_wait().unwrap().is_some() {
+                return false;
+            }
+            if is_ready(&self.data(), server.id()) {
+                self.server = Some(server);
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _ = server.kill();
+        panic!("not ready after {START_PATIENCE:?}:\n{}", self.log());
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            signal(&server, "QUIT");
+            if !ended_within(&mut server, Duration::from_secs(10)) {
+                let _ = server.kill();
+                let _ = server.wait();
+            }
+        }
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// What `pg_ctl` looks at too: the eighth line of the pid file that this very server wrote.
+fn is_ready(data: &Path, pid: u32) -> bool {
+    let text = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    let mut lines = text.lines();
+    lines.next() == Some(pid.to_string().as_str())
+        && lines.nth(6).is_some_and(|state| state.trim() == "ready")
+}
+
+fn children_of(pid: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+fn copy(template: &Path, dir: &Path) {
+    let mut mkdir = INSTALL.as_owner();
+    mkdir.arg("mkdir").arg(dir);
+    must(mkdir);
+    let mut cp = INSTALL.as_owner();
+    cp.args(["cp", "-a", "--reflink=auto"]).arg(template).arg(dir.join("data"));
+    must(cp);
+    File::create(dir.join("log")).unwrap();
+}
