@@ -1,0 +1,65 @@
+//! Host after host, with and without TLS, until one lets us in.
+
+use super::ConnectError;
+use super::target::{Endpoint, Target};
+use super::wire::Encryption;
+
+/// Runs `log_in` for each host in order, and for each kind of encryption that the mode allows.
+/// The last host's error is the answer where none lets us in.
+pub(crate) async fn each<'a, T, F, R>(target: &'a Target, log_in: F) -> Result<T, ConnectError>
+where
+    F: Fn(&'a Endpoint, Encryption) -> R,
+    R: Future<Output = Result<T, ConnectError>>,
+{
+    let mut last = ConnectError::setting("host", "there is none", "name a host");
+    for endpoint in &target.endpoints {
+        match one(target, endpoint, &log_in).await {
+            Ok(session) => return Ok(session),
+            // As libpq does: a wrong password is wrong everywhere, and a retry may lock the role.
+            Err(error @ (ConnectError::Password { .. } | ConnectError::Setting { .. })) => return Err(error),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+async fn one<'a, T, F, R>(target: &'a Target, endpoint: &'a Endpoint, log_in: F) -> Result<T, ConnectError>
+where
+    F: Fn(&'a Endpoint, Encryption) -> R,
+    R: Future<Output = Result<T, ConnectError>>,
+{
+    let mut first_error = None;
+    for encryption in Encryption::attempts(target, endpoint) {
+        match log_in(endpoint, *encryption).await {
+            Ok(session) => return Ok(session),
+            Err(error) if other_encryption_may_help(&error) => first_error = first_error.or(Some(error)),
+            Err(error) => return Err(first_error.unwrap_or(error)),
+        }
+    }
+    Err(first_error.unwrap_or_else(|| ConnectError::setting("sslmode", "allows nothing", "correct it")))
+}
+
+/// pg_hba.conf may let in only the one kind (28000), or the handshake failed.
+fn other_encryption_may_help(error: &ConnectError) -> bool {
+    matches!(
+        error,
+        ConnectError::Role { .. }
+            | ConnectError::Tls { .. }
+            | ConnectError::Untrusted { .. }
+            | ConnectError::TlsRefused { .. }
+    )
+}
+
+/// Gives a login the target's time and no more.
+pub(crate) async fn in_time<T>(
+    target: &Target,
+    address: &str,
+    login: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    match target.connect_timeout {
+        None => login.await,
+        Some(after) => tokio::time::timeout(after, login)
+            .await
+            .unwrap_or_else(|_| Err(ConnectError::Timeout { address: address.to_owned(), after })),
+    }
+}

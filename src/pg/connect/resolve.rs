@@ -1,0 +1,389 @@
+//! From an explicit string, the environment, service and password files to one [`Target`].
+//!
+//! libpq's order: what the connection string says, then its service, then the environment,
+//! then defaults. tokio-postgres reads none of these by itself.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::ConnectError;
+use super::target::{
+    ChannelBinding, Endpoint, Host, Keepalive, Secret, SslMode, Target, TlsSettings, local_socket_directory,
+};
+use super::{conninfo, passfile, service};
+
+type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Keywords that we act on, with the variable that may stand for them.
+const KEYWORDS: [(&str, &str); 22] = [
+    ("host", "PGHOST"),
+    ("hostaddr", "PGHOSTADDR"),
+    ("port", "PGPORT"),
+    ("user", "PGUSER"),
+    ("password", "PGPASSWORD"),
+    ("dbname", "PGDATABASE"),
+    ("passfile", "PGPASSFILE"),
+    ("service", "PGSERVICE"),
+    ("servicefile", "PGSERVICEFILE"),
+    ("options", "PGOPTIONS"),
+    ("sslmode", "PGSSLMODE"),
+    ("sslrootcert", "PGSSLROOTCERT"),
+    ("sslcert", "PGSSLCERT"),
+    ("sslkey", "PGSSLKEY"),
+    ("channel_binding", "PGCHANNELBINDING"),
+    ("connect_timeout", "PGCONNECT_TIMEOUT"),
+    ("target_session_attrs", "PGTARGETSESSIONATTRS"),
+    ("keepalives", ""),
+    ("keepalives_idle", ""),
+    ("keepalives_interval", ""),
+    ("keepalives_count", ""),
+    ("application_name", ""),
+];
+
+/// Keywords of libpq that change nothing for us (or that this program sets itself).
+const IGNORED: [&str; 20] = [
+    "client_encoding",
+    "fallback_application_name",
+    "gssdelegation",
+    "gssencmode",
+    "gsslib",
+    "krbsrvname",
+    "load_balance_hosts",
+    "max_protocol_version",
+    "min_protocol_version",
+    "replication",
+    "requirepeer",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "sslcertmode",
+    "sslcompression",
+    "sslcrl",
+    "sslcrldir",
+    "sslnegotiation",
+    "sslsni",
+    "tcp_user_timeout",
+];
+
+/// Waiting longer than this for one server helps nobody; 0 in PGCONNECT_TIMEOUT waits for ever.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+
+impl Target {
+    /// Finds out where to connect: `url` (a URL or `key=value` pairs) if given, else DATABASE_URL,
+    /// with libpq's variables, service file and password file for what it leaves open.
+    ///
+    /// # Errors
+    /// [`ConnectError::Setting`] for a value that cannot be used, with where it was read.
+    pub fn resolve(url: Option<&str>, env: Env<'_>) -> Result<Self, ConnectError> {
+        let env = |name: &str| env(name).filter(|value| !value.is_empty());
+        let mut settings = Settings::default();
+        let from_env = env("DATABASE_URL");
+        match (url, &from_env) {
+            (Some(url), _) => {
+                settings.add(conninfo::parse(url, "the connection string")?, "the connection string")?
+            }
+            (None, Some(url)) => settings.add(conninfo::parse(url, "DATABASE_URL")?, "DATABASE_URL")?,
+            (None, None) => {}
+        }
+        settings.add_service(&env)?;
+        for (keyword, variable) in KEYWORDS.iter().filter(|(_, variable)| !variable.is_empty()) {
+            if let Some(value) = env(variable) {
+                settings.add_one(keyword, value, variable);
+            }
+        }
+        settings.into_target(&env)
+    }
+}
+
+/// A value, and where it was read.
+struct Setting {
+    value: String,
+    place: String,
+}
+
+impl Setting {
+    fn error(&self, problem: impl Into<String>, remedy: impl Into<String>) -> ConnectError {
+        ConnectError::setting(&*self.place, problem, remedy)
+    }
+}
+
+/// What was read so far; the first to name a keyword wins.
+#[derive(Default)]
+struct Settings(HashMap<String, Setting>);
+
+impl Settings {
+    fn add(&mut self, pairs: conninfo::Pairs, place: &str) -> Result<(), ConnectError> {
+        // Inside one string the last one wins, as in libpq.
+        for (keyword, value) in pairs.into_iter().rev() {
+            if KEYWORDS.iter().any(|(known, _)| *known == keyword) {
+                self.add_one(&keyword, value, &format!("{keyword} in {place}"));
+            } else if !IGNORED.contains(&keyword.as_str()) {
+                let problem = format!("unknown parameter `{}`", keyword.escape_debug());
+                return Err(ConnectError::setting(place, problem, "take it out, or correct its name"));
+            }
+        }
+        Ok(())
+    }
+
+    fn add_one(&mut self, keyword: &str, value: String, place: &str) {
+        if !value.is_empty() {
+            let setting = Setting { value, place: place.to_owned() };
+            self.0.entry(keyword.to_owned()).or_insert(setting);
+        }
+    }
+
+    fn add_service(&mut self, env: Env<'_>) -> Result<(), ConnectError> {
+        let named = self.get("service").map(|setting| setting.value.clone());
+        let Some(name) = named.or_else(|| env("PGSERVICE")) else {
+            return Ok(());
+        };
+        let own = self
+            .get("servicefile")
+            .map(|setting| setting.value.clone())
+            .or_else(|| env("PGSERVICEFILE"))
+            .map(PathBuf::from)
+            .or_else(|| in_home(env, ".pg_service.conf"));
+        let system = match env("PGSYSCONFDIR") {
+            Some(directory) => vec![directory],
+            None => vec!["/etc/postgresql-common".to_owned(), "/etc".to_owned()],
+        };
+        let system = system.iter().map(|directory| PathBuf::from(directory).join("pg_service.conf"));
+        let files: Vec<_> = own.into_iter().chain(system).collect();
+        self.add(service::look_up(&name, &files)?, &format!("service `{name}`"))
+    }
+
+    fn get(&self, keyword: &str) -> Option<&Setting> {
+        self.0.get(keyword)
+    }
+
+    fn value(&self, keyword: &str) -> Option<&str> {
+        self.get(keyword).map(|setting| setting.value.as_str())
+    }
+
+    fn into_target(self, env: Env<'_>) -> Result<Target, ConnectError> {
+        let user = match self.value("user") {
+            Some(user) => user.to_owned(),
+            None => os_user(env).ok_or_else(|| {
+                ConnectError::setting("PGUSER", "the operating system does not tell a user", "set PGUSER")
+            })?,
+        };
+        let database = self.value("dbname").unwrap_or(&user).to_owned();
+        let tls = self.tls(env)?;
+        let mut target = Target {
+            endpoints: self.endpoints()?,
+            channel_binding: self.channel_binding()?,
+            connect_timeout: self.connect_timeout()?,
+            keepalive: self.keepalive()?,
+            options: self.value("options").map(str::to_owned),
+            read_write: self.read_write()?,
+            password_origin: String::new(),
+            password_note: String::new(),
+            user,
+            database,
+            tls,
+        };
+        self.passwords(&mut target, env);
+        Ok(target)
+    }
+
+    fn endpoints(&self) -> Result<Vec<Endpoint>, ConnectError> {
+        let list =
+            |keyword| self.value(keyword).map(|text| text.split(',').map(str::trim).collect::<Vec<_>>());
+        let (hosts, addresses, ports) = (list("host"), list("hostaddr"), list("port"));
+        let count = hosts.as_ref().or(addresses.as_ref()).map_or(1, Vec::len);
+        let differs = |keyword: &str, what: &str| {
+            let place = self.get(keyword).map_or(keyword, |setting| setting.place.as_str());
+            ConnectError::setting(
+                place,
+                format!("its number of {what} differs from the number of hosts"),
+                "give one for each host",
+            )
+        };
+        if addresses.as_ref().is_some_and(|addresses| addresses.len() != count) {
+            return Err(differs("hostaddr", "addresses"));
+        }
+        if ports.as_ref().is_some_and(|ports| ports.len() != 1 && ports.len() != count) {
+            return Err(differs("port", "ports"));
+        }
+        (0..count)
+            .map(|at| {
+                let pick = |list: &Option<Vec<&str>>| {
+                    let text = list.as_ref().and_then(|list| list.get(at).or(list.first()).copied());
+                    text.filter(|text| !text.is_empty()).map(str::to_owned)
+                };
+                let port = self.port(pick(&ports))?;
+                let address = pick(&addresses).map(|text| self.address(&text)).transpose()?;
+                let host = match (pick(&hosts), address) {
+                    (Some(host), _) if host.starts_with('/') => Host::Unix(PathBuf::from(host)),
+                    (Some(host), _) => Host::Tcp(host),
+                    (None, Some(address)) => Host::Tcp(address.to_string()),
+                    (None, None) => local_socket_directory(port)
+                        .map_or_else(|| Host::Tcp("localhost".to_owned()), Host::Unix),
+                };
+                Ok(Endpoint { host, address, port, password: None })
+            })
+            .collect()
+    }
+
+    fn port(&self, text: Option<String>) -> Result<u16, ConnectError> {
+        let Some(text) = text else { return Ok(5432) };
+        text.parse().ok().filter(|port| *port != 0).ok_or_else(|| {
+            self.bad("port", &format!("`{text}` is not a port"), "give a number from 1 to 65535")
+        })
+    }
+
+    fn address(&self, text: &str) -> Result<std::net::IpAddr, ConnectError> {
+        text.parse().map_err(|_| {
+            self.bad("hostaddr", &format!("`{text}` is not an IP address"), "use host for a name")
+        })
+    }
+
+    fn bad(&self, keyword: &str, problem: &str, remedy: &str) -> ConnectError {
+        match self.get(keyword) {
+            Some(setting) => setting.error(problem, remedy),
+            None => ConnectError::setting(keyword, problem, remedy),
+        }
+    }
+
+    /// The value of `keyword` among `choices`.
+    fn choice<T: Copy>(&self, keyword: &str, choices: &[(&str, T)], default: T) -> Result<T, ConnectError> {
+        let Some(setting) = self.get(keyword) else { return Ok(default) };
+        choices.iter().find(|(name, _)| *name == setting.value).map(|(_, choice)| *choice).ok_or_else(|| {
+            let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+            let problem = format!("`{}` is not a value of {keyword}", setting.value.escape_debug());
+            setting.error(problem, format!("use one of {}", names.join(", ")))
+        })
+    }
+
+    fn seconds(&self, keyword: &str) -> Result<Option<u64>, ConnectError> {
+        let Some(setting) = self.get(keyword) else { return Ok(None) };
+        setting.value.trim().parse().map(Some).map_err(|_| {
+            let problem = format!("`{}` is not a whole number", setting.value.escape_debug());
+            setting.error(problem, "give a whole number, 0 or more")
+        })
+    }
+
+    fn tls(&self, env: Env<'_>) -> Result<TlsSettings, ConnectError> {
+        let modes = [
+            SslMode::Disable,
+            SslMode::Allow,
+            SslMode::Prefer,
+            SslMode::Require,
+            SslMode::VerifyCa,
+            SslMode::VerifyFull,
+        ];
+        let choices = modes.map(|mode| (mode.as_str(), mode));
+        let system = self.value("sslrootcert") == Some("system");
+        // libpq: the system's roots are worth something only with the host name checked.
+        let default = if system { SslMode::VerifyFull } else { SslMode::Prefer };
+        let mode = self.choice("sslmode", &choices, default)?;
+        if system && mode != SslMode::VerifyFull {
+            let problem = "sslrootcert=system needs sslmode=verify-full";
+            return Err(self.bad("sslmode", problem, "set sslmode=verify-full"));
+        }
+        let existing = |name: &str| in_home(env, name).filter(|path| path.exists());
+        let roots = match self.get("sslrootcert") {
+            _ if system => None,
+            Some(setting) => {
+                let path = PathBuf::from(&setting.value);
+                let needed = matches!(mode, SslMode::VerifyCa | SslMode::VerifyFull);
+                if needed && !path.exists() {
+                    let problem = format!("there is no file {}", path.display());
+                    return Err(setting.error(problem, "give the path of a PEM file of trusted certificates"));
+                }
+                Some(path).filter(|path| path.exists())
+            }
+            None => existing(".postgresql/root.crt"),
+        };
+        let certificate =
+            self.value("sslcert").map(PathBuf::from).or_else(|| existing(".postgresql/postgresql.crt"));
+        let key = self.value("sslkey").map(PathBuf::from).or_else(|| existing(".postgresql/postgresql.key"));
+        Ok(TlsSettings { mode, roots, identity: certificate.zip(key) })
+    }
+
+    fn channel_binding(&self) -> Result<ChannelBinding, ConnectError> {
+        let choices = [
+            ("disable", ChannelBinding::Disable),
+            ("prefer", ChannelBinding::Prefer),
+            ("require", ChannelBinding::Require),
+        ];
+        self.choice("channel_binding", &choices, ChannelBinding::Prefer)
+    }
+
+    fn connect_timeout(&self) -> Result<Option<Duration>, ConnectError> {
+        Ok(match self.seconds("connect_timeout")? {
+            None => Some(CONNECT_TIMEOUT),
+            Some(0) => None,
+            // libpq rounds 1 up as well: a second may be over in a moment.
+            Some(seconds) => Some(Duration::from_secs(seconds.max(2))),
+        })
+    }
+
+    fn keepalive(&self) -> Result<Option<Keepalive>, ConnectError> {
+        if self.value("keepalives") == Some("0") {
+            return Ok(None);
+        }
+        let mut keepalive = Keepalive::default();
+        if let Some(seconds) = self.seconds("keepalives_idle")?.filter(|seconds| *seconds > 0) {
+            keepalive.idle = Duration::from_secs(seconds);
+        }
+        if let Some(seconds) = self.seconds("keepalives_interval")?.filter(|seconds| *seconds > 0) {
+            keepalive.interval = Duration::from_secs(seconds);
+        }
+        if let Some(count) = self.seconds("keepalives_count")?.filter(|count| *count > 0) {
+            keepalive.count = u32::try_from(count).unwrap_or(u32::MAX);
+        }
+        Ok(Some(keepalive))
+    }
+
+    /// A migration needs the primary; with several hosts the standbys among them are passed over.
+    fn read_write(&self) -> Result<bool, ConnectError> {
+        let choices = [("any", false), ("read-write", true), ("primary", true)];
+        self.choice("target_session_attrs", &choices, false)
+    }
+
+    fn passwords(&self, target: &mut Target, env: Env<'_>) {
+        if let Some(setting) = self.get("password") {
+            target.password_origin.clone_from(&setting.place);
+            for endpoint in &mut target.endpoints {
+                endpoint.password = Some(Secret::new(setting.value.clone()));
+            }
+            return;
+        }
+        let file = self.value("passfile").map(PathBuf::from).or_else(|| in_home(env, ".pgpass"));
+        let Some(file) = file else { return };
+        for endpoint in &mut target.endpoints {
+            match passfile::look_up(&file, endpoint, &target.database, &target.user) {
+                passfile::Lookup::Found(password) => {
+                    target.password_origin = file.display().to_string();
+                    endpoint.password = Some(password);
+                }
+                passfile::Lookup::Ignored(why) => target.password_note = format!(" ({why})"),
+                passfile::Lookup::Nothing => {}
+            }
+        }
+    }
+}
+
+fn in_home(env: Env<'_>, name: &str) -> Option<PathBuf> {
+    env("HOME").map(|home| PathBuf::from(home).join(name))
+}
+
+/// The effective user, as libpq takes it; the environment's word where there is no account.
+fn os_user(env: Env<'_>) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let account = || {
+        let uid = std::fs::metadata("/proc/self").ok()?.uid().to_string();
+        let accounts = std::fs::read_to_string("/etc/passwd").ok()?;
+        accounts.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(1)? == uid).then(|| name.to_owned())
+        })
+    };
+    account().or_else(|| env("USER")).or_else(|| env("LOGNAME"))
+}
+
+#[cfg(test)]
+#[path = "resolve_tests.rs"]
+mod tests;

@@ -1,0 +1,207 @@
+//! A SQL connection of ours: known settings, an owned background task, its server's version.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, OnceLock};
+
+use tokio::task::JoinHandle;
+use tokio_postgres::config::{SslMode as PgSslMode, SslNegotiation};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{CancelToken, Client, Config, Connection};
+
+use super::target::{ChannelBinding, Endpoint, Target};
+use super::wire::{Encryption, Settled, Wire};
+use super::{ConnectError, attempt, startup};
+
+/// An open connection. It derefs to the client; dropping it closes the connection at once.
+pub struct Session {
+    client: Client,
+    task: JoinHandle<()>,
+    end: Arc<OnceLock<SqlState>>,
+    canceller: Canceller,
+    server_version_num: u32,
+}
+
+impl Session {
+    /// The server's version as `server_version_num` has it: 150018 is 15.18.
+    #[must_use]
+    pub fn server_version_num(&self) -> u32 {
+        self.server_version_num
+    }
+
+    /// The code with which the server ended the connection, if it did and said why
+    /// (57P01: an administrator, 25P03: idle in a transaction for too long).
+    #[must_use]
+    pub fn ended_by(&self) -> Option<&SqlState> {
+        self.end.get()
+    }
+
+    /// A handle that ends the statement running here from elsewhere.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        self.canceller.clone()
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("target", &self.canceller.target.label())
+            .field("server_version_num", &self.server_version_num)
+            .field("closed", &self.client.is_closed())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Deref for Session {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Cancels whatever statement its session runs. Cheap to clone.
+#[derive(Clone)]
+pub struct Canceller {
+    target: Target,
+    endpoint: Endpoint,
+    encryption: Encryption,
+    token: CancelToken,
+}
+
+impl Canceller {
+    /// Asks the server to end the running statement (it fails with 57014). Nothing happens where
+    /// none runs.
+    ///
+    /// # Errors
+    /// When no connection for the request can be made.
+    pub async fn cancel(&self) -> Result<(), ConnectError> {
+        let wire = Wire::open(&self.target, &self.endpoint, self.encryption).await?;
+        let address = self.endpoint.to_string();
+        self.token
+            .cancel_query_raw(wire, Settled)
+            .await
+            .map_err(|error| refusal(&error, &self.target, &address))
+    }
+}
+
+impl Target {
+    /// Opens a connection with [`startup::base_settings`] and then `settings`, which win.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn connect(
+        &self,
+        application_name: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<Session, ConnectError> {
+        let mut config = Config::new();
+        config
+            .user(&self.user)
+            .dbname(&self.database)
+            .application_name(application_name)
+            .options(startup::options(self.options.as_deref(), settings))
+            .ssl_mode(PgSslMode::Require)
+            .ssl_negotiation(SslNegotiation::Direct)
+            .channel_binding(match self.channel_binding {
+                ChannelBinding::Disable => tokio_postgres::config::ChannelBinding::Disable,
+                ChannelBinding::Prefer => tokio_postgres::config::ChannelBinding::Prefer,
+                ChannelBinding::Require => tokio_postgres::config::ChannelBinding::Require,
+            });
+        attempt::each(self, |endpoint, encryption| {
+            let mut config = config.clone();
+            async move { self.log_in(&mut config, endpoint, encryption).await }
+        })
+        .await
+    }
+
+    async fn log_in(
+        &self,
+        config: &mut Config,
+        endpoint: &Endpoint,
+        encryption: Encryption,
+    ) -> Result<Session, ConnectError> {
+        let address = endpoint.to_string();
+        let wire = Wire::open(self, endpoint, encryption).await?;
+        let encryption = if wire.is_encrypted() { Encryption::Always } else { Encryption::Never };
+        if let Some(password) = &endpoint.password {
+            config.password(password.expose());
+        }
+        let (client, connection) = attempt::in_time(self, &address, async {
+            config.connect_raw(wire, Settled).await.map_err(|error| match error.as_db_error() {
+                None if endpoint.password.is_none() && wants_password(&error) => {
+                    self.password_missing(&address)
+                }
+                _ => refusal(&error, self, &address),
+            })
+        })
+        .await?;
+        startup::check_role(self, &address, |name| connection.parameter(name))?;
+        let server_version_num =
+            startup::server_version_num(connection.parameter("server_version"), &address)?;
+        let canceller = Canceller {
+            target: self.clone(),
+            endpoint: endpoint.clone(),
+            encryption,
+            token: client.cancel_token(),
+        };
+        let end = Arc::new(OnceLock::new());
+        let task = tokio::spawn(drive(connection, Arc::clone(&end)));
+        let session = Session { client, task, end, canceller, server_version_num };
+        if let Some(statement) = startup::after_login(server_version_num) {
+            session.batch_execute(statement).await.map_err(|error| refusal(&error, self, &address))?;
+        }
+        Ok(session)
+    }
+}
+
+/// Keeps the connection going. Notices are dropped unread: their texts may hold row values.
+async fn drive(mut connection: Connection<Wire, Wire>, end: Arc<OnceLock<SqlState>>) {
+    while let Some(message) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
+        if let Err(error) = message {
+            if let Some(code) = error.code() {
+                // Set once, here: nobody else has it.
+                let _ = end.set(code.clone());
+            }
+            return;
+        }
+    }
+}
+
+fn wants_password(error: &tokio_postgres::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|cause| cause.to_string() == "password missing")
+}
+
+fn refusal(error: &tokio_postgres::Error, target: &Target, address: &str) -> ConnectError {
+    if let Some(refused) = error.as_db_error() {
+        return target.refused(address, refused.code(), refused.message());
+    }
+    let cause = std::error::Error::source(error);
+    match cause.and_then(|cause| cause.downcast_ref::<std::io::Error>()) {
+        Some(io) => ConnectError::Broken {
+            address: address.to_owned(),
+            source: std::io::Error::new(io.kind(), io.to_string()),
+        },
+        None if error.is_closed() => ConnectError::Broken {
+            address: address.to_owned(),
+            source: std::io::ErrorKind::UnexpectedEof.into(),
+        },
+        None => {
+            let problem = cause.map_or_else(|| error.to_string(), ToString::to_string);
+            ConnectError::Protocol { address: address.to_owned(), problem }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What every session of ours says on arrival, and how the server's answer is read.
+
+use tokio_postgres::error::SqlState;
+
+use super::ConnectError;
+use super::target::Target;
+
+/// The settings of every connection of ours; the caller's come after them and win.
+///
+/// Row security off turns a policy that would hide rows into an error. A fixed `search_path` and
+/// fixed output styles make texts the same whatever the role's or the database's own settings are.
+#[must_use]
+pub const fn base_settings() -> &'static [(&'static str, &'static str)] {
+    &[
+        ("row_security", "off"),
+        ("search_path", "pg_catalog"),
+        ("client_min_messages", "warning"),
+        ("DateStyle", "ISO"),
+        ("IntervalStyle", "postgres"),
+        ("TimeZone", "UTC"),
+        ("extra_float_digits", "1"),
+        ("bytea_output", "hex"),
+        ("statement_timeout", "0"),
+        ("idle_in_transaction_session_timeout", "0"),
+    ]
+}
+
+/// The `options` of the startup message: the user's own, the base settings, then `settings`.
+pub(crate) fn options(own: Option<&str>, settings: &[(&str, &str)]) -> String {
+    let mut text = own.unwrap_or_default().to_owned();
+    for (name, value) in base_settings().iter().chain(settings) {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        text.push_str("-c ");
+        text.push_str(name);
+        text.push('=');
+        for c in value.chars() {
+            if c == '\\' || c.is_ascii_whitespace() {
+                text.push('\\');
+            }
+            text.push(c);
+        }
+    }
+    text
+}
+
+/// What can only be set once the version is known: an unknown setting in the startup message
+/// would refuse the connection.
+pub(crate) fn after_login(server_version_num: u32) -> Option<&'static str> {
+    (server_version_num >= 170_000).then_some("SET transaction_timeout = 0")
+}
+
+/// `server_version` as a number: `15.18 (Debian 15.18-1)` is 150018, `18beta1` is 180000.
+pub(crate) fn server_version_num(text: Option<&str>, address: &str) -> Result<u32, ConnectError> {
+    let text = text.unwrap_or_default();
+    let number = |text: &str| {
+        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        text[..end].parse::<u32>().ok().filter(|number| *number < 10_000)
+    };
+    let minor = text.split_once('.').and_then(|(_, rest)| number(rest)).unwrap_or(0);
+    number(text).map(|major| major * 10_000 + minor).ok_or_else(|| ConnectError::Protocol {
+        address: address.to_owned(),
+        problem: format!("its server_version is `{}`", text.escape_debug()),
+    })
+}
+
+/// Refuses a standby where the target wants a server that takes writes.
+pub(crate) fn check_role<'a>(
+    target: &Target,
+    address: &str,
+    parameter: impl Fn(&str) -> Option<&'a str>,
+) -> Result<(), ConnectError> {
+    if target.read_write && parameter("in_hot_standby") == Some("on") {
+        return Err(ConnectError::Standby { address: address.to_owned() });
+    }
+    Ok(())
+}
+
+impl Target {
+    pub(crate) fn password_missing(&self, address: &str) -> ConnectError {
+        ConnectError::PasswordMissing {
+            address: address.to_owned(),
+            user: self.user.clone(),
+            note: self.password_note.clone(),
+        }
+    }
+
+    /// What the server's refusal of a login means. The message names roles and databases only.
+    pub(crate) fn refused(&self, address: &str, sqlstate: &SqlState, message: &str) -> ConnectError {
+        let (address, user, message) = (address.to_owned(), self.user.clone(), message.to_owned());
+        match *sqlstate {
+            SqlState::INVALID_PASSWORD => {
+                ConnectError::Password { address, user, origin: self.password_origin.clone() }
+            }
+            SqlState::INVALID_AUTHORIZATION_SPECIFICATION => ConnectError::Role { address, user, message },
+            SqlState::INVALID_CATALOG_NAME => {
+                ConnectError::Database { address, database: self.database.clone() }
+            }
+            SqlState::TOO_MANY_CONNECTIONS => ConnectError::TooMany { address, message },
+            SqlState::CANNOT_CONNECT_NOW | SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN => {
+                ConnectError::NotNow { address, sqlstate: sqlstate.clone(), message }
+            }
+            SqlState::PROTOCOL_VIOLATION if message.contains("startup parameter") => {
+                ConnectError::Pooler { address, message }
+            }
+            _ => ConnectError::Refused { address, sqlstate: sqlstate.clone(), message },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_numbers() {
+        let cases = [
+            ("15.18 (Debian 15.18-0+deb12u1)", 150_018),
+            ("14.0", 140_000),
+            ("18beta1", 180_000),
+            ("17rc1", 170_000),
+            ("19devel", 190_000),
+            ("16.4-YB-2.25", 160_004),
+        ];
+        for (text, number) in cases {
+            assert_eq!(server_version_num(Some(text), "a").unwrap(), number, "{text}");
+        }
+        for text in [None, Some(""), Some("CockroachDB"), Some("99999999999")] {
+            assert!(server_version_num(text, "a").is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_caller_comes_last_and_blanks_are_protected() {
+        let text = options(Some("-c a=b"), &[("lock_timeout", "2 s"), ("x", r"a\b")]);
+        assert!(text.starts_with("-c a=b -c row_security=off "), "{text}");
+        assert!(text.ends_with(r" -c lock_timeout=2\ s -c x=a\\b"), "{text}");
+    }
+
+    #[test]
+    fn only_servers_that_know_it_are_told_of_the_transaction_timeout() {
+        assert_eq!(after_login(160_009), None);
+        assert!(after_login(170_000).is_some());
+    }
+}

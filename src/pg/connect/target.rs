@@ -1,0 +1,202 @@
+//! Where to connect, as whom, and how well protected.
+//!
+//! Invariant: `Debug` and `Display` of everything here show no password.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Directories that stand for "this machine" in a password file, as libpq's build has one.
+const SOCKET_DIRECTORIES: [&str; 2] = ["/var/run/postgresql", "/tmp"];
+
+/// A resolved place to connect to. Made by [`Target::resolve`], used by [`Target::connect`]
+/// and by the replication client.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) user: String,
+    pub(super) database: String,
+    pub(super) tls: TlsSettings,
+    pub(super) channel_binding: ChannelBinding,
+    pub(super) connect_timeout: Option<Duration>,
+    pub(super) keepalive: Option<Keepalive>,
+    /// `options` of the connection string or PGOPTIONS; ours come after it and win.
+    pub(super) options: Option<String>,
+    /// Standbys are passed over.
+    pub(super) read_write: bool,
+    /// Where the password came from, and why a password file was not used: for errors.
+    pub(super) password_origin: String,
+    pub(super) password_note: String,
+}
+
+impl Target {
+    /// `host:port/database`, without secrets. The first host, where there are several.
+    #[must_use]
+    pub fn label(&self) -> String {
+        self.endpoints
+            .first()
+            .map_or_else(|| format!("/{}", self.database), |first| format!("{first}/{}", self.database))
+    }
+
+    /// The role to log in as.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The database to connect to.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        &self.database
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.label())
+    }
+}
+
+/// One server of the list.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    pub(super) host: Host,
+    /// Connect here instead of asking DNS; the host's name still counts for TLS.
+    pub(super) address: Option<IpAddr>,
+    pub(super) port: u16,
+    pub(super) password: Option<Secret>,
+}
+
+/// A host is a name (or an address) or a directory with a socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Host {
+    Tcp(String),
+    Unix(PathBuf),
+}
+
+impl Endpoint {
+    #[cfg(test)]
+    pub(super) fn tcp(host: &str, port: u16) -> Self {
+        Self { host: Host::Tcp(host.to_owned()), address: None, port, password: None }
+    }
+
+    /// The names under which a password file may know this server.
+    pub(super) fn names_in_passfile(&self) -> Vec<String> {
+        match &self.host {
+            Host::Tcp(name) => vec![name.clone()],
+            Host::Unix(directory) => {
+                let directory = directory.display().to_string();
+                let local = SOCKET_DIRECTORIES.contains(&directory.as_str());
+                let mut names = vec![directory];
+                if local {
+                    names.push("localhost".to_owned());
+                }
+                names
+            }
+        }
+    }
+
+    /// The socket's file, for a Unix host.
+    pub(super) fn socket_path(&self) -> Option<PathBuf> {
+        match &self.host {
+            Host::Unix(directory) => Some(directory.join(format!(".s.PGSQL.{}", self.port))),
+            Host::Tcp(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.host {
+            Host::Tcp(host) if host.contains(':') => write!(f, "[{host}]:{}", self.port),
+            Host::Tcp(host) => write!(f, "{host}:{}", self.port),
+            Host::Unix(directory) => write!(f, "{}:{}", directory.display(), self.port),
+        }
+    }
+}
+
+/// The directory of the socket that is there for `port`, among the usual ones.
+pub(super) fn local_socket_directory(port: u16) -> Option<PathBuf> {
+    SOCKET_DIRECTORIES
+        .iter()
+        .map(PathBuf::from)
+        .find(|directory| directory.join(format!(".s.PGSQL.{port}")).exists())
+}
+
+/// How TLS is used (libpq's `sslmode`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SslMode {
+    Disable,
+    Allow,
+    Prefer,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+impl SslMode {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Disable => "disable",
+            Self::Allow => "allow",
+            Self::Prefer => "prefer",
+            Self::Require => "require",
+            Self::VerifyCa => "verify-ca",
+            Self::VerifyFull => "verify-full",
+        }
+    }
+}
+
+/// What TLS needs to know.
+#[derive(Clone, Debug)]
+pub(super) struct TlsSettings {
+    pub(super) mode: SslMode,
+    /// PEM file of trusted certificates; none means the system's.
+    pub(super) roots: Option<PathBuf>,
+    /// Our own certificate and its key (PEM), where the server asks for one.
+    pub(super) identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// Whether the password exchange is bound to the TLS channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChannelBinding {
+    Disable,
+    Prefer,
+    Require,
+}
+
+/// TCP keepalive probes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Keepalive {
+    pub(super) idle: Duration,
+    pub(super) interval: Duration,
+    pub(super) count: u32,
+}
+
+impl Default for Keepalive {
+    /// A dead peer is found after about a minute; the kernel's own default is two hours.
+    fn default() -> Self {
+        Self { idle: Duration::from_secs(30), interval: Duration::from_secs(10), count: 3 }
+    }
+}
+
+/// A password. Its `Debug` says only that there is one.
+#[derive(Clone)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    pub(super) fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
