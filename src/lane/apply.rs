@@ -309,7 +309,7 @@ fn rewrite_sql(lane: &Lane) -> String {
     let values = lane.mapping.iter().enumerate().map(|(at, mapped)| format!("{} AS projh_e{at}", mapped.expression));
     let streamed: Vec<_> = lane.streamed().map(|column| &column.name).collect();
     let merged = lane.mapping.iter().enumerate().map(|(at, mapped)| {
-        let bit = mapped.same_as.as_ref().and_then(|same| streamed.iter().position(|name| *name == same));
+        let bit = mapped.same_as().and_then(|same| streamed.iter().position(|name| *name == same));
         bit.map_or_else(
             || format!("k.projh_e{at}"),
             |bit| format!("CASE WHEN get_bit(k.projh_mask, {bit}) = 1 THEN gone.projh_t{at} ELSE k.projh_e{at} END"),

@@ -20,6 +20,7 @@ mod row_hash;
 
 use tokio_postgres::Client;
 
+use crate::hangs_on::{Source, VerifiedColumn};
 use crate::lifecycle::LaneDesign;
 use crate::pg::{Ident, QName, list};
 use crate::replication::pgoutput::{Tuple, Value};
@@ -71,6 +72,8 @@ pub struct Lane {
     pub key: Vec<KeyColumn>,
     /// The target's columns that are written, and for each the expression over the source's.
     pub mapping: Vec<Mapped>,
+    /// The target's columns that are compared, and for each what it must be, over the source's columns.
+    pub verified: Vec<VerifiedColumn>,
     /// The target's own key.
     pub target_key: Vec<Ident>,
     /// The target's partition key and the source's column that it is a copy of, where the key alone
@@ -87,8 +90,18 @@ pub struct Mapped {
     pub target: Ident,
     /// SQL over the source's columns.
     pub expression: String,
+    /// The source's column that it takes the place of.
+    pub source: Ident,
+    /// It is an unchanged copy of it.
+    pub is_same: bool,
+}
+
+impl Mapped {
     /// The source's column of which it is an unchanged copy.
-    pub same_as: Option<Ident>,
+    #[must_use]
+    pub fn same_as(&self) -> Option<&Ident> {
+        self.is_same.then_some(&self.source)
+    }
 }
 
 /// Where to look for a row first.
@@ -141,13 +154,13 @@ impl Lane {
         });
         let key: Vec<KeyColumn> = key.collect();
         let mapping = mapping(design);
-        let hint = design.green.partition_column().and_then(|target| {
-            let mapped = mapping.iter().find(|mapped| mapped.target == *target)?;
-            let same_as = mapped.same_as.as_ref()?;
+        let hint = design.green.partition.as_ref().and_then(|partition| {
+            let mapped = mapping.iter().find(|mapped| mapped.target == partition.column)?;
+            let same_as = mapped.same_as()?;
             let at = find(same_as)?;
             let in_key = key.iter().any(|column| column.name == *same_as);
             (!in_key).then(|| Hint {
-                target: target.clone(),
+                target: partition.column.clone(),
                 at: streamed(at),
                 type_oid: columns[at].type_oid,
                 type_name: type_names[at].clone(),
@@ -157,13 +170,14 @@ impl Lane {
             number,
             table: design.table.clone(),
             source: design.table.clone(),
-            target: design.green.home_name(),
+            target: design.green.at_home(),
             source_oid,
             row_type_oid,
             columns,
             key,
             mapping,
-            target_key: design.green.key_columns().to_vec(),
+            target_key: design.green.indexes.first().and_then(|key| key.keys.clone()).unwrap_or_default(),
+            verified: design.green.verified_columns(),
             hint,
             home: home.clone(),
         })
@@ -198,12 +212,7 @@ impl Lane {
     /// the source's key columns.
     #[must_use]
     pub fn key_in_target(&self) -> Vec<(&Ident, &str)> {
-        let mapped = |key: &KeyColumn| {
-            self.mapping.iter().find(|mapped| mapped.same_as.as_ref() == Some(&key.name)).or_else(|| {
-                // A retyped key column: the mapping is the expression that is named like it.
-                self.mapping.iter().find(|mapped| mapped.target == key.name)
-            })
-        };
+        let mapped = |key: &KeyColumn| self.mapping.iter().find(|mapped| mapped.source == key.name);
         self.key.iter().filter_map(mapped).map(|mapped| (&mapped.target, mapped.expression.as_str())).collect()
     }
 
@@ -227,14 +236,13 @@ impl Lane {
 }
 
 fn mapping(design: &LaneDesign) -> Vec<Mapped> {
-    use crate::hangs_on::Source;
     let columns = design.green.columns.iter().filter_map(|column| {
-        let (expression, same_as) = match &column.source {
-            Source::Same(blue) => (blue.to_string(), Some(blue.clone())),
-            Source::Expression(sql) => (format!("({sql})::{}", column.data_type), None),
-            Source::Added | Source::Generated => return None,
+        let (expression, source, is_same) = match &column.source {
+            Source::Same(blue) => (blue.to_string(), blue, true),
+            Source::Expression { blue, sql } => (format!("({sql})::{}", column.data_type), blue, false),
+            Source::Added | Source::Generated(_) => return None,
         };
-        Some(Mapped { target: column.name.clone(), expression, same_as })
+        Some(Mapped { target: column.name.clone(), expression, source: source.clone(), is_same })
     });
     columns.collect()
 }

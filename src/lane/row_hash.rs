@@ -25,19 +25,20 @@ pub struct RowHash {
 }
 
 impl RowHash {
-    /// For the columns that the lane writes.
+    /// For the columns that both sides have.
     ///
     /// # Errors
     /// If the server said no.
     pub async fn of(client: &Client, lane: &Lane) -> Result<Self, tokio_postgres::Error> {
         let rows = client.query(COLUMNS, &[&lane.target.to_string()]).await?;
         let (mut source, mut target) = (Vec::new(), Vec::new());
-        for mapped in &lane.mapping {
-            let Some(row) = rows.iter().find(|row| row.get::<_, String>("name") == mapped.target.as_str()) else {
+        for column in &lane.verified {
+            let Some(row) = rows.iter().find(|row| row.get::<_, String>("name") == column.name.as_str()) else {
                 continue;
             };
-            target.push(hashed(row, &mapped.target.to_string()));
-            source.push(hashed(row, &mapped.expression));
+            let type_name: String = row.get("type_name");
+            target.push(hashed(row, &column.name.to_string()));
+            source.push(hashed(row, &format!("({})::{type_name}", column.expected)));
         }
         let hash = |expressions: Vec<String>| format!("hash_record_extended(ROW({}), 0)", list(expressions));
         Ok(Self { columns: target.len(), source: hash(source), target: hash(target) })

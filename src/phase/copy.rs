@@ -255,7 +255,7 @@ impl Told {
         for lane in &run.lanes {
             let copied = rows[lane.number];
             let since = copied - self.before[lane.number];
-            let estimated = prepared.as_ref().map_or(0, |prepared| prepared.lanes[lane.number].green.estimated_rows());
+            let estimated = prepared.as_ref().map_or(0, |prepared| prepared.lanes[lane.number].green.blue.table.estimated_rows);
             run.cx.tell(&Event::CopyProgress {
                 table: lane.table.plain(),
                 rows: copied,

@@ -19,14 +19,14 @@ type Step = (usize, usize, String);
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     super::catch_up::catch_up(run).await?;
-    for (leaves, parents) in steps(run, false)? {
+    if let Some((leaves, parents)) = steps(run, false)? {
         build(run, leaves.into()).await?;
         build(run, parents.into()).await?;
     }
     let client = run.connect("index").await?;
     let doing = || Error::doing("finishing the indexes");
     for lane in &super::prepared(run)?.lanes {
-        client.batch_execute(&format!("ANALYZE {}", lane.green.home_name())).await.map_err(doing())?;
+        client.batch_execute(&format!("ANALYZE {}", lane.green.at_home())).await.map_err(doing())?;
     }
     client.batch_execute("BEGIN").await.map_err(doing())?;
     for lane in &super::prepared(run)?.lanes {
@@ -40,7 +40,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
 
 /// Builds the index of each lane's key, where it is missing.
 pub(super) async fn build_keys(run: &mut Run<'_>) -> Result<(), Error> {
-    for (leaves, parents) in steps(run, true)? {
+    if let Some((leaves, parents)) = steps(run, true)? {
         build(run, leaves.into()).await?;
         build(run, parents.into()).await?;
     }
@@ -58,11 +58,12 @@ fn steps(run: &Run<'_>, keys: bool) -> Result<Option<(Vec<Step>, Vec<Step>)>, Er
     let (mut leaves, mut parents) = (Vec::new(), Vec::new());
     for (lane, design) in super::prepared(run)?.lanes.iter().enumerate() {
         let mut step = 0;
-        for index in design.green.indexes() {
-            let of_leaves = index.leaf_statements.into_iter().map(|sql| (true, sql));
-            for (on_leaf, sql) in of_leaves.chain(index.parent_statement.map(|sql| (false, sql))) {
+        for (number, index) in design.green.index_builds().into_iter().enumerate() {
+            let on_leaves = index.on_row_holders.into_iter().map(|(_, sql)| (true, sql));
+            for (on_leaf, sql) in on_leaves.chain(index.on_parent.map(|sql| (false, sql))) {
                 let is_done = run.journal.progress().index_steps.contains(&(lane, step));
-                if index.is_key == keys && !is_done {
+                // The key comes first.
+                if (number == 0) == keys && !is_done {
                     if on_leaf { leaves.push((lane, step, sql)) } else { parents.push((lane, step, sql)) }
                 }
                 step += 1;

@@ -6,6 +6,7 @@ mod copy;
 pub mod finish;
 mod index;
 mod prepare;
+pub(crate) use prepare::design;
 pub mod rollback;
 mod settle;
 mod swap;

@@ -10,10 +10,10 @@ use super::{LOCK_WAIT, is_lock_wait, step_back};
 use crate::engine::Run;
 use crate::error::Error;
 use crate::event::Event;
-use crate::hangs_on::{self, Definition, Green, Homes};
+use crate::hangs_on::{self, Column, Definition, Green, Homes, ReplicaIdentityKind};
 use crate::lifecycle::{Fact, LaneDesign, Prepared};
 use crate::pg::{Ident, QName, list};
-use crate::plan::TablePlan;
+use crate::plan::{ColumnChange, TablePlan};
 use crate::plan::partition::{self, KeyType, Leaf};
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
@@ -64,14 +64,14 @@ pub(crate) async fn design(client: &Client, table: &TablePlan, homes: &Homes) ->
         .usable_key(table.replica_identity_full)
         .map_err(|none| refused(vec![crate::check::no_key(&table.table, &none)]))?;
     let fingerprint = hangs_on::fingerprint(client, &table.table).await?;
-    let replica_identity_before = table.replica_identity_full.then(|| definition.replica_identity.clause());
+    let replica_identity_before = table.replica_identity_full.then(|| replica_identity(&definition));
     Ok(LaneDesign { table: table.table.clone(), key, green, fingerprint, replica_identity_before })
 }
 
 /// The partitions that the plan and the data ask for.
 pub(crate) async fn leaves(client: &Client, table: &TablePlan, definition: &Definition) -> Result<Vec<Leaf>, Error> {
     let Some(by) = &table.partition_by else { return Ok(Vec::new()) };
-    let Some(column) = definition.source_of_partition_key(table) else { return Ok(Vec::new()) };
+    let Some(column) = source_of(&by.column, table, definition) else { return Ok(Vec::new()) };
     let key_type = match column.type_oid {
         1082 => KeyType::Date,
         1114 => KeyType::Timestamp,
@@ -86,6 +86,27 @@ pub(crate) async fn leaves(client: &Client, table: &TablePlan, definition: &Defi
     Ok(partition::leaves(&table.table, by, key_type, data, today)?)
 }
 
+/// Blue's column for a column of green.
+fn source_of<'a>(green: &Ident, table: &TablePlan, definition: &'a Definition) -> Option<&'a Column> {
+    let renamed = |(blue, change): (&Ident, &ColumnChange)| match change {
+        ColumnChange::Change { rename: Some(name), .. } if name == green => Some(blue.clone()),
+        _ => None,
+    };
+    let blue = table.columns.iter().find_map(renamed).unwrap_or_else(|| green.clone());
+    definition.column(&blue)
+}
+
+/// What stands after REPLICA IDENTITY to have a table's identity again.
+fn replica_identity(definition: &Definition) -> String {
+    let identity = &definition.table.replica_identity;
+    match (identity.kind, &identity.index) {
+        (ReplicaIdentityKind::Index, Some(index)) => format!("USING INDEX {index}"),
+        (ReplicaIdentityKind::Full, _) => "FULL".to_owned(),
+        (ReplicaIdentityKind::Nothing, _) => "NOTHING".to_owned(),
+        _ => "DEFAULT".to_owned(),
+    }
+}
+
 /// The least and the greatest date of a column; none if there is none.
 async fn range(client: &Client, table: &QName, column: &Ident) -> Result<Option<(Date, Date)>, Error> {
     let sql = format!(
@@ -98,13 +119,11 @@ async fn range(client: &Client, table: &QName, column: &Ident) -> Result<Option<
 }
 
 fn statements(prepared: &Prepared) -> Vec<String> {
-    let mut statements = Vec::new();
-    for home in [&prepared.blue_home, &prepared.green_home] {
-        statements.push(format!("CREATE SCHEMA {home}"));
-        statements.push(format!("REVOKE ALL ON SCHEMA {home} FROM PUBLIC"));
-    }
+    let homes = Homes { blue: prepared.blue_home.clone(), green: prepared.green_home.clone() };
+    let mut statements = homes.create();
     for (number, lane) in prepared.lanes.iter().enumerate() {
         statements.extend(lane.green.create());
+        statements.extend(lane.green.rehearsal());
         statements.push(dirty_table(number, lane, &prepared.green_home));
     }
     let blues = list(prepared.lanes.iter().map(|lane| &lane.table));

@@ -117,8 +117,8 @@ impl Applier {
                 None => return Ok(()),
             },
         };
-        if let (Mode::Until(lsn), Received::Message(Logical::Begin(begin))) = (mode, &received)
-            && begin.final_lsn >= lsn
+        if let (Mode::Until(lsn), Received::Message(Logical::Begin { final_lsn, .. })) = (mode, &received)
+            && *final_lsn >= lsn
         {
             self.peeked = Some(received);
             self.commit().await?;
@@ -155,38 +155,38 @@ impl Applier {
             }
         };
         match message {
-            Logical::Begin(_) => self.in_source_transaction = true,
+            Logical::Begin { .. } => self.in_source_transaction = true,
             Logical::Relation(relation) => self.check_relation(&relation)?,
-            Logical::Insert(insert) => {
-                if let Some(way) = self.way(insert.relation) {
-                    let key = key_of(&way.lane, &insert.new)?;
-                    way.changes.insert(key, insert.new).map_err(|source| impossible(&way.lane, source))?;
+            Logical::Insert { relation, new } => {
+                if let Some(way) = self.way(relation) {
+                    let key = key_of(&way.lane, &new)?;
+                    way.changes.insert(key, new).map_err(|source| impossible(&way.lane, source))?;
                 }
             }
-            Logical::Update(update) => {
-                if let Some(way) = self.way(update.relation) {
-                    take_in_update(way, update.old, update.new)?;
+            Logical::Update { relation, old, new } => {
+                if let Some(way) = self.way(relation) {
+                    take_in_update(way, old, new)?;
                 }
             }
-            Logical::Delete(delete) => {
-                if let Some(way) = self.way(delete.relation) {
-                    let key = key_of(&way.lane, &delete.old.tuple)?;
+            Logical::Delete { relation, old } => {
+                if let Some(way) = self.way(relation) {
+                    let key = key_of(&way.lane, &old.tuple)?;
                     way.changes.delete(&key).map_err(|source| impossible(&way.lane, source))?;
                 }
             }
-            Logical::Truncate(truncate) => self.truncate(&truncate.relations).await?,
+            Logical::Truncate { relations, .. } => self.truncate(&relations).await?,
             Logical::Message(message) if message.transactional && message.prefix == MESSAGE_PREFIX => {
                 self.take_in_marker(&message.content);
             }
-            Logical::Commit(commit) => {
+            Logical::Commit { end_lsn, .. } => {
                 self.in_source_transaction = false;
-                self.end = commit.end_lsn;
+                self.end = end_lsn;
                 if self.is_full() {
                     self.commit().await?;
                 }
                 return Ok(());
             }
-            Logical::Message(_) | Logical::Origin(_) | Logical::Type(_) => {}
+            Logical::Message(_) | Logical::Origin { .. } | Logical::Type { .. } => {}
         }
         if self.is_full() {
             self.flush().await?;

@@ -101,7 +101,7 @@ fn locks(prepared: &Prepared) -> Vec<QName> {
 
 /// The lock on green keeps autovacuum away from it, and does not hold up the feed.
 async fn begin(ready: &Ready, settings: &SwapSettings) -> Result<(), Error> {
-    let greens = list(ready.prepared.lanes.iter().map(|lane| lane.green.home_name()));
+    let greens = list(ready.prepared.lanes.iter().map(|lane| lane.green.at_home()));
     let sql = format!(
         "BEGIN; SET LOCAL lock_timeout = {lock}; SET LOCAL idle_in_transaction_session_timeout = '5s'; \
          SET LOCAL synchronous_commit = on; LOCK TABLE {greens} IN SHARE UPDATE EXCLUSIVE MODE; \

@@ -1,0 +1,163 @@
+//! What stands in the way of a plan, all of it at once, before anything is changed.
+//!
+//! One check a file. A check looks at the server or at one table and returns findings; a refusal
+//! says what, where, and what to type to mend it. Rights are probed by doing where that is possible.
+
+mod disk;
+mod hanging;
+mod names;
+mod open_transactions;
+mod partition_rows;
+mod rehearsal;
+mod rights;
+mod row_security;
+mod server;
+mod slots;
+mod types;
+
+use serde::Serialize;
+
+use crate::engine::Context;
+use crate::error::Error;
+use crate::hangs_on::{self, Conflict, Definition, Homes, NoKey};
+use crate::lifecycle::LaneDesign;
+use crate::pg::QName;
+use crate::pg::connect::Session;
+use crate::phase;
+use crate::plan::TablePlan;
+
+/// How much a finding weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// The plan cannot be executed as things are.
+    Refusal,
+    /// Somebody should know.
+    Note,
+}
+
+/// What a check has to say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The check's name.
+    pub check: &'static str,
+    /// How much it weighs.
+    pub severity: Severity,
+    /// Where: a table, or the server.
+    pub place: String,
+    /// What.
+    pub what: String,
+    /// What to type, or do.
+    pub mend: String,
+}
+
+impl Finding {
+    /// A refusal that concerns a table.
+    fn table(check: &'static str, table: &QName, what: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { check, severity: Severity::Refusal, place: table.plain(), what: what.into(), mend: mend.into() }
+    }
+
+    /// A refusal that concerns the server.
+    fn server(check: &'static str, what: impl Into<String>, mend: impl Into<String>) -> Self {
+        let place = "server".to_owned();
+        Self { check, severity: Severity::Refusal, place, what: what.into(), mend: mend.into() }
+    }
+
+    /// The same, as a note.
+    fn as_note(self) -> Self {
+        Self { severity: Severity::Note, ..self }
+    }
+
+    /// Whether the plan cannot be executed.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        self.severity == Severity::Refusal
+    }
+}
+
+/// One table of the plan, as far as it could be understood.
+struct Subject<'a> {
+    plan: &'a TablePlan,
+    definition: Definition,
+    /// None where the plan and the table do not fit together.
+    design: Option<LaneDesign>,
+}
+
+/// Runs every check.
+///
+/// # Errors
+/// If the server could not be asked; what it answers are findings.
+pub async fn run(cx: &Context) -> Result<Vec<Finding>, Error> {
+    let session = cx.target.connect("projh-bluegreen check", &[("lock_timeout", "2s")]).await?;
+    let mut findings = server::check(&session).await?;
+    let can_stream = !findings.iter().any(Finding::is_refusal);
+    findings.extend(slots::check(cx, &session, can_stream).await?);
+    findings.extend(rights::check_server(&session).await?);
+    let mut subjects = Vec::new();
+    for table in &cx.plan.tables {
+        subjects.extend(subject(&session, table, &mut findings).await?);
+    }
+    for subject in &subjects {
+        findings.extend(table(&session, subject).await?);
+    }
+    findings.extend(open_transactions::check(&session).await?);
+    findings.extend(disk::check(cx, &session, &subjects).await?);
+    Ok(findings)
+}
+
+/// Reads one table and designs its green.
+async fn subject<'a>(
+    session: &Session,
+    plan: &'a TablePlan,
+    findings: &mut Vec<Finding>,
+) -> Result<Option<Subject<'a>>, Error> {
+    let definition = match hangs_on::read(session, &plan.table).await {
+        Err(hangs_on::Error::NoTable(_)) => {
+            findings.push(hanging::no_table(session, &plan.table).await?);
+            return Ok(None);
+        }
+        other => other?,
+    };
+    let homes = Homes { blue: "projh_bg_check_blue".into(), green: "projh_bg_check_green".into() };
+    let design = match phase::design(session, plan, &homes).await {
+        Ok(design) => Some(design),
+        Err(Error::Refused(refusals)) => {
+            findings.extend(refusals);
+            None
+        }
+        Err(Error::Partition(error)) => {
+            let mend = "change partition_by in the plan";
+            findings.push(Finding::table("partitions", &plan.table, error.to_string(), mend));
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(Some(Subject { plan, definition, design }))
+}
+
+async fn table(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
+    let mut findings = hanging::check(session, subject).await?;
+    findings.extend(rights::check_table(session, subject).await?);
+    findings.extend(row_security::check(session, subject).await?);
+    findings.extend(types::check(subject));
+    findings.extend(names::check(session, subject).await?);
+    let rehearsed = rehearsal::check(session, subject).await?;
+    if rehearsed.is_empty() {
+        findings.extend(partition_rows::check(session, subject).await?);
+    }
+    findings.extend(rehearsed);
+    Ok(findings)
+}
+
+/// A plan and a table that do not fit together, as findings.
+#[must_use]
+pub fn conflicts(table: &QName, conflicts: Vec<Conflict>) -> Vec<Finding> {
+    let finding = |conflict: Conflict| Finding::table("plan fits table", table, conflict.what, conflict.mend);
+    conflicts.into_iter().map(finding).collect()
+}
+
+/// A table without a usable key, as a finding.
+#[must_use]
+pub fn no_key(table: &QName, none: &NoKey) -> Finding {
+    Finding::table("key", table, none.why.clone(), none.mend.clone())
+}

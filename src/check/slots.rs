@@ -1,0 +1,59 @@
+//! Replication slots and senders: free ones, the right to use them, the output plugin. Probed by
+//! making a temporary slot, which is gone with its connection.
+
+use tokio_postgres::error::SqlState;
+
+use super::Finding;
+use crate::engine::Context;
+use crate::error::Error;
+use crate::pg::connect::Session;
+use crate::replication::{ReplicationError, Walsender};
+
+/// The run's own slot, and one for a round or a verification.
+const NEEDED: i64 = 2;
+
+pub(super) async fn check(cx: &Context, session: &Session, can_stream: bool) -> Result<Vec<Finding>, Error> {
+    let mut findings = Vec::new();
+    let sql = "SELECT current_setting('max_replication_slots')::bigint - (SELECT count(*) FROM pg_replication_slots), \
+               current_setting('max_wal_senders')::bigint - (SELECT count(*) FROM pg_stat_get_wal_senders())";
+    let row = session.query_one(sql, &[]).await.map_err(Error::doing("counting slots"))?;
+    for (at, what, setting) in [(0, "replication slots", "max_replication_slots"), (1, "WAL senders", "max_wal_senders")] {
+        let free: i64 = row.get(at);
+        if free < NEEDED {
+            let what = format!("{free} {what} are free, and a run needs {NEEDED}");
+            let mend = format!("drop what is not used any more, or raise {setting} and restart the server");
+            findings.push(Finding::server("slots", what, mend));
+        }
+    }
+    if can_stream && findings.is_empty() {
+        findings.extend(probe(cx).await?);
+    }
+    Ok(findings)
+}
+
+async fn probe(cx: &Context) -> Result<Option<Finding>, Error> {
+    let settings = [("lock_timeout", "2s")];
+    let mut walsender = match Walsender::connect(&cx.target, "projh-bluegreen check", &settings).await {
+        Ok(walsender) => walsender,
+        Err(error) => return finding(error).map(Some),
+    };
+    let name = format!("projh_bg_check_{}", std::process::id());
+    match walsender.create_slot(&name, true).await {
+        Ok(_) => Ok(None),
+        // An open transaction is in the way; `open_transactions` names it.
+        Err(error) if error.sqlstate() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(None),
+        Err(error) => finding(error).map(Some),
+    }
+}
+
+fn finding(error: ReplicationError) -> Result<Finding, Error> {
+    let what = error.to_string();
+    let mend = match error.sqlstate() {
+        Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+            "alter role ... replication, or allow `replication` connections of this role in pg_hba.conf"
+        }
+        Some(_) => "let this role make a logical slot with the plugin pgoutput",
+        None => return Err(error.into()),
+    };
+    Ok(Finding::server("replication", what, mend))
+}
