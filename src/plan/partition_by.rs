@@ -160,10 +160,7 @@ fn bounds(list: &Node, found: &mut Found) -> Option<Partitions> {
     let mut bounds: Vec<String> = Vec::new();
     let mut last: Option<Comparable> = None;
     for item in list.items() {
-        let Some(scalar) = item.scalar() else {
-            found.add(item.at, "a bound cannot be null; rows with a null go to the default partition");
-            continue;
-        };
+        let Some(scalar) = item.scalar() else { continue };
         let this = value::comparable(&scalar.text);
         let order = last.as_ref().zip(this.as_ref()).and_then(|(last, this)| last.compare(this));
         if bounds.contains(&scalar.text) || order.is_some_and(std::cmp::Ordering::is_eq) {

@@ -83,8 +83,8 @@ pub(super) fn check(node: &Node, shape: &Shape, name: &str, found: &mut Found) {
     match (shape, &node.value) {
         (_, Value::Broken) => {}
         (Shape::Either(shapes), _) => match shapes.iter().find(|shape| fits_kind(shape, node)) {
-            Some(shape) => check(node, shape, name, found),
-            None => wrong_kind(node, shape, name, found),
+            Some(shape) if !node.is_null() => check(node, shape, name, found),
+            _ => wrong_kind(node, shape, name, found),
         },
         (Shape::Map(map), Value::Map(_)) => check_map(node, map, found),
         (Shape::MapOf(of), Value::Map(entries)) => {
@@ -125,8 +125,7 @@ fn wrong_kind(node: &Node, shape: &Shape, name: &str, found: &mut Found) {
 /// `a whole number from 1 to 64`, for messages.
 pub(super) fn expected(shape: &Shape) -> String {
     match shape {
-        Shape::Map(map) => format!("a map: {}", map.what),
-        Shape::MapOf(_) => "a map".to_owned(),
+        Shape::Map(_) | Shape::MapOf(_) => "a map".to_owned(),
         Shape::List { .. } => "a list".to_owned(),
         Shape::Word([only]) => format!("`{only}`"),
         Shape::Word(words) => format!("one of `{}`", words.join("`, `")),
