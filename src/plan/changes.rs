@@ -23,7 +23,7 @@ fn compare(path: &str, before: &Value, after: &Value, lines: &mut Vec<String>) {
             for (key, value) in &old {
                 match new.iter().find(|(other, _)| other == key) {
                     Some((_, other)) => compare(&join(path, key), value, other, lines),
-                    None => lines.push(format!("{}: was {}, is gone", join(path, key), show(value))),
+                    None => lines.push(format!("{}: is gone, was {}", join(path, key), show(value))),
                 }
             }
             for (key, value) in new.iter().filter(|(key, _)| !old.iter().any(|(other, _)| other == key)) {
@@ -76,9 +76,32 @@ fn join(path: &str, key: &str) -> String {
     }
 }
 
+/// A value in JSON without what is not set, shortened.
 fn show(value: &Value) -> String {
-    match value {
+    const LONGEST: usize = 160;
+    let text = match value {
         Value::Null => "not set".to_owned(),
-        _ => table_name(value).unwrap_or_else(|| value.to_string()),
+        _ => table_name(value).unwrap_or_else(|| without_unset(value).to_string()),
+    };
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+fn without_unset(value: &Value) -> Value {
+    let is_unset = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
+    };
+    match value {
+        Value::Object(map) => {
+            let kept = map.iter().filter(|(_, value)| !is_unset(value));
+            Value::Object(kept.map(|(key, value)| (key.clone(), without_unset(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(without_unset).collect()),
+        _ => value.clone(),
     }
 }

@@ -92,6 +92,9 @@ fn change(node: &Node, blue: &Ident, found: &mut Found) -> Option<ColumnChange> 
     if node.scalar().is_some() {
         return Some(ColumnChange::Drop); // `drop` is the only word that the shape lets through
     }
+    if node.is_null() {
+        return None;
+    }
     let mut sql_of = |key: &str| node.get(key).and_then(|value| take(value, key, sql::fragment, found));
     let (data_type, using, back) = (sql_of("type"), sql_of("using"), sql_of("back"));
     let rename = node.get("rename").and_then(|value| take(value, "rename", sql::ident, found));

@@ -210,7 +210,7 @@ static PARTITION_BY: MapShape = MapShape {
         ),
         key(
             "bounds",
-            Shape::List { of: &Shape::Any, min: 2 },
+            Shape::List { of: &TEXT, min: 2 },
             "are the ranges' bounds, ascending: each but the last begins a range",
         ),
         key(

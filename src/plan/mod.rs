@@ -215,6 +215,7 @@ pub struct TablePlan {
 
 /// What becomes of a column of blue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ColumnChange {
     /// Green does not have it.
     Drop,
@@ -270,6 +271,7 @@ pub struct PartitionBy {
 
 /// Into what a table is partitioned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Partitions {
     /// Ranges of equal length in time.
     Every {

@@ -29,31 +29,39 @@ pub(super) fn read(node: &Node, table: &QName, found: &mut Found) -> Option<Part
         Some(schema) => Some(take(schema, "schema", sql::ident, found)?),
         None => None,
     };
-    let default = node.get("default").and_then(|value| Some((value.at, value.scalar()?.as_bool()?)));
-    if let Some((at, true)) = default
-        && kind == "hash"
-    {
-        let help = "a hash has a partition for every row: leave `default` away".to_owned();
-        found.add_with_help(at, "`default: true` with `hash`", help);
-    }
-    let default = kind != "hash" && default.is_none_or(|(_, default)| default);
-    let name = node.get("name").and_then(|name| Some((name, name.scalar()?)));
-    let by = PartitionBy {
-        column: column?,
-        into: into?,
-        default,
-        schema,
-        name: name.map(|(_, scalar)| scalar.text.clone()),
-    };
-    if let Some((name, scalar)) = name {
-        if let Err(help) = Template::parse(&scalar.text, Kind::of(&by.into)) {
-            let message = format!("`name: {}` cannot name the partitions", scalar.shown());
-            found.add_with_help(name.at, message, help);
-            return None;
-        }
-    }
+    let default = default(node, kind, found);
+    let by = PartitionBy { column: column?, into: into?, default, schema, name: None };
+    let by = PartitionBy { name: name(node, Kind::of(&by.into), found)?, ..by };
     check_leaves(node, table, &by, found);
     Some(by)
+}
+
+/// Whether there is a default partition: unless the plan says no, except with a hash.
+fn default(node: &Node, kind: &str, found: &mut Found) -> bool {
+    let written = node.get("default").and_then(|value| Some((value.at, value.scalar()?.as_bool()?)));
+    match written {
+        Some((at, true)) if kind == "hash" => {
+            let help = "a hash has a partition for every row: leave `default` away".to_owned();
+            found.add_with_help(at, "`default: true` with `hash`", help);
+            false
+        }
+        Some((_, written)) => written,
+        None => kind != "hash",
+    }
+}
+
+/// The template of the partitions' names, if the plan has one; `None` where it is wrong.
+fn name(node: &Node, kind: Kind, found: &mut Found) -> Option<Option<String>> {
+    let Some(name) = node.get("name") else { return Some(None) };
+    let scalar = name.scalar()?;
+    match Template::parse(&scalar.text, kind) {
+        Ok(_) => Some(Some(scalar.text.clone())),
+        Err(help) => {
+            let message = format!("`name: {}` cannot name the partitions", scalar.shown());
+            found.add_with_help(name.at, message, help);
+            None
+        }
+    }
 }
 
 /// Which of `range`, `list` and `hash` it is, and the column.
@@ -160,10 +168,7 @@ fn bounds(list: &Node, found: &mut Found) -> Option<Partitions> {
     let mut bounds: Vec<String> = Vec::new();
     let mut last: Option<Comparable> = None;
     for item in list.items() {
-        let Some(scalar) = item.scalar() else {
-            found.add(item.at, "a bound cannot be null; rows with a null go to the default partition");
-            continue;
-        };
+        let Some(scalar) = item.scalar() else { continue };
         let this = value::comparable(&scalar.text);
         let order = last.as_ref().zip(this.as_ref()).and_then(|(last, this)| last.compare(this));
         if bounds.contains(&scalar.text) || order.is_some_and(std::cmp::Ordering::is_eq) {

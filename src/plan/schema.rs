@@ -27,10 +27,10 @@ fn of(shape: &Shape) -> Value {
         Shape::Map(map) => of_map(map),
         Shape::MapOf(of_value) => json!({"type": "object", "additionalProperties": of(of_value)}),
         Shape::List { of: item, min } => json!({"type": "array", "items": of(item), "minItems": min}),
-        Shape::Word(words) => or_from_environment(json!({"enum": words})),
-        Shape::Bool => or_from_environment(json!({"type": "boolean"})),
+        Shape::Word(words) => or_from_environment(&json!({"enum": words})),
+        Shape::Bool => or_from_environment(&json!({"type": "boolean"})),
         Shape::Integer { min, max } => {
-            or_from_environment(json!({"type": "integer", "minimum": min, "maximum": max}))
+            or_from_environment(&json!({"type": "integer", "minimum": min, "maximum": max}))
         }
         Shape::Size { .. } => {
             pattern(r"^\s*\d+(\.\d+)?\s*([KkMmGgTtPpEe]i?)?[Bb]\s*$|^\s*\d+(\.\d+)?\s*[KkMmGgTtPpEe]i?\s*$")
@@ -48,7 +48,7 @@ fn pattern(text: &str) -> Value {
     json!({"type": "string", "pattern": format!("{text}|{FROM_ENVIRONMENT}")})
 }
 
-fn or_from_environment(schema: Value) -> Value {
+fn or_from_environment(schema: &Value) -> Value {
     json!({"anyOf": [schema, {"type": "string", "pattern": FROM_ENVIRONMENT}]})
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::problem::{Found, nearest};
 use super::value;
-use super::yaml::{Node, Scalar, Value};
+use super::yaml::{Node, Scalar, Value, Word};
 
 /// What a value must look like.
 #[derive(Debug)]
@@ -83,8 +83,8 @@ pub(super) fn check(node: &Node, shape: &Shape, name: &str, found: &mut Found) {
     match (shape, &node.value) {
         (_, Value::Broken) => {}
         (Shape::Either(shapes), _) => match shapes.iter().find(|shape| fits_kind(shape, node)) {
-            Some(shape) => check(node, shape, name, found),
-            None => wrong_kind(node, shape, name, found),
+            Some(shape) if !node.is_null() => check(node, shape, name, found),
+            _ => wrong_kind(node, shape, name, found),
         },
         (Shape::Map(map), Value::Map(_)) => check_map(node, map, found),
         (Shape::MapOf(of), Value::Map(entries)) => {
@@ -125,12 +125,12 @@ fn wrong_kind(node: &Node, shape: &Shape, name: &str, found: &mut Found) {
 /// `a whole number from 1 to 64`, for messages.
 pub(super) fn expected(shape: &Shape) -> String {
     match shape {
-        Shape::Map(map) => format!("a map: {}", map.what),
-        Shape::MapOf(_) => "a map".to_owned(),
+        Shape::Map(_) | Shape::MapOf(_) => "a map".to_owned(),
         Shape::List { .. } => "a list".to_owned(),
         Shape::Word([only]) => format!("`{only}`"),
         Shape::Word(words) => format!("one of `{}`", words.join("`, `")),
         Shape::Bool => "`true` or `false`".to_owned(),
+        Shape::Integer { min, max } if min == max => min.to_string(),
         Shape::Integer { min, max } => format!("a whole number from {min} to {max}"),
         Shape::Size { min, max } => {
             format!("a size from {} to {}", value::show_size(*min), value::show_size(*max))
@@ -146,17 +146,15 @@ pub(super) fn expected(shape: &Shape) -> String {
 }
 
 fn check_map(node: &Node, map: &'static MapShape, found: &mut Found) {
+    let mut meant = Vec::new();
     for (word, value) in node.entries() {
-        let Some(key) = map.keys.iter().find(|key| key.name == word.text) else {
-            unknown_key(word, map, found);
-            continue;
-        };
-        if value.is_null() && key.may_be_empty() {
-            continue;
+        match map.keys.iter().find(|key| key.name == word.text) {
+            None => meant.extend(unknown_key(word, map, found)),
+            Some(key) if value.is_null() && key.may_be_empty() => {}
+            Some(key) => check(value, &key.shape, key.name, found),
         }
-        check(value, &key.shape, key.name, found);
     }
-    for key in map.keys.iter().filter(|key| key.required) {
+    for key in map.keys.iter().filter(|key| key.required && !meant.contains(&key.name)) {
         if !node.entries().iter().any(|(word, _)| word.text == key.name) {
             found.add_with_help(
                 node.at,
@@ -167,17 +165,20 @@ fn check_map(node: &Node, map: &'static MapShape, found: &mut Found) {
     }
 }
 
-fn unknown_key(word: &super::yaml::Word, map: &MapShape, found: &mut Found) {
+/// Tells of a key that is none, and answers which one was probably meant.
+fn unknown_key(word: &Word, map: &'static MapShape, found: &mut Found) -> Option<&'static str> {
     if map.later.contains(&word.text.as_str()) {
         found.add(word.at, format!("`{}` is not supported by this version yet", word.text));
-        return;
+        return None;
     }
-    let known: Vec<&str> = map.keys.iter().map(|key| key.name).collect();
-    let help = match nearest(&word.text, known.iter().copied()) {
+    let known: Vec<&'static str> = map.keys.iter().map(|key| key.name).collect();
+    let near = nearest(&word.text, known.iter().copied());
+    let help = match near {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("the keys of {} are `{}`", map.what, known.join("`, `")),
     };
     found.add_with_help(word.at, format!("`{}` is not a key of {}", word.text, map.what), help);
+    near
 }
 
 fn check_scalar(node: &Node, scalar: &Scalar, shape: &Shape, name: &str, found: &mut Found) {

@@ -10,7 +10,8 @@ use crate::pg::{Ident, MAX_BYTES, QName};
 
 use token::{Kind, Token, tokens};
 
-/// What is wrong with a piece of SQL, and what to write instead.
+/// What is wrong with a piece of SQL, and what to write instead. It does not quote the SQL, which
+/// may hold what came from the environment.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(super) struct SqlProblem {
@@ -29,7 +30,7 @@ pub(super) fn check_length(name: &str) -> Result<(), SqlProblem> {
         return problem("a name cannot be empty", "");
     }
     if name.len() > MAX_BYTES {
-        let message = format!("`{name}` has {} bytes; PostgreSQL keeps {MAX_BYTES} of a name", name.len());
+        let message = format!("this name has {} bytes, and PostgreSQL keeps {MAX_BYTES}", name.len());
         return problem(message, "shorten it");
     }
     if name.contains('\0') {
@@ -41,16 +42,16 @@ pub(super) fn check_length(name: &str) -> Result<(), SqlProblem> {
 /// One name: `start_time`, or `"Start Time"`. Unquoted it is folded to lower case.
 pub(super) fn ident(text: &str) -> Result<Ident, SqlProblem> {
     let found = tokens(text)?;
-    let [token] = found.as_slice() else { return not_a_name(text) };
-    let Some(name) = token.name() else { return not_a_name(text) };
+    let [token] = found.as_slice() else { return not_a_name() };
+    let Some(name) = token.name() else { return not_a_name() };
     check_length(name)?;
     Ok(Ident::from(name))
 }
 
-fn not_a_name<T>(text: &str) -> Result<T, SqlProblem> {
+fn not_a_name<T>() -> Result<T, SqlProblem> {
     problem(
         "this is not one SQL name",
-        &format!("quote what is not letters, digits and `_`, for SQL and for YAML: '\"{}\"'", text.trim()),
+        "quote what is not letters, digits and `_`, for SQL and for YAML: '\"Follow Up\"'",
     )
 }
 
@@ -116,7 +117,10 @@ fn check_closed(found: &[Token]) -> Result<(), SqlProblem> {
         }
     }
     match open.pop() {
-        Some(close) => problem(format!("a `{close}` is missing"), ""),
+        Some(close) => problem(
+            format!("a `{close}` is missing"),
+            "between `{` and `}` or `[` and `]` of YAML, a comma ends a value: quote the whole SQL there",
+        ),
         None => Ok(()),
     }
 }

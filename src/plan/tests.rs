@@ -100,7 +100,7 @@ fn a_changed_plan_says_what_changed() {
     assert_ne!(FULL, other_settings);
     assert_eq!(changes(&before, &read(&other_settings)), Vec::<String>::new());
     let edited = FULL
-        .replace("every: 1 month", "every: 1 week")
+        .replace("every: 1 month", "every: 2 months")
         .replace("where status = 'scheduled'", "where status = 'done'")
         .replace("legacy_code: drop", "legacy_code: {rename: code}")
         .replace("  - table: public.audit_logs", "  - table: public.audit_log");

@@ -26,15 +26,19 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 pub(super) fn show_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
-    match units.into_iter().find(|(length, _)| millis > 0 && millis % length == 0) {
+    match units.into_iter().find(|(length, _)| millis > 0 && millis.is_multiple_of(*length)) {
         Some((length, unit)) => format!("{}{unit}", millis / length),
         None => format!("{millis}ms"),
     }
 }
 
-/// For messages: `16 MiB`.
+/// For messages, as a plan writes it: `16MiB`.
 pub(super) fn show_size(bytes: u64) -> String {
-    ByteSize(bytes).display().iec().to_string()
+    let units = [(1_u64 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match units.into_iter().find(|(length, _)| bytes > 0 && bytes.is_multiple_of(*length)) {
+        Some((length, unit)) => format!("{}{unit}", bytes / length),
+        None => format!("{bytes}B"),
+    }
 }
 
 /// `02:00-05:00 UTC`.
@@ -134,7 +138,8 @@ mod tests {
         for text in ["16", "", "MiB", "16 Mibs", "-1MiB", "sixteen"] {
             assert_eq!(size(text), None, "{text}");
         }
-        assert_eq!(show_size(64 << 10), "64.0 KiB");
+        assert_eq!(show_size(64 << 10), "64KiB");
+        assert_eq!(size(&show_size(1500)), Some(1500));
     }
 
     #[test]

@@ -148,6 +148,6 @@ fn dollar_string(rest: &str) -> Result<(Option<Kind>, usize), SqlProblem> {
     let fence = &rest[..end + 2];
     match rest[fence.len()..].find(fence) {
         Some(close) => Ok((Some(Kind::Other), close + 2 * fence.len())),
-        None => problem(format!("a string that begins with `{fence}` does not end"), ""),
+        None => problem("a string between `$`s does not end", ""),
     }
 }

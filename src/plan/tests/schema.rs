@@ -76,12 +76,13 @@ const BEYOND_A_SCHEMA: &[&str] = &[
     "same name",
     "must be a size",
     "must be a duration",
+    "`a b`: this",
 ];
 
 #[test]
 fn the_schema_refuses_what_the_reader_refuses_where_it_can() {
     let validator = validator();
-    let mut refused = 0;
+    let (mut refused, mut wrong) = (0, Vec::new());
     for text in refusals::plans_refused() {
         let told = parse(&text).unwrap_err().to_string();
         let Some(value) = json(&text) else { continue };
@@ -89,8 +90,9 @@ fn the_schema_refuses_what_the_reader_refuses_where_it_can() {
             refused += 1;
         } else {
             let beyond = BEYOND_A_SCHEMA.iter().any(|words| told.contains(words));
-            assert!(beyond, "the schema lets pass:\n{text}\nof which the reader says:\n{told}");
+            wrong.extend((!beyond).then(|| format!("the schema lets pass:\n{text}\n{told}")));
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
     assert!(refused > 50, "{refused}");
 }
