@@ -8,6 +8,8 @@ with seqs as (
 own(classid, objid) as (
   select 'pg_class'::regclass::oid, $1::oid
   union select 'pg_class'::regclass, c.reltoastrelid from pg_class c where c.oid = $1
+  union select 'pg_class'::regclass, i.indexrelid from pg_class c join pg_index i on i.indrelid = c.reltoastrelid
+    where c.oid = $1
   union select 'pg_type'::regclass, c.reltype from pg_class c where c.oid = $1
   union select 'pg_type'::regclass, t.typarray from pg_class c join pg_type t on t.oid = c.reltype where c.oid = $1
   union select 'pg_constraint'::regclass, k.oid from pg_constraint k where k.conrelid = $1

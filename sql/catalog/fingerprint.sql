@@ -35,8 +35,15 @@ select md5(string_agg(x, E'\n' order by x collate "C")) from (
   where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = $1
     and d.deptype in ('a', 'i')
   union all
-  select concat_ws('|', 'comment', d.classoid::regclass, d.objsubid, d.description)
-  from pg_description d where d.classoid = 'pg_class'::regclass and d.objoid = $1
+  select concat_ws('|', 'comment', pg_describe_object(d.classoid, d.objoid, d.objsubid), d.description)
+  from pg_description d
+  where d.classoid = 'pg_class'::regclass and d.objoid = $1
+    or d.classoid = 'pg_class'::regclass and d.objoid in (select i.indexrelid from pg_index i where i.indrelid = $1)
+    or d.classoid = 'pg_class'::regclass and d.objoid in (
+      select p.objid from pg_depend p where p.classid = 'pg_class'::regclass
+        and p.refclassid = 'pg_class'::regclass and p.refobjid = $1 and p.deptype in ('a', 'i'))
+    or d.classoid = 'pg_constraint'::regclass and d.objoid in (select k.oid from pg_constraint k where k.conrelid = $1)
+    or d.classoid = 'pg_policy'::regclass and d.objoid in (select p.oid from pg_policy p where p.polrelid = $1)
   union all
   select concat_ws('|', 'dependent', pg_describe_object(d.classid, d.objid, 0))
   from pg_depend d

@@ -224,6 +224,17 @@ impl Green {
         self.indexes.iter().map(build).collect()
     }
 
+    /// The names that leaves' indexes get from us.
+    pub(super) fn named_leaf_indexes(&self) -> Vec<Ident> {
+        let holders = self.row_holders();
+        let named = self.indexes.iter().filter(|index| index.names_leaf_indexes());
+        named
+            .flat_map(|index| {
+                holders.iter().enumerate().filter_map(|(number, leaf)| index.leaf_index(self, number, leaf))
+            })
+            .collect()
+    }
+
     /// What follows once all indexes are there: comments, statistics targets, replica identity,
     /// CLUSTER marks, and the CHECK constraints that blue's old rows may break.
     #[must_use]

@@ -12,6 +12,7 @@ mod index;
 mod nearest;
 mod rename;
 mod settle;
+mod taken;
 mod uses;
 
 use serde::{Deserialize, Serialize};

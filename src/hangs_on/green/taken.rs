@@ -1,0 +1,40 @@
+//! Names that green will need outside its home, and that somebody else has already.
+
+use tokio_postgres::Client;
+
+use super::{Conflict, Green};
+use crate::hangs_on::Error;
+use crate::pg::Ident;
+
+const SQL: &str = include_str!("../../../sql/catalog/taken_names.sql");
+
+impl Green {
+    /// Which of green's names are taken where it will be: those of new indexes in the table's
+    /// schema, and those of leaves in theirs. Blue's own names are not among them: blue leaves.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn taken_names(&self, client: &Client) -> Result<Vec<Conflict>, Error> {
+        let ours: Vec<&Ident> = self.blue.indexes.iter().map(|index| &index.name).collect();
+        let new = self.indexes.iter().map(|index| &index.name).filter(|name| !ours.contains(name));
+        let mut conflicts = taken(client, &self.live().schema, new.collect()).await?;
+        if let Some(partition) = &self.partition {
+            let mut names: Vec<Ident> = partition.leaves.iter().map(|leaf| leaf.name.clone()).collect();
+            names.extend(self.named_leaf_indexes());
+            conflicts.extend(taken(client, &partition.schema, names.iter().collect()).await?);
+        }
+        Ok(conflicts)
+    }
+}
+
+async fn taken(client: &Client, schema: &Ident, names: Vec<&Ident>) -> Result<Vec<Conflict>, Error> {
+    let failed = |source| Error::Catalog { what: "names that are taken", source };
+    let names: Vec<&str> = names.into_iter().map(Ident::as_str).collect();
+    let rows = client.query(SQL, &[&schema.as_str(), &names]).await.map_err(failed)?;
+    let conflict = |row: &tokio_postgres::Row| -> Result<Conflict, Error> {
+        let name = Ident::from(row.try_get::<_, String>(0).map_err(failed)?);
+        let what = format!("schema {schema} already has a relation or type {name}");
+        Ok(Conflict::new(what, "another name in the plan, or drop what has it"))
+    };
+    rows.iter().map(conflict).collect()
+}
