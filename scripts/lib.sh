@@ -1,18 +1,20 @@
 # Shared by the scripts in this directory; sourced, never run. It keeps three promises: nothing of
 # the machine is changed but packages that are missing, and that is said before it is done; PostgreSQL
 # never runs as root; what a script prints as a failure holds the reason.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+
+# Where cargo builds, and where everything else goes that can be made again.
+target=${CARGO_TARGET_DIR:-$root/target}
+case $target in /*) ;; *) target=$root/$target ;; esac
 
 # The major version of PostgreSQL that tests and demo use unless told otherwise.
 default_pg_major=15
 
-say() { printf '%s\n' "$*" >&2; }
+# say LINE...: to standard error.
+say() { printf '%s\n' "$@" >&2; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
-
-# seconds_since START: whole seconds since a value of $SECONDS.
-seconds_since() { printf '%d' "$((SECONDS - $1))"; }
 
 # as_root COMMAND...: through sudo where we are not root.
 as_root() {
@@ -34,17 +36,17 @@ as_server() {
 # machine has does not do.
 install_packages() {
   command -v apt-get >/dev/null || die "please install: $* (there is no apt-get here)"
-  say "installing $* ..."
+  say "installing: $*"
   local log
   log=$(mktemp)
   local apt=(as_root env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 apt-get -qq -y --no-install-recommends
     -o Dpkg::Options::=--force-confold install)
   if ! "${apt[@]}" "$@" >"$log" 2>&1; then
-    as_root apt-get -qq update >"$log" 2>&1 && "${apt[@]}" "$@" >>"$log" 2>&1 || {
+    if ! { as_root apt-get -qq update && "${apt[@]}" "$@"; } >"$log" 2>&1; then
       tail -n 20 "$log" >&2
       rm -f "$log"
       die "could not install: $*"
-    }
+    fi
   fi
   rm -f "$log"
 }
