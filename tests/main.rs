@@ -11,6 +11,9 @@
     unreachable_pub
 )]
 
+#[allow(dead_code, reason = "`examples/workload.rs` uses the rest")]
+mod oracle;
 mod support;
 
 mod harness;
+mod oracle_is_honest;

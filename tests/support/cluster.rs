@@ -211,19 +211,19 @@ impl Cluster {
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);
-        let mut server = spawn(postgres);
+        // Kept at once, so that a panic from here on stops it too.
+        let server = self.server.insert(spawn(postgres));
         let until = Instant::now() + START_PATIENCE;
         while Instant::now() < until {
             if server.try_wait().unwrap().is_some() {
+                self.server = None;
                 return false;
             }
-            if is_ready(&self.data(), server.id()) {
-                self.server = Some(server);
+            if is_ready(&self.dir.join("data"), server.id()) {
                 return true;
             }
             std::thread::sleep(Duration::from_millis(10));
         }
-        let _ = server.kill();
         panic!("not ready after {START_PATIENCE:?}:\n{}", self.log());
     }
 }
