@@ -1,1 +1,21 @@
+//! Logical replication: our own client for the replication protocol, and pgoutput decoded.
+//!
+//! Invariants: what the consumer has not acknowledged is sent again after a reconnect; feedback
+//! never waits for the consumer; the received messages are held in bounded memory. This module
+//! knows nothing of lanes.
 
+mod buffer;
+mod error;
+mod feed;
+mod link;
+mod login;
+pub mod pgoutput;
+mod stream;
+mod walsender;
+
+pub use error::ReplicationError;
+pub use stream::{Acknowledger, Received, Stream};
+pub use walsender::{ConsistentPoint, Start, Walsender};
+
+/// PostgreSQL counts microseconds from 2000-01-01, the rest of the world from 1970-01-01.
+const UNIX_TO_POSTGRES_MICROS: i64 = 946_684_800 * 1_000_000;

@@ -5,6 +5,7 @@
 //! same protection, and no password is ever shown.
 
 mod attempt;
+mod cancel;
 mod conninfo;
 mod error;
 mod passfile;
@@ -16,7 +17,15 @@ mod target;
 mod tls;
 mod wire;
 
+pub use cancel::Canceller;
 pub use error::ConnectError;
-pub use session::{Canceller, Session};
+pub use session::Session;
 pub use startup::base_settings;
 pub use target::Target;
+
+// What the replication client shares with the SQL connections.
+pub(crate) use attempt::{each, in_time};
+pub(crate) use cancel::CancelKey;
+pub(crate) use startup::{after_login, check_role, options, server_version_num};
+pub(crate) use target::{ChannelBinding, Endpoint};
+pub(crate) use wire::{Encryption, Wire};

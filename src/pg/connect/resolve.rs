@@ -78,12 +78,13 @@ impl Target {
         let env = |name: &str| env(name).filter(|value| !value.is_empty());
         let mut settings = Settings::default();
         let from_env = env("DATABASE_URL");
-        match (url, &from_env) {
-            (Some(url), _) => {
-                settings.add(conninfo::parse(url, "the connection string")?, "the connection string")?
-            }
-            (None, Some(url)) => settings.add(conninfo::parse(url, "DATABASE_URL")?, "DATABASE_URL")?,
-            (None, None) => {}
+        let given = match (url, &from_env) {
+            (Some(url), _) => Some((url, "the connection string")),
+            (None, Some(url)) => Some((url.as_str(), "DATABASE_URL")),
+            (None, None) => None,
+        };
+        if let Some((text, place)) = given {
+            settings.add(conninfo::parse(text, place)?, place)?;
         }
         settings.add_service(&env)?;
         for (keyword, variable) in KEYWORDS.iter().filter(|(_, variable)| !variable.is_empty()) {

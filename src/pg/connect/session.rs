@@ -7,8 +7,9 @@ use std::sync::{Arc, OnceLock};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{SslMode as PgSslMode, SslNegotiation};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{CancelToken, Client, Config, Connection};
+use tokio_postgres::{Client, Config, Connection};
 
+use super::cancel::{CancelKey, Canceller};
 use super::target::{ChannelBinding, Endpoint, Target};
 use super::wire::{Encryption, Settled, Wire};
 use super::{ConnectError, attempt, startup};
@@ -46,7 +47,7 @@ impl Session {
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
-            .field("target", &self.canceller.target.label())
+            .field("target", &self.canceller.target().label())
             .field("server_version_num", &self.server_version_num)
             .field("closed", &self.client.is_closed())
             .finish_non_exhaustive()
@@ -70,31 +71,6 @@ impl DerefMut for Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-/// Cancels whatever statement its session runs. Cheap to clone.
-#[derive(Clone)]
-pub struct Canceller {
-    target: Target,
-    endpoint: Endpoint,
-    encryption: Encryption,
-    token: CancelToken,
-}
-
-impl Canceller {
-    /// Asks the server to end the running statement (it fails with 57014). Nothing happens where
-    /// none runs.
-    ///
-    /// # Errors
-    /// When no connection for the request can be made.
-    pub async fn cancel(&self) -> Result<(), ConnectError> {
-        let wire = Wire::open(&self.target, &self.endpoint, self.encryption).await?;
-        let address = self.endpoint.to_string();
-        self.token
-            .cancel_query_raw(wire, Settled)
-            .await
-            .map_err(|error| refusal(&error, &self.target, &address))
     }
 }
 
@@ -136,7 +112,7 @@ impl Target {
     ) -> Result<Session, ConnectError> {
         let address = endpoint.to_string();
         let wire = Wire::open(self, endpoint, encryption).await?;
-        let encryption = if wire.is_encrypted() { Encryption::Always } else { Encryption::Never };
+        let encrypted = wire.is_encrypted();
         if let Some(password) = &endpoint.password {
             config.password(password.expose());
         }
@@ -152,12 +128,7 @@ impl Target {
         startup::check_role(self, &address, |name| connection.parameter(name))?;
         let server_version_num =
             startup::server_version_num(connection.parameter("server_version"), &address)?;
-        let canceller = Canceller {
-            target: self.clone(),
-            endpoint: endpoint.clone(),
-            encryption,
-            token: client.cancel_token(),
-        };
+        let canceller = Canceller::new(self, endpoint, encrypted, CancelKey::Sql(client.cancel_token()));
         let end = Arc::new(OnceLock::new());
         let task = tokio::spawn(drive(connection, Arc::clone(&end)));
         let session = Session { client, task, end, canceller, server_version_num };
@@ -185,7 +156,7 @@ fn wants_password(error: &tokio_postgres::Error) -> bool {
     std::error::Error::source(error).is_some_and(|cause| cause.to_string() == "password missing")
 }
 
-fn refusal(error: &tokio_postgres::Error, target: &Target, address: &str) -> ConnectError {
+pub(super) fn refusal(error: &tokio_postgres::Error, target: &Target, address: &str) -> ConnectError {
     if let Some(refused) = error.as_db_error() {
         return target.refused(address, refused.code(), refused.message());
     }

@@ -18,11 +18,11 @@ pub struct Target {
     pub(super) user: String,
     pub(super) database: String,
     pub(super) tls: TlsSettings,
-    pub(super) channel_binding: ChannelBinding,
+    pub(crate) channel_binding: ChannelBinding,
     pub(super) connect_timeout: Option<Duration>,
     pub(super) keepalive: Option<Keepalive>,
     /// `options` of the connection string or PGOPTIONS; ours come after it and win.
-    pub(super) options: Option<String>,
+    pub(crate) options: Option<String>,
     /// Standbys are passed over.
     pub(super) read_write: bool,
     /// Where the password came from, and why a password file was not used: for errors.
@@ -65,7 +65,7 @@ pub(crate) struct Endpoint {
     /// Connect here instead of asking DNS; the host's name still counts for TLS.
     pub(super) address: Option<IpAddr>,
     pub(super) port: u16,
-    pub(super) password: Option<Secret>,
+    pub(crate) password: Option<Secret>,
 }
 
 /// A host is a name (or an address) or a directory with a socket.

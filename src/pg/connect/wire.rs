@@ -27,7 +27,7 @@ pub(crate) enum Wire {
 
 /// How one attempt treats TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Encryption {
+pub(crate) enum Encryption {
     Never,
     IfOffered,
     Always,
@@ -51,7 +51,7 @@ impl Encryption {
 
 impl Wire {
     /// Opens a connection to `endpoint`, each address of its name in turn.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         target: &Target,
         endpoint: &Endpoint,
         encryption: Encryption,
@@ -83,7 +83,7 @@ impl Wire {
     }
 
     /// Whether the bytes are encrypted.
-    pub(super) fn is_encrypted(&self) -> bool {
+    pub(crate) fn is_encrypted(&self) -> bool {
         matches!(self, Self::Tls { .. })
     }
 }

@@ -1,0 +1,75 @@
+//! Ending a running statement from outside its connection.
+
+use std::fmt;
+
+use bytes::BytesMut;
+use postgres_protocol::message::frontend;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_postgres::CancelToken;
+
+use super::session::refusal;
+use super::target::{Endpoint, Target};
+use super::wire::{Encryption, Settled, Wire};
+use super::{ConnectError, attempt};
+
+/// Ends whatever statement its connection runs. Cheap to clone.
+#[derive(Clone)]
+pub struct Canceller {
+    target: Target,
+    endpoint: Endpoint,
+    encryption: Encryption,
+    key: CancelKey,
+}
+
+/// What proves to the server that the connection is ours.
+#[derive(Clone)]
+pub(crate) enum CancelKey {
+    Sql(CancelToken),
+    Replication { process_id: i32, secret_key: i32 },
+}
+
+impl Canceller {
+    pub(crate) fn new(target: &Target, endpoint: &Endpoint, encrypted: bool, key: CancelKey) -> Self {
+        let encryption = if encrypted { Encryption::Always } else { Encryption::Never };
+        Self { target: target.clone(), endpoint: endpoint.clone(), encryption, key }
+    }
+
+    /// Asks the server to end the running statement (it fails with 57014). Nothing happens where
+    /// none runs.
+    ///
+    /// # Errors
+    /// When no connection for the request can be made.
+    pub async fn cancel(&self) -> Result<(), ConnectError> {
+        let address = self.endpoint.to_string();
+        let mut wire = Wire::open(&self.target, &self.endpoint, self.encryption).await?;
+        attempt::in_time(&self.target, &address, async {
+            match &self.key {
+                CancelKey::Sql(token) => token
+                    .cancel_query_raw(wire, Settled)
+                    .await
+                    .map_err(|error| refusal(&error, &self.target, &address)),
+                CancelKey::Replication { process_id, secret_key } => {
+                    let mut request = BytesMut::new();
+                    frontend::cancel_request(*process_id, *secret_key, &mut request);
+                    let broken = |source| ConnectError::Broken { address: address.clone(), source };
+                    wire.write_all(&request).await.map_err(broken)?;
+                    wire.flush().await.map_err(broken)?;
+                    // The server closes the connection once the signal is on its way.
+                    let _ = wire.read_u8().await;
+                    Ok(())
+                }
+            }
+        })
+        .await
+    }
+
+    pub(super) fn target(&self) -> &Target {
+        &self.target
+    }
+}
+
+impl fmt::Debug for Canceller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Canceller").field("target", &self.target.label()).finish_non_exhaustive()
+    }
+}

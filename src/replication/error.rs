@@ -1,0 +1,133 @@
+//! What can end a replication command or a stream, and whether connecting again helps.
+
+use std::io;
+
+use tokio_postgres::error::SqlState;
+
+use super::pgoutput::Malformed;
+use crate::pg::connect::ConnectError;
+
+/// A replication connection that could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicationError {
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The server refused the command, or ended the stream with an error.
+    #[error("{message} ({})", sqlstate.code())]
+    Server {
+        /// The condition's code.
+        sqlstate: SqlState,
+        /// The server's words, where they cannot hold a row's values.
+        message: String,
+    },
+    /// The slot does not exist (42704) or was invalidated (55000): nothing but a new copy helps.
+    #[error("replication slot `{slot}` cannot be used any more: {message} ({})", sqlstate.code())]
+    SlotGone {
+        /// The slot's name.
+        slot: String,
+        /// The condition's code.
+        sqlstate: SqlState,
+        /// The server's words.
+        message: String,
+    },
+    /// The connection is gone.
+    #[error("the replication connection is lost ({0})")]
+    Lost(#[source] io::Error),
+    /// The server ended the stream in good order: it shuts down.
+    #[error("the server ended the replication stream (it is shutting down)")]
+    Ended,
+    /// The stream holds something that protocol version 1 does not allow.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// The server answered with something that does not belong there.
+    #[error("the server's answer does not fit the replication protocol: {0}")]
+    Protocol(&'static str),
+    /// An earlier command on this connection was given up half-way.
+    #[error("an earlier command on this replication connection was given up; open another")]
+    Interrupted,
+}
+
+impl ReplicationError {
+    /// Whether a new connection may go on from the applied position.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Connect(error) => error.is_transient(),
+            Self::Server { sqlstate, .. } => match *sqlstate {
+                // 55006: the slot's last walsender has not noticed yet that its client is gone.
+                SqlState::OBJECT_IN_USE
+                | SqlState::LOCK_NOT_AVAILABLE
+                | SqlState::QUERY_CANCELED
+                | SqlState::TOO_MANY_CONNECTIONS
+                | SqlState::ADMIN_SHUTDOWN
+                | SqlState::CRASH_SHUTDOWN
+                | SqlState::CANNOT_CONNECT_NOW => true,
+                _ => sqlstate.code().starts_with("08"),
+            },
+            Self::Lost(_) | Self::Ended | Self::Interrupted => true,
+            Self::SlotGone { .. } | Self::Malformed(_) | Self::Protocol(_) => false,
+        }
+    }
+
+    /// The server's code, where it was the server that refused.
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<&SqlState> {
+        match self {
+            Self::Connect(error) => error.sqlstate(),
+            Self::Server { sqlstate, .. } | Self::SlotGone { sqlstate, .. } => Some(sqlstate),
+            _ => None,
+        }
+    }
+
+    /// A server's error. The words of classes 22 (data) and 23 (constraints) may quote a row's
+    /// values, so they are dropped here and no `Debug` can show them.
+    pub(super) fn server(sqlstate: SqlState, message: String) -> Self {
+        let message = match sqlstate.code().get(..2) {
+            Some("22" | "23") => "the server failed on a value".to_owned(),
+            _ => message,
+        };
+        Self::Server { sqlstate, message }
+    }
+
+    /// The same error as the answer to a command that needs `slot`.
+    pub(super) fn of_slot(self, slot: &str) -> Self {
+        match self {
+            Self::Server { sqlstate, message }
+                if matches!(
+                    sqlstate,
+                    SqlState::UNDEFINED_OBJECT | SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE
+                ) =>
+            {
+                Self::SlotGone { slot: slot.to_owned(), sqlstate, message }
+            }
+            other => other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(code: SqlState) -> ReplicationError {
+        ReplicationError::server(code, "Ann Miller".to_owned())
+    }
+
+    #[test]
+    fn a_lost_slot_is_definite_and_a_lost_connection_is_not() {
+        assert!(ReplicationError::Lost(io::ErrorKind::UnexpectedEof.into()).is_transient());
+        assert!(server(SqlState::ADMIN_SHUTDOWN).is_transient());
+        let gone = server(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE).of_slot("s");
+        assert!(matches!(gone, ReplicationError::SlotGone { .. }) && !gone.is_transient());
+        let busy = server(SqlState::OBJECT_IN_USE).of_slot("s");
+        assert!(matches!(busy, ReplicationError::Server { .. }) && busy.is_transient());
+    }
+
+    #[test]
+    fn messages_that_may_hold_values_are_not_shown() {
+        let error = server(SqlState::INVALID_TEXT_REPRESENTATION);
+        assert!(!format!("{error} {error:?}").contains("Ann"));
+        assert!(server(SqlState::OBJECT_IN_USE).to_string().contains("Ann"));
+    }
+}

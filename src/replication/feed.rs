@@ -1,0 +1,186 @@
+//! The task behind a stream: it owns the socket, decodes, and reports positions.
+//!
+//! Invariant: the server hears from us at least every [`HEARTBEAT`], also while the buffer is full
+//! and nothing is read; otherwise it would end the connection after `wal_sender_timeout`.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use postgres_protocol::message::backend::Message;
+use postgres_protocol::message::frontend;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::buffer::Shared;
+use super::error::ReplicationError;
+use super::link::{Incoming, Link, error_fields};
+use super::pgoutput::Logical;
+use super::stream::{Delivery, Received};
+use crate::pg::Lsn;
+
+/// Longest silence of ours.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Acknowledgements are gathered for so long.
+const REPORT_PAUSE: Duration = Duration::from_millis(100);
+
+pub(super) struct Feed {
+    link: Link,
+    shared: Arc<Shared>,
+    outbox: mpsc::UnboundedSender<Delivery>,
+    /// The server asked for a word at once.
+    asked: bool,
+    reported_at: Instant,
+    /// When the newest acknowledgement is to be reported.
+    due: Option<Instant>,
+}
+
+/// Why the loop ended without an error.
+enum End {
+    /// The consumer wants it.
+    Stopped,
+    /// The consumer is gone.
+    Abandoned,
+}
+
+impl Feed {
+    pub(super) fn new(link: Link, shared: Arc<Shared>, outbox: mpsc::UnboundedSender<Delivery>) -> Self {
+        Self { link, shared, outbox, asked: false, reported_at: Instant::now(), due: None }
+    }
+
+    /// Runs until the consumer stops or the stream ends. What ended the stream goes to the
+    /// consumer, behind what was received before; the result is that of stopping.
+    pub(super) async fn run(mut self, stopped: oneshot::Receiver<()>) -> Result<(), ReplicationError> {
+        match self.stream(stopped).await {
+            Ok(End::Stopped) => self.finish().await,
+            Ok(End::Abandoned) => Ok(()),
+            Err(error) => {
+                // A consumer that is gone need not know.
+                let _ = self.outbox.send(Delivery { received: Err(error), bytes: 0 });
+                Ok(())
+            }
+        }
+    }
+
+    async fn stream(&mut self, mut stopped: oneshot::Receiver<()>) -> Result<End, ReplicationError> {
+        let mut heartbeat = interval(HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.forward()?;
+            if self.asked {
+                self.report().await?;
+            }
+            let full = self.shared.is_full();
+            let due = self.due;
+            tokio::select! {
+                biased;
+                stop = &mut stopped => return Ok(if stop.is_ok() { End::Stopped } else { End::Abandoned }),
+                _ = heartbeat.tick() => self.report().await?,
+                () = sleep_until(due.unwrap_or(self.reported_at)), if due.is_some() => self.report().await?,
+                () = self.shared.news.notified(), if due.is_none() => {
+                    self.due = Some(self.reported_at + REPORT_PAUSE);
+                }
+                () = self.shared.room.notified(), if full => {}
+                read = self.link.read(), if !full => read.map_err(ReplicationError::Lost)?,
+            }
+        }
+    }
+
+    /// Hands over what is complete in the inbox, while there is room.
+    fn forward(&mut self) -> Result<(), ReplicationError> {
+        while !self.shared.is_full() {
+            match self.link.take().map_err(ReplicationError::Lost)? {
+                None => return Ok(()),
+                Some(Incoming::Message(Message::CopyData(body))) => self.copy_data(body.into_bytes())?,
+                Some(Incoming::Message(Message::ErrorResponse(body))) => {
+                    let (sqlstate, message) = error_fields(&body);
+                    return Err(ReplicationError::server(sqlstate, message));
+                }
+                Some(Incoming::Message(Message::CopyDone)) => return Err(ReplicationError::Ended),
+                // Notices may hold row values; changed parameters do not matter to us.
+                Some(Incoming::Message(Message::NoticeResponse(_) | Message::ParameterStatus(_))) => {}
+                Some(_) => return Err(ReplicationError::Protocol("a message that is no part of a stream")),
+            }
+        }
+        Ok(())
+    }
+
+    fn copy_data(&mut self, mut data: Bytes) -> Result<(), ReplicationError> {
+        let bytes = data.len();
+        let short = |_| ReplicationError::Protocol("a replication message is cut short");
+        match data.try_get_u8().map_err(short)? {
+            b'w' => {
+                let start = data.try_get_u64().map_err(short)?;
+                let end = data.try_get_u64().map_err(short)?;
+                data.try_get_i64().map_err(short)?; // the server's clock
+                self.shared.see(Lsn(start.max(end)));
+                let message = Logical::decode(data)?;
+                let bytes = bytes + message.overhead_bytes();
+                self.deliver(Received::Message(message), bytes);
+            }
+            b'k' => {
+                let wal_end = Lsn(data.try_get_u64().map_err(short)?);
+                data.try_get_i64().map_err(short)?;
+                self.asked |= data.try_get_u8().map_err(short)? == 1;
+                self.shared.see(wal_end);
+                self.deliver(Received::Keepalive { wal_end }, bytes);
+            }
+            _ => return Err(ReplicationError::Protocol("an unknown replication message")),
+        }
+        Ok(())
+    }
+
+    fn deliver(&self, received: Received, bytes: usize) {
+        self.shared.put(bytes);
+        // A consumer that is gone has dropped the stop signal too: the loop ends by it.
+        let _ = self.outbox.send(Delivery { received: Ok(received), bytes });
+    }
+
+    /// The standby status update: written, flushed and applied are one thing to us.
+    async fn report(&mut self) -> Result<(), ReplicationError> {
+        let mut update = BytesMut::with_capacity(34);
+        update.put_u8(b'r');
+        let lsn = self.shared.acknowledged().0;
+        update.put_u64(lsn);
+        update.put_u64(lsn);
+        update.put_u64(lsn);
+        update.put_i64(postgres_now());
+        update.put_u8(0);
+        let mut out = BytesMut::with_capacity(39);
+        frontend::CopyData::new(update).map_err(ReplicationError::Lost)?.write(&mut out);
+        self.link.send(&out).await.map_err(ReplicationError::Lost)?;
+        (self.asked, self.due, self.reported_at) = (false, None, Instant::now());
+        Ok(())
+    }
+
+    /// Ends the copy on our side and waits for the server to end its own.
+    async fn finish(&mut self) -> Result<(), ReplicationError> {
+        self.report().await?;
+        let mut out = BytesMut::new();
+        frontend::copy_done(&mut out);
+        self.link.send(&out).await.map_err(ReplicationError::Lost)?;
+        loop {
+            match self.link.next().await {
+                Ok(Incoming::Message(Message::ReadyForQuery(_))) => break,
+                Ok(Incoming::Message(Message::ErrorResponse(body))) => {
+                    let (sqlstate, message) = error_fields(&body);
+                    return Err(ReplicationError::server(sqlstate, message));
+                }
+                Ok(_) => {}
+                // Closed by the server: then the slot is free as well.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+                Err(error) => return Err(ReplicationError::Lost(error)),
+            }
+        }
+        // The slot is free; a good-bye that gets lost changes nothing.
+        let _ = self.link.close().await;
+        Ok(())
+    }
+}
+
+/// Microseconds since 2000-01-01.
+fn postgres_now() -> i64 {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(unix.as_micros()).unwrap_or(i64::MAX) - super::UNIX_TO_POSTGRES_MICROS
+}

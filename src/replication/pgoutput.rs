@@ -1,0 +1,420 @@
+//! What `pgoutput` says under protocol version 1, decoded without copying a value.
+//!
+//! Invariant: no input makes the decoder panic, and `Debug` never shows a value's bytes. A value
+//! is a slice of the received message: it keeps that message's memory alive as long as it lives.
+
+use std::fmt;
+
+use bytes::{Buf, Bytes};
+use jiff::Timestamp;
+
+use crate::pg::Lsn;
+
+/// One message of the logical replication stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Logical {
+    /// A committed transaction begins.
+    Begin {
+        /// Where its commit record begins: the transaction is before a consistent point L
+        /// exactly if `final_lsn < L`.
+        final_lsn: Lsn,
+        /// When it was committed.
+        commit_time: Timestamp,
+        /// Its id.
+        xid: u32,
+    },
+    /// The transaction is complete.
+    Commit {
+        /// Where its commit record begins.
+        commit_lsn: Lsn,
+        /// Where its commit record ends: what to acknowledge.
+        end_lsn: Lsn,
+        /// When it was committed.
+        commit_time: Timestamp,
+    },
+    /// The transaction was applied here under a replication origin.
+    Origin {
+        /// The commit's position where it came from.
+        commit_lsn: Lsn,
+        /// The origin's name.
+        name: String,
+    },
+    /// A table as the changes after this message have it.
+    Relation(Relation),
+    /// A type that is not built in.
+    Type {
+        /// Its oid.
+        oid: u32,
+        /// Its schema.
+        schema: String,
+        /// Its name.
+        name: String,
+    },
+    /// A new row.
+    Insert {
+        /// The table's oid.
+        relation: u32,
+        /// The row.
+        new: Tuple,
+    },
+    /// A changed row.
+    Update {
+        /// The table's oid.
+        relation: u32,
+        /// What the replica identity gave of the row before; under DEFAULT only if its key changed.
+        old: Option<Old>,
+        /// The row after. Large values that did not change are [`Value::Unchanged`].
+        new: Tuple,
+    },
+    /// A row that is gone.
+    Delete {
+        /// The table's oid.
+        relation: u32,
+        /// What the replica identity gave of it.
+        old: Old,
+    },
+    /// Emptied tables, of those that are published.
+    Truncate {
+        /// The tables' oids.
+        relations: Vec<u32>,
+        /// CASCADE was said.
+        cascade: bool,
+        /// RESTART IDENTITY was said.
+        restart_identity: bool,
+    },
+    /// A message of `pg_logical_emit_message`.
+    Message(LogicalMessage),
+}
+
+/// A table's shape on the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relation {
+    /// The table's oid, which changes refer to.
+    pub oid: u32,
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// What old tuples hold.
+    pub replica_identity: ReplicaIdentity,
+    /// Its published columns, in the order of every tuple.
+    pub columns: Vec<RelationColumn>,
+}
+
+/// A column of a [`Relation`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelationColumn {
+    /// Part of the replica identity.
+    pub is_key: bool,
+    /// Its name.
+    pub name: String,
+    /// Its type's oid.
+    pub type_oid: u32,
+    /// Its type's modifier, -1 for none.
+    pub type_modifier: i32,
+}
+
+/// What a table's old tuples hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplicaIdentity {
+    /// The primary key.
+    Default,
+    /// Nothing.
+    Nothing,
+    /// All columns.
+    Full,
+    /// The columns of an index.
+    Index,
+}
+
+/// What is known of a row before a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Old {
+    /// The key columns alone, or all.
+    pub kind: OldKind,
+    /// The values. Of a `Key`, columns outside the key are [`Value::Null`] and mean nothing.
+    pub tuple: Tuple,
+}
+
+/// How much of an old row was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OldKind {
+    /// The columns of the replica identity.
+    Key,
+    /// All columns (REPLICA IDENTITY FULL).
+    Full,
+}
+
+/// A message of `pg_logical_emit_message`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LogicalMessage {
+    /// Sent at its transaction's commit (true) or at once.
+    pub transactional: bool,
+    /// Where it stands in the WAL.
+    pub lsn: Lsn,
+    /// Whose message it is.
+    pub prefix: String,
+    /// What it says.
+    pub content: Bytes,
+}
+
+impl fmt::Debug for LogicalMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogicalMessage")
+            .field("transactional", &self.transactional)
+            .field("lsn", &self.lsn)
+            .field("prefix", &self.prefix)
+            .field("content_bytes", &self.content.len())
+            .finish()
+    }
+}
+
+/// A row's values, in the order of the relation's columns.
+pub type Tuple = Vec<Value>;
+
+/// One value of a row.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Value {
+    /// NULL.
+    Null,
+    /// A large value that the update did not touch, and that was not sent.
+    Unchanged,
+    /// The type's binary form.
+    Binary(Bytes),
+    /// The type's text form, for types without a binary one.
+    Text(Bytes),
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Null => f.write_str("Null"),
+            Self::Unchanged => f.write_str("Unchanged"),
+            Self::Binary(bytes) => write!(f, "Binary({} bytes)", bytes.len()),
+            Self::Text(bytes) => write!(f, "Text({} bytes)", bytes.len()),
+        }
+    }
+}
+
+/// A message that is not what protocol version 1 allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// The message ends in the middle.
+    #[error("a pgoutput message ends too early")]
+    Truncated,
+    /// The message goes on after its end.
+    #[error("a pgoutput message has {0} bytes too many")]
+    Trailing(usize),
+    /// No message begins so.
+    #[error("unknown pgoutput message {0:#04x}")]
+    UnknownMessage(u8),
+    /// A part of a message has an unknown mark.
+    #[error("unknown mark {0:#04x} in a pgoutput message")]
+    UnknownMark(u8),
+    /// A name is not UTF-8.
+    #[error("a name in a pgoutput message is not UTF-8")]
+    NotUtf8,
+    /// A time is outside every calendar.
+    #[error("a time in a pgoutput message is out of range")]
+    Time,
+}
+
+impl Logical {
+    /// Decodes one message: the payload of an `XLogData`.
+    ///
+    /// # Errors
+    /// [`Malformed`] for whatever protocol version 1 does not allow.
+    pub fn decode(message: Bytes) -> Result<Self, Malformed> {
+        let mut reader = Reader(message);
+        let decoded = match reader.u8()? {
+            b'B' => Self::Begin { final_lsn: reader.lsn()?, commit_time: reader.time()?, xid: reader.u32()? },
+            b'C' => {
+                reader.u8()?; // flags, unused so far
+                Self::Commit {
+                    commit_lsn: reader.lsn()?,
+                    end_lsn: reader.lsn()?,
+                    commit_time: reader.time()?,
+                }
+            }
+            b'O' => Self::Origin { commit_lsn: reader.lsn()?, name: reader.string()? },
+            b'R' => Self::Relation(reader.relation()?),
+            b'Y' => Self::Type { oid: reader.u32()?, schema: reader.string()?, name: reader.string()? },
+            b'I' => {
+                let relation = reader.u32()?;
+                reader.expect(b'N')?;
+                Self::Insert { relation, new: reader.tuple()? }
+            }
+            b'U' => reader.update()?,
+            b'D' => {
+                let relation = reader.u32()?;
+                let mark = reader.u8()?;
+                Self::Delete { relation, old: reader.old(mark)? }
+            }
+            b'T' => reader.truncate()?,
+            b'M' => Self::Message(reader.message()?),
+            unknown => return Err(Malformed::UnknownMessage(unknown)),
+        };
+        match reader.0.len() {
+            0 => Ok(decoded),
+            rest => Err(Malformed::Trailing(rest)),
+        }
+    }
+
+    /// The memory of the decoded form beyond the message's own bytes, for bounding buffers.
+    pub(super) fn overhead_bytes(&self) -> usize {
+        let values = match self {
+            Self::Insert { new, .. } => new.len(),
+            Self::Update { old, new, .. } => new.len() + old.as_ref().map_or(0, |old| old.tuple.len()),
+            Self::Delete { old, .. } => old.tuple.len(),
+            _ => 0,
+        };
+        size_of::<Self>() + values * size_of::<Value>()
+    }
+}
+
+/// Takes a message apart from the front.
+struct Reader(Bytes);
+
+impl Reader {
+    fn u8(&mut self) -> Result<u8, Malformed> {
+        self.0.try_get_u8().map_err(|_| Malformed::Truncated)
+    }
+
+    fn u16(&mut self) -> Result<u16, Malformed> {
+        self.0.try_get_u16().map_err(|_| Malformed::Truncated)
+    }
+
+    fn u32(&mut self) -> Result<u32, Malformed> {
+        self.0.try_get_u32().map_err(|_| Malformed::Truncated)
+    }
+
+    fn lsn(&mut self) -> Result<Lsn, Malformed> {
+        self.0.try_get_u64().map(Lsn).map_err(|_| Malformed::Truncated)
+    }
+
+    /// Microseconds since 2000-01-01 UTC.
+    fn time(&mut self) -> Result<Timestamp, Malformed> {
+        let micros = self.0.try_get_i64().map_err(|_| Malformed::Truncated)?;
+        micros
+            .checked_add(super::UNIX_TO_POSTGRES_MICROS)
+            .and_then(|micros| Timestamp::from_microsecond(micros).ok())
+            .ok_or(Malformed::Time)
+    }
+
+    fn flag(&mut self) -> Result<bool, Malformed> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            unknown => Err(Malformed::UnknownMark(unknown)),
+        }
+    }
+
+    fn expect(&mut self, mark: u8) -> Result<(), Malformed> {
+        match self.u8()? {
+            found if found == mark => Ok(()),
+            unknown => Err(Malformed::UnknownMark(unknown)),
+        }
+    }
+
+    fn string(&mut self) -> Result<String, Malformed> {
+        let end = self.0.iter().position(|byte| *byte == 0).ok_or(Malformed::Truncated)?;
+        let text = std::str::from_utf8(&self.0[..end]).map_err(|_| Malformed::NotUtf8)?.to_owned();
+        self.0.advance(end + 1);
+        Ok(text)
+    }
+
+    /// A length in four bytes, and so many bytes.
+    fn sized(&mut self) -> Result<Bytes, Malformed> {
+        let length = self.u32()? as usize;
+        if length > self.0.len() {
+            return Err(Malformed::Truncated);
+        }
+        Ok(self.0.split_to(length))
+    }
+
+    fn tuple(&mut self) -> Result<Tuple, Malformed> {
+        let count = usize::from(self.u16()?);
+        let mut tuple = Vec::with_capacity(count);
+        for _ in 0..count {
+            tuple.push(match self.u8()? {
+                b'n' => Value::Null,
+                b'u' => Value::Unchanged,
+                b'b' => Value::Binary(self.sized()?),
+                b't' => Value::Text(self.sized()?),
+                unknown => return Err(Malformed::UnknownMark(unknown)),
+            });
+        }
+        Ok(tuple)
+    }
+
+    fn old(&mut self, mark: u8) -> Result<Old, Malformed> {
+        let kind = match mark {
+            b'K' => OldKind::Key,
+            b'O' => OldKind::Full,
+            unknown => return Err(Malformed::UnknownMark(unknown)),
+        };
+        Ok(Old { kind, tuple: self.tuple()? })
+    }
+
+    fn update(&mut self) -> Result<Logical, Malformed> {
+        let relation = self.u32()?;
+        let old = match self.u8()? {
+            b'N' => None,
+            mark => {
+                let old = self.old(mark)?;
+                self.expect(b'N')?;
+                Some(old)
+            }
+        };
+        Ok(Logical::Update { relation, old, new: self.tuple()? })
+    }
+
+    fn relation(&mut self) -> Result<Relation, Malformed> {
+        let oid = self.u32()?;
+        // An empty schema stands for pg_catalog.
+        let schema = Some(self.string()?).filter(|name| !name.is_empty());
+        let schema = schema.unwrap_or_else(|| "pg_catalog".to_owned());
+        let name = self.string()?;
+        let replica_identity = match self.u8()? {
+            b'd' => ReplicaIdentity::Default,
+            b'n' => ReplicaIdentity::Nothing,
+            b'f' => ReplicaIdentity::Full,
+            b'i' => ReplicaIdentity::Index,
+            unknown => return Err(Malformed::UnknownMark(unknown)),
+        };
+        let columns = (0..self.u16()?)
+            .map(|_| {
+                Ok(RelationColumn {
+                    is_key: self.flag()?,
+                    name: self.string()?,
+                    type_oid: self.u32()?,
+                    type_modifier: self.u32()?.cast_signed(),
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Relation { oid, schema, name, replica_identity, columns })
+    }
+
+    fn truncate(&mut self) -> Result<Logical, Malformed> {
+        let count = self.u32()?;
+        let options = self.u8()?;
+        if options > 3 {
+            return Err(Malformed::UnknownMark(options));
+        }
+        let relations = (0..count).map(|_| self.u32()).collect::<Result<_, _>>()?;
+        Ok(Logical::Truncate { relations, cascade: options & 1 != 0, restart_identity: options & 2 != 0 })
+    }
+
+    fn message(&mut self) -> Result<LogicalMessage, Malformed> {
+        Ok(LogicalMessage {
+            transactional: self.flag()?,
+            lsn: self.lsn()?,
+            prefix: self.string()?,
+            content: self.sized()?,
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "pgoutput_tests.rs"]
+mod tests;

@@ -1,0 +1,152 @@
+//! The consumer's end of a replication stream.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::buffer::Shared;
+use super::error::ReplicationError;
+use super::feed::Feed;
+use super::link::Link;
+use super::pgoutput::Logical;
+use crate::pg::Lsn;
+
+/// How long [`Stream::stop`] waits for the server to end its side. It may be in the middle of a
+/// large transaction, which it sends to the end first.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// One thing received, in the order of the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// A decoded message.
+    Message(Logical),
+    /// The server has nothing more up to `wal_end` at this moment. Once all that was received
+    /// before is applied, and no transaction is open, `wal_end` may be acknowledged: WAL that holds
+    /// no change of ours would be kept for ever otherwise.
+    Keepalive {
+        /// The server's position.
+        wal_end: Lsn,
+    },
+}
+
+/// What the feed hands over, with the memory it was charged with.
+pub(super) struct Delivery {
+    pub(super) received: Result<Received, ReplicationError>,
+    pub(super) bytes: usize,
+}
+
+/// A running replication stream. A task of its own reads, decodes and gives feedback; dropping the
+/// stream closes the connection.
+pub struct Stream {
+    shared: Arc<Shared>,
+    inbox: mpsc::UnboundedReceiver<Delivery>,
+    stop: Option<oneshot::Sender<()>>,
+    feed: JoinHandle<Result<(), ReplicationError>>,
+}
+
+impl Stream {
+    pub(super) fn spawn(link: Link, from: Lsn, buffer_bytes: usize) -> Self {
+        let shared = Arc::new(Shared::new(from, buffer_bytes));
+        let (outbox, inbox) = mpsc::unbounded_channel();
+        let (stop, stopped) = oneshot::channel();
+        let feed = tokio::spawn(Feed::new(link, Arc::clone(&shared), outbox).run(stopped));
+        Self { shared, inbox, stop: Some(stop), feed }
+    }
+
+    /// Waits for the next message. Cancel-safe.
+    ///
+    /// # Errors
+    /// What ended the stream, after all that was received before it; [`ReplicationError::Ended`]
+    /// from then on.
+    pub async fn next(&mut self) -> Result<Received, ReplicationError> {
+        match self.inbox.recv().await {
+            Some(delivery) => self.accept(delivery),
+            None => Err(ReplicationError::Ended),
+        }
+    }
+
+    /// The next message if it is here already; `None` means that the stream is idle right now.
+    pub fn try_next(&mut self) -> Option<Result<Received, ReplicationError>> {
+        match self.inbox.try_recv() {
+            Ok(delivery) => Some(self.accept(delivery)),
+            Err(mpsc::error::TryRecvError::Empty) => None,
+            Err(mpsc::error::TryRecvError::Disconnected) => Some(Err(ReplicationError::Ended)),
+        }
+    }
+
+    fn accept(&self, delivery: Delivery) -> Result<Received, ReplicationError> {
+        self.shared.take(delivery.bytes);
+        delivery.received
+    }
+
+    /// Tells the server that everything up to `lsn` is durably applied and need not be sent again.
+    /// It hears of it within 100 ms. Going back has no effect.
+    pub fn acknowledge(&self, lsn: Lsn) {
+        self.shared.acknowledge(lsn);
+    }
+
+    /// A handle that acknowledges from elsewhere.
+    #[must_use]
+    pub fn acknowledger(&self) -> Acknowledger {
+        Acknowledger(Arc::clone(&self.shared))
+    }
+
+    /// The furthest position that the server has told of, whether its messages were taken or not.
+    #[must_use]
+    pub fn received_lsn(&self) -> Lsn {
+        self.shared.received()
+    }
+
+    /// Reports the last acknowledgement and ends the stream in good order: on return the slot is
+    /// free. What was not taken yet is dropped, and comes again with the next start.
+    ///
+    /// # Errors
+    /// [`ReplicationError::Lost`] when the server did not end its side in time; the connection is
+    /// closed then, and the slot is free when the server notices.
+    pub async fn stop(mut self) -> Result<(), ReplicationError> {
+        if let Some(stop) = self.stop.take() {
+            // A feed that is gone has told why through the stream.
+            let _ = stop.send(());
+        }
+        match tokio::time::timeout(STOP_PATIENCE, &mut self.feed).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(ReplicationError::Ended),
+            Err(_) => Err(ReplicationError::Lost(std::io::ErrorKind::TimedOut.into())),
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.feed.abort();
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream")
+            .field("received", &self.shared.received())
+            .field("acknowledged", &self.shared.acknowledged())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Acknowledges positions of its stream from anywhere.
+#[derive(Clone)]
+pub struct Acknowledger(Arc<Shared>);
+
+impl Acknowledger {
+    /// As [`Stream::acknowledge`].
+    pub fn acknowledge(&self, lsn: Lsn) {
+        self.0.acknowledge(lsn);
+    }
+}
+
+impl fmt::Debug for Acknowledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Acknowledger").field(&self.0.acknowledged()).finish()
+    }
+}

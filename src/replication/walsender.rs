@@ -1,0 +1,232 @@
+//! A replication connection that is not streaming: it makes and drops slots, and starts a stream.
+
+use std::fmt;
+
+use bytes::BytesMut;
+use postgres_protocol::message::backend::{DataRowBody, Message};
+use postgres_protocol::message::frontend;
+
+use super::error::ReplicationError;
+use super::link::{Incoming, Link, error_fields};
+use super::login::{self, LoggedIn};
+use super::stream::Stream;
+use crate::pg::connect::{self, CancelKey, Canceller, ConnectError, Encryption, Endpoint, Target, Wire};
+use crate::pg::{Ident, Lsn};
+
+/// A connection to the server's walsender.
+///
+/// It holds the snapshot that [`Walsender::create_slot`] exported: the next command on it, and its
+/// drop, end the snapshot (transactions that imported it before keep it).
+pub struct Walsender {
+    link: Link,
+    canceller: Canceller,
+    server_version_num: u32,
+    /// A command was sent and its answer not read to the end.
+    busy: bool,
+}
+
+/// The pair that creating a slot gives: `snapshot` sees exactly the commits before `lsn`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsistentPoint {
+    /// The slot's stream has every transaction whose commit record begins at or after this.
+    pub lsn: Lsn,
+    /// For `SET TRANSACTION SNAPSHOT`, while the walsender is idle and alive.
+    pub snapshot: String,
+}
+
+/// What to stream, from where, and how much of it may wait in memory.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The slot.
+    pub slot: String,
+    /// The publication, unquoted.
+    pub publication: String,
+    /// All transactions that end after this are sent; 0 means from what was acknowledged last.
+    pub from: Lsn,
+    /// Bytes of received messages that may wait for the consumer. A larger single message passes.
+    pub buffer_bytes: usize,
+}
+
+impl Walsender {
+    /// Opens a replication connection to the target's database, with the same settings as
+    /// [`Target::connect`] has.
+    ///
+    /// # Errors
+    /// [`ReplicationError::Connect`]. The role needs REPLICATION.
+    pub async fn connect(
+        target: &Target,
+        application_name: &str,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, ReplicationError> {
+        let options = connect::options(target.options.as_deref(), settings);
+        let options = options.as_str();
+        let mut walsender = connect::each(target, |endpoint, encryption| {
+            open(target, endpoint, encryption, application_name, options)
+        })
+        .await?;
+        if let Some(statement) = connect::after_login(walsender.server_version_num) {
+            walsender.command(statement).await?;
+        }
+        Ok(walsender)
+    }
+
+    /// The server's version as `server_version_num` has it: 150018 is 15.18.
+    #[must_use]
+    pub fn server_version_num(&self) -> u32 {
+        self.server_version_num
+    }
+
+    /// A handle that ends the running command from elsewhere: a slot's creation that waits for
+    /// other transactions goes on in the server even when this connection is dropped.
+    #[must_use]
+    pub fn canceller(&self) -> Canceller {
+        self.canceller.clone()
+    }
+
+    /// Creates a logical slot of pgoutput and exports its snapshot. Waits for every transaction in
+    /// the cluster that runs now and has an xid; `lock_timeout` in the settings bounds that.
+    ///
+    /// # Errors
+    /// 55P03 when `lock_timeout` ended the wait, 42710 when the name is taken, 53400 when no slot
+    /// is free, 55000 when `wal_level` is not logical.
+    pub async fn create_slot(
+        &mut self,
+        name: &str,
+        temporary: bool,
+    ) -> Result<ConsistentPoint, ReplicationError> {
+        let temporary = if temporary { " TEMPORARY" } else { "" };
+        // The old spelling without parentheses, which every version from 14 on takes.
+        let command = format!(
+            "CREATE_REPLICATION_SLOT {}{temporary} LOGICAL pgoutput EXPORT_SNAPSHOT",
+            Ident::from(name)
+        );
+        let row = self.command(&command).await?;
+        match row.as_slice() {
+            [_, Some(lsn), Some(snapshot), ..] => Ok(ConsistentPoint {
+                lsn: lsn.parse().map_err(|_| ReplicationError::Protocol("the consistent point is no LSN"))?,
+                snapshot: snapshot.clone(),
+            }),
+            _ => Err(ReplicationError::Protocol("a slot was created without a consistent point")),
+        }
+    }
+
+    /// Drops a slot. Does not wait for one that is in use.
+    ///
+    /// # Errors
+    /// [`ReplicationError::SlotGone`] when there is none, 55006 when a connection uses it.
+    pub async fn drop_slot(&mut self, name: &str) -> Result<(), ReplicationError> {
+        let command = format!("DROP_REPLICATION_SLOT {}", Ident::from(name));
+        self.command(&command).await.map(drop).map_err(|error| error.of_slot(name))
+    }
+
+    /// Turns the connection into a stream of `start.slot`'s changes.
+    ///
+    /// # Errors
+    /// [`ReplicationError::SlotGone`] when the slot does not exist or was invalidated; 55006
+    /// (transient) while another connection streams from it.
+    pub async fn start(mut self, start: Start) -> Result<Stream, ReplicationError> {
+        let publication = quoted(&Ident::from(&*start.publication).to_string());
+        let command = format!(
+            "START_REPLICATION SLOT {} LOGICAL {} (proto_version '1', publication_names {publication}, \
+             binary 'true', messages 'true')",
+            Ident::from(&*start.slot),
+            start.from,
+        );
+        self.send(&command).await?;
+        match self.link.next().await.map_err(ReplicationError::Lost)? {
+            Incoming::CopyBoth => Ok(Stream::spawn(self.link, start.from, start.buffer_bytes)),
+            Incoming::Message(Message::ErrorResponse(body)) => {
+                let (sqlstate, message) = error_fields(&body);
+                Err(ReplicationError::server(sqlstate, message).of_slot(&start.slot))
+            }
+            Incoming::Message(_) => Err(ReplicationError::Protocol("no stream where one was asked for")),
+        }
+    }
+
+    /// Says good-bye, so that the server drops temporary slots at once.
+    pub async fn close(mut self) {
+        // What cannot be told to a server that is gone need not be.
+        let _ = self.link.close().await;
+    }
+
+    async fn send(&mut self, command: &str) -> Result<(), ReplicationError> {
+        if self.busy {
+            return Err(ReplicationError::Interrupted);
+        }
+        let mut out = BytesMut::new();
+        frontend::query(command, &mut out).map_err(ReplicationError::Lost)?;
+        self.busy = true;
+        self.link.send(&out).await.map_err(ReplicationError::Lost)
+    }
+
+    /// Runs one command and gives its last row, if it has any.
+    async fn command(&mut self, command: &str) -> Result<Vec<Option<String>>, ReplicationError> {
+        self.send(command).await?;
+        let (mut row, mut failure) = (Vec::new(), None);
+        loop {
+            let incoming = match self.link.next().await {
+                Ok(incoming) => incoming,
+                // After a fatal error the server closes: the error says more than the closing.
+                Err(source) => return Err(failure.unwrap_or(ReplicationError::Lost(source))),
+            };
+            match incoming {
+                Incoming::Message(Message::DataRow(body)) => row = texts(&body)?,
+                Incoming::Message(Message::ErrorResponse(body)) => {
+                    let (sqlstate, message) = error_fields(&body);
+                    failure = Some(ReplicationError::server(sqlstate, message));
+                }
+                Incoming::Message(Message::ReadyForQuery(_)) => break,
+                Incoming::Message(_) => {}
+                Incoming::CopyBoth => {
+                    return Err(ReplicationError::Protocol("a stream where none was asked for"));
+                }
+            }
+        }
+        self.busy = false;
+        failure.map_or(Ok(row), Err)
+    }
+}
+
+impl fmt::Debug for Walsender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Walsender")
+            .field("server_version_num", &self.server_version_num)
+            .field("busy", &self.busy)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn open(
+    target: &Target,
+    endpoint: &Endpoint,
+    encryption: Encryption,
+    application_name: &str,
+    options: &str,
+) -> Result<Walsender, ConnectError> {
+    let address = endpoint.to_string();
+    let wire = Wire::open(target, endpoint, encryption).await?;
+    let encrypted = wire.is_encrypted();
+    let login = login::log_in(target, endpoint, wire, application_name, options);
+    let LoggedIn { link, process_id, secret_key, server_version } =
+        connect::in_time(target, &address, login).await?;
+    let server_version_num = connect::server_version_num(server_version.as_deref(), &address)?;
+    let key = CancelKey::Replication { process_id, secret_key };
+    let canceller = Canceller::new(target, endpoint, encrypted, key);
+    Ok(Walsender { link, canceller, server_version_num, busy: false })
+}
+
+fn texts(body: &DataRowBody) -> Result<Vec<Option<String>>, ReplicationError> {
+    use fallible_iterator::FallibleIterator;
+    body.ranges()
+        .map(|range| {
+            let bytes = range.and_then(|range| body.buffer().get(range));
+            Ok(bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
+        })
+        .collect()
+        .map_err(ReplicationError::Lost)
+}
+
+/// A string of the replication grammar, which knows no `E''`: a backslash is a backslash.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
