@@ -31,6 +31,8 @@ pub struct Context {
     pub reporter: Arc<dyn Reporter>,
     /// Stop after this phase.
     pub until: Option<Phase>,
+    /// Asked right before the swap; may wait for a person.
+    pub may_swap: fn() -> bool,
     /// Turns true when somebody asks to stop.
     pub interrupted: watch::Receiver<bool>,
 }
@@ -132,6 +134,9 @@ async fn session(cx: &Context) -> Result<(), Error> {
         let Some(phase) = next else { return Ok(()) };
         if cx.until.is_some_and(|until| phase > until) {
             return Ok(());
+        }
+        if phase == Phase::Swap && !tokio::task::block_in_place(cx.may_swap) {
+            return Err(Error::Interrupted);
         }
         cx.tell(&Event::PhaseStarted { phase });
         let begun = Instant::now();

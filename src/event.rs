@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use crate::check::Finding;
+use crate::error::Error;
 use crate::lifecycle::{Phase, RoundEnd, SwapTimes, Verification};
 use crate::pg::Lsn;
 
@@ -143,4 +144,7 @@ pub enum Event {
 pub trait Reporter: Send + Sync {
     /// Takes one event. Called from many tasks; must be quick.
     fn tell(&self, event: &Event);
+
+    /// Takes the error that a command ends with.
+    fn failed(&self, error: &Error);
 }
