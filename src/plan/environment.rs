@@ -50,3 +50,31 @@ fn look_up(name: &str, default: Option<&str>, env: Env<'_>) -> Result<String, Un
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fill(text: &str) -> Option<String> {
+        let env = |name: &str| match name {
+            "EMPTY" => Some(String::new()),
+            "NESTED" => Some("${EMPTY:-no}".to_owned()),
+            _ => None,
+        };
+        interpolate(text, &env).ok()
+    }
+
+    #[test]
+    fn a_default_counts_where_there_is_nothing() {
+        assert_eq!(fill("a${EMPTY:-b}c").as_deref(), Some("abc"));
+        assert_eq!(fill("a${EMPTY}c").as_deref(), Some("ac"));
+        assert_eq!(fill("${UNSET:-}").as_deref(), Some(""));
+        assert_eq!(fill("${UNSET}"), None);
+    }
+
+    #[test]
+    fn a_value_is_not_read_again() {
+        assert_eq!(fill("${NESTED}").as_deref(), Some("${EMPTY:-no}"));
+        assert_eq!(fill("$NESTED {x} $$").as_deref(), Some("$NESTED {x} $$"));
+    }
+}

@@ -34,6 +34,14 @@ fn a_secret_of_the_environment_is_never_shown() {
     }
 }
 
+#[test]
+fn a_password_beside_a_mistake_is_starred_out() {
+    let text = format!("database: {{url: postgres://app:hunter2@db/x, user: me}}\n{}", one_table(""));
+    let told = parse(&text).unwrap_err().to_string();
+    assert!(told.contains("`user` is not a key of `database`"), "{told}");
+    assert!(told.contains("app:*******@db"), "{told}");
+}
+
 /// Lines under one table, and what must be said of them: `line:column: message`.
 const REFUSED: &[(&str, &str)] = &[
     // what to partition by
