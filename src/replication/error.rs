@@ -22,7 +22,7 @@ pub enum ReplicationError {
         message: String,
     },
     /// The slot does not exist (42704) or was invalidated (55000): nothing but a new copy helps.
-    #[error("replication slot `{slot}` cannot be used any more: {message} ({})", sqlstate.code())]
+    #[error("replication slot `{slot}` cannot be used: {message} ({})", sqlstate.code())]
     SlotGone {
         /// The slot's name.
         slot: String,
@@ -34,8 +34,9 @@ pub enum ReplicationError {
     /// The connection is gone.
     #[error("the replication connection is lost ({0})")]
     Lost(#[source] io::Error),
-    /// The server ended the stream in good order: it shuts down.
-    #[error("the server ended the replication stream (it is shutting down)")]
+    /// The server ended the stream in good order, as it does when it shuts down; also what a
+    /// stream answers after it told why it ended.
+    #[error("the replication stream is over")]
     Ended,
     /// The stream holds something that protocol version 1 does not allow.
     #[error(transparent)]

@@ -112,9 +112,7 @@ impl Login<'_> {
 
     fn without_binding(&self) -> Result<(), ConnectError> {
         match self.target.channel_binding {
-            ChannelBinding::Require => {
-                Err(self.unexpected("channel_binding=require, and the server does not offer it"))
-            }
+            ChannelBinding::Require => Err(ConnectError::NotBound { address: self.address.clone() }),
             ChannelBinding::Disable | ChannelBinding::Prefer => Ok(()),
         }
     }

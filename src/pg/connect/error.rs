@@ -112,7 +112,9 @@ pub enum ConnectError {
         note: String,
     },
     /// The password is wrong, or the role does not exist (28P01).
-    #[error("{address} refused the password of role `{user}`; check the role and the password from {origin}")]
+    #[error(
+        "{address} refused the password of role `{user}`, which was read from {origin}; correct one of the two"
+    )]
     Password {
         /// `host:port` or the socket's path.
         address: String,
@@ -120,6 +122,28 @@ pub enum ConnectError {
         user: String,
         /// Where the password was read from.
         origin: String,
+    },
+    /// `channel_binding=require`, and the login was not bound to the TLS session.
+    #[error(
+        "{address} does not bind the login to TLS, and channel_binding=require demands it; use \
+         sslmode=require with a SCRAM password, or channel_binding=prefer"
+    )]
+    NotBound {
+        /// `host:port` or the socket's path.
+        address: String,
+    },
+    /// The role lacks a right (42501).
+    #[error(
+        "{address} does not let role `{user}` do this: {message}; grant it (replication: ALTER ROLE ... \
+         REPLICATION)"
+    )]
+    Privilege {
+        /// `host:port` or the socket's path.
+        address: String,
+        /// The role.
+        user: String,
+        /// The server's words.
+        message: String,
     },
     /// The role may not log in, or pg_hba.conf has no line for it (28000).
     #[error("{address} does not let role `{user}` in: {message}; check the role (\\du) and pg_hba.conf")]
@@ -216,6 +240,8 @@ impl ConnectError {
             | Self::Tls { .. }
             | Self::PasswordMissing { .. }
             | Self::Password { .. }
+            | Self::NotBound { .. }
+            | Self::Privilege { .. }
             | Self::Role { .. }
             | Self::Database { .. }
             | Self::Pooler { .. }
@@ -229,6 +255,7 @@ impl ConnectError {
     pub fn sqlstate(&self) -> Option<&SqlState> {
         match self {
             Self::Password { .. } => Some(&SqlState::INVALID_PASSWORD),
+            Self::Privilege { .. } => Some(&SqlState::INSUFFICIENT_PRIVILEGE),
             Self::Role { .. } => Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION),
             Self::Database { .. } => Some(&SqlState::INVALID_CATALOG_NAME),
             Self::TooMany { .. } => Some(&SqlState::TOO_MANY_CONNECTIONS),

@@ -345,7 +345,7 @@ impl Settings {
 
     fn passwords(&self, target: &mut Target, env: Env<'_>) {
         if let Some(setting) = self.get("password") {
-            target.password_origin.clone_from(&setting.place);
+            target.password_origin = setting.place.replace("password in ", "");
             for endpoint in &mut target.endpoints {
                 endpoint.password = Some(Secret::new(setting.value.clone()));
             }

@@ -152,6 +152,7 @@ async fn drive(mut connection: Connection<Wire, Wire>, end: Arc<OnceLock<SqlStat
     }
 }
 
+/// tokio-postgres has no kinds for these two: the words of its causes are all there is.
 fn wants_password(error: &tokio_postgres::Error) -> bool {
     std::error::Error::source(error).is_some_and(|cause| cause.to_string() == "password missing")
 }
@@ -170,6 +171,9 @@ pub(super) fn refusal(error: &tokio_postgres::Error, target: &Target, address: &
             address: address.to_owned(),
             source: std::io::ErrorKind::UnexpectedEof.into(),
         },
+        None if cause.is_some_and(|cause| cause.to_string().contains("channel binding")) => {
+            ConnectError::NotBound { address: address.to_owned() }
+        }
         None => {
             let problem = cause.map_or_else(|| error.to_string(), ToString::to_string);
             ConnectError::Protocol { address: address.to_owned(), problem }

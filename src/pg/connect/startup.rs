@@ -94,6 +94,7 @@ impl Target {
                 ConnectError::Password { address, user, origin: self.password_origin.clone() }
             }
             SqlState::INVALID_AUTHORIZATION_SPECIFICATION => ConnectError::Role { address, user, message },
+            SqlState::INSUFFICIENT_PRIVILEGE => ConnectError::Privilege { address, user, message },
             SqlState::INVALID_CATALOG_NAME => {
                 ConnectError::Database { address, database: self.database.clone() }
             }
