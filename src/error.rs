@@ -11,7 +11,8 @@ use crate::lane::feed::FeedError;
 use crate::lane::point::PointError;
 use crate::pg;
 use crate::pg::connect::ConnectError;
-use crate::plan::{PartitionError, Problems};
+use crate::plan::Problems;
+use crate::plan::partition::PartitionError;
 use crate::replication::ReplicationError;
 
 /// Anything that ends a command other than well.
@@ -123,7 +124,8 @@ impl Error {
                 CompareError::Postgres { source, .. } => pg::is_transient(source),
                 CompareError::Connect(error) => error.is_transient(),
             },
-            Self::Catalog(error) => error.is_transient(),
+            Self::Catalog(hangs_on::Error::Catalog { source, .. }) => pg::is_transient(source),
+            Self::Catalog(_) => false,
             Self::Postgres { source, .. } => pg::is_transient(source),
             Self::Plan(_)
             | Self::Usage(_)

@@ -10,7 +10,7 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
     let table = &subject.definition.table.name;
     let blockers = hangs_on::blockers(session, table).await?;
     let finding = |blocker: hangs_on::Blocker| {
-        let what = format!("{}: {}", blocker.kind.describe(), blocker.object);
+        let what = format!("{}: {}", blocker.kind, blocker.object);
         Finding::table("what hangs on it", table, what, blocker.mend)
     };
     Ok(blockers.into_iter().map(finding).collect())

@@ -81,6 +81,38 @@ pub enum BlockerKind {
     Unknown,
 }
 
+impl std::fmt::Display for BlockerKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::View => "a view reads it",
+            Self::MaterializedView => "a materialized view reads it",
+            Self::Rule => "a rule",
+            Self::Function => "a function uses it",
+            Self::RowType => "something is made of its row type",
+            Self::RowTypeName => "the type of arrays of its rows has an unusual name",
+            Self::PolicyElsewhere => "a policy of another table reads it",
+            Self::InboundForeignKey => "a foreign key points at it",
+            Self::SelfForeignKey => "a foreign key of its own points at itself",
+            Self::Trigger => "a trigger",
+            Self::Publication => "a publication",
+            Self::AllTablesPublication => "a publication for all tables",
+            Self::Subscription => "a subscription writes it",
+            Self::Inheritance => "an inheritance parent or child, or it is a partition",
+            Self::Extension => "it belongs to an extension",
+            Self::ExtendedStatistics => "extended statistics",
+            Self::SecurityLabel => "a security label",
+            Self::SequenceUsedElsewhere => "a default elsewhere uses its sequence",
+            Self::ExclusionConstraint => "an exclusion constraint",
+            Self::DeferrableKey => "a deferrable key",
+            Self::UnvalidatedNotNull => "a NOT NULL constraint that is not valid",
+            Self::NotPermanent => "it is unlogged or temporary",
+            Self::InvalidIndex => "an index that is not valid",
+            Self::NotPlainTable => "it is not an ordinary table",
+            Self::Unknown => "something this version does not know",
+        })
+    }
+}
+
 #[derive(Deserialize)]
 struct Found {
     kind: BlockerKind,

@@ -155,7 +155,7 @@ impl Comparison {
             let mut sums: [Sum; 2] = Default::default();
             loop {
                 let piece = pieces.lock().await.pop();
-                let Some(piece) = piece else { return Ok(sums) };
+                let Some(piece) = piece else { return Ok::<_, CompareError>(sums) };
                 let sum = self.sum(session, &piece, sides).await.map_err(|source| failed(&self.lane, source))?;
                 let side = &mut sums[usize::from(!piece.is_source)];
                 *side = (side.0 + sum.0, side.1 + sum.1, side.2 ^ sum.2);
@@ -194,17 +194,18 @@ impl Comparison {
         let sql = |source| failed(&self.lane, source);
         source_session.batch_execute(&point::import(sides.source)).await.map_err(sql)?;
         target_session.batch_execute(&point::import(sides.target)).await.map_err(sql)?;
+        let (blue, green) = (self.lane.source.to_string(), self.lane.target.to_string());
         let (source, target) = tokio::try_join!(
-            buckets(&source_session, &self.lane.source.to_string(), &self.hash.source),
-            buckets(&target_session, &self.lane.target.to_string(), &self.hash.target),
+            buckets(&source_session, &blue, &self.hash.source),
+            buckets(&target_session, &green, &self.hash.target),
         )
         .map_err(sql)?;
         let differing: Vec<i64> = (0..BUCKETS).filter(|bucket| source.get(bucket) != target.get(bucket)).collect();
         let source_key: Vec<Ident> = self.lane.key.iter().map(|key| key.name.clone()).collect();
         let target_key: Vec<Ident> = self.lane.key_in_target().iter().map(|(name, _)| (*name).clone()).collect();
         let (source, target) = tokio::try_join!(
-            keys_of(&source_session, &self.lane.source.to_string(), &self.hash.source, &source_key, &differing),
-            keys_of(&target_session, &self.lane.target.to_string(), &self.hash.target, &target_key, &differing),
+            keys_of(&source_session, &blue, &self.hash.source, &source_key, &differing),
+            keys_of(&target_session, &green, &self.hash.target, &target_key, &differing),
         )
         .map_err(sql)?;
         Ok(self.differences(source, target))

@@ -62,7 +62,7 @@ impl Point {
         let holder = target.connect(&format!("projh-bluegreen {run} snapshot"), &[]).await?;
         let made = loop {
             match walsender.create_slot(slot, temporary).await {
-                Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+                Err(error) if error.sqlstate() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
                     waiting(in_the_way(&holder).await?);
                 }
                 other => break other?,

@@ -131,7 +131,7 @@ impl Applier {
     /// The next message; before it waits for one, what is whole is committed. None if the phases
     /// asked for something else meanwhile.
     async fn next(&mut self) -> Result<Option<Received>, FeedError> {
-        if let Some(received) = self.stream.try_next()? {
+        if let Some(received) = self.stream.try_next().transpose()? {
             return Ok(Some(received));
         }
         if !self.in_source_transaction {

@@ -37,8 +37,14 @@ enum Stop {
     Fail(Error),
 }
 
-impl<E: Into<Error>> From<E> for Stop {
-    fn from(error: E) -> Self {
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Fail(error)
+    }
+}
+
+impl From<FeedError> for Stop {
+    fn from(error: FeedError) -> Self {
         Self::Fail(error.into())
     }
 }
@@ -142,7 +148,7 @@ async fn locked(run: &Run<'_>, ready: &Ready, (asked, lock_wait): (Instant, Dura
         exchange_ms: ms(compared_at.elapsed()),
     };
     let committing = Instant::now();
-    run.journal.commit(client, Fact::Swapped { lsn, compared, times }).await?;
+    run.journal.commit(client, Fact::Swapped { lsn, compared, times }).await.map_err(Error::from)?;
     Ok(Swapped { compared, times, commit_ms: ms(committing.elapsed()), stall_ms: ms(asked.elapsed()) })
 }
 
