@@ -800,3 +800,43 @@ async fn a_role_that_is_no_superuser_can_do_all_of_it() {
     let now = hangs_on::read(&tool, &table()).await.unwrap();
     assert_eq!(blue.differences(&now, &green), Vec::<String>::new());
 }
+
+#[tokio::test]
+async fn a_replica_identity_index_is_set_on_parent_and_leaves() {
+    let (_cluster, client) = database().await;
+    load(&client).await;
+    let index = format!("alter table {} replica identity using index unique_serial", table());
+    client.batch_execute(&index).await.unwrap();
+    let (by, leaves) = by_month();
+    let (blue, green) = designed(&client, &plan(by), &leaves).await;
+    migrate(&client, &green).await;
+    let now = hangs_on::read(&client, &table()).await.unwrap();
+    assert_eq!(blue.differences(&now, &green), Vec::<String>::new());
+    assert!(now.leaves.iter().all(|leaf| leaf.replica_identity == hangs_on::ReplicaIdentityKind::Index));
+}
+
+#[tokio::test]
+async fn the_rehearsal_finds_what_only_the_server_can_know_and_leaves_nothing() {
+    let (_cluster, client) = database().await;
+    load(&client).await;
+    let (by, leaves) = by_month();
+    for (rest, fails) in [("(lower(price))", true), ("(price)", false)] {
+        let mut plan = plan(by.clone());
+        plan.indexes.push(NewIndex { name: "new".into(), unique: false, rest: rest.to_owned() });
+        let (_, green) = designed(&client, &plan, &leaves).await;
+        client.batch_execute("begin").await.unwrap();
+        run(&client, &green.homes.create()).await;
+        run(&client, &green.create()).await;
+        let state = "select count(*) from pg_class c full join pg_constraint k on false full join pg_policy p on false";
+        let before = count(&client, state).await;
+        let mut failed = false;
+        for statement in green.rehearsal() {
+            failed |= client.batch_execute(&statement).await.is_err();
+        }
+        assert_eq!(failed, fails, "{rest}");
+        if !fails {
+            assert_eq!(count(&client, state).await, before);
+        }
+        client.batch_execute("rollback").await.unwrap();
+    }
+}
