@@ -82,5 +82,8 @@ async fn a_swap_that_forgets_what_was_written_meanwhile_is_found_out() {
     for kind in [Kind::Lost, Kind::Changed, Kind::Returned] {
         assert!(findings.count(kind) > 0, "{kind:?}: {findings}");
     }
-    assert_eq!(findings.count(Kind::Failed), 0, "{findings}");
+    // A row whose deletion was forgotten is in the way of one that is written anew under its key; no
+    // other statement fails.
+    let mut failed = findings.list.iter().filter(|finding| finding.kind == Kind::Failed);
+    assert!(failed.all(|finding| finding.detail.starts_with("23505")), "{findings}");
 }
