@@ -15,13 +15,13 @@ const COLUMNS: &str = include_str!("../../sql/catalog/column_hashes.sql");
 
 /// The row hash of both sides of a lane.
 #[derive(Clone, Debug)]
-pub struct RowHash {
+pub(super) struct RowHash {
     /// Over the source's columns.
-    pub source: String,
+    pub(super) source: String,
     /// Over the target's columns.
-    pub target: String,
+    pub(super) target: String,
     /// How many columns it covers.
-    pub columns: usize,
+    pub(super) columns: usize,
 }
 
 impl RowHash {
@@ -29,7 +29,7 @@ impl RowHash {
     ///
     /// # Errors
     /// If the server said no.
-    pub async fn of(client: &Client, lane: &Lane) -> Result<Self, tokio_postgres::Error> {
+    pub(super) async fn of(client: &Client, lane: &Lane) -> Result<Self, tokio_postgres::Error> {
         let rows = client.query(COLUMNS, &[&lane.target.to_string()]).await?;
         let (mut source, mut target) = (Vec::new(), Vec::new());
         for column in &lane.verified {
@@ -73,6 +73,6 @@ fn hashed(column: &Row, value: &str) -> String {
 
 /// SQL that shows a key to a person without showing it: a digest that the same SQL finds again.
 #[must_use]
-pub fn key_digest(columns: &[Ident]) -> String {
+pub(super) fn key_digest(columns: &[Ident]) -> String {
     format!("left(md5(ROW({})::text), 16)", list(columns))
 }

@@ -193,7 +193,7 @@ impl Progress {
                 self.caught_up = Some(*xid);
             }
             Fact::IndexBuilt { lane, step } => {
-                legal(self.copy_finished, "index_built")?;
+                legal(self.prepared.is_some() && self.swapped.is_none(), "index_built")?;
                 self.index_steps.insert((*lane, *step));
             }
             Fact::Indexed => self.indexed = true,
