@@ -243,7 +243,7 @@ proptest! {
     fn a_flipped_bit_never_panics(message in logical(), at in any::<prop::sample::Index>(), bit in 0..8) {
         let mut bytes = encode(&message).to_vec();
         let at = at.index(bytes.len());
-        bytes[at] ^= 1 << bit;
+        bytes[at] ^= 1_u8 << bit;
         let _ = Logical::decode(Bytes::from(bytes));
     }
 }
