@@ -64,12 +64,16 @@ pub enum Event {
         /// Rows per second since the copy began in this session.
         rows_per_s: f64,
     },
-    /// One index is built on one relation.
-    IndexBuilt {
-        /// The table.
-        table: String,
-        /// The statement.
+    /// One statement among many of a phase is done.
+    Step {
+        /// The phase.
+        phase: Phase,
+        /// What was done.
         what: String,
+        /// How many are done.
+        done: usize,
+        /// Of how many.
+        of: usize,
     },
     /// How far green is behind.
     Lag {
@@ -106,11 +110,6 @@ pub enum Event {
         commit_ms: f64,
         /// From the first lock to the commit: what a client can have noticed.
         stall_ms: f64,
-    },
-    /// One statement of the work after the swap is done.
-    Settled {
-        /// What.
-        what: String,
     },
     /// Copy and apply wait, or go on.
     Throttled {

@@ -1,35 +1,55 @@
 //! Events for a person: plain lines on standard error.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use super::eprint;
+use super::{eprint, print};
 use crate::check::{Finding, Severity};
 use crate::error::Error;
 use crate::event::{Event, Reporter};
-use crate::lifecycle::{RoundEnd, SwapTimes, Verification};
+use crate::lifecycle::{Phase, RoundEnd, SwapTimes, Verification};
 
 pub(super) struct Lines {
     begun: Instant,
+    /// When a step was last told: one of many a second is enough.
+    step: Mutex<Instant>,
 }
 
 impl Default for Lines {
     fn default() -> Self {
-        Self { begun: Instant::now() }
+        Self { begun: Instant::now(), step: Mutex::new(Instant::now()) }
+    }
+}
+
+impl Lines {
+    fn is_worth_a_line(&self, event: &Event) -> bool {
+        let Event::Step { done, of, .. } = event else { return true };
+        let mut last = self.step.lock().unwrap_or_else(PoisonError::into_inner);
+        let tells = done == of || last.elapsed().as_secs_f64() > 1.0;
+        if tells {
+            *last = Instant::now();
+        }
+        tells
     }
 }
 
 impl Reporter for Lines {
     fn tell(&self, event: &Event) {
-        if let Event::End { state, next, .. } = event {
-            eprint(&format!("\n{state}"));
-            if let Some(next) = next {
-                eprint(&format!("next: {next}"));
+        match event {
+            Event::Verified { .. } | Event::Swapped { .. } => print(&words(event)),
+            Event::End { state, next, .. } => {
+                print(state);
+                if let Some(next) = next {
+                    print(&format!("next: {next}"));
+                }
             }
-            return;
-        }
-        let seconds = self.begun.elapsed().as_secs_f64();
-        for line in words(event).lines() {
-            eprint(&format!("{seconds:8.1}s  {line}"));
+            _ if self.is_worth_a_line(event) => {
+                let seconds = self.begun.elapsed().as_secs_f64();
+                for line in words(event).lines() {
+                    eprint(&format!("{seconds:8.1}s  {line}"));
+                }
+            }
+            _ => {}
         }
     }
 
@@ -67,7 +87,8 @@ fn words(event: &Event) -> String {
         Event::CopyProgress { table, rows, rows_estimated, rows_per_s } => {
             format!("  {table}: {rows} of about {rows_estimated} rows, {rows_per_s:.0} rows/s")
         }
-        Event::IndexBuilt { what, .. } => format!("  built: {what}"),
+        Event::Step { phase: Phase::Index, done, of, .. } => format!("  {done} of {of} statements that build indexes"),
+        Event::Step { done, of, what, .. } => format!("  {done} of {of}: {what}"),
         Event::Lag { lag_bytes, applied } => format!("  stream: {lag_bytes} bytes behind, {applied} changes applied"),
         Event::Verified { verification } => verified(verification),
         Event::SwapPostponed { attempt, why, blockers } => {
@@ -77,7 +98,6 @@ fn words(event: &Event) -> String {
         Event::Swapped { attempt, compared, times, commit_ms, stall_ms } => {
             swapped(*attempt, *compared, times, (*commit_ms, *stall_ms))
         }
-        Event::Settled { what } => format!("  {what}"),
         Event::Throttled { why: Some(why) } => format!("  waiting: {why}"),
         Event::Throttled { why: None } => "  going on".to_owned(),
         Event::Retry { why, seconds } => format!("{why}; trying again in {seconds:.1} s"),
@@ -98,7 +118,7 @@ fn verified(verification: &Verification) -> String {
     let rows: u64 = verification.rows.iter().sum();
     let columns: Vec<String> = verification.columns.iter().map(ToString::to_string).collect();
     format!(
-        "  every row is equal: {rows} rows at one point, {} columns a row; {} keys that changed since, in {} steps",
+        "verified: {rows} rows are equal at one point, {} columns each; then {} keys that changed since, in {} steps",
         columns.join(" and "),
         verification.delta_keys,
         verification.delta_steps
@@ -108,7 +128,7 @@ fn verified(verification: &Verification) -> String {
 fn swapped(attempt: u32, compared: u64, times: &SwapTimes, (commit_ms, stall_ms): (f64, f64)) -> String {
     let SwapTimes { lock_wait_ms, drain_ms, compare_ms, exchange_ms } = times;
     format!(
-        "  swapped in attempt {attempt}; {compared} keys compared under the lock\n  \
+        "swapped in attempt {attempt}; {compared} keys compared under the lock\n\
          stall {stall_ms:.1} ms: lock wait {lock_wait_ms:.1}, drain {drain_ms:.1}, compare {compare_ms:.1}, \
          exchange {exchange_ms:.1}, commit {commit_ms:.1}"
     )

@@ -5,13 +5,14 @@
 //! rows by it; all others are built while the stream goes on.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Mutex;
 
 use crate::engine::Run;
 use crate::error::Error;
 use crate::event::Event;
-use crate::lifecycle::Fact;
+use crate::lifecycle::{Fact, Phase};
 use crate::pg::connect::Session;
 
 /// One statement: its lane, its number among the lane's, its text.
@@ -78,12 +79,19 @@ async fn build(run: &Run<'_>, steps: VecDeque<Step>) -> Result<(), Error> {
         return Ok(());
     }
     let workers = run.workers("index").await?;
+    let of = steps.len();
     let queue = Mutex::new(steps);
-    let work = workers.iter().map(|session| worker(run, session, &queue));
+    let done = AtomicUsize::new(0);
+    let work = workers.iter().map(|session| worker(run, session, &queue, (&done, of)));
     futures_util::future::try_join_all(work).await.map(drop)
 }
 
-async fn worker(run: &Run<'_>, session: &Session, queue: &Mutex<VecDeque<Step>>) -> Result<(), Error> {
+async fn worker(
+    run: &Run<'_>,
+    session: &Session,
+    queue: &Mutex<VecDeque<Step>>,
+    (done, of): (&AtomicUsize, usize),
+) -> Result<(), Error> {
     loop {
         let next = queue.lock().await.pop_front();
         let Some((lane, step, sql)) = next else { return Ok(()) };
@@ -92,6 +100,7 @@ async fn worker(run: &Run<'_>, session: &Session, queue: &Mutex<VecDeque<Step>>)
         session.batch_execute("BEGIN").await.map_err(doing())?;
         session.batch_execute(&sql).await.map_err(doing())?;
         run.journal.commit(session, Fact::IndexBuilt { lane, step }).await?;
-        run.cx.tell(&Event::IndexBuilt { table: table.clone(), what: sql });
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        run.cx.tell(&Event::Step { phase: Phase::Index, what: sql, done, of });
     }
 }

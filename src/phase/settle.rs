@@ -9,22 +9,25 @@ use super::{LOCK_WAIT, is_lock_wait, prepared, step_back};
 use crate::engine::Run;
 use crate::error::Error;
 use crate::event::Event;
-use crate::lifecycle::Fact;
+use crate::lifecycle::{Fact, Phase};
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     // Blue is written by nobody any more: its stream has done its work.
     run.feed = None;
     let client = run.connect("settle").await?;
     let prepared = prepared(run)?;
-    for (lane, design) in prepared.lanes.iter().enumerate() {
-        for (number, step) in design.green.settle().into_iter().enumerate() {
-            if run.journal.progress().settled_steps.contains(&(lane, number)) {
-                continue;
-            }
-            patiently(&client, &step.sql, &step.what).await?;
-            run.journal.commit(&client, Fact::StepSettled { lane, step: number }).await?;
-            run.cx.tell(&Event::Settled { what: step.what });
+    let steps = prepared.lanes.iter().enumerate().flat_map(|(lane, design)| {
+        design.green.settle().into_iter().enumerate().map(move |(number, step)| (lane, number, step))
+    });
+    let steps: Vec<_> = steps.collect();
+    for (done, (lane, number, step)) in steps.iter().enumerate() {
+        if run.journal.progress().settled_steps.contains(&(*lane, *number)) {
+            continue;
         }
+        patiently(&client, &step.sql, &step.what).await?;
+        run.journal.commit(&client, Fact::StepSettled { lane: *lane, step: *number }).await?;
+        let what = step.what.clone();
+        run.cx.tell(&Event::Step { phase: Phase::Settle, what, done: done + 1, of: steps.len() });
     }
     super::copy::drop_slot(&client, &prepared.slot).await?;
     let sql = format!("DROP PUBLICATION IF EXISTS {}", prepared.slot);
