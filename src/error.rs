@@ -165,7 +165,9 @@ impl Error {
             Self::SourceChanged { .. } | Self::Feed(FeedError::SourceChanged { .. }) => {
                 "undo the DDL and execute again, or `projh-bluegreen rollback` and begin again with a plan for the new shape"
             }
-            Self::SwapBudget { .. } => "execute again at a quieter time, or raise settings.swap.max_write_stall",
+            Self::SwapBudget { .. } => {
+                "execute again at a quieter time, or raise settings.swap.max_write_stall"
+            }
             Self::Journal(JournalError::PlanChanged { .. }) => {
                 "execute the plan as it was, or `projh-bluegreen rollback` the run and begin again"
             }
@@ -189,7 +191,9 @@ fn journal_is_transient(error: &JournalError) -> bool {
 
 fn feed_is_transient(error: &FeedError) -> bool {
     match error {
-        FeedError::Apply(ApplyError::Postgres { source, .. }) | FeedError::Postgres(source) => pg::is_transient(source),
+        FeedError::Apply(ApplyError::Postgres { source, .. }) | FeedError::Postgres(source) => {
+            pg::is_transient(source)
+        }
         FeedError::Replication(error) => error.is_transient(),
         FeedError::Connect(error) => error.is_transient(),
         FeedError::Journal(error) => journal_is_transient(error),

@@ -82,7 +82,8 @@ impl Pace {
     pub fn lost(&self) -> impl Future<Output = String> + use<> {
         let mut seen = self.seen.clone();
         async move {
-            let lost = seen.wait_for(|seen| seen.lost.is_some()).await.ok().and_then(|seen| seen.lost.clone());
+            let lost =
+                seen.wait_for(|seen| seen.lost.is_some()).await.ok().and_then(|seen| seen.lost.clone());
             match lost {
                 Some(why) => why,
                 None => std::future::pending().await,
@@ -143,7 +144,10 @@ async fn throttled(client: &Client, throttle: &Throttle) -> Result<Option<String
                    WHERE application_name NOT LIKE 'projh-bluegreen %'";
         let lag: f64 = client.query_one(sql, &[]).await?.get(0);
         if lag > most.as_secs_f64() {
-            return Ok(Some(format!("a standby is {lag:.1} s behind, more than {:.1} s", most.as_secs_f64())));
+            return Ok(Some(format!(
+                "a standby is {lag:.1} s behind, more than {:.1} s",
+                most.as_secs_f64()
+            )));
         }
     }
     if let Some(query) = &throttle.query {

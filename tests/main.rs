@@ -15,7 +15,10 @@
 mod oracle;
 mod support;
 
+mod connections;
 mod harness;
 mod oracle_is_honest;
 mod oracle_sees_swaps;
+mod replication;
+mod resume;
 mod swap_under_load;

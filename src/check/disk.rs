@@ -17,7 +17,8 @@ pub(super) async fn check(
 ) -> Result<Vec<Finding>, Error> {
     // Green once (heap, TOAST, indexes), and the WAL of writing it: about as much again at its peak,
     // for it is recycled at checkpoints, but never more than the slot may hold back.
-    let tables: u64 = subjects.iter().map(|s| s.definition.table.table_bytes + s.definition.table.index_bytes).sum();
+    let tables: u64 =
+        subjects.iter().map(|s| s.definition.table.table_bytes + s.definition.table.index_bytes).sum();
     let wal = tables.min(cx.plan.settings.wal_budget_bytes);
     let need = tables + wal;
     let sql = "SELECT current_setting('data_directory', true), inet_server_addr() IS NULL \

@@ -54,7 +54,13 @@ pub struct Finding {
 impl Finding {
     /// A refusal that concerns a table.
     fn table(check: &'static str, table: &QName, what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { check, severity: Severity::Refusal, place: table.plain(), what: what.into(), mend: mend.into() }
+        Self {
+            check,
+            severity: Severity::Refusal,
+            place: table.plain(),
+            what: what.into(),
+            mend: mend.into(),
+        }
     }
 
     /// A refusal that concerns the server.

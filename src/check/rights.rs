@@ -26,7 +26,8 @@ pub(super) async fn check_table(session: &Session, subject: &Subject<'_>) -> Res
     let (owner, schema) = (table.owner.as_str(), table.name.schema.as_str());
     let row = session.query_one(sql, &[&owner, &schema]).await.map_err(Error::doing("asking for rights"))?;
     let role = Ident(row.get(0));
-    let mut refuse = |what: String, mend: String| findings.push(Finding::table("rights", &table.name, what, mend));
+    let mut refuse =
+        |what: String, mend: String| findings.push(Finding::table("rights", &table.name, what, mend));
     if !row.get::<_, bool>(1) {
         refuse(
             format!("role {role} does not have the rights of the table's owner {}", table.owner),

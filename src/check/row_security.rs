@@ -13,7 +13,8 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
     match session.query(&sql, &[]).await {
         Ok(_) => Ok(Vec::new()),
         Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-            let what = "its rows cannot be read completely by this role (no right, or row security hides some)";
+            let what =
+                "its rows cannot be read completely by this role (no right, or row security hides some)";
             let mend = "connect as a member of the table's owner; where row security is forced, as a role with bypassrls";
             Ok(vec![Finding::table("row security", &table.name, what, mend)])
         }

@@ -10,7 +10,8 @@ pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
     let mut findings = Vec::new();
     let version = session.server_version_num();
     if version < OLDEST {
-        let what = format!("the server is version {}, and 14 is the oldest that is supported", version / 10_000);
+        let what =
+            format!("the server is version {}, and 14 is the oldest that is supported", version / 10_000);
         findings.push(Finding::server("version", what, "upgrade the server"));
     }
     let sql = "SELECT current_setting('wal_level'), pg_is_in_recovery(), current_setting('default_transaction_read_only')";
@@ -26,7 +27,11 @@ pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
     }
     if read_only == "on" {
         let what = "default_transaction_read_only is on for this role or database";
-        findings.push(Finding::server("read_only", what, "alter role ... set default_transaction_read_only = off"));
+        findings.push(Finding::server(
+            "read_only",
+            what,
+            "alter role ... set default_transaction_read_only = off",
+        ));
     }
     Ok(findings)
 }

@@ -17,7 +17,9 @@ pub(super) async fn check(cx: &Context, session: &Session, can_stream: bool) -> 
     let sql = "SELECT current_setting('max_replication_slots')::bigint - (SELECT count(*) FROM pg_replication_slots), \
                current_setting('max_wal_senders')::bigint - (SELECT count(*) FROM pg_stat_get_wal_senders())";
     let row = session.query_one(sql, &[]).await.map_err(Error::doing("counting slots"))?;
-    for (at, what, setting) in [(0, "replication slots", "max_replication_slots"), (1, "WAL senders", "max_wal_senders")] {
+    for (at, what, setting) in
+        [(0, "replication slots", "max_replication_slots"), (1, "WAL senders", "max_wal_senders")]
+    {
         let free: i64 = row.get(at);
         if free < NEEDED {
             let what = format!("{free} {what} are free, and a run needs {NEEDED}");
@@ -49,7 +51,10 @@ async fn probe(cx: &Context) -> Result<Option<Finding>, Error> {
 fn finding(error: ReplicationError) -> Result<Finding, Error> {
     let what = error.to_string();
     let mend = match error.sqlstate() {
-        Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+        Some(code)
+            if *code == SqlState::INSUFFICIENT_PRIVILEGE
+                || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION =>
+        {
             "alter role ... replication, or allow `replication` connections of this role in pg_hba.conf"
         }
         Some(_) => "let this role make a logical slot with the plugin pgoutput",

@@ -11,7 +11,12 @@ use crate::journal;
 use crate::lifecycle::Phase;
 use crate::plan::Plan;
 
-pub(super) async fn run(shell: &Shell<'_>, path: &Path, until: Option<Phase>, yes: bool) -> Result<u8, Error> {
+pub(super) async fn run(
+    shell: &Shell<'_>,
+    path: &Path,
+    until: Option<Phase>,
+    yes: bool,
+) -> Result<u8, Error> {
     let plan = shell.plan(path)?;
     let swaps = until.is_none_or(|until| until >= Phase::Swap);
     if swaps && !yes && !std::io::stdin().is_terminal() {
@@ -45,7 +50,9 @@ async fn tell_end(shell: &Shell<'_>, plan: &Plan, path: &Path, code: u8) {
         Ok::<_, Error>(journal::list(&session).await?)
     };
     let Ok(runs) = asked.await else {
-        let state = "the server cannot be asked for the state; the journal has it, and the run can be resumed".to_owned();
+        let state =
+            "the server cannot be asked for the state; the journal has it, and the run can be resumed"
+                .to_owned();
         let next = Some(format!("projh-bluegreen execute {}", path.display()));
         shell.tell(&Event::End { code, state, next });
         return;

@@ -11,14 +11,17 @@ use crate::phase::finish;
 pub(super) async fn run(shell: &Shell<'_>, plan_or_run: &str, yes: bool) -> Result<u8, Error> {
     let (name, target) = shell.run_and_target(plan_or_run)?;
     if !yes && !std::io::stdin().is_terminal() {
-        return Err(Error::Usage("there is no terminal to ask on before blue is dropped: give --yes".to_owned()));
+        return Err(Error::Usage(
+            "there is no terminal to ask on before blue is dropped: give --yes".to_owned(),
+        ));
     }
     if !yes && !ask("Drop blue? There is no way back from it.") {
         return Err(Error::Interrupted);
     }
     let journal = Journal::resume(&target, &name).await?;
     finish::run(&journal).await?;
-    let state = "finished: green is live, blue is gone; nothing of the run is left but its journal".to_owned();
+    let state =
+        "finished: green is live, blue is gone; nothing of the run is left but its journal".to_owned();
     shell.tell(&Event::End { code: 0, state, next: None });
     Ok(0)
 }

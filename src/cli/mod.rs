@@ -51,7 +51,9 @@ enum Command {
         plan: PathBuf,
     },
     /// Execute a plan, or go on where it stopped.
-    #[command(after_help = "Example: projh-bluegreen execute plans/project-h/appointments.yaml --until verify")]
+    #[command(
+        after_help = "Example: projh-bluegreen execute plans/project-h/appointments.yaml --until verify"
+    )]
     Execute {
         /// The plan's file.
         plan: PathBuf,
@@ -102,7 +104,8 @@ pub fn main() -> u8 {
         }
     };
     log(cli.verbose);
-    let reporter: Arc<dyn Reporter> = if cli.json { Arc::new(json::Lines) } else { Arc::new(person::Lines::default()) };
+    let reporter: Arc<dyn Reporter> =
+        if cli.json { Arc::new(json::Lines) } else { Arc::new(person::Lines::default()) };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => {

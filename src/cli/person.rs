@@ -81,15 +81,21 @@ fn words(event: &Event) -> String {
         Event::Round { round, lsn, chunks } => format!("  round {round} at {lsn}: {chunks} chunks to copy"),
         Event::RoundEnded { round, why } => match why {
             RoundEnd::Complete => format!("  round {round} complete"),
-            RoundEnd::SnapshotAge => format!("  round {round} ended: its snapshot has reached max_snapshot_age"),
+            RoundEnd::SnapshotAge => {
+                format!("  round {round} ended: its snapshot has reached max_snapshot_age")
+            }
             RoundEnd::WalBudget => format!("  round {round} ended: the slot holds back much WAL"),
         },
         Event::CopyProgress { table, rows, rows_estimated, rows_per_s } => {
             format!("  {table}: {rows} of about {rows_estimated} rows, {rows_per_s:.0} rows/s")
         }
-        Event::Step { phase: Phase::Index, done, of, .. } => format!("  {done} of {of} statements that build indexes"),
+        Event::Step { phase: Phase::Index, done, of, .. } => {
+            format!("  {done} of {of} statements that build indexes")
+        }
         Event::Step { done, of, what, .. } => format!("  {done} of {of}: {what}"),
-        Event::Lag { lag_bytes, applied } => format!("  stream: {lag_bytes} bytes behind, {applied} changes applied"),
+        Event::Lag { lag_bytes, applied } => {
+            format!("  stream: {lag_bytes} bytes behind, {applied} changes applied")
+        }
         Event::Verified { verification } => verified(verification),
         Event::SwapPostponed { attempt, why, blockers } => {
             let who: String = blockers.iter().map(|who| format!("\n    in the way: {who}")).collect();

@@ -13,7 +13,8 @@ pub(super) async fn run(shell: &Shell<'_>, plan_or_run: &str) -> Result<u8, Erro
     let (name, target) = shell.run_and_target(plan_or_run)?;
     let journal = Journal::resume(&target, &name).await?;
     rollback::run(&journal).await?;
-    let state = "rolled back: blue is live and as it was; nothing of the run is left but its journal".to_owned();
+    let state =
+        "rolled back: blue is live and as it was; nothing of the run is left but its journal".to_owned();
     shell.tell(&Event::End { code: ROLLED_BACK, state, next: None });
     Ok(ROLLED_BACK)
 }

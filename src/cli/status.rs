@@ -52,13 +52,20 @@ fn tell(shell: &Shell<'_>, run: &Summary) {
         print(&line.to_string());
         return;
     }
-    print(&format!("run {} of plan {}, begun {}, last fact {}", run.found.run, run.found.plan_name, run.times.0, run.times.1));
+    print(&format!(
+        "run {} of plan {}, begun {}, last fact {}",
+        run.found.run, run.found.plan_name, run.times.0, run.times.1
+    ));
     if let Some(phase) = phase {
         print(&format!("  phase: {phase}"));
     }
     if let Some(prepared) = &run.progress.prepared {
         for (lane, rows) in prepared.lanes.iter().zip(&run.progress.rows_copied) {
-            print(&format!("  {}: {rows} rows copied in {} round(s)", lane.table.plain(), run.progress.rounds));
+            print(&format!(
+                "  {}: {rows} rows copied in {} round(s)",
+                lane.table.plain(),
+                run.progress.rounds
+            ));
         }
     }
     print(&format!("  {state}"));
@@ -74,9 +81,10 @@ pub(super) fn state(progress: &Progress, run: &str, plan: &str) -> (String, Opti
             let state = "rolled back: blue is live and as it was; nothing of the run is left but its journal";
             (state.to_owned(), Some(format!("projh-bluegreen execute {plan}")))
         }
-        (Some(Ending::Finished), _) => {
-            ("finished: green is live, blue is gone; nothing of the run is left but its journal".to_owned(), None)
-        }
+        (Some(Ending::Finished), _) => (
+            "finished: green is live, blue is gone; nothing of the run is left but its journal".to_owned(),
+            None,
+        ),
         (None, None) => {
             let state = "swapped: green is live; blue is kept, and is not written any more";
             (state.to_owned(), Some(format!("projh-bluegreen finish {run}")))

@@ -48,7 +48,12 @@ pub async fn find(client: &Client, run_or_plan: &str) -> Result<Option<Found>, J
         )
         .await
         .map_err(JournalError::doing("read"))?;
-    Ok(row.map(|row| Found { run: row.get(0), plan_name: row.get(1), plan: row.get(2), under_way: row.get(3) }))
+    Ok(row.map(|row| Found {
+        run: row.get(0),
+        plan_name: row.get(1),
+        plan: row.get(2),
+        under_way: row.get(3),
+    }))
 }
 
 /// Every run of this database, the latest first.
@@ -98,7 +103,11 @@ impl Journal {
                     .execute(sql, &[&run, &plan.name, &json])
                     .await
                     .map_err(JournalError::doing("written"))?;
-                Self::take_over(session, Found { run, plan_name: plan.name.clone(), plan: json, under_way: true }).await
+                Self::take_over(
+                    session,
+                    Found { run, plan_name: plan.name.clone(), plan: json, under_way: true },
+                )
+                .await
             }
         }
     }

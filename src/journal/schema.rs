@@ -18,14 +18,17 @@ pub(super) async fn exists(client: &Client) -> Result<bool, JournalError> {
 /// Brings the schema up to date; two that try at the same time take turns.
 pub(super) async fn migrate(client: &Client) -> Result<(), JournalError> {
     let run = async {
-        client.batch_execute("BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('projh_bluegreen', 0))").await?;
-        let there: i32 = match client.query_one("SELECT to_regclass('projh_bluegreen.migration')::oid", &[]).await? {
-            row if row.get::<_, Option<u32>>(0).is_none() => 0,
-            _ => {
-                let sql = "SELECT coalesce(max(version), 0) FROM projh_bluegreen.migration";
-                client.query_one(sql, &[]).await?.get(0)
-            }
-        };
+        client
+            .batch_execute("BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('projh_bluegreen', 0))")
+            .await?;
+        let there: i32 =
+            match client.query_one("SELECT to_regclass('projh_bluegreen.migration')::oid", &[]).await? {
+                row if row.get::<_, Option<u32>>(0).is_none() => 0,
+                _ => {
+                    let sql = "SELECT coalesce(max(version), 0) FROM projh_bluegreen.migration";
+                    client.query_one(sql, &[]).await?.get(0)
+                }
+            };
         for (version, sql) in MIGRATIONS.iter().filter(|(version, _)| *version > there) {
             client.batch_execute(sql).await?;
             client.execute("INSERT INTO projh_bluegreen.migration (version) VALUES ($1)", &[version]).await?;

@@ -28,7 +28,9 @@ pub enum ApplyError {
         source: tokio_postgres::Error,
     },
     /// Green did not have the rows that the stream says it must have.
-    #[error("green of {table} is not what the stream says it is: {expected} rows were to be replaced or deleted, {found} were there")]
+    #[error(
+        "green of {table} is not what the stream says it is: {expected} rows were to be replaced or deleted, {found} were there"
+    )]
     Diverged {
         /// The table.
         table: String,
@@ -75,13 +77,19 @@ impl Apply {
     ///
     /// # Errors
     /// If green does not have what the stream says it has, or the server said no.
-    pub async fn apply(&self, client: &Client, keys: &HashMap<Key, Net>, lenient: bool) -> Result<(), ApplyError> {
+    pub async fn apply(
+        &self,
+        client: &Client,
+        keys: &HashMap<Key, Net>,
+        lenient: bool,
+    ) -> Result<(), ApplyError> {
         let work = Work::sort(&self.lane, keys);
         let sql = |source| ApplyError::Postgres { table: self.lane.table.plain(), source };
         let deleted = self.delete(client, &work).await.map_err(sql)?;
         let lacking = self.rewrite(client, &work).await.map_err(sql)?;
         if lenient {
-            let params = self.keys(work.gone.iter().copied().chain(work.rewritten.iter().map(|(_, _, base)| *base)));
+            let params =
+                self.keys(work.gone.iter().copied().chain(work.rewritten.iter().map(|(_, _, base)| *base)));
             client.execute_raw(&self.forget_dirty, &params).await.map_err(sql)?;
             let params = self.keys(lacking.iter().map(|at| work.rewritten[*at].0));
             client.execute_raw(&self.note_dirty, &params).await.map_err(sql)?;
@@ -89,7 +97,11 @@ impl Apply {
             let expected = work.gone.len() + work.rewritten.len();
             let found = deleted + (work.rewritten.len() - lacking.len()) as u64;
             if found != expected as u64 {
-                return Err(ApplyError::Diverged { table: self.lane.table.plain(), expected: expected as u64, found });
+                return Err(ApplyError::Diverged {
+                    table: self.lane.table.plain(),
+                    expected: expected as u64,
+                    found,
+                });
             }
         }
         if !work.rows.is_empty() {
@@ -204,7 +216,8 @@ struct Work<'a> {
 
 impl<'a> Work<'a> {
     fn sort(lane: &Lane, keys: &'a HashMap<Key, Net>) -> Self {
-        let mut work = Self { gone: Vec::new(), hints: HashMap::new(), rows: Vec::new(), rewritten: Vec::new() };
+        let mut work =
+            Self { gone: Vec::new(), hints: HashMap::new(), rows: Vec::new(), rewritten: Vec::new() };
         let mut bases = std::collections::HashSet::new();
         for (key, net) in keys {
             let Some(row) = &net.now else { continue };
@@ -218,7 +231,8 @@ impl<'a> Work<'a> {
         }
         for (key, net) in keys.iter().filter(|(key, net)| net.was && !bases.contains(key)) {
             work.gone.push(key);
-            let value = net.now.as_ref().zip(lane.hint.as_ref()).and_then(|(row, hint)| row.values.get(hint.at));
+            let value =
+                net.now.as_ref().zip(lane.hint.as_ref()).and_then(|(row, hint)| row.values.get(hint.at));
             if let Some(Value::Binary(value)) = value {
                 work.hints.insert(key, value);
             }
@@ -299,23 +313,33 @@ fn insert_sql(lane: &Lane) -> String {
 fn rewrite_sql(lane: &Lane) -> String {
     let key_count = lane.key.len();
     let base_names = list((0..key_count).map(|at| format!("projh_base{at}")));
-    let keys = lane.key.iter().enumerate().map(|(at, key)| format!("unnest(${}::{}[])", at + 2, key.type_name));
+    let keys =
+        lane.key.iter().enumerate().map(|(at, key)| format!("unnest(${}::{}[])", at + 2, key.type_name));
     let pairs = lane.key_in_target();
     let (on, _) = join(lane);
     let base_row = list((0..key_count).map(|at| format!("s.projh_base{at}")));
     let base_values = pairs.iter().enumerate().map(|(at, (_, sql))| {
-        format!("(SELECT {sql} FROM (VALUES ({base_row})) AS b({names})) AS projh_k{at}", names = lane.key_columns())
+        format!(
+            "(SELECT {sql} FROM (VALUES ({base_row})) AS b({names})) AS projh_k{at}",
+            names = lane.key_columns()
+        )
     });
-    let values = lane.mapping.iter().enumerate().map(|(at, mapped)| format!("{} AS projh_e{at}", mapped.expression));
+    let values =
+        lane.mapping.iter().enumerate().map(|(at, mapped)| format!("{} AS projh_e{at}", mapped.expression));
     let streamed: Vec<_> = lane.streamed().map(|column| &column.name).collect();
     let merged = lane.mapping.iter().enumerate().map(|(at, mapped)| {
         let bit = mapped.same_as().and_then(|same| streamed.iter().position(|name| *name == same));
         bit.map_or_else(
             || format!("k.projh_e{at}"),
-            |bit| format!("CASE WHEN get_bit(k.projh_mask, {bit}) = 1 THEN gone.projh_t{at} ELSE k.projh_e{at} END"),
+            |bit| {
+                format!(
+                    "CASE WHEN get_bit(k.projh_mask, {bit}) = 1 THEN gone.projh_t{at} ELSE k.projh_e{at} END"
+                )
+            },
         )
     });
-    let olds = lane.mapping.iter().enumerate().map(|(at, mapped)| format!("g.{} AS projh_t{at}", mapped.target));
+    let olds =
+        lane.mapping.iter().enumerate().map(|(at, mapped)| format!("g.{} AS projh_t{at}", mapped.target));
     format!(
         "WITH k AS MATERIALIZED (SELECT s.projh_ord, s.projh_mask, {base_values}, {values} \
            FROM ROWS FROM (unnest($1::{source}[]), {keys}, unnest(${mask}::bytea[])) WITH ORDINALITY \

@@ -125,7 +125,8 @@ impl Comparison {
         let mut pieces = Vec::new();
         let Some(client) = workers.first() else { return Ok(Mutex::new(pieces)) };
         for (is_source, table) in [(true, &self.lane.source), (false, &self.lane.target)] {
-            let relations = copy::heap_relations(client, table).await.map_err(|source| failed(&self.lane, source))?;
+            let relations =
+                copy::heap_relations(client, table).await.map_err(|source| failed(&self.lane, source))?;
             for (relation, blocks) in relations {
                 let mut from = 0;
                 loop {
@@ -156,7 +157,8 @@ impl Comparison {
             loop {
                 let piece = pieces.lock().await.pop();
                 let Some(piece) = piece else { return Ok::<_, CompareError>(sums) };
-                let sum = self.sum(session, &piece, sides).await.map_err(|source| failed(&self.lane, source))?;
+                let sum =
+                    self.sum(session, &piece, sides).await.map_err(|source| failed(&self.lane, source))?;
                 let side = &mut sums[usize::from(!piece.is_source)];
                 *side = (side.0 + sum.0, side.1 + sum.1, side.2 ^ sum.2);
             }
@@ -171,9 +173,17 @@ impl Comparison {
         Ok(sums)
     }
 
-    async fn sum(&self, session: &Session, piece: &Piece, sides: &Sides<'_>) -> Result<Sum, tokio_postgres::Error> {
-        let (hash, snapshot) =
-            if piece.is_source { (&self.hash.source, sides.source) } else { (&self.hash.target, sides.target) };
+    async fn sum(
+        &self,
+        session: &Session,
+        piece: &Piece,
+        sides: &Sides<'_>,
+    ) -> Result<Sum, tokio_postgres::Error> {
+        let (hash, snapshot) = if piece.is_source {
+            (&self.hash.source, sides.source)
+        } else {
+            (&self.hash.target, sides.target)
+        };
         let sql = format!(
             "SELECT count(*), coalesce(sum(h), 0)::text, coalesce(bit_xor(h), 0) FROM \
              (SELECT {hash} AS h FROM ONLY {relation} WHERE {condition} OFFSET 0) AS s",
@@ -200,9 +210,11 @@ impl Comparison {
             buckets(&target_session, &green, &self.hash.target),
         )
         .map_err(sql)?;
-        let differing: Vec<i64> = (0..BUCKETS).filter(|bucket| source.get(bucket) != target.get(bucket)).collect();
+        let differing: Vec<i64> =
+            (0..BUCKETS).filter(|bucket| source.get(bucket) != target.get(bucket)).collect();
         let source_key: Vec<Ident> = self.lane.key.iter().map(|key| key.name.clone()).collect();
-        let target_key: Vec<Ident> = self.lane.key_in_target().iter().map(|(name, _)| (*name).clone()).collect();
+        let target_key: Vec<Ident> =
+            self.lane.key_in_target().iter().map(|(name, _)| (*name).clone()).collect();
         let (source, target) = tokio::try_join!(
             keys_of(&source_session, &blue, &self.hash.source, &source_key, &differing),
             keys_of(&target_session, &green, &self.hash.target, &target_key, &differing),
@@ -301,7 +313,11 @@ fn failed(lane: &Lane, source: tokio_postgres::Error) -> CompareError {
     CompareError::Postgres { table: lane.table.plain(), source }
 }
 
-async fn buckets(client: &Client, relation: &str, hash: &str) -> Result<HashMap<i64, Sum>, tokio_postgres::Error> {
+async fn buckets(
+    client: &Client,
+    relation: &str,
+    hash: &str,
+) -> Result<HashMap<i64, Sum>, tokio_postgres::Error> {
     let mask = BUCKETS - 1;
     let sql = format!(
         "SELECT h & {mask}, count(*), coalesce(sum(h), 0)::text, coalesce(bit_xor(h), 0) FROM \

@@ -11,7 +11,7 @@ use super::raw::{Array, Raw};
 use super::{Lane, apply, point};
 use crate::journal::{Journal, JournalError};
 use crate::lifecycle::{Fact, Span};
-use crate::pg::{QName, list};
+use crate::pg::{Ident, QName, list};
 use crate::replication::pgoutput::Value;
 
 /// What went wrong in a copy.
@@ -66,8 +66,14 @@ pub async fn chunk(
     round: &Round,
 ) -> Result<u64, CopyError> {
     let sql = CopyError::of(lane);
+    let condition = condition(span);
+    if round.skip_present {
+        client.batch_execute(&stage(lane)).await.map_err(&sql)?;
+    }
     client.batch_execute(&point::import(&round.snapshot)).await.map_err(&sql)?;
-    let rows = client.execute(&insert(lane, span, round), &[]).await.map_err(&sql)?;
+    let into = if round.skip_present { staged(lane) } else { lane.target.to_string() };
+    let rows = client.execute(&insert(lane, &into, &format!("{} WHERE {condition}", lane.source)), &[]).await;
+    let mut rows = rows.map_err(&sql)?;
     let file = "SELECT pg_relation_filenode(to_regclass($1))";
     let file: Option<u32> = client.query_one(file, &[&lane.source.to_string()]).await.map_err(&sql)?.get(0);
     let before = journal.progress().filenodes.get(lane.number).copied();
@@ -76,26 +82,60 @@ pub async fn chunk(
         let _ = client.batch_execute("ROLLBACK").await;
         return Err(CopyError::Rewritten { table: lane.table.plain(), lane: lane.number });
     }
+    if round.skip_present {
+        client.batch_execute("COMMIT; BEGIN").await.map_err(&sql)?;
+        rows = client.execute(&unstage(lane), &[]).await.map_err(&sql)?;
+    }
     journal.commit(client, Fact::ChunkCopied { lane: lane.number, span, rows }).await?;
     Ok(rows)
 }
 
-fn insert(lane: &Lane, span: Span, round: &Round) -> String {
+fn condition(span: Span) -> String {
     let upper = span.to.map_or_else(String::new, |to| format!(" AND ctid < '({to},0)'::tid"));
+    format!("ctid >= '({},0)'::tid{upper}", span.from)
+}
+
+/// From the source (or a part of it that has its columns) into the target, or the stage.
+fn insert(lane: &Lane, into: &str, from: &str) -> String {
+    let overriding = if into == lane.target.to_string() { " OVERRIDING SYSTEM VALUE" } else { "" };
     format!(
-        "INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE SELECT {expressions} FROM {source} \
-         WHERE ctid >= '({from},0)'::tid{upper}{skip}",
-        target = lane.target,
+        "INSERT INTO {into} ({columns}){overriding} SELECT {expressions} FROM {from}",
         columns = lane.target_columns(),
         expressions = lane.expressions(),
-        source = lane.source,
-        from = span.from,
-        skip = if round.skip_present { skip(lane) } else { String::new() },
     )
 }
 
-fn skip(lane: &Lane) -> String {
-    format!(" ON CONFLICT ({}) DO NOTHING", list(&lane.target_key))
+/// From the second round on, rows that the stream has brought since the snapshot may be in the way, and
+/// a transaction at the snapshot cannot skip what it cannot see (40001). So it reads into a
+/// temporary table of its session, and another transaction takes the rows from there.
+fn stage(lane: &Lane) -> String {
+    format!(
+        "CREATE TEMP TABLE IF NOT EXISTS {stage} AS SELECT {columns} FROM {target} WHERE false; \
+         TRUNCATE {staged}",
+        stage = staged_name(lane),
+        columns = lane.target_columns(),
+        target = lane.target,
+        staged = staged(lane),
+    )
+}
+
+fn unstage(lane: &Lane) -> String {
+    format!(
+        "INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {staged} \
+         ON CONFLICT ({key}) DO NOTHING",
+        target = lane.target,
+        columns = lane.target_columns(),
+        staged = staged(lane),
+        key = list(&lane.target_key),
+    )
+}
+
+fn staged_name(lane: &Lane) -> Ident {
+    Ident(format!("projh_stage_{}", lane.number))
+}
+
+fn staged(lane: &Lane) -> String {
+    format!("pg_temp.{}", staged_name(lane))
 }
 
 /// How many keys one statement reads again.
@@ -120,12 +160,15 @@ pub async fn dirty_keys(
         return Ok(0);
     }
     let keys: Vec<Key> = rows.iter().filter_map(|row| key_of_row(row, lane)).collect();
+    client.batch_execute(&stage(lane)).await.map_err(&sql)?;
     client.batch_execute(&point::import(&round.snapshot)).await.map_err(&sql)?;
     let statement = client.prepare(&read_again(lane)).await.map_err(&sql)?;
     for some in keys.chunks(DIRTY_AT_ONCE) {
         let arrays: Vec<Array> = apply::key_arrays(lane, some.iter());
         client.execute_raw(&statement, &arrays).await.map_err(&sql)?;
     }
+    client.batch_execute("COMMIT; BEGIN").await.map_err(&sql)?;
+    client.execute(&unstage(lane), &[]).await.map_err(&sql)?;
     let empty = format!("TRUNCATE {}", lane.dirty_table());
     client.batch_execute(&empty).await.map_err(&sql)?;
     let count = keys.len() as u64;
@@ -137,17 +180,13 @@ pub async fn dirty_keys(
 fn read_again(lane: &Lane) -> String {
     let on = lane.key.iter().map(|key| format!("s.{0} = d.{0}", key.name)).collect::<Vec<_>>().join(" AND ");
     let source_columns = list(lane.columns.iter().map(|column| format!("s.{}", column.name)));
-    format!(
-        "INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE SELECT {expressions} FROM \
-         (SELECT {source_columns} FROM {source} s JOIN {keys} AS d({names}) ON {on}) AS s{skip}",
-        target = lane.target,
-        columns = lane.target_columns(),
-        expressions = lane.expressions(),
+    let rows = format!(
+        "(SELECT {source_columns} FROM {source} s JOIN {keys} AS d({names}) ON {on}) AS s",
         source = lane.source,
         keys = lane.unnest_keys(1),
         names = lane.key_columns(),
-        skip = skip(lane),
-    )
+    );
+    insert(lane, &staged(lane), &rows)
 }
 
 /// The key in a row whose first columns are the lane's key columns.
@@ -162,7 +201,10 @@ const HEAP_RELATIONS: &str = include_str!("../../sql/catalog/heap_relations.sql"
 ///
 /// # Errors
 /// If the server said no.
-pub async fn heap_relations(client: &Client, table: &QName) -> Result<Vec<(String, u32)>, tokio_postgres::Error> {
+pub async fn heap_relations(
+    client: &Client,
+    table: &QName,
+) -> Result<Vec<(String, u32)>, tokio_postgres::Error> {
     let rows = client.query(HEAP_RELATIONS, &[&table.to_string()]).await?;
     let blocks = |row: &tokio_postgres::Row| u32::try_from(row.get::<_, i64>(1)).unwrap_or(u32::MAX);
     Ok(rows.iter().map(|row| (row.get(0), blocks(row))).collect())

@@ -105,6 +105,8 @@ enum Mode {
 pub struct State {
     /// Everything up to here is in the targets.
     pub applied: Lsn,
+    /// It takes in nothing.
+    holds: bool,
     /// It holds still before this position, with everything before it applied.
     held_at: Option<Lsn>,
     /// The last of our markers that it passed.
@@ -195,9 +197,14 @@ impl Feed {
         self.mode.send_replace(Mode::Free);
     }
 
-    /// Lets it hold still where it is.
-    pub fn hold(&self) {
+    /// Lets it hold still where it is, and waits until it does. To be called before a consistent
+    /// point is made: a feed that runs freely would be past it before anybody could tell it to stop.
+    ///
+    /// # Errors
+    /// What stopped the feed.
+    pub async fn hold(&self) -> Result<(), FeedError> {
         self.mode.send_replace(Mode::Hold);
+        self.wait(|state| state.holds).await.map(drop)
     }
 
     /// The copy is over: from now on every row has to be there that the stream says is.
@@ -211,7 +218,8 @@ impl Feed {
         *self.state.borrow()
     }
 
-    /// Lets it apply every transaction that committed strictly before `lsn`, and hold still there.
+    /// Lets it apply every transaction that committed strictly before `lsn`, and hold still there. It
+    /// must have held still since before `lsn` was made.
     /// Strictly: a commit record that begins at a consistent point is not in its snapshot.
     ///
     /// # Errors

@@ -204,7 +204,8 @@ impl Lane {
     /// `unnest($1::uuid[], ...) ` over one array a key column; the first parameter is `$first`.
     #[must_use]
     pub fn unnest_keys(&self, first: usize) -> String {
-        let arrays = self.key.iter().enumerate().map(|(at, key)| format!("${}::{}[]", first + at, key.type_name));
+        let arrays =
+            self.key.iter().enumerate().map(|(at, key)| format!("${}::{}[]", first + at, key.type_name));
         format!("unnest({})", list(arrays))
     }
 
@@ -213,7 +214,11 @@ impl Lane {
     #[must_use]
     pub fn key_in_target(&self) -> Vec<(&Ident, &str)> {
         let mapped = |key: &KeyColumn| self.mapping.iter().find(|mapped| mapped.source == key.name);
-        self.key.iter().filter_map(mapped).map(|mapped| (&mapped.target, mapped.expression.as_str())).collect()
+        self.key
+            .iter()
+            .filter_map(mapped)
+            .map(|mapped| (&mapped.target, mapped.expression.as_str()))
+            .collect()
     }
 
     /// The working table of keys that have to be read again.

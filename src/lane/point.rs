@@ -87,5 +87,6 @@ async fn in_the_way(session: &Session) -> Result<String, tokio_postgres::Error> 
                FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() \
                ORDER BY xact_start LIMIT 1";
     let oldest = session.query_opt(sql, &[]).await?;
-    Ok(oldest.map_or_else(|| "a prepared transaction, or one that has just ended".to_owned(), |row| row.get(0)))
+    Ok(oldest
+        .map_or_else(|| "a prepared transaction, or one that has just ended".to_owned(), |row| row.get(0)))
 }

@@ -33,7 +33,8 @@ impl RowHash {
         let rows = client.query(COLUMNS, &[&lane.target.to_string()]).await?;
         let (mut source, mut target) = (Vec::new(), Vec::new());
         for column in &lane.verified {
-            let Some(row) = rows.iter().find(|row| row.get::<_, String>("name") == column.name.as_str()) else {
+            let Some(row) = rows.iter().find(|row| row.get::<_, String>("name") == column.name.as_str())
+            else {
                 continue;
             };
             let type_name: String = row.get("type_name");
@@ -54,8 +55,9 @@ fn hashed(column: &Row, value: &str) -> String {
     }
     match base_type.strip_prefix("pg_catalog.") {
         Some(
-            "int2" | "int4" | "int8" | "bool" | "date" | "time" | "timestamp" | "timestamptz" | "uuid" | "bytea" | "oid"
-            | "inet" | "cidr" | "macaddr" | "macaddr8" | "pg_lsn" | "char" | "name" | "xid8",
+            "int2" | "int4" | "int8" | "bool" | "date" | "time" | "timestamp" | "timestamptz" | "uuid"
+            | "bytea" | "oid" | "inet" | "cidr" | "macaddr" | "macaddr8" | "pg_lsn" | "char" | "name"
+            | "xid8",
         ) => plain(),
         Some("text" | "varchar" | "bpchar") if column.get("deterministic") => plain(),
         Some("text" | "varchar" | "bpchar") => format!("({value})::text COLLATE \"C\""),

@@ -14,7 +14,8 @@ pub fn describe(error: &Error) -> String {
         return if error.is_closed() {
             "the connection to the server was lost".to_owned()
         } else {
-            std::error::Error::source(error).map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
+            std::error::Error::source(error)
+                .map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
         };
     };
     let code = db.code().code();
@@ -44,6 +45,9 @@ pub fn is_transient(error: &Error) -> bool {
                 || code.starts_with("53")
                 || matches!(code, "57P01" | "57P02" | "57P03" | "55P03" | "40P01" | "40001" | "57014")
         }
-        None => error.is_closed() || std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>),
+        None => {
+            error.is_closed()
+                || std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>)
+        }
     }
 }

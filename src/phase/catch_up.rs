@@ -18,7 +18,12 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     catch_up(run).await?;
     // A snapshot that is older than this may miss rows that the copy or the stream brought since.
     let sql = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint";
-    let row = run.journal.session().query_one(sql, &[]).await.map_err(Error::doing("reading the transaction id"))?;
+    let row = run
+        .journal
+        .session()
+        .query_one(sql, &[])
+        .await
+        .map_err(Error::doing("reading the transaction id"))?;
     let xid = u64::try_from(row.get::<_, i64>(0)).unwrap_or(0);
     run.journal.record(Fact::CaughtUp { xid }).await?;
     Ok(())
@@ -49,7 +54,8 @@ pub(super) async fn catch_up(run: &mut Run<'_>) -> Result<(), Error> {
 async fn tell_lag(run: &Run<'_>) -> Result<(), Error> {
     let Some(feed) = &run.feed else { return Ok(()) };
     let sql = "SELECT pg_current_wal_lsn()";
-    let end: Lsn = run.journal.session().query_one(sql, &[]).await.map_err(Error::doing("reading the lag"))?.get(0);
+    let end: Lsn =
+        run.journal.session().query_one(sql, &[]).await.map_err(Error::doing("reading the lag"))?.get(0);
     let state = feed.state();
     run.cx.tell(&Event::Lag { lag_bytes: end.bytes_since(state.applied), applied: state.changes });
     Ok(())

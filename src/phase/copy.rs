@@ -96,10 +96,10 @@ async fn later_point(run: &mut Run<'_>) -> Result<Point, Error> {
     ensure_feed(run).await?;
     let waiting = waiting(run);
     let name = format!("projh_bg_{}_round", run.journal.run());
+    let Some(feed) = &run.feed else { return Err(Error::Slot("the stream does not run".to_owned())) };
+    feed.hold().await?;
     let (point, walsender) = Point::make(&run.cx.target, run.journal.run(), &name, true, &waiting).await?;
-    if let Some(feed) = &run.feed {
-        feed.run_to(point.lsn).await?;
-    }
+    feed.run_to(point.lsn).await?;
     drop(walsender);
     Ok(point)
 }
@@ -119,7 +119,8 @@ pub(super) async fn ensure_feed(run: &mut Run<'_>) -> Result<(), Error> {
     }
     let slot = super::prepared(run)?.slot;
     let applied = run.journal.applied().await?;
-    let applied = applied.ok_or_else(|| Error::Slot("the journal does not say how far the stream was applied".to_owned()))?;
+    let applied = applied
+        .ok_or_else(|| Error::Slot("the journal does not say how far the stream was applied".to_owned()))?;
     free_slot(run.journal.session(), &slot).await?;
     let name = format!("projh-bluegreen {} stream", run.journal.run());
     let walsender = Walsender::connect(&run.cx.target, &name, &[]).await?;
@@ -136,7 +137,8 @@ async fn feed(run: &Run<'_>, walsender: Walsender, slot: &Ident, from: Lsn) -> R
     };
     let stream = walsender.start(start).await?;
     let lenient = !run.journal.progress().copy_finished;
-    let parts = Parts { fence: run.journal.fence(), stream, lanes: run.lanes.clone(), applied: from, lenient };
+    let parts =
+        Parts { fence: run.journal.fence(), stream, lanes: run.lanes.clone(), applied: from, lenient };
     Ok(Feed::start(&run.cx.target, parts).await?)
 }
 
@@ -170,7 +172,8 @@ async fn filenodes(run: &Run<'_>, client: &Client) -> Result<Vec<u32>, Error> {
 async fn missing(run: &Run<'_>, client: &Client) -> Result<VecDeque<(usize, Span)>, Error> {
     let mut by_lane = Vec::new();
     for lane in &run.lanes {
-        let sizes = chunks::heap_relations(client, &lane.source).await.map_err(Error::doing("reading sizes"))?;
+        let sizes =
+            chunks::heap_relations(client, &lane.source).await.map_err(Error::doing("reading sizes"))?;
         let blocks = sizes.iter().map(|(_, blocks)| *blocks).sum();
         let per_chunk = u32::try_from(run.cx.plan.settings.chunk_size_bytes / 8_192).unwrap_or(u32::MAX);
         by_lane.push(run.journal.progress().copied[lane.number].missing(blocks, per_chunk));
@@ -255,7 +258,9 @@ impl Told {
         for lane in &run.lanes {
             let copied = rows[lane.number];
             let since = copied - self.before[lane.number];
-            let estimated = prepared.as_ref().map_or(0, |prepared| prepared.lanes[lane.number].green.blue.table.estimated_rows);
+            let estimated = prepared
+                .as_ref()
+                .map_or(0, |prepared| prepared.lanes[lane.number].green.blue.table.estimated_rows);
             run.cx.tell(&Event::CopyProgress {
                 table: lane.table.plain(),
                 rows: copied,

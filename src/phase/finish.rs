@@ -19,7 +19,8 @@ pub async fn run(journal: &Journal) -> Result<(), Error> {
         let what = "the run has not been swapped and settled yet, so there is nothing to finish";
         return Err(Error::Usage(format!("{what}; `projh-bluegreen execute` goes on with it")));
     };
-    let blues = prepared.lanes.iter().map(|lane| format!("DROP TABLE {}", lane.table.in_schema(&prepared.blue_home)));
+    let blues =
+        prepared.lanes.iter().map(|lane| format!("DROP TABLE {}", lane.table.in_schema(&prepared.blue_home)));
     let mut statements: Vec<String> = blues.collect();
     statements.push(format!("DROP SCHEMA {}", prepared.blue_home));
     for number in 0..prepared.lanes.len() {

@@ -13,12 +13,13 @@ use crate::event::Event;
 use crate::hangs_on::{self, Column, Definition, Green, Homes, ReplicaIdentityKind};
 use crate::lifecycle::{Fact, LaneDesign, Prepared};
 use crate::pg::{Ident, QName, list};
-use crate::plan::{ColumnChange, TablePlan};
 use crate::plan::partition::{self, KeyType, Leaf};
+use crate::plan::{ColumnChange, TablePlan};
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     let id = run.journal.run();
-    let homes = Homes { blue: format!("projh_bg_{id}_blue").into(), green: format!("projh_bg_{id}_green").into() };
+    let homes =
+        Homes { blue: format!("projh_bg_{id}_blue").into(), green: format!("projh_bg_{id}_green").into() };
     let client = run.connect("prepare").await?;
     let mut lanes = Vec::new();
     for table in &run.cx.plan.tables {
@@ -69,7 +70,11 @@ pub(crate) async fn design(client: &Client, table: &TablePlan, homes: &Homes) ->
 }
 
 /// The partitions that the plan and the data ask for.
-pub(crate) async fn leaves(client: &Client, table: &TablePlan, definition: &Definition) -> Result<Vec<Leaf>, Error> {
+pub(crate) async fn leaves(
+    client: &Client,
+    table: &TablePlan,
+    definition: &Definition,
+) -> Result<Vec<Leaf>, Error> {
     let Some(by) = &table.partition_by else { return Ok(Vec::new()) };
     let Some(column) = source_of(&by.column, table, definition) else { return Ok(Vec::new()) };
     let key_type = match column.type_oid {
@@ -113,7 +118,8 @@ async fn range(client: &Client, table: &QName, column: &Ident) -> Result<Option<
         "SELECT to_char(min({column}), 'YYYY-MM-DD'), to_char(max({column}), 'YYYY-MM-DD') FROM {table} \
          WHERE isfinite({column})"
     );
-    let row = client.query_one(&sql, &[]).await.map_err(Error::doing("reading the range of the partition key"))?;
+    let row =
+        client.query_one(&sql, &[]).await.map_err(Error::doing("reading the range of the partition key"))?;
     let date = |at| row.get::<_, Option<String>>(at).and_then(|text| text.parse().ok());
     Ok(date(0).zip(date(1)))
 }

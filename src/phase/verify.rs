@@ -47,6 +47,7 @@ async fn moment(run: &Run<'_>) -> Result<Moment, Error> {
         let text = format!("the verification waits for an open transaction: {who}");
         reporter.tell(&Event::Notice { text });
     };
+    feed.hold().await?;
     let (point, walsender) = Point::make(&run.cx.target, run.journal.run(), &name, true, &waiting).await?;
     feed.run_to(point.lsn).await?;
     drop(walsender);
@@ -54,7 +55,8 @@ async fn moment(run: &Run<'_>) -> Result<Moment, Error> {
     let doing = || Error::doing("holding a snapshot of green");
     green.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await.map_err(doing())?;
     let green_snapshot = green.query_one("SELECT pg_export_snapshot()", &[]).await.map_err(doing())?.get(0);
-    let touched = feed.take_touched(run.lanes.len()).into_iter().map(|keys| keys.into_iter().collect()).collect();
+    let touched =
+        feed.take_touched(run.lanes.len()).into_iter().map(|keys| keys.into_iter().collect()).collect();
     feed.free();
     super::check_fingerprints(run, run.journal.session()).await?;
     Ok(Moment { point, green, green_snapshot, touched })

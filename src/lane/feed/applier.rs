@@ -108,7 +108,10 @@ impl Applier {
             if !self.in_source_transaction {
                 self.commit().await?;
             }
-            return self.mode.changed().await.map_err(|_| FeedError::Ended);
+            self.state.send_modify(|state| state.holds = true);
+            let changed = self.mode.changed().await.map_err(|_| FeedError::Ended);
+            self.state.send_modify(|state| state.holds = false);
+            return changed;
         }
         let received = match self.peeked.take() {
             Some(received) => received,

@@ -62,7 +62,8 @@ pub(super) async fn attempt(run: &Run<'_>, settings: &SwapSettings) -> Result<Ou
     let session = run.connect("swap").await?;
     let prepared = prepared(run)?;
     let comparisons = verify::comparisons(run).await?;
-    let ready = Ready { locks: locks(&prepared), session, prepared, comparisons, budget: settings.max_write_stall };
+    let ready =
+        Ready { locks: locks(&prepared), session, prepared, comparisons, budget: settings.max_write_stall };
     begin(&ready, settings).await?;
     let asked = Instant::now();
     let live = list(&ready.locks);
@@ -123,7 +124,11 @@ async fn roll_back(client: &Client) -> Result<(), Error> {
 }
 
 /// With the lock granted: from here on clients wait.
-async fn locked(run: &Run<'_>, ready: &Ready, (asked, lock_wait): (Instant, Duration)) -> Result<Swapped, Stop> {
+async fn locked(
+    run: &Run<'_>,
+    ready: &Ready,
+    (asked, lock_wait): (Instant, Duration),
+) -> Result<Swapped, Stop> {
     let granted = Instant::now();
     let left = || ready.budget.saturating_sub(granted.elapsed());
     let client = &ready.session;
@@ -153,7 +158,11 @@ async fn locked(run: &Run<'_>, ready: &Ready, (asked, lock_wait): (Instant, Dura
 }
 
 /// A transaction whose snapshot is older than green's rows would find green empty.
-async fn wait_for_old_snapshots(run: &Run<'_>, client: &Client, left: &dyn Fn() -> Duration) -> Result<(), Stop> {
+async fn wait_for_old_snapshots(
+    run: &Run<'_>,
+    client: &Client,
+    left: &dyn Fn() -> Duration,
+) -> Result<(), Stop> {
     let Some(xid) = run.journal.progress().caught_up else { return Ok(()) };
     // A 32-bit xid for age(); the epoch's bits are of no use there.
     let xid = (xid & 0xFFFF_FFFF).to_string();
@@ -168,7 +177,9 @@ async fn wait_for_old_snapshots(run: &Run<'_>, client: &Client, left: &dyn Fn() 
             return Ok(());
         }
         if left() < Duration::from_millis(20) {
-            return Err(Stop::Postpone(format!("transactions with a snapshot older than green's rows: {holders}")));
+            return Err(Stop::Postpone(format!(
+                "transactions with a snapshot older than green's rows: {holders}"
+            )));
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -202,13 +213,17 @@ async fn compare(run: &Run<'_>, ready: &Ready, within: Duration) -> Result<u64, 
     };
     match tokio::time::timeout(within, work).await {
         Ok(compared) => Ok(compared?),
-        Err(_) => Err(Stop::Postpone(format!("{} keys could not be compared in time", touched.iter().map(std::collections::HashSet::len).sum::<usize>()))),
+        Err(_) => Err(Stop::Postpone(format!(
+            "{} keys could not be compared in time",
+            touched.iter().map(std::collections::HashSet::len).sum::<usize>()
+        ))),
     }
 }
 
 /// The exchange itself: one round trip for all statements.
 async fn exchange(ready: &Ready) -> Result<(), Stop> {
-    let exchanges: Vec<hangs_on::Exchange> = ready.prepared.lanes.iter().map(|lane| lane.green.exchange()).collect();
+    let exchanges: Vec<hangs_on::Exchange> =
+        ready.prepared.lanes.iter().map(|lane| lane.green.exchange()).collect();
     let before = exchanges.iter().flat_map(|exchange| &exchange.before);
     let after = exchanges.iter().flat_map(|exchange| &exchange.after);
     let sql = before.chain(after).map(String::as_str).collect::<Vec<_>>().join(";\n");
@@ -242,7 +257,8 @@ impl Blockers {
         let target = run.cx.target.clone();
         let reporter = std::sync::Arc::clone(&run.cx.reporter);
         let name = format!("projh-bluegreen {} blockers", run.journal.run());
-        let (tables, wait, end) = (ready.locks.clone(), settings.lock_timeout / 2, settings.terminate_blockers);
+        let (tables, wait, end) =
+            (ready.locks.clone(), settings.lock_timeout / 2, settings.terminate_blockers);
         Self(tokio::spawn(async move {
             tokio::time::sleep(wait).await;
             let Ok(session) = target.connect(&name, &[]).await else { return Vec::new() };

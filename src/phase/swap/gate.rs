@@ -61,7 +61,10 @@ async fn wait_for_window(run: &Run<'_>, window: &Window) -> Result<(), Error> {
             return Ok(());
         }
         if !told {
-            let text = format!("the swap waits for its window, {} to {} {}", window.from, window.to, window.time_zone);
+            let text = format!(
+                "the swap waits for its window, {} to {} {}",
+                window.from, window.to, window.time_zone
+            );
             run.cx.tell(&Event::Notice { text });
             told = true;
         }
