@@ -3,17 +3,30 @@
 use super::{Finding, Subject};
 use crate::error::Error;
 use crate::hangs_on;
-use crate::pg::QName;
 use crate::pg::connect::Session;
+use crate::pg::{Ident, QName};
 
 pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
     let table = &subject.definition.table.name;
     let blockers = hangs_on::blockers(session, table).await?;
-    let finding = |blocker: hangs_on::Blocker| {
-        let what = format!("{}: {}", blocker.kind, blocker.object);
-        Finding::table("what hangs on it", table, what, blocker.mend)
+    let finding = |blocker: hangs_on::Blocker| match run_of(&blocker) {
+        Some(run) => {
+            let what = format!("run {run} of another plan, or one that was left behind, migrates it");
+            let mend = format!("end that run first: projh-bluegreen rollback {run}");
+            Finding::table("another run", table, what, mend)
+        }
+        None => {
+            let what = format!("{}: {}", blocker.kind, blocker.object);
+            Finding::table("what hangs on it", table, what, blocker.mend)
+        }
     };
     Ok(blockers.into_iter().map(finding).collect())
+}
+
+/// The run to which a publication belongs, if it is one of ours.
+fn run_of(blocker: &hangs_on::Blocker) -> Option<&str> {
+    let name = blocker.object.strip_prefix("projh_bg_");
+    name.filter(|_| blocker.kind == hangs_on::BlockerKind::Publication)
 }
 
 /// There is no such table: something else of that name, or a name like it.
@@ -36,8 +49,11 @@ pub(super) async fn no_table(session: &Session, table: &QName) -> Result<Finding
         strsim::jaro_winkler(left, &wanted).total_cmp(&strsim::jaro_winkler(right, &wanted))
     });
     let mend = nearest.map_or_else(
-        || "there is no table in this database; is it the right one?".to_owned(),
+        || "it has no table at all: connect to the right one with PGDATABASE or --database-url".to_owned(),
         |nearest| format!("did you mean {nearest}?"),
     );
-    Ok(Finding::table("table", table, "there is no such table, or this role may not see it", mend))
+    let sql = "SELECT current_database()::text";
+    let row = session.query_one(sql, &[]).await.map_err(Error::doing("looking for a table"))?;
+    let what = format!("there is no such table in database {}", Ident(row.get(0)));
+    Ok(Finding::table("table", table, what, mend))
 }

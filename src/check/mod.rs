@@ -13,6 +13,7 @@ mod rights;
 mod row_security;
 mod server;
 mod slots;
+mod toast;
 mod types;
 
 use serde::Serialize;
@@ -99,12 +100,14 @@ pub async fn run(cx: &Context) -> Result<Vec<Finding>, Error> {
     let can_stream = !findings.iter().any(Finding::is_refusal);
     findings.extend(slots::check(cx, &session, can_stream).await?);
     findings.extend(rights::check_server(&session).await?);
+    // What cannot be tried is not tried: its failure would only repeat what is known.
+    let can_try = !findings.iter().any(|finding| ["primary", "read_only", "rights"].contains(&finding.check));
     let mut subjects = Vec::new();
     for table in &cx.plan.tables {
         subjects.extend(subject(&session, table, &mut findings).await?);
     }
     for subject in &subjects {
-        findings.extend(table(&session, subject).await?);
+        findings.extend(table(&session, subject, can_try).await?);
     }
     findings.extend(open_transactions::check(&session).await?);
     findings.extend(disk::check(cx, &session, &subjects).await?);
@@ -124,6 +127,10 @@ async fn subject<'a>(
         }
         other => other?,
     };
+    if let Some(unreadable) = row_security::check(session, &definition.table).await? {
+        findings.push(unreadable);
+        return Ok(Some(Subject { plan, definition, design: None }));
+    }
     let homes = Homes { blue: "projh_bg_check_blue".into(), green: "projh_bg_check_green".into() };
     let design = match phase::design(session, plan, &homes).await {
         Ok(design) => Some(design),
@@ -141,15 +148,20 @@ async fn subject<'a>(
     Ok(Some(Subject { plan, definition, design }))
 }
 
-async fn table(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
+async fn table(session: &Session, subject: &Subject<'_>, can_try: bool) -> Result<Vec<Finding>, Error> {
     let mut findings = hanging::check(session, subject).await?;
-    findings.extend(rights::check_table(session, subject).await?);
-    findings.extend(row_security::check(session, subject).await?);
+    let rights = rights::check_table(session, subject).await?;
+    let can_try = can_try && rights.is_empty();
+    findings.extend(rights);
     findings.extend(types::check(subject));
     findings.extend(names::check(session, subject).await?);
+    if !can_try {
+        return Ok(findings);
+    }
     let rehearsed = rehearsal::check(session, subject).await?;
     if rehearsed.is_empty() {
         findings.extend(partition_rows::check(session, subject).await?);
+        findings.extend(toast::check(session, subject).await?);
     }
     findings.extend(rehearsed);
     Ok(findings)

@@ -3,6 +3,7 @@
 use super::Finding;
 use crate::error::Error;
 use crate::pg::connect::Session;
+use crate::pg::{Ident, Literal};
 
 /// Seconds after which a transaction is worth a note.
 const LONG_S: f64 = 5.0;
@@ -22,11 +23,12 @@ pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
             Finding::server("open transactions", what, mend).as_note()
         })
         .collect();
-    let sql = "SELECT gid, to_char(prepared, 'YYYY-MM-DD HH24:MI') FROM pg_prepared_xacts";
+    let sql = "SELECT gid, to_char(prepared, 'YYYY-MM-DD HH24:MI'), database::text FROM pg_prepared_xacts ORDER BY gid";
     for row in session.query(sql, &[]).await.map_err(Error::doing("looking for prepared transactions"))? {
         let (gid, since): (String, String) = (row.get(0), row.get(1));
         let what = format!("a prepared transaction `{gid}` of {since} keeps a slot from being made");
-        let mend = "commit prepared or rollback prepared it";
+        let (gid, database) = (Literal(&gid), Ident(row.get(2)));
+        let mend = format!("commit prepared {gid}, or rollback prepared {gid}, in database {database}");
         findings.push(Finding::server("prepared transactions", what, mend));
     }
     Ok(findings)

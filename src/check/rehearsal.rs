@@ -13,14 +13,17 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
     let mut statements = green.homes.create();
     statements.extend(green.create());
     statements.extend(green.rehearsal());
-    // Parsed and planned, not run: names and types have to fit.
-    statements.push(format!(
-        "EXPLAIN INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {}",
-        green.at_home(),
-        list(&columns),
-        list(&expressions),
-        subject.definition.table.name
-    ));
+    // Parsed and planned, not run: names and types have to fit, for the copy's rows as for the
+    // stream's, which come from no table.
+    let table = &subject.definition.table.name;
+    for rows in [format!("{table}"), format!("unnest(NULL::{table}[]) AS s")] {
+        statements.push(format!(
+            "EXPLAIN INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {rows}",
+            green.at_home(),
+            list(&columns),
+            list(&expressions),
+        ));
+    }
     session.batch_execute("BEGIN").await.map_err(Error::doing("rehearsing"))?;
     let mut findings = Vec::new();
     for statement in &statements {
@@ -30,7 +33,7 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
             }
             let what = format!("green cannot be made: {}", pg::describe(&error));
             let mend = format!("change the plan so that this statement works: {statement}");
-            findings.push(Finding::table("rehearsal", &subject.definition.table.name, what, mend));
+            findings.push(Finding::table("rehearsal", table, what, mend));
             break;
         }
     }

@@ -1,58 +1,110 @@
 //! The rights of the role that the program connects as. None needs a superuser.
 
+use postgres_types::ToSql;
+use tokio_postgres::Row;
+
 use super::{Finding, Subject};
 use crate::error::Error;
-use crate::pg::Ident;
+use crate::hangs_on::Table;
 use crate::pg::connect::Session;
+use crate::pg::{Ident, QName};
 
 pub(super) async fn check_server(session: &Session) -> Result<Vec<Finding>, Error> {
     let sql = "SELECT current_user::text, current_database()::text, \
-               has_database_privilege(current_database(), 'CREATE')";
+               has_database_privilege(current_database(), 'CREATE'), j.owner, \
+               coalesce(pg_has_role(j.oid, 'USAGE'), true) \
+               FROM (VALUES (1)) AS one(n) LEFT JOIN (SELECT nspowner AS oid, pg_get_userbyid(nspowner)::text AS owner \
+               FROM pg_namespace WHERE nspname = 'projh_bluegreen') AS j ON true";
     let row = session.query_one(sql, &[]).await.map_err(Error::doing("asking for rights"))?;
-    let (role, database): (String, String) = (row.get(0), row.get(1));
-    if row.get(2) {
-        return Ok(Vec::new());
+    let (role, database) = (Ident(row.get(0)), Ident(row.get(1)));
+    let mut findings = Vec::new();
+    if !row.get::<_, bool>(2) {
+        let what = format!("role {role} may not make schemas and publications in database {database}");
+        findings.push(Finding::server("rights", what, format!("grant create on database {database} to {role}")));
     }
-    let what = format!("role {role} may not make schemas and publications in database {database}");
-    let mend = format!("grant create on database {} to {}", Ident(database), Ident(role));
-    Ok(vec![Finding::server("rights", what, mend)])
+    if let (Some(owner), false) = (row.get::<_, Option<String>>(3).map(Ident), row.get(4)) {
+        let what = format!("the journal, schema projh_bluegreen, belongs to {owner}, and {role} is not a member of it");
+        let mend = format!("grant {owner} to {role}, or connect as {owner}");
+        findings.push(Finding::server("rights", what, mend));
+    }
+    Ok(findings)
 }
 
 pub(super) async fn check_table(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
     let table = &subject.definition.table;
-    let mut findings = Vec::new();
-    let sql = "SELECT current_user::text, pg_has_role($1::text, 'USAGE'), has_schema_privilege($2, 'CREATE'), \
-               has_schema_privilege($1::text::name, $2, 'CREATE')";
-    let (owner, schema) = (table.owner.as_str(), table.name.schema.as_str());
-    let row = session.query_one(sql, &[&owner, &schema]).await.map_err(Error::doing("asking for rights"))?;
-    let role = Ident(row.get(0));
-    let mut refuse =
-        |what: String, mend: String| findings.push(Finding::table("rights", &table.name, what, mend));
-    if !row.get::<_, bool>(1) {
-        refuse(
-            format!("role {role} does not have the rights of the table's owner {}", table.owner),
-            format!("grant {} to {role}", table.owner),
-        );
+    let mut findings: Vec<Finding> = of_owner(session, table).await?.into_iter().collect();
+    let mut schemas = vec![&table.name.schema];
+    let of_leaves = subject.plan.partition_by.as_ref().and_then(|by| by.schema.as_ref());
+    schemas.extend(of_leaves.filter(|schema| **schema != table.name.schema));
+    for schema in schemas {
+        findings.extend(of_schema(session, table, schema).await?);
     }
-    for (at, who) in [(2, &role), (3, &table.owner)] {
-        if !row.get::<_, bool>(at) {
-            refuse(
-                format!("role {who} may not make relations in schema {schema}"),
-                format!("grant create on schema {} to {who}", table.name.schema),
-            );
-        }
-    }
-    for key in &subject.definition.foreign_keys {
-        let sql = "SELECT has_table_privilege($1::text::name, $2, 'REFERENCES'), \
-                   pg_has_role((SELECT relowner FROM pg_class WHERE oid = to_regclass($2)), 'USAGE')";
-        let params: [&(dyn postgres_types::ToSql + Sync); 2] = [&owner, &key.references.to_string()];
-        let row = session.query_one(sql, &params).await.map_err(Error::doing("asking for rights"))?;
-        if !row.get::<_, bool>(0) {
-            refuse(
-                format!("its owner may not reference {}", key.references.plain()),
-                format!("grant references on {} to {}", key.references, table.owner),
-            );
-        }
+    let mut referenced: Vec<&QName> = subject.definition.foreign_keys.iter().map(|key| &key.references).collect();
+    referenced.sort();
+    referenced.dedup();
+    for referenced in referenced.into_iter().filter(|referenced| **referenced != table.name) {
+        findings.extend(of_referenced(session, table, referenced).await?);
     }
     Ok(findings)
+}
+
+async fn ask(session: &Session, sql: &str, names: &[&str]) -> Result<Row, Error> {
+    let params: Vec<&(dyn ToSql + Sync)> = names.iter().map(|name| name as &(dyn ToSql + Sync)).collect();
+    session.query_one(sql, &params).await.map_err(Error::doing("asking for rights"))
+}
+
+fn refusal(table: &Table, what: String, mend: String) -> Finding {
+    Finding::table("rights", &table.name, what, mend)
+}
+
+/// Green is made, given away and exchanged in the owner's name.
+async fn of_owner(session: &Session, table: &Table) -> Result<Option<Finding>, Error> {
+    let sql = "SELECT current_user::text, pg_has_role($1::text, 'USAGE')";
+    let row = ask(session, sql, &[table.owner.as_str()]).await?;
+    let (role, owner) = (Ident(row.get(0)), &table.owner);
+    let what = || format!("role {role} does not have the rights of the table's owner {owner}");
+    Ok((!row.get::<_, bool>(1)).then(|| refusal(table, what(), format!("grant {owner} to {role}"))))
+}
+
+/// Where green, or its leaves, will be.
+async fn of_schema(session: &Session, table: &Table, schema: &Ident) -> Result<Option<Finding>, Error> {
+    let sql = "SELECT current_user::text, n.oid IS NOT NULL, \
+               coalesce(has_schema_privilege(n.oid, 'USAGE') AND has_schema_privilege(n.oid, 'CREATE'), false) \
+               FROM (VALUES ($1::text)) AS s(name) LEFT JOIN pg_namespace n ON n.nspname = s.name";
+    let row = ask(session, sql, &[schema.as_str()]).await?;
+    let (role, exists, may) = (Ident(row.get(0)), row.get::<_, bool>(1), row.get::<_, bool>(2));
+    if !exists {
+        let what = format!("there is no schema {schema} for its partitions");
+        return Ok(Some(refusal(table, what, format!("create schema {schema}"))));
+    }
+    let what = || format!("role {role} may not make relations in schema {schema}");
+    Ok((!may).then(|| refusal(table, what(), format!("grant usage, create on schema {schema} to {role}"))))
+}
+
+/// A table that a foreign key points at is locked in the swap, and the key is made again. LOCK asks
+/// for more than SELECT and REFERENCES.
+async fn of_referenced(session: &Session, table: &Table, referenced: &QName) -> Result<Option<Finding>, Error> {
+    let sql = "SELECT current_user::text, has_table_privilege(c.oid, 'REFERENCES'), \
+               has_table_privilege(c.oid, 'UPDATE') OR has_table_privilege(c.oid, 'DELETE') \
+               OR has_table_privilege(c.oid, 'TRUNCATE'), has_schema_privilege(c.relnamespace, 'USAGE') \
+               FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+               WHERE n.nspname = $1 AND c.relname = $2";
+    let row = ask(session, sql, &[referenced.schema.as_str(), referenced.name.as_str()]).await?;
+    let (role, may_reference, may_lock): (_, bool, bool) = (Ident(row.get(0)), row.get(1), row.get(2));
+    let mut grants = Vec::new();
+    if !row.get::<_, bool>(3) {
+        grants.push(format!("grant usage on schema {} to {role}", referenced.schema));
+    }
+    let rights: Vec<&str> =
+        [(may_reference, "references"), (may_lock, "update")].iter().filter(|(may, _)| !may).map(|(_, r)| *r).collect();
+    if !rights.is_empty() {
+        grants.push(format!("grant {} on {referenced} to {role}", rights.join(", ")));
+    }
+    let lock = "; instead of update, delete or truncate lets it lock too. Revoke it after the swap";
+    let mend = format!("{}{}", grants.join("; "), if may_lock { "" } else { lock });
+    let verbs: Vec<&str> =
+        [(may_reference, "reference"), (may_lock, "lock")].iter().filter(|(may, _)| !may).map(|(_, v)| *v).collect();
+    let verbs = if verbs.is_empty() { "reach".to_owned() } else { verbs.join(" and ") };
+    let what = format!("role {role} may not {verbs} {}, which a foreign key points at", referenced.plain());
+    Ok((!grants.is_empty()).then(|| refusal(table, what, mend)))
 }

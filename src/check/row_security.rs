@@ -3,21 +3,38 @@
 
 use tokio_postgres::error::SqlState;
 
-use super::{Finding, Subject};
+use super::Finding;
 use crate::error::Error;
+use crate::hangs_on::Table;
+use crate::pg::Ident;
 use crate::pg::connect::Session;
 
-pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
-    let table = &subject.definition.table;
+/// Whether every row of the table can be read, by doing.
+pub(super) async fn check(session: &Session, table: &Table) -> Result<Option<Finding>, Error> {
     let sql = format!("SELECT 1 FROM {} LIMIT 0", table.name);
     match session.query(&sql, &[]).await {
-        Ok(_) => Ok(Vec::new()),
-        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-            let what =
-                "its rows cannot be read completely by this role (no right, or row security hides some)";
-            let mend = "connect as a member of the table's owner; where row security is forced, as a role with bypassrls";
-            Ok(vec![Finding::table("row security", &table.name, what, mend)])
-        }
+        Ok(_) => Ok(None),
+        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => explain(session, table).await.map(Some),
         Err(error) => Err(Error::doing("reading a table")(error)),
     }
+}
+
+async fn explain(session: &Session, table: &Table) -> Result<Finding, Error> {
+    let sql = "SELECT current_user::text, has_table_privilege($1::oid, 'SELECT') AND has_schema_privilege($2, 'USAGE')";
+    let params: [&(dyn postgres_types::ToSql + Sync); 2] = [&table.oid, &table.name.schema.as_str()];
+    let row = session.query_one(sql, &params).await.map_err(Error::doing("asking for rights"))?;
+    let (role, may_read) = (Ident(row.get(0)), row.get::<_, bool>(1));
+    Ok(if may_read {
+        let what = format!("row security would hide rows of it from role {role}");
+        let mend = if table.force_row_security {
+            format!("alter role {role} bypassrls")
+        } else {
+            format!("grant {} to {role}, or alter role {role} bypassrls", table.owner)
+        };
+        Finding::table("row security", &table.name, what, mend)
+    } else {
+        let schema = &table.name.schema;
+        let mend = format!("grant usage on schema {schema} to {role}; grant {} to {role}", table.owner);
+        Finding::table("rights", &table.name, format!("role {role} may not read it"), mend)
+    })
 }

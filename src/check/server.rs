@@ -2,19 +2,16 @@
 
 use super::Finding;
 use crate::error::Error;
+use crate::pg::Ident;
 use crate::pg::connect::Session;
 
+/// `server_version_num` of the oldest version that is supported.
 const OLDEST: u32 = 140_000;
 
 pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
-    let mut findings = Vec::new();
-    let version = session.server_version_num();
-    if version < OLDEST {
-        let what =
-            format!("the server is version {}, and 14 is the oldest that is supported", version / 10_000);
-        findings.push(Finding::server("version", what, "upgrade the server"));
-    }
-    let sql = "SELECT current_setting('wal_level'), pg_is_in_recovery(), current_setting('default_transaction_read_only')";
+    let mut findings: Vec<Finding> = version(session.server_version_num()).into_iter().collect();
+    let sql = "SELECT current_setting('wal_level'), pg_is_in_recovery(), \
+               current_setting('default_transaction_read_only'), current_user::text";
     let row = session.query_one(sql, &[]).await.map_err(Error::doing("reading settings"))?;
     let (wal_level, is_standby, read_only): (String, bool, String) = (row.get(0), row.get(1), row.get(2));
     if is_standby {
@@ -27,11 +24,26 @@ pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
     }
     if read_only == "on" {
         let what = "default_transaction_read_only is on for this role or database";
-        findings.push(Finding::server(
-            "read_only",
-            what,
-            "alter role ... set default_transaction_read_only = off",
-        ));
+        let mend = format!("alter role {} set default_transaction_read_only = off", Ident(row.get(3)));
+        findings.push(Finding::server("read_only", what, mend));
     }
     Ok(findings)
+}
+
+fn version(number: u32) -> Option<Finding> {
+    let what = || format!("the server is version {}, and 14 is the oldest that is supported", number / 10_000);
+    (number < OLDEST).then(|| Finding::server("version", what(), "upgrade the server"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_14_is_the_oldest() {
+        assert_eq!(version(140_000), None);
+        assert_eq!(version(180_001), None);
+        let refusal = version(130_022);
+        assert!(refusal.is_some_and(|refusal| refusal.is_refusal() && refusal.what.contains("version 13")));
+    }
 }

@@ -6,6 +6,7 @@ use tokio_postgres::error::SqlState;
 use super::Finding;
 use crate::engine::Context;
 use crate::error::Error;
+use crate::pg::Ident;
 use crate::pg::connect::Session;
 use crate::replication::{ReplicationError, Walsender};
 
@@ -17,9 +18,7 @@ pub(super) async fn check(cx: &Context, session: &Session, can_stream: bool) -> 
     let sql = "SELECT current_setting('max_replication_slots')::bigint - (SELECT count(*) FROM pg_replication_slots), \
                current_setting('max_wal_senders')::bigint - (SELECT count(*) FROM pg_stat_get_wal_senders())";
     let row = session.query_one(sql, &[]).await.map_err(Error::doing("counting slots"))?;
-    for (at, what, setting) in
-        [(0, "replication slots", "max_replication_slots"), (1, "WAL senders", "max_wal_senders")]
-    {
+    for (at, what, setting) in [(0, "replication slots", "max_replication_slots"), (1, "WAL senders", "max_wal_senders")] {
         let free: i64 = row.get(at);
         if free < NEEDED {
             let what = format!("{free} {what} are free, and a run needs {NEEDED}");
@@ -28,37 +27,36 @@ pub(super) async fn check(cx: &Context, session: &Session, can_stream: bool) -> 
         }
     }
     if can_stream && findings.is_empty() {
-        findings.extend(probe(cx).await?);
+        findings.extend(probe(cx, session).await?);
     }
     Ok(findings)
 }
 
-async fn probe(cx: &Context) -> Result<Option<Finding>, Error> {
+async fn probe(cx: &Context, session: &Session) -> Result<Option<Finding>, Error> {
+    let role = session.query_one("SELECT current_user::text", &[]).await.map_err(Error::doing("asking for the role"))?;
+    let role = Ident(role.get(0));
     let settings = [("lock_timeout", "2s")];
     let mut walsender = match Walsender::connect(&cx.target, "projh-bluegreen check", &settings).await {
         Ok(walsender) => walsender,
-        Err(error) => return finding(error).map(Some),
+        Err(error) => return finding(error, &role).map(Some),
     };
     let name = format!("projh_bg_check_{}", std::process::id());
     match walsender.create_slot(&name, true).await {
         Ok(_) => Ok(None),
         // An open transaction is in the way; `open_transactions` names it.
         Err(error) if error.sqlstate() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(None),
-        Err(error) => finding(error).map(Some),
+        Err(error) => finding(error, &role).map(Some),
     }
 }
 
-fn finding(error: ReplicationError) -> Result<Finding, Error> {
-    let what = error.to_string();
+fn finding(error: ReplicationError, role: &Ident) -> Result<Finding, Error> {
     let mend = match error.sqlstate() {
-        Some(code)
-            if *code == SqlState::INSUFFICIENT_PRIVILEGE
-                || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION =>
-        {
-            "alter role ... replication, or allow `replication` connections of this role in pg_hba.conf"
+        Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => format!("alter role {role} replication"),
+        Some(code) if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+            format!("let pg_hba.conf allow {role} to connect to this database for replication")
         }
-        Some(_) => "let this role make a logical slot with the plugin pgoutput",
+        Some(_) => format!("let {role} make a logical slot with the plugin pgoutput"),
         None => return Err(error.into()),
     };
-    Ok(Finding::server("replication", what, mend))
+    Ok(Finding::server("replication", error.to_string(), mend))
 }

@@ -73,6 +73,15 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// Whether this role may not look into the journal.
+    #[must_use]
+    pub fn is_forbidden(&self) -> bool {
+        use tokio_postgres::error::SqlState;
+        matches!(self, Self::Postgres { source, .. } if source.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE))
+    }
+}
+
+impl JournalError {
     pub(crate) fn doing(doing: &'static str) -> impl FnOnce(tokio_postgres::Error) -> Self {
         move |source| Self::Postgres { doing, source }
     }
