@@ -19,3 +19,4 @@ mod harness;
 mod oracle_is_honest;
 mod oracle_sees_swaps;
 mod swap_under_load;
+mod what_a_swap_keeps;
