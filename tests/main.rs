@@ -22,3 +22,6 @@ mod oracle_sees_swaps;
 mod replication;
 mod resume;
 mod swap_under_load;
+mod what_a_swap_keeps;
+mod stream_rules;
+mod verification;

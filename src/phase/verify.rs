@@ -47,6 +47,7 @@ async fn moment(run: &Run<'_>) -> Result<Moment, Error> {
         let text = format!("the verification waits for an open transaction: {who}");
         reporter.tell(&Event::Notice { text });
     };
+    // Or the feed would by then have applied some of what committed after the point.
     feed.hold().await?;
     let (point, walsender) = Point::make(&run.cx.target, run.journal.run(), &name, true, &waiting).await?;
     feed.run_to(point.lsn).await?;

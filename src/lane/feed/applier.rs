@@ -88,7 +88,7 @@ impl Applier {
     }
 
     /// Runs until something goes wrong; returns that.
-    pub(super) async fn run(mut self) -> FeedError {
+    pub(super) async fn run(&mut self) -> FeedError {
         loop {
             if let Err(error) = self.step().await {
                 return error;
@@ -99,15 +99,14 @@ impl Applier {
     async fn step(&mut self) -> Result<(), FeedError> {
         let mode = *self.mode.borrow_and_update();
         let waits = match mode {
-            Mode::Hold => true,
-            Mode::Until(lsn) => self.state.borrow().held_at == Some(lsn),
+            // Inside of one it may have a transaction open that a new slot would wait for.
+            Mode::Hold => !self.in_source_transaction,
+            Mode::Until(lsn) => !self.in_source_transaction && self.state.borrow().held_at == Some(lsn),
             // Somebody has to compare what changed before more of it is remembered.
             Mode::Free => !self.in_source_transaction && self.shared.touched_count() >= TOUCHED_MAX,
         };
         if waits {
-            if !self.in_source_transaction {
-                self.commit().await?;
-            }
+            self.commit().await?;
             self.state.send_modify(|state| state.holds = true);
             let changed = self.mode.changed().await.map_err(|_| FeedError::Ended);
             self.state.send_modify(|state| state.holds = false);
@@ -120,15 +119,28 @@ impl Applier {
                 None => return Ok(()),
             },
         };
-        if let (Mode::Until(lsn), Received::Message(Logical::Begin { final_lsn, .. })) = (mode, &received)
-            && *final_lsn >= lsn
+        if let Received::Message(Logical::Begin { final_lsn, .. }) = &received
+            && self.must_not_begin(*final_lsn).await?
         {
             self.peeked = Some(received);
-            self.commit().await?;
-            self.state.send_modify(|state| state.held_at = Some(lsn));
             return Ok(());
         }
         self.take_in(received).await
+    }
+
+    /// Whether a transaction is beyond where the feed may go. Asks anew: the mode may have changed
+    /// while the message was waited for.
+    async fn must_not_begin(&mut self, final_lsn: Lsn) -> Result<bool, FeedError> {
+        let mode = *self.mode.borrow();
+        match mode {
+            Mode::Hold => Ok(true),
+            Mode::Until(lsn) if final_lsn >= lsn => {
+                self.commit().await?;
+                self.state.send_modify(|state| state.held_at = Some(lsn));
+                Ok(true)
+            }
+            Mode::Until(_) | Mode::Free => Ok(false),
+        }
     }
 
     /// The next message; before it waits for one, what is whole is committed. None if the phases
