@@ -55,7 +55,13 @@ pub struct Finding {
 impl Finding {
     /// A refusal that concerns a table.
     fn table(check: &'static str, table: &QName, what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { check, severity: Severity::Refusal, place: table.plain(), what: what.into(), mend: mend.into() }
+        Self {
+            check,
+            severity: Severity::Refusal,
+            place: table.plain(),
+            what: what.into(),
+            mend: mend.into(),
+        }
     }
 
     /// A refusal that concerns the server.
@@ -143,10 +149,10 @@ async fn subject<'a>(
 }
 
 async fn table(session: &Session, subject: &Subject<'_>, can_try: bool) -> Result<Vec<Finding>, Error> {
-    let mut findings = hanging::check(session, subject).await?;
-    let rights = rights::check_table(session, subject).await?;
-    let can_try = can_try && rights.is_empty();
-    findings.extend(rights);
+    let blockers = hangs_on::blockers(session, &subject.definition.table.name).await?;
+    let mut findings = rights::check_table(session, subject).await?;
+    let can_try = can_try && findings.is_empty() && !blockers.iter().any(hanging::spoils_rehearsal);
+    findings.extend(hanging::findings(&subject.definition.table.name, blockers));
     findings.extend(types::check(subject));
     findings.extend(names::check(session, subject).await?);
     if !can_try {

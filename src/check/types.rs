@@ -20,7 +20,10 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Finding> {
         for key in &design.key.columns {
             let is_array = definition.column(&key.name).is_some_and(|column| column.array_type_oid == 0);
             if is_array {
-                let what = format!("key column {} has type {}, of which there are no arrays", key.name, key.data_type);
+                let what = format!(
+                    "key column {} has type {}, of which there are no arrays",
+                    key.name, key.data_type
+                );
                 findings.push(Finding::table("types", table, what, "use a key of another type"));
             }
         }
