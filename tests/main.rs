@@ -18,3 +18,4 @@ mod support;
 mod harness;
 mod oracle_is_honest;
 mod oracle_sees_swaps;
+mod refusals;
