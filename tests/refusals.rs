@@ -90,7 +90,7 @@ const fn plan(
 
 const KEY: &str = "    primary_key: [id, at]\n";
 
-const CASES: [Case; 38] = [
+const CASES: [Case; 39] = [
     hangs(
         "view",
         "create view app.v as select * from app.visits",
@@ -306,6 +306,15 @@ const CASES: [Case; 38] = [
         place: "app.v",
         check: "table",
         ..hangs("not_a_table", "create view app.v as select 1", "it is a view", "name a table")
+    },
+    Case {
+        check: "plan fits table",
+        ..hangs(
+            "no_primary_key",
+            "alter table app.visits drop constraint visits_pkey",
+            "no key of app.visits identifies its rows in the stream",
+            "alter table app.visits add primary key",
+        )
     },
     plan(
         "no_key",

@@ -73,7 +73,7 @@ impl Room {
 fn decide(need: &Need, room: Option<Room>) -> Vec<Finding> {
     let Some(room) = room else {
         let what = format!("the run needs about {} of disk on the server", ByteSize(need.green + need.wal));
-        return vec![Finding::server("disk", what, "make sure that there is as much").as_note()];
+        return vec![Finding::server("disk", what, "make sure that there is as much").into_note()];
     };
     let needs = match room {
         Room::Shared(free) => {
