@@ -17,7 +17,8 @@ pub(super) async fn check(
     session: &Session,
     subjects: &[Subject<'_>],
 ) -> Result<Vec<Finding>, Error> {
-    let tables = subjects.iter().map(|s| s.definition.table.table_bytes + s.definition.table.index_bytes).sum();
+    let tables =
+        subjects.iter().map(|s| s.definition.table.table_bytes + s.definition.table.index_bytes).sum();
     let need = Need::of(tables, cx.plan.settings.wal_budget_bytes);
     let sql = "SELECT current_setting('data_directory', true), inet_server_addr() IS NULL \
                OR inet_server_addr() << '127.0.0.0/8' OR inet_server_addr() = '::1'";
@@ -62,24 +63,30 @@ impl Room {
         let all = rustix::fs::statvfs(data).ok()?;
         let free = |of: &rustix::fs::StatVfs| of.f_bavail.saturating_mul(of.f_frsize);
         let wal = rustix::fs::statvfs(data.join("pg_wal")).ok().filter(|wal| wal.f_fsid != all.f_fsid);
-        Some(wal.map_or_else(|| Self::Shared(free(&all)), |wal| Self::Apart { data: free(&all), wal: free(&wal) }))
+        Some(wal.map_or_else(
+            || Self::Shared(free(&all)),
+            |wal| Self::Apart { data: free(&all), wal: free(&wal) },
+        ))
     }
 }
 
 fn decide(need: &Need, room: Option<Room>) -> Vec<Finding> {
     let Some(room) = room else {
         let what = format!("the run needs about {} of disk on the server", ByteSize(need.green + need.wal));
-        return vec![Finding::server("disk", what, "make sure that there is as much").as_note()];
+        return vec![Finding::server("disk", what, "make sure that there is as much").into_note()];
     };
     let needs = match room {
-        Room::Shared(free) => vec![("green and its WAL", need.green + need.wal, free, "or lower settings.wal_budget")],
+        Room::Shared(free) => {
+            vec![("green and its WAL", need.green + need.wal, free, "or lower settings.wal_budget")]
+        }
         Room::Apart { data, wal } => vec![
             ("green", need.green, data, "or migrate fewer tables in one plan"),
             ("WAL", need.wal, wal, "or lower settings.wal_budget"),
         ],
     };
     let refusal = |(of, need, free, other): (&str, u64, u64, &str)| {
-        let what = format!("{of} will need about {} of disk, and {} are free", ByteSize(need), ByteSize(free));
+        let what =
+            format!("{of} will need about {} of disk, and {} are free", ByteSize(need), ByteSize(free));
         (free < need).then(|| Finding::server("disk", what, format!("make room, {other}")))
     };
     needs.into_iter().filter_map(refusal).collect()
@@ -92,7 +99,11 @@ mod tests {
     const GIB: u64 = 1 << 30;
 
     fn refusals(need: Need, room: Room) -> Vec<String> {
-        decide(&need, Some(room)).into_iter().filter(Finding::is_refusal).map(|finding| finding.what).collect()
+        decide(&need, Some(room))
+            .into_iter()
+            .filter(Finding::is_refusal)
+            .map(|finding| finding.what)
+            .collect()
     }
 
     #[test]

@@ -1,15 +1,14 @@
 //! What hangs on a table and is not carried over by this version: each thing by name.
 
-use super::{Finding, Subject};
+use super::Finding;
 use crate::error::Error;
-use crate::hangs_on;
+use crate::hangs_on::{Blocker, BlockerKind};
 use crate::pg::connect::Session;
 use crate::pg::{Ident, QName};
 
-pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
-    let table = &subject.definition.table.name;
-    let blockers = hangs_on::blockers(session, table).await?;
-    let finding = |blocker: hangs_on::Blocker| match run_of(&blocker) {
+/// Each blocker as a refusal.
+pub(super) fn findings(table: &QName, blockers: Vec<Blocker>) -> Vec<Finding> {
+    let finding = |blocker: Blocker| match run_of(&blocker) {
         Some(run) => {
             let what = format!("run {run} of another plan, or one that was left behind, migrates it");
             let mend = format!("end that run first: projh-bluegreen rollback {run}");
@@ -20,13 +19,22 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
             Finding::table("what hangs on it", table, what, blocker.mend)
         }
     };
-    Ok(blockers.into_iter().map(finding).collect())
+    blockers.into_iter().map(finding).collect()
+}
+
+/// Whether green cannot even be rehearsed while this is there.
+pub(super) fn spoils_rehearsal(blocker: &Blocker) -> bool {
+    use BlockerKind as Kind;
+    matches!(
+        blocker.kind,
+        Kind::ExclusionConstraint | Kind::DeferrableKey | Kind::NotPlainTable | Kind::UnvalidatedNotNull
+    )
 }
 
 /// The run to which a publication belongs, if it is one of ours.
-fn run_of(blocker: &hangs_on::Blocker) -> Option<&str> {
+fn run_of(blocker: &Blocker) -> Option<&str> {
     let name = blocker.object.strip_prefix("projh_bg_");
-    name.filter(|_| blocker.kind == hangs_on::BlockerKind::Publication)
+    name.filter(|_| blocker.kind == BlockerKind::Publication)
 }
 
 /// There is no such table: something else of that name, or a name like it.

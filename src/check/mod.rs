@@ -71,7 +71,7 @@ impl Finding {
     }
 
     /// The same, as a note.
-    fn as_note(self) -> Self {
+    fn into_note(self) -> Self {
         Self { severity: Severity::Note, ..self }
     }
 
@@ -149,10 +149,10 @@ async fn subject<'a>(
 }
 
 async fn table(session: &Session, subject: &Subject<'_>, can_try: bool) -> Result<Vec<Finding>, Error> {
-    let mut findings = hanging::check(session, subject).await?;
-    let rights = rights::check_table(session, subject).await?;
-    let can_try = can_try && rights.is_empty();
-    findings.extend(rights);
+    let blockers = hangs_on::blockers(session, &subject.definition.table.name).await?;
+    let mut findings = rights::check_table(session, subject).await?;
+    let can_try = can_try && findings.is_empty() && !blockers.iter().any(hanging::spoils_rehearsal);
+    findings.extend(hanging::findings(&subject.definition.table.name, blockers));
     findings.extend(types::check(subject));
     findings.extend(names::check(session, subject).await?);
     if !can_try {
@@ -170,8 +170,15 @@ async fn table(session: &Session, subject: &Subject<'_>, can_try: bool) -> Resul
 /// A plan and a table that do not fit together, as findings.
 #[must_use]
 pub fn conflicts(table: &QName, conflicts: Vec<Conflict>) -> Vec<Finding> {
-    let finding = |conflict: Conflict| Finding::table("plan fits table", table, conflict.what, conflict.mend);
-    conflicts.into_iter().map(finding).collect()
+    let mut findings: Vec<Finding> = Vec::new();
+    for conflict in conflicts {
+        let finding = Finding::table("plan fits table", table, conflict.what, conflict.mend);
+        // A column that the plan names twice is unknown once.
+        if !findings.contains(&finding) {
+            findings.push(finding);
+        }
+    }
+    findings
 }
 
 /// A table without a usable key, as a finding.

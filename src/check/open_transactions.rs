@@ -20,7 +20,7 @@ pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
         .map(|row| {
             let what = format!("an open transaction will hold up the run: {}", row.get::<_, String>(0));
             let mend = format!("end it, or wait: select pg_terminate_backend({})", row.get::<_, i32>(1));
-            Finding::server("open transactions", what, mend).as_note()
+            Finding::server("open transactions", what, mend).into_note()
         })
         .collect();
     let sql = "SELECT gid, to_char(prepared, 'YYYY-MM-DD HH24:MI'), database::text FROM pg_prepared_xacts ORDER BY gid";

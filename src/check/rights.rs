@@ -20,10 +20,16 @@ pub(super) async fn check_server(session: &Session) -> Result<Vec<Finding>, Erro
     let mut findings = Vec::new();
     if !row.get::<_, bool>(2) {
         let what = format!("role {role} may not make schemas and publications in database {database}");
-        findings.push(Finding::server("rights", what, format!("grant create on database {database} to {role}")));
+        findings.push(Finding::server(
+            "rights",
+            what,
+            format!("grant create on database {database} to {role}"),
+        ));
     }
     if let (Some(owner), false) = (row.get::<_, Option<String>>(3).map(Ident), row.get(4)) {
-        let what = format!("the journal, schema projh_bluegreen, belongs to {owner}, and {role} is not a member of it");
+        let what = format!(
+            "the journal, schema projh_bluegreen, belongs to {owner}, and {role} is not a member of it"
+        );
         let mend = format!("grant {owner} to {role}, or connect as {owner}");
         findings.push(Finding::server("rights", what, mend));
     }
@@ -39,7 +45,8 @@ pub(super) async fn check_table(session: &Session, subject: &Subject<'_>) -> Res
     for schema in schemas {
         findings.extend(of_schema(session, table, schema).await?);
     }
-    let mut referenced: Vec<&QName> = subject.definition.foreign_keys.iter().map(|key| &key.references).collect();
+    let mut referenced: Vec<&QName> =
+        subject.definition.foreign_keys.iter().map(|key| &key.references).collect();
     referenced.sort();
     referenced.dedup();
     for referenced in referenced.into_iter().filter(|referenced| **referenced != table.name) {
@@ -83,7 +90,11 @@ async fn of_schema(session: &Session, table: &Table, schema: &Ident) -> Result<O
 
 /// A table that a foreign key points at is locked in the swap, and the key is made again. LOCK asks
 /// for more than SELECT and REFERENCES.
-async fn of_referenced(session: &Session, table: &Table, referenced: &QName) -> Result<Option<Finding>, Error> {
+async fn of_referenced(
+    session: &Session,
+    table: &Table,
+    referenced: &QName,
+) -> Result<Option<Finding>, Error> {
     let sql = "SELECT current_user::text, has_table_privilege(c.oid, 'REFERENCES'), \
                has_table_privilege(c.oid, 'UPDATE') OR has_table_privilege(c.oid, 'DELETE') \
                OR has_table_privilege(c.oid, 'TRUNCATE'), has_schema_privilege(c.relnamespace, 'USAGE') \
@@ -95,15 +106,21 @@ async fn of_referenced(session: &Session, table: &Table, referenced: &QName) -> 
     if !row.get::<_, bool>(3) {
         grants.push(format!("grant usage on schema {} to {role}", referenced.schema));
     }
-    let rights: Vec<&str> =
-        [(may_reference, "references"), (may_lock, "update")].iter().filter(|(may, _)| !may).map(|(_, r)| *r).collect();
+    let rights: Vec<&str> = [(may_reference, "references"), (may_lock, "update")]
+        .iter()
+        .filter(|(may, _)| !may)
+        .map(|(_, r)| *r)
+        .collect();
     if !rights.is_empty() {
         grants.push(format!("grant {} on {referenced} to {role}", rights.join(", ")));
     }
     let lock = "; instead of update, delete or truncate lets it lock too. Revoke it after the swap";
     let mend = format!("{}{}", grants.join("; "), if may_lock { "" } else { lock });
-    let verbs: Vec<&str> =
-        [(may_reference, "reference"), (may_lock, "lock")].iter().filter(|(may, _)| !may).map(|(_, v)| *v).collect();
+    let verbs: Vec<&str> = [(may_reference, "reference"), (may_lock, "lock")]
+        .iter()
+        .filter(|(may, _)| !may)
+        .map(|(_, v)| *v)
+        .collect();
     let verbs = if verbs.is_empty() { "reach".to_owned() } else { verbs.join(" and ") };
     let what = format!("role {role} may not {verbs} {}, which a foreign key points at", referenced.plain());
     Ok((!grants.is_empty()).then(|| refusal(table, what, mend)))

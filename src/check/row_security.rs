@@ -14,7 +14,9 @@ pub(super) async fn check(session: &Session, table: &Table) -> Result<Option<Fin
     let sql = format!("SELECT 1 FROM {} LIMIT 0", table.name);
     match session.query(&sql, &[]).await {
         Ok(_) => Ok(None),
-        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => explain(session, table).await.map(Some),
+        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            explain(session, table).await.map(Some)
+        }
         Err(error) => Err(Error::doing("reading a table")(error)),
     }
 }

@@ -31,7 +31,8 @@ pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
 }
 
 fn version(number: u32) -> Option<Finding> {
-    let what = || format!("the server is version {}, and 14 is the oldest that is supported", number / 10_000);
+    let what =
+        || format!("the server is version {}, and 14 is the oldest that is supported", number / 10_000);
     (number < OLDEST).then(|| Finding::server("version", what(), "upgrade the server"))
 }
 

@@ -18,7 +18,9 @@ pub(super) async fn check(cx: &Context, session: &Session, can_stream: bool) -> 
     let sql = "SELECT current_setting('max_replication_slots')::bigint - (SELECT count(*) FROM pg_replication_slots), \
                current_setting('max_wal_senders')::bigint - (SELECT count(*) FROM pg_stat_get_wal_senders())";
     let row = session.query_one(sql, &[]).await.map_err(Error::doing("counting slots"))?;
-    for (at, what, setting) in [(0, "replication slots", "max_replication_slots"), (1, "WAL senders", "max_wal_senders")] {
+    for (at, what, setting) in
+        [(0, "replication slots", "max_replication_slots"), (1, "WAL senders", "max_wal_senders")]
+    {
         let free: i64 = row.get(at);
         if free < NEEDED {
             let what = format!("{free} {what} are free, and a run needs {NEEDED}");
@@ -33,7 +35,10 @@ pub(super) async fn check(cx: &Context, session: &Session, can_stream: bool) -> 
 }
 
 async fn probe(cx: &Context, session: &Session) -> Result<Option<Finding>, Error> {
-    let role = session.query_one("SELECT current_user::text", &[]).await.map_err(Error::doing("asking for the role"))?;
+    let role = session
+        .query_one("SELECT current_user::text", &[])
+        .await
+        .map_err(Error::doing("asking for the role"))?;
     let role = Ident(role.get(0));
     let settings = [("lock_timeout", "2s")];
     let mut walsender = match Walsender::connect(&cx.target, "projh-bluegreen check", &settings).await {

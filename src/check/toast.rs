@@ -55,7 +55,11 @@ async fn find(
     Ok(findings)
 }
 
-async fn columns_read(session: &Session, view: &QName, table: u32) -> Result<Vec<Ident>, tokio_postgres::Error> {
+async fn columns_read(
+    session: &Session,
+    view: &QName,
+    table: u32,
+) -> Result<Vec<Ident>, tokio_postgres::Error> {
     let sql = "SELECT a.attname::text FROM pg_rewrite w \
                JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid \
                JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid \
