@@ -244,7 +244,7 @@ fn ordinal(row: &tokio_postgres::Row) -> usize {
 }
 
 /// `g.a = k.k1 AND ...`, and the select list that gives `k1, ...` from the source's key columns.
-fn join(lane: &Lane) -> (String, String) {
+pub(super) fn join(lane: &Lane) -> (String, String) {
     let pairs = lane.key_in_target();
     let on = pairs.iter().enumerate().map(|(at, (target, _))| format!("g.{target} = k.projh_k{at}"));
     let on = on.collect::<Vec<_>>().join(" AND ");

@@ -4,6 +4,8 @@
 //! source's file is the one that was there before the slot was made: a rewrite (VACUUM FULL,
 //! TRUNCATE) between two chunks of one snapshot moves rows to where nobody looks any more.
 
+use std::collections::HashSet;
+
 use tokio_postgres::Client;
 
 use super::coalesce::Key;
@@ -50,7 +52,7 @@ impl CopyError {
 pub struct Round {
     /// The snapshot's name.
     pub snapshot: String,
-    /// Green has its key index, and may have rows of this chunk already.
+    /// Green has its key index, and may have rows of a chunk already.
     pub skip_present: bool,
 }
 
@@ -67,7 +69,18 @@ pub async fn chunk(
 ) -> Result<u64, CopyError> {
     let sql = CopyError::of(lane);
     client.batch_execute(&point::import(&round.snapshot)).await.map_err(&sql)?;
-    let rows = client.execute(&insert(lane, span, round), &[]).await.map_err(&sql)?;
+    let range = range(span);
+    let present = if round.skip_present {
+        let keys = format!("SELECT {} FROM {} WHERE {range}", lane.key_columns(), lane.source);
+        let rows = client.query(&keys, &[]).await.map_err(&sql)?;
+        let keys: Vec<Key> = rows.iter().filter_map(|row| key_of_row(row, lane)).collect();
+        present(journal.session(), lane, &keys).await.map_err(&sql)?
+    } else {
+        Vec::new()
+    };
+    let statement = client.prepare(&insert(lane, &range, !present.is_empty())).await.map_err(&sql)?;
+    let params = if present.is_empty() { Vec::new() } else { apply::key_arrays(lane, present.iter()) };
+    let rows = client.execute_raw(&statement, &params).await.map_err(&sql)?;
     let file = "SELECT pg_relation_filenode(to_regclass($1))";
     let file: Option<u32> = client.query_one(file, &[&lane.source.to_string()]).await.map_err(&sql)?.get(0);
     let before = journal.progress().filenodes.get(lane.number).copied();
@@ -80,26 +93,51 @@ pub async fn chunk(
     Ok(rows)
 }
 
-fn insert(lane: &Lane, span: Span, round: &Round) -> String {
+fn range(span: Span) -> String {
     let upper = span.to.map_or_else(String::new, |to| format!(" AND ctid < '({to},0)'::tid"));
+    format!("ctid >= '({},0)'::tid{upper}", span.from)
+}
+
+fn insert(lane: &Lane, range: &str, but_present: bool) -> String {
+    let names = lane.key_columns();
+    let but = format!(" AND ({names}) NOT IN (SELECT * FROM {})", lane.unnest_keys(1));
     format!(
         "INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE SELECT {expressions} FROM {source} \
-         WHERE ctid >= '({from},0)'::tid{upper}{skip}",
+         WHERE {range}{but}",
         target = lane.target,
         columns = lane.target_columns(),
         expressions = lane.expressions(),
         source = lane.source,
-        from = span.from,
-        skip = if round.skip_present { skip(lane) } else { String::new() },
+        but = if but_present { but.as_str() } else { "" },
     )
 }
 
-fn skip(lane: &Lane) -> String {
-    format!(" ON CONFLICT ({}) DO NOTHING", list(&lane.target_key))
+/// Those of `keys` that the target has by now. Asked at a snapshot of its own: the round's does not
+/// show what the stream has brought since, and `ON CONFLICT DO NOTHING` is an error about such rows.
+/// Nothing but the round's own chunks writes to the target meanwhile, each of them other keys.
+async fn present(now: &Client, lane: &Lane, keys: &[Key]) -> Result<Vec<Key>, tokio_postgres::Error> {
+    let names = lane.key_columns();
+    let (on, values) = apply::join(lane);
+    let sql = format!(
+        "SELECT {names} FROM (SELECT *, {values} FROM {arrays} AS s({names}) OFFSET 0) AS k \
+         WHERE EXISTS (SELECT FROM {target} g WHERE {on})",
+        arrays = lane.unnest_keys(1),
+        target = lane.target,
+    );
+    let statement = now.prepare(&sql).await?;
+    let mut present = Vec::new();
+    for some in keys.chunks(KEYS_AT_ONCE) {
+        let arrays = apply::key_arrays(lane, some.iter());
+        let params: Vec<&(dyn postgres_types::ToSql + Sync)> =
+            arrays.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)).collect();
+        let rows = now.query(&statement, &params).await?;
+        present.extend(rows.iter().filter_map(|row| key_of_row(row, lane)));
+    }
+    Ok(present)
 }
 
-/// How many keys one statement reads again.
-const DIRTY_AT_ONCE: usize = 5_000;
+/// How many keys one statement is given.
+const KEYS_AT_ONCE: usize = 5_000;
 
 /// Reads the rows of dirty keys at a snapshot; the keys are clean then. Returns how many there were.
 /// `at_snapshot` is in a transaction at the snapshot; it cannot see the keys, which are younger.
@@ -120,10 +158,13 @@ pub async fn dirty_keys(
         return Ok(0);
     }
     let keys: Vec<Key> = rows.iter().filter_map(|row| key_of_row(row, lane)).collect();
+    // A chunk of this round may have brought the row already.
+    let present: HashSet<Key> = present(at_now, lane, &keys).await.map_err(&sql)?.into_iter().collect();
+    let missing: Vec<&Key> = keys.iter().filter(|key| !present.contains(key)).collect();
     client.batch_execute(&point::import(&round.snapshot)).await.map_err(&sql)?;
     let statement = client.prepare(&read_again(lane)).await.map_err(&sql)?;
-    for some in keys.chunks(DIRTY_AT_ONCE) {
-        let arrays: Vec<Array> = apply::key_arrays(lane, some.iter());
+    for some in missing.chunks(KEYS_AT_ONCE) {
+        let arrays: Vec<Array> = apply::key_arrays(lane, some.iter().copied());
         client.execute_raw(&statement, &arrays).await.map_err(&sql)?;
     }
     let empty = format!("TRUNCATE {}", lane.dirty_table());
@@ -133,20 +174,18 @@ pub async fn dirty_keys(
     Ok(count)
 }
 
-/// A chunk of the same round may have brought the row already.
 fn read_again(lane: &Lane) -> String {
     let on = lane.key.iter().map(|key| format!("s.{0} = d.{0}", key.name)).collect::<Vec<_>>().join(" AND ");
     let source_columns = list(lane.columns.iter().map(|column| format!("s.{}", column.name)));
     format!(
         "INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE SELECT {expressions} FROM \
-         (SELECT {source_columns} FROM {source} s JOIN {keys} AS d({names}) ON {on}) AS s{skip}",
+         (SELECT {source_columns} FROM {source} s JOIN {keys} AS d({names}) ON {on}) AS s",
         target = lane.target,
         columns = lane.target_columns(),
         expressions = lane.expressions(),
         source = lane.source,
         keys = lane.unnest_keys(1),
         names = lane.key_columns(),
-        skip = skip(lane),
     )
 }
 

@@ -74,8 +74,6 @@ pub struct Lane {
     pub mapping: Vec<Mapped>,
     /// The target's columns that are compared, and for each what it must be, over the source's columns.
     pub verified: Vec<VerifiedColumn>,
-    /// The target's own key.
-    pub target_key: Vec<Ident>,
     /// The target's partition key and the source's column that it is a copy of, where the key alone
     /// does not lead to one partition.
     pub hint: Option<Hint>,
@@ -176,7 +174,6 @@ impl Lane {
             columns,
             key,
             mapping,
-            target_key: design.green.indexes.first().and_then(|key| key.keys.clone()).unwrap_or_default(),
             verified: design.green.verified_columns(),
             hint,
             home: home.clone(),
