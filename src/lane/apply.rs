@@ -309,7 +309,8 @@ fn rewrite_sql(lane: &Lane) -> String {
     let values = lane.mapping.iter().enumerate().map(|(at, mapped)| format!("{} AS projh_e{at}", mapped.expression));
     let streamed: Vec<_> = lane.streamed().map(|column| &column.name).collect();
     let merged = lane.mapping.iter().enumerate().map(|(at, mapped)| {
-        let bit = mapped.same_as().and_then(|same| streamed.iter().position(|name| *name == same));
+        // What is made of a value that was not sent has not changed either.
+        let bit = streamed.iter().position(|name| **name == mapped.source);
         bit.map_or_else(
             || format!("k.projh_e{at}"),
             |bit| format!("CASE WHEN get_bit(k.projh_mask, {bit}) = 1 THEN gone.projh_t{at} ELSE k.projh_e{at} END"),
