@@ -181,11 +181,13 @@ impl Feed {
         });
         let (mode, mode_seen) = watch::channel(Mode::Hold);
         let (state_told, state) = watch::channel(State { applied: parts.applied, ..State::default() });
-        let applier = Applier::new(session, parts, mode_seen, state_told, Arc::clone(&shared)).await?;
+        let mut applier = Applier::new(session, parts, mode_seen, state_told, Arc::clone(&shared)).await?;
         let errors = Arc::clone(&shared);
         let task = tokio::spawn(async move {
             let error = applier.run().await;
             *errors.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            // Only now: whoever waits for its state takes its end for the sign that there is an error.
+            drop(applier);
         });
         Ok(Self { mode, state, shared, marker_session, run, markers: AtomicU64::new(0), task })
     }

@@ -88,7 +88,7 @@ impl Applier {
     }
 
     /// Runs until something goes wrong; returns that.
-    pub(super) async fn run(mut self) -> FeedError {
+    pub(super) async fn run(&mut self) -> FeedError {
         loop {
             if let Err(error) = self.step().await {
                 return error;
