@@ -58,8 +58,9 @@ pub async fn run(phase: Phase, run: &mut Run<'_>) -> Result<(), Error> {
 /// The lanes of a run that has been prepared and not been swapped.
 ///
 /// # Errors
-/// If the catalog cannot be read.
+/// If the catalog cannot be read, or blue is not what green was designed for.
 pub async fn lanes(run: &Run<'_>, prepared: &Prepared) -> Result<Vec<Lane>, Error> {
+    check_fingerprints(run, run.journal.session()).await?;
     let mut lanes = Vec::new();
     for (number, design) in prepared.lanes.iter().enumerate() {
         let lane = Lane::load(run.journal.session(), number, design, &prepared.green_home).await;
