@@ -20,3 +20,5 @@ mod oracle_is_honest;
 mod oracle_sees_swaps;
 mod swap_under_load;
 mod what_a_swap_keeps;
+mod stream_rules;
+mod verification;

@@ -1,0 +1,28 @@
+//! Chunks of one snapshot against what happens to blue's file between them.
+
+use projh_bluegreen::lane::copy::{self, CopyError, Round};
+use projh_bluegreen::lane::point::Point;
+use projh_bluegreen::lifecycle::{Fact, Span};
+
+use super::bench::{BLUE, Bench, DB, PLAN};
+use crate::support::Cluster;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rewrite_of_blue_between_two_chunks_is_noticed() {
+    let more = "insert into t (id, big) select g, 'x' from generate_series(1001, 3000) g; delete from t where id < 1500;";
+    let bench = Bench::of(Cluster::start(), &format!("{BLUE}{more}"), PLAN, "prepare").await;
+    bench.journal.record(Fact::SlotIntended).await.unwrap();
+    let file = bench.client.query_one("select pg_relation_filenode('t')", &[]).await.unwrap().get(0);
+    let slot = bench.prepared.slot.as_str();
+    let (point, _sender) =
+        Point::make(&bench.target, bench.journal.run(), slot, false, &|_| {}).await.unwrap();
+    bench.journal.record(Fact::SlotCreated { lsn: point.lsn, filenodes: vec![file] }).await.unwrap();
+    let round = Round { snapshot: point.snapshot.clone(), skip_present: false };
+    let worker = bench.cluster.client(DB).await;
+    let first = Span { from: 0, to: Some(8) };
+    copy::chunk(&worker, &bench.journal, &bench.lane, first, &round).await.unwrap();
+    bench.sql("vacuum full t").await;
+    let rest = Span { from: 8, to: None };
+    let error = copy::chunk(&worker, &bench.journal, &bench.lane, rest, &round).await.unwrap_err();
+    assert!(matches!(error, CopyError::Rewritten { lane: 0, .. }), "{error:?}");
+}

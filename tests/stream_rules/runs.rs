@@ -1,0 +1,215 @@
+//! Whole runs of the program, killed and resumed, with blue changed by hand in between.
+
+use tokio_postgres::Client;
+
+use super::bench::{BLUE, DB, PLAN, eventually};
+use crate::support::bluegreen::Running;
+use crate::support::{Bluegreen, Cluster};
+
+/// So that a copy takes many chunks, and rounds of one chunk each. One row in ten is large.
+const MORE: &str = "
+insert into public.t (id, at, email, big)
+select g, case when g < 3000 then date '2026-01-10' else '2026-02-10' end, 'e' || g,
+       repeat(md5(g::text), case when g % 10 = 0 then 100 else 2 end)
+  from generate_series(1001, 5000) g;
+analyze public.t;";
+
+struct Stage {
+    cluster: Cluster,
+    client: Client,
+    program: Bluegreen,
+}
+
+impl Stage {
+    async fn set(blue: &str, until: &str) -> Self {
+        let cluster = Cluster::start();
+        let client = cluster.client(DB).await;
+        client.batch_execute(blue).await.unwrap();
+        let plan = PLAN.replace("workers: 1", "workers: 1, max_snapshot_age: 10ms");
+        let program = Bluegreen::new(&cluster, DB).plan(&plan);
+        program.execute(&["--until", until]).expect_code(0);
+        Self { cluster, client, program }
+    }
+
+    /// Killed within its copy: the rows of January are there, the first chunk with one of February waits
+    /// for a lock.
+    async fn killed_in_its_copy() -> Self {
+        let stage = Self::set(&format!("{BLUE}{MORE}"), "prepare").await;
+        let blocker = stage.block("t_p2").await;
+        let running = stage.program.spawn("execute", &["--until", "copy"]);
+        stage.is_blocked().await;
+        running.kill9();
+        drop(blocker);
+        let gone = "select not exists (select from pg_stat_activity where application_name like 'projh-bluegreen % copy')";
+        eventually(&stage.client, gone, &[]).await;
+        let copied: i64 = stage.one(&format!("select count(*) from {}", stage.green().await)).await;
+        assert!((1..3000).contains(&copied), "{copied} rows were copied");
+        stage
+    }
+
+    async fn one<T: for<'a> postgres_types::FromSql<'a>>(&self, sql: &str) -> T {
+        self.client.query_one(sql, &[]).await.unwrap().get(0)
+    }
+
+    async fn sql(&self, sql: &str) {
+        self.client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+
+    async fn home(&self, side: &str) -> String {
+        self.one(&format!("select nspname::text from pg_namespace where nspname ~ '^projh_bg_.*_{side}$'"))
+            .await
+    }
+
+    async fn green(&self) -> String {
+        format!("{}.t", self.home("green").await)
+    }
+
+    /// Another session that keeps one of green's relations from being written.
+    async fn block(&self, relation: &str) -> Client {
+        let blocker = self.cluster.client(DB).await;
+        let sql = format!("begin; lock table {}.{relation} in share mode", self.home("green").await);
+        blocker.batch_execute(&sql).await.unwrap();
+        blocker
+    }
+
+    async fn is_blocked(&self) {
+        let sql = "select exists (select from pg_stat_activity where application_name like 'projh-bluegreen %' and wait_event_type = 'Lock')";
+        eventually(&self.client, sql, &[]).await;
+    }
+
+    async fn is_plain(&self) -> bool {
+        self.one("select relkind = 'r' from pg_class where oid = 'public.t'::regclass").await
+    }
+
+    /// To the swap; then blue and green hold the same.
+    async fn swaps(&self) -> crate::support::bluegreen::Finished {
+        let finished = self.program.execute(&["--yes"]).expect_code(0);
+        assert!(!self.is_plain().await);
+        let blue = format!("{}.t", self.home("blue").await);
+        let rows = |of: &str| format!("select to_jsonb(r)::text from {of} r");
+        let (blue, green) = (rows(&blue), rows("public.t"));
+        let sql = format!(
+            "select count(*) from (({blue} except all {green}) union all ({green} except all {blue})) d"
+        );
+        assert_eq!(self.one::<i64>(&sql).await, 0);
+        finished
+    }
+
+    /// The run stops without a swap; its error.
+    async fn stops(&self) -> String {
+        let finished = self.program.execute(&["--yes"]).expect_code(1);
+        assert!(self.is_plain().await && finished.events_of("swapped").is_empty());
+        finished.events_of("error")[0]["message"].as_str().unwrap().to_owned()
+    }
+}
+
+fn kill(running: Running) {
+    running.kill9();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_between_rounds_is_neither_lost_nor_doubled() {
+    let stage = Stage::killed_in_its_copy().await;
+    // Of copied rows and of missing ones: large values not sent, keys, moves, values handed over.
+    stage.sql("update t set n = n + 1 where id % 20 = 0").await;
+    stage.sql("update t set id = id + 10000 where id % 7 = 0").await;
+    stage.sql("update t set at = '2026-02-20' where id % 11 = 0; update t set at = '2026-01-20' where id % 13 = 0").await;
+    stage.sql("delete from t where id % 17 = 0").await;
+    stage.sql("update t set email = null where id = 4001; update t set email = 'e4001' where id = 4003; update t set email = 'e4003' where id = 2001").await;
+    stage.sql("insert into t (id, email, big) select g, 'n' || g, repeat('n', 3000) from generate_series(6000, 6100) g").await;
+    let finished = stage.swaps().await;
+    let rounds = finished.events_of("round").len();
+    assert!(rounds > 3, "{rounds} rounds");
+    assert!(finished.events_of("retry").is_empty(), "{}", finished.stdout);
+    let read: i64 = stage.one("select sum((fact->>'keys')::bigint)::bigint from projh_bluegreen.fact where fact->>'fact' = 'dirty_keys_read'").await;
+    assert!(read > 10, "{read} dirty keys");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rewrite_of_blue_begins_its_copy_again() {
+    let stage = Stage::killed_in_its_copy().await;
+    stage.sql("delete from t where id < 2500 and id % 3 > 0").await;
+    stage.sql("vacuum full t").await;
+    let finished = stage.swaps().await;
+    assert!(finished.stdout.contains("the copy begins again"), "{}", finished.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_truncation_of_blue_begins_its_copy_again() {
+    let stage = Stage::killed_in_its_copy().await;
+    stage.sql("truncate t; insert into t (id, email, big) select g, 'e' || g, '' from generate_series(1, 2000) g").await;
+    let finished = stage.swaps().await;
+    assert!(finished.stdout.contains("the copy begins again"), "{}", finished.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_while_it_applies_it_goes_on_where_it_was() {
+    let mut stage = Stage::set(BLUE, "copy").await;
+    let changes = "update t set n = n + 1; insert into t (id, big) select max(id) + 1, '' from t; delete from t where id = (select min(id) from t)";
+    for _ in 0..3 {
+        let blocker = stage.block("t").await;
+        stage.sql(changes).await;
+        let running = stage.program.spawn("execute", &["--until", "verify"]);
+        stage.is_blocked().await;
+        kill(running);
+        drop(blocker);
+    }
+    stage.program.execute(&["--until", "verify"]).expect_code(0);
+    // A server that crashes forgets acknowledgements; the journal does not.
+    let confirmed = "select confirmed_flush_lsn < (select applied_lsn from projh_bluegreen.stream) from pg_replication_slots";
+    for _ in 0..10 {
+        stage.sql(changes).await;
+        stage.program.execute(&["--until", "verify"]).expect_code(0);
+        stage.cluster.kill9();
+        stage.cluster.restart();
+        stage.client = stage.cluster.client(DB).await;
+        if stage.one(confirmed).await {
+            break;
+        }
+    }
+    assert!(stage.one::<bool>(confirmed).await, "the slot remembers everything");
+    stage.swaps().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_stops_the_run_with_a_word_on_where() {
+    let stage = Stage::set(BLUE, "copy").await;
+    let green = stage.green().await;
+    stage.sql(&format!("create table kept as table {green}; delete from {green} where id = 7")).await;
+    stage.sql("update t set n = 1 where id in (6, 7, 8)").await;
+    let error = stage.stops().await;
+    assert!(
+        error.contains("public.t") && error.contains("3 rows were to be") && error.contains("2 were there"),
+        "{error}"
+    );
+    stage.sql(&format!("insert into {green} select * from kept where id = 7")).await;
+
+    stage.sql(&format!("insert into {green} (id, big) values (77, 'secret')")).await;
+    stage.sql("insert into t (id, big) values (77, 'secret')").await;
+    let error = stage.stops().await;
+    assert!(error.contains("public.t") && error.contains("23505") && !error.contains("secret"), "{error}");
+    stage.sql(&format!("delete from {green} where id = 77")).await;
+    stage.swaps().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ddl_that_the_stream_does_not_tell_of_stops_the_run() {
+    let stage = Stage::set(BLUE, "copy").await;
+    // No row is written, so the stream has nothing to say.
+    for (ddl, back) in [
+        ("alter table t add column extra int default 5", "alter table t drop column extra"),
+        ("alter table t alter n set default 7", "alter table t alter n set default 0"),
+        ("alter table t rename column n to m", "alter table t rename column m to n"),
+    ] {
+        stage.sql(ddl).await;
+        let error = stage.stops().await;
+        assert!(error.contains("public.t was changed by DDL"), "{ddl}: {error}");
+        stage.sql(back).await;
+    }
+    // With everything undone the run goes on, also beyond its verification.
+    stage.program.execute(&["--until", "verify"]).expect_code(0);
+    stage.sql("alter table t add column extra int default 5").await;
+    assert!(stage.stops().await.contains("public.t was changed by DDL"));
+    stage.sql("alter table t drop column extra").await;
+    stage.swaps().await;
+}

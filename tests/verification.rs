@@ -1,0 +1,262 @@
+//! The verification is able to fail: whatever differs between blue and green is found, named by a
+//! digest of its key, and nothing is swapped.
+
+use projh_bluegreen::journal;
+use projh_bluegreen::lane::Lane;
+use projh_bluegreen::lane::compare::{Comparison, Sides};
+use projh_bluegreen::pg::connect::Target;
+use tokio_postgres::Client;
+
+use crate::support::{Bluegreen, Cluster};
+
+const DB: &str = "postgres";
+
+const BLUE: &str = r"
+create table public.t (
+    id bigint, part text, at date not null default '2026-01-10', n numeric, f float8, i interval, note text, bits bytea, big text,
+    primary key (id, part));
+alter table public.t alter big set storage external;
+insert into public.t (id, part, at, n, f, i, note, bits, big)
+select g, 'p ' || g % 3, date '2026-01-01' + g % 100, 1.0, 0.0, '1 mon', 'note ' || g, decode(md5(g::text), 'hex'), repeat(md5(g::text), 100)
+  from generate_series(1, 300) g;
+analyze public.t;";
+
+const PLAN: &str = "
+version: 1
+name: verified
+settings: {workers: 2}
+tables:
+  - table: public.t
+    partition_by: {range: at, bounds: [2026-01-01, 2026-02-01, 2026-03-01], default: true}
+    primary_key: [id, part, at]
+";
+
+struct Stage {
+    _cluster: Cluster,
+    client: Client,
+    program: Bluegreen,
+    green: String,
+}
+
+impl Stage {
+    async fn set(until: &str) -> Self {
+        let cluster = Cluster::start();
+        let client = cluster.client(DB).await;
+        client.batch_execute(BLUE).await.unwrap();
+        let program = Bluegreen::new(&cluster, DB).plan(PLAN);
+        program.execute(&["--yes", "--until", until]).expect_code(0);
+        let sql = "select nspname::text from pg_namespace where nspname ~ '^projh_bg_.*_green$'";
+        let green = format!("{}.t", client.query_one(sql, &[]).await.unwrap().get::<_, String>(0));
+        Self { _cluster: cluster, client, program, green }
+    }
+
+    async fn green(&self, sql: &str) {
+        let sql = sql.replace("GREEN", &self.green);
+        self.client.batch_execute(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+
+    /// Executes to the swap, which must not come; the differences, each with the id of the row that the
+    /// digest finds by the formula that the user is told.
+    async fn differences(&self) -> Vec<(String, i64)> {
+        let finished = self.program.execute(&["--yes"]).expect_code(4);
+        assert!(finished.events_of("swapped").is_empty());
+        let formula = "left(md5(row(<key columns>)::text), 16) = '<digest>'";
+        assert!(finished.stdout.contains(formula), "{}", finished.stdout);
+        let mut found = Vec::new();
+        for difference in finished.events_of("difference") {
+            assert_eq!(difference["table"], "public.t");
+            let (kind, digest) =
+                (difference["kind"].as_str().unwrap(), difference["key_digest"].as_str().unwrap());
+            let of = if kind == "extra" { &self.green } else { "public.t" };
+            let sql = format!("select id from {of} where left(md5(row(id, part)::text), 16) = $1");
+            let rows = self.client.query(&sql, &[&digest]).await.unwrap();
+            assert_eq!(rows.len(), 1, "{digest} finds {} rows", rows.len());
+            found.push((kind.to_owned(), rows[0].get(0)));
+        }
+        found.sort();
+        let plain = "select relkind = 'r' from pg_class where oid = 'public.t'::regclass";
+        assert!(self.client.query_one(plain, &[]).await.unwrap().get::<_, bool>(0), "something was swapped");
+        found
+    }
+
+    async fn swaps(&self) {
+        let finished = self.program.execute(&["--yes"]).expect_code(0);
+        assert_eq!(finished.events_of("swapped").len(), 1);
+        let divided = "select relkind = 'p' from pg_class where oid = 'public.t'::regclass";
+        assert!(self.client.query_one(divided, &[]).await.unwrap().get::<_, bool>(0));
+    }
+}
+
+/// Each damage to green, and what mends it.
+const DAMAGES: [(&str, &str, &str, i64); 9] = [
+    (
+        "update GREEN set note = 'Note 5' where id = 5",
+        "update GREEN set note = 'note 5' where id = 5",
+        "different",
+        5,
+    ),
+    (
+        "update GREEN set bits = set_bit(bits, 77, 1 - get_bit(bits, 77)) where id = 6",
+        "update GREEN set bits = set_bit(bits, 77, 1 - get_bit(bits, 77)) where id = 6",
+        "different",
+        6,
+    ),
+    (
+        "create table kept as table GREEN; delete from GREEN where id = 7",
+        "insert into GREEN select * from kept where id = 7",
+        "missing",
+        7,
+    ),
+    (
+        "insert into GREEN select 1007, part, at, n, f, i, note, bits, big from GREEN where id = 8",
+        "delete from GREEN where id = 1007",
+        "extra",
+        1007,
+    ),
+    ("update GREEN set n = 1.00 where id = 9", "update GREEN set n = 1.0 where id = 9", "different", 9),
+    ("update GREEN set f = '-0' where id = 10", "update GREEN set f = 0 where id = 10", "different", 10),
+    (
+        "update GREEN set i = '30 days' where id = 11",
+        "update GREEN set i = '1 mon' where id = 11",
+        "different",
+        11,
+    ),
+    (
+        "update GREEN set big = null where id = 12",
+        "update GREEN set big = (select big from public.t where id = 12) where id = 12",
+        "different",
+        12,
+    ),
+    (
+        "update GREEN set big = overlay(big placing '!' from 3000) where id = 13",
+        "update GREEN set big = (select big from public.t where id = 13) where id = 13",
+        "different",
+        13,
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_damage_is_found_named_and_mended() {
+    let stage = Stage::set("index").await;
+    // Each alone: nothing hides behind another.
+    for (damage, mend, kind, id) in DAMAGES {
+        stage.green(damage).await;
+        assert_eq!(stage.differences().await, [(kind.to_owned(), id)], "{damage}");
+        stage.green(mend).await;
+    }
+    stage.green("drop table kept").await;
+    // All at once.
+    for (damage, ..) in DAMAGES {
+        stage.green(damage).await;
+    }
+    let mut all: Vec<(String, i64)> =
+        DAMAGES.iter().map(|(.., kind, id)| ((*kind).to_owned(), *id)).collect();
+    all.sort();
+    assert_eq!(stage.differences().await, all);
+    for (_, mend, ..) in DAMAGES {
+        stage.green(mend).await;
+    }
+    stage.swaps().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_damaged_after_a_verification_is_found_by_the_next_session() {
+    let stage = Stage::set("verify").await;
+    stage.green("update GREEN set f = '-0' where id = 10").await;
+    stage.client.batch_execute("update public.t set note = 'x' where id = 20").await.unwrap();
+    assert_eq!(stage.differences().await, [("different".to_owned(), 10)]);
+    assert_eq!(stage.differences().await, [("different".to_owned(), 10)]);
+    stage.green("update GREEN set f = 0 where id = 10").await;
+    stage.swaps().await;
+}
+
+/// A type, a value, and another one that a user can tell from it; PostgreSQL calls some of them equal.
+const TYPES: [(&str, &str, &str); 40] = [
+    ("smallint", "1", "2"),
+    ("integer", "1", "-1"),
+    ("bigint", "1", "4294967297"),
+    ("boolean", "true", "false"),
+    ("numeric", "1.0", "1.00"),
+    ("numeric", "'NaN'", "'Infinity'"),
+    ("real", "'0'", "'-0'"),
+    ("double precision", "'0'", "'-0'"),
+    ("text", "'a'", "'a '"),
+    ("varchar(9)", "'a'", "'A'"),
+    ("character(9)", "'a'", "'b'"),
+    ("name", "'a'", "'b'"),
+    ("text collate insensitive", "'a'", "'A'"),
+    ("loose", "'a'", "'A'"),
+    ("\"char\"", "'a'", "'b'"),
+    ("bytea", "'\\x00'", "'\\x0000'"),
+    ("date", "'2026-01-01'", "'infinity'"),
+    ("time", "'01:00'", "'01:00:00.000001'"),
+    ("timetz", "'01:00+01'", "'00:00+00'"),
+    ("timestamp", "'2026-01-01'", "'2026-01-01 00:00:00.000001'"),
+    ("timestamptz", "'2026-01-01'", "'-infinity'"),
+    ("interval", "'1 mon'", "'30 days'"),
+    ("interval", "'1 day'", "'24 hours'"),
+    ("uuid", "'00000000-0000-0000-0000-000000000000'", "'00000000-0000-0000-0000-000000000001'"),
+    ("json", "'{\"a\": 1}'", "'{\"a\":1}'"),
+    ("jsonb", "'1.0'", "'1.00'"),
+    ("xml", "'<a/>'", "'<a></a>'"),
+    ("text[]", "'{a}'", "'[0:0]={a}'"),
+    ("numeric[]", "'{1.0}'", "'{1.00}'"),
+    ("integer[]", "'{1,2}'", "'{{1,2}}'"),
+    ("int4range", "'[1,2)'", "'[1,3)'"),
+    ("numrange", "'[1.0,2]'", "'[1.00,2]'"),
+    ("inet", "'10.0.0.1/8'", "'10.0.0.1/9'"),
+    ("macaddr", "'08:00:2b:01:02:03'", "'08:00:2b:01:02:04'"),
+    ("point", "'(0,0)'", "'(0,-0)'"),
+    ("circle", "'<(0,0),1>'", "'<(1,0),1>'"),
+    ("mood", "'good'", "'bad'"),
+    ("pair", "row(1.0, 'a')", "row(1.00, 'a')"),
+    ("bit varying", "B'1'", "B'10'"),
+    ("tsvector", "'a'", "'a:1'"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_row_hash_tells_apart_what_a_user_can_in_every_type() {
+    let cluster = Cluster::start();
+    let client = cluster.client(DB).await;
+    let types = "create collation insensitive (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+                 create domain loose as text collate insensitive; create type mood as enum ('good', 'bad'); create type pair as (n numeric, t text);";
+    let columns: Vec<String> = TYPES.iter().enumerate().map(|(at, (of, ..))| format!("c{at} {of}")).collect();
+    let values: Vec<&str> = TYPES.iter().map(|(_, value, _)| *value).collect();
+    let wide = format!(
+        "{types} create table wide (id int primary key, {}); insert into wide values (1, {}); insert into wide (id) values (2)",
+        columns.join(", "),
+        values.join(", ")
+    );
+    client.batch_execute(&wide).await.unwrap();
+    let plan =
+        "{version: 1, name: wide, tables: [{table: public.wide, partition_by: {hash: id, partitions: 2}}]}";
+    let program = Bluegreen::new(&cluster, DB).plan(plan);
+    program.execute(&["--until", "index"]).expect_code(0);
+    let target = Target::resolve(Some(&cluster.url(DB)), &|_| None).unwrap();
+    let prepared = journal::list(&client).await.unwrap().remove(0).progress.prepared.unwrap();
+    let workers = [target.connect("test", &[]).await.unwrap()];
+    let lane = Lane::load(&workers[0], 0, &prepared.lanes[0], &prepared.green_home).await.unwrap();
+    let comparison = Comparison::of(&workers[0], &lane).await.unwrap();
+    assert_eq!(comparison.columns(), TYPES.len() + 1);
+
+    let holder = cluster.client(DB).await;
+    let compare = async || {
+        holder.batch_execute("begin isolation level repeatable read").await.unwrap();
+        let snapshot: String = holder.query_one("select pg_export_snapshot()", &[]).await.unwrap().get(0);
+        let sides = Sides { source: &snapshot, target: &snapshot };
+        let (rows, differences) = comparison.full(&target, &sides, &workers).await.unwrap();
+        holder.batch_execute("commit").await.unwrap();
+        assert_eq!(rows, 2);
+        differences.len()
+    };
+    assert_eq!(compare().await, 0);
+    for (at, (of, value, other)) in TYPES.iter().enumerate() {
+        for (id, damage, mend) in [(1, *other, *value), (1, "null", *value), (2, *value, "null")] {
+            let update = |to: &str| format!("update {} set c{at} = {to} where id = {id}", lane.target);
+            client.batch_execute(&update(damage)).await.unwrap();
+            assert_eq!(compare().await, 1, "{of}: {mend} and {damage}");
+            client.batch_execute(&update(mend)).await.unwrap();
+        }
+    }
+    assert_eq!(compare().await, 0);
+}
