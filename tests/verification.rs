@@ -65,7 +65,8 @@ impl Stage {
         let mut found = Vec::new();
         for difference in finished.events_of("difference") {
             assert_eq!(difference["table"], "public.t");
-            let (kind, digest) = (difference["kind"].as_str().unwrap(), difference["key_digest"].as_str().unwrap());
+            let (kind, digest) =
+                (difference["kind"].as_str().unwrap(), difference["key_digest"].as_str().unwrap());
             let of = if kind == "extra" { &self.green } else { "public.t" };
             let sql = format!("select id from {of} where left(md5(row(id, part)::text), 16) = $1");
             let rows = self.client.query(&sql, &[&digest]).await.unwrap();
@@ -88,15 +89,50 @@ impl Stage {
 
 /// Each damage to green, and what mends it.
 const DAMAGES: [(&str, &str, &str, i64); 9] = [
-    ("update GREEN set note = 'Note 5' where id = 5", "update GREEN set note = 'note 5' where id = 5", "different", 5),
-    ("update GREEN set bits = set_bit(bits, 77, 1 - get_bit(bits, 77)) where id = 6", "update GREEN set bits = set_bit(bits, 77, 1 - get_bit(bits, 77)) where id = 6", "different", 6),
-    ("create table kept as table GREEN; delete from GREEN where id = 7", "insert into GREEN select * from kept where id = 7", "missing", 7),
-    ("insert into GREEN select 1007, part, at, n, f, i, note, bits, big from GREEN where id = 8", "delete from GREEN where id = 1007", "extra", 1007),
+    (
+        "update GREEN set note = 'Note 5' where id = 5",
+        "update GREEN set note = 'note 5' where id = 5",
+        "different",
+        5,
+    ),
+    (
+        "update GREEN set bits = set_bit(bits, 77, 1 - get_bit(bits, 77)) where id = 6",
+        "update GREEN set bits = set_bit(bits, 77, 1 - get_bit(bits, 77)) where id = 6",
+        "different",
+        6,
+    ),
+    (
+        "create table kept as table GREEN; delete from GREEN where id = 7",
+        "insert into GREEN select * from kept where id = 7",
+        "missing",
+        7,
+    ),
+    (
+        "insert into GREEN select 1007, part, at, n, f, i, note, bits, big from GREEN where id = 8",
+        "delete from GREEN where id = 1007",
+        "extra",
+        1007,
+    ),
     ("update GREEN set n = 1.00 where id = 9", "update GREEN set n = 1.0 where id = 9", "different", 9),
     ("update GREEN set f = '-0' where id = 10", "update GREEN set f = 0 where id = 10", "different", 10),
-    ("update GREEN set i = '30 days' where id = 11", "update GREEN set i = '1 mon' where id = 11", "different", 11),
-    ("update GREEN set big = null where id = 12", "update GREEN set big = (select big from public.t where id = 12) where id = 12", "different", 12),
-    ("update GREEN set big = overlay(big placing '!' from 3000) where id = 13", "update GREEN set big = (select big from public.t where id = 13) where id = 13", "different", 13),
+    (
+        "update GREEN set i = '30 days' where id = 11",
+        "update GREEN set i = '1 mon' where id = 11",
+        "different",
+        11,
+    ),
+    (
+        "update GREEN set big = null where id = 12",
+        "update GREEN set big = (select big from public.t where id = 12) where id = 12",
+        "different",
+        12,
+    ),
+    (
+        "update GREEN set big = overlay(big placing '!' from 3000) where id = 13",
+        "update GREEN set big = (select big from public.t where id = 13) where id = 13",
+        "different",
+        13,
+    ),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -113,7 +149,8 @@ async fn every_damage_is_found_named_and_mended() {
     for (damage, ..) in DAMAGES {
         stage.green(damage).await;
     }
-    let mut all: Vec<(String, i64)> = DAMAGES.iter().map(|(.., kind, id)| ((*kind).to_owned(), *id)).collect();
+    let mut all: Vec<(String, i64)> =
+        DAMAGES.iter().map(|(.., kind, id)| ((*kind).to_owned(), *id)).collect();
     all.sort();
     assert_eq!(stage.differences().await, all);
     for (_, mend, ..) in DAMAGES {
@@ -135,19 +172,46 @@ async fn what_is_damaged_after_a_verification_is_found_by_the_next_session() {
 
 /// A type, a value, and another one that a user can tell from it; PostgreSQL calls some of them equal.
 const TYPES: [(&str, &str, &str); 40] = [
-    ("smallint", "1", "2"), ("integer", "1", "-1"), ("bigint", "1", "4294967297"), ("boolean", "true", "false"),
-    ("numeric", "1.0", "1.00"), ("numeric", "'NaN'", "'Infinity'"), ("real", "'0'", "'-0'"), ("double precision", "'0'", "'-0'"),
-    ("text", "'a'", "'a '"), ("varchar(9)", "'a'", "'A'"), ("character(9)", "'a'", "'b'"), ("name", "'a'", "'b'"),
-    ("text collate insensitive", "'a'", "'A'"), ("loose", "'a'", "'A'"), ("\"char\"", "'a'", "'b'"),
-    ("bytea", "'\\x00'", "'\\x0000'"), ("date", "'2026-01-01'", "'infinity'"), ("time", "'01:00'", "'01:00:00.000001'"),
-    ("timetz", "'01:00+01'", "'00:00+00'"), ("timestamp", "'2026-01-01'", "'2026-01-01 00:00:00.000001'"),
-    ("timestamptz", "'2026-01-01'", "'-infinity'"), ("interval", "'1 mon'", "'30 days'"), ("interval", "'1 day'", "'24 hours'"),
+    ("smallint", "1", "2"),
+    ("integer", "1", "-1"),
+    ("bigint", "1", "4294967297"),
+    ("boolean", "true", "false"),
+    ("numeric", "1.0", "1.00"),
+    ("numeric", "'NaN'", "'Infinity'"),
+    ("real", "'0'", "'-0'"),
+    ("double precision", "'0'", "'-0'"),
+    ("text", "'a'", "'a '"),
+    ("varchar(9)", "'a'", "'A'"),
+    ("character(9)", "'a'", "'b'"),
+    ("name", "'a'", "'b'"),
+    ("text collate insensitive", "'a'", "'A'"),
+    ("loose", "'a'", "'A'"),
+    ("\"char\"", "'a'", "'b'"),
+    ("bytea", "'\\x00'", "'\\x0000'"),
+    ("date", "'2026-01-01'", "'infinity'"),
+    ("time", "'01:00'", "'01:00:00.000001'"),
+    ("timetz", "'01:00+01'", "'00:00+00'"),
+    ("timestamp", "'2026-01-01'", "'2026-01-01 00:00:00.000001'"),
+    ("timestamptz", "'2026-01-01'", "'-infinity'"),
+    ("interval", "'1 mon'", "'30 days'"),
+    ("interval", "'1 day'", "'24 hours'"),
     ("uuid", "'00000000-0000-0000-0000-000000000000'", "'00000000-0000-0000-0000-000000000001'"),
-    ("json", "'{\"a\": 1}'", "'{\"a\":1}'"), ("jsonb", "'1.0'", "'1.00'"), ("xml", "'<a/>'", "'<a></a>'"),
-    ("text[]", "'{a}'", "'[0:0]={a}'"), ("numeric[]", "'{1.0}'", "'{1.00}'"), ("integer[]", "'{1,2}'", "'{{1,2}}'"),
-    ("int4range", "'[1,2)'", "'[1,3)'"), ("numrange", "'[1.0,2]'", "'[1.00,2]'"), ("inet", "'10.0.0.1/8'", "'10.0.0.1/9'"),
-    ("macaddr", "'08:00:2b:01:02:03'", "'08:00:2b:01:02:04'"), ("point", "'(0,0)'", "'(0,-0)'"), ("circle", "'<(0,0),1>'", "'<(1,0),1>'"),
-    ("mood", "'good'", "'bad'"), ("pair", "row(1.0, 'a')", "row(1.00, 'a')"), ("bit varying", "B'1'", "B'10'"), ("tsvector", "'a'", "'a:1'"),
+    ("json", "'{\"a\": 1}'", "'{\"a\":1}'"),
+    ("jsonb", "'1.0'", "'1.00'"),
+    ("xml", "'<a/>'", "'<a></a>'"),
+    ("text[]", "'{a}'", "'[0:0]={a}'"),
+    ("numeric[]", "'{1.0}'", "'{1.00}'"),
+    ("integer[]", "'{1,2}'", "'{{1,2}}'"),
+    ("int4range", "'[1,2)'", "'[1,3)'"),
+    ("numrange", "'[1.0,2]'", "'[1.00,2]'"),
+    ("inet", "'10.0.0.1/8'", "'10.0.0.1/9'"),
+    ("macaddr", "'08:00:2b:01:02:03'", "'08:00:2b:01:02:04'"),
+    ("point", "'(0,0)'", "'(0,-0)'"),
+    ("circle", "'<(0,0),1>'", "'<(1,0),1>'"),
+    ("mood", "'good'", "'bad'"),
+    ("pair", "row(1.0, 'a')", "row(1.00, 'a')"),
+    ("bit varying", "B'1'", "B'10'"),
+    ("tsvector", "'a'", "'a:1'"),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -158,9 +222,14 @@ async fn the_row_hash_tells_apart_what_a_user_can_in_every_type() {
                  create domain loose as text collate insensitive; create type mood as enum ('good', 'bad'); create type pair as (n numeric, t text);";
     let columns: Vec<String> = TYPES.iter().enumerate().map(|(at, (of, ..))| format!("c{at} {of}")).collect();
     let values: Vec<&str> = TYPES.iter().map(|(_, value, _)| *value).collect();
-    let wide = format!("{types} create table wide (id int primary key, {}); insert into wide values (1, {}); insert into wide (id) values (2)", columns.join(", "), values.join(", "));
+    let wide = format!(
+        "{types} create table wide (id int primary key, {}); insert into wide values (1, {}); insert into wide (id) values (2)",
+        columns.join(", "),
+        values.join(", ")
+    );
     client.batch_execute(&wide).await.unwrap();
-    let plan = "{version: 1, name: wide, tables: [{table: public.wide, partition_by: {hash: id, partitions: 2}}]}";
+    let plan =
+        "{version: 1, name: wide, tables: [{table: public.wide, partition_by: {hash: id, partitions: 2}}]}";
     let program = Bluegreen::new(&cluster, DB).plan(plan);
     program.execute(&["--until", "index"]).expect_code(0);
     let target = Target::resolve(Some(&cluster.url(DB)), &|_| None).unwrap();

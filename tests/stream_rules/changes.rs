@@ -16,7 +16,9 @@ async fn while_rows_are_missing_a_change_brings_what_it_can_and_remembers_what_i
     bench.start(true).await;
     // What the stream holds in full is there from now on; a deletion meets nothing, and may.
     bench.apply(&format!("update t set big = {LARGE} where id = 1; update t set id = 101, big = {LARGE} where id = 2; delete from t where id = 3")).await;
-    bench.apply("delete from t where id = 4; insert into t (id, email, big) values (4, 'again', 'again')").await;
+    bench
+        .apply("delete from t where id = 4; insert into t (id, email, big) values (4, 'again', 'again')")
+        .await;
     assert_eq!(bench.dirty().await, Vec::<i32>::new());
     bench.expect_same_but(&[5, 6, 7, 8, 9, 10, 11, 12]).await;
 
@@ -36,7 +38,7 @@ async fn while_rows_are_missing_a_change_brings_what_it_can_and_remembers_what_i
     bench.expect_same_but(&[9, 10, 107, 111, 12]).await;
 
     // Read again at the next consistent point.
-    bench.feed().hold();
+    bench.feed().hold().await.unwrap();
     let point = Point::make(&bench.target, bench.journal.run(), "rules_round", true, &|_| {}).await.unwrap();
     bench.feed().run_to(point.0.lsn).await.unwrap();
     let round = Round { snapshot: point.0.snapshot.clone(), skip_present: true };
@@ -50,7 +52,12 @@ async fn while_rows_are_missing_a_change_brings_what_it_can_and_remembers_what_i
 async fn null_in_a_key_tuple_says_nothing_of_the_row() {
     let bench = Bench::strict().await;
     bench.apply("update t set id = id + 100 where id <= 5").await;
-    assert_eq!(bench.number("select count(*) from GREEN where id > 100 and length(big) = 3200 and email is not null").await, 5);
+    assert_eq!(
+        bench
+            .number("select count(*) from GREEN where id > 100 and length(big) = 3200 and email is not null")
+            .await,
+        5
+    );
     bench.expect_same().await;
 }
 
@@ -104,7 +111,9 @@ async fn a_row_is_found_in_the_partition_that_the_stream_does_not_name() {
         format!("update t set at = '2026-02-05', big = {LARGE} where id = 1"),
         "update t set at = '2026-02-05' where id = 2".to_owned(),
         format!("update t set at = '1999-01-01', big = {LARGE} where id = 2"),
-        format!("update t set at = '2026-02-07', big = {LARGE} where id = 3; update t set at = '2026-01-07' where id = 3"),
+        format!(
+            "update t set at = '2026-02-07', big = {LARGE} where id = 3; update t set at = '2026-01-07' where id = 3"
+        ),
         format!("update t set at = '2026-02-07', id = 104, big = {LARGE} where id = 4"),
         "update t set at = '2026-02-07', id = 105 where id = 5".to_owned(),
         "update t set at = '2026-01-20' where id = 1; delete from t where id = 1".to_owned(),
@@ -129,11 +138,14 @@ async fn with_replica_identity_full_nothing_is_ever_unknown() {
 /// What a column's values are made of may be what the stream did not send again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_column_keeps_its_value_when_its_source_was_not_sent() {
-    let columns = "primary_key: [id, at]\n    columns:\n      big: {type: text, using: upper(big), back: lower(big)}";
+    let columns =
+        "primary_key: [id, at]\n    columns:\n      big: {type: text, using: upper(big), back: lower(big)}";
     let plan = PLAN.replace("primary_key: [id, at]", columns);
     let mut bench = Bench::of(Cluster::start(), BLUE, &plan, "copy").await;
     bench.start(false).await;
-    bench.apply(&format!("update t set n = 1 where id = 1; update t set n = 2, big = {LARGE} where id = 2")).await;
+    bench
+        .apply(&format!("update t set n = 1 where id = 1; update t set n = 2, big = {LARGE} where id = 2"))
+        .await;
     let sql = "select count(*) from GREEN g join t b using (id) where g.big = upper(b.big) and g.n = b.n";
     assert_eq!(bench.number(sql).await, 40);
 }

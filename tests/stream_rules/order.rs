@@ -28,10 +28,18 @@ async fn rows_and_position_are_one_transaction_and_acknowledged_only_after_it() 
     bench.try_drain().await.unwrap();
     bench.expect_same().await;
     let one = "select (select xmin from GREEN where id = 1)::text = (select xmin from projh_bluegreen.stream)::text";
-    assert!(bench.client.query_one(&one.replace("GREEN", &bench.lane.target.to_string()), &[]).await.unwrap().get::<_, bool>(0));
+    assert!(
+        bench
+            .client
+            .query_one(&one.replace("GREEN", &bench.lane.target.to_string()), &[])
+            .await
+            .unwrap()
+            .get::<_, bool>(0)
+    );
     let applied = bench.journal.applied().await.unwrap().unwrap();
     assert!(applied > before);
-    let acknowledged = "select confirmed_flush_lsn >= $1 from pg_replication_slots where slot_name like 'projh_bg_%'";
+    let acknowledged =
+        "select confirmed_flush_lsn >= $1 from pg_replication_slots where slot_name like 'projh_bg_%'";
     bench.eventually(acknowledged, &[&applied]).await;
 }
 
@@ -75,7 +83,7 @@ async fn a_feed_that_holds_still_has_no_transaction_open_and_begins_none() {
     let blocker = bench.block_green().await;
     bench.sql("insert into t (id, big) select g, '' from generate_series(1001, 46000) g").await;
     bench.is_blocked().await;
-    bench.feed().hold();
+    bench.feed().hold().await.unwrap();
     drop(blocker);
     let idle = "select exists (select from pg_stat_activity where application_name like '% apply' and state = 'idle' and backend_xid is null)";
     bench.eventually(idle, &[]).await;
@@ -95,7 +103,8 @@ async fn on_an_idle_table_the_slot_follows_the_log() {
     bench.sql("create table busy as select g from generate_series(1, 1000) g").await;
     bench.sql("update busy set g = g + 1").await;
     let now = bench.now().await;
-    let follows = "select confirmed_flush_lsn >= $1 from pg_replication_slots where slot_name like 'projh_bg_%'";
+    let follows =
+        "select confirmed_flush_lsn >= $1 from pg_replication_slots where slot_name like 'projh_bg_%'";
     bench.eventually(follows, &[&now]).await;
     bench.apply("update t set n = 1").await;
     bench.expect_same().await;

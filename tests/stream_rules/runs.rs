@@ -56,7 +56,8 @@ impl Stage {
     }
 
     async fn home(&self, side: &str) -> String {
-        self.one(&format!("select nspname::text from pg_namespace where nspname ~ '^projh_bg_.*_{side}$'")).await
+        self.one(&format!("select nspname::text from pg_namespace where nspname ~ '^projh_bg_.*_{side}$'"))
+            .await
     }
 
     async fn green(&self) -> String {
@@ -87,7 +88,9 @@ impl Stage {
         let blue = format!("{}.t", self.home("blue").await);
         let rows = |of: &str| format!("select to_jsonb(r)::text from {of} r");
         let (blue, green) = (rows(&blue), rows("public.t"));
-        let sql = format!("select count(*) from (({blue} except all {green}) union all ({green} except all {blue})) d");
+        let sql = format!(
+            "select count(*) from (({blue} except all {green}) union all ({green} except all {blue})) d"
+        );
         assert_eq!(self.one::<i64>(&sql).await, 0);
         finished
     }
@@ -115,9 +118,9 @@ async fn what_is_written_between_rounds_is_neither_lost_nor_doubled() {
     stage.sql("update t set email = null where id = 4001; update t set email = 'e4001' where id = 4003; update t set email = 'e4003' where id = 2001").await;
     stage.sql("insert into t (id, email, big) select g, 'n' || g, repeat('n', 3000) from generate_series(6000, 6100) g").await;
     let finished = stage.swaps().await;
-    for row in stage.client.query("select at::text, left(fact::text, 90) from projh_bluegreen.fact order by n", &[]).await.unwrap() { println!("{} {}", row.get::<_, String>(0), row.get::<_, String>(1)); }
     let rounds = finished.events_of("round").len();
     assert!(rounds > 3, "{rounds} rounds");
+    assert!(finished.events_of("retry").is_empty(), "{}", finished.stdout);
     let read: i64 = stage.one("select sum((fact->>'keys')::bigint)::bigint from projh_bluegreen.fact where fact->>'fact' = 'dirty_keys_read'").await;
     assert!(read > 10, "{read} dirty keys");
 }
@@ -175,7 +178,10 @@ async fn what_cannot_be_stops_the_run_with_a_word_on_where() {
     stage.sql(&format!("create table kept as table {green}; delete from {green} where id = 7")).await;
     stage.sql("update t set n = 1 where id in (6, 7, 8)").await;
     let error = stage.stops().await;
-    assert!(error.contains("public.t") && error.contains("3 rows were to be") && error.contains("2 were there"), "{error}");
+    assert!(
+        error.contains("public.t") && error.contains("3 rows were to be") && error.contains("2 were there"),
+        "{error}"
+    );
     stage.sql(&format!("insert into {green} select * from kept where id = 7")).await;
 
     stage.sql(&format!("insert into {green} (id, big) values (77, 'secret')")).await;

@@ -7,14 +7,24 @@ use super::bench::Bench;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn once_the_copy_is_over_a_row_that_is_not_there_stops_it() {
-    for change in ["update t set n = 1 where id in (7, 8)", "delete from t where id in (7, 8)", "update t set big = 'x' where id in (7, 8)"] {
+    for change in [
+        "update t set n = 1 where id in (7, 8)",
+        "delete from t where id in (7, 8)",
+        "update t set big = 'x' where id in (7, 8)",
+    ] {
         let bench = Bench::strict().await;
         bench.sql("delete from GREEN where id = 7").await;
         bench.sql(change).await;
         let error = bench.try_drain().await.unwrap_err();
-        let FeedError::Apply(ApplyError::Diverged { table, expected, found }) = error else { panic!("{error:?}") };
+        let FeedError::Apply(ApplyError::Diverged { table, expected, found }) = error else {
+            panic!("{error:?}")
+        };
         assert_eq!((table.as_str(), expected, found), ("public.t", 2, 1), "{change}");
-        assert_eq!(bench.number("select count(*) from GREEN where id = 8 and n = 0 and big <> 'x'").await, 1, "{change}");
+        assert_eq!(
+            bench.number("select count(*) from GREEN where id = 8 and n = 0 and big <> 'x'").await,
+            1,
+            "{change}"
+        );
     }
 }
 
@@ -46,7 +56,11 @@ async fn a_truncation_is_followed_once_the_copy_is_over_and_voids_it_before() {
 async fn ddl_on_blue_stops_it_before_a_row_is_written() {
     let mut bench = Bench::set().await;
     let ddl = [
-        ("alter table t add column extra int", "alter table t drop column extra", "6 columns where the plan was made for 5"),
+        (
+            "alter table t add column extra int",
+            "alter table t drop column extra",
+            "6 columns where the plan was made for 5",
+        ),
         ("alter table t rename column n to m", "alter table t rename column m to n", "column `m` is not `n`"),
         ("alter table t alter n type bigint", "alter table t alter n type int", "column `n`"),
     ];

@@ -58,7 +58,7 @@ impl Applier {
     ) -> Result<Self, FeedError> {
         // A batch is small next to the tables: always look rows up by their key.
         session
-            .batch_execute("SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; SET jit = off")
+            .batch_execute("SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off")
             .await?;
         let mut ways = Vec::new();
         let mut by_relation = HashMap::new();

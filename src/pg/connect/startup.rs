@@ -13,6 +13,8 @@ use super::target::Target;
 pub const fn base_settings() -> &'static [(&'static str, &'static str)] {
     &[
         ("row_security", "off"),
+        // Plans over many partitions look costly, and compiling them costs more than running them.
+        ("jit", "off"),
         ("search_path", "pg_catalog"),
         ("client_min_messages", "warning"),
         ("DateStyle", "ISO"),

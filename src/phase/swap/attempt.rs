@@ -64,7 +64,14 @@ pub(super) async fn attempt(run: &Run<'_>, settings: &SwapSettings) -> Result<Ou
     let comparisons = verify::comparisons(run).await?;
     let ready =
         Ready { locks: locks(&prepared), session, prepared, comparisons, budget: settings.max_write_stall };
-    begin(&ready, settings).await?;
+    if let Err(error) = begin(&ready, settings).await {
+        if !is_lock_wait(&error) {
+            return Err(Error::doing("beginning the swap")(error));
+        }
+        roll_back(&ready.session).await?;
+        let why = "green was locked by somebody else (a vacuum?)".to_owned();
+        return Ok(Outcome::Postponed { why, blockers: Vec::new() });
+    }
     let asked = Instant::now();
     let live = list(&ready.locks);
     let blockers = Blockers::watch(run, &ready, settings);
@@ -106,17 +113,18 @@ fn locks(prepared: &Prepared) -> Vec<QName> {
     locks
 }
 
-/// The lock on green keeps autovacuum away from it, and does not hold up the feed.
-async fn begin(ready: &Ready, settings: &SwapSettings) -> Result<(), Error> {
+/// The lock on green keeps autovacuum away from it, and does not hold up the feed. No client waits
+/// behind it, so it may take as long as autovacuum takes to step aside.
+async fn begin(ready: &Ready, settings: &SwapSettings) -> Result<(), tokio_postgres::Error> {
     let greens = list(ready.prepared.lanes.iter().map(|lane| lane.green.at_home()));
     let sql = format!(
-        "BEGIN; SET LOCAL lock_timeout = {lock}; SET LOCAL idle_in_transaction_session_timeout = '5s'; \
+        "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '5s'; \
          SET LOCAL synchronous_commit = on; LOCK TABLE {greens} IN SHARE UPDATE EXCLUSIVE MODE; \
-         SET LOCAL statement_timeout = {statement}",
+         SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}",
         lock = settings.lock_timeout.as_millis(),
         statement = ready.budget.as_millis().max(settings.lock_timeout.as_millis() + 1),
     );
-    ready.session.batch_execute(&sql).await.map_err(Error::doing("beginning the swap"))
+    ready.session.batch_execute(&sql).await
 }
 
 async fn roll_back(client: &Client) -> Result<(), Error> {

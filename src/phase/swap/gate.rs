@@ -15,8 +15,10 @@ use crate::plan::Window;
 /// A marker has to come through this quickly, so often in a row.
 const QUICK: Duration = Duration::from_millis(20);
 const IN_A_ROW: u32 = 3;
-/// Round trips after which the gate says that it waits.
-const PATIENCE: u32 = 200;
+/// Round trips after which the gate asks for half as much, so that a busy server cannot hold the swap
+/// up for ever; never for more than this part of the stall that the plan allows.
+const PATIENCE: u32 = 50;
+const PART_OF_BUDGET: u32 = 8;
 
 /// Waits until an attempt has a good chance.
 pub(super) async fn pass(run: &Run<'_>) -> Result<(), Error> {
@@ -36,16 +38,18 @@ pub(super) async fn pass(run: &Run<'_>) -> Result<(), Error> {
         };
         verify::delta(run, none).await?;
     }
-    let (mut quick, mut tried) = (0, 0);
+    let most = run.cx.plan.settings.swap.max_write_stall / PART_OF_BUDGET;
+    let (mut quick, mut tried, mut bar) = (0, 0, QUICK);
     while quick < IN_A_ROW {
         tried += 1;
         quick = match feed.round_trip(Duration::from_secs(30)).await {
-            Ok(took) if took < QUICK => quick + 1,
+            Ok(took) if took < bar => quick + 1,
             Ok(_) | Err(FeedError::Late(_)) => 0,
             Err(error) => return Err(error.into()),
         };
         if tried % PATIENCE == 0 {
-            let text = format!("the swap waits for the stream's lag to fall below {} ms", QUICK.as_millis());
+            bar = (bar * 2).min(most.max(QUICK));
+            let text = format!("the swap waits for the stream's lag to fall below {} ms", bar.as_millis());
             run.cx.tell(&Event::Notice { text });
         }
     }
