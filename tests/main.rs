@@ -23,8 +23,6 @@ mod refusals;
 mod replication;
 mod resume;
 mod stream_rules;
-mod stream_rules;
 mod swap_under_load;
-mod verification;
 mod verification;
 mod what_a_swap_keeps;

@@ -19,8 +19,10 @@ const STEPS_MAX: u32 = 12;
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     super::catch_up::catch_up(run).await?;
-    let verification = full(run).await?;
-    let verification = delta(run, verification).await?;
+    let mut verification = full(run).await?;
+    let delta = delta(run).await?;
+    verification.delta_steps = delta.steps;
+    verification.delta_keys = delta.keys;
     if run.feed.as_ref().is_some_and(|feed| feed.state().truncated) {
         let text = "a table was truncated; green was too, and is verified as it is now".to_owned();
         run.cx.tell(&Event::Notice { text });
@@ -80,30 +82,36 @@ async fn full(run: &Run<'_>) -> Result<Verification, Error> {
     Ok(Verification { lsn: moment.point.lsn, rows, columns, delta_steps: 0, delta_keys: 0 })
 }
 
+/// What was compared after the full verification.
+#[derive(Default)]
+pub(super) struct Delta {
+    steps: u32,
+    keys: u64,
+}
+
 /// The keys that changed since the last moment, until few do so while one comparison is made.
-pub(super) async fn delta(run: &Run<'_>, mut verification: Verification) -> Result<Verification, Error> {
+pub(super) async fn delta(run: &Run<'_>) -> Result<Delta, Error> {
     let comparisons = comparisons(run).await?;
-    let changed = |run: &Run<'_>| run.feed.as_ref().map_or(0, crate::lane::feed::Feed::touched_count);
+    let mut delta = Delta::default();
     let mut before = usize::MAX;
-    for _ in 0..STEPS_MAX {
-        let count = changed(run);
+    while delta.steps < STEPS_MAX {
+        let count = run.feed.as_ref().map_or(0, crate::lane::feed::Feed::touched_count);
         // Few enough, or as few as there will be under this load.
         if count <= KEYS_UNDER_LOCK || count > before / 10 * 9 {
             break;
         }
         before = count;
         let moment = moment(run).await?;
-        verification.lsn = moment.point.lsn;
-        verification.delta_steps += 1;
+        delta.steps += 1;
         let mut differences = Vec::new();
         for (comparison, keys) in comparisons.iter().zip(&moment.touched) {
-            verification.delta_keys += keys.len() as u64;
+            delta.keys += keys.len() as u64;
             let keys: Vec<&Key> = keys.iter().collect();
             differences.extend(comparison.keys(&moment.point.holder, &moment.green, &keys).await?);
         }
         refuse(differences)?;
     }
-    Ok(verification)
+    Ok(delta)
 }
 
 /// One comparison a lane.

@@ -7,8 +7,7 @@ use jiff::civil::Time;
 use crate::engine::Run;
 use crate::error::Error;
 use crate::event::Event;
-use crate::lane::feed::FeedError;
-use crate::lifecycle::Verification;
+use crate::lane::feed::{Feed, FeedError};
 use crate::phase::{check_fingerprints, verify};
 use crate::plan::Window;
 
@@ -19,6 +18,8 @@ const IN_A_ROW: u32 = 3;
 /// up for ever; never for more than this part of the stall that the plan allows.
 const PATIENCE: u32 = 50;
 const PART_OF_BUDGET: u32 = 8;
+/// Keys that are compared under the lock at most; more are compared before it.
+const KEYS_MAX: usize = 4_000;
 
 /// Waits until an attempt has a good chance.
 pub(super) async fn pass(run: &Run<'_>) -> Result<(), Error> {
@@ -28,28 +29,37 @@ pub(super) async fn pass(run: &Run<'_>) -> Result<(), Error> {
     run.pace.go().await;
     check_fingerprints(run, run.journal.session()).await?;
     let feed = run.feed.as_ref().ok_or_else(|| Error::Usage("the stream does not run".to_owned()))?;
-    if feed.touched_count() > verify::KEYS_UNDER_LOCK {
-        let none = Verification {
-            lsn: feed.state().applied,
-            rows: Vec::new(),
-            columns: Vec::new(),
-            delta_steps: 0,
-            delta_keys: 0,
-        };
-        verify::delta(run, none).await?;
+    let mut bar = Bar { lag: QUICK, keys: verify::KEYS_UNDER_LOCK };
+    loop {
+        wait_for_lag(run, feed, &mut bar).await?;
+        if feed.touched_count() <= bar.keys {
+            return Ok(());
+        }
+        verify::delta(run).await?;
+        bar.keys = (bar.keys * 2).min(KEYS_MAX);
     }
+}
+
+/// What the gate asks for; it asks for less the longer it has waited.
+struct Bar {
+    lag: Duration,
+    keys: usize,
+}
+
+async fn wait_for_lag(run: &Run<'_>, feed: &Feed, bar: &mut Bar) -> Result<(), Error> {
     let most = run.cx.plan.settings.swap.max_write_stall / PART_OF_BUDGET;
-    let (mut quick, mut tried, mut bar) = (0, 0, QUICK);
+    let (mut quick, mut tried) = (0, 0);
     while quick < IN_A_ROW {
         tried += 1;
         quick = match feed.round_trip(Duration::from_secs(30)).await {
-            Ok(took) if took < bar => quick + 1,
+            Ok(took) if took < bar.lag => quick + 1,
             Ok(_) | Err(FeedError::Late(_)) => 0,
             Err(error) => return Err(error.into()),
         };
         if tried % PATIENCE == 0 {
-            bar = (bar * 2).min(most.max(QUICK));
-            let text = format!("the swap waits for the stream's lag to fall below {} ms", bar.as_millis());
+            bar.lag = (bar.lag * 2).min(most.max(QUICK));
+            let text =
+                format!("the swap waits for the stream's lag to fall below {} ms", bar.lag.as_millis());
             run.cx.tell(&Event::Notice { text });
         }
     }
