@@ -18,12 +18,16 @@ use crate::pg::connect::Session;
 /// One statement: its lane, its number among the lane's, its text.
 type Step = (usize, usize, String);
 
+/// Statements on relations that hold rows, and after all of those the ones that attach them.
+#[derive(Default)]
+struct Steps {
+    leaves: VecDeque<Step>,
+    parents: VecDeque<Step>,
+}
+
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     super::catch_up::catch_up(run).await?;
-    if let Some((leaves, parents)) = steps(run, false)? {
-        build(run, leaves.into()).await?;
-        build(run, parents.into()).await?;
-    }
+    build(run, steps(run, false)?).await?;
     let client = run.connect("index").await?;
     let doing = || Error::doing("finishing the indexes");
     for lane in &super::prepared(run)?.lanes {
@@ -41,10 +45,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
 
 /// Builds the index of each lane's key, where it is missing.
 pub(super) async fn build_keys(run: &mut Run<'_>) -> Result<(), Error> {
-    if let Some((leaves, parents)) = steps(run, true)? {
-        build(run, leaves.into()).await?;
-        build(run, parents.into()).await?;
-    }
+    build(run, steps(run, true)?).await?;
     let missing: Vec<usize> =
         (0..run.lanes.len()).filter(|lane| !run.journal.progress().keys_built.contains(lane)).collect();
     for lane in missing {
@@ -55,8 +56,8 @@ pub(super) async fn build_keys(run: &mut Run<'_>) -> Result<(), Error> {
 
 /// The steps that are not done yet: those on relations that hold rows, and those on the parents that
 /// attach them. Keys, or all others.
-fn steps(run: &Run<'_>, keys: bool) -> Result<Option<(Vec<Step>, Vec<Step>)>, Error> {
-    let (mut leaves, mut parents) = (Vec::new(), Vec::new());
+fn steps(run: &Run<'_>, keys: bool) -> Result<Steps, Error> {
+    let mut steps = Steps::default();
     for (lane, design) in super::prepared(run)?.lanes.iter().enumerate() {
         let mut step = 0;
         for (number, index) in design.green.index_builds().into_iter().enumerate() {
@@ -65,16 +66,22 @@ fn steps(run: &Run<'_>, keys: bool) -> Result<Option<(Vec<Step>, Vec<Step>)>, Er
                 let is_done = run.journal.progress().index_steps.contains(&(lane, step));
                 // The key comes first.
                 if (number == 0) == keys && !is_done {
-                    if on_leaf { leaves.push((lane, step, sql)) } else { parents.push((lane, step, sql)) }
+                    let of = if on_leaf { &mut steps.leaves } else { &mut steps.parents };
+                    of.push_back((lane, step, sql));
                 }
                 step += 1;
             }
         }
     }
-    Ok((!leaves.is_empty() || !parents.is_empty()).then_some((leaves, parents)))
+    Ok(steps)
 }
 
-async fn build(run: &Run<'_>, steps: VecDeque<Step>) -> Result<(), Error> {
+async fn build(run: &Run<'_>, steps: Steps) -> Result<(), Error> {
+    build_all(run, steps.leaves).await?;
+    build_all(run, steps.parents).await
+}
+
+async fn build_all(run: &Run<'_>, steps: VecDeque<Step>) -> Result<(), Error> {
     if steps.is_empty() {
         return Ok(());
     }
