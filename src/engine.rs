@@ -140,7 +140,11 @@ async fn session(cx: &Context) -> Result<(), Error> {
         }
         cx.tell(&Event::PhaseStarted { phase });
         let begun = Instant::now();
-        phase::run(phase, &mut run).await?;
+        let outcome = phase::run(phase, &mut run).await;
+        if let Err(Error::Slot(_)) = &outcome {
+            phase::give_up(&mut run).await?;
+        }
+        outcome?;
         cx.tell(&Event::PhaseDone { phase, seconds: begun.elapsed().as_secs_f64() });
     }
 }

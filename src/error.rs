@@ -171,7 +171,9 @@ impl Error {
             Self::Journal(JournalError::PlanChanged { .. }) => {
                 "execute the plan as it was, or `projh-bluegreen rollback` the run and begin again"
             }
-            Self::Slot(_) => "free disk space or raise settings.wal_budget, then begin again",
+            Self::Slot(_) => {
+                "the slot was dropped: `projh-bluegreen rollback`, free disk space or raise settings.wal_budget, and begin again"
+            }
             Self::Journal(JournalError::Held { .. }) => {
                 "wait for it, or end that process; its run can be resumed at once after it is gone"
             }

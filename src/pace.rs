@@ -1,7 +1,8 @@
 //! How fast a run may go: a task that watches the slot and what the plan asks to be considerate of.
 //!
-//! The slot holds back WAL. Before it is lost, or the disk full, the copy is throttled, then its round
-//! is ended early (so that the stream can be applied), and at last the run is given up.
+//! The slot holds back WAL. Before it is lost, or the disk full, the copy's round is ended early, so that
+//! the stream can be applied; at last the run is given up. Waiting would not help: while a round lasts,
+//! nothing is applied, and the slot does not move.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -49,7 +50,7 @@ impl Pace {
     /// If its connection cannot be made.
     pub async fn keep(cx: &Context, journal: &Journal) -> Result<Self, Error> {
         let name = format!("projh-bluegreen {} pace", journal.run());
-        let session = cx.target.connect(&name, &[("statement_timeout", "10s")]).await?;
+        let session = cx.target.connect(&name, &[("statement_timeout", "2s")]).await?;
         let (told, seen) = watch::channel(Seen::default());
         let slot = format!("projh_bg_{}", journal.run());
         let settings = cx.plan.settings.clone();
@@ -109,23 +110,24 @@ async fn look(client: &Client, slot: &str, settings: &Settings) -> Result<Seen, 
         let held = u64::try_from(row.get::<_, i64>(2)).unwrap_or(0);
         judge(&mut seen, &status, safe, held, settings.wal_budget_bytes);
     }
-    if seen.wait.is_none() {
-        seen.wait = throttled(client, &settings.throttle).await?;
+    match throttled(client, &settings.throttle).await {
+        Ok(wait) => seen.wait = wait,
+        // The slot has to be watched whatever becomes of the plan's own query.
+        Err(error) if error.is_closed() => return Err(error),
+        Err(error) => tracing::warn!("the throttle could not be asked: {}", crate::pg::describe(&error)),
     }
     Ok(seen)
 }
 
-/// The steps in which a run gives way: half the budget, three quarters, all of it.
+/// The steps in which a run gives way: half the budget, and all of it.
 fn judge(seen: &mut Seen, status: &str, safe: Option<i64>, held: u64, budget: u64) {
     let of_budget = |part: u64| held >= budget / 4 * part;
     if matches!(status, "unreserved" | "lost") {
         seen.lost = Some(format!("the server no longer reserves the slot's WAL (wal_status is {status})"));
     } else if of_budget(4) {
         seen.lost = Some(format!("the slot holds back {held} bytes of WAL, and wal_budget is {budget}"));
-    } else if of_budget(3) || safe.is_some_and(|safe| safe < 64 << 20) {
+    } else if of_budget(2) || safe.is_some_and(|safe| safe < 64 << 20) {
         seen.end_round = true;
-    } else if of_budget(2) {
-        seen.wait = Some(format!("the slot holds back {held} bytes of WAL, half of wal_budget"));
     }
 }
 
@@ -172,8 +174,7 @@ mod tests {
     #[test]
     fn a_run_gives_way_step_by_step() {
         assert_eq!(judged("reserved", None, 499), Seen::default());
-        assert!(judged("reserved", None, 500).wait.is_some());
-        assert!(judged("extended", None, 750).end_round);
+        assert!(judged("extended", None, 500).end_round);
         assert!(judged("extended", None, 1_000).lost.is_some());
     }
 

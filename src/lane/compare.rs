@@ -12,7 +12,6 @@ use tokio_postgres::Client;
 use super::coalesce::Key;
 use super::row_hash::{RowHash, key_digest};
 use super::{Lane, apply, copy, point};
-use crate::pg::Ident;
 use crate::pg::connect::{ConnectError, Session, Target};
 
 /// What went wrong in comparing.
@@ -212,9 +211,10 @@ impl Comparison {
         .map_err(sql)?;
         let differing: Vec<i64> =
             (0..BUCKETS).filter(|bucket| source.get(bucket) != target.get(bucket)).collect();
-        let source_key: Vec<Ident> = self.lane.key.iter().map(|key| key.name.clone()).collect();
-        let target_key: Vec<Ident> =
-            self.lane.key_in_target().iter().map(|(name, _)| (*name).clone()).collect();
+        // A key is told in the target's form on both sides.
+        let pairs = self.lane.key_in_target();
+        let source_key = key_digest(pairs.iter().map(|(_, in_target)| in_target));
+        let target_key = key_digest(pairs.iter().map(|(name, _)| name));
         let (source, target) = tokio::try_join!(
             keys_of(&source_session, &blue, &self.hash.source, &source_key, &differing),
             keys_of(&target_session, &green, &self.hash.target, &target_key, &differing),
@@ -281,12 +281,11 @@ impl Comparison {
             let value = if is_source { key.name.to_string() } else { (*in_target).to_owned() };
             format!("{value} AS projh_k{at}")
         });
-        let digest_of: Vec<Ident> = (0..pairs.len()).map(|at| Ident(format!("projh_k{at}"))).collect();
         let sql = format!(
             "SELECT k.projh_digest, count(*), coalesce(sum(h), 0)::text, coalesce(bit_xor(h), 0) \
-             FROM (SELECT *, {digest} AS projh_digest FROM (SELECT {values} FROM {arrays} AS s({names}) OFFSET 0) AS k) AS k \
+             FROM (SELECT {values}, {digest} AS projh_digest FROM {arrays} AS s({names}) OFFSET 0) AS k \
              CROSS JOIN LATERAL (SELECT {hash} AS h FROM {relation} AS g WHERE {on} OFFSET 0) AS g GROUP BY 1",
-            digest = key_digest(&digest_of),
+            digest = key_digest(pairs.iter().map(|(_, in_target)| in_target)),
             values = crate::pg::list(values),
             arrays = lane.unnest_keys(1),
             names = lane.key_columns(),
@@ -332,14 +331,13 @@ async fn keys_of(
     client: &Client,
     relation: &str,
     hash: &str,
-    key: &[Ident],
+    key_digest: &str,
     buckets: &[i64],
 ) -> Result<HashMap<String, Sum>, tokio_postgres::Error> {
     let mask = BUCKETS - 1;
     let sql = format!(
         "SELECT d, count(*), coalesce(sum(h), 0)::text, coalesce(bit_xor(h), 0) FROM \
-         (SELECT {digest} AS d, {hash} AS h FROM {relation} OFFSET 0) AS s WHERE h & {mask} = ANY ($1) GROUP BY 1",
-        digest = key_digest(key),
+         (SELECT {key_digest} AS d, {hash} AS h FROM {relation} OFFSET 0) AS s WHERE h & {mask} = ANY ($1) GROUP BY 1"
     );
     let rows = client.query(&sql, &[&buckets]).await?;
     Ok(rows.iter().map(|row| (row.get(0), sum_of(row, 1))).collect())

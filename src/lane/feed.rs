@@ -119,6 +119,8 @@ pub struct State {
 
 /// What both sides of the feed see.
 struct Shared {
+    /// What our markers begin with. Those of an earlier feed of the run may still be in the stream.
+    markers: String,
     /// Rows may be missing in green.
     lenient: AtomicBool,
     error: Mutex<Option<FeedError>>,
@@ -139,7 +141,6 @@ pub struct Feed {
     state: watch::Receiver<State>,
     shared: Arc<Shared>,
     marker_session: Session,
-    run: String,
     markers: AtomicU64,
     task: JoinHandle<()>,
 }
@@ -175,8 +176,8 @@ impl Feed {
         let name = format!("projh-bluegreen {} marker", parts.fence.run);
         // With synchronous_commit on, a marker's commit also flushes all that was committed before it.
         let marker_session = target.connect(&name, &[("synchronous_commit", "on")]).await?;
-        let run = parts.fence.run.clone();
         let shared = Arc::new(Shared {
+            markers: format!("{}:{}:", parts.fence.run, uuid::Uuid::new_v4().simple()),
             lenient: AtomicBool::new(parts.lenient),
             error: Mutex::default(),
             touched: Mutex::default(),
@@ -191,7 +192,7 @@ impl Feed {
             // Only now: whoever waits for its state takes its end for the sign that there is an error.
             drop(applier);
         });
-        Ok(Self { mode, state, shared, marker_session, run, markers: AtomicU64::new(0), task })
+        Ok(Self { mode, state, shared, marker_session, markers: AtomicU64::new(0), task })
     }
 
     /// Lets it run freely.
@@ -239,7 +240,7 @@ impl Feed {
     /// If the server said no.
     pub async fn mark(&self) -> Result<u64, FeedError> {
         let n = self.markers.fetch_add(1, Ordering::Relaxed) + 1;
-        emit(&self.marker_session, &format!("{}:{n}", self.run)).await?;
+        emit(&self.marker_session, &format!("{}{n}", self.shared.markers)).await?;
         Ok(n)
     }
 

@@ -244,7 +244,8 @@ fn mapping(design: &LaneDesign) -> Vec<Mapped> {
     let columns = design.green.columns.iter().filter_map(|column| {
         let (expression, source, is_same) = match &column.source {
             Source::Same(blue) => (blue.to_string(), blue, true),
-            Source::Expression { blue, sql } => (format!("({sql})::{}", column.data_type), blue, false),
+            // The assignment casts, and raises an error where an explicit cast would cut a value.
+            Source::Expression { blue, sql } => (format!("({sql})"), blue, false),
             Source::Added | Source::Generated(_) => return None,
         };
         Some(Mapped { target: column.name.clone(), expression, source: source.clone(), is_same })

@@ -9,7 +9,7 @@
 use tokio_postgres::{Client, Row};
 
 use super::Lane;
-use crate::pg::{Ident, list};
+use crate::pg::list;
 
 const COLUMNS: &str = include_str!("../../sql/catalog/column_hashes.sql");
 
@@ -75,6 +75,6 @@ fn hashed(column: &Row, value: &str) -> String {
 
 /// SQL that shows a key to a person without showing it: a digest that the same SQL finds again.
 #[must_use]
-pub(super) fn key_digest(columns: &[Ident]) -> String {
-    format!("left(md5(ROW({})::text), 16)", list(columns))
+pub(super) fn key_digest<T: std::fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
+    format!("left(md5(ROW({})::text), 16)", list(values))
 }

@@ -121,7 +121,7 @@ impl Progress {
         let stations = [
             (Phase::Prepare, self.prepared.is_some()),
             (Phase::Copy, self.copy_finished),
-            (Phase::CatchUp, self.caught_up.is_some()),
+            (Phase::CatchUp, self.caught_up.is_some() || self.swapped.is_some()),
             (Phase::Index, self.indexed),
             (Phase::Verify, self.verified.is_some() || self.swapped.is_some()),
             (Phase::Swap, self.swapped.is_some()),
@@ -142,6 +142,7 @@ impl Progress {
                 self.orchestrator = Some((host.clone(), *pid));
                 // What changed while nobody was looking was not tracked.
                 self.verified = None;
+                self.caught_up = None;
             }
             Fact::Prepared(prepared) => {
                 legal(self.prepared.is_none(), "prepared")?;

@@ -1,11 +1,15 @@
 //! PostgreSQL's errors in words that hold no row's value.
 //!
-//! The server's DETAIL, HINT and CONTEXT quote rows, and so do the messages of the classes 22 (data)
-//! and 23 (constraint): of those only the code and the names of objects are told.
+//! The server's DETAIL, HINT and CONTEXT quote rows, and so can the messages of many classes (data,
+//! constraints, whatever a function raises): of those only the code and the names of objects are told.
 
 use std::fmt::Write;
 
 use tokio_postgres::Error;
+
+/// Classes of SQLSTATE whose messages speak of objects, rights and resources, never of a row.
+const TELLING: [&str; 14] =
+    ["08", "0A", "25", "28", "2B", "3D", "3F", "42", "53", "54", "55", "57", "58", "PB"];
 
 /// What the server or the driver said, without a row's value.
 #[must_use]
@@ -19,10 +23,10 @@ pub fn describe(error: &Error) -> String {
         };
     };
     let code = db.code().code();
-    let mut text = if code.starts_with("22") || code.starts_with("23") || code == "P0001" {
-        format!("the server refused a value (SQLSTATE {code}")
-    } else {
+    let mut text = if TELLING.contains(&code.get(..2).unwrap_or_default()) {
         format!("{} (SQLSTATE {code}", db.message())
+    } else {
+        format!("the server refused (SQLSTATE {code}")
     };
     let named = [("table", db.table()), ("column", db.column()), ("constraint", db.constraint())];
     for (what, name) in named {

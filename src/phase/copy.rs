@@ -95,12 +95,12 @@ async fn later_point(run: &mut Run<'_>) -> Result<Point, Error> {
     super::index::build_keys(run).await?;
     ensure_feed(run).await?;
     let waiting = waiting(run);
-    let name = format!("projh_bg_{}_round", run.journal.run());
+    let name = super::passing_slot(run);
     let Some(feed) = &run.feed else { return Err(Error::Slot("the stream does not run".to_owned())) };
     feed.hold().await?;
     let (point, walsender) = Point::make(&run.cx.target, run.journal.run(), &name, true, &waiting).await?;
     feed.run_to(point.lsn).await?;
-    drop(walsender);
+    walsender.close().await;
     Ok(point)
 }
 
@@ -214,14 +214,21 @@ async fn worker(
     // However short a snapshot may live: a worker copies at least one chunk a round.
     let mut has_copied = false;
     loop {
-        let too_old = has_copied && point.since.elapsed() > run.cx.plan.settings.max_snapshot_age;
         if queue.lock().await.is_empty() {
             return Ok(RoundEnd::Complete);
         }
+        let mut interrupted = run.cx.interrupted.clone();
+        let age = run.cx.plan.settings.max_snapshot_age.saturating_sub(point.since.elapsed());
+        tokio::select! {
+            biased;
+            () = run.pace.go() => {}
+            _ = interrupted.wait_for(|asked| *asked) => {}
+            () = tokio::time::sleep(age) => return Ok(RoundEnd::SnapshotAge),
+        }
+        let too_old = has_copied && point.since.elapsed() > run.cx.plan.settings.max_snapshot_age;
         if too_old || run.cx.is_interrupted() {
             return Ok(RoundEnd::SnapshotAge);
         }
-        run.pace.go().await;
         if has_copied && run.pace.round_should_end() {
             return Ok(RoundEnd::WalBudget);
         }

@@ -55,6 +55,17 @@ pub async fn run(phase: Phase, run: &mut Run<'_>) -> Result<(), Error> {
     }
 }
 
+/// The slot can no longer be kept: it goes at once, so that the server can reuse its WAL. The run can
+/// only be rolled back then.
+///
+/// # Errors
+/// If the server said no.
+pub async fn give_up(run: &mut Run<'_>) -> Result<(), Error> {
+    run.feed = None;
+    let slot = prepared(run)?.slot;
+    copy::drop_slot(run.journal.session(), &slot).await
+}
+
 /// The lanes of a run that has been prepared and not been swapped.
 ///
 /// # Errors
@@ -83,6 +94,11 @@ async fn check_fingerprints(run: &Run<'_>, client: &Client) -> Result<(), Error>
         }
     }
     Ok(())
+}
+
+/// A name for a temporary slot; one of an orchestrator that was killed may live a little longer.
+fn passing_slot(run: &Run<'_>) -> String {
+    format!("projh_bg_{}_{:08x}", run.journal.run(), fastrand::u32(..))
 }
 
 /// How long DDL of ours outside the swap waits for a lock before it steps back.

@@ -43,7 +43,7 @@ struct Moment {
 
 async fn moment(run: &Run<'_>) -> Result<Moment, Error> {
     let feed = run.feed.as_ref().ok_or_else(|| Error::Usage("the stream does not run".to_owned()))?;
-    let name = format!("projh_bg_{}_verify", run.journal.run());
+    let name = super::passing_slot(run);
     let reporter = std::sync::Arc::clone(&run.cx.reporter);
     let waiting = move |who| {
         let text = format!("the verification waits for an open transaction: {who}");
@@ -53,7 +53,7 @@ async fn moment(run: &Run<'_>) -> Result<Moment, Error> {
     feed.hold().await?;
     let (point, walsender) = Point::make(&run.cx.target, run.journal.run(), &name, true, &waiting).await?;
     feed.run_to(point.lsn).await?;
-    drop(walsender);
+    walsender.close().await;
     let green = run.connect("snapshot").await?;
     let doing = || Error::doing("holding a snapshot of green");
     green.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await.map_err(doing())?;

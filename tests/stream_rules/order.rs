@@ -127,3 +127,27 @@ async fn an_apply_that_takes_long_does_not_lose_the_stream() {
     bench.expect_same().await;
     assert_eq!(bench.number(sender).await, pid);
 }
+
+/// The journal's position does not move for a marker, so the next feed meets those of the last one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_marker_of_an_earlier_feed_is_not_taken_for_ones_own() {
+    let mut bench = Bench::strict().await;
+    for _ in 0..20 {
+        bench.feed().mark().await.unwrap();
+    }
+    let marked = bench.now().await;
+    bench.start(false).await;
+    bench.feed().free();
+    while bench.feed().state().applied < marked {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let blocker = bench.block_green().await;
+    bench.sql("update t set n = 1").await;
+    bench.is_blocked().await;
+    let marker = bench.feed().mark().await.unwrap();
+    let drained = bench.feed().drain_through(marker, std::time::Duration::from_secs(1)).await;
+    assert!(drained.is_err(), "drained through a change that waits for a lock");
+    drop(blocker);
+    bench.feed().drain_through(marker, super::bench::PATIENCE).await.unwrap();
+    bench.expect_same().await;
+}

@@ -3,7 +3,6 @@
 use tokio_postgres::Client;
 
 use super::bench::{BLUE, DB, PLAN, eventually};
-use crate::support::bluegreen::Running;
 use crate::support::{Bluegreen, Cluster};
 
 /// So that a copy takes many chunks, and rounds of one chunk each. One row in ten is large.
@@ -103,10 +102,6 @@ impl Stage {
     }
 }
 
-fn kill(running: Running) {
-    running.kill9();
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_written_between_rounds_is_neither_lost_nor_doubled() {
     let stage = Stage::killed_in_its_copy().await;
@@ -151,7 +146,7 @@ async fn killed_while_it_applies_it_goes_on_where_it_was() {
         stage.sql(changes).await;
         let running = stage.program.spawn("execute", &["--until", "verify"]);
         stage.is_blocked().await;
-        kill(running);
+        running.kill9();
         drop(blocker);
     }
     stage.program.execute(&["--until", "verify"]).expect_code(0);

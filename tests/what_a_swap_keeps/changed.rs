@@ -81,6 +81,7 @@ async fn changed_columns_take_their_expressions_along() {
 }
 
 #[tokio::test]
+#[allow(clippy::too_many_lines, reason = "a table of cases")]
 async fn every_contradiction_is_told_at_once_with_what_mends_it() {
     let (_cluster, client) = database().await;
     client

@@ -6,6 +6,7 @@ use projh_bluegreen::pg::QName;
 use super::{count, database};
 
 #[tokio::test]
+#[allow(clippy::too_many_lines, reason = "a table of cases")]
 async fn everything_else_is_refused_by_name() {
     let (_cluster, client) = database().await;
     client

@@ -83,9 +83,20 @@ fn green_column(column: &Column, change: Option<&ColumnChange>) -> Option<GreenC
     } else if new_type == column.data_type {
         Source::Same(blue.clone())
     } else {
-        Source::Expression { sql: format!("CAST({blue} AS {new_type})"), blue: blue.clone() }
+        let sql = format!("CAST({blue} AS {})", without_length(&new_type));
+        Source::Expression { sql, blue: blue.clone() }
     };
     Some(GreenColumn { name: rename.clone().unwrap_or(blue), data_type: new_type, source })
+}
+
+/// `varchar(5)` as `varchar`: a cast to a length cuts silently, where an assignment raises an error.
+fn without_length(data_type: &str) -> String {
+    match (data_type.find('('), data_type.rfind(')')) {
+        (Some(from), Some(to)) if from < to => {
+            format!("{}{}", data_type[..from].trim_end(), &data_type[to + 1..])
+        }
+        _ => data_type.to_owned(),
+    }
 }
 
 /// The key first: the stream finds rows by it. Then blue's other indexes, then the plan's.

@@ -221,7 +221,7 @@ impl Applier {
 
     fn take_in_marker(&mut self, content: &[u8]) {
         let text = String::from_utf8_lossy(content);
-        let number = text.strip_prefix(self.fence.run.as_str()).and_then(|rest| rest.strip_prefix(':'));
+        let number = text.strip_prefix(self.shared.markers.as_str());
         if let Some(number) = number.and_then(|number| number.parse().ok()) {
             self.marker = number;
         }

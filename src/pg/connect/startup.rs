@@ -13,6 +13,10 @@ use super::target::Target;
 pub const fn base_settings() -> &'static [(&'static str, &'static str)] {
     &[
         ("row_security", "off"),
+        // Whatever the role or the database has: what is committed is durable, and a statement sees what
+        // was committed before it.
+        ("synchronous_commit", "on"),
+        ("default_transaction_isolation", "read\\ committed"),
         // Plans over many partitions look costly, and compiling them costs more than running them.
         ("jit", "off"),
         ("search_path", "pg_catalog"),

@@ -17,6 +17,8 @@ use crate::pg::{Lsn, QName, list};
 use crate::phase::{check_fingerprints, is_lock_wait, prepared, verify};
 use crate::plan::{SwapSettings, TerminateBlockers};
 
+use super::gate;
+
 pub(super) enum Outcome {
     Swapped(Swapped),
     Postponed { why: String, blockers: Vec<String> },
@@ -131,25 +133,41 @@ async fn roll_back(client: &Client) -> Result<(), Error> {
     client.batch_execute("ROLLBACK").await.map_err(Error::doing("rolling an attempt to swap back"))
 }
 
-/// With the lock granted: from here on clients wait.
+/// With the lock granted: from here on clients wait. All but the commit has to fit into the budget; what
+/// the server is still busy with then is cancelled, so that the lock goes at once.
 async fn locked(
     run: &Run<'_>,
     ready: &Ready,
     (asked, lock_wait): (Instant, Duration),
 ) -> Result<Swapped, Stop> {
+    let work = work(run, ready, lock_wait);
+    let Ok(done) = tokio::time::timeout(ready.budget, work).await else {
+        // If it cannot be cancelled, its own time-outs end it.
+        let _ = ready.session.canceller().cancel().await;
+        return Err(Stop::Postpone(format!("the budget of {} ms was used up", ready.budget.as_millis())));
+    };
+    let (fact, compared, times) = done?;
+    let committing = Instant::now();
+    run.journal.commit(&ready.session, fact).await.map_err(Error::from)?;
+    Ok(Swapped { compared, times, commit_ms: ms(committing.elapsed()), stall_ms: ms(asked.elapsed()) })
+}
+
+/// Everything under the lock but the commit.
+async fn work(run: &Run<'_>, ready: &Ready, lock_wait: Duration) -> Result<(Fact, u64, SwapTimes), Stop> {
     let granted = Instant::now();
     let left = || ready.budget.saturating_sub(granted.elapsed());
     let client = &ready.session;
     check_fingerprints(run, client).await?;
-    wait_for_old_snapshots(run, client, &left).await?;
+    if let Some(holders) = gate::old_snapshots(run, client).await? {
+        return Err(Stop::Postpone(format!(
+            "transactions with a snapshot older than green's rows: {holders}"
+        )));
+    }
     drain(run, left()).await?;
     let drained = Instant::now();
-    let compared = compare(run, ready, left()).await?;
+    let compared = compare(run, ready).await?;
     let compared_at = Instant::now();
     exchange(ready).await?;
-    if left().is_zero() {
-        return Err(Stop::Postpone(format!("the budget of {} ms was used up", ready.budget.as_millis())));
-    }
     let boundary = format!("swap:{}", run.journal.run());
     let sql = "SELECT pg_logical_emit_message(true, $1::text, $2::text)";
     let row = client.query_one(sql, &[&MESSAGE_PREFIX, &boundary]).await;
@@ -160,37 +178,7 @@ async fn locked(
         compare_ms: ms(compared_at - drained),
         exchange_ms: ms(compared_at.elapsed()),
     };
-    let committing = Instant::now();
-    run.journal.commit(client, Fact::Swapped { lsn, compared, times }).await.map_err(Error::from)?;
-    Ok(Swapped { compared, times, commit_ms: ms(committing.elapsed()), stall_ms: ms(asked.elapsed()) })
-}
-
-/// A transaction whose snapshot is older than green's rows would find green empty.
-async fn wait_for_old_snapshots(
-    run: &Run<'_>,
-    client: &Client,
-    left: &dyn Fn() -> Duration,
-) -> Result<(), Stop> {
-    let Some(xid) = run.journal.progress().caught_up else { return Ok(()) };
-    // A 32-bit xid for age(); the epoch's bits are of no use there.
-    let xid = (xid & 0xFFFF_FFFF).to_string();
-    let sql = "SELECT coalesce(string_agg(format('process %s of %s', pid, usename), ', '), '') FROM pg_stat_activity \
-               WHERE backend_xmin IS NOT NULL AND datname = current_database() AND pid <> pg_backend_pid() \
-               AND backend_type = 'client backend' AND application_name NOT LIKE 'projh-bluegreen %' \
-               AND age(backend_xmin) > age($1::text::xid)";
-    loop {
-        let row = client.query_one(sql, &[&xid]).await.map_err(Error::doing("looking for old snapshots"))?;
-        let holders: String = row.get(0);
-        if holders.is_empty() {
-            return Ok(());
-        }
-        if left() < Duration::from_millis(20) {
-            return Err(Stop::Postpone(format!(
-                "transactions with a snapshot older than green's rows: {holders}"
-            )));
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    Ok((Fact::Swapped { lsn, compared, times }, compared, times))
 }
 
 async fn drain(run: &Run<'_>, within: Duration) -> Result<(), Stop> {
@@ -208,24 +196,17 @@ async fn drain(run: &Run<'_>, within: Duration) -> Result<(), Stop> {
 }
 
 /// What changed since the last comparison; nothing changes any more.
-async fn compare(run: &Run<'_>, ready: &Ready, within: Duration) -> Result<u64, Stop> {
+async fn compare(run: &Run<'_>, ready: &Ready) -> Result<u64, Stop> {
     let touched = run.feed.as_ref().map(crate::lane::feed::Feed::touched).unwrap_or_default();
-    let work = async {
-        let (mut differences, mut compared) = (Vec::new(), 0);
-        for (comparison, keys) in ready.comparisons.iter().zip(&touched) {
-            let keys: Vec<&Key> = keys.iter().collect();
-            compared += keys.len() as u64;
-            differences.extend(comparison.keys(&ready.session, &ready.session, &keys).await?);
-        }
-        verify::refuse(differences).map(|()| compared)
-    };
-    match tokio::time::timeout(within, work).await {
-        Ok(compared) => Ok(compared?),
-        Err(_) => Err(Stop::Postpone(format!(
-            "{} keys could not be compared in time",
-            touched.iter().map(std::collections::HashSet::len).sum::<usize>()
-        ))),
+    let (mut differences, mut compared) = (Vec::new(), 0);
+    for (comparison, keys) in ready.comparisons.iter().zip(&touched) {
+        let keys: Vec<&Key> = keys.iter().collect();
+        compared += keys.len() as u64;
+        let found = comparison.keys(&ready.session, &ready.session, &keys).await;
+        differences.extend(found.map_err(Error::from)?);
     }
+    verify::refuse(differences)?;
+    Ok(compared)
 }
 
 /// The exchange itself: one round trip for all statements.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::civil::Time;
+use tokio_postgres::Client;
 
 use crate::engine::Run;
 use crate::error::Error;
@@ -29,6 +30,7 @@ pub(super) async fn pass(run: &Run<'_>) -> Result<(), Error> {
     run.pace.go().await;
     check_fingerprints(run, run.journal.session()).await?;
     let feed = run.feed.as_ref().ok_or_else(|| Error::Usage("the stream does not run".to_owned()))?;
+    wait_for_old_snapshots(run).await?;
     let mut bar = Bar { lag: QUICK, keys: verify::KEYS_UNDER_LOCK };
     loop {
         wait_for_lag(run, feed, &mut bar).await?;
@@ -64,6 +66,33 @@ async fn wait_for_lag(run: &Run<'_>, feed: &Feed, bar: &mut Bar) -> Result<(), E
         }
     }
     Ok(())
+}
+
+/// A transaction whose snapshot is older than green's rows would find green empty after the swap.
+async fn wait_for_old_snapshots(run: &Run<'_>) -> Result<(), Error> {
+    let mut told = false;
+    while let Some(holders) = old_snapshots(run, run.journal.session()).await? {
+        if !told {
+            let text = format!("the swap waits for snapshots that are older than green's rows: {holders}");
+            run.cx.tell(&Event::Notice { text });
+            told = true;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Ok(())
+}
+
+/// Who has a snapshot that is older than green's rows.
+pub(super) async fn old_snapshots(run: &Run<'_>, client: &Client) -> Result<Option<String>, Error> {
+    let Some(xid) = run.journal.progress().caught_up else { return Ok(None) };
+    // A 32-bit xid for age(); the epoch's bits are of no use there.
+    let xid = (xid & 0xFFFF_FFFF).to_string();
+    let sql = "SELECT coalesce(string_agg(format('process %s of %s', pid, usename), ', '), '') FROM pg_stat_activity \
+               WHERE backend_xmin IS NOT NULL AND datname = current_database() AND pid <> pg_backend_pid() \
+               AND backend_type = 'client backend' AND application_name NOT LIKE 'projh-bluegreen %' \
+               AND age(backend_xmin) > age($1::text::xid)";
+    let row = client.query_one(sql, &[&xid]).await.map_err(Error::doing("looking for old snapshots"))?;
+    Ok(Some(row.get::<_, String>(0)).filter(|holders| !holders.is_empty()))
 }
 
 async fn wait_for_window(run: &Run<'_>, window: &Window) -> Result<(), Error> {
