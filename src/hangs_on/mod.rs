@@ -35,7 +35,7 @@ pub use fingerprint::fingerprint;
 pub use foreign_keys::ForeignKey;
 pub use green::{
     Conflict, Exchange, Green, GreenColumn, GreenIndex, GreenPartition, Homes, IndexBuild, Source, Step,
-    VerifiedColumn,
+    VerifiedColumn, without_length,
 };
 pub use indexes::{Index, IndexConstraint, StatisticsTarget};
 pub use key::{Key, KeyColumn, KeySource, NoKey};

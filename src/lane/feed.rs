@@ -200,13 +200,18 @@ impl Feed {
         self.mode.send_replace(Mode::Free);
     }
 
+    /// Asks it to hold still once the source transaction in hand is taken in.
+    pub fn hold(&self) {
+        self.mode.send_replace(Mode::Hold);
+    }
+
     /// Lets it hold still where it is, and waits until it does. To be called before a consistent
     /// point is made: a feed that runs freely would be past it before anybody could tell it to stop.
     ///
     /// # Errors
     /// What stopped the feed.
-    pub async fn hold(&self) -> Result<(), FeedError> {
-        self.mode.send_replace(Mode::Hold);
+    pub async fn hold_still(&self) -> Result<(), FeedError> {
+        self.hold();
         self.wait(|state| state.holds).await.map(drop)
     }
 

@@ -20,7 +20,7 @@ mod row_hash;
 
 use tokio_postgres::Client;
 
-use crate::hangs_on::{Source, VerifiedColumn};
+use crate::hangs_on::{Source, VerifiedColumn, without_length};
 use crate::lifecycle::LaneDesign;
 use crate::pg::{Ident, QName, list};
 use crate::replication::pgoutput::{Tuple, Value};
@@ -244,8 +244,10 @@ fn mapping(design: &LaneDesign) -> Vec<Mapped> {
     let columns = design.green.columns.iter().filter_map(|column| {
         let (expression, source, is_same) = match &column.source {
             Source::Same(blue) => (blue.to_string(), blue, true),
-            // The assignment casts, and raises an error where an explicit cast would cut a value.
-            Source::Expression { blue, sql } => (format!("({sql})"), blue, false),
+            // What is too long for the column is an error of the assignment; a cast to a length would cut.
+            Source::Expression { blue, sql } => {
+                (format!("({sql})::{}", without_length(&column.data_type)), blue, false)
+            }
             Source::Added | Source::Generated(_) => return None,
         };
         Some(Mapped { target: column.name.clone(), expression, source: source.clone(), is_same })

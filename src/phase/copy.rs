@@ -97,7 +97,7 @@ async fn later_point(run: &mut Run<'_>) -> Result<Point, Error> {
     let waiting = waiting(run);
     let name = super::passing_slot(run);
     let Some(feed) = &run.feed else { return Err(Error::Slot("the stream does not run".to_owned())) };
-    feed.hold().await?;
+    feed.hold_still().await?;
     let (point, walsender) = Point::make(&run.cx.target, run.journal.run(), &name, true, &waiting).await?;
     feed.run_to(point.lsn).await?;
     walsender.close().await;

@@ -50,7 +50,7 @@ async fn moment(run: &Run<'_>) -> Result<Moment, Error> {
         reporter.tell(&Event::Notice { text });
     };
     // Or the feed would by then have applied some of what committed after the point.
-    feed.hold().await?;
+    feed.hold_still().await?;
     let (point, walsender) = Point::make(&run.cx.target, run.journal.run(), &name, true, &waiting).await?;
     feed.run_to(point.lsn).await?;
     walsender.close().await;

@@ -38,7 +38,7 @@ async fn while_rows_are_missing_a_change_brings_what_it_can_and_remembers_what_i
     bench.expect_same_but(&[9, 10, 107, 111, 12]).await;
 
     // Read again at the next consistent point.
-    bench.feed().hold().await.unwrap();
+    bench.feed().hold();
     let point = Point::make(&bench.target, bench.journal.run(), "rules_round", true, &|_| {}).await.unwrap();
     bench.feed().run_to(point.0.lsn).await.unwrap();
     let round = Round { snapshot: point.0.snapshot.clone(), skip_present: true };

@@ -2,7 +2,7 @@
 
 use super::conflicts::{self, Conflict};
 use super::index::GreenIndex;
-use super::{Green, GreenColumn, GreenPartition, Homes, Source};
+use super::{Green, GreenColumn, GreenPartition, Homes, Source, without_length};
 use crate::hangs_on::columns::Column;
 use crate::hangs_on::definition::Definition;
 use crate::pg::Ident;
@@ -87,16 +87,6 @@ fn green_column(column: &Column, change: Option<&ColumnChange>) -> Option<GreenC
         Source::Expression { sql, blue: blue.clone() }
     };
     Some(GreenColumn { name: rename.clone().unwrap_or(blue), data_type: new_type, source })
-}
-
-/// `varchar(5)` as `varchar`: a cast to a length cuts silently, where an assignment raises an error.
-fn without_length(data_type: &str) -> String {
-    match (data_type.find('('), data_type.rfind(')')) {
-        (Some(from), Some(to)) if from < to => {
-            format!("{}{}", data_type[..from].trim_end(), &data_type[to + 1..])
-        }
-        _ => data_type.to_owned(),
-    }
 }
 
 /// The key first: the stream finds rows by it. Then blue's other indexes, then the plan's.

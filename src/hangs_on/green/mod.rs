@@ -194,3 +194,14 @@ impl Green {
         blue.iter().filter_map(|name| self.name_of(name)).cloned().collect()
     }
 }
+
+/// `varchar(5)` as `varchar`: a cast to a length cuts silently, where an assignment raises an error.
+#[must_use]
+pub fn without_length(data_type: &str) -> String {
+    match (data_type.find('('), data_type.rfind(')')) {
+        (Some(from), Some(to)) if from < to => {
+            format!("{}{}", data_type[..from].trim_end(), &data_type[to + 1..])
+        }
+        _ => data_type.to_owned(),
+    }
+}

@@ -16,7 +16,7 @@ pub const fn base_settings() -> &'static [(&'static str, &'static str)] {
         // Whatever the role or the database has: what is committed is durable, and a statement sees what
         // was committed before it.
         ("synchronous_commit", "on"),
-        ("default_transaction_isolation", "read\\ committed"),
+        ("default_transaction_isolation", "read committed"),
         // Plans over many partitions look costly, and compiling them costs more than running them.
         ("jit", "off"),
         ("search_path", "pg_catalog"),
