@@ -1,8 +1,8 @@
 //! Expressions over values that the stream may leave out.
 //!
 //! An UPDATE does not repeat a large value that it did not touch. A plain copy of it is taken from
-//! green's old row; the value of an expression over it could not be computed. With
-//! REPLICA IDENTITY FULL the stream has every value.
+//! green's old row, and so is the value of an expression over that column alone; one over several
+//! columns could not be computed. With REPLICA IDENTITY FULL the stream has every value.
 
 use super::{Finding, Subject};
 use crate::error::Error;
@@ -32,12 +32,16 @@ async fn find(
     let definition = &subject.definition;
     let mut findings = Vec::new();
     for (number, column) in design.green.columns.iter().enumerate() {
-        let Source::Expression { sql, .. } = &column.source else { continue };
+        let Source::Expression { sql, blue } = &column.source else { continue };
         // The server knows best what an expression reads: a view depends on it.
         let view = QName::new(design.green.homes.green.clone(), format!("projh_reads_{number}"));
         let table = &definition.table.name;
         session.batch_execute(&format!("CREATE VIEW {view} AS SELECT ({sql}) AS value FROM {table}")).await?;
         let read = columns_read(session, &view, definition.table.oid).await?;
+        // Made of one column alone, it has not changed where that column has not: green's old row has it.
+        if read == [blue.clone()] {
+            continue;
+        }
         let is_toastable = |name: &Ident| definition.column(name).is_some_and(|column| column.toastable);
         let large: Vec<Ident> = read.into_iter().filter(is_toastable).collect();
         if large.is_empty() {
