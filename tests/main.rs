@@ -20,6 +20,7 @@ mod connections;
 mod harness;
 mod oracle_is_honest;
 mod oracle_sees_swaps;
+mod plans;
 mod refusals;
 mod replication;
 mod resume;
