@@ -24,6 +24,7 @@ mod plans;
 mod refusals;
 mod replication;
 mod resume;
+mod retyped;
 mod stream_rules;
 mod swap_under_load;
 mod verification;

@@ -195,12 +195,21 @@ impl Green {
     }
 }
 
-/// `varchar(5)` as `varchar`: a cast to a length cuts silently, where an assignment raises an error.
+/// `varchar(5)` as `varchar`: a cast to a length cuts silently, where an assignment raises an error. Other
+/// types' modifiers stay: they round, as ALTER TYPE does, and decide what a value looks like.
 #[must_use]
 pub fn without_length(data_type: &str) -> String {
+    const CUT: [&str; 6] = ["varchar", "character", "char", "bpchar", "bit", "varbit"];
+    let base = data_type.split('(').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let first = base.split_whitespace().next().unwrap_or_default();
     match (data_type.find('('), data_type.rfind(')')) {
-        (Some(from), Some(to)) if from < to => {
-            format!("{}{}", data_type[..from].trim_end(), &data_type[to + 1..])
+        (Some(from), Some(to)) if from < to && CUT.contains(&first) => {
+            // A bare `char` or `bit` would mean a length of one.
+            match base.as_str() {
+                "char" | "character" => "bpchar".to_owned(),
+                "bit" => "varbit".to_owned(),
+                _ => format!("{}{}", data_type[..from].trim_end(), &data_type[to + 1..]),
+            }
         }
         _ => data_type.to_owned(),
     }

@@ -1,0 +1,50 @@
+//! Columns that become another type: nothing is cut in silence, and a key that changes its form is
+//! still the same key.
+
+use crate::support::{Bluegreen, Cluster};
+
+const DB: &str = "postgres";
+
+fn plan(columns: &str) -> String {
+    format!("version: 1\nname: retyped\ntables:\n  - table: public.t\n    columns:\n      {columns}\n")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_that_does_not_fit_the_new_type_is_an_error_and_stays_what_it_is() {
+    let cluster = Cluster::start();
+    let client = cluster.client(DB).await;
+    let table = "create table t (id int primary key, n text); insert into t select g, 'secret value' from generate_series(1, 10) g";
+    client.batch_execute(table).await.unwrap();
+    let program = Bluegreen::new(&cluster, DB).plan(&plan("n: {type: varchar(5)}"));
+    let finished = tokio::task::spawn_blocking(move || program.execute(&["--yes"])).await.unwrap();
+    let finished = finished.expect_code(1);
+    assert!(!finished.stdout.contains("secret") && !finished.stderr.contains("secret"));
+    assert!(finished.stdout.contains("22001"), "{}", finished.stdout);
+    let whole = client.query_one("select count(*) from t where n = 'secret value'", &[]).await.unwrap();
+    assert_eq!(whole.get::<_, i64>(0), 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_whose_key_takes_another_form_are_compared_under_writes() {
+    let cluster = Cluster::start();
+    let client = cluster.client(DB).await;
+    let table = "create table t (id int primary key, n int not null); insert into t select g, 0 from generate_series(1, 3000) g";
+    client.batch_execute(table).await.unwrap();
+    let program = Bluegreen::new(&cluster, DB).plan(&plan("id: {type: 'numeric(12,2)'}"));
+    let execute = tokio::task::spawn_blocking(move || program.execute(&["--yes"]));
+    let mut written = 0_i64;
+    while !execute.is_finished() {
+        let key = fastrand::i32(1..=3000);
+        written += client
+            .execute(&format!("update t set n = n + 1 where id = {key}"), &[])
+            .await
+            .map(i64::try_from)
+            .unwrap()
+            .unwrap();
+    }
+    execute.await.unwrap().expect_code(0);
+    let row =
+        client.query_one("select sum(n), count(*), pg_typeof(max(id))::text from t", &[]).await.unwrap();
+    assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (written, 3000));
+    assert_eq!(row.get::<_, String>(2), "numeric");
+}
