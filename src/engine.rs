@@ -62,6 +62,8 @@ pub struct Run<'a> {
     pub feed: Option<Feed>,
     /// How fast the run may go.
     pub pace: Pace,
+    /// Each blue's file when it was verified. DDL that rewrites a table is not in the stream.
+    pub verified_files: Vec<u32>,
 }
 
 impl Run<'_> {
@@ -122,7 +124,7 @@ async fn session(cx: &Context) -> Result<(), Error> {
     let (run, plan, resumed) = (journal.run().to_owned(), journal.plan().to_owned(), journal.resumed());
     cx.tell(&Event::Run { run, plan, resumed });
     let pace = Pace::keep(cx, &journal).await?;
-    let mut run = Run { cx, journal, lanes: Vec::new(), feed: None, pace };
+    let mut run = Run { cx, journal, lanes: Vec::new(), feed: None, pace, verified_files: Vec::new() };
     let prepared = run.journal.progress().prepared.clone();
     if let Some(prepared) = prepared
         && run.journal.progress().swapped.is_none()

@@ -48,3 +48,24 @@ async fn rows_whose_key_takes_another_form_are_compared_under_writes() {
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (written, 3000));
     assert_eq!(row.get::<_, String>(2), "numeric");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rewrite_between_the_verification_and_the_swap_is_not_swapped_away() {
+    let cluster = Cluster::start();
+    let client = cluster.client(DB).await;
+    let table = "create table t (id int primary key, n int not null); insert into t select g, 0 from generate_series(1, 100) g";
+    client.batch_execute(table).await.unwrap();
+    client.batch_execute("begin; lock table t in access share mode").await.unwrap();
+    let program = Bluegreen::new(&cluster, DB).plan(&plan("n: {rename: m}"));
+    let running = program.spawn("execute", &["--yes"]);
+    let running = tokio::task::spawn_blocking(move || {
+        running.wait_for("swap_postponed");
+        running
+    });
+    let running = running.await.unwrap();
+    client.batch_execute("alter table t alter n type int using n + 1; commit").await.unwrap();
+    let finished = tokio::task::spawn_blocking(move || running.finish()).await.unwrap();
+    finished.expect_code(4);
+    let whole = client.query_one("select count(*) from t where n = 1", &[]).await.unwrap();
+    assert_eq!(whole.get::<_, i64>(0), 100);
+}

@@ -158,7 +158,7 @@ pub(super) async fn drop_slot(client: &Client, slot: &Ident) -> Result<(), Error
     Ok(())
 }
 
-async fn filenodes(run: &Run<'_>, client: &Client) -> Result<Vec<u32>, Error> {
+pub(super) async fn filenodes(run: &Run<'_>, client: &Client) -> Result<Vec<u32>, Error> {
     let mut filenodes = Vec::new();
     for lane in &run.lanes {
         let sql = "SELECT coalesce(pg_relation_filenode(to_regclass($1)), 0::oid)";

@@ -22,6 +22,9 @@ use std::time::Duration;
 use crate::engine::Run;
 use crate::error::Error;
 use crate::event::Event;
+use crate::lifecycle::Fact;
+
+use super::verify;
 
 use attempt::Outcome;
 
@@ -30,6 +33,11 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     let mut last = String::new();
     for number in 1..=settings.attempts {
         gate::pass(run).await?;
+        if verify::is_void(run, run.journal.session()).await? {
+            let text = "a table was rewritten since it was verified; it is verified again".to_owned();
+            run.cx.tell(&Event::Notice { text });
+            return Ok(run.journal.record(Fact::VerificationVoided).await?);
+        }
         match attempt::attempt(run, &settings).await? {
             Outcome::Swapped(swapped) => {
                 run.cx.tell(&Event::Swapped {

@@ -158,6 +158,9 @@ async fn work(run: &Run<'_>, ready: &Ready, lock_wait: Duration) -> Result<(Fact
     let left = || ready.budget.saturating_sub(granted.elapsed());
     let client = &ready.session;
     check_fingerprints(run, client).await?;
+    if verify::is_void(run, client).await? {
+        return Err(Stop::Postpone("a table was rewritten since it was verified".to_owned()));
+    }
     if let Some(holders) = gate::old_snapshots(run, client).await? {
         return Err(Stop::Postpone(format!(
             "transactions with a snapshot older than green's rows: {holders}"
