@@ -71,14 +71,6 @@ pub enum Error {
     /// Green is not equal to blue.
     #[error("verification found {} difference{}; nothing was swapped", .0.len(), if .0.len() == 1 { "" } else { "s" })]
     Differences(Vec<Difference>),
-    /// A swap would have lost a part of the table's definition.
-    #[error("green of {table} lacks what {table} has: {}; nothing was swapped", lacks.join("; "))]
-    Incomplete {
-        /// The table.
-        table: String,
-        /// What.
-        lacks: Vec<String>,
-    },
     /// The swap did not go through.
     #[error("the swap did not go through in {attempts} attempts; the last one: {why}")]
     SwapBudget {
@@ -133,7 +125,6 @@ impl Error {
             | Self::Partition(_)
             | Self::SourceChanged { .. }
             | Self::Differences(_)
-            | Self::Incomplete { .. }
             | Self::SwapBudget { .. }
             | Self::Slot(_)
             | Self::Interrupted => false,
@@ -146,7 +137,7 @@ impl Error {
         match self {
             Self::Plan(_) | Self::Usage(_) | Self::Journal(JournalError::NoRun(_)) => 2,
             Self::Refused(_) | Self::Journal(JournalError::PlanChanged { .. }) => 3,
-            Self::Differences(_) | Self::Incomplete { .. } => 4,
+            Self::Differences(_) => 4,
             Self::SwapBudget { .. } => 5,
             Self::Interrupted => 7,
             Self::Journal(JournalError::Held { .. } | JournalError::Fenced { .. }) => 8,
