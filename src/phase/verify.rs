@@ -110,7 +110,8 @@ pub(super) async fn delta(run: &Run<'_>) -> Result<Delta, Error> {
         for (comparison, keys) in comparisons.iter().zip(&moment.touched) {
             delta.keys += keys.len() as u64;
             let keys: Vec<&Key> = keys.iter().collect();
-            differences.extend(comparison.keys(&moment.point.holder, &moment.green, &keys).await?);
+            let by_key = comparison.by_key(&moment.point.holder, &moment.green).await?;
+            differences.extend(by_key.compare(&keys).await?);
         }
         refuse(differences)?;
     }
