@@ -158,8 +158,10 @@ impl Shell<'_> {
 
     /// The command line's URL goes before the plan's, and that before the environment's.
     fn target(&self, plan: Option<&Plan>) -> Result<Target, Error> {
-        let of_plan = plan.and_then(|plan| plan.database_url.as_deref());
-        let url = self.cli.database_url.as_deref().or(of_plan);
+        let url = match (self.cli.database_url.as_deref(), plan) {
+            (None, Some(plan)) => plan.connection.url()?,
+            (given, _) => given,
+        };
         Ok(Target::resolve(url, &|name| std::env::var(name).ok())?)
     }
 
