@@ -119,6 +119,8 @@ pub struct Settings {
     pub max_snapshot_age: Duration,
     /// WAL that the run's slot may hold back before the run throttles and finally aborts.
     pub wal_budget_bytes: u64,
+    /// How long a server that went away, or refuses in passing, is tried again.
+    pub reconnect_for: Duration,
     /// When to let copy and apply wait.
     pub throttle: Throttle,
     /// How to swap.
