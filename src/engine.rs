@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::error::Error;
 use crate::event::{Event, Reporter};
-use crate::journal::Journal;
+use crate::journal::{Backend, Journal};
 use crate::lane::Lane;
 use crate::lane::feed::Feed;
 use crate::lifecycle::Phase;
@@ -102,10 +102,10 @@ pub async fn execute(cx: &Context) -> Result<(), Error> {
             .with_jitter()
             .build()
     };
-    let (mut waits, mut trouble) = (pauses(), None);
+    let (mut waits, mut trouble, mut held) = (pauses(), None, None);
     loop {
         let begun = Instant::now();
-        let outcome = session(cx).await;
+        let outcome = session(cx, &mut held).await;
         let Err(error) = outcome else { return Ok(()) };
         if begun.elapsed() > GOOD_SESSION {
             (waits, trouble) = (pauses(), None);
@@ -124,8 +124,10 @@ pub async fn execute(cx: &Context) -> Result<(), Error> {
 }
 
 /// One session: from opening the journal to the end, or to an error.
-async fn session(cx: &Context) -> Result<(), Error> {
-    let journal = Journal::begin(&cx.target, &cx.plan).await?;
+/// `held` is the session that holds the run: the last one before it, and then this one.
+async fn session(cx: &Context, held: &mut Option<Backend>) -> Result<(), Error> {
+    let journal = Journal::begin(&cx.target, &cx.plan, held.as_ref()).await?;
+    *held = Some(journal.backend().clone());
     let (run, plan, resumed) = (journal.run().to_owned(), journal.plan().to_owned(), journal.resumed());
     cx.tell(&Event::Run { run, plan, resumed });
     let pace = Pace::keep(cx, &journal).await?;

@@ -135,7 +135,14 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Plan(_) | Self::Usage(_) | Self::Journal(JournalError::NoRun(_)) => 2,
+            Self::Connect(error) | Self::Journal(JournalError::Connect(error)) => match error {
+                ConnectError::Setting { .. } => 2,
+                // Nothing was changed, and nothing will be from there.
+                ConnectError::Pooler { .. } => 3,
+                _ => 1,
+            },
+            Self::Plan(_) | Self::Usage(_) => 2,
+            Self::Journal(JournalError::NoRun(_) | JournalError::Ended { .. }) => 2,
             Self::Refused(_) | Self::Journal(JournalError::PlanChanged { .. }) => 3,
             Self::Differences(_) => 4,
             Self::SwapBudget { .. } => 5,
@@ -162,11 +169,19 @@ impl Error {
             Self::Journal(JournalError::PlanChanged { .. }) => {
                 "execute the plan as it was, or `projh-bluegreen rollback` the run and begin again"
             }
+            Self::Journal(JournalError::NoRun(_)) => {
+                "`projh-bluegreen status` lists the runs of a database; is it the right one (--database-url, PGDATABASE)?"
+            }
             Self::Slot(_) => {
                 "the slot was dropped: `projh-bluegreen rollback`, free disk space or raise settings.wal_budget, and begin again"
             }
-            Self::Journal(JournalError::Held { .. }) => {
-                "wait for it, or end that process; its run can be resumed at once after it is gone"
+            Self::Journal(JournalError::Held { backend, .. }) => {
+                let end =
+                    backend.map_or_else(String::new, |pid| format!(": select pg_terminate_backend({pid})"));
+                return Some(format!(
+                    "wait for it, or end that process; the run can be resumed at once after it is gone. If its host \
+                     is gone, the server notices within a minute, or end its session there{end}"
+                ));
             }
             _ => return None,
         };

@@ -165,14 +165,13 @@ impl Shell<'_> {
         Ok(Target::resolve(url, &|name| std::env::var(name).ok())?)
     }
 
-    /// A plan's file stands for the plan's name; anything else is a name or a run's id.
+    /// A plan's file stands for the plan's name. What can be no name or id, with a dot or a slash in it,
+    /// is a file.
     fn run_and_target(&self, plan_or_run: &str) -> Result<(String, Target), Error> {
-        let path = Path::new(plan_or_run);
-        let is_file = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
-        if !is_file {
+        if plan::is_name(plan_or_run) {
             return Ok((plan_or_run.to_owned(), self.target(None)?));
         }
-        let plan = self.plan(path)?;
+        let plan = self.plan(Path::new(plan_or_run))?;
         let target = self.target(Some(&plan))?;
         Ok((plan.name, target))
     }

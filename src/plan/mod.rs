@@ -96,12 +96,16 @@ impl Plan {
     }
 }
 
+/// Whether this could be a plan's name, or the short id of a run.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-')
+}
+
 fn name(node: &Node, found: &mut Found) -> String {
     let Some(scalar) = node.scalar() else { return String::new() };
     let name = scalar.text.as_str();
-    let good = name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-');
-    if !good || name.len() > 40 {
+    if !is_name(name) || !name.starts_with(|c: char| c.is_ascii_lowercase()) || name.len() > 40 {
         let help = "1 to 40 of a-z, 0-9, `_` and `-`, a letter first".to_owned();
         found.add_with_help(node.at, format!("`name: {}` is not a plan's name", scalar.shown()), help);
     }
