@@ -4,6 +4,7 @@
 //! chain, as `verify-ca` does; `verify-full` checks the host's name too. Signatures of the
 //! handshake are always checked: channel binding rests on them.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,12 +33,24 @@ pub(super) fn client_config(settings: &TlsSettings) -> Result<Arc<ClientConfig>,
         return Ok(Arc::new(builder.with_no_client_auth()));
     };
     let chain = certificates(certificate)?;
+    refuse_open_key(key)?;
     let key =
         PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(&key.display().to_string(), &error))?;
     let config = builder
         .with_client_auth_cert(chain, key)
         .map_err(|error| unusable(&certificate.display().to_string(), &error))?;
     Ok(Arc::new(config))
+}
+
+/// libpq's rule: a key is its owner's alone; root's may be read by its group.
+fn refuse_open_key(key: &Path) -> Result<(), ConnectError> {
+    let Ok(metadata) = std::fs::metadata(key) else { return Ok(()) };
+    let open_to = if metadata.uid() == 0 { 0o037 } else { 0o077 };
+    if metadata.mode() & open_to == 0 {
+        return Ok(());
+    }
+    let place = key.display().to_string();
+    Err(ConnectError::setting(&*place, "others may read this private key", format!("chmod 600 {place}")))
 }
 
 fn trust(settings: &TlsSettings) -> Result<Trust, ConnectError> {
