@@ -114,6 +114,11 @@ impl Cluster {
         ]
     }
 
+    /// The directory of its socket.
+    pub fn socket_directory(&self) -> &Path {
+        &self.dir
+    }
+
     /// A connection over TCP; its errors surface in the calls that use it.
     pub async fn client(&self, db: &str) -> Client {
         let (client, connection) = tokio_postgres::connect(&self.url(db), NoTls).await.unwrap();
@@ -166,6 +171,11 @@ impl Cluster {
             let _ = Command::new("sh").args(["-c", &kill]).status();
         }
         server.wait().unwrap();
+    }
+
+    /// Lets nobody in any more, and ends when the last one has left.
+    pub fn shut_down_smartly(&self) {
+        signal(self.server.as_ref().expect("the server runs"), "TERM");
     }
 
     /// Starts it again on the same port: after a kill, or by a fast shutdown first.
