@@ -1,6 +1,8 @@
 //! What went wrong: one error for the whole program, which knows whether trying again helps, which
 //! exit code it means, and what a person does next.
 
+use tokio_postgres::error::SqlState;
+
 use crate::check::Finding;
 use crate::hangs_on;
 use crate::journal::JournalError;
@@ -183,9 +185,24 @@ impl Error {
                      is gone, the server notices within a minute, or end its session there{end}"
                 ));
             }
+            _ if self.sqlstate() == Some(&SqlState::DISK_FULL) => {
+                "make room on the server's disk and execute again, or `projh-bluegreen rollback`, which frees what green takes"
+            }
             _ => return None,
         };
         Some(text.to_owned())
+    }
+
+    /// The server's code, where it was the server that refused.
+    fn sqlstate(&self) -> Option<&SqlState> {
+        let mut cause: Option<&dyn std::error::Error> = Some(self);
+        while let Some(error) = cause {
+            if let Some(postgres) = error.downcast_ref::<tokio_postgres::Error>() {
+                return postgres.code();
+            }
+            cause = error.source();
+        }
+        None
     }
 }
 
