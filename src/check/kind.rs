@@ -91,7 +91,7 @@ fn nearest<'a>(wanted: &QName, tables: &'a [QName]) -> Option<&'a QName> {
         strsim::jaro_winkler(&name(table), &name(wanted)) + schema / 100.0
     };
     let near = tables.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(near) > 0.85).then_some(near)
+    (likeness(near) > 0.62).then_some(near)
 }
 
 #[cfg(test)]

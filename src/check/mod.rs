@@ -3,6 +3,7 @@
 //! One check a file. A check looks at the server or at one table and returns findings; a refusal
 //! says what, where, and what to type to mend it. Rights are probed by doing where that is possible.
 
+mod connections;
 mod disk;
 mod hanging;
 mod kind;
@@ -101,6 +102,7 @@ pub async fn run(cx: &Context) -> Result<Vec<Finding>, Error> {
     let mut findings = server::check(&session).await?;
     let can_stream = !findings.iter().any(Finding::is_refusal);
     findings.extend(slots::check(cx, &session, can_stream).await?);
+    findings.extend(connections::check(cx, &session).await?);
     findings.extend(rights::check_server(&session).await?);
     // What cannot be tried is not tried: its failure would only repeat what is known.
     let can_try = !findings.iter().any(|finding| ["primary", "read_only", "rights"].contains(&finding.check));

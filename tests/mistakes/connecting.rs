@@ -108,8 +108,26 @@ fn a_server_without_tls_or_without_room_says_so_and_databases_are_all_that_pg_hb
             (&[("PGUSER", "other")], &["no pg_hba.conf entry for host"]),
         ],
     );
-    // A logical stream logs in to its database: no entry for `replication` is needed.
     let program = Bluegreen::new(&cluster, DB).plan(PLAN).env("PGUSER", "mover");
+    for (limited, set, back) in [
+        (
+            "to database \"postgres\"",
+            "alter database postgres connection limit 9",
+            "alter database postgres connection limit -1",
+        ),
+        ("for role \"mover\"", "alter role mover connection limit 9", "alter role mover connection limit -1"),
+    ] {
+        cluster.psql(DB, set);
+        let words = [
+            limited,
+            "a run with 4 workers needs up to 15",
+            "lower settings.workers, or",
+            "connection limit -1",
+        ];
+        program.say(&["check", "plan.yaml"]).expect_code(3).expect_words(&words);
+        cluster.psql(DB, back);
+    }
+    // A logical stream logs in to its database: no entry for `replication` is needed.
     program.say(&["check", "plan.yaml"]).expect_code(0);
     program.say(&["execute", "plan.yaml", "--yes"]).expect_code(0);
 }
