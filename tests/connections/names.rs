@@ -54,3 +54,23 @@ async fn every_connection_says_its_run_and_its_role() {
     }
     assert!(streaming.iter().any(|name| name.starts_with(&of_run)), "{streaming:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_earlier_orchestrator_left_running_ends_when_the_run_is_taken_over() {
+    let cluster = Cluster::start();
+    cluster.psql(DB, "create table t (id int primary key, note text not null)");
+    let program = Bluegreen::new(&cluster, DB).plan(PLAN);
+    let begun = program.execute(&["--until", "prepare"]).expect_code(0);
+    let run = begun.events_of("run")[0]["run"].as_str().unwrap();
+    let (of_run, of_other) = (cluster.client(DB).await, cluster.client(DB).await);
+    for (client, run) in [(&of_run, run), (&of_other, "0123abcd")] {
+        let name = format!("set application_name = 'projh-bluegreen {run} index'");
+        client.batch_execute(&name).await.unwrap();
+    }
+    let index = of_run.batch_execute("select pg_sleep(60)");
+    let taken_over = tokio::task::spawn_blocking(move || program.execute(&["--until", "copy"]));
+    let (ended, taken_over) = tokio::join!(index, taken_over);
+    assert_eq!(ended.unwrap_err().code().unwrap().code(), "57P01");
+    taken_over.unwrap().expect_code(0);
+    of_other.batch_execute("select 1").await.unwrap();
+}
