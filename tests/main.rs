@@ -18,6 +18,7 @@ mod support;
 
 mod connections;
 mod harness;
+mod mistakes;
 mod oracle_is_honest;
 mod oracle_sees_swaps;
 mod plans;

@@ -37,7 +37,7 @@ pub(super) async fn run(
 
 /// A run that has made green has passed the checks; its publication would now be in their way.
 async fn is_under_way(cx: &engine::Context) -> Result<bool, Error> {
-    let session = cx.target.connect("projh-bluegreen", &[]).await?;
+    let session = cx.target.connect("projh-bluegreen check", &[]).await?;
     let runs = match journal::list(&session).await {
         // The checks say what is missing.
         Err(error) if error.is_forbidden() => return Ok(false),
@@ -50,7 +50,7 @@ async fn is_under_way(cx: &engine::Context) -> Result<bool, Error> {
 /// The state that the tables are in, after every end, good or bad; as far as the server can be asked.
 async fn tell_end(shell: &Shell<'_>, plan: &Plan, path: &Path, code: u8) {
     let asked = async {
-        let session = shell.target(Some(plan))?.connect("projh-bluegreen", &[]).await?;
+        let session = shell.target(Some(plan))?.connect("projh-bluegreen status", &[]).await?;
         Ok::<_, Error>(journal::list(&session).await?)
     };
     let Ok(runs) = asked.await else {

@@ -59,6 +59,8 @@ pub struct Sides<'a> {
     pub source: &'a str,
     /// The snapshot of the target.
     pub target: &'a str,
+    /// The run, for the names of connections.
+    pub run: &'a str,
 }
 
 /// Count, sum and xor of row hashes.
@@ -198,8 +200,9 @@ impl Comparison {
 
     /// Finds the keys of the rows that differ.
     async fn narrow(&self, target: &Target, sides: &Sides<'_>) -> Result<Vec<Difference>, CompareError> {
-        let source_session = target.connect("projh-bluegreen compare", &[]).await?;
-        let target_session = target.connect("projh-bluegreen compare", &[]).await?;
+        let name = format!("projh-bluegreen {} compare", sides.run);
+        let source_session = target.connect(&name, &[]).await?;
+        let target_session = target.connect(&name, &[]).await?;
         let sql = |source| failed(&self.lane, source);
         source_session.batch_execute(&point::import(sides.source)).await.map_err(sql)?;
         target_session.batch_execute(&point::import(sides.target)).await.map_err(sql)?;

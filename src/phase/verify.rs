@@ -72,7 +72,8 @@ async fn moment(run: &Run<'_>) -> Result<Moment, Error> {
 async fn full(run: &Run<'_>) -> Result<Verification, Error> {
     let moment = moment(run).await?;
     let workers = run.workers("verify").await?;
-    let sides = Sides { source: &moment.point.snapshot, target: &moment.green_snapshot };
+    let sides =
+        Sides { source: &moment.point.snapshot, target: &moment.green_snapshot, run: run.journal.run() };
     let (mut rows, mut columns, mut differences) = (Vec::new(), Vec::new(), Vec::new());
     for lane in &run.lanes {
         let comparison = Comparison::of(run.journal.session(), lane).await?;
