@@ -178,22 +178,22 @@ impl Comparison {
         piece: &Piece,
         sides: &Sides<'_>,
     ) -> Result<Sum, tokio_postgres::Error> {
-        let (hash, snapshot) = if piece.is_source {
-            (&self.hash.source, sides.source)
-        } else {
-            (&self.hash.target, sides.target)
-        };
-        let sql = format!(
-            "SELECT count(*), coalesce(sum(h), 0)::text, coalesce(bit_xor(h), 0) FROM \
-             (SELECT {hash} AS h FROM ONLY {relation} WHERE {condition} OFFSET 0) AS s",
-            relation = piece.relation,
-            condition = piece.condition,
-        );
+        let snapshot = if piece.is_source { sides.source } else { sides.target };
+        let sql = self.sum_sql(piece.is_source, &piece.relation, &piece.condition);
         session.batch_execute(&point::import(snapshot)).await?;
         let row = session.query_one(&sql, &[]).await?;
         session.batch_execute("COMMIT").await?;
         let sum: String = row.get(1);
         Ok((row.get(0), sum.parse().unwrap_or(i128::MAX), row.get(2)))
+    }
+
+    /// Count, sum and xor of the hashes of the rows of a relation (quoted) that meet a condition.
+    pub(crate) fn sum_sql(&self, is_source: bool, relation: &str, condition: &str) -> String {
+        let hash = if is_source { &self.hash.source } else { &self.hash.target };
+        format!(
+            "SELECT count(*), coalesce(sum(h), 0)::text, coalesce(bit_xor(h), 0) FROM \
+             (SELECT {hash} AS h FROM ONLY {relation} WHERE {condition} OFFSET 0) AS s"
+        )
     }
 
     /// Finds the keys of the rows that differ.
@@ -269,6 +269,16 @@ impl Comparison {
         is_source: bool,
         keys: &[&Key],
     ) -> Result<HashMap<String, Sum>, tokio_postgres::Error> {
+        let statement = client.prepare(&self.keys_sql(is_source)).await?;
+        let arrays = apply::key_arrays(&self.lane, keys.iter().copied());
+        let params: Vec<&(dyn postgres_types::ToSql + Sync)> =
+            arrays.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)).collect();
+        let rows = client.query(&statement, &params).await?;
+        Ok(rows.iter().map(|row| (row.get(0), sum_of(row, 1))).collect())
+    }
+
+    /// The same by key, of the rows of some keys: one array a key column.
+    pub(crate) fn keys_sql(&self, is_source: bool) -> String {
         let lane = &self.lane;
         let pairs = lane.key_in_target();
         let (relation, hash) =
@@ -281,7 +291,7 @@ impl Comparison {
             let value = if is_source { key.name.to_string() } else { (*in_target).to_owned() };
             format!("{value} AS projh_k{at}")
         });
-        let sql = format!(
+        format!(
             "SELECT k.projh_digest, count(*), coalesce(sum(h), 0)::text, coalesce(bit_xor(h), 0) \
              FROM (SELECT {values}, {digest} AS projh_digest FROM {arrays} AS s({names}) OFFSET 0) AS k \
              CROSS JOIN LATERAL (SELECT {hash} AS h FROM {relation} AS g WHERE {on} OFFSET 0) AS g GROUP BY 1",
@@ -290,13 +300,7 @@ impl Comparison {
             arrays = lane.unnest_keys(1),
             names = lane.key_columns(),
             on = on.collect::<Vec<_>>().join(" AND "),
-        );
-        let statement = client.prepare(&sql).await?;
-        let arrays = apply::key_arrays(lane, keys.iter().copied());
-        let params: Vec<&(dyn postgres_types::ToSql + Sync)> =
-            arrays.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)).collect();
-        let rows = client.query(&statement, &params).await?;
-        Ok(rows.iter().map(|row| (row.get(0), sum_of(row, 1))).collect())
+        )
     }
 }
 
