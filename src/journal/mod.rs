@@ -17,6 +17,7 @@ use crate::pg::Lsn;
 use crate::pg::connect::{ConnectError, Session};
 
 pub use open::{Found, Summary, find, list};
+pub use schema::unmade;
 
 /// What went wrong with the journal.
 #[derive(Debug, thiserror::Error)]

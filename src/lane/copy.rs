@@ -113,7 +113,7 @@ pub(crate) fn condition(span: Span) -> String {
 }
 
 /// From the source (or a part of it that has its columns) into the target, or the stage.
-fn insert(lane: &Lane, into: &str, from: &str) -> String {
+pub(crate) fn insert(lane: &Lane, into: &str, from: &str) -> String {
     let overriding = if into == lane.target.to_string() { " OVERRIDING SYSTEM VALUE" } else { "" };
     format!(
         "INSERT INTO {into} ({columns}){overriding} SELECT {expressions} FROM {from}",

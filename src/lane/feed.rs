@@ -311,8 +311,10 @@ impl Feed {
     }
 }
 
+/// Writes a transactional message: its prefix, its content.
+pub(crate) const EMIT: &str = "SELECT pg_logical_emit_message(true, $1::text, $2::text)";
+
 /// Writes a transactional message of ours.
 async fn emit(client: &Client, content: &str) -> Result<(), tokio_postgres::Error> {
-    let sql = "SELECT pg_logical_emit_message(true, $1::text, $2::text)";
-    client.query_one(sql, &[&MESSAGE_PREFIX, &content]).await.map(drop)
+    client.query_one(EMIT, &[&MESSAGE_PREFIX, &content]).await.map(drop)
 }

@@ -1,0 +1,264 @@
+//! Time, disk and WAL, from the catalog's sizes and the pace that a sample showed.
+
+use std::time::Instant;
+
+use crate::error::Error;
+use crate::lane::Lane;
+use crate::lane::compare::Comparison;
+use crate::lifecycle::LaneDesign;
+use crate::pg;
+use crate::pg::connect::Session;
+
+use super::sample::{self, Sample};
+use super::subject::Subject;
+
+/// Where nothing was measured: bytes of blue that all workers together copy, hash and index in a second.
+const COPIED_PER_S: f64 = (40 << 20) as f64;
+const HASHED_PER_S: f64 = (200 << 20) as f64;
+const INDEXED_PER_S: f64 = (60 << 20) as f64;
+/// A statement of DDL, where none was measured.
+const DDL_S: f64 = 0.001;
+/// What the WAL has of a row beyond the row itself.
+const WAL_PER_ROW: f64 = 30.0;
+/// The gate lets the swap begin when a marker comes through in 20 ms; on average it takes half of that.
+const DRAIN_S: f64 = 0.010;
+/// A key is looked up in every partition.
+const COMPARED_S: f64 = 0.000_001;
+/// Waiting for the lock, and the commit.
+const LOCK_AND_COMMIT_S: f64 = 0.010;
+/// Keys that are left for the comparison under the lock.
+const KEYS: f64 = 200.0;
+/// Changes that the stream applies in a second.
+const APPLIED_PER_S: f64 = 30_000.0;
+
+/// One table's.
+#[derive(Clone, Debug)]
+pub(super) struct Pace {
+    /// Rows of blue.
+    pub(super) rows: f64,
+    /// Seconds a row, for all workers together.
+    pub(super) copy_s: f64,
+    pub(super) hash_s: f64,
+    /// Green's heap and TOAST, per row.
+    pub(super) bytes: f64,
+    /// For each index, seconds (of all workers together) and bytes per row.
+    pub(super) indexes: Vec<(f64, f64)>,
+}
+
+impl Pace {
+    pub(super) fn wal(&self, rows: f64) -> f64 {
+        rows * (self.bytes + WAL_PER_ROW)
+    }
+}
+
+/// What everything is estimated from.
+pub(super) struct Estimate {
+    pub(super) paces: Vec<Pace>,
+    /// One statement of DDL.
+    pub(super) ddl_s: f64,
+    /// Changes of the tables by clients in a second.
+    pub(super) changes_per_s: f64,
+    /// Statements of the exchange.
+    exchange: usize,
+    /// Partitions of the table that has most.
+    leaves: usize,
+    /// The comparisons of the lanes; none once they are swapped.
+    pub(super) comparisons: Vec<Comparison>,
+    pub(super) basis: Vec<String>,
+}
+
+/// What was tried and undone.
+#[derive(Default)]
+struct Tried {
+    comparisons: Vec<Comparison>,
+    ddl_s: Option<f64>,
+    samples: Vec<Option<Sample>>,
+    why_not: Option<String>,
+}
+
+impl Estimate {
+    pub(super) async fn make(session: &Session, subject: &Subject<'_>) -> Result<Self, Error> {
+        let counted = (Instant::now(), changes(session, subject).await?);
+        let tried = try_out(session, subject).await?;
+        let seconds = counted.0.elapsed().as_secs_f64().max(0.001);
+        let changed = changes(session, subject).await? - counted.1;
+        let changes_per_s = changed.max(0) as f64 / seconds;
+        let workers = subject.cx.plan.settings.workers;
+        let mut paces = Vec::new();
+        for (number, design) in subject.prepared.lanes.iter().enumerate() {
+            let sample = tried.samples.get(number).and_then(Option::as_ref);
+            paces.push(sample.map_or_else(|| assumed(design), |sample| measured(design, sample, workers)));
+        }
+        let exchange = subject.prepared.lanes.iter().map(|lane| {
+            let exchange = lane.green.exchange();
+            exchange.before.len() + exchange.after.len()
+        });
+        let mut estimate = Self {
+            paces,
+            ddl_s: tried.ddl_s.unwrap_or(DDL_S),
+            changes_per_s,
+            exchange: exchange.sum(),
+            leaves: subject
+                .prepared
+                .lanes
+                .iter()
+                .map(|lane| lane.green.row_holders().len())
+                .max()
+                .unwrap_or(1),
+            comparisons: Vec::new(),
+            basis: Vec::new(),
+        };
+        estimate.basis = basis(subject, &tried, &estimate);
+        estimate.comparisons = tried.comparisons;
+        Ok(estimate)
+    }
+
+    /// What the exchange takes.
+    pub(super) fn exchange(&self) -> f64 {
+        self.exchange as f64 * self.ddl_s
+    }
+
+    /// How long writes wait, once.
+    pub(super) fn stall(&self) -> f64 {
+        LOCK_AND_COMMIT_S + DRAIN_S + self.compared() + self.exchange()
+    }
+
+    /// The last comparison.
+    pub(super) fn compared(&self) -> f64 {
+        KEYS * self.leaves as f64 * COMPARED_S
+    }
+
+    /// Applying what clients change in so many seconds.
+    pub(super) fn applied(&self, seconds: f64) -> f64 {
+        self.changes_per_s * seconds / APPLIED_PER_S
+    }
+}
+
+/// Rows of the tables that were inserted, updated or deleted so far.
+async fn changes(session: &Session, subject: &Subject<'_>) -> Result<i64, Error> {
+    let names: Vec<String> = subject.prepared.lanes.iter().map(|lane| lane.table.to_string()).collect();
+    let sql = "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint FROM pg_stat_user_tables \
+               WHERE relid IN (SELECT to_regclass(t)::oid FROM unnest($1::text[]) AS t)";
+    let row = session.query_one(sql, &[&names]).await.map_err(Error::doing("reading statistics"))?;
+    Ok(row.get(0))
+}
+
+/// Makes green in a transaction that is rolled back, where it is not there yet, and takes the sample.
+async fn try_out(session: &Session, subject: &Subject<'_>) -> Result<Tried, Error> {
+    let mut tried = Tried::default();
+    if subject.lanes.is_empty() {
+        return Ok(tried);
+    }
+    let doing = || Error::doing("trying green out");
+    session.batch_execute("BEGIN").await.map_err(doing())?;
+    if !subject.has_green() {
+        let homes = &subject.prepared.lanes[0].green.homes;
+        let create = subject.prepared.lanes.iter().flat_map(|lane| lane.green.create());
+        let statements: Vec<String> = homes.create().into_iter().chain(create).collect();
+        let begun = Instant::now();
+        session.batch_execute(&statements.join("; ")).await.map_err(doing())?;
+        tried.ddl_s = Some(begun.elapsed().as_secs_f64() / statements.len() as f64);
+    }
+    for lane in &subject.lanes {
+        tried.comparisons.push(Comparison::of(session, lane).await?);
+    }
+    tried.why_not = if !subject.cx.plan.settings.preview.sample {
+        Some("the plan does not allow a sample".to_owned())
+    } else if subject.is_live {
+        Some("the run is being executed, and is not disturbed by a sample".to_owned())
+    } else {
+        samples(session, subject, &mut tried).await?
+    };
+    session.batch_execute("ROLLBACK").await.map_err(doing())?;
+    Ok(tried)
+}
+
+/// Samples each table; returns why there is none, if so.
+async fn samples(
+    session: &Session,
+    subject: &Subject<'_>,
+    tried: &mut Tried,
+) -> Result<Option<String>, Error> {
+    let connect = |_| subject.cx.target.connect("projh-bluegreen preview", &[]);
+    let workers = (0..subject.cx.plan.settings.workers).map(connect);
+    let workers: Vec<Session> = futures_util::future::try_join_all(workers).await?;
+    let mut why_not = None;
+    for number in 0..subject.lanes.len() {
+        let of: (&Lane, &LaneDesign, &Comparison) =
+            (&subject.lanes[number], &subject.prepared.lanes[number], &tried.comparisons[number]);
+        let sampled = sample::sample(session, &workers, of, subject.lanes.len()).await;
+        match sampled {
+            Ok(sample) => tried.samples.push(Some(sample).filter(|sample| sample.rows > 0)),
+            Err(error) if error.is_closed() => return Err(Error::doing("taking a sample")(error)),
+            Err(error) => {
+                tried.samples.push(None);
+                why_not = Some(format!("{}: {}", of.0.table.plain(), pg::describe(&error)));
+            }
+        }
+    }
+    Ok(why_not)
+}
+
+fn measured(design: &LaneDesign, sample: &Sample, workers: usize) -> Pace {
+    let table = &design.green.blue.table;
+    let blocks = table.heap_bytes as f64 / 8_192.0;
+    let rows =
+        if table.estimated_rows > 0 { table.estimated_rows as f64 } else { blocks * sample.rows_per_block };
+    // The workers help each other with a copy as they do with hashing.
+    let together = (sample.hashed_by_all_per_s / sample.hashed_per_s.max(1.0)).clamp(1.0, workers as f64);
+    let assumed = assumed(design);
+    let last = sample.indexes.last().copied();
+    let indexes = assumed.indexes.iter().enumerate().map(|(number, assumed)| {
+        let (seconds, bytes) = sample.indexes.get(number).copied().or(last).unwrap_or(*assumed);
+        (seconds / together, bytes)
+    });
+    Pace {
+        rows,
+        copy_s: 1.0 / (sample.copied_per_s.max(1.0) * together),
+        hash_s: 1.0 / sample.hashed_by_all_per_s.max(1.0),
+        bytes: sample.bytes_per_row,
+        indexes: indexes.collect(),
+    }
+}
+
+fn assumed(design: &LaneDesign) -> Pace {
+    let table = &design.green.blue.table;
+    let rows = if table.estimated_rows > 0 {
+        table.estimated_rows as f64
+    } else {
+        (table.heap_bytes as f64 / 100.0).max(1.0)
+    };
+    let bytes = table.table_bytes as f64 / rows;
+    let index = table.index_bytes as f64 / rows / design.green.blue.indexes.len().max(1) as f64;
+    Pace {
+        rows,
+        copy_s: bytes / COPIED_PER_S,
+        hash_s: bytes / HASHED_PER_S,
+        bytes,
+        indexes: vec![(index / INDEXED_PER_S, index); design.green.indexes.len()],
+    }
+}
+
+/// What the estimates rest on, in sentences.
+fn basis(subject: &Subject<'_>, tried: &Tried, estimate: &Estimate) -> Vec<String> {
+    let mut basis = vec!["sizes: the catalog's, as of the last ANALYZE or VACUUM of each table".to_owned()];
+    for (design, sample) in subject.prepared.lanes.iter().zip(&tried.samples) {
+        let Some(sample) = sample else { continue };
+        basis.push(format!(
+            "pace of {}: a sample of {} rows, copied at {:.0} rows/s by one connection, hashed at {:.0} rows/s by {}; {} indexes tried",
+            design.table.plain(),
+            sample.rows,
+            sample.copied_per_s,
+            sample.hashed_by_all_per_s,
+            subject.cx.plan.settings.workers,
+            sample.indexes.len(),
+        ));
+    }
+    if let Some(why) = &tried.why_not {
+        basis.push(format!("pace: assumed, not measured ({why})"));
+    }
+    let ddl = if tried.ddl_s.is_some() { "measured" } else { "assumed" };
+    basis.push(format!("DDL: {:.2} ms a statement, {ddl}", estimate.ddl_s * 1_000.0));
+    basis.push(format!("load: {:.0} changes/s of these tables while this was made", estimate.changes_per_s));
+    basis
+}
