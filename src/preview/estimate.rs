@@ -16,10 +16,16 @@ use super::subject::Subject;
 const COPIED_PER_S: f64 = (40 << 20) as f64;
 const HASHED_PER_S: f64 = (200 << 20) as f64;
 const INDEXED_PER_S: f64 = (60 << 20) as f64;
+/// A table that writes WAL takes so many times as long as the sample's temporary one.
+const LOGGED: f64 = 1.8;
+/// A transaction of its own, with its fact: the WAL has to reach the disk.
+pub(super) const COMMIT_S: f64 = 0.003;
+/// A row that ANALYZE looks at, where none was measured.
+const ANALYZED_S: f64 = 0.000_005;
 /// A statement of DDL, where none was measured.
 const DDL_S: f64 = 0.001;
 /// What the WAL has of a row beyond the row itself.
-const WAL_PER_ROW: f64 = 30.0;
+const WAL_PER_ROW: f64 = 16.0;
 /// The gate lets the swap begin when a marker comes through in 20 ms; on average it takes half of that.
 const DRAIN_S: f64 = 0.010;
 /// A key is looked up in every partition.
@@ -39,6 +45,9 @@ pub(super) struct Pace {
     /// Seconds a row, for all workers together.
     pub(super) copy_s: f64,
     pub(super) hash_s: f64,
+    /// Seconds a row that ANALYZE looks at, and how many it looks at: those of each leaf, and the parent's.
+    pub(super) analyze_s: f64,
+    pub(super) analyzed: f64,
     /// Green's heap and TOAST, per row.
     pub(super) bytes: f64,
     /// For each index, seconds (of all workers together) and bytes per row.
@@ -210,11 +219,13 @@ fn measured(design: &LaneDesign, sample: &Sample, workers: usize) -> Pace {
     let last = sample.indexes.last().copied();
     let indexes = assumed.indexes.iter().enumerate().map(|(number, assumed)| {
         let (seconds, bytes) = sample.indexes.get(number).copied().or(last).unwrap_or(*assumed);
-        (seconds / together, bytes)
+        (LOGGED * seconds / together, bytes)
     });
     Pace {
         rows,
-        copy_s: 1.0 / (sample.copied_per_s.max(1.0) * together),
+        copy_s: LOGGED / (sample.copied_per_s.max(1.0) * together),
+        analyze_s: sample.analyze_s.unwrap_or(ANALYZED_S),
+        analyzed: analyzed(design, rows),
         hash_s: 1.0 / sample.hashed_by_all_per_s.max(1.0),
         bytes: sample.bytes_per_row,
         indexes: indexes.collect(),
@@ -233,10 +244,22 @@ fn assumed(design: &LaneDesign) -> Pace {
     Pace {
         rows,
         copy_s: bytes / COPIED_PER_S,
+        analyze_s: ANALYZED_S,
+        analyzed: analyzed(design, rows),
         hash_s: bytes / HASHED_PER_S,
         bytes,
         indexes: vec![(index / INDEXED_PER_S, index); design.green.indexes.len()],
     }
+}
+
+/// Rows that ANALYZE looks at: 300 for each of the greatest statistics target, in each leaf and once
+/// more for the parent.
+fn analyzed(design: &LaneDesign, rows: f64) -> f64 {
+    let targets = design.green.blue.columns.iter().filter_map(|column| column.statistics_target);
+    let most = 300.0 * f64::from(targets.max().unwrap_or(100).max(100));
+    let leaves = design.green.row_holders().len() as f64;
+    let parent = if design.green.partition.is_some() { rows.min(most) } else { 0.0 };
+    (rows / leaves).min(most) * leaves + parent
 }
 
 /// What the estimates rest on, in sentences.
@@ -245,7 +268,8 @@ fn basis(subject: &Subject<'_>, tried: &Tried, estimate: &Estimate) -> Vec<Strin
     for (design, sample) in subject.prepared.lanes.iter().zip(&tried.samples) {
         let Some(sample) = sample else { continue };
         basis.push(format!(
-            "pace of {}: a sample of {} rows, copied at {:.0} rows/s by one connection, hashed at {:.0} rows/s by {}; {} indexes tried",
+            "pace of {}: a sample of {} rows, copied at {:.0} rows/s by one connection into a temporary table, \
+             hashed at {:.0} rows/s by {}, {} indexes built; what writes WAL is taken to need {LOGGED} times as long",
             design.table.plain(),
             sample.rows,
             sample.copied_per_s,
@@ -258,7 +282,11 @@ fn basis(subject: &Subject<'_>, tried: &Tried, estimate: &Estimate) -> Vec<Strin
         basis.push(format!("pace: assumed, not measured ({why})"));
     }
     let ddl = if tried.ddl_s.is_some() { "measured" } else { "assumed" };
-    basis.push(format!("DDL: {:.2} ms a statement, {ddl}", estimate.ddl_s * 1_000.0));
+    basis.push(format!(
+        "DDL: {:.2} ms a statement, {ddl}; a commit: {:.0} ms, assumed",
+        estimate.ddl_s * 1_000.0,
+        COMMIT_S * 1_000.0
+    ));
     basis.push(format!("load: {:.0} changes/s of these tables while this was made", estimate.changes_per_s));
     basis
 }

@@ -21,6 +21,8 @@ const TIME: Duration = Duration::from_millis(1_000);
 const BLOCKS: u32 = 64;
 /// Rows of blue take at most so much space in the sample.
 const BYTES_MAX: u64 = 64 << 20;
+/// Rows that ANALYZE looks at, at the default statistics target: 300 for each of 100.
+pub(super) const ROWS_OF_ANALYZE: i64 = 30_000;
 /// One statement of a sample takes longer: this table is measured no further.
 const STATEMENT: &str = "SET LOCAL statement_timeout = '2s'";
 
@@ -41,6 +43,8 @@ pub(super) struct Sample {
     pub(super) bytes_per_row: f64,
     /// For each index: seconds and bytes per row.
     pub(super) indexes: Vec<(f64, f64)>,
+    /// Seconds a row that ANALYZE looks at.
+    pub(super) analyze_s: Option<f64>,
 }
 
 /// Measures one table of several. `session` is in a transaction in which green is at home.
@@ -111,6 +115,11 @@ async fn indexed(
     let count = format!("SELECT count(*) FROM {leaf}");
     let rows: i64 = session.query_one(&count, &[]).await?.get(0);
     let begun = Instant::now();
+    if rows > 0 {
+        session.batch_execute(&format!("ANALYZE {leaf}")).await?;
+        let looked_at = rows.min(ROWS_OF_ANALYZE);
+        sample.analyze_s = Some(begun.elapsed().as_secs_f64() / looked_at as f64);
+    }
     for sql in design.green.index_sample(&leaf) {
         if begun.elapsed() > time || rows == 0 {
             break;

@@ -71,6 +71,9 @@ impl Meaning {
 pub(super) fn understand(sql: &str, lane: Option<&LaneDesign>) -> Meaning {
     let keys = lane.map_or(&[][..], |lane| &lane.green.blue.foreign_keys);
     let words = |prefix: &str| sql.strip_prefix(prefix);
+    if let Some((relation, verb)) = rehearsed(sql) {
+        return Meaning::of(verb, relation, Some(Mode::AccessExclusive));
+    }
     if let Some((relation, rest)) = words("ALTER TABLE ").and_then(|rest| named(without(rest, "ONLY "))) {
         return alter_table(relation, rest, keys);
     }
@@ -93,6 +96,23 @@ pub(super) fn understand(sql: &str, lane: Option<&LaneDesign>) -> Meaning {
     simple(sql, words)
 }
 
+/// Statements on the parent alone: what green will get is tried on empty tables.
+fn rehearsed(sql: &str) -> Option<(QName, &'static str)> {
+    if let Some((relation, rest)) = sql.strip_prefix("ALTER TABLE ONLY ").and_then(named) {
+        let verb = if rest.starts_with("ADD CONSTRAINT ") {
+            "rehearse a key on"
+        } else {
+            rest.starts_with("DROP CONSTRAINT ").then_some("undo the rehearsal of a key on")?
+        };
+        return Some((relation, verb));
+    }
+    let index = sql
+        .strip_prefix("CREATE ")
+        .filter(|rest| rest.starts_with("INDEX ") || rest.starts_with("UNIQUE INDEX "))?;
+    let (_, rest) = index.split_once("ON ONLY ")?;
+    Some((named(rest)?.0, "rehearse an index on"))
+}
+
 /// Statements without a grammar of their own.
 fn simple<'a>(sql: &'a str, words: impl Fn(&str) -> Option<&'a str>) -> Meaning {
     let on = |rest: &'a str, word: &str| rest.split_once(word).and_then(|(_, rest)| named(rest));
@@ -104,7 +124,7 @@ fn simple<'a>(sql: &'a str, words: impl Fn(&str) -> Option<&'a str>) -> Meaning 
         return Meaning::of("build an index on", table, Some(Mode::Share));
     }
     if let Some((index, _)) = words("DROP INDEX ").and_then(named) {
-        return Meaning::of("drop the index of the rehearsal,", index, None);
+        return Meaning::of("undo the rehearsal of index", index, None);
     }
     if let Some((policy, rest)) = words("CREATE POLICY ").and_then(ident)
         && let Some((table, _)) = on(rest, " ON ")
@@ -112,7 +132,7 @@ fn simple<'a>(sql: &'a str, words: impl Fn(&str) -> Option<&'a str>) -> Meaning 
         return Meaning::of(&format!("policy {} on", shown(&policy)), table, Some(Mode::AccessExclusive));
     }
     if let Some((table, _)) = words("DROP POLICY ").and_then(|rest| on(rest, " ON ")) {
-        return Meaning::of("drop the policy of the rehearsal on", table, Some(Mode::AccessExclusive));
+        return Meaning::of("undo the rehearsal of a policy on", table, Some(Mode::AccessExclusive));
     }
     if let Some((table, _)) = words("DROP TABLE ").and_then(named) {
         return Meaning::of("drop", table, Some(Mode::AccessExclusive));

@@ -68,6 +68,8 @@ pub(super) fn page(plan: &str, findings: &[Finding], preview: &Preview, style: &
         }
     }
     section(&mut line, style, "Steps");
+    line(&style.dim("  Each chunk, index and step of settle is a transaction with its fact in the journal; questions to the"));
+    line(&style.dim("  catalog are left out. -v shows every statement of every partition, --json has all of it for machines."));
     for text in steps(&preview.steps, style) {
         line(&text);
     }
@@ -277,6 +279,8 @@ fn sign(step: &PreviewStep) -> char {
     match first {
         "CREATE" | "GRANT" | "INSERT" | "CREATE_REPLICATION_SLOT" | "--" => '+',
         "DROP" | "REVOKE" | "DELETE" => '-',
+        "ALTER" if step.sql.contains(" ADD ") => '+',
+        "ALTER" if step.sql.contains(" DROP ") => '-',
         "ALTER" | "COMMENT" | "LOCK" => '~',
         _ if step.sql.contains("DROP") || step.sql.contains("pg_drop") => '-',
         _ if step.sql.contains("ALTER TABLE") => '~',

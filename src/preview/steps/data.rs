@@ -8,8 +8,9 @@ use crate::lifecycle::Span;
 use crate::phase::copy::blocks_per_chunk;
 use crate::replication::{create_slot, start_replication};
 
-use super::super::statement::Mode;
 use super::{Steps, lock};
+use crate::preview::estimate::COMMIT_S;
+use crate::preview::statement::Mode;
 
 /// What stands for values that only exist at run time.
 const SNAPSHOT: &str = "<snapshot>";
@@ -62,7 +63,8 @@ impl Steps<'_> {
             sql.extend(["COMMIT; BEGIN".to_owned(), unstage]);
         }
         sql.push("COMMIT".to_owned());
-        let (seconds, bytes, wal) = (rows * pace.copy_s, rows * pace.bytes, pace.wal(rows));
+        let (seconds, bytes, wal) =
+            (rows * pace.copy_s + missing.len() as f64 * COMMIT_S, rows * pace.bytes, pace.wal(rows));
         let held = lock(&lane.source, Mode::AccessShare, seconds / missing.len() as f64);
         let step = self.step(Stage::Copy, Some(number), "copy a chunk of", sql.join(";\n"));
         step.relation = step.table.clone();

@@ -5,6 +5,7 @@ use crate::lifecycle::LaneDesign;
 use crate::phase::{self, index, settle, swap};
 
 use super::Steps;
+use crate::preview::estimate::COMMIT_S;
 
 impl Steps<'_> {
     pub(super) fn prepare(&mut self) {
@@ -37,7 +38,7 @@ impl Steps<'_> {
         for index::IndexStep { lane, step, on_leaf, sql, .. } in leaves.into_iter().chain(parents) {
             let (seconds, bytes) = if on_leaf { self.index_of_leaf(lane, step) } else { (0.0, 0.0) };
             let step = self.statement(stage, Some(lane), sql);
-            step.seconds += seconds;
+            step.seconds += seconds + COMMIT_S;
             step.bytes = bytes as u64;
             step.wal_bytes = bytes as u64;
             if !on_leaf {
@@ -61,9 +62,8 @@ impl Steps<'_> {
         let stage = Stage::Index;
         self.indexes(stage, false);
         for (lane, design) in self.subject.prepared.lanes.iter().enumerate() {
-            let sampled =
-                self.estimate.paces[lane].rows.min(60_000.0 * design.green.row_holders().len() as f64);
-            let seconds = sampled * self.estimate.paces[lane].hash_s;
+            let pace = &self.estimate.paces[lane];
+            let seconds = pace.analyzed * pace.analyze_s;
             self.statement(stage, Some(lane), index::analyze(design)).seconds += seconds;
         }
         self.statement(stage, None, "BEGIN".to_owned());
@@ -124,6 +124,7 @@ impl Steps<'_> {
             let validates = step.sql.contains(" VALIDATE CONSTRAINT ");
             let shown = self.statement(stage, Some(lane), step.sql);
             shown.what = step.what;
+            shown.seconds += COMMIT_S;
             shown.sql = format!("{};\n{};\nCOMMIT", phase::begin(), shown.sql);
             if validates {
                 shown.seconds += scanned;
