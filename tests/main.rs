@@ -21,6 +21,7 @@ mod harness;
 mod oracle_is_honest;
 mod oracle_sees_swaps;
 mod plans;
+mod preview;
 mod refusals;
 mod replication;
 mod resume;

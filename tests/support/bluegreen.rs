@@ -84,10 +84,20 @@ impl Bluegreen {
         self.spawn(command, args).finish()
     }
 
+    /// Any command that takes a plan, without `--json`, to its end.
+    pub fn run_for_people(&self, command: &str, args: &[&str]) -> Finished {
+        self.start(command, args).finish()
+    }
+
     /// Any command that takes a plan, with `--json` and `args`, left running.
     pub fn spawn(&self, command: &str, args: &[&str]) -> Running {
+        let args: Vec<&str> = ["--json"].iter().chain(args).copied().collect();
+        self.start(command, &args)
+    }
+
+    fn start(&self, command: &str, args: &[&str]) -> Running {
         let mut program = bound_to_us(None, LastSignal::Kill);
-        program.arg(env!("CARGO_BIN_EXE_projh-bluegreen")).args([command, "plan.yaml", "--json"]).args(args);
+        program.arg(env!("CARGO_BIN_EXE_projh-bluegreen")).args([command, "plan.yaml"]).args(args);
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(|name| name.starts_with("PG") || name == "DATABASE_URL") {
                 program.env_remove(name);
