@@ -41,7 +41,7 @@ grant usage on sequence clinic.visits_id_seq to reader;
 insert into clinic.visits (at, person, code, legacy, note)
 select timestamptz '2025-01-01 00:00+00' + n % 90 * interval '1 day', 1 + n % 100, 'c' || n, 'old', 'note ' || n
   from generate_series(1, 20000) n;
-vacuum analyze clinic.visits;
+analyze clinic.visits;
 ";
 
 const PLAN: &str = r#"version: 1
@@ -70,7 +70,8 @@ fn clinic(cluster: &Cluster) -> Bluegreen {
 
 /// Everything of the database, sequences and journal included, and what is not in a dump.
 fn state(cluster: &Cluster) -> (String, String) {
-    let rest = "select slot_name from pg_replication_slots union all select roname from pg_replication_origin";
+    let rest =
+        "select slot_name from pg_replication_slots union all select roname from pg_replication_origin";
     (cluster.pg_dump(DB, &[]), cluster.psql(DB, rest))
 }
 
@@ -261,7 +262,8 @@ fn the_sample_is_the_plans_to_allow() {
     };
     let with = basis(&own::plan("sampled"));
     assert!(with.contains("a sample of 5000 rows"), "{with}");
-    let without = basis(&own::plan("sampled").replace("  workers: 2", "  workers: 2\n  preview: {sample: false}"));
+    let without =
+        basis(&own::plan("sampled").replace("  workers: 2", "  workers: 2\n  preview: {sample: false}"));
     assert!(without.contains("does not allow a sample") && !without.contains("a sample of"), "{without}");
 }
 
@@ -270,7 +272,13 @@ fn a_person_gets_a_page_that_ends_with_the_plan_in_one_line() {
     let cluster = Cluster::start();
     let program = clinic(&cluster);
     let page = program.run_for_people("execute", &["--dry-run"]).expect_code(0).stdout;
-    let sections = ["Checks", "What the swap changes", "What clients will notice", "Steps", "What the estimates are based on"];
+    let sections = [
+        "Checks",
+        "What the swap changes",
+        "What clients will notice",
+        "Steps",
+        "What the estimates are based on",
+    ];
     let at: Vec<usize> = sections.iter().map(|title| page.find(&format!("\n{title}\n")).unwrap()).collect();
     assert!(at.is_sorted(), "{page}");
     assert!(page.contains("ACCESS EXCLUSIVE, reads and writes wait"), "{page}");

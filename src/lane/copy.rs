@@ -223,6 +223,9 @@ pub async fn heap_relations(
     table: &QName,
 ) -> Result<Vec<(String, u32)>, tokio_postgres::Error> {
     let rows = client.query(HEAP_RELATIONS, &[&table.to_string()]).await?;
-    let blocks = |row: &tokio_postgres::Row| u32::try_from(row.get::<_, i64>(1)).unwrap_or(u32::MAX);
-    Ok(rows.iter().map(|row| (row.get(0), blocks(row))).collect())
+    let relation = |row: &tokio_postgres::Row| {
+        let name = QName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+        (name.to_string(), u32::try_from(row.get::<_, i64>(2)).unwrap_or(u32::MAX))
+    };
+    Ok(rows.iter().map(relation).collect())
 }

@@ -144,7 +144,7 @@ fn simple<'a>(sql: &'a str, words: impl Fn(&str) -> Option<&'a str>) -> Meaning 
         return Meaning::of("comment on", table, Some(Mode::ShareUpdateExclusive));
     }
     if let Some((table, _)) = words("COMMENT ON CONSTRAINT ").and_then(|rest| on(rest, " ON ")) {
-        return Meaning::of("comment on a constraint of", table, Some(Mode::ShareUpdateExclusive));
+        return Meaning::of("comment on a constraint of", table, Some(Mode::AccessShare));
     }
     if let Some((sequence, _)) = sql.contains("setval(").then(|| on(sql, ", ")).flatten() {
         return set_sequence(sql, sequence);
@@ -185,7 +185,10 @@ fn alter_table(relation: QName, rest: &str, keys: &[ForeignKey]) -> Meaning {
     if let Some(rest) = rest.strip_prefix("ADD CONSTRAINT ") {
         let Some(after) = ident(rest).map(|(_, after)| after) else { return Meaning::default() };
         if after.trim_start().starts_with("FOREIGN KEY") {
-            let referenced = key(rest).map(|key| (key.references.clone(), Mode::ShareRowExclusive));
+            // Taking the place of the partitions' own keys, it drops their triggers on the referenced table.
+            let merges = !after.ends_with(" NOT VALID");
+            let mode = if merges { Mode::AccessExclusive } else { Mode::ShareRowExclusive };
+            let referenced = key(rest).map(|key| (key.references.clone(), mode));
             let mut meaning = Meaning::of("add a foreign key to", relation, Some(Mode::ShareRowExclusive));
             meaning.locks.extend(referenced);
             return meaning;
