@@ -173,8 +173,8 @@ fn a_real_run_can_begin_while_a_preview_is_made() {
     program.execute(&["--yes", "--until", "prepare"]).expect_code(0);
     for preview in previews {
         // One whose checks meet the publication of the run refuses; none fails.
-        let code = preview.finish().code;
-        assert!(matches!(code, Some(0 | 3)), "{code:?}");
+        let ended = preview.finish();
+        assert!(matches!(ended.code, Some(0 | 3)), "{} {}", ended.stdout, ended.stderr);
     }
 }
 

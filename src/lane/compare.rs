@@ -94,6 +94,11 @@ impl Comparison {
         Ok(Self { lane: lane.clone(), hash })
     }
 
+    /// The same comparison of a lane whose tables have other names.
+    pub(crate) fn along(self, lane: &Lane) -> Self {
+        Self { lane: lane.clone(), ..self }
+    }
+
     /// How many columns are compared.
     #[must_use]
     pub fn columns(&self) -> usize {

@@ -3,14 +3,13 @@
 use std::time::Instant;
 
 use crate::error::Error;
-use crate::lane::Lane;
 use crate::lane::compare::Comparison;
 use crate::lifecycle::LaneDesign;
-use crate::pg;
 use crate::pg::connect::Session;
 
-use super::sample::{self, Sample};
+use super::sample::Sample;
 use super::subject::Subject;
+use super::trial::Trial;
 
 /// Where nothing was measured: bytes of blue that all workers together copy, hash and index in a second.
 const COPIED_PER_S: f64 = (40 << 20) as f64;
@@ -76,19 +75,10 @@ pub(super) struct Estimate {
     pub(super) basis: Vec<String>,
 }
 
-/// What was tried and undone.
-#[derive(Default)]
-struct Tried {
-    comparisons: Vec<Comparison>,
-    ddl_s: Option<f64>,
-    samples: Vec<Option<Sample>>,
-    why_not: Option<String>,
-}
-
 impl Estimate {
     pub(super) async fn make(session: &Session, subject: &Subject<'_>) -> Result<Self, Error> {
         let counted = (Instant::now(), changes(session, subject).await?);
-        let tried = try_out(session, subject).await?;
+        let tried = Trial::make(session, subject).await?;
         let seconds = counted.0.elapsed().as_secs_f64().max(0.001);
         let changed = changes(session, subject).await? - counted.1;
         let changes_per_s = changed.max(0) as f64 / seconds;
@@ -152,62 +142,6 @@ async fn changes(session: &Session, subject: &Subject<'_>) -> Result<i64, Error>
     Ok(row.get(0))
 }
 
-/// Makes green in a transaction that is rolled back, where it is not there yet, and takes the sample.
-async fn try_out(session: &Session, subject: &Subject<'_>) -> Result<Tried, Error> {
-    let mut tried = Tried::default();
-    if subject.lanes.is_empty() {
-        return Ok(tried);
-    }
-    let doing = || Error::doing("trying green out");
-    session.batch_execute("BEGIN").await.map_err(doing())?;
-    if !subject.has_green() {
-        let homes = &subject.prepared.lanes[0].green.homes;
-        let create = subject.prepared.lanes.iter().flat_map(|lane| lane.green.create());
-        let statements: Vec<String> = homes.create().into_iter().chain(create).collect();
-        let begun = Instant::now();
-        session.batch_execute(&statements.join("; ")).await.map_err(doing())?;
-        tried.ddl_s = Some(begun.elapsed().as_secs_f64() / statements.len() as f64);
-    }
-    for lane in &subject.lanes {
-        tried.comparisons.push(Comparison::of(session, lane).await?);
-    }
-    tried.why_not = if !subject.cx.plan.settings.preview.sample {
-        Some("the plan does not allow a sample".to_owned())
-    } else if subject.is_live {
-        Some("the run is being executed, and is not disturbed by a sample".to_owned())
-    } else {
-        samples(session, subject, &mut tried).await?
-    };
-    session.batch_execute("ROLLBACK").await.map_err(doing())?;
-    Ok(tried)
-}
-
-/// Samples each table; returns why there is none, if so.
-async fn samples(
-    session: &Session,
-    subject: &Subject<'_>,
-    tried: &mut Tried,
-) -> Result<Option<String>, Error> {
-    let connect = |_| subject.cx.target.connect("projh-bluegreen preview", &[]);
-    let workers = (0..subject.cx.plan.settings.workers).map(connect);
-    let workers: Vec<Session> = futures_util::future::try_join_all(workers).await?;
-    let mut why_not = None;
-    for number in 0..subject.lanes.len() {
-        let of: (&Lane, &LaneDesign, &Comparison) =
-            (&subject.lanes[number], &subject.prepared.lanes[number], &tried.comparisons[number]);
-        let sampled = sample::sample(session, &workers, of, subject.lanes.len()).await;
-        match sampled {
-            Ok(sample) => tried.samples.push(Some(sample).filter(|sample| sample.rows > 0)),
-            Err(error) if error.is_closed() => return Err(Error::doing("taking a sample")(error)),
-            Err(error) => {
-                tried.samples.push(None);
-                why_not = Some(format!("{}: {}", of.0.table.plain(), pg::describe(&error)));
-            }
-        }
-    }
-    Ok(why_not)
-}
-
 fn measured(design: &LaneDesign, sample: &Sample, workers: usize) -> Pace {
     let table = &design.green.blue.table;
     let blocks = table.heap_bytes as f64 / 8_192.0;
@@ -263,7 +197,7 @@ fn analyzed(design: &LaneDesign, rows: f64) -> f64 {
 }
 
 /// What the estimates rest on, in sentences.
-fn basis(subject: &Subject<'_>, tried: &Tried, estimate: &Estimate) -> Vec<String> {
+fn basis(subject: &Subject<'_>, tried: &Trial, estimate: &Estimate) -> Vec<String> {
     let mut basis = vec!["sizes: the catalog's, as of the last ANALYZE or VACUUM of each table".to_owned()];
     for (design, sample) in subject.prepared.lanes.iter().zip(&tried.samples) {
         let Some(sample) = sample else { continue };

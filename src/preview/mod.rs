@@ -11,6 +11,7 @@ mod sample;
 mod statement;
 mod steps;
 mod subject;
+mod trial;
 
 use crate::engine::Context;
 use crate::error::Error;

@@ -47,7 +47,7 @@ pub(super) struct Sample {
     pub(super) analyze_s: Option<f64>,
 }
 
-/// Measures one table of several. `session` is in a transaction in which green is at home.
+/// Measures one table of several. `session` is in a transaction in which green is there.
 pub(super) async fn sample(
     session: &Session,
     workers: &[Session],
