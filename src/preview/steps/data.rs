@@ -84,11 +84,10 @@ impl Steps<'_> {
         let seconds = self.estimate.applied(copying) / self.subject.lanes.len().max(1) as f64;
         for number in 0..self.subject.lanes.len() {
             let sql = ApplySql::of(&self.subject.lanes[number]);
-            let hinted =
-                sql.delete_hinted.map(|sql| ("delete what was there, where the new row will be", sql));
+            let replace = sql.replace.map(|sql| ("update, in place, rows that keep their key", sql));
             let steps = [
                 Some(("delete what was there under the changed keys", sql.delete)),
-                hinted,
+                replace,
                 Some(("add the rows as they are now", sql.insert)),
                 Some(("replace rows whose large values the stream does not repeat", sql.rewrite)),
             ];
