@@ -239,6 +239,11 @@ fn statements_that_will_fail_are_found_and_no_literal_is_shown() {
          values (1, now(), 1, 'psychotherapy') on conflict (id) do nothing",
     );
     cluster.psql(DB, "copy clinic.visits to '/dev/null'");
+    // With a sample, whose statements do not count although they are seen.
+    let ticket = "      - \"ticket bigint not null default nextval('clinic.tickets')\"";
+    program.write_plan(&PLAN.replace(&format!("    add_columns:\n{ticket}\n"), ""));
+    let first = previewed(&program, &[]);
+    assert!(first.events_of("preview_summary")[0]["basis"].to_string().contains("a sample of"));
     let preview = previewed(&program, &[]);
     let topics: Vec<&str> = preview
         .events_of("preview_notice")
