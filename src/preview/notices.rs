@@ -9,13 +9,13 @@ use crate::event::{PreviewNotice, PreviewStatement};
 use crate::hangs_on::{Green, Source};
 use crate::lifecycle::LaneDesign;
 use crate::pg::{Ident, QName, list};
-use crate::plan::SwapSettings;
+use crate::phase::swap::Statements;
 
 use super::estimate::Estimate;
 use super::subject::Subject;
 
 pub(super) async fn of(client: &Client, subject: &Subject<'_>, estimate: &Estimate) -> Vec<PreviewNotice> {
-    let mut notices = vec![stall(&subject.cx.plan.settings.swap, estimate), open_transactions()];
+    let mut notices = vec![stall(subject, estimate), open_transactions()];
     let seen = Seen::find(client).await;
     for lane in &subject.prepared.lanes {
         notices.extend(of_table(lane, &seen, client).await);
@@ -27,10 +27,13 @@ fn notice(topic: &'static str, table: Option<&QName>, text: impl Into<String>) -
     PreviewNotice { topic, table: table.map(QName::plain), text: text.into(), statements: Vec::new() }
 }
 
-fn stall(settings: &SwapSettings, estimate: &Estimate) -> PreviewNotice {
+fn stall(subject: &Subject<'_>, estimate: &Estimate) -> PreviewNotice {
+    let settings = &subject.cx.plan.settings.swap;
+    let locked = Statements::of(&subject.prepared, &subject.id, settings).locked;
     let text = format!(
-        "statements wait once, for about {:.0} ms; an attempt that waits longer than {} ms for its lock, or takes \
+        "statements on {} wait once, for about {:.0} ms; an attempt that waits longer than {} ms for its lock, or takes \
          longer than {} ms with it, is undone and tried again later, up to {} times",
+        list(locked.iter().map(QName::plain)),
         estimate.stall() * 1_000.0,
         settings.lock_timeout.as_millis(),
         settings.max_write_stall.as_millis(),
@@ -47,65 +50,99 @@ fn open_transactions() -> PreviewNotice {
 
 async fn of_table(lane: &LaneDesign, seen: &Seen, client: &Client) -> Vec<PreviewNotice> {
     let green = &lane.green;
+    let texts = [keys(green), partitioning(green), columns(green), foreign_keys(green)].concat();
     let mut notices = Vec::new();
-    let mut tell = |topic, text: String| notices.push(notice(topic, Some(&lane.table), text));
-    for key in lost_keys(green) {
-        let keys = list(key.iter().map(Ident::plain));
-        tell(
-            "uniqueness",
-            format!(
-                "({keys}) is no longer unique by itself: the server takes it twice with another partition key"
-            ),
-        );
-        tell(
-            "on_conflict",
-            format!("INSERT ... ON CONFLICT ({keys}) fails (42P10): name all columns of the new key"),
-        );
-        tell(
-            "group_by",
-            format!("SELECT with other columns GROUP BY {keys} fails (42803): group by those too"),
-        );
+    for (topic, text) in texts {
+        let mut notice = notice(topic, Some(&lane.table), text);
+        if let Some(pattern) = pattern(topic, lane) {
+            notice.statements = seen.matching(client, &pattern).await;
+        }
+        notices.push(notice);
     }
-    if let Some(by) = &green.partition {
-        let (table, column) = (lane.table.plain(), by.column.plain());
-        tell(
-            "partition_key",
-            format!(
-                "a query without {column} in its condition looks into all {} partitions",
-                by.leaves.len()
+    notices
+}
+
+/// A topic and a text.
+type Told = Vec<(&'static str, String)>;
+
+fn keys(green: &Green) -> Told {
+    let told = lost_keys(green).into_iter().flat_map(|key| {
+        let keys = list(key.iter().map(Ident::plain));
+        [
+            (
+                "uniqueness",
+                format!(
+                    "({keys}) is no longer unique by itself: the server takes it twice with another partition key"
+                ),
             ),
-        );
-        tell("copy_to", format!("COPY {table} TO fails (42809): COPY (SELECT ... FROM {table}) TO"));
-        tell("only", format!("FROM ONLY {table} finds no row: leave ONLY out"));
-        tell(
+            (
+                "on_conflict",
+                format!("INSERT ... ON CONFLICT ({keys}) fails (42P10): name all columns of the new key"),
+            ),
+            (
+                "group_by",
+                format!("SELECT with other columns GROUP BY {keys} fails (42803): group by those too"),
+            ),
+        ]
+    });
+    told.collect()
+}
+
+fn partitioning(green: &Green) -> Told {
+    let Some(by) = &green.partition else { return Told::new() };
+    let (table, column, count) = (green.live().plain(), by.column.plain(), by.leaves.len());
+    vec![
+        (
+            "partition_key",
+            format!("a query without {column} in its condition looks into all {count} partitions"),
+        ),
+        ("copy_to", format!("COPY {table} TO fails (42809): COPY (SELECT ... FROM {table}) TO")),
+        ("only", format!("FROM ONLY {table} finds no row: leave ONLY out")),
+        (
             "moved_rows",
             format!(
                 "an UPDATE of {column} may move a row; whoever waits to write that row gets 40001 and has to try again"
             ),
-        );
-    }
-    if has_other_columns(green) {
-        tell("prepared_statements", "a prepared statement with SELECT * fails once with \"cached plan must not change result type\" (0A000): prepare it again; column lists go on".to_owned());
+        ),
+    ]
+}
+
+fn columns(green: &Green) -> Told {
+    let prepared = if has_other_columns(green) {
+        "a prepared statement with SELECT * fails once with \"cached plan must not change result type\" (0A000): \
+         prepare it again; one that lists columns which are left goes on"
     } else {
-        tell("prepared_statements", "prepared statements go on; each is planned anew once".to_owned());
+        "prepared statements go on; each is planned anew once"
+    };
+    let mut told = vec![("prepared_statements", prepared.to_owned())];
+    let mut identities = green.blue.sequences.iter().filter(|sequence| sequence.identity);
+    if identities.any(|sequence| green.name_of(&sequence.column).is_some()) {
+        told.push(("identity", "identity values leave a gap of up to 1,000 steps at the swap".to_owned()));
     }
-    if green
-        .blue
-        .sequences
-        .iter()
-        .any(|sequence| sequence.identity && green.name_of(&sequence.column).is_some())
-    {
-        tell("identity", "identity values leave a gap of up to 1,000 steps at the swap".to_owned());
-    }
+    told
+}
+
+fn foreign_keys(green: &Green) -> Told {
+    let mut told = Told::new();
+    let validated = green.blue.foreign_keys.iter().filter(|key| key.validated);
+    let mut tables: Vec<String> =
+        validated.filter(|key| !key.to_itself).map(|key| key.references.plain()).collect();
+    tables.sort();
+    tables.dedup();
     if !green.blue.foreign_keys.is_empty() {
-        tell("foreign_keys", "foreign keys are NOT VALID from the swap until settle has validated them: new rows are checked all the while".to_owned());
+        let text = "foreign keys are NOT VALID from the swap until settle has validated them; new rows are checked \
+                    all the while";
+        told.push(("foreign_keys", text.to_owned()));
     }
-    for notice in &mut notices {
-        if let Some(pattern) = pattern(notice.topic, lane) {
-            notice.statements = seen.matching(client, &pattern).await;
-        }
+    if green.partition.is_some() && !tables.is_empty() {
+        let text = format!(
+            "settle locks {} for a moment (ACCESS EXCLUSIVE, given up and tried again after 300 ms), when each \
+             foreign key of the partitions becomes one of their parent",
+            tables.join(", ")
+        );
+        told.push(("foreign_key_locks", text));
     }
-    notices
+    told
 }
 
 /// Unique keys of blue that no unique index of green has by itself.

@@ -75,7 +75,7 @@ pub(super) fn page(plan: &str, findings: &[Finding], preview: &Preview, style: &
     }
     section(&mut line, style, "What the estimates are based on");
     for basis in &preview.summary.basis {
-        line(&format!("  {basis}"));
+        line(&wrapped(basis, "  "));
     }
     line("");
     line(&summary(&preview.summary, style));
@@ -135,7 +135,8 @@ fn notices(notices: &[PreviewNotice], style: &Style) -> Vec<String> {
         }
         table.clone_from(&notice.table);
         let indent = if table.is_some() { "    " } else { "  " };
-        lines.push(format!("{indent}{} {}", style.sign('!'), notice.text));
+        let text = wrapped(&notice.text, &format!("{indent}  "));
+        lines.push(format!("{indent}{} {}", style.sign('!'), text.trim_start()));
         if !notice.statements.is_empty() {
             let seen: Vec<String> = notice
                 .statements
@@ -307,11 +308,26 @@ fn summary(summary: &PreviewSummary, style: &Style) -> String {
     parts.push(format!("{} of disk", ByteSize(summary.bytes)));
     parts.push(format!("{} of WAL", ByteSize(summary.wal_bytes)));
     let waits = if summary.stall_seconds > 0.0 {
-        format!("; writes wait for about {} once", duration(summary.stall_seconds))
+        format!("; reads and writes wait for about {} once", duration(summary.stall_seconds))
     } else {
         "; no client waits".to_owned()
     };
     style.bold(&format!("Plan: {}{waits}", parts.join(", ")))
+}
+
+/// Prose in lines of about a page's width, each indented.
+fn wrapped(text: &str, indent: &str) -> String {
+    const WIDTH: usize = 110;
+    let mut lines = vec![indent.to_owned()];
+    for word in text.split(' ') {
+        let last = lines.last_mut().filter(|line| line.len() + word.len() < WIDTH || line.trim().is_empty());
+        match last {
+            Some(line) if line.trim().is_empty() => line.push_str(word),
+            Some(line) => line.extend([" ", word]),
+            None => lines.push(format!("{indent}{word}")),
+        }
+    }
+    lines.join("\n")
 }
 
 /// `40 ms`, `1.5 s`, `1 min 40 s`, `2 h 5 min`.
