@@ -203,7 +203,7 @@ fn basis(subject: &Subject<'_>, tried: &Trial, estimate: &Estimate) -> Vec<Strin
         let Some(sample) = sample else { continue };
         basis.push(format!(
             "pace of {}: a sample of {} rows, copied at {:.0} rows/s by one connection into a temporary table, \
-             hashed at {:.0} rows/s by {}, {} indexes built; what writes WAL is taken to need {LOGGED} times as long",
+             hashed at {:.0} rows/s by {}, indexes built: {}; what writes WAL is taken to need {LOGGED} times as long",
             design.table.plain(),
             sample.rows,
             sample.copied_per_s,

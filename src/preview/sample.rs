@@ -95,10 +95,9 @@ async fn copied(
     sample.copied_per_s = per_second(sample.rows, begun.elapsed());
     sample.rows_per_block = sample.rows as f64 / f64::from(blocks.max(1));
     session.batch_execute("RELEASE SAVEPOINT projh_read_only").await?;
-    let bytes =
-        "SELECT coalesce(sum(pg_table_size(relid)), 0)::bigint FROM pg_partition_tree(to_regclass($1))";
-    let plain = "SELECT pg_table_size(to_regclass($1))";
-    let sql = if design.green.partition.is_some() { bytes } else { plain };
+    // A table without partitions has no tree.
+    let sql = "SELECT coalesce((SELECT sum(pg_table_size(relid)) FROM pg_partition_tree(to_regclass($1))), \
+               pg_table_size(to_regclass($1)))::bigint";
     let bytes: i64 = session.query_one(sql, &[&into]).await?.get(0);
     sample.bytes_per_row = bytes as f64 / sample.rows.max(1) as f64;
     Ok(())

@@ -223,8 +223,12 @@ fn groups(steps: &[PreviewStep], all: bool) -> Vec<Group<'_>> {
 
 /// A step's SQL without the name of its partition, and without its bound.
 fn template(step: &PreviewStep) -> String {
-    let name = step.relation.as_deref().and_then(|relation| relation.rsplit('.').next()).unwrap_or_default();
-    let quoted = if name.starts_with('"') { name.to_owned() } else { format!("\"{name}\"") };
+    let relation = step.relation.as_deref().unwrap_or_default();
+    let quoted = if relation.ends_with('"') {
+        relation.rfind(".\"").map_or(relation, |at| &relation[at + 1..]).to_owned()
+    } else {
+        format!("\"{}\"", relation.rsplit('.').next().unwrap_or_default())
+    };
     let sql = step.sql.replace(&quoted, "?");
     match sql.split_once(" PARTITION OF ") {
         Some((head, _)) => head.to_owned(),
