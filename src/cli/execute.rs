@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
-use super::{Shell, ask, check, status};
+use super::{Shell, ask, check, preview, status};
 use crate::engine;
 use crate::error::Error;
 use crate::event::Event;
@@ -33,6 +33,13 @@ pub(super) async fn run(
     let code = outcome.as_ref().map_or_else(Error::exit_code, |()| 0);
     tell_end(shell, &cx.plan, path, code).await;
     outcome.map(|()| code)
+}
+
+/// `--dry-run`: what `run` would do.
+pub(super) async fn preview(shell: &Shell<'_>, path: &Path, until: Option<Phase>) -> Result<u8, Error> {
+    let cx = shell.context(shell.plan(path)?, until, || false)?;
+    let checks = !is_under_way(&cx).await?;
+    preview::run(shell, &cx, &path.display().to_string(), checks).await
 }
 
 /// A run that has made green has passed the checks; its publication would now be in their way.

@@ -6,6 +6,7 @@ mod execute;
 mod finish;
 mod json;
 mod person;
+mod preview;
 mod rollback;
 mod status;
 
@@ -57,6 +58,10 @@ enum Command {
     Execute {
         /// The plan's file.
         plan: PathBuf,
+        /// Preview the run and change nothing: every step with its SQL, its locks and an estimate (-v:
+        /// every statement of every partition).
+        #[arg(long)]
+        dry_run: bool,
         /// Stop after this phase; execute again goes on.
         #[arg(long, value_name = "PHASE")]
         until: Option<Phase>,
@@ -128,7 +133,8 @@ async fn run(cli: &Cli, reporter: &Arc<dyn Reporter>) -> Result<u8, Error> {
     let shell = Shell { cli, reporter: Arc::clone(reporter), interrupted: interrupts(Arc::clone(reporter)) };
     match &cli.command {
         Command::Check { plan } => check::run(&shell, plan).await,
-        Command::Execute { plan, until, yes } => execute::run(&shell, plan, *until, *yes).await,
+        Command::Execute { plan, dry_run: true, until, .. } => execute::preview(&shell, plan, *until).await,
+        Command::Execute { plan, until, yes, .. } => execute::run(&shell, plan, *until, *yes).await,
         Command::Status { plan_or_run } => status::run(&shell, plan_or_run.as_deref()).await,
         Command::Rollback { plan_or_run } => rollback::run(&shell, plan_or_run).await,
         Command::Finish { plan_or_run, yes } => finish::run(&shell, plan_or_run, *yes).await,
