@@ -76,13 +76,16 @@ impl Run<'_> {
         Ok(self.cx.target.connect(&name, &[]).await?)
     }
 
-    /// As many connections as the plan has workers.
+    /// As many connections as the plan has workers. Their commits do not wait for the disk: an effect
+    /// and its fact are one transaction, and the fact that ends a phase makes all before it durable.
     ///
     /// # Errors
     /// If one cannot be made.
     pub async fn workers(&self, role: &str) -> Result<Vec<Session>, Error> {
-        let connections = (0..self.cx.plan.settings.workers).map(|_| self.connect(role));
-        futures_util::future::try_join_all(connections).await
+        let name = format!("projh-bluegreen {} {role}", self.journal.run());
+        let connect = |_| self.cx.target.connect(&name, &[("synchronous_commit", "off")]);
+        let connections = (0..self.cx.plan.settings.workers).map(connect);
+        Ok(futures_util::future::try_join_all(connections).await?)
     }
 }
 

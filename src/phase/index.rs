@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 use crate::engine::Run;
 use crate::error::Error;
 use crate::event::Event;
+use crate::hangs_on::GreenIndex;
 use crate::lifecycle::{Fact, LaneDesign, Phase, Prepared};
 use crate::pg::connect::Session;
 
@@ -41,19 +42,29 @@ struct Steps {
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     super::catch_up::catch_up(run).await?;
-    build(run, steps(run, false)?).await?;
+    let prepared = super::prepared(run)?;
+    // Statistics of an expression are those of its index: there has to be one.
+    let (after, meanwhile): (Vec<_>, Vec<_>) =
+        prepared.lanes.iter().partition(|lane| lane.green.indexes.iter().any(GreenIndex::may_compute));
+    tokio::try_join!(build(run, steps(run, false)?), gather_statistics(run, &meanwhile))?;
+    gather_statistics(run, &after).await?;
     let client = run.connect("index").await?;
     let doing = || Error::doing("finishing the indexes");
-    for lane in &super::prepared(run)?.lanes {
-        client.batch_execute(&analyze(lane)).await.map_err(doing())?;
-    }
     client.batch_execute("BEGIN").await.map_err(doing())?;
-    for lane in &super::prepared(run)?.lanes {
+    for lane in &prepared.lanes {
         for statement in lane.green.after_indexes() {
             client.batch_execute(&statement).await.map_err(doing())?;
         }
     }
     run.journal.commit(&client, Fact::Indexed).await?;
+    Ok(())
+}
+
+async fn gather_statistics(run: &Run<'_>, lanes: &[&LaneDesign]) -> Result<(), Error> {
+    let client = run.connect("index").await?;
+    for lane in lanes {
+        client.batch_execute(&analyze(lane)).await.map_err(Error::doing("gathering statistics of green"))?;
+    }
     Ok(())
 }
 
@@ -114,6 +125,13 @@ async fn build_all(run: &Run<'_>, steps: VecDeque<Step>) -> Result<(), Error> {
     }
     let workers = run.workers("index").await?;
     let of = steps.len();
+    // Side by side already: more processes for each would only be in each other's way.
+    if of > workers.len() {
+        let sql = "SET max_parallel_maintenance_workers = 0";
+        for worker in &workers {
+            worker.batch_execute(sql).await.map_err(Error::doing("building indexes"))?;
+        }
+    }
     let queue = Mutex::new(steps);
     let done = AtomicUsize::new(0);
     let work = workers.iter().map(|session| worker(run, session, &queue, (&done, of)));

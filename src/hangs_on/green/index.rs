@@ -149,6 +149,12 @@ impl GreenIndex {
         }
     }
 
+    /// Whether it may hold more than plain columns: an expression has a parenthesis of its own, or a
+    /// function's.
+    pub(crate) fn may_compute(&self) -> bool {
+        self.keys.is_none() && self.definition.matches('(').count() > 1
+    }
+
     /// Removes it again.
     pub(super) fn drop(&self, relation: &QName) -> String {
         if self.constraint {
