@@ -31,8 +31,8 @@ pub struct Context {
     pub reporter: Arc<dyn Reporter>,
     /// Stop after this phase.
     pub until: Option<Phase>,
-    /// Asked right before the swap; may wait for a person.
-    pub may_swap: fn() -> bool,
+    /// Asked right before the swap, where it may block; may wait for a person.
+    pub may_swap: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Turns true when somebody asks to stop.
     pub interrupted: watch::Receiver<bool>,
 }
@@ -41,6 +41,18 @@ impl Context {
     /// Tells an event.
     pub fn tell(&self, event: &Event) {
         self.reporter.tell(event);
+    }
+
+    /// Comes when somebody asks to stop.
+    pub fn interrupted(&self) -> impl Future<Output = Error> + use<> {
+        let mut interrupted = self.interrupted.clone();
+        async move {
+            // An error means that nobody is left who could ask.
+            if interrupted.wait_for(|asked| *asked).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            Error::Interrupted
+        }
     }
 
     /// Whether somebody has asked to stop.
@@ -74,6 +86,17 @@ impl Run<'_> {
     pub async fn connect(&self, role: &str) -> Result<Session, Error> {
         let name = format!("projh-bluegreen {} {role}", self.journal.run());
         Ok(self.cx.target.connect(&name, &[]).await?)
+    }
+
+    /// Comes when somebody asks to stop, or the slot can no longer be kept; with what that means.
+    pub fn stopped(&self) -> impl Future<Output = Error> + use<> {
+        let (interrupted, lost) = (self.cx.interrupted(), self.pace.lost());
+        async move {
+            tokio::select! {
+                error = interrupted => error,
+                why = lost => Error::Slot(why),
+            }
+        }
     }
 
     /// As many connections as the plan has workers.
@@ -110,34 +133,30 @@ pub async fn execute(cx: &Context) -> Result<(), Error> {
         let wait = if error.is_transient() { waits.next() } else { None };
         let Some(wait) = wait else { return Err(error) };
         cx.tell(&Event::Retry { why: error.to_string(), seconds: wait.as_secs_f64() });
-        let mut interrupted = cx.interrupted.clone();
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            _ = interrupted.wait_for(|asked| *asked) => return Err(Error::Interrupted),
+            error = cx.interrupted() => return Err(error),
         }
     }
 }
 
+/// Waits for a person, perhaps; not longer than the run may go on.
+async fn may_swap(run: &Run<'_>) -> Result<bool, Error> {
+    let asks = Arc::clone(&run.cx.may_swap);
+    let asked = tokio::task::spawn_blocking(move || asks());
+    phase::unless(run.stopped(), async { Ok(asked.await.unwrap_or(false)) }).await
+}
+
 /// One session: from opening the journal to the end, or to an error.
 async fn session(cx: &Context) -> Result<(), Error> {
-    let journal = Journal::begin(&cx.target, &cx.plan).await?;
-    let (run, plan, resumed) = (journal.run().to_owned(), journal.plan().to_owned(), journal.resumed());
-    cx.tell(&Event::Run { run, plan, resumed });
-    let pace = Pace::keep(cx, &journal).await?;
-    let mut run = Run { cx, journal, lanes: Vec::new(), feed: None, pace, verified_files: Vec::new() };
-    let prepared = run.journal.progress().prepared.clone();
-    if let Some(prepared) = prepared
-        && run.journal.progress().swapped.is_none()
-    {
-        run.lanes = phase::lanes(&run, &prepared).await?;
-    }
+    let mut run = phase::unless(cx.interrupted(), open(cx)).await?;
     loop {
         let next = run.journal.progress().next_phase();
         let Some(phase) = next else { return Ok(()) };
         if cx.until.is_some_and(|until| phase > until) {
             return Ok(());
         }
-        if phase == Phase::Swap && !tokio::task::block_in_place(cx.may_swap) {
+        if cx.is_interrupted() || phase == Phase::Swap && !may_swap(&run).await? {
             return Err(Error::Interrupted);
         }
         cx.tell(&Event::PhaseStarted { phase });
@@ -149,4 +168,22 @@ async fn session(cx: &Context) -> Result<(), Error> {
         outcome?;
         cx.tell(&Event::PhaseDone { phase, seconds: begun.elapsed().as_secs_f64() });
     }
+}
+
+/// Takes the run over, and has ready what its phases need.
+async fn open(cx: &Context) -> Result<Run<'_>, Error> {
+    let journal = Journal::begin(&cx.target, &cx.plan).await?;
+    let (run, plan, resumed) = (journal.run().to_owned(), journal.plan().to_owned(), journal.resumed());
+    let done = journal.progress().done();
+    tracing::info!(run, plan, resumed, ?done, "the journal is open");
+    cx.tell(&Event::Run { run, plan, resumed, done, until: cx.until });
+    let pace = Pace::keep(cx, &journal).await?;
+    let mut run = Run { cx, journal, lanes: Vec::new(), feed: None, pace, verified_files: Vec::new() };
+    let prepared = run.journal.progress().prepared.clone();
+    if let Some(prepared) = prepared
+        && run.journal.progress().swapped.is_none()
+    {
+        run.lanes = phase::lanes(&run, &prepared).await?;
+    }
+    Ok(run)
 }

@@ -16,7 +16,7 @@ use crate::lifecycle::{Fact, IllegalFact, Progress};
 use crate::pg::Lsn;
 use crate::pg::connect::{ConnectError, Session};
 
-pub use open::{Found, Summary, find, list};
+pub use open::{Found, Summary, find, latest, list};
 
 /// What went wrong with the journal.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,19 @@ use super::{Blocks, Fact, Prepared, SwapTimes, Verification};
 use crate::pg::Lsn;
 
 /// The stations of a run's journey, in their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, clap::ValueEnum)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    clap::ValueEnum,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Phase {
@@ -118,7 +130,17 @@ impl Progress {
         if self.ended.is_some() {
             return None;
         }
-        let stations = [
+        self.stations().into_iter().find(|(_, done)| !done).map(|(phase, _)| phase)
+    }
+
+    /// The phases that are done, in their order.
+    #[must_use]
+    pub fn done(&self) -> Vec<Phase> {
+        self.stations().into_iter().filter(|(_, done)| *done).map(|(phase, _)| phase).collect()
+    }
+
+    fn stations(&self) -> [(Phase, bool); 7] {
+        [
             (Phase::Prepare, self.prepared.is_some()),
             (Phase::Copy, self.copy_finished),
             (Phase::CatchUp, self.caught_up.is_some() || self.swapped.is_some()),
@@ -126,8 +148,7 @@ impl Progress {
             (Phase::Verify, self.verified.is_some() || self.swapped.is_some()),
             (Phase::Swap, self.swapped.is_some()),
             (Phase::Settle, self.settled),
-        ];
-        stations.into_iter().find(|(_, done)| !done).map(|(phase, _)| phase)
+        ]
     }
 
     /// Takes one more fact in.

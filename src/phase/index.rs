@@ -30,11 +30,14 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     build(run, steps(run, false)?).await?;
     let client = run.connect("index").await?;
     let doing = || Error::doing("finishing the indexes");
-    for lane in &super::prepared(run)?.lanes {
+    let lanes = super::prepared(run)?.lanes;
+    for (done, lane) in lanes.iter().enumerate() {
+        let what = format!("analyzing green of {}", lane.table.plain());
+        run.cx.tell(&Event::Step { phase: Phase::Index, what, done, of: lanes.len() });
         client.batch_execute(&format!("ANALYZE {}", lane.green.at_home())).await.map_err(doing())?;
     }
     client.batch_execute("BEGIN").await.map_err(doing())?;
-    for lane in &super::prepared(run)?.lanes {
+    for lane in &lanes {
         for statement in lane.green.after_indexes() {
             client.batch_execute(&statement).await.map_err(doing())?;
         }
@@ -77,20 +80,18 @@ fn steps(run: &Run<'_>, keys: bool) -> Result<Steps, Error> {
 }
 
 async fn build(run: &Run<'_>, steps: Steps) -> Result<(), Error> {
-    build_all(run, steps.leaves).await?;
-    build_all(run, steps.parents).await
-}
-
-async fn build_all(run: &Run<'_>, steps: VecDeque<Step>) -> Result<(), Error> {
-    if steps.is_empty() {
+    let of = steps.leaves.len() + steps.parents.len();
+    if of == 0 {
         return Ok(());
     }
     let workers = run.workers("index").await?;
-    let of = steps.len();
-    let queue = Mutex::new(steps);
     let done = AtomicUsize::new(0);
-    let work = workers.iter().map(|session| worker(run, session, &queue, (&done, of)));
-    futures_util::future::try_join_all(work).await.map(drop)
+    for some in [steps.leaves, steps.parents] {
+        let queue = Mutex::new(some);
+        let work = workers.iter().map(|session| worker(run, session, &queue, (&done, of)));
+        futures_util::future::try_join_all(work).await?;
+    }
+    Ok(())
 }
 
 async fn worker(

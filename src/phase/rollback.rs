@@ -19,7 +19,8 @@ pub async fn run(journal: &Journal) -> Result<(), Error> {
         return Err(Error::Usage(format!("{what}. Blue is kept until `projh-bluegreen finish`.")));
     }
     let slot = Ident(format!("projh_bg_{}", journal.run()));
-    super::copy::drop_slot(client, &slot).await?;
+    // Whoever streams from it would hold on to the publication.
+    super::copy::free_slot(client, &slot).await?;
     let prepared = journal.progress().prepared.clone();
     let mut statements = Vec::new();
     if let Some(prepared) = &prepared {
@@ -30,7 +31,9 @@ pub async fn run(journal: &Journal) -> Result<(), Error> {
         let home = Ident(format!("projh_bg_{}_{home}", journal.run()));
         statements.push(format!("DROP SCHEMA IF EXISTS {home} CASCADE"));
     }
+    // The slot goes last: until then, who stops here leaves the run as it was.
     patiently(client, &statements.join("; "), "dropping what the run made").await?;
+    super::copy::drop_slot(client, &slot).await?;
     journal.end(client, Fact::RolledBack).await?;
     Ok(())
 }
