@@ -3,6 +3,8 @@
 //! Invariant: no event holds a row's value. Events are a public interface under `--json`: their
 //! names and fields are only ever added to.
 
+pub mod schema;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 

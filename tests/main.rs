@@ -17,6 +17,7 @@ mod oracle;
 mod support;
 
 mod connections;
+mod events;
 mod harness;
 mod oracle_is_honest;
 mod oracle_sees_swaps;

@@ -27,7 +27,8 @@ pub struct Clients {
 impl Clients {
     /// So many, each with a rest after each statement: a read, an update, and at times an insert, by the key.
     pub fn start(stage: &Stage, db: &str, count: u64, rest: Duration, rows: u64) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let url = stage.cluster.url(db);
         let tasks = (0..count).map(|number| {

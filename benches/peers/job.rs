@@ -22,7 +22,8 @@ pub fn copy(stage: &Stage, rows: u64, pairs: usize) -> Vec<Figure> {
         stage.cluster.psql("peer", &green_by_hand());
         let sql = "select pg_relation_size('visits') / 8192 / 2";
         let half = stage.cluster.psql("peer", sql).trim().to_owned();
-        let insert = |which| format!("insert into green select * from visits where ctid {which} '({half},0)'");
+        let insert =
+            |which| format!("insert into green select * from visits where ctid {which} '({half},0)'");
         let peer = stage.seconds("peer", &[&insert("<"), &insert(">=")]);
         (rows as f64 / ours, rows as f64 / peer)
     };
@@ -57,15 +58,15 @@ pub fn repack(stage: &Stage, db: &str) -> f64 {
 
 /// The whole phase, against two sessions that hash one table each.
 pub fn verify(stage: &Stage, rows: u64, pairs: usize) -> Vec<Figure> {
-    let by_hand =
-        |table: &str| format!("select count(*), sum(hash_record_extended(t, 0)) from {table} as t");
+    let by_hand = |table: &str| format!("select count(*), sum(hash_record_extended(t, 0)) from {table} as t");
     let pair = |_| {
         stage.fresh("ours", rows, false);
         program::execute(stage, "ours", &plan(TWO), &["--until", "index"]);
         let told = program::execute(stage, "ours", &plan(TWO), &["--until", "verify"]);
         let started = json!({"type": "phase_started", "phase": "verify"});
         let ours = told.seconds(&started, &json!({"type": "verified"}));
-        let sql = "select format('%I.visits', nspname) from pg_namespace where nspname like 'projh_bg_%_green'";
+        let sql =
+            "select format('%I.visits', nspname) from pg_namespace where nspname like 'projh_bg_%_green'";
         let green = stage.cluster.psql("ours", sql).trim().to_owned();
         let peer = stage.seconds("ours", &[&by_hand("visits"), &by_hand(&green)]);
         (2.0 * rows as f64 / ours, 2.0 * rows as f64 / peer)

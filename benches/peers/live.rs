@@ -38,7 +38,11 @@ pub fn stall(stage: &Stage, swaps: usize) -> Vec<Figure> {
     vec![
         row("stall, p99", "< 50 ms", 0.99),
         row("stall, longest", "", 1.0),
-        Figure { unit: "", ratio: 1.0, ..Figure::of("failed statements", "s", "0", &[(ours.failed, peer.failed)]) },
+        Figure {
+            unit: "",
+            ratio: 1.0,
+            ..Figure::of("failed statements", "s", "0", &[(ours.failed, peer.failed)])
+        },
     ]
 }
 

@@ -36,7 +36,8 @@ pub fn drain(stage: &Stage, pairs: usize) -> Vec<Figure> {
         let told = program::execute(stage, "ours", &plan("{}"), &["--until", "catch_up"]);
         let phase = |event: &str| json!({"type": event, "phase": "catch_up"});
         let ours = told.seconds(&phase("phase_started"), &phase("phase_done"));
-        let sql = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = 'ours'";
+        let sql =
+            "select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = 'ours'";
         stage.cluster.psql("ours", sql);
         (CHANGES as f64 / ours, CHANGES as f64 / subscription(stage))
     };
@@ -60,9 +61,8 @@ fn subscription(stage: &Stage) -> f64 {
              with (create_slot = false, slot_name = 'peer', copy_data = false)"
         ),
     );
-    let sql = format!(
-        "select confirmed_flush_lsn >= '{end}' from pg_replication_slots where slot_name = 'peer'"
-    );
+    let sql =
+        format!("select confirmed_flush_lsn >= '{end}' from pg_replication_slots where slot_name = 'peer'");
     stage.wait_for("peer", &sql);
     let seconds = begun.elapsed().as_secs_f64();
     let same = "select count(*), sum(hash_record_extended(v, 0)) from visits as v";

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use crate::engine::Context;
 use crate::error::Error;
-use crate::event::{Event, Reporter};
+use crate::event::{self, Event, Reporter};
 use crate::lifecycle::Phase;
 use crate::pg::connect::Target;
 use crate::plan::{self, Plan};
@@ -92,7 +92,11 @@ enum Command {
         yes: bool,
     },
     /// Print the JSON Schema of the plan, for editors.
-    Schema,
+    Schema {
+        /// That of the lines of --json instead: one a `type`.
+        #[arg(long)]
+        events: bool,
+    },
     /// Print a completion script for a shell.
     Completions {
         /// The shell.
@@ -151,9 +155,9 @@ async fn command(shell: &Shell<'_>) -> Result<u8, Error> {
         Command::Status { plan_or_run, watch } => status::run(shell, plan_or_run.as_deref(), *watch).await,
         Command::Rollback { plan_or_run } => rollback::run(shell, plan_or_run).await,
         Command::Finish { plan_or_run, yes } => finish::run(shell, plan_or_run, *yes).await,
-        Command::Schema => {
-            let schema = serde_json::to_string_pretty(&plan::json_schema()).unwrap_or_default();
-            shell.screen.out(&schema);
+        Command::Schema { events } => {
+            let schema = if *events { event::schema::json_schema() } else { plan::json_schema() };
+            shell.screen.out(&format!("{schema:#}"));
             Ok(0)
         }
         Command::Completions { shell } => {
@@ -239,7 +243,7 @@ impl Command {
             Self::Check { plan } | Self::Execute { plan, .. } => Some(plan.display().to_string()),
             Self::Rollback { plan_or_run } | Self::Finish { plan_or_run, .. } => Some(plan_or_run.clone()),
             Self::Status { plan_or_run, .. } => plan_or_run.clone(),
-            Self::Schema | Self::Completions { .. } => None,
+            Self::Schema { .. } | Self::Completions { .. } => None,
         }
     }
 

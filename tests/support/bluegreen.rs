@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::cluster::Cluster;
+use super::contract::expect_documented;
 use super::process::{LastSignal, bound_to_us, signal, spawn};
 
 /// Longest run of the program in any test.
@@ -204,6 +205,10 @@ impl Running {
         self.stdout.take().unwrap().join().unwrap();
         let stderr = self.stderr.take().unwrap().join().unwrap();
         let output = std::mem::take(&mut *self.output.0.lock().unwrap());
+        // One that was killed may not have come to the end of its last line.
+        if code.is_some() {
+            expect_documented(output.text.lines());
+        }
         Finished { code, stdout: output.text, stderr, events: output.events }
     }
 }
