@@ -26,6 +26,7 @@ mod refusals;
 mod replication;
 mod resume;
 mod retyped;
+mod signals;
 mod stream_rules;
 mod swap_under_load;
 mod verification;

@@ -183,6 +183,11 @@ impl Running {
         signal(&self.child, "INT");
     }
 
+    /// What a service manager sends.
+    pub fn terminate(&self) {
+        signal(&self.child, "TERM");
+    }
+
     /// Freezes it (`STOP`) or lets it go on (`CONT`).
     pub fn freeze(&self, frozen: bool) {
         signal(&self.child, if frozen { "STOP" } else { "CONT" });
