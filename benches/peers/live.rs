@@ -24,6 +24,8 @@ pub fn stall(stage: &Stage, swaps: usize) -> Vec<Figure> {
     for _ in 0..swaps {
         ours.add(&felt(stage, || {
             let told = program::execute(stage, "live", &plan("{}"), &[]);
+            let swapped = told.events.iter().find(|(_, event)| event["type"] == "swapped");
+            eprintln!("{}", swapped.unwrap().1);
             told.when(&json!({"type": "swapped"}))
         }));
         peer.add(&felt(stage, || {

@@ -31,7 +31,7 @@ end $$";
 pub fn drain(stage: &Stage, pairs: usize) -> Vec<Figure> {
     let pair = |_| {
         stage.fresh("ours", ROWS, false);
-        program::execute(stage, "ours", &plan("{}"), &["--until", "copy"]);
+        program::execute(stage, "ours", &plan("{}"), &["--until", "catch_up"]);
         stage.cluster.psql("ours", CHANGE);
         let told = program::execute(stage, "ours", &plan("{}"), &["--until", "catch_up"]);
         let phase = |event: &str| json!({"type": event, "phase": "catch_up"});

@@ -76,6 +76,9 @@ pub struct Lane {
     pub verified: Vec<VerifiedColumn>,
     /// The target's own key.
     pub target_key: Vec<Ident>,
+    /// The target's columns that must keep their values where a row is updated in place, lest two rows
+    /// that exchange unique values meet half-way; none where that cannot be told.
+    pub keep_in_place: Option<Vec<Ident>>,
     /// The target's partition key and the source's column that it is a copy of, where the key alone
     /// does not lead to one partition.
     pub hint: Option<Hint>,
@@ -118,6 +121,7 @@ pub struct Hint {
 }
 
 const COLUMNS: &str = include_str!("../../sql/catalog/lane_columns.sql");
+const UNIQUE_COLUMNS: &str = include_str!("../../sql/catalog/unique_columns.sql");
 
 impl Lane {
     /// A lane from blue to green, as `design` has it and the catalog knows it.
@@ -166,6 +170,8 @@ impl Lane {
                 type_name: type_names[at].clone(),
             })
         });
+        let rows = client.query(UNIQUE_COLUMNS, &[&design.table.to_string()]).await?;
+        let unique: Vec<Ident> = rows.iter().map(|row| Ident(row.get("name"))).collect();
         Ok(Self {
             number,
             table: design.table.clone(),
@@ -175,6 +181,7 @@ impl Lane {
             row_type_oid,
             columns,
             key,
+            keep_in_place: keep_in_place(design, &mapping, &unique),
             mapping,
             target_key: design.green.indexes.first().and_then(|key| key.keys.clone()).unwrap_or_default(),
             verified: design.green.verified_columns(),
@@ -238,6 +245,17 @@ impl Lane {
         let values: Option<Vec<&Value>> = self.key.iter().map(|column| tuple.get(column.at)).collect();
         Key::new(values?)
     }
+}
+
+/// A unique index that only green will have is not in the catalog yet.
+fn keep_in_place(design: &LaneDesign, mapping: &[Mapped], unique: &[Ident]) -> Option<Vec<Ident>> {
+    let of_blue = |name: &Ident| design.green.blue.indexes.iter().any(|index| index.name == *name);
+    let mut others = design.green.indexes.iter().filter(|index| index.unique && !index.primary);
+    if others.any(|index| !of_blue(&index.name)) {
+        return None;
+    }
+    let mapped = mapping.iter().filter(|mapped| unique.contains(&mapped.source));
+    Some(mapped.map(|mapped| mapped.target.clone()).collect())
 }
 
 fn mapping(design: &LaneDesign) -> Vec<Mapped> {

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::{FeedError, MESSAGE_PREFIX, Mode, Parts, Shared, State, TOUCHED_MAX};
 use crate::journal::Fence;
@@ -16,6 +18,9 @@ use crate::pg::connect::Session;
 use crate::replication::pgoutput::{Logical, Old, OldKind, Relation, Tuple};
 use crate::replication::{Received, Stream};
 
+/// Most of the feed's commits do not wait for the disk. One in this time does, and with it all before
+/// it are durable; only then are they acknowledged to the slot.
+const DURABLE_EVERY: Duration = Duration::from_secs(1);
 /// A batch is handed to the server when it holds this many changes, or bytes.
 const BATCH_CHANGES: u64 = 20_000;
 const BATCH_BYTES: usize = 8 << 20;
@@ -41,6 +46,8 @@ pub(super) struct Applier {
     in_target_transaction: bool,
     /// The end of the last whole source transaction taken in.
     end: Lsn,
+    /// When the feed's last commit was durable, and whether there was one since that is not.
+    durable: (Instant, bool),
     /// The last of our markers taken in.
     marker: u64,
     changes: u64,
@@ -81,6 +88,7 @@ impl Applier {
             in_source_transaction: false,
             in_target_transaction: false,
             end: parts.applied,
+            durable: (Instant::now(), true),
             marker: 0,
             changes: 0,
             truncated: false,
@@ -152,9 +160,14 @@ impl Applier {
         if !self.in_source_transaction {
             self.commit().await?;
         }
+        let (since, is_durable) = self.durable;
         tokio::select! {
             received = self.stream.next() => Ok(Some(received?)),
             changed = self.mode.changed() => changed.map(|()| None).map_err(|_| FeedError::Ended),
+            () = tokio::time::sleep_until(since + DURABLE_EVERY), if !is_durable && !self.in_source_transaction => {
+                begin(&self.session, &mut self.in_target_transaction).await?;
+                self.commit().await.map(|()| None)
+            }
         }
     }
 
@@ -279,22 +292,28 @@ impl Applier {
         Ok(())
     }
 
-    /// Everything taken in becomes durable, together with how far that is; then it is acknowledged.
+    /// Everything taken in is committed, together with how far that is; once it is durable, it is
+    /// acknowledged.
     async fn commit(&mut self) -> Result<(), FeedError> {
         self.flush().await?;
         if self.in_target_transaction {
+            let is_durable = self.durable.0.elapsed() >= DURABLE_EVERY;
             let sql = "WITH held AS (SELECT projh_bluegreen.fence($1, $2)) \
                        UPDATE projh_bluegreen.stream SET applied_lsn = $3 FROM held WHERE run = $1";
             self.session
                 .execute(sql, &[&self.fence.run, &self.fence.epoch, &self.end])
                 .await
                 .map_err(|source| self.fence.error("moved on", source))?;
-            self.session.batch_execute("COMMIT").await?;
+            let waits = if is_durable { "on" } else { "off" };
+            self.session.batch_execute(&format!("SET LOCAL synchronous_commit = {waits}; COMMIT")).await?;
             self.in_target_transaction = false;
+            self.durable = if is_durable { (Instant::now(), true) } else { (self.durable.0, false) };
         }
         self.remember_touched();
-        if self.end > self.state.borrow().applied || self.marker > self.state.borrow().marker {
+        if self.durable.1 {
             self.stream.acknowledge(self.end);
+        }
+        if self.end > self.state.borrow().applied || self.marker > self.state.borrow().marker {
             let (end, marker, changes, truncated) = (self.end, self.marker, self.changes, self.truncated);
             self.state.send_modify(|state| {
                 state.applied = end;
