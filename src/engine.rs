@@ -132,6 +132,7 @@ pub async fn execute(cx: &Context) -> Result<(), Error> {
         }
         let wait = if error.is_transient() { waits.next() } else { None };
         let Some(wait) = wait else { return Err(error) };
+        tracing::warn!(%error, wait_ms = wait.as_millis(), "a new session is tried");
         cx.tell(&Event::Retry { why: error.to_string(), seconds: wait.as_secs_f64() });
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
@@ -159,9 +160,15 @@ async fn session(cx: &Context) -> Result<(), Error> {
         if cx.is_interrupted() || phase == Phase::Swap && !may_swap(&run).await? {
             return Err(Error::Interrupted);
         }
+        tracing::info!(%phase, "phase begins");
         cx.tell(&Event::PhaseStarted { phase });
         let begun = Instant::now();
         let outcome = phase::run(phase, &mut run).await;
+        let ms = begun.elapsed().as_millis();
+        match &outcome {
+            Ok(()) => tracing::info!(%phase, ms, "phase ends"),
+            Err(error) => tracing::info!(%phase, ms, %error, "phase stopped"),
+        }
         if let Err(Error::Slot(_)) = &outcome {
             phase::give_up(&mut run).await?;
         }
@@ -175,7 +182,7 @@ async fn open(cx: &Context) -> Result<Run<'_>, Error> {
     let journal = Journal::begin(&cx.target, &cx.plan).await?;
     let (run, plan, resumed) = (journal.run().to_owned(), journal.plan().to_owned(), journal.resumed());
     let done = journal.progress().done();
-    tracing::info!(run, plan, resumed, ?done, "the journal is open");
+    tracing::info!(run, plan, resumed, ?done, "run taken over");
     cx.tell(&Event::Run { run, plan, resumed, done, until: cx.until });
     let pace = Pace::keep(cx, &journal).await?;
     let mut run = Run { cx, journal, lanes: Vec::new(), feed: None, pace, verified_files: Vec::new() };

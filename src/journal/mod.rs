@@ -162,6 +162,8 @@ impl Journal {
             )
             .await
             .map_err(|source| self.fence().error("written", source))?;
+        // Its name alone: what was prepared has the plan's SQL in it.
+        tracing::debug!(run = self.run, fact = json["fact"].as_str(), "fact written");
         Ok(())
     }
 

@@ -85,7 +85,8 @@ impl Apply {
         lenient: bool,
     ) -> Result<(), ApplyError> {
         let mut work = Work::sort(keys);
-        let (were, sql) = (work.were(), |source| ApplyError::Postgres { table: self.lane.table.plain(), source });
+        let (were, sql) =
+            (work.were(), |source| ApplyError::Postgres { table: self.lane.table.plain(), source });
         if lenient {
             let params = self.keys(work.were_there());
             client.execute_raw(&self.forget_dirty, &params).await.map_err(sql)?;
@@ -112,11 +113,7 @@ impl Apply {
 
     /// Updates the rows that stay under their key, where their partition key leads to. Those that are
     /// not there, or would take or give up a unique value, become ones to delete and to add.
-    async fn replace<'a>(
-        &self,
-        client: &Client,
-        work: &mut Work<'a>,
-    ) -> Result<u64, tokio_postgres::Error> {
+    async fn replace<'a>(&self, client: &Client, work: &mut Work<'a>) -> Result<u64, tokio_postgres::Error> {
         let replaced = std::mem::take(&mut work.replaced);
         if replaced.is_empty() {
             return Ok(0);
@@ -213,7 +210,8 @@ impl<'a> Work<'a> {
         let mut work =
             Self { replaced: Vec::new(), gone: Vec::new(), rows: Vec::new(), rewritten: Vec::new() };
         // Values that another row takes over have to be there until it has.
-        let moved = |(key, net): (&'a Key, &'a Net)| net.now.as_ref()?.base.as_ref().filter(|base| *base != key);
+        let moved =
+            |(key, net): (&'a Key, &'a Net)| net.now.as_ref()?.base.as_ref().filter(|base| *base != key);
         let bases: HashSet<&Key> = keys.iter().filter_map(moved).collect();
         for (key, net) in keys {
             let goes = net.was && !bases.contains(key);
@@ -353,7 +351,9 @@ fn merged(lane: &Lane, old: &str) -> Vec<String> {
             || format!("k.projh_e{at}"),
             |bit| {
                 let target = &mapped.target;
-                format!("CASE WHEN get_bit(k.projh_mask, {bit}) = 1 THEN {old}{target} ELSE k.projh_e{at} END")
+                format!(
+                    "CASE WHEN get_bit(k.projh_mask, {bit}) = 1 THEN {old}{target} ELSE k.projh_e{at} END"
+                )
             },
         )
     });

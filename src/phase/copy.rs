@@ -64,6 +64,7 @@ async fn round(run: &mut Run<'_>) -> Result<RoundEnd, Error> {
     let blocks = blocks(run, &client).await?;
     let queue = missing(run, &blocks);
     let number = run.journal.progress().rounds;
+    tracing::info!(round = number, lsn = %point.lsn, chunks = queue.len(), "round begins");
     run.cx.tell(&Event::Round { round: number, lsn: point.lsn, chunks: queue.len() });
     let why = copy(run, &point, &round, (queue, &Told::new(run, blocks))).await?;
     if !first {
@@ -73,6 +74,7 @@ async fn round(run: &mut Run<'_>) -> Result<RoundEnd, Error> {
         feed.check()?;
     }
     run.journal.record(Fact::RoundEnded { why }).await?;
+    tracing::info!(round = number, ?why, "round ends");
     run.cx.tell(&Event::RoundEnded { round: number, why });
     Ok(why)
 }
@@ -172,7 +174,8 @@ pub(super) async fn free_slot(client: &Client, slot: &Ident) -> Result<(), Error
 pub(super) async fn drop_slot(client: &Client, slot: &Ident) -> Result<(), Error> {
     free_slot(client, slot).await?;
     let sql = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1";
-    client.query(sql, &[&slot.as_str()]).await.map_err(Error::doing("dropping the slot"))?;
+    let dropped = client.query(sql, &[&slot.as_str()]).await.map_err(Error::doing("dropping the slot"))?;
+    tracing::info!(slot = slot.as_str(), was_there = !dropped.is_empty(), "slot dropped");
     Ok(())
 }
 
@@ -261,7 +264,10 @@ async fn worker(
         }
         let next = queue.lock().await.pop_front();
         let Some((lane, span)) = next else { continue };
-        chunks::chunk(session, &run.journal, &run.lanes[lane], span, round).await?;
+        let begun = std::time::Instant::now();
+        let rows = chunks::chunk(session, &run.journal, &run.lanes[lane], span, round).await?;
+        let (table, ms) = (run.lanes[lane].table.plain(), begun.elapsed().as_millis());
+        tracing::debug!(table, from = span.from, to = span.to, rows, ms, "chunk copied");
         has_copied = true;
         told.tell(run, false);
     }

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use tokio::sync::Mutex;
 
@@ -105,9 +106,11 @@ async fn worker(
         let Some((lane, step, sql)) = next else { return Ok(()) };
         let table = run.lanes[lane].table.plain();
         let doing = || Error::doing(format!("building an index of green of {table}"));
+        let begun = Instant::now();
         session.batch_execute("BEGIN").await.map_err(doing())?;
         session.batch_execute(&sql).await.map_err(doing())?;
         run.journal.commit(session, Fact::IndexBuilt { lane, step }).await?;
+        tracing::debug!(table, step, ms = begun.elapsed().as_millis(), "index statement done");
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         run.cx.tell(&Event::Step { phase: Phase::Index, what: sql, done, of });
     }

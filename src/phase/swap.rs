@@ -41,6 +41,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
         }
         match attempt::attempt(run, &settings).await? {
             Outcome::Swapped(swapped) => {
+                tracing::info!(attempt = number, stall_ms = swapped.stall_ms, times = ?swapped.times, "swapped");
                 run.cx.tell(&Event::Swapped {
                     attempt: number,
                     compared: swapped.compared,
@@ -51,6 +52,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
                 return Ok(());
             }
             Outcome::Postponed { why, blockers } => {
+                tracing::info!(attempt = number, why, blockers = blockers.len(), "attempt rolled back");
                 last.clone_from(&why);
                 run.cx.tell(&Event::SwapPostponed { attempt: number, why, blockers });
                 let wait = Duration::from_millis(fastrand::u64(500..2_000));

@@ -65,8 +65,9 @@ async fn moment(run: &Run<'_>) -> Result<Moment, Error> {
     let doing = || Error::doing("holding a snapshot of green");
     green.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await.map_err(doing())?;
     let green_snapshot = green.query_one("SELECT pg_export_snapshot()", &[]).await.map_err(doing())?.get(0);
-    let touched =
+    let touched: Vec<Vec<Key>> =
         feed.take_touched(run.lanes.len()).into_iter().map(|keys| keys.into_iter().collect()).collect();
+    tracing::info!(lsn = %point.lsn, keys = touched.iter().map(Vec::len).sum::<usize>(), "both sides held at one point");
     feed.free();
     super::check_fingerprints(run, run.journal.session()).await?;
     Ok(Moment { point, green, green_snapshot, touched })
@@ -83,6 +84,7 @@ async fn full(run: &Run<'_>) -> Result<Verification, Error> {
         let told = Told::new(run, lane.table.plain());
         let (count, found) =
             comparison.full(&run.cx.target, &sides, &workers, &|read| told.tell(read)).await?;
+        tracing::info!(table = lane.table.plain(), rows = count, differences = found.len(), "table compared");
         rows.push(count);
         columns.push(comparison.columns());
         differences.extend(found);

@@ -101,6 +101,7 @@ impl Walsender {
             Ident::from(name)
         );
         let row = self.command(&command).await?;
+        tracing::info!(slot = name, lsn = row.get(1).and_then(Option::as_deref), "slot made");
         match row.as_slice() {
             [_, Some(lsn), Some(snapshot), ..] => Ok(ConsistentPoint {
                 lsn: lsn.parse().map_err(|_| ReplicationError::Protocol("the consistent point is no LSN"))?,
@@ -134,7 +135,10 @@ impl Walsender {
         );
         self.send(&command).await?;
         match self.link.next().await.map_err(ReplicationError::Lost)? {
-            Incoming::CopyBoth => Ok(Stream::spawn(self.link, start.from, start.buffer_bytes)),
+            Incoming::CopyBoth => {
+                tracing::info!(slot = start.slot, from = %start.from, "stream begun");
+                Ok(Stream::spawn(self.link, start.from, start.buffer_bytes))
+            }
             Incoming::Message(Message::ErrorResponse(body)) => {
                 let (sqlstate, message) = error_fields(&body);
                 Err(ReplicationError::server(sqlstate, message).of_slot(&start.slot))

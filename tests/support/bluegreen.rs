@@ -89,13 +89,18 @@ impl Bluegreen {
     pub fn spawn(&self, command: &str, args: &[&str]) -> Running {
         let mut program = bound_to_us(None, LastSignal::Kill);
         program.arg(env!("CARGO_BIN_EXE_projh-bluegreen")).args([command, "plan.yaml", "--json"]).args(args);
+        self.set_up(&mut program);
+        Running::start(program)
+    }
+
+    /// Its directory and environment, for a command of the caller's own.
+    pub fn set_up(&self, program: &mut Command) {
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(|name| name.starts_with("PG") || name == "DATABASE_URL") {
                 program.env_remove(name);
             }
         }
         program.envs(self.env.iter().cloned()).current_dir(self.dir.path());
-        Running::start(program)
     }
 }
 

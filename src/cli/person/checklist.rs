@@ -253,6 +253,7 @@ impl Checklist {
         let (rows, read) = (count(rows), bytes(read));
         match phase {
             Phase::Copy if !self.tables.is_empty() => Some(format!("{rows} rows, {read}")),
+            Phase::Index => Some("built and analyzed".to_owned()),
             Phase::Verify if !self.tables.is_empty() => {
                 Some(format!("{rows} rows of both sides compared, {read}"))
             }
@@ -313,7 +314,10 @@ impl Checklist {
             70.. => 10,
             _ => 6,
         };
-        let name = truncate_str(&table.name, name_width, self.glyphs.cut).into_owned();
+        let bare = table.name.split_once('.').map_or(table.name.as_str(), |(_, bare)| bare);
+        let fits = measure_text_width(&table.name) <= name_width;
+        let name =
+            truncate_str(if fits { &table.name } else { bare }, name_width, self.glyphs.cut).into_owned();
         let padding = " ".repeat(name_width.saturating_sub(measure_text_width(&name)));
         let total = bytes_total.max(done).max(1);
         let full = usize::try_from(done * cells / total).unwrap_or(0);

@@ -307,6 +307,7 @@ impl Applier {
             let waits = if is_durable { "on" } else { "off" };
             self.session.batch_execute(&format!("SET LOCAL synchronous_commit = {waits}; COMMIT")).await?;
             self.in_target_transaction = false;
+            tracing::debug!(applied = %self.end, changes = self.changes, is_durable, "batch applied");
             self.durable = if is_durable { (Instant::now(), true) } else { (self.durable.0, false) };
         }
         self.remember_touched();
