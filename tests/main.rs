@@ -18,6 +18,7 @@ mod support;
 
 mod connections;
 mod events;
+mod exit_codes;
 mod harness;
 mod logs;
 mod oracle_is_honest;
@@ -27,6 +28,7 @@ mod refusals;
 mod replication;
 mod resume;
 mod retyped;
+mod shop_window;
 mod signals;
 mod stream_rules;
 mod swap_under_load;

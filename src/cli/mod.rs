@@ -5,7 +5,9 @@ mod check;
 mod ending;
 mod execute;
 mod finish;
+mod help;
 mod json;
+mod man;
 mod person;
 mod rollback;
 mod screen;
@@ -34,7 +36,7 @@ const UNEXPECTED: u8 = 1;
 
 /// Blue-green migration of live PostgreSQL tables: copy, verify, swap, and a way back.
 #[derive(Parser)]
-#[command(name = "projh-bluegreen", version, propagate_version = true)]
+#[command(name = "projh-bluegreen", version, propagate_version = true, after_help = help::PROGRAM)]
 struct Cli {
     /// Where the database is; also from the plan, DATABASE_URL, or libpq's own variables.
     #[arg(long, global = true, value_name = "URL")]
@@ -52,14 +54,13 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Check a plan: its text alone, then against the database. Changes nothing.
+    #[command(after_help = help::CHECK)]
     Check {
         /// The plan's file.
         plan: PathBuf,
     },
     /// Execute a plan, or go on where it stopped.
-    #[command(
-        after_help = "Example: projh-bluegreen execute plans/project-h/appointments.yaml --until verify"
-    )]
+    #[command(after_help = help::EXECUTE)]
     Execute {
         /// The plan's file.
         plan: PathBuf,
@@ -70,7 +71,8 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
-    /// Where the runs of this database stand.
+    /// Where the runs of this database stand: phase, progress, rate, time left, lag, who holds them.
+    #[command(after_help = help::STATUS)]
     Status {
         /// The plan's file, its name, or a run's short id; all runs without it.
         plan_or_run: Option<String>,
@@ -79,11 +81,13 @@ enum Command {
         watch: bool,
     },
     /// Back to blue: drop everything that the run made. Before the swap.
+    #[command(after_help = help::ROLLBACK)]
     Rollback {
         /// The plan's file, its name, or a run's short id.
         plan_or_run: String,
     },
     /// The end of the soak: drop blue. There is no way back from it.
+    #[command(after_help = help::FINISH)]
     Finish {
         /// The plan's file, its name, or a run's short id.
         plan_or_run: String,
@@ -92,15 +96,24 @@ enum Command {
         yes: bool,
     },
     /// Print the JSON Schema of the plan, for editors.
+    #[command(after_help = help::SCHEMA)]
     Schema {
         /// That of the lines of --json instead: one a `type`.
         #[arg(long)]
         events: bool,
     },
     /// Print a completion script for a shell.
+    #[command(after_help = help::COMPLETIONS)]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
+    },
+    /// Print the manual's page, for man.
+    #[command(after_help = help::MAN)]
+    Man {
+        /// Write it and a page for each command into this directory instead.
+        #[arg(long)]
+        dir: Option<PathBuf>,
     },
 }
 
@@ -164,6 +177,7 @@ async fn command(shell: &Shell<'_>) -> Result<u8, Error> {
             clap_complete::generate(*shell, &mut Cli::command(), "projh-bluegreen", &mut std::io::stdout());
             Ok(0)
         }
+        Command::Man { dir } => man::run(dir.as_deref()),
     }
 }
 
@@ -243,7 +257,7 @@ impl Command {
             Self::Check { plan } | Self::Execute { plan, .. } => Some(plan.display().to_string()),
             Self::Rollback { plan_or_run } | Self::Finish { plan_or_run, .. } => Some(plan_or_run.clone()),
             Self::Status { plan_or_run, .. } => plan_or_run.clone(),
-            Self::Schema { .. } | Self::Completions { .. } => None,
+            Self::Schema { .. } | Self::Completions { .. } | Self::Man { .. } => None,
         }
     }
 
