@@ -91,6 +91,8 @@ async fn on_a_terminal_there_is_a_checklist_with_bars_and_a_question_before_the_
     let program = stage(&cluster, "seen");
 
     let mut terminal = Terminal::open(&program, 80, "execute plan.yaml", &[]);
+    terminal.wait_for("copy");
+    terminal.press("y\n");
     terminal.wait_for("Swap now? [y/N] ");
     let above = plain(&terminal.seen);
     for said in [

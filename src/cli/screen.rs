@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use rustix::termios::{QueueSelector, tcflush};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::person::{ASCII, Glyphs, UNICODE};
@@ -111,6 +112,8 @@ impl Screen {
         for line in self.settled.get().map(|settled| settled(self.width())).unwrap_or_default() {
             self.err(&line);
         }
+        // What was typed before the question is no answer to it.
+        let _ = tcflush(io::stdin(), QueueSelector::IFlush);
         let _ = write!(io::stderr(), "{question} [y/N] ");
         let _ = io::stderr().flush();
         let mut answer = String::new();

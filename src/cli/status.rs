@@ -81,7 +81,12 @@ async fn ask(client: &Client, wanted: Option<&str>, most: usize) -> Result<Vec<S
     for run in runs.iter().take(most) {
         let plan = format!("{}.yaml", run.found.plan_name);
         let told = ending::state(&run.progress, &run.found.run, &plan);
-        all.push(Status::of(client, run, told).await?);
+        let mut status = Status::of(client, run, told).await?;
+        // Who is at work needs no command.
+        if status.orchestrator.as_ref().is_some_and(|by| by.alive) {
+            status.next = None;
+        }
+        all.push(status);
     }
     Ok(all)
 }
@@ -161,5 +166,5 @@ fn copy(table: &Table) -> String {
     let percent = reached.bytes * 100 / reached.bytes_total.max(1);
     let (all, rate, left) = (count(table.rows_estimated), short(table.rows_per_s), left(reached.eta_s));
     let (done, total) = (bytes(reached.bytes), bytes(reached.bytes_total));
-    format!("{name}: {percent}%, {rows} of about {all} rows, {done} of {total}, {rate} rows/s, {left} left")
+    format!("{name}: {percent}%, {rate} rows/s, {left} left, {rows} of about {all} rows, {done} of {total}")
 }

@@ -254,6 +254,7 @@ impl Checklist {
         match phase {
             Phase::Copy if !self.tables.is_empty() => Some(format!("{rows} rows, {read}")),
             Phase::Index => Some("built and analyzed".to_owned()),
+            Phase::Settle => Some("slot and publication are gone".to_owned()),
             Phase::Verify if !self.tables.is_empty() => {
                 Some(format!("{rows} rows of both sides compared, {read}"))
             }
