@@ -67,3 +67,46 @@ fn the_readme_names_every_command_and_says_of_exit_codes_what_help_says() {
         assert!(readme.contains(&format!("| {code} | {meaning} |")), "{code}: {meaning}");
     }
 }
+
+/// What `cargo deny check licenses` asks, without it: one of the licences that a package offers is on the list.
+#[test]
+fn every_package_has_a_licence_that_deny_toml_allows() {
+    let deny = page("deny.toml");
+    let allowed = deny.split_once("allow = [").unwrap().1.split_once(']').unwrap().0;
+    let allowed: Vec<&str> = allowed.split('"').skip(1).step_by(2).collect();
+    assert!(allowed.contains(&"MIT"), "{allowed:?}");
+    let mut cargo = Command::new(env!("CARGO"));
+    // What this machine has built is there; what other platforms need may not be.
+    let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    cargo.args(["metadata", "--format-version", "1", "--offline", "--filter-platform", &platform]);
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    let output = cargo.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    assert!(packages.len() > 100);
+    for package in packages {
+        let licence = package["license"].as_str().unwrap_or("none");
+        assert!(is_allowed(licence, &allowed), "{}: {licence}", package["name"]);
+    }
+}
+
+/// SPDX's `AND` binds closer than `OR`; a part in parentheses first. A `/` is an old `OR`.
+fn is_allowed(licence: &str, allowed: &[&str]) -> bool {
+    let licence = licence.replace('/', " OR ");
+    if let (Some(from), Some(to)) = (licence.find('('), licence.find(')')) {
+        let inner = if is_allowed(&licence[from + 1..to], allowed) { allowed[0] } else { "none" };
+        return is_allowed(&format!("{}{inner}{}", &licence[..from], &licence[to + 1..]), allowed);
+    }
+    let all = |part: &str| part.split(" AND ").all(|one| allowed.contains(&one.trim()));
+    licence.split(" OR ").any(all)
+}
+
+#[test]
+fn licences_are_read_as_they_are_meant() {
+    let allowed = ["MIT", "ISC"];
+    let yes = ["MIT", "GPL-3.0 OR MIT", "MIT AND ISC", "(GPL-3.0 OR MIT) AND ISC", "Apache-2.0/MIT"];
+    let no = ["GPL-3.0", "MIT AND GPL-3.0", "(GPL-3.0 OR BSD) AND ISC", "none"];
+    assert!(yes.iter().all(|licence| is_allowed(licence, &allowed)));
+    assert!(!no.iter().any(|licence| is_allowed(licence, &allowed)));
+}

@@ -107,11 +107,12 @@ fn verified(verification: &Verification) -> String {
     let rows: u64 = verification.rows.iter().sum();
     let columns: Vec<String> = verification.columns.iter().map(ToString::to_string).collect();
     format!(
-        "verified: {} rows are equal at one point, {} columns each; then {} keys that changed since, in {} steps",
+        "verified: {} rows are equal at one point, {} columns each; then {} keys that changed since, in {} step{}",
         count(rows),
         columns.join(" and "),
         count(verification.delta_keys),
-        verification.delta_steps
+        verification.delta_steps,
+        if verification.delta_steps == 1 { "" } else { "s" }
     )
 }
 
