@@ -21,6 +21,7 @@ mod events;
 mod exit_codes;
 mod harness;
 mod logs;
+mod mistakes;
 mod oracle_is_honest;
 mod oracle_sees_swaps;
 mod plans;

@@ -11,17 +11,27 @@ use crate::stage::{Stage, plan};
 const ROWS: u64 = 500_000;
 const CHANGES: u64 = 300_000;
 
-/// Six updates, two inserts and two deletes of ten, in transactions of a hundred, over the whole table.
+/// Transactions of three changes: 75 updates, 20 inserts, 5 deletes of a hundred, of young rows more
+/// often than of old ones.
 const CHANGE: &str = "
-do $$ begin
-  for n in 1..3000 loop
-    for i in 1..60 loop
-      update visits set status = 'moved', fee = fee + 1 where visit_id = 1 + ((n * 60 + i) * 7919::bigint) % 400000;
-    end loop;
-    insert into visits select 1000000 + n * 20 + i, 1, 1, timestamptz '2024-01-01' + ((n * 20 + i) * 7919::bigint) % 700 * interval '1 day',
-      '2026-01-01', 'new', 'group', md5(i::text), 1, '2024-01-01' from generate_series(1, 20) as i;
-    for i in 1..20 loop
-      delete from visits where visit_id = 400000 + n * 20 + i;
+do $$ declare die float8; young bigint; begin
+  perform setseed(0.5), set_config('synchronous_commit', 'off', false);
+  for n in 1..100000 loop
+    for i in 1..3 loop
+      die := random();
+      young := 500000 - floor(500000 * power(random(), 3));
+      if die < 0.75 then
+        update visits set status = 'moved', fee = fee + 1 where visit_id = young;
+        if not found then die := 0.8; end if;
+      end if;
+      if die >= 0.95 then
+        delete from visits where visit_id = young;
+        if not found then die := 0.8; end if;
+      end if;
+      if die >= 0.75 and die < 0.95 then
+        insert into visits values (1000000 + n * 10 + i, 1, 1, timestamptz '2025-11-01' + die * interval '60 days',
+          '2026-01-01', 'new', 'group', md5(i::text), 1, '2025-11-01');
+      end if;
     end loop;
     commit;
   end loop;

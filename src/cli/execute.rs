@@ -39,7 +39,7 @@ pub(super) async fn run(
 
 /// A run that has made green has passed the checks; its publication would now be in their way.
 async fn is_under_way(cx: &engine::Context) -> Result<bool, Error> {
-    let session = cx.target.connect("projh-bluegreen", &[]).await?;
+    let session = cx.target.connect("projh-bluegreen check", &[]).await?;
     let runs = match journal::list(&session).await {
         // The checks say what is missing.
         Err(error) if error.is_forbidden() => return Ok(false),

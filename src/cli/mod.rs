@@ -196,19 +196,20 @@ impl Shell<'_> {
 
     /// The command line's URL goes before the plan's, and that before the environment's.
     fn target(&self, plan: Option<&Plan>) -> Result<Target, Error> {
-        let of_plan = plan.and_then(|plan| plan.database_url.as_deref());
-        let url = self.cli.database_url.as_deref().or(of_plan);
+        let url = match (self.cli.database_url.as_deref(), plan) {
+            (None, Some(plan)) => plan.connection.url()?,
+            (given, _) => given,
+        };
         Ok(Target::resolve(url, &|name| std::env::var(name).ok())?)
     }
 
-    /// A plan's file stands for the plan's name; anything else is a name or a run's id.
+    /// A plan's file stands for the plan's name. What can be no name or id, with a dot or a slash in it,
+    /// is a file.
     fn run_and_target(&self, plan_or_run: &str) -> Result<(String, Target), Error> {
-        let path = Path::new(plan_or_run);
-        let is_file = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
-        if !is_file {
+        if plan::is_name(plan_or_run) {
             return Ok((plan_or_run.to_owned(), self.target(None)?));
         }
-        let plan = self.plan(path)?;
+        let plan = self.plan(Path::new(plan_or_run))?;
         let target = self.target(Some(&plan))?;
         Ok((plan.name, target))
     }

@@ -213,6 +213,9 @@ impl<'a> Work<'a> {
         let moved =
             |(key, net): (&'a Key, &'a Net)| net.now.as_ref()?.base.as_ref().filter(|base| *base != key);
         let bases: HashSet<&Key> = keys.iter().filter_map(moved).collect();
+        // In the keys' order, the server reads the same pages of the index one after the other.
+        let mut keys: Vec<_> = keys.iter().collect();
+        keys.sort_unstable_by_key(|(key, _)| *key);
         for (key, net) in keys {
             let goes = net.was && !bases.contains(key);
             match &net.now {

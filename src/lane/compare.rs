@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use tokio::sync::Mutex;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Statement};
 
 use super::coalesce::Key;
 use super::row_hash::{RowHash, key_digest};
@@ -59,6 +59,8 @@ pub struct Sides<'a> {
     pub source: &'a str,
     /// The snapshot of the target.
     pub target: &'a str,
+    /// The run, for the names of connections.
+    pub run: &'a str,
 }
 
 /// Count, sum and xor of row hashes.
@@ -220,8 +222,9 @@ impl Comparison {
 
     /// Finds the keys of the rows that differ.
     async fn narrow(&self, target: &Target, sides: &Sides<'_>) -> Result<Vec<Difference>, CompareError> {
-        let source_session = target.connect("projh-bluegreen compare", &[]).await?;
-        let target_session = target.connect("projh-bluegreen compare", &[]).await?;
+        let name = format!("projh-bluegreen {} compare", sides.run);
+        let source_session = target.connect(&name, &[]).await?;
+        let target_session = target.connect(&name, &[]).await?;
         let sql = |source| failed(&self.lane, source);
         source_session.batch_execute(&point::import(sides.source)).await.map_err(sql)?;
         target_session.batch_execute(&point::import(sides.target)).await.map_err(sql)?;
@@ -262,35 +265,23 @@ impl Comparison {
         differences
     }
 
-    /// Compares the rows of some keys; each side as its client sees it.
+    /// Prepares the comparison of single keys; each side is read through its own client.
     ///
     /// # Errors
     /// If the server said no.
-    pub async fn keys(
-        &self,
-        source_client: &Client,
-        target_client: &Client,
-        keys: &[&Key],
-    ) -> Result<Vec<Difference>, CompareError> {
-        let mut differences = Vec::new();
-        for some in keys.chunks(KEYS_AT_ONCE) {
-            let (source, target) = tokio::try_join!(
-                self.rows_of(source_client, true, some),
-                self.rows_of(target_client, false, some)
-            )
-            .map_err(|source| failed(&self.lane, source))?;
-            differences.extend(self.differences(source, target));
-        }
-        differences.truncate(DIFFERENCES_MAX);
-        Ok(differences)
+    pub async fn by_key<'a>(
+        &'a self,
+        source: &'a Client,
+        target: &'a Client,
+    ) -> Result<ByKey<'a>, CompareError> {
+        let (of_source, of_target) = (self.rows_sql(true), self.rows_sql(false));
+        let prepared = tokio::try_join!(source.prepare(&of_source), target.prepare(&of_target));
+        let (of_source, of_target) = prepared.map_err(|source| failed(&self.lane, source))?;
+        Ok(ByKey { comparison: self, source: (source, of_source), target: (target, of_target) })
     }
 
-    async fn rows_of(
-        &self,
-        client: &Client,
-        is_source: bool,
-        keys: &[&Key],
-    ) -> Result<HashMap<String, Sum>, tokio_postgres::Error> {
+    /// The rows of the keys in the parameters, one array a key column: digest of the key, and sum.
+    fn rows_sql(&self, is_source: bool) -> String {
         let lane = &self.lane;
         let pairs = lane.key_in_target();
         let (relation, hash) =
@@ -303,7 +294,7 @@ impl Comparison {
             let value = if is_source { key.name.to_string() } else { (*in_target).to_owned() };
             format!("{value} AS projh_k{at}")
         });
-        let sql = format!(
+        format!(
             "SELECT k.projh_digest, count(*), coalesce(sum(h), 0)::text, coalesce(bit_xor(h), 0) \
              FROM (SELECT {values}, {digest} AS projh_digest FROM {arrays} AS s({names}) OFFSET 0) AS k \
              CROSS JOIN LATERAL (SELECT {hash} AS h FROM {relation} AS g WHERE {on} OFFSET 0) AS g GROUP BY 1",
@@ -312,12 +303,42 @@ impl Comparison {
             arrays = lane.unnest_keys(1),
             names = lane.key_columns(),
             on = on.collect::<Vec<_>>().join(" AND "),
-        );
-        let statement = client.prepare(&sql).await?;
-        let arrays = apply::key_arrays(lane, keys.iter().copied());
+        )
+    }
+}
+
+/// A comparison of single keys, prepared.
+pub struct ByKey<'a> {
+    comparison: &'a Comparison,
+    source: (&'a Client, Statement),
+    target: (&'a Client, Statement),
+}
+
+impl ByKey<'_> {
+    /// Compares the rows of some keys; each side as its client sees it.
+    ///
+    /// # Errors
+    /// If the server said no.
+    pub async fn compare(&self, keys: &[&Key]) -> Result<Vec<Difference>, CompareError> {
+        let mut differences = Vec::new();
+        for some in keys.chunks(KEYS_AT_ONCE) {
+            let both = tokio::try_join!(self.rows_of(&self.source, some), self.rows_of(&self.target, some));
+            let (source, target) = both.map_err(|source| failed(&self.comparison.lane, source))?;
+            differences.extend(self.comparison.differences(source, target));
+        }
+        differences.truncate(DIFFERENCES_MAX);
+        Ok(differences)
+    }
+
+    async fn rows_of(
+        &self,
+        (client, statement): &(&Client, Statement),
+        keys: &[&Key],
+    ) -> Result<HashMap<String, Sum>, tokio_postgres::Error> {
+        let arrays = apply::key_arrays(&self.comparison.lane, keys.iter().copied());
         let params: Vec<&(dyn postgres_types::ToSql + Sync)> =
             arrays.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)).collect();
-        let rows = client.query(&statement, &params).await?;
+        let rows = client.query(statement, &params).await?;
         Ok(rows.iter().map(|row| (row.get(0), sum_of(row, 1))).collect())
     }
 }

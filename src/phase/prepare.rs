@@ -13,8 +13,8 @@ use crate::event::Event;
 use crate::hangs_on::{self, Column, Definition, Green, Homes, ReplicaIdentityKind};
 use crate::lifecycle::{Fact, LaneDesign, Prepared};
 use crate::pg::{Ident, QName, list};
-use crate::plan::partition::{self, KeyType, Leaf};
-use crate::plan::{ColumnChange, TablePlan};
+use crate::plan::partition::{self, KeyType, Leaf, PartitionError};
+use crate::plan::{ColumnChange, Partitions, TablePlan};
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     let id = run.journal.run();
@@ -77,18 +77,38 @@ pub(crate) async fn leaves(
 ) -> Result<Vec<Leaf>, Error> {
     let Some(by) = &table.partition_by else { return Ok(Vec::new()) };
     let Some(column) = source_of(&by.column, table, definition) else { return Ok(Vec::new()) };
-    let key_type = match column.type_oid {
+    let of_blue = match column.type_oid {
         1082 => KeyType::Date,
         1114 => KeyType::Timestamp,
         1184 => KeyType::TimestampTz,
         _ => KeyType::Other,
     };
-    let data = match key_type {
+    let data = match of_blue {
         KeyType::Other => None,
         _ => range(client, &table.table, &column.name).await?,
     };
+    let (key_type, data_type) = match table.columns.get(&column.name) {
+        Some(ColumnChange::Change { data_type: Some(green), .. }) => (type_named(green), green),
+        _ => (of_blue, &column.data_type),
+    };
+    if key_type == KeyType::Other && matches!(by.into, Partitions::Every { .. }) {
+        let data_type = data_type.clone();
+        return Err(PartitionError::NotTime { column: by.column.clone(), data_type }.into());
+    }
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
     Ok(partition::leaves(&table.table, by, key_type, data, today)?)
+}
+
+/// What a plan's type is to the bounds of partitions.
+fn type_named(data_type: &str) -> KeyType {
+    let name = data_type.to_lowercase();
+    let name = name.trim().trim_start_matches("pg_catalog.");
+    match name {
+        "date" => KeyType::Date,
+        _ if name.starts_with("timestamptz") || name.ends_with("with time zone") => KeyType::TimestampTz,
+        _ if name.starts_with("timestamp") => KeyType::Timestamp,
+        _ => KeyType::Other,
+    }
 }
 
 /// Blue's column for a column of green.

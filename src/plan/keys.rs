@@ -81,6 +81,11 @@ static SETTINGS: MapShape = MapShape {
             Shape::Size { min: MIB, max: 64 * TIB },
             "is how much WAL the run may hold back (8GiB)",
         ),
+        key(
+            "reconnect_for",
+            Shape::Duration { min: Duration::ZERO, max: DAY, none: false },
+            "is how long a server that went away is tried again (5m)",
+        ),
         key("throttle", Shape::Map(&THROTTLE), "is when copy and apply wait"),
         key("swap", Shape::Map(&SWAP), "is how to swap"),
         key(

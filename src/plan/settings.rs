@@ -13,6 +13,7 @@ impl Default for Settings {
             chunk_size_bytes: 16 << 20,
             max_snapshot_age: Duration::from_secs(30 * 60),
             wal_budget_bytes: 8 << 30,
+            reconnect_for: Duration::from_secs(5 * 60),
             throttle: Throttle::default(),
             swap: SwapSettings::default(),
             soak: Duration::from_secs(24 * 60 * 60),
@@ -46,6 +47,7 @@ pub(super) fn read(plan: &Node, found: &mut Found) -> Settings {
     set(&mut settings.chunk_size_bytes, node, "chunk_size", value::size);
     set(&mut settings.max_snapshot_age, node, "max_snapshot_age", value::duration);
     set(&mut settings.wal_budget_bytes, node, "wal_budget", value::size);
+    set(&mut settings.reconnect_for, node, "reconnect_for", value::duration);
     set(&mut settings.soak, node, "soak", value::duration);
     if let Some(node) = node.get("throttle") {
         throttle(&mut settings.throttle, node, found);

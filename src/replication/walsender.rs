@@ -216,7 +216,14 @@ async fn open(
     let server_version_num = connect::server_version_num(server_version.as_deref(), &address)?;
     let key = CancelKey::Replication { process_id, secret_key };
     let canceller = Canceller::new(target, endpoint, encrypted, key);
-    Ok(Walsender { link, canceller, server_version_num, busy: false })
+    let mut walsender = Walsender { link, canceller, server_version_num, busy: false };
+    let serving = walsender
+        .command(connect::SERVING_PROCESS)
+        .await
+        .map_err(|error| ConnectError::Protocol { address: address.clone(), problem: error.to_string() })?;
+    let serving = serving.first().and_then(|pid| pid.as_deref()?.parse().ok());
+    connect::check_direct(&address, process_id, serving)?;
+    Ok(walsender)
 }
 
 fn texts(body: &DataRowBody) -> Result<Vec<Option<String>>, ReplicationError> {

@@ -3,6 +3,7 @@
 //! Invariant: no program outlives its test; a dropped [`Running`] is killed.
 
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -45,6 +46,15 @@ impl Finished {
         self
     }
 
+    /// Panics unless what it told a person has each of these words.
+    pub fn expect_words(self, words: &[&str]) -> Self {
+        let told = format!("{}\n{}", self.stdout, self.stderr);
+        for word in words {
+            assert!(told.contains(word), "`{word}` is not in:\n{told}");
+        }
+        self
+    }
+
     /// The events of one type, in order.
     pub fn events_of(&self, event_type: &str) -> Vec<&Value> {
         self.events.iter().filter(|event| event["type"] == event_type).collect()
@@ -56,6 +66,17 @@ impl Bluegreen {
     pub fn new(cluster: &Cluster, db: &str) -> Self {
         let env = cluster.env(db).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         Self { dir: TempDir::new().unwrap(), env }
+    }
+
+    /// The program where no server is.
+    pub fn alone() -> Self {
+        let env = vec![("PGHOST".to_owned(), "/nowhere".to_owned()), ("PGUSER".to_owned(), "me".to_owned())];
+        Self { dir: TempDir::new().unwrap(), env }
+    }
+
+    /// The directory that it runs in.
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Writes (or overwrites) the plan.
@@ -87,10 +108,19 @@ impl Bluegreen {
 
     /// Any command that takes a plan, with `--json` and `args`, left running.
     pub fn spawn(&self, command: &str, args: &[&str]) -> Running {
+        Running::start(self.command(&[&[command, "plan.yaml", "--json"], args].concat()))
+    }
+
+    /// The program with these arguments and no others, as a person runs it, to its end.
+    pub fn say(&self, args: &[&str]) -> Finished {
+        Running::start(self.command(args)).finish()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
         let mut program = bound_to_us(None, LastSignal::Kill);
-        program.arg(env!("CARGO_BIN_EXE_projh-bluegreen")).args([command, "plan.yaml", "--json"]).args(args);
+        program.arg(env!("CARGO_BIN_EXE_projh-bluegreen")).args(args);
         self.set_up(&mut program);
-        Running::start(program)
+        program
     }
 
     /// Its directory and environment, for a command of the caller's own.
@@ -117,6 +147,8 @@ struct Output {
 pub struct Running {
     child: Child,
     output: Arc<(Mutex<Output>, Condvar)>,
+    /// It was asked for events.
+    is_json: bool,
     stdout: Option<JoinHandle<()>>,
     stderr: Option<JoinHandle<String>>,
 }
@@ -124,6 +156,7 @@ pub struct Running {
 impl Running {
     fn start(mut program: Command) -> Self {
         program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let is_json = program.get_args().any(|arg| arg == "--json");
         let mut child = spawn(program);
         let output = Arc::new((Mutex::new(Output::default()), Condvar::new()));
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -146,7 +179,7 @@ impl Running {
             let _ = pipe.read_to_end(&mut bytes);
             String::from_utf8_lossy(&bytes).into_owned()
         });
-        Self { child, output, stdout: Some(stdout), stderr: Some(stderr) }
+        Self { child, output, is_json, stdout: Some(stdout), stderr: Some(stderr) }
     }
 
     /// Waits for the first event of a type, past ones included.
@@ -216,7 +249,7 @@ impl Running {
         let stderr = self.stderr.take().unwrap().join().unwrap();
         let output = std::mem::take(&mut *self.output.0.lock().unwrap());
         // One that was killed may not have come to the end of its last line.
-        if code.is_some() {
+        if self.is_json && code.is_some() {
             expect_documented(output.text.lines());
         }
         Finished { code, stdout: output.text, stderr, events: output.events }

@@ -24,6 +24,7 @@ use crate::plan::partition::Leaf;
 pub use conflicts::Conflict;
 pub use exchange::Exchange;
 pub use index::{GreenIndex, IndexBuild};
+pub use nearest::nearest;
 pub use settle::Step;
 
 /// The private schemas of one run. A side is at home while the other is live.

@@ -21,6 +21,8 @@ use crate::replication::{Received, Stream};
 /// Most of the feed's commits do not wait for the disk. One in this time does, and with it all before
 /// it are durable; only then are they acknowledged to the slot.
 const DURABLE_EVERY: Duration = Duration::from_secs(1);
+/// What is taken in waits no longer than this for more.
+const LONGEST_WAIT: Duration = Duration::from_millis(200);
 /// A batch is handed to the server when it holds this many changes, or bytes.
 const BATCH_CHANGES: u64 = 20_000;
 const BATCH_BYTES: usize = 8 << 20;
@@ -48,6 +50,10 @@ pub(super) struct Applier {
     end: Lsn,
     /// When the feed's last commit was durable, and whether there was one since that is not.
     durable: (Instant, bool),
+    /// What is taken in waits until then for more: as long as the last batch took, so that a backlog
+    /// makes large batches and a stream that keeps up small ones. A marker waits for nothing.
+    commit_by: Instant,
+    last_batch: Duration,
     /// The last of our markers taken in.
     marker: u64,
     changes: u64,
@@ -63,10 +69,12 @@ impl Applier {
         state: watch::Sender<State>,
         shared: Arc<Shared>,
     ) -> Result<Self, FeedError> {
-        // A batch is small next to the tables: always look rows up by their key.
-        session
-            .batch_execute("SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off")
-            .await?;
+        // A batch is small next to the tables: rows are always looked up by their key, and a plan over
+        // many partitions takes longer to make than to carry out.
+        for setting in ["enable_hashjoin", "enable_mergejoin", "enable_seqscan", "enable_bitmapscan"] {
+            session.batch_execute(&format!("SET {setting} = off")).await?;
+        }
+        session.batch_execute("SET plan_cache_mode = force_generic_plan").await?;
         let mut ways = Vec::new();
         let mut by_relation = HashMap::new();
         for lane in parts.lanes {
@@ -89,6 +97,8 @@ impl Applier {
             in_target_transaction: false,
             end: parts.applied,
             durable: (Instant::now(), true),
+            commit_by: Instant::now(),
+            last_batch: Duration::ZERO,
             marker: 0,
             changes: 0,
             truncated: false,
@@ -151,20 +161,25 @@ impl Applier {
         }
     }
 
-    /// The next message; before it waits for one, what is whole is committed. None if the phases
-    /// asked for something else meanwhile.
+    /// The next message; while it waits for one, what is whole is committed. None if that, or the
+    /// phases asking for something else, came first.
     async fn next(&mut self) -> Result<Option<Received>, FeedError> {
         if let Some(received) = self.stream.try_next().transpose()? {
             return Ok(Some(received));
         }
-        if !self.in_source_transaction {
+        let is_whole = !self.in_source_transaction;
+        let has_marker = self.marker > self.state.borrow().marker;
+        if is_whole && (has_marker || Instant::now() >= self.commit_by) {
             self.commit().await?;
         }
-        let (since, is_durable) = self.durable;
+        let (durable_since, is_durable) = self.durable;
+        let waits = is_whole && self.ways.iter().any(|way| way.changes.changes() > 0);
         tokio::select! {
+            biased;
             received = self.stream.next() => Ok(Some(received?)),
             changed = self.mode.changed() => changed.map(|()| None).map_err(|_| FeedError::Ended),
-            () = tokio::time::sleep_until(since + DURABLE_EVERY), if !is_durable && !self.in_source_transaction => {
+            () = tokio::time::sleep_until(self.commit_by), if waits => self.commit().await.map(|()| None),
+            () = tokio::time::sleep_until(durable_since + DURABLE_EVERY), if !is_durable && is_whole => {
                 begin(&self.session, &mut self.in_target_transaction).await?;
                 self.commit().await.map(|()| None)
             }
@@ -183,7 +198,12 @@ impl Applier {
             }
         };
         match message {
-            Logical::Begin { .. } => self.in_source_transaction = true,
+            Logical::Begin { .. } => {
+                self.in_source_transaction = true;
+                if self.ways.iter().all(|way| way.changes.changes() == 0) {
+                    self.commit_by = Instant::now() + self.last_batch;
+                }
+            }
             Logical::Relation(relation) => self.check_relation(&relation)?,
             Logical::Insert { relation, new } => {
                 if let Some(way) = self.way(relation) {
@@ -209,14 +229,15 @@ impl Applier {
             Logical::Commit { end_lsn, .. } => {
                 self.in_source_transaction = false;
                 self.end = end_lsn;
-                if self.is_full() {
+                // What was too large to wait for its end has been flushed before it.
+                if self.in_target_transaction || self.is_full() {
                     self.commit().await?;
                 }
                 return Ok(());
             }
             Logical::Message(_) | Logical::Origin { .. } | Logical::Type { .. } => {}
         }
-        if self.is_full() {
+        if self.is_too_large() {
             self.flush().await?;
         }
         Ok(())
@@ -227,9 +248,17 @@ impl Applier {
     }
 
     fn is_full(&self) -> bool {
-        let changes: u64 = self.ways.iter().map(|way| way.changes.changes()).sum();
-        let bytes: usize = self.ways.iter().map(|way| way.changes.size()).sum();
-        changes >= BATCH_CHANGES || bytes >= BATCH_BYTES
+        self.holds(BATCH_CHANGES, BATCH_BYTES)
+    }
+
+    /// So much of a source transaction that the rest of it must not be waited for.
+    fn is_too_large(&self) -> bool {
+        self.holds(BATCH_CHANGES * 2, BATCH_BYTES * 2)
+    }
+
+    fn holds(&self, changes: u64, bytes: usize) -> bool {
+        let held: u64 = self.ways.iter().map(|way| way.changes.changes()).sum();
+        held >= changes || self.ways.iter().map(|way| way.changes.size()).sum::<usize>() >= bytes
     }
 
     fn take_in_marker(&mut self, content: &[u8]) {
@@ -295,6 +324,7 @@ impl Applier {
     /// Everything taken in is committed, together with how far that is; once it is durable, it is
     /// acknowledged.
     async fn commit(&mut self) -> Result<(), FeedError> {
+        let begun = Instant::now();
         self.flush().await?;
         if self.in_target_transaction {
             let is_durable = self.durable.0.elapsed() >= DURABLE_EVERY;
@@ -309,6 +339,8 @@ impl Applier {
             self.in_target_transaction = false;
             tracing::debug!(applied = %self.end, changes = self.changes, is_durable, "batch applied");
             self.durable = if is_durable { (Instant::now(), true) } else { (self.durable.0, false) };
+            self.last_batch = begun.elapsed().min(LONGEST_WAIT);
+            tracing::debug!(changes = self.changes, elapsed = ?begun.elapsed(), position = %self.end, "batch");
         }
         self.remember_touched();
         if self.durable.1 {

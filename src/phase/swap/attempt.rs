@@ -9,8 +9,8 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::hangs_on;
 use crate::lane::coalesce::Key;
-use crate::lane::compare::Comparison;
-use crate::lane::feed::{FeedError, MESSAGE_PREFIX};
+use crate::lane::compare::ByKey;
+use crate::lane::feed::{Feed, FeedError, MESSAGE_PREFIX};
 use crate::lifecycle::{Fact, Prepared, SwapTimes};
 use crate::pg::connect::Session;
 use crate::pg::{Lsn, QName, list};
@@ -52,10 +52,10 @@ impl From<FeedError> for Stop {
 }
 
 /// Everything an attempt needs, got ready before there is a lock.
-struct Ready {
-    session: Session,
+struct Ready<'a> {
+    session: &'a Session,
     prepared: Prepared,
-    comparisons: Vec<Comparison>,
+    comparisons: Vec<ByKey<'a>>,
     locks: Vec<QName>,
     budget: Duration,
 }
@@ -64,13 +64,23 @@ pub(super) async fn attempt(run: &Run<'_>, settings: &SwapSettings) -> Result<Ou
     let session = run.connect("swap").await?;
     let prepared = prepared(run)?;
     let comparisons = verify::comparisons(run).await?;
-    let ready =
-        Ready { locks: locks(&prepared), session, prepared, comparisons, budget: settings.max_write_stall };
+    let mut by_key = Vec::new();
+    for comparison in &comparisons {
+        by_key.push(comparison.by_key(&session, &session).await?);
+    }
+    let ready = Ready {
+        locks: locks(&prepared),
+        session: &session,
+        prepared,
+        comparisons: by_key,
+        budget: settings.max_write_stall,
+    };
+    rehearse(run, &ready).await?;
     if let Err(error) = begin(&ready, settings).await {
         if !is_lock_wait(&error) {
             return Err(Error::doing("beginning the swap")(error));
         }
-        roll_back(&ready.session).await?;
+        roll_back(ready.session).await?;
         let why = "green was locked by somebody else (a vacuum?)".to_owned();
         return Ok(Outcome::Postponed { why, blockers: Vec::new() });
     }
@@ -82,7 +92,7 @@ pub(super) async fn attempt(run: &Run<'_>, settings: &SwapSettings) -> Result<Ou
         if !is_lock_wait(&error) {
             return Err(Error::doing("locking the live tables")(error));
         }
-        roll_back(&ready.session).await?;
+        roll_back(ready.session).await?;
         let why = format!("the lock was not granted within {} ms", settings.lock_timeout.as_millis());
         return Ok(Outcome::Postponed { why, blockers: blockers.seen().await });
     }
@@ -91,15 +101,31 @@ pub(super) async fn attempt(run: &Run<'_>, settings: &SwapSettings) -> Result<Ou
     match locked(run, &ready, (asked, lock_wait)).await {
         Ok(swapped) => Ok(Outcome::Swapped(swapped)),
         Err(Stop::Postpone(why)) => {
-            roll_back(&ready.session).await?;
+            roll_back(ready.session).await?;
             Ok(Outcome::Postponed { why, blockers: Vec::new() })
         }
         Err(Stop::Fail(error)) => {
             // The connection may be gone; then the server has rolled back already.
-            let _ = roll_back(&ready.session).await;
+            let _ = roll_back(ready.session).await;
             Err(error)
         }
     }
+}
+
+/// Does without a lock what will be done under it, so that the session has plans and the catalog's
+/// entries at hand then. What it finds does not count: the feed goes on.
+async fn rehearse(run: &Run<'_>, ready: &Ready<'_>) -> Result<(), Error> {
+    let sql = "SET plan_cache_mode = force_generic_plan";
+    ready.session.batch_execute(sql).await.map_err(Error::doing("preparing the swap"))?;
+    check_fingerprints(run, ready.session).await?;
+    verify::is_void(run, ready.session).await?;
+    gate::old_snapshots(run, ready.session).await?;
+    let touched = run.feed.as_ref().map(Feed::touched).unwrap_or_default();
+    for (comparison, keys) in ready.comparisons.iter().zip(&touched) {
+        let keys: Vec<&Key> = keys.iter().collect();
+        comparison.compare(&keys).await?;
+    }
+    Ok(())
 }
 
 /// Every live table, then the tables that their foreign keys point at, each once.
@@ -117,7 +143,7 @@ fn locks(prepared: &Prepared) -> Vec<QName> {
 
 /// The lock on green keeps autovacuum away from it, and does not hold up the feed. No client waits
 /// behind it, so it may take as long as autovacuum takes to step aside.
-async fn begin(ready: &Ready, settings: &SwapSettings) -> Result<(), tokio_postgres::Error> {
+async fn begin(ready: &Ready<'_>, settings: &SwapSettings) -> Result<(), tokio_postgres::Error> {
     let greens = list(ready.prepared.lanes.iter().map(|lane| lane.green.at_home()));
     let sql = format!(
         "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '5s'; \
@@ -137,7 +163,7 @@ async fn roll_back(client: &Client) -> Result<(), Error> {
 /// the server is still busy with then is cancelled, so that the lock goes at once.
 async fn locked(
     run: &Run<'_>,
-    ready: &Ready,
+    ready: &Ready<'_>,
     (asked, lock_wait): (Instant, Duration),
 ) -> Result<Swapped, Stop> {
     let work = work(run, ready, lock_wait);
@@ -148,25 +174,16 @@ async fn locked(
     };
     let (fact, compared, times) = done?;
     let committing = Instant::now();
-    run.journal.commit(&ready.session, fact).await.map_err(Error::from)?;
+    run.journal.commit(ready.session, fact).await.map_err(Error::from)?;
     Ok(Swapped { compared, times, commit_ms: ms(committing.elapsed()), stall_ms: ms(asked.elapsed()) })
 }
 
 /// Everything under the lock but the commit.
-async fn work(run: &Run<'_>, ready: &Ready, lock_wait: Duration) -> Result<(Fact, u64, SwapTimes), Stop> {
+async fn work(run: &Run<'_>, ready: &Ready<'_>, lock_wait: Duration) -> Result<(Fact, u64, SwapTimes), Stop> {
     let granted = Instant::now();
-    let left = || ready.budget.saturating_sub(granted.elapsed());
-    let client = &ready.session;
-    check_fingerprints(run, client).await?;
-    if verify::is_void(run, client).await? {
-        return Err(Stop::Postpone("a table was rewritten since it was verified".to_owned()));
-    }
-    if let Some(holders) = gate::old_snapshots(run, client).await? {
-        return Err(Stop::Postpone(format!(
-            "transactions with a snapshot older than green's rows: {holders}"
-        )));
-    }
-    drain(run, left()).await?;
+    let left = ready.budget.saturating_sub(granted.elapsed());
+    let client = ready.session;
+    tokio::try_join!(still_fits(run, client), drain(run, left))?;
     let drained = Instant::now();
     let compared = compare(run, ready).await?;
     let compared_at = Instant::now();
@@ -184,6 +201,20 @@ async fn work(run: &Run<'_>, ready: &Ready, lock_wait: Duration) -> Result<(Fact
     Ok((Fact::Swapped { lsn, compared, times }, compared, times))
 }
 
+/// What the gate has seen to be so, still is; from now on it stays so.
+async fn still_fits(run: &Run<'_>, client: &Client) -> Result<(), Stop> {
+    check_fingerprints(run, client).await?;
+    if verify::is_void(run, client).await? {
+        return Err(Stop::Postpone("a table was rewritten since it was verified".to_owned()));
+    }
+    match gate::old_snapshots(run, client).await? {
+        Some(holders) => {
+            Err(Stop::Postpone(format!("transactions with a snapshot older than green's rows: {holders}")))
+        }
+        None => Ok(()),
+    }
+}
+
 async fn drain(run: &Run<'_>, within: Duration) -> Result<(), Stop> {
     let feed = run.feed.as_ref().ok_or_else(|| Error::Usage("the stream does not run".to_owned()))?;
     let drained = async {
@@ -199,21 +230,20 @@ async fn drain(run: &Run<'_>, within: Duration) -> Result<(), Stop> {
 }
 
 /// What changed since the last comparison; nothing changes any more.
-async fn compare(run: &Run<'_>, ready: &Ready) -> Result<u64, Stop> {
-    let touched = run.feed.as_ref().map(crate::lane::feed::Feed::touched).unwrap_or_default();
+async fn compare(run: &Run<'_>, ready: &Ready<'_>) -> Result<u64, Stop> {
+    let touched = run.feed.as_ref().map(Feed::touched).unwrap_or_default();
     let (mut differences, mut compared) = (Vec::new(), 0);
     for (comparison, keys) in ready.comparisons.iter().zip(&touched) {
         let keys: Vec<&Key> = keys.iter().collect();
         compared += keys.len() as u64;
-        let found = comparison.keys(&ready.session, &ready.session, &keys).await;
-        differences.extend(found.map_err(Error::from)?);
+        differences.extend(comparison.compare(&keys).await.map_err(Error::from)?);
     }
     verify::refuse(differences)?;
     Ok(compared)
 }
 
 /// The exchange itself: one round trip for all statements.
-async fn exchange(ready: &Ready) -> Result<(), Stop> {
+async fn exchange(ready: &Ready<'_>) -> Result<(), Stop> {
     let exchanges: Vec<hangs_on::Exchange> =
         ready.prepared.lanes.iter().map(|lane| lane.green.exchange()).collect();
     let before = exchanges.iter().flat_map(|exchange| &exchange.before);
@@ -245,7 +275,7 @@ impl Drop for Blockers {
 }
 
 impl Blockers {
-    fn watch(run: &Run<'_>, ready: &Ready, settings: &SwapSettings) -> Self {
+    fn watch(run: &Run<'_>, ready: &Ready<'_>, settings: &SwapSettings) -> Self {
         let target = run.cx.target.clone();
         let reporter = std::sync::Arc::clone(&run.cx.reporter);
         let name = format!("projh-bluegreen {} blockers", run.journal.run());
