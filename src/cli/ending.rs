@@ -3,6 +3,7 @@
 //! Invariant: the state is what the journal says once no transaction of ours is on its way any more; a
 //! COMMIT whose answer nobody waited for is not guessed about.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Shell;
@@ -46,7 +47,7 @@ pub(super) async fn tell(shell: &Shell<'_>, target: &Target, run_or_plan: &str, 
     let (state, next) = match read(target, run_or_plan, true).await {
         Ok(Some(run)) => state(&run.progress, &run.found.run, plan),
         Ok(None) => ("no run has been made of this plan; nothing was changed".to_owned(), None),
-        Err(_) => unknown(),
+        Err(_) => unknown(&format!("projh-bluegreen execute {plan}")),
     };
     shell.tell(&Event::End { code: 0, state, next });
 }
@@ -79,10 +80,10 @@ async fn after(shell: &Shell<'_>, error: &Error) -> (String, Option<String>) {
             (untouched, Some(format!("mend what stands in the way, then projh-bluegreen check {named}")))
         }
         Ok(_) => (format!("there is no run under way; {untouched}"), Some(shell.cli.command.again(&named))),
-        Err(_) if matches!(error, Error::Connect(_)) && !shell.cli.command.is_about_a_run() => {
+        Err(_) if !shell.has_begun.load(Ordering::Acquire) && !shell.cli.command.is_about_a_run() => {
             (untouched, Some(shell.cli.command.again(&named)))
         }
-        Err(_) => unknown(),
+        Err(_) => unknown(&shell.cli.command.again(&named)),
     }
 }
 
@@ -101,10 +102,9 @@ fn after_error(error: &Error, run: &Summary, plan: &str) -> Option<String> {
     }
 }
 
-fn unknown() -> (String, Option<String>) {
-    let state = "the server cannot be asked for the state of the tables: its journal has it, and clients go on with \
-                 whichever table is live";
-    (state.to_owned(), Some("projh-bluegreen status, as soon as the server can be reached".to_owned()))
+fn unknown(again: &str) -> (String, Option<String>) {
+    let state = "the server cannot be asked for the state of the tables: the journal has it, and the run can be resumed";
+    (state.to_owned(), Some(format!("{again}, as soon as the server can be reached")))
 }
 
 /// The latest run; of ours, once nothing is on its way any more.

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::{Shell, check, ending};
@@ -32,6 +33,7 @@ pub(super) async fn run(
         let notes = check::refuse(shell, shell.unless_interrupted(crate::check::run(&cx)).await?)?;
         shell.tell(&Event::Checked { notes, seconds: begun.elapsed().as_secs_f64() });
     }
+    shell.has_begun.store(true, Ordering::Release);
     engine::execute(&cx).await?;
     ending::tell(shell, &cx.target, &cx.plan.name, &path.display().to_string()).await;
     Ok(0)

@@ -16,6 +16,7 @@ mod status;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use tokio::sync::watch;
@@ -150,7 +151,13 @@ pub fn main() -> u8 {
 
 async fn run(cli: &Cli, reporter: &Arc<dyn Reporter>, screen: &Screen) -> std::io::Result<u8> {
     let interrupted = signals::watch(&cli.command, Arc::clone(reporter))?;
-    let shell = Shell { cli, reporter: Arc::clone(reporter), screen: screen.clone(), interrupted };
+    let shell = Shell {
+        cli,
+        reporter: Arc::clone(reporter),
+        screen: screen.clone(),
+        interrupted,
+        has_begun: AtomicBool::new(false),
+    };
     Ok(match command(&shell).await {
         Ok(code) => code,
         Err(error) => {
@@ -187,6 +194,8 @@ struct Shell<'a> {
     reporter: Arc<dyn Reporter>,
     screen: Screen,
     interrupted: watch::Receiver<bool>,
+    /// The engine has begun: from then on there is a run.
+    has_begun: AtomicBool,
 }
 
 impl Shell<'_> {
