@@ -3,6 +3,7 @@
 //! Invariant: no event holds a row's value. Events are a public interface under `--json`: their
 //! names and fields are only ever added to.
 
+mod preview;
 pub mod schema;
 
 use schemars::JsonSchema;
@@ -28,6 +29,10 @@ pub struct Reached {
     /// Seconds that are left at this rate; none while nothing moves.
     pub eta_s: Option<f64>,
 }
+
+pub use preview::{
+    Blocks, PreviewChange, PreviewLock, PreviewNotice, PreviewStatement, PreviewStep, PreviewSummary, Stage,
+};
 
 /// One thing that happened.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -192,6 +197,14 @@ pub enum Event {
         /// The text.
         text: String,
     },
+    /// A dry run: a step that the run would take.
+    PreviewStep(PreviewStep),
+    /// A dry run: something that the swap would change in the catalog.
+    PreviewChange(PreviewChange),
+    /// A dry run: something that clients will notice.
+    PreviewNotice(PreviewNotice),
+    /// A dry run in one line.
+    PreviewSummary(PreviewSummary),
     /// Where a run stands.
     Status(Box<Status>),
     /// What a command ends with when it does not end well. Findings, problems and differences come before it.

@@ -15,6 +15,7 @@
 //! - [`hangs_on`]: what a table's definition is made of, and how it is carried over in the swap.
 //! - [`status`]: where a run stands, as any other process can ask.
 //! - [`replication`]: the streaming client. [`pg`]: connections, names, positions.
+//! - [`preview`]: what a run would do and mean, without doing it.
 //! - [`event`] and [`error`]: what is told, and what went wrong; [`meter`]: how fast it goes. [`cli`]: the only
 //!   layer that prints.
 
@@ -32,5 +33,6 @@ pub mod pace;
 pub mod pg;
 pub mod phase;
 pub mod plan;
+pub mod preview;
 pub mod replication;
 pub mod status;

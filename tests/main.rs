@@ -25,6 +25,7 @@ mod mistakes;
 mod oracle_is_honest;
 mod oracle_sees_swaps;
 mod plans;
+mod preview;
 mod refusals;
 mod replication;
 mod resume;

@@ -134,7 +134,7 @@ async fn subject<'a>(
         return Ok(Some(Subject { plan, definition, design: None }));
     }
     let homes = Homes { blue: "projh_bg_check_blue".into(), green: "projh_bg_check_green".into() };
-    let design = match phase::design(session, plan, &homes).await {
+    let design = match phase::prepare::design(session, plan, &homes).await {
         Ok(design) => Some(design),
         Err(Error::Refused(refusals)) => {
             findings.extend(refusals);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::{Shell, check, ending};
+use super::{Shell, check, ending, preview};
 use crate::engine;
 use crate::error::Error;
 use crate::event::Event;
@@ -37,6 +37,16 @@ pub(super) async fn run(
     engine::execute(&cx).await?;
     ending::tell(shell, &cx.target, &cx.plan.name, &path.display().to_string()).await;
     Ok(0)
+}
+
+/// `--dry-run`: what `run` would do.
+pub(super) async fn preview(shell: &Shell<'_>, path: &Path, until: Option<Phase>) -> Result<u8, Error> {
+    let cx = shell.context(shell.plan(path)?, until, || false)?;
+    let work = async {
+        let checks = !is_under_way(&cx).await?;
+        preview::run(shell, &cx, &path.display().to_string(), checks).await
+    };
+    shell.unless_interrupted(work).await
 }
 
 /// A run that has made green has passed the checks; its publication would now be in their way.

@@ -27,6 +27,7 @@ Exit code 0: nothing stands in the way. 2: the plan is not valid. 3: refused, wi
 
 pub(super) const EXECUTE: &str = "\
 Examples:
+  projh-bluegreen execute plan.yaml --dry-run         what it would do, lock and cost; changes nothing
   projh-bluegreen execute plan.yaml                   asks before the swap
   projh-bluegreen execute plan.yaml --until verify    all that clients cannot notice; again goes on
   projh-bluegreen execute plan.yaml --yes --json      for a pipeline: no question, one event a line

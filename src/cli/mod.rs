@@ -9,6 +9,7 @@ mod help;
 mod json;
 mod man;
 mod person;
+mod preview;
 mod rollback;
 mod screen;
 mod signals;
@@ -65,6 +66,10 @@ enum Command {
     Execute {
         /// The plan's file.
         plan: PathBuf,
+        /// Preview the run and change nothing: every step with its SQL, its locks and an estimate (-v:
+        /// every statement of every partition).
+        #[arg(long)]
+        dry_run: bool,
         /// Stop after this phase; execute again goes on.
         #[arg(long, value_name = "PHASE")]
         until: Option<Phase>,
@@ -171,7 +176,8 @@ async fn run(cli: &Cli, reporter: &Arc<dyn Reporter>, screen: &Screen) -> std::i
 async fn command(shell: &Shell<'_>) -> Result<u8, Error> {
     match &shell.cli.command {
         Command::Check { plan } => check::run(shell, plan).await,
-        Command::Execute { plan, until, yes } => execute::run(shell, plan, *until, *yes).await,
+        Command::Execute { plan, dry_run: true, until, .. } => execute::preview(shell, plan, *until).await,
+        Command::Execute { plan, until, yes, .. } => execute::run(shell, plan, *until, *yes).await,
         Command::Status { plan_or_run, watch } => status::run(shell, plan_or_run.as_deref(), *watch).await,
         Command::Rollback { plan_or_run } => rollback::run(shell, plan_or_run).await,
         Command::Finish { plan_or_run, yes } => finish::run(shell, plan_or_run, *yes).await,

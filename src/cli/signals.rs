@@ -19,8 +19,10 @@ pub(super) fn watch(command: &Command, reporter: Arc<dyn Reporter>) -> io::Resul
     let mut signals =
         Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? };
     // Where there is no work in hand, stopping needs no words.
-    let works =
-        matches!(command, Command::Execute { .. } | Command::Rollback { .. } | Command::Finish { .. });
+    let works = matches!(
+        command,
+        Command::Execute { dry_run: false, .. } | Command::Rollback { .. } | Command::Finish { .. }
+    );
     tokio::spawn(async move {
         signals.next().await;
         if works {

@@ -19,6 +19,7 @@ use crate::pg::connect::{ConnectError, Session};
 
 pub use lock::Backend;
 pub use open::{Found, Summary, find, latest, list};
+pub use schema::unmade;
 
 /// What went wrong with the journal.
 #[derive(Debug, thiserror::Error)]

@@ -112,6 +112,11 @@ impl Comparison {
         Ok(Self { lane: lane.clone(), hash })
     }
 
+    /// The same comparison of a lane whose tables have other names.
+    pub(crate) fn along(self, lane: &Lane) -> Self {
+        Self { lane: lane.clone(), ..self }
+    }
+
     /// How many columns are compared.
     #[must_use]
     pub fn columns(&self) -> usize {
@@ -202,22 +207,22 @@ impl Comparison {
         piece: &Piece,
         sides: &Sides<'_>,
     ) -> Result<Sum, tokio_postgres::Error> {
-        let (hash, snapshot) = if piece.is_source {
-            (&self.hash.source, sides.source)
-        } else {
-            (&self.hash.target, sides.target)
-        };
-        let sql = format!(
-            "SELECT count(*), coalesce(sum(h), 0)::text, coalesce(bit_xor(h), 0) FROM \
-             (SELECT {hash} AS h FROM ONLY {relation} WHERE {condition} OFFSET 0) AS s",
-            relation = piece.relation,
-            condition = piece.condition,
-        );
+        let snapshot = if piece.is_source { sides.source } else { sides.target };
+        let sql = self.sum_sql(piece.is_source, &piece.relation, &piece.condition);
         session.batch_execute(&point::import(snapshot)).await?;
         let row = session.query_one(&sql, &[]).await?;
         session.batch_execute("COMMIT").await?;
         let sum: String = row.get(1);
         Ok((row.get(0), sum.parse().unwrap_or(i128::MAX), row.get(2)))
+    }
+
+    /// Count, sum and xor of the hashes of the rows of a relation (quoted) that meet a condition.
+    pub(crate) fn sum_sql(&self, is_source: bool, relation: &str, condition: &str) -> String {
+        let hash = if is_source { &self.hash.source } else { &self.hash.target };
+        format!(
+            "SELECT count(*), coalesce(sum(h), 0)::text, coalesce(bit_xor(h), 0) FROM \
+             (SELECT {hash} AS h FROM ONLY {relation} WHERE {condition} OFFSET 0) AS s"
+        )
     }
 
     /// Finds the keys of the rows that differ.
@@ -274,14 +279,14 @@ impl Comparison {
         source: &'a Client,
         target: &'a Client,
     ) -> Result<ByKey<'a>, CompareError> {
-        let (of_source, of_target) = (self.rows_sql(true), self.rows_sql(false));
+        let (of_source, of_target) = (self.keys_sql(true), self.keys_sql(false));
         let prepared = tokio::try_join!(source.prepare(&of_source), target.prepare(&of_target));
         let (of_source, of_target) = prepared.map_err(|source| failed(&self.lane, source))?;
         Ok(ByKey { comparison: self, source: (source, of_source), target: (target, of_target) })
     }
 
     /// The rows of the keys in the parameters, one array a key column: digest of the key, and sum.
-    fn rows_sql(&self, is_source: bool) -> String {
+    pub(crate) fn keys_sql(&self, is_source: bool) -> String {
         let lane = &self.lane;
         let pairs = lane.key_in_target();
         let (relation, hash) =

@@ -177,8 +177,7 @@ impl Feed {
         let name = format!("projh-bluegreen {} marker", parts.fence.run);
         // With synchronous_commit on, a marker's commit also flushes all that was committed before it.
         let marker_session = target.connect(&name, &[("synchronous_commit", "on")]).await?;
-        let sql = "SELECT pg_logical_emit_message(true, $1::text, $2::text)";
-        let mark = marker_session.prepare(sql).await?;
+        let mark = marker_session.prepare(EMIT).await?;
         let shared = Arc::new(Shared {
             markers: format!("{}:{}:", parts.fence.run, uuid::Uuid::new_v4().simple()),
             lenient: AtomicBool::new(parts.lenient),
@@ -320,3 +319,6 @@ impl Feed {
         error.take().unwrap_or(FeedError::Ended)
     }
 }
+
+/// Writes a transactional message: its prefix, its content.
+pub(crate) const EMIT: &str = "SELECT pg_logical_emit_message(true, $1::text, $2::text)";

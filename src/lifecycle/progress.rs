@@ -127,10 +127,13 @@ impl Progress {
     /// What is to be done next; `None` if there is nothing left but to soak, or the run has ended.
     #[must_use]
     pub fn next_phase(&self) -> Option<Phase> {
-        if self.ended.is_some() {
-            return None;
-        }
-        self.stations().into_iter().find(|(_, done)| !done).map(|(phase, _)| phase)
+        self.left().next()
+    }
+
+    /// What is left to be done, in its order.
+    pub fn left(&self) -> impl Iterator<Item = Phase> + use<> {
+        let over = self.ended.is_some();
+        self.stations().into_iter().filter(move |(_, done)| !done && !over).map(|(phase, _)| phase)
     }
 
     /// The phases that are done, in their order.

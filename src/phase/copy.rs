@@ -24,6 +24,7 @@ use crate::lane::point::Point;
 use crate::lifecycle::{Fact, RoundEnd, Span};
 use crate::pg::connect::Session;
 use crate::pg::{Ident, Lsn};
+use crate::plan::Settings;
 use crate::replication::{Start, Walsender};
 
 use super::unless;
@@ -170,11 +171,15 @@ pub(super) async fn free_slot(client: &Client, slot: &Ident) -> Result<(), Error
     Ok(())
 }
 
+/// Drops a slot by its name, if it is there.
+pub(crate) const DROP_SLOT: &str =
+    "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1";
+
 /// Drops the slot, if it is there.
 pub(super) async fn drop_slot(client: &Client, slot: &Ident) -> Result<(), Error> {
     free_slot(client, slot).await?;
-    let sql = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1";
-    let dropped = client.query(sql, &[&slot.as_str()]).await.map_err(Error::doing("dropping the slot"))?;
+    let dropped =
+        client.query(DROP_SLOT, &[&slot.as_str()]).await.map_err(Error::doing("dropping the slot"))?;
     tracing::info!(slot = slot.as_str(), was_there = !dropped.is_empty(), "slot dropped");
     Ok(())
 }
@@ -189,9 +194,14 @@ pub(super) async fn filenodes(run: &Run<'_>, client: &Client) -> Result<Vec<u32>
     Ok(filenodes)
 }
 
+/// Heap blocks that one transaction copies.
+pub(crate) fn blocks_per_chunk(settings: &Settings) -> u32 {
+    u32::try_from(settings.chunk_size_bytes / 8_192).unwrap_or(u32::MAX)
+}
+
 /// What is missing of every lane, the lanes taking turns.
 fn missing(run: &Run<'_>, blocks: &[u32]) -> VecDeque<(usize, Span)> {
-    let per_chunk = u32::try_from(run.cx.plan.settings.chunk_size_bytes / 8_192).unwrap_or(u32::MAX);
+    let per_chunk = blocks_per_chunk(&run.cx.plan.settings);
     let by_lane: Vec<Vec<Span>> = {
         let progress = run.journal.progress();
         progress.copied.iter().zip(blocks).map(|(have, blocks)| have.missing(*blocks, per_chunk)).collect()

@@ -6,7 +6,7 @@
 use jiff::civil::Date;
 use tokio_postgres::Client;
 
-use super::{LOCK_WAIT, is_lock_wait, step_back};
+use super::{is_lock_wait, step_back};
 use crate::engine::Run;
 use crate::error::Error;
 use crate::event::Event;
@@ -17,17 +17,9 @@ use crate::plan::partition::{self, KeyType, Leaf, PartitionError};
 use crate::plan::{ColumnChange, Partitions, TablePlan};
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
-    let id = run.journal.run();
-    let homes =
-        Homes { blue: format!("projh_bg_{id}_blue").into(), green: format!("projh_bg_{id}_green").into() };
     let client = run.connect("prepare").await?;
-    let mut lanes = Vec::new();
-    for table in &run.cx.plan.tables {
-        lanes.push(design(&client, table, &homes).await?);
-    }
-    let slot = Ident(format!("projh_bg_{id}"));
-    let prepared = Prepared { lanes, blue_home: homes.blue, green_home: homes.green, slot };
-    let statements = statements(&prepared);
+    let prepared = designed(&client, &run.cx.plan.tables, run.journal.run()).await?;
+    let statements: Vec<String> = statements(&prepared).into_iter().map(|(_, sql)| sql).collect();
     loop {
         let made = make(&client, &statements).await;
         match made {
@@ -47,8 +39,23 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
 }
 
 async fn make(client: &Client, statements: &[String]) -> Result<(), tokio_postgres::Error> {
-    client.batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = '{LOCK_WAIT}'")).await?;
+    client.batch_execute(&super::begin()).await?;
     client.batch_execute(&statements.join(";\n")).await
+}
+
+/// What a run of this id will make for these tables.
+///
+/// # Errors
+/// As [`design`].
+pub(crate) async fn designed(client: &Client, tables: &[TablePlan], run: &str) -> Result<Prepared, Error> {
+    let blue_home = Ident(format!("projh_bg_{run}_blue"));
+    let green_home = Ident(format!("projh_bg_{run}_green"));
+    let homes = Homes { blue: blue_home.clone(), green: green_home.clone() };
+    let mut lanes = Vec::new();
+    for table in tables {
+        lanes.push(design(client, table, &homes).await?);
+    }
+    Ok(Prepared { lanes, blue_home, green_home, slot: Ident(format!("projh_bg_{run}")) })
 }
 
 /// Designs green for one table of the plan. Also what `check` does, to find what stands in the way.
@@ -144,29 +151,32 @@ async fn range(client: &Client, table: &QName, column: &Ident) -> Result<Option<
     Ok(date(0).zip(date(1)))
 }
 
-fn statements(prepared: &Prepared) -> Vec<String> {
+/// What prepare carries out, in one transaction; each with the lane that it is for, if it is for one.
+pub(crate) fn statements(prepared: &Prepared) -> Vec<(Option<usize>, String)> {
     let homes = Homes { blue: prepared.blue_home.clone(), green: prepared.green_home.clone() };
-    let mut statements = homes.create();
+    let mut statements: Vec<_> = homes.create().into_iter().map(|sql| (None, sql)).collect();
     for (number, lane) in prepared.lanes.iter().enumerate() {
-        statements.extend(lane.green.create());
-        statements.extend(lane.green.rehearsal());
-        statements.push(dirty_table(number, lane, &prepared.green_home));
+        let green = lane.green.create().into_iter().chain(lane.green.rehearsal());
+        let of_lane = green.chain(dirty_table(number, lane, &prepared.green_home));
+        statements.extend(of_lane.map(|sql| (Some(number), sql)));
     }
     let blues = list(prepared.lanes.iter().map(|lane| &lane.table));
-    statements.push(format!("CREATE PUBLICATION {} FOR TABLE {blues}", prepared.slot));
-    for lane in prepared.lanes.iter().filter(|lane| lane.replica_identity_before.is_some()) {
-        statements.push(format!("ALTER TABLE {} REPLICA IDENTITY FULL", lane.table));
+    statements.push((None, format!("CREATE PUBLICATION {} FOR TABLE {blues}", prepared.slot)));
+    for (number, lane) in prepared.lanes.iter().enumerate() {
+        if lane.replica_identity_before.is_some() {
+            statements.push((Some(number), format!("ALTER TABLE {} REPLICA IDENTITY FULL", lane.table)));
+        }
     }
     statements
 }
 
 /// Where the feed notes keys whose rows it could not complete. No rows but keys.
-fn dirty_table(number: usize, lane: &LaneDesign, home: &Ident) -> String {
+fn dirty_table(number: usize, lane: &LaneDesign, home: &Ident) -> [String; 3] {
     let columns = list(lane.key.columns.iter().map(|column| &column.name));
-    format!(
-        "CREATE TABLE {home}.\"dirty_{number}\" AS SELECT {columns} FROM {table} WHERE false; \
-         ALTER TABLE {home}.\"dirty_{number}\" ADD PRIMARY KEY ({columns}); \
-         REVOKE ALL ON {home}.\"dirty_{number}\" FROM PUBLIC",
-        table = lane.table,
-    )
+    let dirty = QName::new(home.clone(), format!("dirty_{number}"));
+    [
+        format!("CREATE TABLE {dirty} AS SELECT {columns} FROM {table} WHERE false", table = lane.table),
+        format!("ALTER TABLE {dirty} ADD PRIMARY KEY ({columns})"),
+        format!("REVOKE ALL ON {dirty} FROM PUBLIC"),
+    ]
 }

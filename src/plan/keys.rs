@@ -88,6 +88,7 @@ static SETTINGS: MapShape = MapShape {
         ),
         key("throttle", Shape::Map(&THROTTLE), "is when copy and apply wait"),
         key("swap", Shape::Map(&SWAP), "is how to swap"),
+        key("preview", Shape::Map(&PREVIEW), "is what `execute --dry-run` may do"),
         key(
             "soak",
             Shape::Duration { min: Duration::ZERO, max: DAY.saturating_mul(90), none: false },
@@ -113,6 +114,17 @@ static THROTTLE: MapShape = MapShape {
         ),
         key("query", TEXT, "is SQL that asks to wait while its first column is true"),
     ],
+    later: &[],
+    rules: &[],
+};
+
+static PREVIEW: MapShape = MapShape {
+    what: "`preview`",
+    keys: &[key(
+        "sample",
+        Shape::Bool,
+        "lets it copy, hash and index a few rows in temporary tables for a second, to know the server's pace (true)",
+    )],
     later: &[],
     rules: &[],
 };

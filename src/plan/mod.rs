@@ -129,8 +129,17 @@ pub struct Settings {
     pub throttle: Throttle,
     /// How to swap.
     pub swap: SwapSettings,
+    /// What a preview may do.
+    pub preview: PreviewSettings,
     /// How long blue is meant to be kept after the swap.
     pub soak: Duration,
+}
+
+/// What a preview may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PreviewSettings {
+    /// Measure the server's pace with a few rows in temporary tables.
+    pub sample: bool,
 }
 
 /// Conditions under which copy and apply wait; `None` never waits for that one.

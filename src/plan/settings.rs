@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::problem::Found;
 use super::yaml::Node;
-use super::{Settings, SwapSettings, TerminateBlockers, Throttle, sql, value};
+use super::{PreviewSettings, Settings, SwapSettings, TerminateBlockers, Throttle, sql, value};
 
 impl Default for Settings {
     fn default() -> Self {
@@ -16,6 +16,7 @@ impl Default for Settings {
             reconnect_for: Duration::from_secs(5 * 60),
             throttle: Throttle::default(),
             swap: SwapSettings::default(),
+            preview: PreviewSettings { sample: true },
             soak: Duration::from_secs(24 * 60 * 60),
         }
     }
@@ -54,6 +55,9 @@ pub(super) fn read(plan: &Node, found: &mut Found) -> Settings {
     }
     if let Some(node) = node.get("swap") {
         swap(&mut settings.swap, node, found);
+    }
+    if let Some(node) = node.get("preview") {
+        set(&mut settings.preview.sample, node, "sample", |text| text.parse().ok());
     }
     settings
 }

@@ -106,6 +106,11 @@ impl Bluegreen {
         self.spawn(command, args).finish()
     }
 
+    /// Any command that takes a plan, without `--json`, to its end.
+    pub fn run_for_people(&self, command: &str, args: &[&str]) -> Finished {
+        self.say(&[&[command, "plan.yaml"], args].concat())
+    }
+
     /// Any command that takes a plan, with `--json` and `args`, left running.
     pub fn spawn(&self, command: &str, args: &[&str]) -> Running {
         Running::start(self.command(&[&[command, "plan.yaml", "--json"], args].concat()))

@@ -43,7 +43,11 @@ pub(super) fn words(event: &Event) -> String {
         Event::Throttled { why: None } => "  going on".to_owned(),
         Event::Retry { why, seconds } => format!("{why}; trying again in {seconds:.1} s"),
         Event::Notice { text } => text.clone(),
-        Event::Problem(_)
+        Event::PreviewStep(_)
+        | Event::PreviewChange(_)
+        | Event::PreviewNotice(_)
+        | Event::PreviewSummary(_)
+        | Event::Problem(_)
         | Event::Difference(_)
         | Event::Status(_)
         | Event::Error { .. }

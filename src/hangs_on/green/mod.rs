@@ -11,6 +11,7 @@ mod exchange;
 mod index;
 mod nearest;
 mod rename;
+mod sample;
 mod settle;
 mod taken;
 mod uses;
@@ -191,7 +192,9 @@ impl Green {
         })
     }
 
-    pub(in crate::hangs_on) fn green_names(&self, blue: &[Ident]) -> Vec<Ident> {
+    /// Green's names for these columns of blue; those that green lacks are left out.
+    #[must_use]
+    pub fn green_names(&self, blue: &[Ident]) -> Vec<Ident> {
         blue.iter().filter_map(|name| self.name_of(name)).cloned().collect()
     }
 }

@@ -7,16 +7,16 @@ use tokio_postgres::Client;
 use crate::engine::Run;
 use crate::error::Error;
 use crate::event::Event;
-use crate::hangs_on;
 use crate::lane::coalesce::Key;
 use crate::lane::compare::ByKey;
-use crate::lane::feed::{Feed, FeedError, MESSAGE_PREFIX};
-use crate::lifecycle::{Fact, Prepared, SwapTimes};
+use crate::lane::feed::{Feed, FeedError};
+use crate::lifecycle::{Fact, SwapTimes};
 use crate::pg::connect::Session;
-use crate::pg::{Lsn, QName, list};
+use crate::pg::{Lsn, QName};
 use crate::phase::{check_fingerprints, is_lock_wait, prepared, verify};
 use crate::plan::{SwapSettings, TerminateBlockers};
 
+use super::Statements;
 use super::gate;
 
 pub(super) enum Outcome {
@@ -54,9 +54,8 @@ impl From<FeedError> for Stop {
 /// Everything an attempt needs, got ready before there is a lock.
 struct Ready<'a> {
     session: &'a Session,
-    prepared: Prepared,
+    statements: Statements,
     comparisons: Vec<ByKey<'a>>,
-    locks: Vec<QName>,
     budget: Duration,
 }
 
@@ -68,15 +67,11 @@ pub(super) async fn attempt(run: &Run<'_>, settings: &SwapSettings) -> Result<Ou
     for comparison in &comparisons {
         by_key.push(comparison.by_key(&session, &session).await?);
     }
-    let ready = Ready {
-        locks: locks(&prepared),
-        session: &session,
-        prepared,
-        comparisons: by_key,
-        budget: settings.max_write_stall,
-    };
+    let statements = Statements::of(&prepared, run.journal.run(), settings);
+    let ready =
+        Ready { session: &session, statements, comparisons: by_key, budget: settings.max_write_stall };
     rehearse(run, &ready).await?;
-    if let Err(error) = begin(&ready, settings).await {
+    if let Err(error) = begin(&ready).await {
         if !is_lock_wait(&error) {
             return Err(Error::doing("beginning the swap")(error));
         }
@@ -85,10 +80,8 @@ pub(super) async fn attempt(run: &Run<'_>, settings: &SwapSettings) -> Result<Ou
         return Ok(Outcome::Postponed { why, blockers: Vec::new() });
     }
     let asked = Instant::now();
-    let live = list(&ready.locks);
     let blockers = Blockers::watch(run, &ready, settings);
-    let lock = format!("LOCK TABLE {live} IN ACCESS EXCLUSIVE MODE");
-    if let Err(error) = ready.session.batch_execute(&lock).await {
+    if let Err(error) = ready.session.batch_execute(&ready.statements.lock_live).await {
         if !is_lock_wait(&error) {
             return Err(Error::doing("locking the live tables")(error));
         }
@@ -128,31 +121,9 @@ async fn rehearse(run: &Run<'_>, ready: &Ready<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Every live table, then the tables that their foreign keys point at, each once.
-fn locks(prepared: &Prepared) -> Vec<QName> {
-    let mut locks: Vec<QName> = prepared.lanes.iter().map(|lane| lane.table.clone()).collect();
-    for lane in &prepared.lanes {
-        for lock in lane.green.locks() {
-            if !locks.contains(&lock) {
-                locks.push(lock);
-            }
-        }
-    }
-    locks
-}
-
-/// The lock on green keeps autovacuum away from it, and does not hold up the feed. No client waits
-/// behind it, so it may take as long as autovacuum takes to step aside.
-async fn begin(ready: &Ready<'_>, settings: &SwapSettings) -> Result<(), tokio_postgres::Error> {
-    let greens = list(ready.prepared.lanes.iter().map(|lane| lane.green.at_home()));
-    let sql = format!(
-        "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '5s'; \
-         SET LOCAL synchronous_commit = on; LOCK TABLE {greens} IN SHARE UPDATE EXCLUSIVE MODE; \
-         SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}",
-        lock = settings.lock_timeout.as_millis(),
-        statement = ready.budget.as_millis().max(settings.lock_timeout.as_millis() + 1),
-    );
-    ready.session.batch_execute(&sql).await
+async fn begin(ready: &Ready<'_>) -> Result<(), tokio_postgres::Error> {
+    let Statements { begin, lock_green, time_outs, .. } = &ready.statements;
+    ready.session.batch_execute(&format!("{begin}; {lock_green}; {time_outs}")).await
 }
 
 async fn roll_back(client: &Client) -> Result<(), Error> {
@@ -188,9 +159,7 @@ async fn work(run: &Run<'_>, ready: &Ready<'_>, lock_wait: Duration) -> Result<(
     let compared = compare(run, ready).await?;
     let compared_at = Instant::now();
     exchange(ready).await?;
-    let boundary = format!("swap:{}", run.journal.run());
-    let sql = "SELECT pg_logical_emit_message(true, $1::text, $2::text)";
-    let row = client.query_one(sql, &[&MESSAGE_PREFIX, &boundary]).await;
+    let row = client.query_one(&ready.statements.boundary, &[]).await;
     let lsn: Lsn = row.map_err(Error::doing("marking the swap"))?.get(0);
     let times = SwapTimes {
         lock_wait_ms: ms(lock_wait),
@@ -244,12 +213,7 @@ async fn compare(run: &Run<'_>, ready: &Ready<'_>) -> Result<u64, Stop> {
 
 /// The exchange itself: one round trip for all statements.
 async fn exchange(ready: &Ready<'_>) -> Result<(), Stop> {
-    let exchanges: Vec<hangs_on::Exchange> =
-        ready.prepared.lanes.iter().map(|lane| lane.green.exchange()).collect();
-    let before = exchanges.iter().flat_map(|exchange| &exchange.before);
-    let after = exchanges.iter().flat_map(|exchange| &exchange.after);
-    let sql = before.chain(after).map(String::as_str).collect::<Vec<_>>().join(";\n");
-    match ready.session.batch_execute(&sql).await {
+    match ready.session.batch_execute(&ready.statements.exchange.join(";\n")).await {
         Ok(()) => Ok(()),
         Err(error) if is_lock_wait(&error) => {
             Err(Stop::Postpone("a lock for the exchange was not granted in time".to_owned()))
@@ -280,7 +244,7 @@ impl Blockers {
         let reporter = std::sync::Arc::clone(&run.cx.reporter);
         let name = format!("projh-bluegreen {} blockers", run.journal.run());
         let (tables, wait, end) =
-            (ready.locks.clone(), settings.lock_timeout / 2, settings.terminate_blockers);
+            (ready.statements.locked.clone(), settings.lock_timeout / 2, settings.terminate_blockers);
         Self(tokio::spawn(async move {
             tokio::time::sleep(wait).await;
             let Ok(session) = target.connect(&name, &[]).await else { return Vec::new() };
