@@ -110,7 +110,7 @@ fn unknown(again: &str) -> (String, Option<String>) {
 /// The latest run; of ours, once nothing is on its way any more.
 async fn read(target: &Target, run_or_plan: &str, ours: bool) -> Result<Option<Summary>, Error> {
     let asked = async {
-        let session = target.connect("projh-bluegreen state", &[("lock_timeout", "10s")]).await?;
+        let session = target.connect("projh-bluegreen status", &[("lock_timeout", "10s")]).await?;
         Ok(journal::latest(&session, run_or_plan, ours).await?)
     };
     match tokio::time::timeout(PATIENCE, asked).await {
