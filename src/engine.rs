@@ -31,8 +31,8 @@ pub struct Context {
     pub reporter: Arc<dyn Reporter>,
     /// Stop after this phase.
     pub until: Option<Phase>,
-    /// Asked right before the swap; may wait for a person.
-    pub may_swap: fn() -> bool,
+    /// Asked right before the swap, where it may block; may wait for a person.
+    pub may_swap: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Turns true when somebody asks to stop.
     pub interrupted: watch::Receiver<bool>,
 }
@@ -41,6 +41,18 @@ impl Context {
     /// Tells an event.
     pub fn tell(&self, event: &Event) {
         self.reporter.tell(event);
+    }
+
+    /// Comes when somebody asks to stop.
+    pub fn interrupted(&self) -> impl Future<Output = Error> + use<> {
+        let mut interrupted = self.interrupted.clone();
+        async move {
+            // An error means that nobody is left who could ask.
+            if interrupted.wait_for(|asked| *asked).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            Error::Interrupted
+        }
     }
 
     /// Whether somebody has asked to stop.
@@ -74,6 +86,17 @@ impl Run<'_> {
     pub async fn connect(&self, role: &str) -> Result<Session, Error> {
         let name = format!("projh-bluegreen {} {role}", self.journal.run());
         Ok(self.cx.target.connect(&name, &[]).await?)
+    }
+
+    /// Comes when somebody asks to stop, or the slot can no longer be kept; with what that means.
+    pub fn stopped(&self) -> impl Future<Output = Error> + use<> {
+        let (interrupted, lost) = (self.cx.interrupted(), self.pace.lost());
+        async move {
+            tokio::select! {
+                error = interrupted => error,
+                why = lost => Error::Slot(why),
+            }
+        }
     }
 
     /// As many connections as the plan has workers. Their commits do not wait for the disk: an effect
@@ -117,22 +140,60 @@ pub async fn execute(cx: &Context) -> Result<(), Error> {
         let may_wait = error.is_transient() && since.elapsed() < cx.plan.settings.reconnect_for;
         let wait = if may_wait { waits.next() } else { None };
         let Some(wait) = wait else { return Err(error) };
+        tracing::warn!(%error, wait_ms = wait.as_millis(), "a new session is tried");
         cx.tell(&Event::Retry { why: error.to_string(), seconds: wait.as_secs_f64() });
-        let mut interrupted = cx.interrupted.clone();
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            _ = interrupted.wait_for(|asked| *asked) => return Err(Error::Interrupted),
+            error = cx.interrupted() => return Err(error),
         }
     }
+}
+
+/// Waits for a person, perhaps; not longer than the run may go on.
+async fn may_swap(run: &Run<'_>) -> Result<bool, Error> {
+    let asks = Arc::clone(&run.cx.may_swap);
+    let asked = tokio::task::spawn_blocking(move || asks());
+    phase::unless(run.stopped(), async { Ok(asked.await.unwrap_or(false)) }).await
 }
 
 /// One session: from opening the journal to the end, or to an error.
 /// `held` is the session that holds the run: the last one before it, and then this one.
 async fn session(cx: &Context, held: &mut Option<Backend>) -> Result<(), Error> {
+    let mut run = phase::unless(cx.interrupted(), open(cx, held)).await?;
+    loop {
+        let next = run.journal.progress().next_phase();
+        let Some(phase) = next else { return Ok(()) };
+        if cx.until.is_some_and(|until| phase > until) {
+            return Ok(());
+        }
+        if cx.is_interrupted() || phase == Phase::Swap && !may_swap(&run).await? {
+            return Err(Error::Interrupted);
+        }
+        tracing::info!(%phase, "phase begins");
+        cx.tell(&Event::PhaseStarted { phase });
+        let begun = Instant::now();
+        let outcome = phase::run(phase, &mut run).await;
+        let ms = begun.elapsed().as_millis();
+        match &outcome {
+            Ok(()) => tracing::info!(%phase, ms, "phase ends"),
+            Err(error) => tracing::info!(%phase, ms, %error, "phase stopped"),
+        }
+        if let Err(Error::Slot(_)) = &outcome {
+            phase::give_up(&mut run).await?;
+        }
+        outcome?;
+        cx.tell(&Event::PhaseDone { phase, seconds: begun.elapsed().as_secs_f64() });
+    }
+}
+
+/// Takes the run over, and has ready what its phases need.
+async fn open<'a>(cx: &'a Context, held: &mut Option<Backend>) -> Result<Run<'a>, Error> {
     let journal = Journal::begin(&cx.target, &cx.plan, held.as_ref()).await?;
     *held = Some(journal.backend().clone());
     let (run, plan, resumed) = (journal.run().to_owned(), journal.plan().to_owned(), journal.resumed());
-    cx.tell(&Event::Run { run, plan, resumed });
+    let done = journal.progress().done();
+    tracing::info!(run, plan, resumed, ?done, "run taken over");
+    cx.tell(&Event::Run { run, plan, resumed, done, until: cx.until });
     let pace = Pace::keep(cx, &journal).await?;
     let mut run = Run { cx, journal, lanes: Vec::new(), feed: None, pace, verified_files: Vec::new() };
     let prepared = run.journal.progress().prepared.clone();
@@ -141,22 +202,5 @@ async fn session(cx: &Context, held: &mut Option<Backend>) -> Result<(), Error> 
     {
         run.lanes = phase::lanes(&run, &prepared).await?;
     }
-    loop {
-        let next = run.journal.progress().next_phase();
-        let Some(phase) = next else { return Ok(()) };
-        if cx.until.is_some_and(|until| phase > until) {
-            return Ok(());
-        }
-        if phase == Phase::Swap && !tokio::task::block_in_place(cx.may_swap) {
-            return Err(Error::Interrupted);
-        }
-        cx.tell(&Event::PhaseStarted { phase });
-        let begun = Instant::now();
-        let outcome = phase::run(phase, &mut run).await;
-        if let Err(Error::Slot(_)) = &outcome {
-            phase::give_up(&mut run).await?;
-        }
-        outcome?;
-        cx.tell(&Event::PhaseDone { phase, seconds: begun.elapsed().as_secs_f64() });
-    }
+    Ok(run)
 }

@@ -4,20 +4,38 @@
 //! names and fields are only ever added to.
 
 mod preview;
+pub mod schema;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::check::Finding;
 use crate::error::Error;
+use crate::lane::compare::Difference;
 use crate::lifecycle::{Phase, RoundEnd, SwapTimes, Verification};
 use crate::pg::Lsn;
+use crate::plan::Problem;
+use crate::status::Status;
+
+/// How far a long piece of work on one table is, in bytes of heap that were read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Reached {
+    /// Bytes read.
+    pub bytes: u64,
+    /// Of so many.
+    pub bytes_total: u64,
+    /// Bytes per second, lately.
+    pub bytes_per_s: f64,
+    /// Seconds that are left at this rate; none while nothing moves.
+    pub eta_s: Option<f64>,
+}
 
 pub use preview::{
     Blocks, PreviewChange, PreviewLock, PreviewNotice, PreviewStatement, PreviewStep, PreviewSummary, Stage,
 };
 
 /// One thing that happened.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
     /// A run begins, or goes on.
@@ -28,7 +46,22 @@ pub enum Event {
         plan: String,
         /// It had begun before.
         resumed: bool,
+        /// The phases that are done already.
+        done: Vec<Phase>,
+        /// The phase after which this command stops; none if it goes to the end.
+        until: Option<Phase>,
     },
+    /// The plan is checked against the database.
+    CheckStarted {},
+    /// Nothing stands in the way.
+    Checked {
+        /// Findings that are notes.
+        notes: usize,
+        /// How long it took.
+        seconds: f64,
+    },
+    /// What is wrong with the plan's text.
+    Problem(Problem),
     /// A check had something to say.
     Finding(Finding),
     /// A phase began.
@@ -67,8 +100,11 @@ pub enum Event {
         rows: u64,
         /// Rows of blue as PostgreSQL estimates them.
         rows_estimated: u64,
-        /// Rows per second since the copy began in this session.
+        /// Rows per second, lately.
         rows_per_s: f64,
+        /// The part of blue that has been read.
+        #[serde(flatten)]
+        reached: Reached,
     },
     /// One statement among many of a phase is done.
     Step {
@@ -81,13 +117,40 @@ pub enum Event {
         /// Of how many.
         of: usize,
     },
-    /// How far green is behind.
+    /// How far green is behind. Told about once a second as long as there is a slot.
     Lag {
         /// WAL between the end of the log and what was applied.
         lag_bytes: u64,
         /// Changes applied in this session.
         applied: u64,
+        /// Changes applied per second, lately.
+        applied_per_s: f64,
+        /// WAL that the slot keeps the server from reusing.
+        retained_bytes: u64,
+        /// What the server says of that: `reserved`, `extended`, `unreserved` or `lost`.
+        wal_status: String,
     },
+    /// How far the verification is.
+    VerifyProgress {
+        /// The table.
+        table: String,
+        /// Rows compared, of blue and of green together.
+        rows: u64,
+        /// Rows per second, lately.
+        rows_per_s: f64,
+        /// The part of blue and green that has been read.
+        #[serde(flatten)]
+        reached: Reached,
+    },
+    /// After every row was compared: the keys that changed meanwhile were compared too.
+    DeltaVerified {
+        /// The step's number, from 1.
+        step: u32,
+        /// How many keys.
+        keys: u64,
+    },
+    /// A row that is not the same in blue and green.
+    Difference(Difference),
     /// Blue and green were equal.
     Verified {
         /// What was covered.
@@ -142,6 +205,17 @@ pub enum Event {
     PreviewNotice(PreviewNotice),
     /// A dry run in one line.
     PreviewSummary(PreviewSummary),
+    /// Where a run stands.
+    Status(Box<Status>),
+    /// What a command ends with when it does not end well. Findings, problems and differences come before it.
+    Error {
+        /// What went wrong.
+        message: String,
+        /// What to do about it.
+        advice: Option<String>,
+        /// The exit code.
+        code: u8,
+    },
     /// The command ends.
     End {
         /// The exit code.

@@ -13,9 +13,11 @@
 //! - [`journal`]: the one door through which effects become durable, and from which a run is resumed.
 //! - [`lane`]: one directed pair of tables: copy, feed, apply, compare.
 //! - [`hangs_on`]: what a table's definition is made of, and how it is carried over in the swap.
+//! - [`status`]: where a run stands, as any other process can ask.
 //! - [`replication`]: the streaming client. [`pg`]: connections, names, positions.
 //! - [`preview`]: what a run would do and mean, without doing it.
-//! - [`event`] and [`error`]: what is told, and what went wrong. [`cli`]: the only layer that prints.
+//! - [`event`] and [`error`]: what is told, and what went wrong; [`meter`]: how fast it goes. [`cli`]: the only
+//!   layer that prints.
 
 pub mod check;
 pub mod cli;
@@ -26,9 +28,11 @@ pub mod hangs_on;
 pub mod journal;
 pub mod lane;
 pub mod lifecycle;
+pub mod meter;
 pub mod pace;
 pub mod pg;
 pub mod phase;
 pub mod plan;
 pub mod preview;
 pub mod replication;
+pub mod status;

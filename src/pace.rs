@@ -3,10 +3,14 @@
 //! The slot holds back WAL. Before it is lost, or the disk full, the copy's round is ended early, so that
 //! the stream can be applied; at last the run is given up. Waiting would not help: while a round lasts,
 //! nothing is applied, and the slot does not move.
+//!
+//! What it sees of the slot and of the feed, it tells: that is the stream's lag.
+
+mod slot;
 
 use std::future::Future;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -16,7 +20,11 @@ use crate::engine::Context;
 use crate::error::Error;
 use crate::event::{Event, Reporter};
 use crate::journal::Journal;
+use crate::lane::feed::{Feed, State};
+use crate::meter::Meter;
 use crate::plan::{Settings, Throttle};
+
+pub use slot::Slot;
 
 /// How often the server is asked.
 const EVERY: Duration = Duration::from_secs(1);
@@ -31,9 +39,13 @@ struct Seen {
     lost: Option<String>,
 }
 
+/// The feed that is followed, once there is one.
+type Followed = Arc<Mutex<Option<watch::Receiver<State>>>>;
+
 /// The watch over a run's pace. Dropping it ends it.
 pub struct Pace {
     seen: watch::Receiver<Seen>,
+    followed: Followed,
     task: JoinHandle<()>,
 }
 
@@ -52,18 +64,28 @@ impl Pace {
         let name = format!("projh-bluegreen {} pace", journal.run());
         let session = cx.target.connect(&name, &[("statement_timeout", "2s")]).await?;
         let (told, seen) = watch::channel(Seen::default());
-        let slot = format!("projh_bg_{}", journal.run());
+        let run = journal.run().to_owned();
         let settings = cx.plan.settings.clone();
         let reporter = Arc::clone(&cx.reporter);
+        let followed = Followed::default();
+        let mut lag = Lag { followed: Arc::clone(&followed), meter: None };
         let task = tokio::spawn(async move {
             // The session is gone when a query fails; whoever works will notice and begin anew.
-            while let Ok(next) = look(&session, &slot, &settings).await {
+            while let Ok((next, slot)) = look(&session, &run, &settings).await {
                 tell(&reporter, &told.borrow().wait, &next.wait);
                 told.send_replace(next);
+                if let Some(event) = slot.and_then(|slot| lag.event(slot)) {
+                    reporter.tell(&event);
+                }
                 tokio::time::sleep(EVERY).await;
             }
         });
-        Ok(Self { seen, task })
+        Ok(Self { seen, followed, task })
+    }
+
+    /// From now on the lag of this feed is told.
+    pub fn follow(&self, feed: &Feed) {
+        *self.followed.lock().unwrap_or_else(PoisonError::into_inner) = Some(feed.watch());
     }
 
     /// Waits as long as the plan asks to.
@@ -99,16 +121,48 @@ fn tell(reporter: &Arc<dyn Reporter>, before: &Option<String>, now: &Option<Stri
     }
 }
 
-async fn look(client: &Client, slot: &str, settings: &Settings) -> Result<Seen, tokio_postgres::Error> {
+/// The lag of the feed that is followed.
+struct Lag {
+    followed: Followed,
+    /// Of the changes of this feed.
+    meter: Option<Meter>,
+}
+
+impl Lag {
+    /// None while there is no feed.
+    fn event(&mut self, slot: Slot) -> Option<Event> {
+        let state = {
+            let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+            // The sender goes with the feed.
+            let feed = followed.as_ref().filter(|feed| feed.has_changed().is_ok());
+            feed.map(|feed| *feed.borrow())
+        };
+        let Some(state) = state else {
+            self.meter = None;
+            return None;
+        };
+        let now = Instant::now();
+        let meter = self.meter.get_or_insert_with(|| Meter::new(now, state.changes));
+        meter.see(now, state.changes);
+        Some(Event::Lag {
+            lag_bytes: slot.end.bytes_since(state.applied).min(slot.lag_bytes),
+            applied: state.changes,
+            applied_per_s: meter.per_s(),
+            retained_bytes: slot.retained_bytes,
+            wal_status: slot.wal_status,
+        })
+    }
+}
+
+async fn look(
+    client: &Client,
+    run: &str,
+    settings: &Settings,
+) -> Result<(Seen, Option<Slot>), tokio_postgres::Error> {
     let mut seen = Seen::default();
-    let sql = "SELECT coalesce(wal_status, 'lost'), safe_wal_size, \
-               coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint \
-               FROM pg_replication_slots WHERE slot_name = $1";
-    if let Some(row) = client.query_opt(sql, &[&slot]).await? {
-        let status: String = row.get(0);
-        let safe: Option<i64> = row.get(1);
-        let held = u64::try_from(row.get::<_, i64>(2)).unwrap_or(0);
-        judge(&mut seen, &status, safe, held, settings.wal_budget_bytes);
+    let slot = Slot::of(client, run).await?;
+    if let Some(slot) = &slot {
+        judge(&mut seen, &slot.wal_status, slot.safe_bytes, slot.retained_bytes, settings.wal_budget_bytes);
     }
     match throttled(client, &settings.throttle).await {
         Ok(wait) => seen.wait = wait,
@@ -116,7 +170,7 @@ async fn look(client: &Client, slot: &str, settings: &Settings) -> Result<Seen, 
         Err(error) if error.is_closed() => return Err(error),
         Err(error) => tracing::warn!("the throttle could not be asked: {}", crate::pg::describe(&error)),
     }
-    Ok(seen)
+    Ok((seen, slot))
 }
 
 /// The steps in which a run gives way: half the budget, and all of it.

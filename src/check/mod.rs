@@ -31,7 +31,7 @@ use crate::plan::TablePlan;
 use crate::plan::partition::PartitionError;
 
 /// How much a finding weighs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// The plan cannot be executed as things are.
@@ -41,7 +41,7 @@ pub enum Severity {
 }
 
 /// What a check has to say.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Finding {
     /// The check's name.
     pub check: &'static str,

@@ -11,7 +11,7 @@ pub(super) async fn run(shell: &Shell<'_>, plan: &Path) -> Result<u8, Error> {
     let plan_path = plan.display().to_string();
     let plan = shell.plan(plan)?;
     let cx = shell.context(plan, None, || false)?;
-    let findings = check::run(&cx).await?;
+    let findings = shell.unless_interrupted(check::run(&cx)).await?;
     refuse(shell, findings)?;
     let state = "nothing stands in the way; nothing was changed".to_owned();
     let next = Some(format!("projh-bluegreen execute {plan_path}"));
@@ -19,11 +19,12 @@ pub(super) async fn run(shell: &Shell<'_>, plan: &Path) -> Result<u8, Error> {
     Ok(0)
 }
 
-/// Tells every finding; an error if one of them is a refusal.
-pub(super) fn refuse(shell: &Shell<'_>, findings: Vec<Finding>) -> Result<(), Error> {
+/// Tells every finding; an error if one of them is a refusal. Returns how many notes there were.
+pub(super) fn refuse(shell: &Shell<'_>, findings: Vec<Finding>) -> Result<usize, Error> {
     for finding in &findings {
         shell.tell(&Event::Finding(finding.clone()));
     }
+    let all = findings.len();
     let refusals: Vec<Finding> = findings.into_iter().filter(Finding::is_refusal).collect();
-    if refusals.is_empty() { Ok(()) } else { Err(Error::Refused(refusals)) }
+    if refusals.is_empty() { Ok(all) } else { Err(Error::Refused(refusals)) }
 }

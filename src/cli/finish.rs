@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use super::{Shell, ask};
+use super::Shell;
 use crate::error::Error;
 use crate::event::Event;
 use crate::journal::Journal;
@@ -15,11 +15,14 @@ pub(super) async fn run(shell: &Shell<'_>, plan_or_run: &str, yes: bool) -> Resu
             "there is no terminal to ask on before blue is dropped: give --yes".to_owned(),
         ));
     }
-    if !yes && !ask("Drop blue? There is no way back from it.") {
+    if !yes && !shell.ask("Drop blue? There is no way back from it.").await? {
         return Err(Error::Interrupted);
     }
-    let journal = Journal::resume(&target, &name).await?;
-    finish::run(&journal).await?;
+    let work = async {
+        let journal = Journal::resume(&target, &name).await?;
+        finish::run(&journal).await
+    };
+    shell.unless_interrupted(work).await?;
     let state =
         "finished: green is live, blue is gone; nothing of the run is left but its journal".to_owned();
     shell.tell(&Event::End { code: 0, state, next: None });

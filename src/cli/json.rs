@@ -1,18 +1,15 @@
 //! Events for machines: one JSON object a line on standard output.
 
-use serde_json::json;
-
-use super::print;
+use super::screen::Screen;
 use crate::error::Error;
 use crate::event::{Event, Reporter};
-use crate::plan::Problem;
 
-pub(super) struct Lines;
+pub(super) struct Lines(pub(super) Screen);
 
 impl Reporter for Lines {
     fn tell(&self, event: &Event) {
         if let Ok(line) = serde_json::to_string(event) {
-            print(&line);
+            self.0.out(&line);
         }
     }
 
@@ -20,34 +17,17 @@ impl Reporter for Lines {
         match error {
             Error::Plan(problems) => {
                 for problem in problems.iter() {
-                    print(&typed("problem", problem));
+                    self.tell(&Event::Problem(problem.clone()));
                 }
             }
             Error::Differences(differences) => {
                 for difference in differences {
-                    let difference = serde_json::to_value(difference).unwrap_or_default();
-                    print(&typed_value("difference", difference));
+                    self.tell(&Event::Difference(difference.clone()));
                 }
             }
             _ => {}
         }
-        let line = json!({
-            "type": "error",
-            "message": error.to_string(),
-            "advice": error.advice(),
-            "code": error.exit_code(),
-        });
-        print(&line.to_string());
+        let (message, advice, code) = (error.to_string(), error.advice(), error.exit_code());
+        self.tell(&Event::Error { message, advice, code });
     }
-}
-
-fn typed(name: &str, problem: &Problem) -> String {
-    typed_value(name, serde_json::to_value(problem).unwrap_or_default())
-}
-
-fn typed_value(name: &str, mut value: serde_json::Value) -> String {
-    if let Some(object) = value.as_object_mut() {
-        object.insert("type".to_owned(), name.into());
-    }
-    value.to_string()
 }

@@ -2,34 +2,43 @@
 //! standard error, and with `--json` one object a line to standard output.
 
 mod check;
+mod ending;
 mod execute;
 mod finish;
+mod help;
 mod json;
+mod man;
 mod person;
 mod preview;
 mod rollback;
+mod screen;
+mod signals;
 mod status;
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use tokio::sync::watch;
 
 use crate::engine::Context;
 use crate::error::Error;
-use crate::event::{Event, Reporter};
+use crate::event::{self, Event, Reporter};
 use crate::lifecycle::Phase;
 use crate::pg::connect::Target;
 use crate::plan::{self, Plan};
 
+use screen::Screen;
+
 /// Exit code of a command line that clap refused; clap's own is the same.
 const USAGE: u8 = 2;
+/// Exit code of a program that could not even begin.
+const UNEXPECTED: u8 = 1;
 
 /// Blue-green migration of live PostgreSQL tables: copy, verify, swap, and a way back.
 #[derive(Parser)]
-#[command(name = "projh-bluegreen", version, propagate_version = true)]
+#[command(name = "projh-bluegreen", version, propagate_version = true, after_help = help::PROGRAM)]
 struct Cli {
     /// Where the database is; also from the plan, DATABASE_URL, or libpq's own variables.
     #[arg(long, global = true, value_name = "URL")]
@@ -47,14 +56,13 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Check a plan: its text alone, then against the database. Changes nothing.
+    #[command(after_help = help::CHECK)]
     Check {
         /// The plan's file.
         plan: PathBuf,
     },
     /// Execute a plan, or go on where it stopped.
-    #[command(
-        after_help = "Example: projh-bluegreen execute plans/project-h/appointments.yaml --until verify"
-    )]
+    #[command(after_help = help::EXECUTE)]
     Execute {
         /// The plan's file.
         plan: PathBuf,
@@ -69,17 +77,23 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
-    /// Where the runs of this database stand.
+    /// Where the runs of this database stand: phase, progress, rate, time left, lag, who holds them.
+    #[command(after_help = help::STATUS)]
     Status {
         /// The plan's file, its name, or a run's short id; all runs without it.
         plan_or_run: Option<String>,
+        /// Again every two seconds, until there is nothing left to do.
+        #[arg(long)]
+        watch: bool,
     },
     /// Back to blue: drop everything that the run made. Before the swap.
+    #[command(after_help = help::ROLLBACK)]
     Rollback {
         /// The plan's file, its name, or a run's short id.
         plan_or_run: String,
     },
     /// The end of the soak: drop blue. There is no way back from it.
+    #[command(after_help = help::FINISH)]
     Finish {
         /// The plan's file, its name, or a run's short id.
         plan_or_run: String,
@@ -88,11 +102,24 @@ enum Command {
         yes: bool,
     },
     /// Print the JSON Schema of the plan, for editors.
-    Schema,
+    #[command(after_help = help::SCHEMA)]
+    Schema {
+        /// That of the lines of --json instead: one a `type`.
+        #[arg(long)]
+        events: bool,
+    },
     /// Print a completion script for a shell.
+    #[command(after_help = help::COMPLETIONS)]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
+    },
+    /// Print the manual's page, for man.
+    #[command(after_help = help::MAN)]
+    Man {
+        /// Write it and a page for each command into this directory instead.
+        #[arg(long)]
+        dir: Option<PathBuf>,
     },
 }
 
@@ -108,45 +135,62 @@ pub fn main() -> u8 {
             return code;
         }
     };
-    log(cli.verbose);
-    let reporter: Arc<dyn Reporter> =
-        if cli.json { Arc::new(json::Lines) } else { Arc::new(person::Lines::default()) };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let outcome = match runtime {
-        Ok(runtime) => {
-            let outcome = runtime.block_on(run(&cli, &reporter));
-            runtime.shutdown_background();
-            outcome
-        }
-        Err(error) => Err(Error::Usage(format!("the runtime could not be started: {error}"))),
+    let screen = Screen::new(cli.json);
+    log(cli.verbose, screen.clone());
+    let reporter: Arc<dyn Reporter> = if cli.json {
+        Arc::new(json::Lines(screen.clone()))
+    } else {
+        Arc::new(person::Person::new(screen.clone()))
     };
-    match outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let outcome = runtime.and_then(|runtime| {
+        let outcome = runtime.block_on(run(&cli, &reporter, &screen));
+        runtime.shutdown_background();
+        outcome
+    });
+    outcome.unwrap_or_else(|error| {
+        screen.err(&format!("error: the program could not be started: {error}"));
+        UNEXPECTED
+    })
+}
+
+async fn run(cli: &Cli, reporter: &Arc<dyn Reporter>, screen: &Screen) -> std::io::Result<u8> {
+    let interrupted = signals::watch(&cli.command, Arc::clone(reporter))?;
+    let shell = Shell {
+        cli,
+        reporter: Arc::clone(reporter),
+        screen: screen.clone(),
+        interrupted,
+        has_begun: AtomicBool::new(false),
+    };
+    Ok(match command(&shell).await {
         Ok(code) => code,
         Err(error) => {
             reporter.failed(&error);
+            ending::tell_failure(&shell, &error).await;
             error.exit_code()
         }
-    }
+    })
 }
 
-async fn run(cli: &Cli, reporter: &Arc<dyn Reporter>) -> Result<u8, Error> {
-    let shell = Shell { cli, reporter: Arc::clone(reporter), interrupted: interrupts(Arc::clone(reporter)) };
-    match &cli.command {
-        Command::Check { plan } => check::run(&shell, plan).await,
-        Command::Execute { plan, dry_run: true, until, .. } => execute::preview(&shell, plan, *until).await,
-        Command::Execute { plan, until, yes, .. } => execute::run(&shell, plan, *until, *yes).await,
-        Command::Status { plan_or_run } => status::run(&shell, plan_or_run.as_deref()).await,
-        Command::Rollback { plan_or_run } => rollback::run(&shell, plan_or_run).await,
-        Command::Finish { plan_or_run, yes } => finish::run(&shell, plan_or_run, *yes).await,
-        Command::Schema => {
-            let schema = serde_json::to_string_pretty(&plan::json_schema()).unwrap_or_default();
-            print(&schema);
+async fn command(shell: &Shell<'_>) -> Result<u8, Error> {
+    match &shell.cli.command {
+        Command::Check { plan } => check::run(shell, plan).await,
+        Command::Execute { plan, dry_run: true, until, .. } => execute::preview(shell, plan, *until).await,
+        Command::Execute { plan, until, yes, .. } => execute::run(shell, plan, *until, *yes).await,
+        Command::Status { plan_or_run, watch } => status::run(shell, plan_or_run.as_deref(), *watch).await,
+        Command::Rollback { plan_or_run } => rollback::run(shell, plan_or_run).await,
+        Command::Finish { plan_or_run, yes } => finish::run(shell, plan_or_run, *yes).await,
+        Command::Schema { events } => {
+            let schema = if *events { event::schema::json_schema() } else { plan::json_schema() };
+            shell.screen.out(&format!("{schema:#}"));
             Ok(0)
         }
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "projh-bluegreen", &mut std::io::stdout());
             Ok(0)
         }
+        Command::Man { dir } => man::run(dir.as_deref()),
     }
 }
 
@@ -154,7 +198,10 @@ async fn run(cli: &Cli, reporter: &Arc<dyn Reporter>) -> Result<u8, Error> {
 struct Shell<'a> {
     cli: &'a Cli,
     reporter: Arc<dyn Reporter>,
+    screen: Screen,
     interrupted: watch::Receiver<bool>,
+    /// The engine has begun: from then on there is a run.
+    has_begun: AtomicBool,
 }
 
 impl Shell<'_> {
@@ -182,13 +229,18 @@ impl Shell<'_> {
         Ok((plan.name, target))
     }
 
-    fn context(&self, plan: Plan, until: Option<Phase>, may_swap: fn() -> bool) -> Result<Context, Error> {
+    fn context(
+        &self,
+        plan: Plan,
+        until: Option<Phase>,
+        may_swap: impl Fn() -> bool + Send + Sync + 'static,
+    ) -> Result<Context, Error> {
         Ok(Context {
             target: self.target(Some(&plan))?,
             plan,
             reporter: Arc::clone(&self.reporter),
             until,
-            may_swap,
+            may_swap: Arc::new(may_swap),
             interrupted: self.interrupted.clone(),
         })
     }
@@ -196,36 +248,52 @@ impl Shell<'_> {
     fn tell(&self, event: &Event) {
         self.reporter.tell(event);
     }
-}
 
-/// Ctrl-C (or SIGTERM) once: stop where it is safe. Twice: at once; the run can be resumed all the same.
-fn interrupts(reporter: Arc<dyn Reporter>) -> watch::Receiver<bool> {
-    let (told, seen) = watch::channel(false);
-    tokio::spawn(async move {
-        interrupt().await;
-        let text = "stopping after the work in hand; once more stops at once".to_owned();
-        reporter.tell(&Event::Notice { text });
-        told.send_replace(true);
-        interrupt().await;
-        std::process::exit(i32::from(Error::Interrupted.exit_code()));
-    });
-    seen
-}
-
-async fn interrupt() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        },
-        Err(_) => {
-            let _ = tokio::signal::ctrl_c().await;
+    /// Work that may be dropped wherever it is when somebody asks to stop.
+    async fn unless_interrupted<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let mut interrupted = self.interrupted.clone();
+        tokio::select! {
+            outcome = work => outcome,
+            _ = interrupted.wait_for(|asked| *asked) => Err(Error::Interrupted),
         }
+    }
+
+    /// Asks on the terminal.
+    async fn ask(&self, question: &'static str) -> Result<bool, Error> {
+        let screen = self.screen.clone();
+        let asked = tokio::task::spawn_blocking(move || screen.ask(question));
+        self.unless_interrupted(async { Ok(asked.await.unwrap_or(false)) }).await
     }
 }
 
-fn log(verbose: u8) {
+impl Command {
+    /// The plan or run that it was given.
+    fn plan_or_run(&self) -> Option<String> {
+        match self {
+            Self::Check { plan } | Self::Execute { plan, .. } => Some(plan.display().to_string()),
+            Self::Rollback { plan_or_run } | Self::Finish { plan_or_run, .. } => Some(plan_or_run.clone()),
+            Self::Status { plan_or_run, .. } => plan_or_run.clone(),
+            Self::Schema { .. } | Self::Completions { .. } | Self::Man { .. } => None,
+        }
+    }
+
+    /// It makes no sense without a run, which may have ended.
+    fn is_about_a_run(&self) -> bool {
+        matches!(self, Self::Rollback { .. } | Self::Finish { .. } | Self::Status { .. })
+    }
+
+    /// The same once more, as it is typed.
+    fn again(&self, named: &str) -> String {
+        let verb = match self {
+            Self::Check { .. } => "check",
+            Self::Execute { .. } => "execute",
+            _ => "status",
+        };
+        format!("projh-bluegreen {verb} {named}")
+    }
+}
+
+fn log(verbose: u8, screen: Screen) {
     let default = match verbose {
         0 => "off",
         1 => "projh_bluegreen=info",
@@ -233,27 +301,6 @@ fn log(verbose: u8) {
         _ => "projh_bluegreen=trace",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| default.into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-}
-
-/// A line of the result. Where standard output is closed there is nobody to tell.
-fn print(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
-}
-
-/// A line of progress.
-fn eprint(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
-}
-
-/// Asks on the terminal. No terminal, no consent.
-fn ask(question: &str) -> bool {
-    use std::io::IsTerminal;
-    if !std::io::stdin().is_terminal() {
-        return false;
-    }
-    let _ = write!(std::io::stderr(), "{question} [y/N] ");
-    let _ = std::io::stderr().flush();
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+    let is_coloured = screen.is_live() && console::colors_enabled_stderr();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_coloured).with_writer(screen).init();
 }

@@ -2,7 +2,7 @@
 
 mod page;
 
-use super::{Shell, check, print};
+use super::{Shell, check};
 use crate::check::Finding;
 use crate::engine::Context;
 use crate::error::Error;
@@ -20,7 +20,7 @@ pub(super) async fn run(shell: &Shell<'_>, cx: &Context, path: &str, checks: boo
         tell(shell, preview);
     } else {
         let style = page::Style::of_terminal(shell.cli.verbose > 0);
-        print(page::page(&cx.plan.name, &findings, &preview, &style).trim_end());
+        shell.screen.out(page::page(&cx.plan.name, &findings, &preview, &style).trim_end());
     }
     let state = "this was a preview; nothing was changed".to_owned();
     let next = Some(format!("projh-bluegreen execute {path}"));

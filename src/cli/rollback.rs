@@ -11,8 +11,11 @@ const ROLLED_BACK: u8 = 6;
 
 pub(super) async fn run(shell: &Shell<'_>, plan_or_run: &str) -> Result<u8, Error> {
     let (name, target) = shell.run_and_target(plan_or_run)?;
-    let journal = Journal::resume(&target, &name).await?;
-    rollback::run(&journal).await?;
+    let work = async {
+        let journal = Journal::resume(&target, &name).await?;
+        rollback::run(&journal).await
+    };
+    shell.unless_interrupted(work).await?;
     let state =
         "rolled back: blue is live and as it was; nothing of the run is left but its journal".to_owned();
     shell.tell(&Event::End { code: ROLLED_BACK, state, next: None });

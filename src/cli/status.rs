@@ -1,13 +1,22 @@
-//! `status`: where runs stand.
+//! `status`: where runs stand, from any other terminal; once, or every two seconds.
 
-use serde_json::json;
+use std::io::IsTerminal;
+use std::time::Duration;
 
-use super::{Shell, print};
+use console::{Term, truncate_str};
+use tokio_postgres::Client;
+
+use super::person::units::{bytes, count, left, short, time};
+use super::{Shell, ending};
 use crate::error::Error;
-use crate::journal::{self, JournalError, Summary};
-use crate::lifecycle::{Ending, Phase, Progress};
+use crate::event::Event;
+use crate::journal::{self, JournalError};
+use crate::status::{Status, Table};
 
-pub(super) async fn run(shell: &Shell<'_>, plan_or_run: Option<&str>) -> Result<u8, Error> {
+/// How often it is asked again.
+const EVERY: Duration = Duration::from_secs(2);
+
+pub(super) async fn run(shell: &Shell<'_>, plan_or_run: Option<&str>, watch: bool) -> Result<u8, Error> {
     let (wanted, target) = match plan_or_run {
         Some(name) => {
             let (name, target) = shell.run_and_target(name)?;
@@ -15,87 +24,147 @@ pub(super) async fn run(shell: &Shell<'_>, plan_or_run: Option<&str>) -> Result<
         }
         None => (None, shell.target(None)?),
     };
-    let session = target.connect("projh-bluegreen status", &[]).await?;
-    let mut runs = journal::list(&session).await?;
-    if let Some(wanted) = &wanted {
-        runs.retain(|run| run.found.run == *wanted || run.found.plan_name == *wanted);
-        if runs.is_empty() {
-            return Err(JournalError::NoRun(wanted.clone()).into());
+    let work = async {
+        let session = target.connect("projh-bluegreen status", &[]).await?;
+        if watch {
+            self::watch(shell, &session, wanted.as_deref()).await
+        } else {
+            once(shell, &session, wanted).await
         }
-    }
-    if runs.is_empty() && !shell.cli.json {
-        print("no run has been made in this database");
-    }
-    for run in &runs {
-        tell(shell, run);
-    }
+    };
+    shell.unless_interrupted(work).await?;
     Ok(0)
 }
 
-fn tell(shell: &Shell<'_>, run: &Summary) {
-    let plan = format!("{}.yaml", run.found.plan_name);
-    let (state, next) = state(&run.progress, &run.found.run, &plan);
-    let phase = run.progress.next_phase();
-    if shell.cli.json {
-        let line = json!({
-            "type": "status",
-            "run": run.found.run,
-            "plan": run.found.plan_name,
-            "phase": phase,
-            "state": state,
-            "next": next,
-            "rounds": run.progress.rounds,
-            "rows_copied": run.progress.rows_copied,
-            "begun": run.times.0,
-            "last_fact": run.times.1,
-        });
-        print(&line.to_string());
-        return;
+async fn once(shell: &Shell<'_>, client: &Client, wanted: Option<String>) -> Result<(), Error> {
+    let all = ask(client, wanted.as_deref(), usize::MAX).await?;
+    if all.is_empty() && !shell.cli.json {
+        shell.screen.out("no run has been made in this database");
     }
-    print(&format!(
-        "run {} of plan {}, begun {}, last fact {}",
-        run.found.run, run.found.plan_name, run.times.0, run.times.1
-    ));
-    if let Some(phase) = phase {
-        print(&format!("  phase: {phase}"));
+    for status in all {
+        tell(shell, status);
     }
-    if let Some(prepared) = &run.progress.prepared {
-        for (lane, rows) in prepared.lanes.iter().zip(&run.progress.rows_copied) {
-            print(&format!(
-                "  {}: {rows} rows copied in {} round(s)",
-                lane.table.plain(),
-                run.progress.rounds
-            ));
+    Ok(())
+}
+
+/// Until there is nothing left to do but what somebody has to ask for.
+async fn watch(shell: &Shell<'_>, client: &Client, wanted: Option<&str>) -> Result<(), Error> {
+    let is_dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
+    let redraws = !shell.cli.json && !is_dumb && std::io::stdout().is_terminal();
+    let mut drawn = 0;
+    loop {
+        let latest = ask(client, wanted, 1).await?.pop();
+        let is_over = latest.as_ref().is_some_and(|status| status.phase.is_none());
+        if redraws {
+            let lines = latest.as_ref().map_or_else(|| vec!["no run has begun yet".to_owned()], lines);
+            drawn = redraw(&lines, drawn);
+        } else if let Some(status) = latest {
+            tell(shell, status);
         }
-    }
-    print(&format!("  {state}"));
-    if let Some(next) = next {
-        print(&format!("  next: {next}"));
+        if is_over {
+            return Ok(());
+        }
+        tokio::time::sleep(EVERY).await;
     }
 }
 
-/// The state that the tables are in, and what to type next.
-pub(super) fn state(progress: &Progress, run: &str, plan: &str) -> (String, Option<String>) {
-    match (progress.ended, progress.next_phase()) {
-        (Some(Ending::RolledBack), _) => {
-            let state = "rolled back: blue is live and as it was; nothing of the run is left but its journal";
-            (state.to_owned(), Some(format!("projh-bluegreen execute {plan}")))
-        }
-        (Some(Ending::Finished), _) => (
-            "finished: green is live, blue is gone; nothing of the run is left but its journal".to_owned(),
-            None,
-        ),
-        (None, None) => {
-            let state = "swapped: green is live; blue is kept, and is not written any more";
-            (state.to_owned(), Some(format!("projh-bluegreen finish {run}")))
-        }
-        (None, Some(Phase::Settle)) => {
-            let state = "swapped: green is live; some work after the swap is left";
-            (state.to_owned(), Some(format!("projh-bluegreen execute {plan}")))
-        }
-        (None, Some(phase)) => {
-            let state = format!("blue is live, and clients notice nothing; the run goes on with: {phase}");
-            (state, Some(format!("projh-bluegreen execute {plan}, or projh-bluegreen rollback {run}")))
+/// The runs that are wanted, the latest first; at most so many.
+async fn ask(client: &Client, wanted: Option<&str>, most: usize) -> Result<Vec<Status>, Error> {
+    let mut runs = journal::list(client).await?;
+    if let Some(wanted) = wanted {
+        runs.retain(|run| run.found.run == wanted || run.found.plan_name == wanted);
+        if runs.is_empty() {
+            return Err(JournalError::NoRun(wanted.to_owned()).into());
         }
     }
+    let mut all = Vec::new();
+    for run in runs.iter().take(most) {
+        let plan = format!("{}.yaml", run.found.plan_name);
+        let told = ending::state(&run.progress, &run.found.run, &plan);
+        let mut status = Status::of(client, run, told).await?;
+        // Who is at work needs no command.
+        if status.orchestrator.as_ref().is_some_and(|by| by.alive) {
+            status.next = None;
+        }
+        all.push(status);
+    }
+    Ok(all)
+}
+
+fn tell(shell: &Shell<'_>, status: Status) {
+    if shell.cli.json {
+        shell.tell(&Event::Status(Box::new(status)));
+    } else {
+        shell.screen.out(&lines(&status).join("\n"));
+    }
+}
+
+/// Over the lines that were drawn before. Returns how many there are now.
+fn redraw(lines: &[String], drawn: usize) -> usize {
+    let term = Term::stdout();
+    let width = usize::from(term.size().1).saturating_sub(1);
+    // A terminal that does not listen any more ends the program by other means.
+    let _ = term.clear_last_lines(drawn);
+    for line in lines {
+        let _ = term.write_line(&truncate_str(line, width, "~"));
+    }
+    lines.len()
+}
+
+/// A run in words.
+fn lines(status: &Status) -> Vec<String> {
+    let mut lines = vec![format!("run {} of plan {}, begun {}", status.run, status.plan, status.begun)];
+    let mut say = |what: &str, text: String| lines.push(format!("  {what:<8} {text}"));
+    if let Some(phase) = status.phase {
+        let rounds = if status.rounds > 0 {
+            format!(", {} round(s) of the copy begun", status.rounds)
+        } else {
+            String::new()
+        };
+        say("phase", format!("{phase}{rounds}"));
+    }
+    for table in &status.tables {
+        say("copy", copy(table));
+    }
+    if let Some(steps) = status.indexes.filter(|steps| steps.done > 0) {
+        say("indexes", format!("{} of {} statements", steps.done, steps.of));
+    }
+    if let Some(stream) = &status.stream {
+        let (lag, held) = (bytes(stream.lag_bytes), bytes(stream.retained_bytes));
+        say("stream", format!("{lag} behind; the slot holds {held} ({})", stream.wal_status));
+    }
+    if let Some(by) = &status.orchestrator {
+        let is = if by.alive {
+            format!("at work, {} connections", by.connections)
+        } else {
+            "not at work".to_owned()
+        };
+        let held = if by.alive { "held by" } else { "last by" };
+        say(held, format!("process {} on {} since {}: {is}", by.pid, by.host, by.since));
+    }
+    let facts = status.last_facts.iter().map(|facts| {
+        let times = if facts.count > 1 { format!(" x{}", facts.count) } else { String::new() };
+        format!("{}{times} {} ago", facts.fact, time(Duration::from_secs_f64(facts.seconds_ago.max(0.0))))
+    });
+    let facts: Vec<String> = facts.collect();
+    if !facts.is_empty() {
+        say("last", facts.join(", "));
+    }
+    say("state", status.state.clone());
+    if let Some(next) = &status.next {
+        say("next", next.clone());
+    }
+    lines
+}
+
+fn copy(table: &Table) -> String {
+    let reached = &table.reached;
+    let (rows, name) = (count(table.rows), &table.table);
+    if reached.bytes >= reached.bytes_total {
+        return format!("{name}: all, {rows} rows");
+    }
+    let percent = reached.bytes * 100 / reached.bytes_total.max(1);
+    let (all, rate, left) = (count(table.rows_estimated), short(table.rows_per_s), left(reached.eta_s));
+    let (done, total) = (bytes(reached.bytes), bytes(reached.bytes_total));
+    format!("{name}: {percent}%, {rate} rows/s, {left} left, {rows} of about {all} rows, {done} of {total}")
 }

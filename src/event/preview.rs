@@ -1,10 +1,11 @@
 //! What a dry run tells: the steps that a run would take, what the swap would change, what clients
 //! would notice, and all of it in one line.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A station of a run's journey, the two ways to end it included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// Make green's home, green, the publication.
@@ -28,7 +29,7 @@ pub enum Stage {
 }
 
 /// What waits behind a lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Blocks {
     /// Only DDL and VACUUM; clients read and write.
@@ -40,7 +41,7 @@ pub enum Blocks {
 }
 
 /// A lock on a relation that clients can see.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct PreviewLock {
     /// The relation, `schema.name`.
     pub relation: String,
@@ -53,7 +54,7 @@ pub struct PreviewLock {
 }
 
 /// A step that the run would take.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct PreviewStep {
     /// When.
     pub phase: Stage,
@@ -79,7 +80,7 @@ pub struct PreviewStep {
 }
 
 /// Something that the swap changes in the catalog.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PreviewChange {
     /// The live table.
     pub table: String,
@@ -92,7 +93,7 @@ pub struct PreviewChange {
 }
 
 /// Something that clients will notice.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PreviewNotice {
     /// A stable word for it: `stall`, `on_conflict`, `group_by`, ...
     pub topic: &'static str,
@@ -105,7 +106,7 @@ pub struct PreviewNotice {
 }
 
 /// A statement that `pg_stat_statements` has seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PreviewStatement {
     /// Its `queryid`: `select query from pg_stat_statements where queryid = ...` shows it.
     pub queryid: String,
@@ -114,7 +115,7 @@ pub struct PreviewStatement {
 }
 
 /// The preview in one line.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct PreviewSummary {
     /// The run that is under way; none where a new one would begin, whose id `<run>` stands for.
     pub run: Option<String>,

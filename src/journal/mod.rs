@@ -18,7 +18,7 @@ use crate::pg::Lsn;
 use crate::pg::connect::{ConnectError, Session};
 
 pub use lock::Backend;
-pub use open::{Found, Summary, find, list};
+pub use open::{Found, Summary, find, latest, list};
 pub use schema::unmade;
 
 /// What went wrong with the journal.
@@ -184,6 +184,8 @@ impl Journal {
             )
             .await
             .map_err(|source| self.fence().error("written", source))?;
+        // Its name alone: what was prepared has the plan's SQL in it.
+        tracing::debug!(run = self.run, fact = json["fact"].as_str(), "fact written");
         Ok(())
     }
 

@@ -57,6 +57,25 @@ pub async fn find(client: &Client, run_or_plan: &str) -> Result<Option<Found>, J
     }))
 }
 
+/// The latest run by its short id or its plan's name, and where it stands. `settled`: once no transaction
+/// of its orchestrator is on its way any more, for those hold the run's row.
+///
+/// # Errors
+/// If the server said no, or a fact cannot be read.
+pub async fn latest(
+    client: &Client,
+    run_or_plan: &str,
+    settled: bool,
+) -> Result<Option<Summary>, JournalError> {
+    if settled && let Some(found) = find(client, run_or_plan).await? {
+        let sql = "SELECT FROM projh_bluegreen.run WHERE run = $1 FOR UPDATE";
+        client.query(sql, &[&found.run]).await.map_err(JournalError::doing("waited for"))?;
+    }
+    let runs = list(client).await?.into_iter();
+    let is_it = |run: &Summary| run.found.run == run_or_plan || run.found.plan_name == run_or_plan;
+    Ok(runs.into_iter().find(is_it))
+}
+
 /// Every run of this database, the latest first.
 ///
 /// # Errors

@@ -31,7 +31,7 @@ pub enum CompareError {
 }
 
 /// One row that is not the same on both sides.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 pub struct Difference {
     /// The table.
     pub table: String,
@@ -42,7 +42,7 @@ pub struct Difference {
 }
 
 /// What is wrong with a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DifferenceKind {
     /// Only the source has it.
@@ -72,15 +72,31 @@ pub struct Comparison {
     hash: RowHash,
 }
 
-#[derive(Clone)]
 struct Piece {
     is_source: bool,
     relation: String,
     condition: String,
+    bytes: u64,
+}
+
+/// A full comparison: told after each piece.
+pub type Told<'a> = &'a (dyn Fn(Read) + Sync);
+
+/// What a piece of a full comparison has read.
+#[derive(Clone, Copy, Debug)]
+pub struct Read {
+    /// Rows.
+    pub rows: u64,
+    /// Bytes of heap.
+    pub bytes: u64,
+    /// Of so many that all pieces read.
+    pub bytes_total: u64,
 }
 
 /// Blocks that one statement of a full comparison reads.
 const BLOCKS_AT_ONCE: u32 = 16_384;
+/// PostgreSQL's, unless somebody has compiled another one in.
+const BLOCK_BYTES: u64 = 8_192;
 /// Buckets that a difference is narrowed down to first.
 const BUCKETS: i64 = 1_024;
 /// Differences that are told; there may be more.
@@ -116,9 +132,10 @@ impl Comparison {
         target: &Target,
         sides: &Sides<'_>,
         workers: &[Session],
+        told: Told<'_>,
     ) -> Result<(u64, Vec<Difference>), CompareError> {
         let pieces = self.pieces(workers).await?;
-        let sums = self.sums(&pieces, sides, workers).await?;
+        let sums = self.sums(&pieces, sides, workers, told).await?;
         let rows = u64::try_from(sums[0].0).unwrap_or(0);
         if sums[0] == sums[1] {
             return Ok((rows, Vec::new()));
@@ -140,7 +157,8 @@ impl Comparison {
                     let last = next >= blocks;
                     let upper = if last { String::new() } else { format!(" AND ctid < '({next},0)'::tid") };
                     let condition = format!("ctid >= '({from},0)'::tid{upper}");
-                    pieces.push(Piece { is_source, relation: relation.clone(), condition });
+                    let bytes = u64::from(blocks.min(next).saturating_sub(from)) * BLOCK_BYTES;
+                    pieces.push(Piece { is_source, relation: relation.clone(), condition, bytes });
                     if last {
                         break;
                     }
@@ -157,7 +175,9 @@ impl Comparison {
         pieces: &Mutex<Vec<Piece>>,
         sides: &Sides<'_>,
         workers: &[Session],
+        told: Told<'_>,
     ) -> Result<[Sum; 2], CompareError> {
+        let bytes_total = pieces.lock().await.iter().map(|piece| piece.bytes).sum();
         let work = workers.iter().map(|session| async move {
             let mut sums: [Sum; 2] = Default::default();
             loop {
@@ -165,6 +185,8 @@ impl Comparison {
                 let Some(piece) = piece else { return Ok::<_, CompareError>(sums) };
                 let sum =
                     self.sum(session, &piece, sides).await.map_err(|source| failed(&self.lane, source))?;
+                let rows = u64::try_from(sum.0).unwrap_or(0);
+                told(Read { rows, bytes: piece.bytes, bytes_total });
                 let side = &mut sums[usize::from(!piece.is_source)];
                 *side = (side.0 + sum.0, side.1 + sum.1, side.2 ^ sum.2);
             }

@@ -228,6 +228,12 @@ impl Feed {
         *self.state.borrow()
     }
 
+    /// The same, to be followed; the sender goes with the feed.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<State> {
+        self.state.clone()
+    }
+
     /// Lets it apply every transaction that committed strictly before `lsn`, and hold still there. It
     /// must have held still since before `lsn` was made.
     /// Strictly: a commit record that begins at a consistent point is not in its snapshot.

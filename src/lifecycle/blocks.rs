@@ -47,6 +47,16 @@ impl Blocks {
         self.0 == [Span { from: 0, to: None }]
     }
 
+    /// How many of a table's `table_blocks` blocks are in the set.
+    #[must_use]
+    pub fn covered(&self, table_blocks: u32) -> u32 {
+        let inside = |span: &Span| {
+            let to = span.to.map_or(table_blocks, |to| to.min(table_blocks));
+            to.saturating_sub(span.from)
+        };
+        self.0.iter().map(inside).sum()
+    }
+
     /// What is missing, cut into spans of at most `blocks_per_span`, given a table of `table_blocks`
     /// blocks. If the set is not open-ended, the last of them is.
     #[must_use]
@@ -104,6 +114,16 @@ mod tests {
         assert!(blocks.add(span(10, 20)));
         assert!(blocks.add(Span { from: 30, to: None }));
         assert_eq!(blocks.missing(99, 8), [span(0, 8), span(8, 10), span(20, 28), span(28, 30)]);
+    }
+
+    #[test]
+    fn what_is_covered_ends_with_the_table() {
+        let mut blocks = Blocks::default();
+        assert_eq!(blocks.covered(50), 0);
+        assert!(blocks.add(span(10, 20)));
+        assert!(blocks.add(Span { from: 30, to: None }));
+        assert_eq!(blocks.covered(50), 30);
+        assert_eq!(blocks.covered(15), 5);
     }
 
     #[test]

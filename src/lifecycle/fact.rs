@@ -141,7 +141,7 @@ pub struct LaneDesign {
 }
 
 /// Why a round ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RoundEnd {
     /// Nothing was missing any more.
@@ -153,7 +153,7 @@ pub enum RoundEnd {
 }
 
 /// What a verification covered.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Verification {
     /// The consistent point.
     pub lsn: Lsn,
@@ -168,7 +168,7 @@ pub struct Verification {
 }
 
 /// The parts of the stall that a swap meant for clients, in milliseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SwapTimes {
     /// Waiting for the lock.
     pub lock_wait_ms: f64,

@@ -6,7 +6,19 @@ use super::{Blocks, Fact, Prepared, SwapTimes, Verification};
 use crate::pg::Lsn;
 
 /// The stations of a run's journey, in their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, clap::ValueEnum)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    clap::ValueEnum,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 #[value(rename_all = "snake_case")]
 pub enum Phase {
@@ -120,7 +132,18 @@ impl Progress {
 
     /// What is left to be done, in its order.
     pub fn left(&self) -> impl Iterator<Item = Phase> + use<> {
-        let stations = [
+        let over = self.ended.is_some();
+        self.stations().into_iter().filter(move |(_, done)| !done && !over).map(|(phase, _)| phase)
+    }
+
+    /// The phases that are done, in their order.
+    #[must_use]
+    pub fn done(&self) -> Vec<Phase> {
+        self.stations().into_iter().filter(|(_, done)| *done).map(|(phase, _)| phase).collect()
+    }
+
+    fn stations(&self) -> [(Phase, bool); 7] {
+        [
             (Phase::Prepare, self.prepared.is_some()),
             (Phase::Copy, self.copy_finished),
             (Phase::CatchUp, self.caught_up.is_some() || self.swapped.is_some()),
@@ -128,9 +151,7 @@ impl Progress {
             (Phase::Verify, self.verified.is_some() || self.swapped.is_some()),
             (Phase::Swap, self.swapped.is_some()),
             (Phase::Settle, self.settled),
-        ];
-        let over = self.ended.is_some();
-        stations.into_iter().filter(move |(_, done)| !done && !over).map(|(phase, _)| phase)
+        ]
     }
 
     /// Takes one more fact in.

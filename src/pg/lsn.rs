@@ -50,6 +50,20 @@ impl Serialize for Lsn {
     }
 }
 
+impl schemars::JsonSchema for Lsn {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Lsn".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A position in the write-ahead log, as PostgreSQL writes it.",
+            "type": "string",
+            "pattern": "^[0-9A-F]+/[0-9A-F]+$",
+        })
+    }
+}
+
 impl<'de> Deserialize<'de> for Lsn {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)

@@ -4,15 +4,12 @@ use std::time::Duration;
 
 use crate::engine::Run;
 use crate::error::Error;
-use crate::event::Event;
-use crate::lane::feed::FeedError;
 use crate::lifecycle::Fact;
-use crate::pg::Lsn;
 
 /// A marker comes through this quickly when there is no backlog.
 const CAUGHT_UP: Duration = Duration::from_millis(250);
-/// How often a backlog is told.
-const TOLD_EVERY: Duration = Duration::from_secs(2);
+/// However long the backlog is: the watch over the run's pace tells it, and guards the slot.
+const PATIENCE: Duration = Duration::from_secs(7 * 86_400);
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     catch_up(run).await?;
@@ -35,28 +32,6 @@ pub(super) async fn catch_up(run: &mut Run<'_>) -> Result<(), Error> {
     let Some(feed) = &run.feed else { return Ok(()) };
     feed.be_strict();
     feed.free();
-    loop {
-        let marker = feed.mark().await?;
-        let begun = std::time::Instant::now();
-        loop {
-            match feed.drain_through(marker, TOLD_EVERY).await {
-                Ok(()) => break,
-                Err(FeedError::Late(_)) => tell_lag(run).await?,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        if begun.elapsed() < CAUGHT_UP {
-            return tell_lag(run).await;
-        }
-    }
-}
-
-async fn tell_lag(run: &Run<'_>) -> Result<(), Error> {
-    let Some(feed) = &run.feed else { return Ok(()) };
-    let sql = "SELECT pg_current_wal_lsn()";
-    let end: Lsn =
-        run.journal.session().query_one(sql, &[]).await.map_err(Error::doing("reading the lag"))?.get(0);
-    let state = feed.state();
-    run.cx.tell(&Event::Lag { lag_bytes: end.bytes_since(state.applied), applied: state.changes });
+    while feed.round_trip(PATIENCE).await? >= CAUGHT_UP {}
     Ok(())
 }

@@ -8,8 +8,9 @@
 //!
 //! What may crash here: anything, at any time. Chunks and their facts commit together.
 
+mod told;
+
 use std::collections::VecDeque;
-use std::time::Instant;
 
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
@@ -26,6 +27,10 @@ use crate::pg::{Ident, Lsn};
 use crate::plan::Settings;
 use crate::replication::{Start, Walsender};
 
+use super::unless;
+
+use told::Told;
+
 /// Bytes of the stream that are kept in memory while it is not applied.
 const STREAM_BUFFER_BYTES: usize = 32 << 20;
 
@@ -39,35 +44,48 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
             Err(Error::Feed(FeedError::Truncated { lane, .. })) => lane,
             Err(error) => return Err(error),
         };
-        begin_again(run, lane).await?;
+        unless(run.stopped(), begin_again(run, lane)).await?;
     }
-    super::index::build_keys(run).await?;
+    unless(run.stopped(), super::index::build_keys(run)).await?;
     run.journal.record(Fact::CopyFinished).await?;
     Ok(())
 }
 
 async fn round(run: &mut Run<'_>) -> Result<RoundEnd, Error> {
     let first = run.journal.progress().slot.is_none();
-    let point = if first { first_point(run).await? } else { later_point(run).await? };
+    let stopped = run.stopped();
+    let point = match first {
+        true => unless(stopped, first_point(run)).await?,
+        false => unless(stopped, later_point(run)).await?,
+    };
     let round = Round { snapshot: point.snapshot.clone(), skip_present: !first };
     let client = run.connect("copy").await?;
     super::check_fingerprints(run, &client).await?;
     run.journal.record(Fact::RoundBegan { lsn: point.lsn }).await?;
-    let queue = missing(run, &client).await?;
+    let blocks = blocks(run, &client).await?;
+    let queue = missing(run, &blocks);
     let number = run.journal.progress().rounds;
+    tracing::info!(round = number, lsn = %point.lsn, chunks = queue.len(), "round begins");
     run.cx.tell(&Event::Round { round: number, lsn: point.lsn, chunks: queue.len() });
-    let why = copy(run, &point, &round, queue).await?;
+    let why = copy(run, &point, &round, (queue, &Told::new(run, blocks))).await?;
     if !first {
-        for lane in &run.lanes {
-            chunks::dirty_keys(&client, run.journal.session(), &run.journal, lane, &round).await?;
-        }
+        unless(run.stopped(), dirty_keys(run, &client, &round)).await?;
     }
     if let Some(feed) = &run.feed {
         feed.check()?;
     }
     run.journal.record(Fact::RoundEnded { why }).await?;
+    tracing::info!(round = number, ?why, "round ends");
     run.cx.tell(&Event::RoundEnded { round: number, why });
     Ok(why)
+}
+
+/// What the stream could not complete is read again.
+async fn dirty_keys(run: &Run<'_>, client: &Client, round: &Round) -> Result<(), Error> {
+    for lane in &run.lanes {
+        chunks::dirty_keys(client, run.journal.session(), &run.journal, lane, round).await?;
+    }
+    Ok(())
 }
 
 /// The run's own slot, and its consistent point. The stream begins at once, so that the server's
@@ -140,11 +158,13 @@ async fn feed(run: &Run<'_>, walsender: Walsender, slot: &Ident, from: Lsn) -> R
     let lenient = !run.journal.progress().copy_finished;
     let parts =
         Parts { fence: run.journal.fence(), stream, lanes: run.lanes.clone(), applied: from, lenient };
-    Ok(Feed::start(&run.cx.target, parts).await?)
+    let feed = Feed::start(&run.cx.target, parts).await?;
+    run.pace.follow(&feed);
+    Ok(feed)
 }
 
 /// Ends a walsender that an orchestrator before us has left on the slot.
-async fn free_slot(client: &Client, slot: &Ident) -> Result<(), Error> {
+pub(super) async fn free_slot(client: &Client, slot: &Ident) -> Result<(), Error> {
     let sql = "SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots \
                WHERE slot_name = $1 AND active_pid IS NOT NULL";
     client.query(sql, &[&slot.as_str()]).await.map_err(Error::doing("freeing the slot"))?;
@@ -158,7 +178,9 @@ pub(crate) const DROP_SLOT: &str =
 /// Drops the slot, if it is there.
 pub(super) async fn drop_slot(client: &Client, slot: &Ident) -> Result<(), Error> {
     free_slot(client, slot).await?;
-    client.query(DROP_SLOT, &[&slot.as_str()]).await.map_err(Error::doing("dropping the slot"))?;
+    let dropped =
+        client.query(DROP_SLOT, &[&slot.as_str()]).await.map_err(Error::doing("dropping the slot"))?;
+    tracing::info!(slot = slot.as_str(), was_there = !dropped.is_empty(), "slot dropped");
     Ok(())
 }
 
@@ -178,20 +200,27 @@ pub(crate) fn blocks_per_chunk(settings: &Settings) -> u32 {
 }
 
 /// What is missing of every lane, the lanes taking turns.
-async fn missing(run: &Run<'_>, client: &Client) -> Result<VecDeque<(usize, Span)>, Error> {
-    let mut by_lane = Vec::new();
-    for lane in &run.lanes {
-        let sizes =
-            chunks::heap_relations(client, &lane.source).await.map_err(Error::doing("reading sizes"))?;
-        let blocks = sizes.iter().map(|(_, blocks)| *blocks).sum();
-        let per_chunk = blocks_per_chunk(&run.cx.plan.settings);
-        by_lane.push(run.journal.progress().copied[lane.number].missing(blocks, per_chunk));
-    }
+fn missing(run: &Run<'_>, blocks: &[u32]) -> VecDeque<(usize, Span)> {
+    let per_chunk = blocks_per_chunk(&run.cx.plan.settings);
+    let by_lane: Vec<Vec<Span>> = {
+        let progress = run.journal.progress();
+        progress.copied.iter().zip(blocks).map(|(have, blocks)| have.missing(*blocks, per_chunk)).collect()
+    };
     let longest = by_lane.iter().map(Vec::len).max().unwrap_or(0);
     let turns = (0..longest).flat_map(|turn| {
         by_lane.iter().enumerate().filter_map(move |(lane, spans)| spans.get(turn).map(|span| (lane, *span)))
     });
-    Ok(turns.collect())
+    turns.collect()
+}
+
+/// How many heap blocks each lane's blue has.
+async fn blocks(run: &Run<'_>, client: &Client) -> Result<Vec<u32>, Error> {
+    let mut blocks = Vec::new();
+    for lane in &run.lanes {
+        let sizes = chunks::heap_relations(client, &lane.source).await;
+        blocks.push(sizes.map_err(Error::doing("reading sizes"))?.iter().map(|(_, blocks)| *blocks).sum());
+    }
+    Ok(blocks)
 }
 
 /// The chunks of one round, by all workers.
@@ -199,14 +228,17 @@ async fn copy(
     run: &Run<'_>,
     point: &Point,
     round: &Round,
-    queue: VecDeque<(usize, Span)>,
+    (queue, told): (VecDeque<(usize, Span)>, &Told),
 ) -> Result<RoundEnd, Error> {
     let workers = run.workers("copy").await?;
     let queue = Mutex::new(queue);
-    let progress = Told::new(run);
-    let work = workers.iter().map(|session| worker(run, session, point, round, (&queue, &progress)));
-    let ends = futures_util::future::try_join_all(work).await?;
-    progress.tell(run, true);
+    told.tell(run, true);
+    let work = workers.iter().map(|session| worker(run, session, point, round, (&queue, told)));
+    let ends = tokio::select! {
+        ends = futures_util::future::try_join_all(work) => ends?,
+        why = run.pace.lost() => return Err(Error::Slot(why)),
+    };
+    told.tell(run, true);
     if run.cx.is_interrupted() {
         return Err(Error::Interrupted);
     }
@@ -226,12 +258,11 @@ async fn worker(
         if queue.lock().await.is_empty() {
             return Ok(RoundEnd::Complete);
         }
-        let mut interrupted = run.cx.interrupted.clone();
         let age = run.cx.plan.settings.max_snapshot_age.saturating_sub(point.since.elapsed());
         tokio::select! {
             biased;
             () = run.pace.go() => {}
-            _ = interrupted.wait_for(|asked| *asked) => {}
+            _ = run.cx.interrupted() => {}
             () = tokio::time::sleep(age) => return Ok(RoundEnd::SnapshotAge),
         }
         let too_old = has_copied && point.since.elapsed() > run.cx.plan.settings.max_snapshot_age;
@@ -243,48 +274,12 @@ async fn worker(
         }
         let next = queue.lock().await.pop_front();
         let Some((lane, span)) = next else { continue };
-        chunks::chunk(session, &run.journal, &run.lanes[lane], span, round).await?;
+        let begun = std::time::Instant::now();
+        let rows = chunks::chunk(session, &run.journal, &run.lanes[lane], span, round).await?;
+        let (table, ms) = (run.lanes[lane].table.plain(), begun.elapsed().as_millis());
+        tracing::debug!(table, from = span.from, to = span.to, rows, ms, "chunk copied");
         has_copied = true;
         told.tell(run, false);
-    }
-}
-
-/// When the copy's progress was last told.
-struct Told {
-    begun: Instant,
-    before: Vec<u64>,
-    last: std::sync::Mutex<Instant>,
-}
-
-impl Told {
-    fn new(run: &Run<'_>) -> Self {
-        let before = run.journal.progress().rows_copied.clone();
-        Self { begun: Instant::now(), before, last: std::sync::Mutex::new(Instant::now()) }
-    }
-
-    /// About once a second, or when asked to.
-    fn tell(&self, run: &Run<'_>, now: bool) {
-        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if !now && last.elapsed().as_secs_f64() < 1.0 {
-            return;
-        }
-        *last = Instant::now();
-        let rows = run.journal.progress().rows_copied.clone();
-        let prepared = run.journal.progress().prepared.clone();
-        for lane in &run.lanes {
-            let copied = rows[lane.number];
-            let since = copied - self.before[lane.number];
-            let estimated = prepared
-                .as_ref()
-                .map_or(0, |prepared| prepared.lanes[lane.number].green.blue.table.estimated_rows);
-            run.cx.tell(&Event::CopyProgress {
-                table: lane.table.plain(),
-                rows: copied,
-                rows_estimated: estimated,
-                #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-                rows_per_s: since as f64 / self.begun.elapsed().as_secs_f64().max(0.001),
-            });
-        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use tokio::sync::Mutex;
 
@@ -62,8 +63,10 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
 
 async fn gather_statistics(run: &Run<'_>, lanes: &[&LaneDesign]) -> Result<(), Error> {
     let client = run.connect("index").await?;
-    for lane in lanes {
+    for (done, lane) in lanes.iter().enumerate() {
         client.batch_execute(&analyze(lane)).await.map_err(Error::doing("gathering statistics of green"))?;
+        let what = format!("gathering statistics of green of {}", lane.table.plain());
+        run.cx.tell(&Event::Step { phase: Phase::Index, what, done: done + 1, of: lanes.len() });
     }
     Ok(())
 }
@@ -115,27 +118,25 @@ fn steps(run: &Run<'_>, keys: bool) -> Result<Steps, Error> {
 }
 
 async fn build(run: &Run<'_>, steps: Steps) -> Result<(), Error> {
-    build_all(run, steps.leaves).await?;
-    build_all(run, steps.parents).await
-}
-
-async fn build_all(run: &Run<'_>, steps: VecDeque<Step>) -> Result<(), Error> {
-    if steps.is_empty() {
+    let of = steps.leaves.len() + steps.parents.len();
+    if of == 0 {
         return Ok(());
     }
     let workers = run.workers("index").await?;
-    let of = steps.len();
     // Side by side already: more processes for each would only be in each other's way.
-    if of > workers.len() {
+    if steps.leaves.len() > workers.len() {
         let sql = "SET max_parallel_maintenance_workers = 0";
         for worker in &workers {
             worker.batch_execute(sql).await.map_err(Error::doing("building indexes"))?;
         }
     }
-    let queue = Mutex::new(steps);
     let done = AtomicUsize::new(0);
-    let work = workers.iter().map(|session| worker(run, session, &queue, (&done, of)));
-    futures_util::future::try_join_all(work).await.map(drop)
+    for some in [steps.leaves, steps.parents] {
+        let queue = Mutex::new(some);
+        let work = workers.iter().map(|session| worker(run, session, &queue, (&done, of)));
+        futures_util::future::try_join_all(work).await?;
+    }
+    Ok(())
 }
 
 async fn worker(
@@ -149,9 +150,11 @@ async fn worker(
         let Some((lane, step, sql)) = next else { return Ok(()) };
         let table = run.lanes[lane].table.plain();
         let doing = || Error::doing(format!("building an index of green of {table}"));
+        let begun = Instant::now();
         session.batch_execute("BEGIN").await.map_err(doing())?;
         session.batch_execute(&sql).await.map_err(doing())?;
         run.journal.commit(session, Fact::IndexBuilt { lane, step }).await?;
+        tracing::debug!(table, step, ms = begun.elapsed().as_millis(), "index statement done");
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         run.cx.tell(&Event::Step { phase: Phase::Index, what: sql, done, of });
     }

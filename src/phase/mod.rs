@@ -30,30 +30,31 @@ use crate::lifecycle::{Phase, Prepared};
 /// # Errors
 /// Whatever stopped it.
 pub async fn run(phase: Phase, run: &mut Run<'_>) -> Result<(), Error> {
-    let mut interrupted = run.cx.interrupted.clone();
-    let slot_guard = run.pace.lost();
-    let work = async {
-        match phase {
-            Phase::Prepare => prepare::run(run).await,
-            Phase::Copy => copy::run(run).await,
-            Phase::CatchUp => catch_up::run(run).await,
-            Phase::Index => index::run(run).await,
-            Phase::Verify => verify::run(run).await,
-            Phase::Swap => swap::run(run).await,
-            Phase::Settle => settle::run(run).await,
-        }
-    };
-    // The copy looks for itself, so that the chunk in hand is finished.
-    let stop = async {
-        if phase == Phase::Copy {
-            std::future::pending::<()>().await;
-        }
-        let _ = interrupted.wait_for(|asked| *asked).await;
-    };
+    let stopped = run.stopped();
+    match phase {
+        Phase::Prepare => unless(stopped, prepare::run(run)).await,
+        // Looks for itself, so that the chunk in hand is finished.
+        Phase::Copy => copy::run(run).await,
+        Phase::CatchUp => unless(stopped, catch_up::run(run)).await,
+        Phase::Index => unless(stopped, index::run(run)).await,
+        Phase::Verify => unless(stopped, verify::run(run)).await,
+        // Looks for itself, so that an attempt comes to its end, which is known then.
+        Phase::Swap => swap::run(run).await,
+        Phase::Settle => unless(stopped, settle::run(run)).await,
+    }
+}
+
+/// Work that may be dropped wherever it is: what it has committed the journal knows.
+///
+/// # Errors
+/// The work's own, or what stopped it.
+pub(crate) async fn unless<T>(
+    stopped: impl Future<Output = Error>,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
     tokio::select! {
         outcome = work => outcome,
-        () = stop => Err(Error::Interrupted),
-        why = slot_guard => Err(Error::Slot(why)),
+        error = stopped => Err(error),
     }
 }
 

@@ -19,7 +19,8 @@ pub async fn run(journal: &Journal) -> Result<(), Error> {
         return Err(Error::Usage(format!("{what}. Blue is kept until `projh-bluegreen finish`.")));
     }
     let slot = Ident(format!("projh_bg_{}", journal.run()));
-    super::copy::drop_slot(client, &slot).await?;
+    // Whoever streams from it would hold on to the publication.
+    super::copy::free_slot(client, &slot).await?;
     let mut blues = Vec::new();
     let prepared = journal.progress().prepared.clone();
     for lane in prepared.into_iter().flat_map(|prepared| prepared.lanes) {
@@ -28,7 +29,9 @@ pub async fn run(journal: &Journal) -> Result<(), Error> {
         }
     }
     let statements = statements(&blues, &slot);
+    // The slot goes last: until then, who stops here leaves the run as it was.
     patiently(client, &statements.join("; "), "dropping what the run made").await?;
+    super::copy::drop_slot(client, &slot).await?;
     journal.end(client, Fact::RolledBack).await?;
     Ok(())
 }

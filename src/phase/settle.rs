@@ -54,6 +54,7 @@ pub(super) async fn patiently(client: &Client, sql: &str, what: &str) -> Result<
         match client.batch_execute(&begun).await {
             Ok(()) => return Ok(()),
             Err(error) if is_lock_wait(&error) => {
+                tracing::debug!(what, "lock not granted in time");
                 client.batch_execute("ROLLBACK").await.map_err(Error::doing(what))?;
                 step_back().await;
             }

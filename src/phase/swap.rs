@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Whatever does not fit into the budget is rolled back: blue is live, clients go on, and the next
-//! attempt comes later. The session gives up before a client could become a deadlock's victim
+//! attempt comes later. Whoever asks to stop waits for the attempt in hand, which is short: a COMMIT on its way
+//! cannot be taken back, and what came of it has to be known. The session gives up before a client could become a deadlock's victim
 //! (`lock_timeout` is below `deadlock_timeout`), and lets go by itself if we freeze.
 
 mod attempt;
@@ -25,7 +26,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::lifecycle::Fact;
 
-use super::verify;
+use super::{unless, verify};
 
 use attempt::Outcome;
 
@@ -35,7 +36,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     let settings = run.cx.plan.settings.swap.clone();
     let mut last = String::new();
     for number in 1..=settings.attempts {
-        gate::pass(run).await?;
+        unless(run.stopped(), gate::pass(run)).await?;
         if verify::is_void(run, run.journal.session()).await? {
             let text = "a table was rewritten since it was verified; it is verified again".to_owned();
             run.cx.tell(&Event::Notice { text });
@@ -43,6 +44,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
         }
         match attempt::attempt(run, &settings).await? {
             Outcome::Swapped(swapped) => {
+                tracing::info!(attempt = number, stall_ms = swapped.stall_ms, times = ?swapped.times, "swapped");
                 run.cx.tell(&Event::Swapped {
                     attempt: number,
                     compared: swapped.compared,
@@ -53,9 +55,14 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
                 return Ok(());
             }
             Outcome::Postponed { why, blockers } => {
+                tracing::info!(attempt = number, why, blockers = blockers.len(), "attempt rolled back");
                 last.clone_from(&why);
                 run.cx.tell(&Event::SwapPostponed { attempt: number, why, blockers });
-                tokio::time::sleep(Duration::from_millis(fastrand::u64(500..2_000))).await;
+                let wait = Duration::from_millis(fastrand::u64(500..2_000));
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    error = run.stopped() => return Err(error),
+                }
             }
         }
     }

@@ -3,15 +3,19 @@
 //!
 //! What is remembered of changed keys lives in this session: a resumed run verifies again.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
 use tokio_postgres::Client;
 
 use crate::engine::Run;
 use crate::error::Error;
-use crate::event::Event;
+use crate::event::{Event, Reached};
 use crate::lane::coalesce::Key;
-use crate::lane::compare::{Comparison, Difference, Sides};
+use crate::lane::compare::{Comparison, Difference, Read, Sides};
 use crate::lane::point::Point;
 use crate::lifecycle::{Fact, Verification};
+use crate::meter::{Meter, eta_s};
 use crate::pg::connect::Session;
 
 /// So many keys are compared under the swap's lock without being felt.
@@ -61,8 +65,9 @@ async fn moment(run: &Run<'_>) -> Result<Moment, Error> {
     let doing = || Error::doing("holding a snapshot of green");
     green.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await.map_err(doing())?;
     let green_snapshot = green.query_one("SELECT pg_export_snapshot()", &[]).await.map_err(doing())?.get(0);
-    let touched =
+    let touched: Vec<Vec<Key>> =
         feed.take_touched(run.lanes.len()).into_iter().map(|keys| keys.into_iter().collect()).collect();
+    tracing::info!(lsn = %point.lsn, keys = touched.iter().map(Vec::len).sum::<usize>(), "both sides held at one point");
     feed.free();
     super::check_fingerprints(run, run.journal.session()).await?;
     Ok(Moment { point, green, green_snapshot, touched })
@@ -77,13 +82,66 @@ async fn full(run: &Run<'_>) -> Result<Verification, Error> {
     let (mut rows, mut columns, mut differences) = (Vec::new(), Vec::new(), Vec::new());
     for lane in &run.lanes {
         let comparison = Comparison::of(run.journal.session(), lane).await?;
-        let (count, found) = comparison.full(&run.cx.target, &sides, &workers).await?;
+        let told = Told::new(run, lane.table.plain());
+        let (count, found) =
+            comparison.full(&run.cx.target, &sides, &workers, &|read| told.tell(read)).await?;
+        tracing::info!(table = lane.table.plain(), rows = count, differences = found.len(), "table compared");
         rows.push(count);
         columns.push(comparison.columns());
         differences.extend(found);
     }
     refuse(differences)?;
     Ok(Verification { lsn: moment.point.lsn, rows, columns, delta_steps: 0, delta_keys: 0 })
+}
+
+/// How often the progress is told.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
+
+/// How far the comparison of one table is, for who looks on.
+struct Told<'a> {
+    run: &'a Run<'a>,
+    table: String,
+    seen: Mutex<Seen>,
+}
+
+struct Seen {
+    rows: u64,
+    bytes: u64,
+    /// Of the rows, and of the bytes.
+    meters: (Meter, Meter),
+    last: Option<Instant>,
+}
+
+impl<'a> Told<'a> {
+    fn new(run: &'a Run<'a>, table: String) -> Self {
+        let now = Instant::now();
+        let meters = (Meter::new(now, 0), Meter::new(now, 0));
+        Self { run, table, seen: Mutex::new(Seen { rows: 0, bytes: 0, meters, last: None }) }
+    }
+
+    /// About once a second, and at the end.
+    fn tell(&self, read: Read) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.rows += read.rows;
+        seen.bytes += read.bytes;
+        let is_over = seen.bytes >= read.bytes_total;
+        if !is_over && seen.last.is_some_and(|last| last.elapsed() < TOLD_EVERY) {
+            return;
+        }
+        let now = Instant::now();
+        let (rows, bytes) = (seen.rows, seen.bytes);
+        seen.last = Some(now);
+        seen.meters.0.see(now, rows);
+        seen.meters.1.see(now, bytes);
+        let bytes_per_s = seen.meters.1.per_s();
+        let eta_s = eta_s(read.bytes_total.saturating_sub(bytes), bytes_per_s);
+        self.run.cx.tell(&Event::VerifyProgress {
+            table: self.table.clone(),
+            rows,
+            rows_per_s: seen.meters.0.per_s(),
+            reached: Reached { bytes, bytes_total: read.bytes_total, bytes_per_s, eta_s },
+        });
+    }
 }
 
 /// What was compared after the full verification.
@@ -115,6 +173,8 @@ pub(super) async fn delta(run: &Run<'_>) -> Result<Delta, Error> {
             differences.extend(by_key.compare(&keys).await?);
         }
         refuse(differences)?;
+        let keys = moment.touched.iter().map(|keys| keys.len() as u64).sum();
+        run.cx.tell(&Event::DeltaVerified { step: delta.steps, keys });
     }
     Ok(delta)
 }

@@ -15,7 +15,7 @@ pub(super) struct Position {
 }
 
 /// One thing that is wrong with a plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Problem {
     /// The plan's file, as it was named to us.
     pub file: String,

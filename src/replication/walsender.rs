@@ -95,6 +95,7 @@ impl Walsender {
         temporary: bool,
     ) -> Result<ConsistentPoint, ReplicationError> {
         let row = self.command(&create_slot(name, temporary)).await?;
+        tracing::info!(slot = name, lsn = row.get(1).and_then(Option::as_deref), "slot made");
         match row.as_slice() {
             [_, Some(lsn), Some(snapshot), ..] => Ok(ConsistentPoint {
                 lsn: lsn.parse().map_err(|_| ReplicationError::Protocol("the consistent point is no LSN"))?,
@@ -121,7 +122,10 @@ impl Walsender {
     pub async fn start(mut self, start: Start) -> Result<Stream, ReplicationError> {
         self.send(&start_replication(&start.slot, &start.publication, start.from)).await?;
         match self.link.next().await.map_err(ReplicationError::Lost)? {
-            Incoming::CopyBoth => Ok(Stream::spawn(self.link, start.from, start.buffer_bytes)),
+            Incoming::CopyBoth => {
+                tracing::info!(slot = start.slot, from = %start.from, "stream begun");
+                Ok(Stream::spawn(self.link, start.from, start.buffer_bytes))
+            }
             Incoming::Message(Message::ErrorResponse(body)) => {
                 let (sqlstate, message) = error_fields(&body);
                 Err(ReplicationError::server(sqlstate, message).of_slot(&start.slot))

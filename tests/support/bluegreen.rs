@@ -13,6 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::cluster::Cluster;
+use super::contract::expect_documented;
 use super::process::{LastSignal, bound_to_us, signal, spawn};
 
 /// Longest run of the program in any test.
@@ -123,13 +124,18 @@ impl Bluegreen {
     fn command(&self, args: &[&str]) -> Command {
         let mut program = bound_to_us(None, LastSignal::Kill);
         program.arg(env!("CARGO_BIN_EXE_projh-bluegreen")).args(args);
+        self.set_up(&mut program);
+        program
+    }
+
+    /// Its directory and environment, for a command of the caller's own.
+    pub fn set_up(&self, program: &mut Command) {
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(|name| name.starts_with("PG") || name == "DATABASE_URL") {
                 program.env_remove(name);
             }
         }
         program.envs(self.env.iter().cloned()).current_dir(self.dir.path());
-        program
     }
 }
 
@@ -146,6 +152,8 @@ struct Output {
 pub struct Running {
     child: Child,
     output: Arc<(Mutex<Output>, Condvar)>,
+    /// It was asked for events.
+    is_json: bool,
     stdout: Option<JoinHandle<()>>,
     stderr: Option<JoinHandle<String>>,
 }
@@ -153,6 +161,7 @@ pub struct Running {
 impl Running {
     fn start(mut program: Command) -> Self {
         program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let is_json = program.get_args().any(|arg| arg == "--json");
         let mut child = spawn(program);
         let output = Arc::new((Mutex::new(Output::default()), Condvar::new()));
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -175,7 +184,7 @@ impl Running {
             let _ = pipe.read_to_end(&mut bytes);
             String::from_utf8_lossy(&bytes).into_owned()
         });
-        Self { child, output, stdout: Some(stdout), stderr: Some(stderr) }
+        Self { child, output, is_json, stdout: Some(stdout), stderr: Some(stderr) }
     }
 
     /// Waits for the first event of a type, past ones included.
@@ -217,6 +226,11 @@ impl Running {
         signal(&self.child, "INT");
     }
 
+    /// What a service manager sends.
+    pub fn terminate(&self) {
+        signal(&self.child, "TERM");
+    }
+
     /// Freezes it (`STOP`) or lets it go on (`CONT`).
     pub fn freeze(&self, frozen: bool) {
         signal(&self.child, if frozen { "STOP" } else { "CONT" });
@@ -239,6 +253,10 @@ impl Running {
         self.stdout.take().unwrap().join().unwrap();
         let stderr = self.stderr.take().unwrap().join().unwrap();
         let output = std::mem::take(&mut *self.output.0.lock().unwrap());
+        // One that was killed may not have come to the end of its last line.
+        if self.is_json && code.is_some() {
+            expect_documented(output.text.lines());
+        }
         Finished { code, stdout: output.text, stderr, events: output.events }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod bluegreen;
 pub mod cluster;
+pub mod contract;
 pub mod forwarder;
 mod install;
 pub mod pooler;

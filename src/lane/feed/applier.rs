@@ -337,6 +337,7 @@ impl Applier {
             let waits = if is_durable { "on" } else { "off" };
             self.session.batch_execute(&format!("SET LOCAL synchronous_commit = {waits}; COMMIT")).await?;
             self.in_target_transaction = false;
+            tracing::debug!(applied = %self.end, changes = self.changes, is_durable, "batch applied");
             self.durable = if is_durable { (Instant::now(), true) } else { (self.durable.0, false) };
             self.last_batch = begun.elapsed().min(LONGEST_WAIT);
             tracing::debug!(changes = self.changes, elapsed = ?begun.elapsed(), position = %self.end, "batch");

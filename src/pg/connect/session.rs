@@ -98,11 +98,14 @@ impl Target {
                 ChannelBinding::Prefer => tokio_postgres::config::ChannelBinding::Prefer,
                 ChannelBinding::Require => tokio_postgres::config::ChannelBinding::Require,
             });
-        attempt::each(self, |endpoint, encryption| {
+        let session = attempt::each(self, |endpoint, encryption| {
             let mut config = config.clone();
             async move { self.log_in(&mut config, endpoint, encryption).await }
-        })
-        .await
+        });
+        let session =
+            session.await.inspect_err(|error| tracing::debug!(application_name, %error, "no connection"))?;
+        tracing::debug!(application_name, "connected");
+        Ok(session)
     }
 
     async fn log_in(

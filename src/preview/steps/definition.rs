@@ -142,9 +142,9 @@ impl Steps<'_> {
     pub(super) fn rollback(&mut self) {
         let stage = Stage::Rollback;
         let prepared = &self.subject.prepared;
-        self.step(stage, None, "drop the slot", phase::copy::DROP_SLOT.to_owned());
         let statements = phase::rollback::statements(&prepared.lanes, &prepared.slot);
         self.transaction(stage, statements);
+        self.step(stage, None, "drop the slot", phase::copy::DROP_SLOT.to_owned());
     }
 
     pub(super) fn finish(&mut self) {

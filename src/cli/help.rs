@@ -1,0 +1,66 @@
+//! What stands below the options in `--help` and on the man page: examples, exit codes, variables.
+
+pub(super) const PROGRAM: &str = "\
+Examples:
+  projh-bluegreen check plan.yaml       what stands in the way, all at once
+  projh-bluegreen execute plan.yaml     migrate; asks before the swap
+  projh-bluegreen status --watch        how far it is, from any other terminal
+
+Exit codes:
+  0  done
+  1  an unexpected failure; the run can be resumed
+  2  usage, or the plan is not valid
+  3  refused by a check before anything was changed, or the plan changed since the run began
+  4  verification found a difference; nothing was swapped
+  5  the swap did not fit into its budget; blue is live, the run can be resumed
+  6  rolled back
+  7  interrupted; the run can be resumed
+  8  another orchestrator holds this run
+
+Blue is the original table, green its shadow; the words stay with the relation for the whole run.";
+
+pub(super) const CHECK: &str = "\
+Example:
+  projh-bluegreen check plans/project-h/appointments.yaml
+
+Exit code 0: nothing stands in the way. 2: the plan is not valid. 3: refused, with what to type to mend it.";
+
+pub(super) const EXECUTE: &str = "\
+Examples:
+  projh-bluegreen execute plan.yaml --dry-run         what it would do, lock and cost; changes nothing
+  projh-bluegreen execute plan.yaml                   asks before the swap
+  projh-bluegreen execute plan.yaml --until verify    all that clients cannot notice; again goes on
+  projh-bluegreen execute plan.yaml --yes --json      for a pipeline: no question, one event a line
+
+Ctrl-C once ends it where it is safe, twice at once; in both cases `execute` goes on where it stopped.";
+
+pub(super) const STATUS: &str = "\
+Examples:
+  projh-bluegreen status                    all runs of the database that PGHOST, PGDATABASE, ... name
+  projh-bluegreen status plan.yaml --watch  one run, until there is nothing left to do";
+
+pub(super) const ROLLBACK: &str = "\
+Example:
+  projh-bluegreen rollback plan.yaml
+
+The slot, the publication and both schemas of the run go; the journal stays, as the evidence. Exit code 6.";
+
+pub(super) const FINISH: &str = "\
+Example:
+  projh-bluegreen finish plan.yaml --yes";
+
+pub(super) const SCHEMA: &str = "\
+Examples:
+  projh-bluegreen schema > plan.schema.json             # yaml-language-server: $schema=plan.schema.json
+  projh-bluegreen schema --events > events.schema.json  of the lines that --json writes";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  projh-bluegreen completions bash > /etc/bash_completion.d/projh-bluegreen
+  projh-bluegreen completions zsh  > ~/.zfunc/_projh-bluegreen
+  projh-bluegreen completions fish > ~/.config/fish/completions/projh-bluegreen.fish";
+
+pub(super) const MAN: &str = "\
+Examples:
+  projh-bluegreen man | man -l -
+  projh-bluegreen man --dir /usr/local/share/man/man1";

@@ -1,0 +1,139 @@
+//! Events in words.
+
+use super::units::{bytes, count, left};
+use crate::check::{Finding, Severity};
+use crate::event::{Event, Reached};
+use crate::lifecycle::{Phase, RoundEnd, SwapTimes, Verification};
+
+/// What there is to say of an event; nothing of those that are told elsewhere.
+pub(super) fn words(event: &Event) -> String {
+    match event {
+        Event::Run { run, plan, resumed, .. } => {
+            format!("run {run} of plan {plan}{}", if *resumed { ", resumed" } else { "" })
+        }
+        Event::CheckStarted {} => "check ...".to_owned(),
+        Event::Checked { seconds, .. } => format!("check done in {seconds:.1} s: nothing stands in the way"),
+        Event::Finding(finding) => self::finding(finding),
+        Event::PhaseStarted { phase } => format!("{phase} ..."),
+        Event::PhaseDone { phase, seconds } => format!("{phase} done in {seconds:.1} s"),
+        Event::Round { round, lsn, chunks } => format!("  round {round} at {lsn}: {chunks} chunks to copy"),
+        Event::RoundEnded { round, why } => format!("  round {round} {}", round_end(*why)),
+        Event::CopyProgress { table, rows, rows_estimated, rows_per_s, reached } => {
+            let of = format!("{} of about {} rows", count(*rows), count(*rows_estimated));
+            progress(table, &of, *rows_per_s, reached)
+        }
+        Event::VerifyProgress { table, rows, rows_per_s, reached } => {
+            progress(table, &format!("{} rows of both sides compared", count(*rows)), *rows_per_s, reached)
+        }
+        Event::DeltaVerified { step, keys } => {
+            format!("  step {step}: {} keys that changed meanwhile are equal too", count(*keys))
+        }
+        Event::Step { .. } => format!("  {}", step(event)),
+        Event::Lag { .. } => format!("  stream: {}", lag(event)),
+        Event::Verified { verification } => verified(verification),
+        Event::SwapPostponed { attempt, why, blockers } => {
+            let blockers: String =
+                blockers.iter().map(|blocker| format!("\n    in the way: {blocker}")).collect();
+            format!("  attempt {attempt} was rolled back, and clients went on: {why}{blockers}")
+        }
+        Event::Swapped { attempt, compared, times, commit_ms, stall_ms } => {
+            swapped((*attempt, *compared), times, (*commit_ms, *stall_ms))
+        }
+        Event::Throttled { why: Some(why) } => format!("  waiting: {why}"),
+        Event::Throttled { why: None } => "  going on".to_owned(),
+        Event::Retry { why, seconds } => format!("{why}; trying again in {seconds:.1} s"),
+        Event::Notice { text } => text.clone(),
+        Event::PreviewStep(_)
+        | Event::PreviewChange(_)
+        | Event::PreviewNotice(_)
+        | Event::PreviewSummary(_)
+        | Event::Problem(_)
+        | Event::Difference(_)
+        | Event::Status(_)
+        | Event::Error { .. }
+        | Event::End { .. } => String::new(),
+    }
+}
+
+/// How far green is behind.
+pub(super) fn lag(event: &Event) -> String {
+    let Event::Lag { lag_bytes, applied, applied_per_s, retained_bytes, wal_status } = event else {
+        return String::new();
+    };
+    let rate = if *applied_per_s > 0.0 { format!(" ({applied_per_s:.0}/s)") } else { String::new() };
+    let status = if wal_status == "reserved" { String::new() } else { format!(" ({wal_status})") };
+    format!(
+        "{} behind, {} changes applied{rate}, slot holds {}{status}",
+        bytes(*lag_bytes),
+        count(*applied),
+        bytes(*retained_bytes)
+    )
+}
+
+/// A step among many. The statements that build indexes are all alike.
+pub(super) fn step(event: &Event) -> String {
+    match event {
+        Event::Step { phase: Phase::Index, done, of, what } if what.starts_with("analyzing") => {
+            format!("{what} ({} of {of})", done + 1)
+        }
+        Event::Step { phase: Phase::Index, done, of, .. } => {
+            format!("{done} of {of} statements that build indexes")
+        }
+        Event::Step { done, of, what, .. } => format!("{done} of {of}: {what}"),
+        _ => String::new(),
+    }
+}
+
+pub(super) fn round_end(why: RoundEnd) -> &'static str {
+    match why {
+        RoundEnd::Complete => "complete",
+        RoundEnd::SnapshotAge => "ended: its snapshot has reached max_snapshot_age",
+        RoundEnd::WalBudget => "ended: the slot holds back much WAL",
+    }
+}
+
+fn progress(table: &str, rows: &str, rows_per_s: f64, reached: &Reached) -> String {
+    let Reached { bytes: done, bytes_total, eta_s, .. } = reached;
+    let left = if done < bytes_total { format!(", {} left", left(*eta_s)) } else { String::new() };
+    let (done, of) = (bytes(*done), bytes(*bytes_total));
+    format!("  {table}: {rows}, {done} of {of}, {rows_per_s:.0} rows/s{left}")
+}
+
+fn finding(finding: &Finding) -> String {
+    let weight = match finding.severity {
+        Severity::Refusal => "refused",
+        Severity::Note => "note",
+    };
+    format!("{weight}: {}: {}\n         mend: {}", finding.place, finding.what, finding.mend)
+}
+
+fn verified(verification: &Verification) -> String {
+    let rows: u64 = verification.rows.iter().sum();
+    let columns: Vec<String> = verification.columns.iter().map(ToString::to_string).collect();
+    format!(
+        "verified: {} rows are equal at one point, {} columns each; then {} keys that changed since, in {} step{}",
+        count(rows),
+        columns.join(" and "),
+        count(verification.delta_keys),
+        verification.delta_steps,
+        if verification.delta_steps == 1 { "" } else { "s" }
+    )
+}
+
+/// The stall and its parts, a bar each.
+fn swapped((attempt, compared): (u32, u64), times: &SwapTimes, (commit_ms, stall_ms): (f64, f64)) -> String {
+    let compare = format!("{} keys that changed last", count(compared));
+    let parts = [
+        ("lock wait", times.lock_wait_ms, "until the lock was granted"),
+        ("drain", times.drain_ms, "what was committed before it, into green"),
+        ("compare", times.compare_ms, compare.as_str()),
+        ("exchange", times.exchange_ms, "names, keys, grants, all that hangs on the tables"),
+        ("commit", commit_ms, ""),
+    ];
+    let mut text = format!("swapped in attempt {attempt}: clients can have waited for {stall_ms:.1} ms");
+    for (name, ms, what) in parts {
+        let line = format!("\n  {name:<9} {ms:>8.1} ms  {what}");
+        text.push_str(line.trim_end());
+    }
+    text
+}

@@ -1,0 +1,167 @@
+//! The one place that writes: results to standard output, everything else to standard error; above the
+//! lines that live on the terminal, if there are any, so that nothing tears them.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use rustix::termios::{QueueSelector, tcflush};
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::person::{ASCII, Glyphs, UNICODE};
+
+/// How often what lives on the terminal is drawn anew.
+const DRAWN_EVERY: Duration = Duration::from_millis(120);
+/// Where nobody says how wide the terminal is.
+const WIDTH: usize = 80;
+
+/// Where to write to. Its clones are the same screen.
+#[derive(Clone)]
+pub(super) struct Screen {
+    live: Option<ProgressBar>,
+    has_ended: Arc<AtomicBool>,
+    /// What is to be read above a question.
+    settled: Arc<OnceLock<Settled>>,
+}
+
+/// Lines that are written for good, for a width.
+type Settled = Box<dyn Fn(usize) -> Vec<String> + Send + Sync>;
+
+impl Screen {
+    /// Something lives on it where standard error is a terminal that can, and nobody asked for JSON.
+    pub(super) fn new(json: bool) -> Self {
+        let is_dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
+        let is_live = !json && !is_dumb && io::stderr().is_terminal();
+        let live = || ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        Self { live: is_live.then(live), has_ended: Arc::default(), settled: Arc::default() }
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.live.is_some()
+    }
+
+    /// What the terminal can show.
+    pub(super) fn glyphs(&self) -> Glyphs {
+        let set = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+        let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default();
+        let locale = locale.to_ascii_lowercase();
+        if locale.contains("utf-8") || locale.contains("utf8") { UNICODE } else { ASCII }
+    }
+
+    /// How wide the terminal is.
+    pub(super) fn width(&self) -> usize {
+        console::Term::stderr().size_checked().map_or(WIDTH, |(_, columns)| usize::from(columns).max(1))
+    }
+
+    /// From now on `lines`, asked for with the terminal's width, live on the terminal; before a question,
+    /// `settled` are written for good.
+    pub(super) fn show(
+        &self,
+        lines: impl Fn(usize) -> Vec<String> + Clone + Send + Sync + 'static,
+        settled: impl Fn(usize) -> Vec<String> + Send + Sync + 'static,
+    ) {
+        let Some(live) = &self.live else { return };
+        // It is shown once.
+        let _ = self.settled.set(Box::new(settled));
+        let screen = self.clone().without_life();
+        let drawn = move |_: &ProgressState, text: &mut dyn std::fmt::Write| {
+            // Writing to a string does not fail.
+            let _ = text.write_str(&lines(screen.width()).join("\n"));
+        };
+        // The template is right; were it not, nothing would be drawn.
+        let Ok(style) = ProgressStyle::with_template("{lines}") else { return };
+        live.set_style(style.with_key("lines", drawn));
+        self.wake();
+    }
+
+    fn without_life(self) -> Self {
+        Self { live: None, ..self }
+    }
+
+    fn wake(&self) {
+        let Some(live) = &self.live else { return };
+        live.reset();
+        live.enable_steady_tick(DRAWN_EVERY);
+    }
+
+    fn sleep(&self) {
+        let Some(live) = &self.live else { return };
+        live.disable_steady_tick();
+        live.finish_and_clear();
+    }
+
+    /// Nothing lives any more; `lines` stay. Done twice, it is done once.
+    pub(super) fn end(&self, lines: &[String]) {
+        if self.live.is_none() || self.has_ended.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.sleep();
+        for line in lines {
+            self.err(line);
+        }
+    }
+
+    /// Asks on the terminal, and waits for the answer. No terminal, no consent.
+    pub(super) fn ask(&self, question: &str) -> bool {
+        if !io::stdin().is_terminal() {
+            return false;
+        }
+        self.sleep();
+        for line in self.settled.get().map(|settled| settled(self.width())).unwrap_or_default() {
+            self.err(&line);
+        }
+        // What was typed before the question is no answer to it.
+        let _ = tcflush(io::stdin(), QueueSelector::IFlush);
+        let _ = write!(io::stderr(), "{question} [y/N] ");
+        let _ = io::stderr().flush();
+        let mut answer = String::new();
+        let is_yes = io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes");
+        if !self.has_ended.load(Ordering::Acquire) {
+            self.wake();
+        }
+        is_yes
+    }
+
+    /// A line of the result. Where nobody listens any more there is nobody to tell; so for all below.
+    pub(super) fn out(&self, text: &str) {
+        self.above(|| drop(writeln!(io::stdout(), "{text}")));
+    }
+
+    /// A line of progress.
+    pub(super) fn err(&self, text: &str) {
+        self.above(|| drop(writeln!(io::stderr(), "{text}")));
+    }
+
+    fn above(&self, write: impl FnOnce()) {
+        match &self.live {
+            Some(live) => live.suspend(write),
+            None => write(),
+        }
+    }
+}
+
+/// Log lines go above what lives on the terminal, too.
+impl MakeWriter<'_> for Screen {
+    type Writer = Log;
+
+    fn make_writer(&self) -> Log {
+        Log(self.clone())
+    }
+}
+
+/// Writes whole lines of the log.
+pub(super) struct Log(Screen);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut written = Ok(());
+        self.0.above(|| written = io::stderr().write_all(bytes));
+        written.map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}

@@ -1,0 +1,57 @@
+//! Ctrl-C and SIGTERM. Once: stop where it is safe. Twice: at once; the run can be resumed all the same.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use super::Command;
+use crate::error::Error;
+use crate::event::{Event, Reporter};
+
+/// What turns true when somebody asks to stop. The handlers are in place when this returns.
+///
+/// # Errors
+/// If they cannot be set up.
+pub(super) fn watch(command: &Command, reporter: Arc<dyn Reporter>) -> io::Result<watch::Receiver<bool>> {
+    let (told, seen) = watch::channel(false);
+    let mut signals =
+        Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? };
+    // Where there is no work in hand, stopping needs no words.
+    let works = matches!(
+        command,
+        Command::Execute { dry_run: false, .. } | Command::Rollback { .. } | Command::Finish { .. }
+    );
+    tokio::spawn(async move {
+        signals.next().await;
+        if works {
+            let text = "stopping after the work in hand; once more stops at once".to_owned();
+            reporter.tell(&Event::Notice { text });
+        }
+        told.send_replace(true);
+        signals.next().await;
+        let code = Error::Interrupted.exit_code();
+        let state =
+            "stopped at once, between two steps or within one; the journal has the state of the tables"
+                .to_owned();
+        let next = Some("projh-bluegreen status, then the same command again".to_owned());
+        reporter.tell(&Event::End { code, state, next });
+        std::process::exit(i32::from(code));
+    });
+    Ok(seen)
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The contract with machines that read `--json`: a JSON Schema (2020-12) for each `type`, written from the
+//! types that are serialized.
+//!
+//! A reader must let fields pass that it does not know: they are only ever added to.
+
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value, json};
+
+use super::Event;
+
+/// One schema for all lines; `$defs` has one a `type`, under its name.
+#[must_use]
+pub fn json_schema() -> Value {
+    let generated = SchemaSettings::draft2020_12().for_serialize().into_generator();
+    let mut root = generated.into_root_schema_for::<Event>().to_value();
+    let mut defs =
+        root.get_mut("$defs").and_then(Value::as_object_mut).map(std::mem::take).unwrap_or_default();
+    let variants =
+        root.get_mut("oneOf").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
+    let mut one_of = Vec::new();
+    for mut event in variants {
+        let name =
+            event.pointer("/properties/type/const").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if let Some(of) = event.as_object_mut() {
+            take_in_named(of, &mut defs);
+        }
+        one_of.push(json!({"$ref": format!("#/$defs/{name}")}));
+        defs.insert(name, event);
+    }
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A line of projh-bluegreen --json",
+        "description": "One JSON object a line on standard output; `type` says which of these it is. \
+                        Names and fields are only ever added to: let pass what you do not know.",
+        "oneOf": one_of,
+        "$defs": defs,
+    })
+}
+
+/// An event that is a type of its own has that type's fields.
+fn take_in_named(event: &mut Map<String, Value>, defs: &mut Map<String, Value>) {
+    let Some(Value::String(named)) = event.remove("$ref") else { return };
+    let Some(named) = named.strip_prefix("#/$defs/").and_then(|name| defs.remove(name)) else { return };
+    for list in ["properties", "required"] {
+        match (event.get_mut(list), named.get(list)) {
+            (Some(Value::Object(ours)), Some(Value::Object(its))) => ours.extend(its.clone()),
+            (Some(Value::Array(ours)), Some(Value::Array(its))) => ours.extend(its.iter().cloned()),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Where a run stands, as any other process can ask the database: the journal's facts and their times,
+//! the slot, and whether somebody is at work.
+//!
+//! Invariant: it reads; it waits for no lock and holds up nobody.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use tokio_postgres::Client;
+
+use crate::event::Reached;
+use crate::journal::{JournalError, Summary};
+use crate::lifecycle::{Phase, Prepared, Progress, Span};
+use crate::meter::{eta_s, per_s};
+use crate::pace::Slot;
+
+/// PostgreSQL's, unless somebody has compiled another one in.
+const BLOCK_BYTES: u64 = 8_192;
+/// So many facts are looked at for the last ones; those of one kind in a row are told as one.
+const FACTS: i64 = 500;
+const KINDS: usize = 5;
+
+/// Where a run stands.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Status {
+    /// Its short id.
+    pub run: String,
+    /// The plan's name.
+    pub plan: String,
+    /// The phase it is in, or goes on with; none if there is nothing left to do.
+    pub phase: Option<Phase>,
+    /// The state that the tables are in.
+    pub state: String,
+    /// What to type next.
+    pub next: Option<String>,
+    /// Rounds of the copy begun.
+    pub rounds: u32,
+    /// Rows copied, by table in the plan's order.
+    pub rows_copied: Vec<u64>,
+    /// When it began.
+    pub begun: String,
+    /// When its last fact was written.
+    pub last_fact: String,
+    /// The copy of each table, once green has been made.
+    pub tables: Vec<Table>,
+    /// Statements that build indexes, once green has been made.
+    pub indexes: Option<Steps>,
+    /// The stream, as long as there is a slot.
+    pub stream: Option<Stream>,
+    /// Who took it over last.
+    pub orchestrator: Option<Orchestrator>,
+    /// The last facts, the latest first.
+    pub last_facts: Vec<Facts>,
+}
+
+/// The copy of one table.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Table {
+    /// The table.
+    pub table: String,
+    /// Rows copied.
+    pub rows: u64,
+    /// Rows of blue as PostgreSQL estimated them.
+    pub rows_estimated: u64,
+    /// Rows per second, within the last minute.
+    pub rows_per_s: f64,
+    /// The part of blue that has been read.
+    #[serde(flatten)]
+    pub reached: Reached,
+}
+
+/// Many statements.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct Steps {
+    /// How many are done.
+    pub done: usize,
+    /// Of how many.
+    pub of: usize,
+}
+
+/// The stream.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Stream {
+    /// WAL between its end and what was applied.
+    pub lag_bytes: u64,
+    /// WAL that the slot keeps the server from reusing.
+    pub retained_bytes: u64,
+    /// What the server says of that: `reserved`, `extended`, `unreserved` or `lost`.
+    pub wal_status: String,
+}
+
+/// Who took the run over last.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Orchestrator {
+    /// Its host.
+    pub host: String,
+    /// Its process there.
+    pub pid: u32,
+    /// Since when.
+    pub since: String,
+    /// Whether somebody holds the run right now.
+    pub alive: bool,
+    /// Connections to the database that work on the run; those of another role are not seen.
+    pub connections: i64,
+}
+
+/// Facts of one kind, in a row.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Facts {
+    /// The kind.
+    pub fact: String,
+    /// How many.
+    pub count: usize,
+    /// When the latest of them was written.
+    pub at: String,
+    /// How long ago that was.
+    pub seconds_ago: f64,
+}
+
+impl Status {
+    /// Asks for what the journal's summary does not have. `told` is the state of the tables, and what to
+    /// type next.
+    ///
+    /// # Errors
+    /// If the server said no.
+    pub async fn of(
+        client: &Client,
+        run: &Summary,
+        (state, next): (String, Option<String>),
+    ) -> Result<Self, JournalError> {
+        let progress = &run.progress;
+        let orchestrator = orchestrator(client, run).await?;
+        let slot = Slot::of(client, &run.found.run).await.map_err(JournalError::doing("read"))?;
+        let prepared = progress.prepared.as_ref();
+        Ok(Self {
+            run: run.found.run.clone(),
+            plan: run.found.plan_name.clone(),
+            phase: progress.next_phase(),
+            state,
+            next,
+            rounds: progress.rounds,
+            rows_copied: progress.rows_copied.clone(),
+            begun: run.times.0.clone(),
+            last_fact: run.times.1.clone(),
+            tables: match prepared.filter(|_| progress.next_phase() == Some(Phase::Copy)) {
+                Some(prepared) => copying(client, run, prepared).await?,
+                None => prepared.map(|prepared| copied(progress, prepared)).unwrap_or_default(),
+            },
+            indexes: prepared.map(|prepared| indexes(progress, prepared)),
+            stream: slot.map(|slot| Stream {
+                lag_bytes: slot.lag_bytes,
+                retained_bytes: slot.retained_bytes,
+                wal_status: slot.wal_status,
+            }),
+            orchestrator,
+            last_facts: last_facts(client, &run.found.run).await?,
+        })
+    }
+}
+
+async fn orchestrator(client: &Client, run: &Summary) -> Result<Option<Orchestrator>, JournalError> {
+    let sql = "SELECT f.fact->>'host', (f.fact->>'pid')::bigint, to_char(f.at, 'YYYY-MM-DD HH24:MI:SSOF'), \
+               EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 \
+                 AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+                 AND (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended('projh_bluegreen:' || $2, 0)), \
+               (SELECT count(*) FROM pg_stat_activity a \
+                WHERE a.application_name LIKE 'projh-bluegreen ' || $1 || ' %') \
+               FROM projh_bluegreen.fact f WHERE f.run = $1 AND f.fact->>'fact' = 'started' ORDER BY f.n DESC LIMIT 1";
+    let row = client.query_opt(sql, &[&run.found.run, &run.found.plan_name]).await;
+    Ok(row.map_err(JournalError::doing("read"))?.map(|row| Orchestrator {
+        host: row.get(0),
+        pid: u32::try_from(row.get::<_, i64>(1)).unwrap_or(0),
+        since: row.get(2),
+        alive: run.found.under_way && row.get::<_, bool>(3),
+        connections: row.get(4),
+    }))
+}
+
+/// What a copy that is over has brought.
+fn copied(progress: &Progress, prepared: &Prepared) -> Vec<Table> {
+    let lanes = prepared.lanes.iter().zip(&progress.rows_copied);
+    let table = |(lane, rows): (&crate::lifecycle::LaneDesign, &u64)| {
+        let heap = lane.green.blue.table.heap_bytes;
+        let bytes = if progress.copy_finished { heap } else { 0 };
+        let eta_s = progress.copy_finished.then_some(0.0);
+        Table {
+            table: lane.table.plain(),
+            rows: *rows,
+            rows_estimated: lane.green.blue.table.estimated_rows.max(*rows),
+            rows_per_s: 0.0,
+            reached: Reached { bytes, bytes_total: heap, bytes_per_s: 0.0, eta_s },
+        }
+    };
+    lanes.map(table).collect()
+}
+
+/// How far a copy is, and how fast it went within the last minute.
+async fn copying(client: &Client, run: &Summary, prepared: &Prepared) -> Result<Vec<Table>, JournalError> {
+    let sql = "SELECT greatest(0, extract(epoch FROM clock_timestamp() - greatest(max(at), clock_timestamp() - interval '1 minute')))::float8 \
+               FROM projh_bluegreen.fact WHERE run = $1 AND fact->>'fact' IN ('started', 'round_began')";
+    let row = client.query_one(sql, &[&run.found.run]).await.map_err(JournalError::doing("read"))?;
+    let lately = std::time::Duration::from_secs_f64(row.get::<_, Option<f64>>(0).unwrap_or(0.0));
+    let sql = "SELECT (fact->>'lane')::int, (fact->'span'->>'from')::bigint, (fact->'span'->>'to')::bigint, \
+               (fact->>'rows')::bigint FROM projh_bluegreen.fact \
+               WHERE run = $1 AND fact->>'fact' = 'chunk_copied' AND at > clock_timestamp() - make_interval(secs => $2)";
+    let chunks = client.query(sql, &[&run.found.run, &lately.as_secs_f64()]).await;
+    let chunks = chunks.map_err(JournalError::doing("read"))?;
+    let mut tables = copied(&run.progress, prepared);
+    for (number, (table, lane)) in tables.iter_mut().zip(&prepared.lanes).enumerate() {
+        let sql = "SELECT coalesce(pg_relation_size(to_regclass($1)), 0)";
+        let row = client.query_one(sql, &[&lane.table.to_string()]).await;
+        let heap = u64::try_from(row.map_err(JournalError::doing("read"))?.get::<_, i64>(0)).unwrap_or(0);
+        let blocks = u32::try_from(heap / BLOCK_BYTES).unwrap_or(u32::MAX);
+        let (mut rows_lately, mut blocks_lately) = (0, 0);
+        for chunk in
+            chunks.iter().filter(|chunk| usize::try_from(chunk.get::<_, i32>(0)).ok() == Some(number))
+        {
+            let block = |at| chunk.get::<_, Option<i64>>(at).and_then(|block| u32::try_from(block).ok());
+            let span = Span { from: block(1).unwrap_or(0), to: block(2) };
+            blocks_lately += u64::from(span.to.unwrap_or(blocks).min(blocks).saturating_sub(span.from));
+            rows_lately += u64::try_from(chunk.get::<_, i64>(3)).unwrap_or(0);
+        }
+        let bytes =
+            run.progress.copied.get(number).map_or(0, |have| u64::from(have.covered(blocks)) * BLOCK_BYTES);
+        let bytes_per_s = per_s(blocks_lately * BLOCK_BYTES, lately);
+        let eta_s = eta_s(heap.saturating_sub(bytes), bytes_per_s);
+        table.rows_per_s = per_s(rows_lately, lately);
+        table.reached = Reached { bytes, bytes_total: heap, bytes_per_s, eta_s };
+    }
+    Ok(tables)
+}
+
+fn indexes(progress: &Progress, prepared: &Prepared) -> Steps {
+    let of = prepared.lanes.iter().flat_map(|lane| lane.green.index_builds());
+    let of = of.map(|index| index.on_row_holders.len() + usize::from(index.on_parent.is_some())).sum();
+    Steps { done: progress.index_steps.len(), of }
+}
+
+async fn last_facts(client: &Client, run: &str) -> Result<Vec<Facts>, JournalError> {
+    let sql = "SELECT fact->>'fact', to_char(at, 'YYYY-MM-DD HH24:MI:SSOF'), \
+               extract(epoch FROM clock_timestamp() - at)::float8 \
+               FROM projh_bluegreen.fact WHERE run = $1 ORDER BY n DESC LIMIT $2";
+    let mut last: Vec<Facts> = Vec::new();
+    for row in client.query(sql, &[&run, &FACTS]).await.map_err(JournalError::doing("read"))? {
+        let fact: String = row.get(0);
+        if let Some(before) = last.last_mut().filter(|before| before.fact == fact) {
+            before.count += 1;
+            continue;
+        }
+        if last.len() == KINDS {
+            break;
+        }
+        let seconds_ago = (row.get::<_, f64>(2) * 10.0).round() / 10.0;
+        last.push(Facts { fact, count: 1, at: row.get(1), seconds_ago });
+    }
+    Ok(last)
+}
