@@ -18,6 +18,13 @@ parts(root, oid) as (
       where t.typtype = 'c' and f.attrelid = t.typrelid and f.attnum > 0 and not f.attisdropped
   ) x(oid)
 ),
+-- The types under a column's domains.
+base(attnum, oid, typmod) as (
+  select attnum, atttypid, atttypmod from cols
+  union all
+  select b.attnum, t.typbasetype, t.typtypmod
+  from base b join pg_type t on t.oid = b.oid where t.typtype = 'd'
+),
 wire as (
   select p.root, bool_and(t.typsend <> 0 and t.typreceive <> 0) as binary_io
   from parts p join pg_type t on t.oid = p.oid group by p.root
@@ -26,6 +33,8 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.attnum), '[]') from (
   select a.attnum,
     a.attname as name,
     format_type(a.atttypid, a.atttypmod) as data_type,
+    concat(format_type(b.oid, b.typmod), case when a.attcollation <> 0 and a.attcollation <> u.typcollation
+      then format(' COLLATE %I.%I', cn.nspname, co.collname) end) as base_type,
     a.atttypid::bigint as type_oid,
     t.typarray::bigint as array_type_oid,
     a.atttypmod as typmod,
@@ -62,6 +71,8 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.attnum), '[]') from (
   from cols a
   join pg_type t on t.oid = a.atttypid
   join wire w on w.root = a.atttypid
+  join base b on b.attnum = a.attnum
+  join pg_type u on u.oid = b.oid and u.typtype <> 'd'
   left join pg_collation co on co.oid = a.attcollation
   left join pg_namespace cn on cn.oid = co.collnamespace
   left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum

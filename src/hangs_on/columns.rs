@@ -19,6 +19,8 @@ pub struct Column {
     pub name: Ident,
     /// Its type as SQL text, qualified.
     pub data_type: String,
+    /// The type under every domain, with its modifier and collation, as SQL text.
+    pub base_type: String,
     /// `pg_type.oid` of it.
     pub type_oid: u32,
     /// `pg_type.oid` of arrays of it; 0 where there are none.

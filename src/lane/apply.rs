@@ -170,18 +170,13 @@ impl Apply {
     fn rows<'a>(&self, rows: impl Iterator<Item = &'a Row>) -> Array {
         let mut array = Array::of(self.lane.row_type_oid);
         for row in rows {
-            let mut values = row.values.iter();
             let fields: Vec<(u32, Option<&[u8]>)> = self
                 .lane
-                .columns
-                .iter()
-                .map(|column| {
-                    let value = if column.generated { None } else { values.next() };
-                    let bytes = match value {
-                        Some(Value::Binary(bytes)) => Some(bytes.as_ref()),
-                        _ => None,
-                    };
-                    (column.type_oid, bytes)
+                .streamed()
+                .zip(&row.values)
+                .map(|(column, value)| match value {
+                    Value::Binary(bytes) => (column.base_oid, Some(bytes.as_ref())),
+                    _ => (column.base_oid, None),
                 })
                 .collect();
             array.push_row(fields.into_iter());
@@ -260,9 +255,10 @@ fn ordinal(row: &tokio_postgres::Row) -> usize {
 /// `g.a = k.k1 AND ...`, and the select list that gives `k1, ...` from the source's key columns.
 fn join(lane: &Lane) -> (String, String) {
     let pairs = lane.key_in_target();
-    let on = pairs.iter().enumerate().map(|(at, (target, _))| format!("g.{target} = k.projh_k{at}"));
+    let on =
+        pairs.iter().enumerate().map(|(at, key)| format!("g.{} {} k.projh_k{at}", key.column, key.equals));
     let on = on.collect::<Vec<_>>().join(" AND ");
-    let values = list(pairs.iter().enumerate().map(|(at, (_, sql))| format!("{sql} AS projh_k{at}")));
+    let values = list(pairs.iter().enumerate().map(|(at, key)| format!("{} AS projh_k{at}", key.value)));
     (on, values)
 }
 
@@ -289,12 +285,13 @@ fn delete_hinted_sql(lane: &Lane) -> Option<String> {
         .map(|(at, type_name)| format!("${}::{type_name}[]", at + 1));
     Some(format!(
         "WITH k AS MATERIALIZED (SELECT {values}, projh_hint, projh_ord FROM unnest({arrays}) WITH ORDINALITY AS s({names}, projh_hint, projh_ord)), \
-         gone AS (DELETE FROM {target} g USING k WHERE {on} AND g.{column} = k.projh_hint RETURNING k.projh_ord) \
+         gone AS (DELETE FROM {target} g USING k WHERE {on} AND g.{column} {equals} k.projh_hint RETURNING k.projh_ord) \
          SELECT projh_ord FROM k WHERE projh_ord NOT IN (SELECT projh_ord FROM gone)",
         arrays = list(arrays),
         names = lane.key_columns(),
         target = lane.target,
         column = hint.target,
+        equals = hint.equals,
     ))
 }
 
@@ -304,7 +301,7 @@ fn insert_sql(lane: &Lane) -> String {
         target = lane.target,
         columns = lane.target_columns(),
         expressions = lane.expressions(),
-        source = lane.source,
+        source = lane.row_type,
     )
 }
 
@@ -318,31 +315,27 @@ fn rewrite_sql(lane: &Lane) -> String {
     let pairs = lane.key_in_target();
     let (on, _) = join(lane);
     let base_row = list((0..key_count).map(|at| format!("s.projh_base{at}")));
-    let base_values = pairs.iter().enumerate().map(|(at, (_, sql))| {
+    let base_values = pairs.iter().enumerate().map(|(at, key)| {
         format!(
-            "(SELECT {sql} FROM (VALUES ({base_row})) AS b({names})) AS projh_k{at}",
+            "(SELECT {value} FROM (VALUES ({base_row})) AS b({names})) AS projh_k{at}",
+            value = key.value,
             names = lane.key_columns()
         )
     });
-    let values =
-        lane.mapping.iter().enumerate().map(|(at, mapped)| format!("{} AS projh_e{at}", mapped.expression));
     let streamed: Vec<_> = lane.streamed().map(|column| &column.name).collect();
     let merged = lane.mapping.iter().enumerate().map(|(at, mapped)| {
-        // What is made of a value that was not sent has not changed either.
+        // What is made of a value that was not sent has not changed either, and is not made again.
         let bit = streamed.iter().position(|name| **name == mapped.source);
+        let made = &mapped.expression;
         bit.map_or_else(
-            || format!("k.projh_e{at}"),
-            |bit| {
-                format!(
-                    "CASE WHEN get_bit(k.projh_mask, {bit}) = 1 THEN gone.projh_t{at} ELSE k.projh_e{at} END"
-                )
-            },
+            || made.clone(),
+            |bit| format!("CASE WHEN get_bit(projh_mask, {bit}) = 1 THEN gone.projh_t{at} ELSE {made} END"),
         )
     });
     let olds =
         lane.mapping.iter().enumerate().map(|(at, mapped)| format!("g.{} AS projh_t{at}", mapped.target));
     format!(
-        "WITH k AS MATERIALIZED (SELECT s.projh_ord, s.projh_mask, {base_values}, {values} \
+        "WITH k AS MATERIALIZED (SELECT s.projh_ord, s.projh_mask, {base_values}, {columns} \
            FROM ROWS FROM (unnest($1::{source}[]), {keys}, unnest(${mask}::bytea[])) WITH ORDINALITY \
            AS s({columns}, {base_names}, projh_mask, projh_ord)), \
          gone AS (DELETE FROM {target} g USING k WHERE {on} RETURNING k.projh_ord, {olds}), \
@@ -350,11 +343,10 @@ fn rewrite_sql(lane: &Lane) -> String {
            SELECT {merged} FROM k JOIN gone USING (projh_ord) ORDER BY projh_ord) \
          SELECT projh_ord FROM k WHERE projh_ord NOT IN (SELECT projh_ord FROM gone)",
         base_values = list(base_values),
-        values = list(values),
-        source = lane.source,
+        source = lane.row_type,
         keys = list(keys),
         mask = key_count + 2,
-        columns = list(lane.columns.iter().map(|column| &column.name)),
+        columns = list(streamed.iter()),
         target = lane.target,
         olds = list(olds),
         targets = lane.target_columns(),
@@ -362,8 +354,15 @@ fn rewrite_sql(lane: &Lane) -> String {
     )
 }
 
+/// `a.key = b.key`, where both are the source's.
+#[must_use]
+pub fn same_key(lane: &Lane, a: &str, b: &str) -> String {
+    let on = lane.key.iter().map(|key| format!("{a}.{0} {1} {b}.{0}", key.name, key.equals));
+    on.collect::<Vec<_>>().join(" AND ")
+}
+
 fn forget_dirty_sql(lane: &Lane) -> String {
-    let on = lane.key.iter().map(|key| format!("d.{0} = s.{0}", key.name)).collect::<Vec<_>>().join(" AND ");
+    let on = same_key(lane, "d", "s");
     format!(
         "DELETE FROM {dirty} d USING {keys} AS s({names}) WHERE {on}",
         dirty = lane.dirty_table(),

@@ -213,8 +213,8 @@ impl Comparison {
             (0..BUCKETS).filter(|bucket| source.get(bucket) != target.get(bucket)).collect();
         // A key is told in the target's form on both sides.
         let pairs = self.lane.key_in_target();
-        let source_key = key_digest(pairs.iter().map(|(_, in_target)| in_target));
-        let target_key = key_digest(pairs.iter().map(|(name, _)| name));
+        let source_key = key_digest(pairs.iter().map(|key| key.value));
+        let target_key = key_digest(pairs.iter().map(|key| key.column));
         let (source, target) = tokio::try_join!(
             keys_of(&source_session, &blue, &self.hash.source, &source_key, &differing),
             keys_of(&target_session, &green, &self.hash.target, &target_key, &differing),
@@ -238,6 +238,44 @@ impl Comparison {
         differences.sort();
         differences.truncate(DIFFERENCES_MAX);
         differences
+    }
+
+    /// Lets the server look at the statements that a comparison of keys needs, and runs none of them.
+    ///
+    /// # Errors
+    /// If the server said no.
+    pub async fn rehearse(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
+        for is_source in [true, false] {
+            client.prepare(&self.rows_sql(is_source)).await?;
+        }
+        Ok(())
+    }
+
+    /// The sums of the rows of some keys, by a digest of the key.
+    fn rows_sql(&self, is_source: bool) -> String {
+        let lane = &self.lane;
+        let pairs = lane.key_in_target();
+        let (relation, hash) =
+            if is_source { (&lane.source, &self.hash.source) } else { (&lane.target, &self.hash.target) };
+        let on = lane.key.iter().zip(&pairs).enumerate().map(|(at, (key, there))| {
+            let (column, equals) =
+                if is_source { (&key.name, key.equals.as_str()) } else { (there.column, there.equals) };
+            format!("g.{column} {equals} k.projh_k{at}")
+        });
+        let values = lane.key.iter().zip(&pairs).enumerate().map(|(at, (key, there))| {
+            let value = if is_source { key.name.to_string() } else { there.value.to_owned() };
+            format!("{value} AS projh_k{at}")
+        });
+        format!(
+            "SELECT k.projh_digest, count(*), coalesce(sum(h), 0)::text, coalesce(bit_xor(h), 0) \
+             FROM (SELECT {values}, {digest} AS projh_digest FROM {arrays} AS s({names}) OFFSET 0) AS k \
+             CROSS JOIN LATERAL (SELECT {hash} AS h FROM {relation} AS g WHERE {on} OFFSET 0) AS g GROUP BY 1",
+            digest = key_digest(pairs.iter().map(|key| key.value)),
+            values = crate::pg::list(values),
+            arrays = lane.unnest_keys(1),
+            names = lane.key_columns(),
+            on = on.collect::<Vec<_>>().join(" AND "),
+        )
     }
 
     /// Compares the rows of some keys; each side as its client sees it.
@@ -270,28 +308,7 @@ impl Comparison {
         keys: &[&Key],
     ) -> Result<HashMap<String, Sum>, tokio_postgres::Error> {
         let lane = &self.lane;
-        let pairs = lane.key_in_target();
-        let (relation, hash) =
-            if is_source { (&lane.source, &self.hash.source) } else { (&lane.target, &self.hash.target) };
-        let on = lane.key.iter().zip(&pairs).enumerate().map(|(at, (key, (target, _)))| {
-            let column = if is_source { &key.name } else { target };
-            format!("g.{column} = k.projh_k{at}")
-        });
-        let values = lane.key.iter().zip(&pairs).enumerate().map(|(at, (key, (_, in_target)))| {
-            let value = if is_source { key.name.to_string() } else { (*in_target).to_owned() };
-            format!("{value} AS projh_k{at}")
-        });
-        let sql = format!(
-            "SELECT k.projh_digest, count(*), coalesce(sum(h), 0)::text, coalesce(bit_xor(h), 0) \
-             FROM (SELECT {values}, {digest} AS projh_digest FROM {arrays} AS s({names}) OFFSET 0) AS k \
-             CROSS JOIN LATERAL (SELECT {hash} AS h FROM {relation} AS g WHERE {on} OFFSET 0) AS g GROUP BY 1",
-            digest = key_digest(pairs.iter().map(|(_, in_target)| in_target)),
-            values = crate::pg::list(values),
-            arrays = lane.unnest_keys(1),
-            names = lane.key_columns(),
-            on = on.collect::<Vec<_>>().join(" AND "),
-        );
-        let statement = client.prepare(&sql).await?;
+        let statement = client.prepare(&self.rows_sql(is_source)).await?;
         let arrays = apply::key_arrays(lane, keys.iter().copied());
         let params: Vec<&(dyn postgres_types::ToSql + Sync)> =
             arrays.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)).collect();

@@ -6,7 +6,7 @@ mod copy;
 pub mod finish;
 mod index;
 mod prepare;
-pub(crate) use prepare::design;
+pub(crate) use prepare::{design, working_objects};
 pub mod rollback;
 mod settle;
 mod swap;

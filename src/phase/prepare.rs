@@ -130,7 +130,7 @@ fn statements(prepared: &Prepared) -> Vec<String> {
     for (number, lane) in prepared.lanes.iter().enumerate() {
         statements.extend(lane.green.create());
         statements.extend(lane.green.rehearsal());
-        statements.push(dirty_table(number, lane, &prepared.green_home));
+        statements.extend(working_objects(number, lane, &prepared.green_home));
     }
     let blues = list(prepared.lanes.iter().map(|lane| &lane.table));
     statements.push(format!("CREATE PUBLICATION {} FOR TABLE {blues}", prepared.slot));
@@ -140,13 +140,17 @@ fn statements(prepared: &Prepared) -> Vec<String> {
     statements
 }
 
-/// Where the feed notes keys whose rows it could not complete. No rows but keys.
-fn dirty_table(number: usize, lane: &LaneDesign, home: &Ident) -> String {
+/// Where the feed notes keys whose rows it could not complete, no rows but keys; and the type of rows
+/// on their way into green.
+pub(crate) fn working_objects(number: usize, lane: &LaneDesign, home: &Ident) -> Vec<String> {
     let columns = list(lane.key.columns.iter().map(|column| &column.name));
-    format!(
-        "CREATE TABLE {home}.\"dirty_{number}\" AS SELECT {columns} FROM {table} WHERE false; \
-         ALTER TABLE {home}.\"dirty_{number}\" ADD PRIMARY KEY ({columns}); \
-         REVOKE ALL ON {home}.\"dirty_{number}\" FROM PUBLIC",
-        table = lane.table,
-    )
+    let dirty = crate::lane::dirty_table(home, number);
+    let streamed = lane.green.blue.columns.iter().filter(|column| column.generated.is_none());
+    let travelling = list(streamed.map(|column| format!("{} {}", column.name, column.base_type)));
+    vec![
+        format!("CREATE TABLE {dirty} AS SELECT {columns} FROM {} WHERE false", lane.table),
+        format!("ALTER TABLE {dirty} ADD PRIMARY KEY ({columns})"),
+        format!("REVOKE ALL ON {dirty} FROM PUBLIC"),
+        format!("CREATE TYPE {} AS ({travelling})", crate::lane::row_type(home, number)),
+    ]
 }

@@ -321,6 +321,6 @@ pub const CASES: [Case; 39] = [
         (KEY, "    primary_key: [id, at]\n    columns: {code: {using: visits.code + 1, one_way: true}}\n"),
         "rehearsal",
         "reference to FROM-clause entry for table \"visits\"",
-        "change the plan so that this statement works",
+        "name nothing but columns of this table",
     ),
 ];
