@@ -17,6 +17,7 @@ mod oracle;
 mod support;
 
 mod connections;
+mod every_type;
 mod harness;
 mod oracle_is_honest;
 mod oracle_sees_swaps;

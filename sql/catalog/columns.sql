@@ -26,7 +26,13 @@ base(attnum, oid, typmod) as (
   from base b join pg_type t on t.oid = b.oid where t.typtype = 'd'
 ),
 wire as (
-  select p.root, bool_and(t.typsend <> 0 and t.typreceive <> 0) as binary_io
+  select p.root,
+    -- The receive functions of these refuse all values, or empty ones.
+    bool_and(t.typsend <> 0 and t.typreceive <> 0 and not (t.typnamespace = 'pg_catalog'::regnamespace
+      and t.typname in ('pg_node_tree', 'pg_ndistinct', 'pg_dependencies', 'pg_mcv_list', 'pg_brin_bloom_summary',
+        'pg_brin_minmax_multi_summary', 'int2vector', 'oidvector'))) as binary_io,
+    min((select format('%I of domain %s', k.conname, k.contypid::regtype)
+         from pg_constraint k where k.contypid = p.oid and not k.convalidated limit 1)) as unvalidated
   from parts p join pg_type t on t.oid = p.oid group by p.root
 )
 select coalesce(jsonb_agg(to_jsonb(x) order by x.attnum), '[]') from (
@@ -67,7 +73,8 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.attnum), '[]') from (
          jsonb_agg(distinct e.privilege_type) as privileges
        from aclexplode(a.attacl) e group by 1, 2) g) as grants,
     t.typlen = -1 and a.attstorage <> 'p' as toastable,
-    w.binary_io
+    w.binary_io,
+    w.unvalidated as unvalidated_domain
   from cols a
   join pg_type t on t.oid = a.atttypid
   join wire w on w.root = a.atttypid

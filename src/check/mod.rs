@@ -15,6 +15,7 @@ mod server;
 mod slots;
 mod toast;
 mod types;
+mod xml;
 
 use serde::Serialize;
 
@@ -162,6 +163,7 @@ async fn table(session: &Session, subject: &Subject<'_>, can_try: bool) -> Resul
     if rehearsed.is_empty() {
         findings.extend(partition_rows::check(session, subject).await?);
         findings.extend(toast::check(session, subject).await?);
+        findings.extend(xml::check(session, subject).await?);
     }
     findings.extend(rehearsed);
     Ok(findings)

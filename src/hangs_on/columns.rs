@@ -57,6 +57,8 @@ pub struct Column {
     pub toastable: bool,
     /// The type, and every type inside it, can be sent and received in binary.
     pub binary_io: bool,
+    /// A constraint of a domain in it that is NOT VALID: old values may break it.
+    pub unvalidated_domain: Option<String>,
 }
 
 /// Which identity.

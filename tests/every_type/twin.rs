@@ -1,0 +1,205 @@
+//! A table and its twin: every statement of a writer goes to both in one transaction, and only the table is
+//! migrated. In the end both have the same rows, by their binary form and by their text.
+//!
+//! Invariant: no statement fails, and each one meets as many rows of the table as of its twin.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use crate::support::{Bluegreen, Cluster, Finished};
+
+pub const DB: &str = "postgres";
+/// Longest wait for writers to get once around.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What one writer says over and over. `TABLE` stands for the table or its twin; rows of its own only.
+pub type Cycle = Vec<String>;
+
+pub struct Stage {
+    pub cluster: Cluster,
+    pub client: Client,
+    program: Arc<Bluegreen>,
+    /// The table's name, quoted and qualified, and its twin's.
+    table: String,
+    twin: String,
+}
+
+impl Stage {
+    /// Makes the table (`setup` says how), and a twin with its rows.
+    pub async fn set(setup: &str, table: &str, plan: &str) -> Self {
+        Self::on(Cluster::start(), setup, table, plan).await
+    }
+
+    pub async fn on(cluster: Cluster, setup: &str, table: &str, plan: &str) -> Self {
+        let client = cluster.client(DB).await;
+        client.batch_execute(setup).await.unwrap_or_else(|error| panic!("{error:?}"));
+        let twin = format!("twin{}", &table[table.rfind('.').map_or(0, |_| dot_of(table))..]);
+        let sql = format!(
+            "create schema twin; create table {twin} (like {table} including generated including indexes); \
+             insert into {twin} {}",
+            rows_of(&client, table).await
+        );
+        client.batch_execute(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        client.batch_execute(&format!("analyze {table}; analyze {twin}")).await.unwrap();
+        let program = Arc::new(Bluegreen::new(&cluster, DB).plan(plan));
+        Self { cluster, client, program, table: table.to_owned(), twin }
+    }
+
+    /// Writers, one a cycle, and the whole run in three parts: between two of them each writer gets once
+    /// around, so that every kind of change is made while the copy is under way, before the verification,
+    /// between it and the swap, and after. Then both tables must be the same.
+    pub async fn migrate(&self, cycles: Vec<Cycle>) {
+        let before = self.oid().await;
+        let writers = Writers::start(self, cycles).await;
+        writers.once_around().await;
+        for until in [&["--until", "copy"][..], &["--until", "verify"], &["--yes"]] {
+            let t=Instant::now();
+            self.execute(until).await.expect_code(0);
+            eprintln!("{until:?} {:?}", t.elapsed());
+            writers.once_around().await;
+            eprintln!("around {:?}", t.elapsed());
+        }
+        writers.stop().await;
+        assert_ne!(self.oid().await, before, "{} was not swapped", self.table);
+        self.assert_same().await;
+    }
+
+    /// The program to its end, without holding up the writers.
+    pub async fn execute(&self, args: &'static [&'static str]) -> Finished {
+        let program = Arc::clone(&self.program);
+        tokio::task::spawn_blocking(move || program.execute(args)).await.unwrap()
+    }
+
+    /// `check`, to its end.
+    pub async fn run(&self, command: &'static str) -> Finished {
+        let program = Arc::clone(&self.program);
+        tokio::task::spawn_blocking(move || program.run(command, &["--yes"])).await.unwrap()
+    }
+
+    async fn oid(&self) -> u32 {
+        self.client.query_one("select $1::text::regclass::oid", &[&self.table]).await.unwrap().get(0)
+    }
+
+    /// The same rows as often, by binary form and by text.
+    pub async fn assert_same(&self) {
+        let differing = self.differing("record_send(\"this row\")", "\"this row\"").await;
+        if differing > 0 {
+            let mut columns = Vec::new();
+            for column in names(&self.client, &self.table, "true").await {
+                let differing = self.differing(&format!("record_send(row({column}))"), &column).await;
+                columns.extend((differing > 0).then(|| format!("{column} ({differing})")));
+            }
+            panic!("{differing} rows of {} are not its twin's, by {columns:?}", self.table);
+        }
+    }
+
+    /// How many rows one has and the other has not, both ways.
+    async fn differing(&self, binary: &str, text: &str) -> i64 {
+        let rows = |of: &str| format!("select md5({binary}) || md5(({text})::text) from {of} \"this row\"");
+        let mut differing = 0;
+        for (one, other) in [(&self.table, &self.twin), (&self.twin, &self.table)] {
+            let sql = format!("select count(*) from ({} except all {}) d", rows(one), rows(other));
+            differing += self.client.query_one(&sql, &[]).await.unwrap().get::<_, i64>(0);
+        }
+        differing
+    }
+}
+
+/// `insert into twin` has to name what can be written.
+async fn rows_of(client: &Client, table: &str) -> String {
+    let columns = names(client, table, "attgenerated = ''").await.join(", ");
+    format!("({columns}) select {columns} from {table}")
+}
+
+/// The names of some columns, quoted.
+async fn names(client: &Client, table: &str, which: &str) -> Vec<String> {
+    let sql = format!(
+        "select quote_ident(attname) from pg_attribute where attrelid = $1::text::regclass and attnum > 0 \
+         and not attisdropped and {which} order by attnum"
+    );
+    client.query(&sql, &[&table]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+/// Where the dot between schema and name is, outside of quotes.
+fn dot_of(table: &str) -> usize {
+    let mut quoted = false;
+    let dot = table.char_indices().find(|(_, c)| {
+        quoted ^= *c == '"';
+        *c == '.' && !quoted
+    });
+    dot.unwrap().0
+}
+
+/// Clients that write until they are stopped.
+struct Writers {
+    stop: Arc<AtomicBool>,
+    rounds: Vec<Arc<AtomicU64>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Writers {
+    async fn start(stage: &Stage, cycles: Vec<Cycle>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (mut rounds, mut tasks) = (Vec::new(), Vec::new());
+        for cycle in cycles {
+            let client = stage.cluster.client(DB).await;
+            let round = Arc::new(AtomicU64::new(0));
+            let (names, ended, counter) =
+                ([stage.table.clone(), stage.twin.clone()], Arc::clone(&stop), Arc::clone(&round));
+            tasks.push(tokio::spawn(async move {
+                while !ended.load(Ordering::Relaxed) {
+                    for statement in &cycle {
+                        write(&client, &names, statement).await;
+                        if ended.load(Ordering::Relaxed) {
+                            return;
+                        }
+                    }
+                    counter.fetch_add(1, Ordering::Relaxed);
+                }
+            }));
+            rounds.push(round);
+        }
+        Self { stop, rounds, tasks }
+    }
+
+    /// Waits until each of them has said all that it has to say, from the beginning on.
+    async fn once_around(&self) {
+        let until = Instant::now() + PATIENCE;
+        for round in &self.rounds {
+            let now = round.load(Ordering::Relaxed);
+            while round.load(Ordering::Relaxed) < now + 2 {
+                assert!(!self.tasks.iter().any(JoinHandle::is_finished), "a writer has failed");
+                assert!(Instant::now() < until, "the writers do not get around");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+
+    async fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for task in self.tasks {
+            task.await.unwrap();
+        }
+    }
+}
+
+/// One statement, to the table and to its twin, in one transaction.
+async fn write(client: &Client, [table, twin]: &[String; 2], statement: &str) {
+    let (to_table, to_twin) = (statement.replace("TABLE", table), statement.replace("TABLE", twin));
+    let sql = format!("begin; {to_table}; {to_twin}; commit");
+    let answers = client.simple_query(&sql).await.unwrap_or_else(|error| panic!("{to_table}: {error:?}"));
+    let counts: Vec<u64> = answers
+        .iter()
+        .filter_map(|answer| match answer {
+            SimpleQueryMessage::CommandComplete(count) => Some(*count),
+            _ => None,
+        })
+        .collect();
+    let [_, in_table, in_twin, _] = counts[..] else { panic!("{counts:?}: {sql}") };
+    assert_eq!(in_table, in_twin, "{statement}");
+    assert!(in_table > 0, "it meets no row: {statement}");
+}
