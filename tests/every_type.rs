@@ -4,3 +4,4 @@
 mod twin;
 
 mod built_in;
+mod keys;

@@ -180,21 +180,21 @@ fn insert(columns: &[Column], id: usize, variant: usize) -> String {
 /// Every column gets every value of its type, becomes NULL and gets one again, alone and with all others; the row
 /// gets another key, is deleted, and comes again.
 fn cycle(columns: &[Column], id: usize) -> Cycle {
-    let mut cycle = Vec::new();
+    let mut statements = Vec::new();
     for variant in 0..VARIANTS {
         let all = list(columns, |column| format!("{} = {}", column.name, column.value(variant)));
-        cycle.push(format!("update TABLE set {all} where id = {id}"));
-        cycle.push(format!("update TABLE set touched = touched + 1 where id = {id}"));
+        statements.push(format!("update TABLE set {all} where id = {id}"));
+        statements.push(format!("update TABLE set touched = touched + 1 where id = {id}"));
         let some: Vec<&Column> = columns.iter().skip(variant).step_by(VARIANTS).collect();
         let nulls =
             some.iter().map(|column| format!("{} = null", column.name)).collect::<Vec<_>>().join(", ");
-        cycle.push(format!("update TABLE set {nulls} where id = {id}"));
+        statements.push(format!("update TABLE set {nulls} where id = {id}"));
     }
     let nulls = list(columns, |column| format!("{} = null", column.name));
-    cycle.push(format!("update TABLE set {nulls}, id = id + 1000000 where id = {id}"));
-    cycle.push(format!("delete from TABLE where id = {}", id + 1_000_000));
-    cycle.push(insert(columns, id, id));
-    cycle
+    statements.push(format!("update TABLE set {nulls}, id = id + 1000000 where id = {id}"));
+    statements.push(format!("delete from TABLE where id = {}", id + 1_000_000));
+    statements.push(insert(columns, id, id));
+    Cycle { table: 0, statements }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -215,7 +215,7 @@ tables:
   - table: app.t
     partition_by: {range: at, bounds: [2026-01-01, 2026-01-10, 2026-01-20], default: true}
 ";
-    let stage = Stage::set(&setup, "app.t", plan).await;
+    let stage = Stage::set(&setup, &["app.t"], plan).await;
     let cycles = [3, 17, 40].map(|id| cycle(&columns, id));
     stage.migrate(cycles.into()).await;
 }

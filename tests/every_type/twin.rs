@@ -16,55 +16,62 @@ pub const DB: &str = "postgres";
 /// Longest wait for writers to get once around.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// What one writer says over and over. `TABLE` stands for the table or its twin; rows of its own only.
-pub type Cycle = Vec<String>;
+/// What one writer says over and over, of rows that are its own. `TABLE` stands for the table or its twin.
+pub struct Cycle {
+    /// Which of the stage's tables.
+    pub table: usize,
+    pub statements: Vec<String>,
+}
 
 pub struct Stage {
     pub cluster: Cluster,
     pub client: Client,
     program: Arc<Bluegreen>,
-    /// The table's name, quoted and qualified, and its twin's.
-    table: String,
-    twin: String,
+    /// The names of tables, quoted and qualified, and of their twins.
+    pairs: Vec<[String; 2]>,
 }
 
 impl Stage {
-    /// Makes the table (`setup` says how), and a twin with its rows.
-    pub async fn set(setup: &str, table: &str, plan: &str) -> Self {
-        Self::on(Cluster::start(), setup, table, plan).await
+    /// Makes the tables (`setup` says how), and a twin of each with its rows.
+    pub async fn set(setup: &str, tables: &[&str], plan: &str) -> Self {
+        Self::on(Cluster::start(), setup, tables, plan).await
     }
 
-    pub async fn on(cluster: Cluster, setup: &str, table: &str, plan: &str) -> Self {
+    pub async fn on(cluster: Cluster, setup: &str, tables: &[&str], plan: &str) -> Self {
         let client = cluster.client(DB).await;
-        client.batch_execute(setup).await.unwrap_or_else(|error| panic!("{error:?}"));
-        let twin = format!("twin{}", &table[table.rfind('.').map_or(0, |_| dot_of(table))..]);
-        let sql = format!(
-            "create schema twin; create table {twin} (like {table} including generated including indexes); \
-             insert into {twin} {}",
-            rows_of(&client, table).await
-        );
-        client.batch_execute(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-        client.batch_execute(&format!("analyze {table}; analyze {twin}")).await.unwrap();
+        let run = async |sql: &str| {
+            client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        };
+        run(setup).await;
+        run("create schema twin").await;
+        let mut pairs = Vec::new();
+        for &table in tables {
+            let twin = format!("twin{}", &table[dot_of(table)..]);
+            run(&format!("create table {twin} (like {table} including generated including indexes)")).await;
+            let columns = names(&client, table, "attgenerated = ''").await.join(", ");
+            run(&format!("insert into {twin} ({columns}) select {columns} from {table}")).await;
+            run(&format!("analyze {table}")).await;
+            pairs.push([table.to_owned(), twin]);
+        }
         let program = Arc::new(Bluegreen::new(&cluster, DB).plan(plan));
-        Self { cluster, client, program, table: table.to_owned(), twin }
+        Self { cluster, client, program, pairs }
     }
 
     /// Writers, one a cycle, and the whole run in three parts: between two of them each writer gets once
     /// around, so that every kind of change is made while the copy is under way, before the verification,
     /// between it and the swap, and after. Then both tables must be the same.
     pub async fn migrate(&self, cycles: Vec<Cycle>) {
-        let before = self.oid().await;
+        let before = self.oids().await;
         let writers = Writers::start(self, cycles).await;
         writers.once_around().await;
         for until in [&["--until", "copy"][..], &["--until", "verify"], &["--yes"]] {
-            let t=Instant::now();
             self.execute(until).await.expect_code(0);
-            eprintln!("{until:?} {:?}", t.elapsed());
             writers.once_around().await;
-            eprintln!("around {:?}", t.elapsed());
         }
         writers.stop().await;
-        assert_ne!(self.oid().await, before, "{} was not swapped", self.table);
+        for (now, before) in self.oids().await.iter().zip(before) {
+            assert_ne!(*now, before, "a table was not swapped");
+        }
         self.assert_same().await;
     }
 
@@ -80,39 +87,41 @@ impl Stage {
         tokio::task::spawn_blocking(move || program.run(command, &["--yes"])).await.unwrap()
     }
 
-    async fn oid(&self) -> u32 {
-        self.client.query_one("select $1::text::regclass::oid", &[&self.table]).await.unwrap().get(0)
+    async fn oids(&self) -> Vec<u32> {
+        let mut oids = Vec::new();
+        for [table, _] in &self.pairs {
+            let row = self.client.query_one("select $1::text::regclass::oid", &[table]).await;
+            oids.push(row.unwrap().get(0));
+        }
+        oids
     }
 
     /// The same rows as often, by binary form and by text.
     pub async fn assert_same(&self) {
-        let differing = self.differing("record_send(\"this row\")", "\"this row\"").await;
-        if differing > 0 {
+        for pair in &self.pairs {
+            let differing = self.differing(pair, "record_send(\"this row\")", "\"this row\"").await;
+            if differing == 0 {
+                continue;
+            }
             let mut columns = Vec::new();
-            for column in names(&self.client, &self.table, "true").await {
-                let differing = self.differing(&format!("record_send(row({column}))"), &column).await;
+            for column in names(&self.client, &pair[0], "true").await {
+                let differing = self.differing(pair, &format!("record_send(row({column}))"), &column).await;
                 columns.extend((differing > 0).then(|| format!("{column} ({differing})")));
             }
-            panic!("{differing} rows of {} are not its twin's, by {columns:?}", self.table);
+            panic!("{differing} rows of {} are not its twin's, by {columns:?}", pair[0]);
         }
     }
 
     /// How many rows one has and the other has not, both ways.
-    async fn differing(&self, binary: &str, text: &str) -> i64 {
+    async fn differing(&self, pair: &[String; 2], binary: &str, text: &str) -> i64 {
         let rows = |of: &str| format!("select md5({binary}) || md5(({text})::text) from {of} \"this row\"");
         let mut differing = 0;
-        for (one, other) in [(&self.table, &self.twin), (&self.twin, &self.table)] {
+        for (one, other) in [(&pair[0], &pair[1]), (&pair[1], &pair[0])] {
             let sql = format!("select count(*) from ({} except all {}) d", rows(one), rows(other));
             differing += self.client.query_one(&sql, &[]).await.unwrap().get::<_, i64>(0);
         }
         differing
     }
-}
-
-/// `insert into twin` has to name what can be written.
-async fn rows_of(client: &Client, table: &str) -> String {
-    let columns = names(client, table, "attgenerated = ''").await.join(", ");
-    format!("({columns}) select {columns} from {table}")
 }
 
 /// The names of some columns, quoted.
@@ -145,15 +154,18 @@ impl Writers {
     async fn start(stage: &Stage, cycles: Vec<Cycle>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (mut rounds, mut tasks) = (Vec::new(), Vec::new());
+        // However many they are, the program under test has to have its turn too.
+        let pause = Duration::from_millis(3) * u32::try_from(cycles.len()).unwrap();
         for cycle in cycles {
             let client = stage.cluster.client(DB).await;
             let round = Arc::new(AtomicU64::new(0));
-            let (names, ended, counter) =
-                ([stage.table.clone(), stage.twin.clone()], Arc::clone(&stop), Arc::clone(&round));
+            let names = stage.pairs[cycle.table].clone();
+            let (ended, counter) = (Arc::clone(&stop), Arc::clone(&round));
             tasks.push(tokio::spawn(async move {
                 while !ended.load(Ordering::Relaxed) {
-                    for statement in &cycle {
+                    for statement in &cycle.statements {
                         write(&client, &names, statement).await;
+                        tokio::time::sleep(pause).await;
                         if ended.load(Ordering::Relaxed) {
                             return;
                         }
@@ -169,13 +181,13 @@ impl Writers {
     /// Waits until each of them has said all that it has to say, from the beginning on.
     async fn once_around(&self) {
         let until = Instant::now() + PATIENCE;
-        for round in &self.rounds {
-            let now = round.load(Ordering::Relaxed);
-            while round.load(Ordering::Relaxed) < now + 2 {
-                assert!(!self.tasks.iter().any(JoinHandle::is_finished), "a writer has failed");
-                assert!(Instant::now() < until, "the writers do not get around");
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+        let rounds = || self.rounds.iter().map(|round| round.load(Ordering::Relaxed));
+        let begun: Vec<u64> = rounds().collect();
+        // The one that they are in the middle of does not count.
+        while rounds().zip(&begun).any(|(now, begun)| now < begun + 2) {
+            assert!(!self.tasks.iter().any(JoinHandle::is_finished), "a writer has failed");
+            assert!(Instant::now() < until, "the writers do not get around");
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
