@@ -5,3 +5,7 @@ mod twin;
 
 mod built_in;
 mod keys;
+mod names;
+mod own_types;
+mod shapes;
+mod toast;

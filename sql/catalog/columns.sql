@@ -43,6 +43,7 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.attnum), '[]') from (
       then format(' COLLATE %I.%I', cn.nspname, co.collname) end) as base_type,
     a.atttypid::bigint as type_oid,
     t.typarray::bigint as array_type_oid,
+    u.typtype = 'c' as composite,
     a.atttypmod as typmod,
     case when a.attcollation <> 0 and a.attcollation <> t.typcollation
       then jsonb_build_object('schema', cn.nspname, 'name', co.collname) end as collation,

@@ -20,7 +20,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Finding> {
         findings.extend(without_binary_form(table, column));
         findings.extend(not_validated(table, column));
     }
-    findings.extend(array_keys(subject));
+    findings.extend(keys_without_arrays(subject));
     findings
 }
 
@@ -55,15 +55,19 @@ fn not_validated(table: &QName, column: &Column) -> Option<Finding> {
     Some(Finding::table("types", table, what, mend))
 }
 
-fn array_keys(subject: &Subject<'_>) -> Vec<Finding> {
+/// Keys travel as one array a column.
+fn keys_without_arrays(subject: &Subject<'_>) -> Vec<Finding> {
     let definition = &subject.definition;
     let keys = subject.design.iter().flat_map(|design| &design.key.columns);
-    let is_array = |name| definition.column(name).is_some_and(|column| column.array_type_oid == 0);
-    keys.filter(|key| is_array(&key.name))
-        .map(|key| {
-            let what =
-                format!("key column {} has type {}, of which there are no arrays", key.name, key.data_type);
-            Finding::table("types", &definition.table.name, what, "use a key of another type")
-        })
-        .collect()
+    let found = keys.filter_map(|key| {
+        let column = definition.column(&key.name)?;
+        let why = match (column.array_type_oid, column.composite) {
+            (0, _) => "of which there are no arrays",
+            (_, true) => "which is composite",
+            _ => return None,
+        };
+        let what = format!("key column {} has type {}, {why}", key.name, key.data_type);
+        Some(Finding::table("types", &definition.table.name, what, "use a key of another type"))
+    });
+    found.collect()
 }

@@ -25,6 +25,8 @@ pub struct Column {
     pub type_oid: u32,
     /// `pg_type.oid` of arrays of it; 0 where there are none.
     pub array_type_oid: u32,
+    /// The type under every domain is a composite one.
+    pub composite: bool,
     /// `pg_attribute.atttypmod`.
     pub typmod: i32,
     /// Where it is not the type's own.
