@@ -7,5 +7,6 @@ mod built_in;
 mod keys;
 mod names;
 mod own_types;
+mod partitions;
 mod shapes;
 mod toast;
