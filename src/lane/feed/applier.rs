@@ -56,9 +56,13 @@ impl Applier {
         state: watch::Sender<State>,
         shared: Arc<Shared>,
     ) -> Result<Self, FeedError> {
-        // A batch is small next to the tables: always look rows up by their key.
+        // A batch is small next to the tables: always look rows up by their key. With a thousand partitions
+        // a plan takes longer than a batch, and the next batch's would be the same.
         session
-            .batch_execute("SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off")
+            .batch_execute(
+                "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; \
+                 SET plan_cache_mode = force_generic_plan",
+            )
             .await?;
         let mut ways = Vec::new();
         let mut by_relation = HashMap::new();
