@@ -5,6 +5,7 @@
 
 mod disk;
 mod hanging;
+mod locks;
 mod names;
 mod open_transactions;
 mod partition_rows;
@@ -107,6 +108,10 @@ pub async fn run(cx: &Context) -> Result<Vec<Finding>, Error> {
     for table in &cx.plan.tables {
         subjects.extend(subject(&session, table, &mut findings).await?);
     }
+    let locks = locks::check(&session, &subjects).await?;
+    // Or the rehearsal would fail for want of them, and say less.
+    let can_try = can_try && locks.is_empty();
+    findings.extend(locks);
     for subject in &subjects {
         findings.extend(table(&session, subject, can_try).await?);
     }

@@ -6,14 +6,14 @@
 //! rows are still missing, a key may be absent, and a row that cannot be completed is left out
 //! and its key remembered as dirty, to be read from the source at the next consistent point.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tokio_postgres::{Client, Statement};
 
 use super::Lane;
 use super::coalesce::{Key, Net, Row};
 use super::raw::Array;
-use crate::pg::list;
+use crate::pg::{Ident, list};
 use crate::replication::pgoutput::Value;
 
 /// What stopped the apply.
@@ -44,8 +44,9 @@ pub enum ApplyError {
 /// The statements of one lane, prepared on one connection.
 pub struct Apply {
     lane: Lane,
+    /// None where no row may be updated in place.
+    replace: Option<Statement>,
     delete: Statement,
-    delete_hinted: Option<Statement>,
     rewrite: Statement,
     insert: Statement,
     forget_dirty: Statement,
@@ -58,13 +59,13 @@ impl Apply {
     /// # Errors
     /// If the server said no.
     pub async fn prepare(client: &Client, lane: &Lane) -> Result<Self, tokio_postgres::Error> {
-        let delete_hinted = match delete_hinted_sql(lane) {
+        let replace = match replace_sql(lane) {
             Some(sql) => Some(client.prepare(&sql).await?),
             None => None,
         };
         Ok(Self {
+            replace,
             delete: client.prepare(&delete_sql(lane)).await?,
-            delete_hinted,
             rewrite: client.prepare(&rewrite_sql(lane)).await?,
             insert: client.prepare(&insert_sql(lane)).await?,
             forget_dirty: client.prepare(&forget_dirty_sql(lane)).await?,
@@ -83,25 +84,24 @@ impl Apply {
         keys: &HashMap<Key, Net>,
         lenient: bool,
     ) -> Result<(), ApplyError> {
-        let work = Work::sort(&self.lane, keys);
-        let sql = |source| ApplyError::Postgres { table: self.lane.table.plain(), source };
+        let mut work = Work::sort(keys);
+        let (were, sql) =
+            (work.were(), |source| ApplyError::Postgres { table: self.lane.table.plain(), source });
+        if lenient {
+            let params = self.keys(work.were_there());
+            client.execute_raw(&self.forget_dirty, &params).await.map_err(sql)?;
+        }
+        let replaced = self.replace(client, &mut work).await.map_err(sql)?;
         let deleted = self.delete(client, &work).await.map_err(sql)?;
         let lacking = self.rewrite(client, &work).await.map_err(sql)?;
         if lenient {
-            let params =
-                self.keys(work.gone.iter().copied().chain(work.rewritten.iter().map(|(_, _, base)| *base)));
-            client.execute_raw(&self.forget_dirty, &params).await.map_err(sql)?;
             let params = self.keys(lacking.iter().map(|at| work.rewritten[*at].0));
             client.execute_raw(&self.note_dirty, &params).await.map_err(sql)?;
         } else {
-            let expected = work.gone.len() + work.rewritten.len();
-            let found = deleted + (work.rewritten.len() - lacking.len()) as u64;
-            if found != expected as u64 {
-                return Err(ApplyError::Diverged {
-                    table: self.lane.table.plain(),
-                    expected: expected as u64,
-                    found,
-                });
+            let found = replaced + deleted + (work.rewritten.len() - lacking.len()) as u64;
+            if found != were {
+                let table = self.lane.table.plain();
+                return Err(ApplyError::Diverged { table, expected: were, found });
             }
         }
         if !work.rows.is_empty() {
@@ -111,38 +111,33 @@ impl Apply {
         Ok(())
     }
 
-    /// Deletes what was there: first where the new row of the same key will be, then anywhere.
+    /// Updates the rows that stay under their key, where their partition key leads to. Those that are
+    /// not there, or would take or give up a unique value, become ones to delete and to add.
+    async fn replace<'a>(&self, client: &Client, work: &mut Work<'a>) -> Result<u64, tokio_postgres::Error> {
+        let replaced = std::mem::take(&mut work.replaced);
+        if replaced.is_empty() {
+            return Ok(0);
+        }
+        let Some(statement) = &self.replace else {
+            work.replace_otherwise(replaced);
+            return Ok(0);
+        };
+        let rows = self.rows(replaced.iter().map(|(_, row)| *row));
+        let masks = masks(replaced.iter().map(|(_, row)| *row));
+        let count = i64::try_from(replaced.len()).unwrap_or(i64::MAX);
+        let missed = client.query(statement, &[&rows, &masks, &count]).await?;
+        let done = replaced.len() - missed.len();
+        let missed = missed.iter().filter_map(|row| replaced.get(ordinal(row)).copied());
+        work.replace_otherwise(missed);
+        Ok(done as u64)
+    }
+
+    /// Deletes rows by their key alone.
     async fn delete(&self, client: &Client, work: &Work<'_>) -> Result<u64, tokio_postgres::Error> {
-        let mut anywhere: Vec<&Key> = Vec::new();
-        let mut deleted = 0;
-        if let (Some(statement), Some(hint)) = (&self.delete_hinted, &self.lane.hint) {
-            let mut hinted = Vec::new();
-            let mut values = Array::of(hint.type_oid);
-            for key in &work.gone {
-                match work.hints.get(key) {
-                    Some(value) => {
-                        hinted.push(*key);
-                        values.push(Some(value));
-                    }
-                    None => anywhere.push(key),
-                }
-            }
-            if !hinted.is_empty() {
-                let mut params = self.keys(hinted.iter().copied());
-                params.push(values);
-                let params: Vec<&(dyn postgres_types::ToSql + Sync)> =
-                    params.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)).collect();
-                let missed = client.query(statement, &params).await?;
-                deleted += (hinted.len() - missed.len()) as u64;
-                anywhere.extend(missed.iter().filter_map(|row| hinted.get(ordinal(row))));
-            }
-        } else {
-            anywhere.extend(work.gone.iter().copied());
+        if work.gone.is_empty() {
+            return Ok(0);
         }
-        if !anywhere.is_empty() {
-            deleted += client.execute_raw(&self.delete, &self.keys(anywhere.into_iter())).await?;
-        }
-        Ok(deleted)
+        client.execute_raw(&self.delete, &self.keys(work.gone.iter().copied())).await
     }
 
     /// Replaces rows that lack values by ones that take them from the row that was there.
@@ -153,11 +148,7 @@ impl Apply {
         }
         let mut params = vec![self.rows(work.rewritten.iter().map(|(_, row, _)| *row))];
         params.extend(self.keys(work.rewritten.iter().map(|(_, _, base)| *base)));
-        let mut masks = Array::of(postgres_types::Type::BYTEA.oid());
-        for (_, row, _) in &work.rewritten {
-            masks.push(Some(&mask(row)));
-        }
-        params.push(masks);
+        params.push(masks(work.rewritten.iter().map(|(_, row, _)| *row)));
         let params: Vec<&(dyn postgres_types::ToSql + Sync)> =
             params.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)).collect();
         Ok(client.query(&self.rewrite, &params).await?.iter().map(ordinal).collect())
@@ -199,10 +190,10 @@ pub fn key_arrays<'a>(lane: &Lane, keys: impl Iterator<Item = &'a Key>) -> Vec<A
 
 /// The keys of a batch, by what has to be done.
 struct Work<'a> {
+    /// Keys whose row has new values.
+    replaced: Vec<(&'a Key, &'a Row)>,
     /// Keys whose row goes.
     gone: Vec<&'a Key>,
-    /// The partition key's value of the new row under the same key.
-    hints: HashMap<&'a Key, &'a [u8]>,
     /// Complete rows that come.
     rows: Vec<&'a Row>,
     /// Rows that lack values: their key, the row, the key that the values are found under.
@@ -210,30 +201,67 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    fn sort(lane: &Lane, keys: &'a HashMap<Key, Net>) -> Self {
+    fn sort(keys: &'a HashMap<Key, Net>) -> Self {
         let mut work =
-            Self { gone: Vec::new(), hints: HashMap::new(), rows: Vec::new(), rewritten: Vec::new() };
-        let mut bases = std::collections::HashSet::new();
+            Self { replaced: Vec::new(), gone: Vec::new(), rows: Vec::new(), rewritten: Vec::new() };
+        // Values that another row takes over have to be there until it has.
+        let moved =
+            |(key, net): (&'a Key, &'a Net)| net.now.as_ref()?.base.as_ref().filter(|base| *base != key);
+        let bases: HashSet<&Key> = keys.iter().filter_map(moved).collect();
+        // In the keys' order, the server reads the same pages of the index one after the other.
+        let mut keys: Vec<_> = keys.iter().collect();
+        keys.sort_unstable_by_key(|(key, _)| *key);
         for (key, net) in keys {
-            let Some(row) = &net.now else { continue };
-            match &row.base {
-                Some(base) => {
-                    work.rewritten.push((key, row, base));
-                    bases.insert(base);
+            let goes = net.was && !bases.contains(key);
+            match &net.now {
+                Some(row) if goes && row.base.as_ref().is_none_or(|base| base == key) => {
+                    work.replaced.push((key, row));
+                    continue;
                 }
-                None => work.rows.push(row),
+                Some(row) => match &row.base {
+                    Some(base) => work.rewritten.push((key, row, base)),
+                    None => work.rows.push(row),
+                },
+                None => {}
             }
-        }
-        for (key, net) in keys.iter().filter(|(key, net)| net.was && !bases.contains(key)) {
-            work.gone.push(key);
-            let value =
-                net.now.as_ref().zip(lane.hint.as_ref()).and_then(|(row, hint)| row.values.get(hint.at));
-            if let Some(Value::Binary(value)) = value {
-                work.hints.insert(key, value);
+            if goes {
+                work.gone.push(key);
             }
         }
         work
     }
+
+    /// What cannot be replaced in place is deleted and added.
+    fn replace_otherwise(&mut self, replaced: impl IntoIterator<Item = (&'a Key, &'a Row)>) {
+        for (key, row) in replaced {
+            match &row.base {
+                Some(base) => self.rewritten.push((key, row, base)),
+                None => {
+                    self.gone.push(key);
+                    self.rows.push(row);
+                }
+            }
+        }
+    }
+
+    /// The keys whose rows must be there before the batch.
+    fn were_there(&self) -> impl Iterator<Item = &'a Key> {
+        let replaced = self.replaced.iter().map(|(key, _)| *key);
+        replaced.chain(self.gone.iter().copied()).chain(self.rewritten.iter().map(|(_, _, base)| *base))
+    }
+
+    fn were(&self) -> u64 {
+        (self.replaced.len() + self.gone.len() + self.rewritten.len()) as u64
+    }
+}
+
+/// One mask a row.
+fn masks<'a>(rows: impl Iterator<Item = &'a Row>) -> Array {
+    let mut masks = Array::of(postgres_types::Type::BYTEA.oid());
+    for row in rows {
+        masks.push(Some(&mask(row)));
+    }
+    masks
 }
 
 /// One bit a streamed column, the first one lowest: 1 where the value was not sent.
@@ -272,27 +300,77 @@ fn delete_sql(lane: &Lane) -> String {
     )
 }
 
-/// Returns the ordinals of the keys that were not found.
-fn delete_hinted_sql(lane: &Lane) -> Option<String> {
-    let hint = lane.hint.as_ref()?;
-    let (on, values) = join(lane);
-    let arrays = lane
-        .key
-        .iter()
-        .map(|key| &key.type_name)
-        .chain([&hint.type_name])
-        .enumerate()
-        .map(|(at, type_name)| format!("${}::{type_name}[]", at + 1));
+/// Updates rows where they are. Returns the ordinals of those that were not there, or whose unique
+/// values are other ones.
+fn replace_sql(lane: &Lane) -> Option<String> {
+    let keep = lane.keep_in_place.as_ref()?;
+    let keys = lane.key_in_target().into_iter().map(|key| (key.column, key.equals));
+    let hint = lane.hint.as_ref().map(|hint| (&hint.target, hint.equals.as_str()));
+    let equals: HashMap<&Ident, &str> = keys.chain(hint).collect();
+    let merged: Vec<(&Ident, String)> =
+        lane.mapping.iter().zip(merged(lane, "g.")).map(|(mapped, sql)| (&mapped.target, sql)).collect();
+    let mapped = || lane.mapping.iter().map(|mapped| &mapped.target).enumerate();
+    let new = mapped().filter_map(|(at, target)| Some((at, target, equals.get(target)?)));
+    let mut conditions: Vec<String> =
+        new.map(|(at, target, equals)| format!("g.{target} {equals} k.projh_e{at}")).collect();
+    if !keep.is_empty() {
+        // Both of the type that a value of the target and a new one have in common.
+        let kept = || mapped().filter(|(_, target)| keep.contains(target));
+        let now = kept().map(|(at, target)| format!("CASE WHEN true THEN g.{target} ELSE k.projh_e{at} END"));
+        let (now, then) = (list(now), list(kept().map(|(at, _)| &merged[at].1)));
+        conditions.push(format!("record_image_eq(ROW({now}), ROW({then}))"));
+    }
+    let sets = merged.iter().map(|(target, sql)| format!("{target} = {sql}"));
     Some(format!(
-        "WITH k AS MATERIALIZED (SELECT {values}, projh_hint, projh_ord FROM unnest({arrays}) WITH ORDINALITY AS s({names}, projh_hint, projh_ord)), \
-         gone AS (DELETE FROM {target} g USING k WHERE {on} AND g.{column} {equals} k.projh_hint RETURNING k.projh_ord) \
-         SELECT projh_ord FROM k WHERE projh_ord NOT IN (SELECT projh_ord FROM gone)",
-        arrays = list(arrays),
-        names = lane.key_columns(),
+        "WITH done AS (UPDATE {target} AS g SET {sets} FROM \
+           (SELECT s.projh_ord, s.projh_mask, {values} \
+           FROM ROWS FROM (unnest($1::{source}[]), unnest($2::bytea[])) WITH ORDINALITY \
+           AS s({columns}, projh_mask, projh_ord)) AS k WHERE {on} RETURNING k.projh_ord) \
+         SELECT n FROM generate_series(1, $3::bigint) AS n WHERE n NOT IN (SELECT projh_ord FROM done)",
         target = lane.target,
-        column = hint.target,
-        equals = hint.equals,
+        sets = list(sets),
+        values = values(lane),
+        source = lane.row_type,
+        columns = list(lane.streamed().map(|column| &column.name)),
+        on = conditions.join(" AND "),
     ))
+}
+
+/// Each of the target's columns from the source's, as `projh_e0, ...`; not where that one was not sent,
+/// for an expression may not like NULL.
+fn values(lane: &Lane) -> String {
+    let values = lane.mapping.iter().zip(bits(lane)).enumerate();
+    list(values.map(|(at, (mapped, bit))| match bit.filter(|_| !mapped.is_same) {
+        Some(bit) => format!(
+            "CASE WHEN get_bit(s.projh_mask, {bit}) = 1 THEN NULL ELSE {} END AS projh_e{at}",
+            mapped.expression
+        ),
+        None => format!("{} AS projh_e{at}", mapped.expression),
+    }))
+}
+
+/// For each of the target's columns, the place of the source's among those that the stream carries.
+fn bits(lane: &Lane) -> impl Iterator<Item = Option<usize>> {
+    let streamed: Vec<&Ident> = lane.streamed().map(|column| &column.name).collect();
+    lane.mapping.iter().map(move |mapped| streamed.iter().position(|name| **name == mapped.source))
+}
+
+/// Those again, but with what is there already where the stream did not repeat a value: what is made
+/// of a value that has not changed has not changed either. What is there is under `old` and the name
+/// of the target's column.
+fn merged(lane: &Lane, old: &str) -> Vec<String> {
+    let merged = lane.mapping.iter().zip(bits(lane)).enumerate().map(|(at, (mapped, bit))| {
+        bit.map_or_else(
+            || format!("k.projh_e{at}"),
+            |bit| {
+                let target = &mapped.target;
+                format!(
+                    "CASE WHEN get_bit(k.projh_mask, {bit}) = 1 THEN {old}{target} ELSE k.projh_e{at} END"
+                )
+            },
+        )
+    });
+    merged.collect()
 }
 
 fn insert_sql(lane: &Lane) -> String {
@@ -322,20 +400,9 @@ fn rewrite_sql(lane: &Lane) -> String {
             names = lane.key_columns()
         )
     });
-    let streamed: Vec<_> = lane.streamed().map(|column| &column.name).collect();
-    let merged = lane.mapping.iter().enumerate().map(|(at, mapped)| {
-        // What is made of a value that was not sent has not changed either, and is not made again.
-        let bit = streamed.iter().position(|name| **name == mapped.source);
-        let made = &mapped.expression;
-        bit.map_or_else(
-            || made.clone(),
-            |bit| format!("CASE WHEN get_bit(projh_mask, {bit}) = 1 THEN gone.projh_t{at} ELSE {made} END"),
-        )
-    });
-    let olds =
-        lane.mapping.iter().enumerate().map(|(at, mapped)| format!("g.{} AS projh_t{at}", mapped.target));
+    let olds = lane.mapping.iter().map(|mapped| format!("g.{}", mapped.target));
     format!(
-        "WITH k AS MATERIALIZED (SELECT s.projh_ord, s.projh_mask, {base_values}, {columns} \
+        "WITH k AS MATERIALIZED (SELECT s.projh_ord, s.projh_mask, {base_values}, {values} \
            FROM ROWS FROM (unnest($1::{source}[]), {keys}, unnest(${mask}::bytea[])) WITH ORDINALITY \
            AS s({columns}, {base_names}, projh_mask, projh_ord)), \
          gone AS (DELETE FROM {target} g USING k WHERE {on} RETURNING k.projh_ord, {olds}), \
@@ -343,14 +410,15 @@ fn rewrite_sql(lane: &Lane) -> String {
            SELECT {merged} FROM k JOIN gone USING (projh_ord) ORDER BY projh_ord) \
          SELECT projh_ord FROM k WHERE projh_ord NOT IN (SELECT projh_ord FROM gone)",
         base_values = list(base_values),
+        values = values(lane),
         source = lane.row_type,
         keys = list(keys),
         mask = key_count + 2,
-        columns = list(streamed.iter()),
+        columns = list(lane.streamed().map(|column| &column.name)),
         target = lane.target,
         olds = list(olds),
         targets = lane.target_columns(),
-        merged = list(merged),
+        merged = list(merged(lane, "gone.")),
     )
 }
 

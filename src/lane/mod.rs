@@ -96,6 +96,9 @@ pub struct Lane {
     pub verified: Vec<VerifiedColumn>,
     /// The target's own key.
     pub target_key: Vec<Ident>,
+    /// The target's columns that must keep their values where a row is updated in place, lest two rows
+    /// that exchange unique values meet half-way; none where that cannot be told.
+    pub keep_in_place: Option<Vec<Ident>>,
     /// The target's partition key and the source's column that it is a copy of, where the key alone
     /// does not lead to one partition.
     pub hint: Option<Hint>,
@@ -129,17 +132,12 @@ impl Mapped {
 pub struct Hint {
     /// The target's partition key.
     pub target: Ident,
-    /// The place of the source's column among the stream's columns.
-    pub at: usize,
-    /// Its type.
-    pub type_oid: u32,
-    /// The type's name for SQL.
-    pub type_name: String,
     /// The operator that compares it, qualified.
     pub equals: String,
 }
 
 const COLUMNS: &str = include_str!("../../sql/catalog/lane_columns.sql");
+const UNIQUE_COLUMNS: &str = include_str!("../../sql/catalog/unique_columns.sql");
 
 impl Lane {
     /// A lane from blue to green, as `design` has it and the catalog knows it.
@@ -164,6 +162,8 @@ impl Lane {
             .iter()
             .filter_map(|column| key_column(column, &found, &in_target, &mapping))
             .collect();
+        let rows = client.query(UNIQUE_COLUMNS, &[&design.table.to_string()]).await?;
+        let unique: Vec<Ident> = rows.iter().map(|row| Ident(row.get("name"))).collect();
         Ok(Self {
             number,
             table: design.table.clone(),
@@ -171,9 +171,10 @@ impl Lane {
             source_oid: found.relation,
             row_type,
             row_type_oid: travelling.row_type,
-            hint: hint(design, &found, &in_target, (&key, &mapping)),
+            hint: hint(design, &in_target, &key, &mapping),
             columns: found.columns.into_iter().map(|column| column.column).collect(),
             key,
+            keep_in_place: keep_in_place(design, &mapping, &unique),
             mapping,
             target_key: design.green.indexes.first().and_then(|key| key.keys.clone()).unwrap_or_default(),
             verified: design.green.verified_columns(),
@@ -317,25 +318,24 @@ fn key_column(
 }
 
 /// None where the key alone leads to one partition.
-fn hint(
-    design: &LaneDesign,
-    source: &Found,
-    target: &Found,
-    (key, mapping): (&[KeyColumn], &[Mapped]),
-) -> Option<Hint> {
+fn hint(design: &LaneDesign, target: &Found, key: &[KeyColumn], mapping: &[Mapped]) -> Option<Hint> {
     let partition = design.green.partition.as_ref()?;
     let same_as = mapping.iter().find(|mapped| mapped.target == partition.column)?.same_as()?;
     if key.iter().any(|column| column.name == *same_as) {
         return None;
     }
-    let (at, found) = source.find(same_as)?;
-    Some(Hint {
-        target: partition.column.clone(),
-        at,
-        type_oid: found.column.type_oid,
-        type_name: found.type_name.clone(),
-        equals: target.equals(&partition.column),
-    })
+    Some(Hint { target: partition.column.clone(), equals: target.equals(&partition.column) })
+}
+
+/// A unique index that only green will have is not in the catalog yet.
+fn keep_in_place(design: &LaneDesign, mapping: &[Mapped], unique: &[Ident]) -> Option<Vec<Ident>> {
+    let of_blue = |name: &Ident| design.green.blue.indexes.iter().any(|index| index.name == *name);
+    let mut others = design.green.indexes.iter().filter(|index| index.unique && !index.primary);
+    if others.any(|index| !of_blue(&index.name)) {
+        return None;
+    }
+    let mapped = mapping.iter().filter(|mapped| unique.contains(&mapped.source));
+    Some(mapped.map(|mapped| mapped.target.clone()).collect())
 }
 
 fn mapping(design: &LaneDesign) -> Vec<Mapped> {

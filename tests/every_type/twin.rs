@@ -65,9 +65,7 @@ impl Stage {
         let writers = Writers::start(self, cycles).await;
         writers.once_around().await;
         for until in [&["--until", "copy"][..], &["--until", "verify"], &["--yes"]] {
-            let t = Instant::now();
             self.execute(until).await.expect_code(0);
-            eprintln!("{until:?} {:?}", t.elapsed());
             writers.once_around().await;
         }
         writers.stop().await;

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::{FeedError, MESSAGE_PREFIX, Mode, Parts, Shared, State, TOUCHED_MAX};
 use crate::journal::Fence;
@@ -16,6 +18,11 @@ use crate::pg::connect::Session;
 use crate::replication::pgoutput::{Logical, Old, OldKind, Relation, Tuple, Value};
 use crate::replication::{Received, Stream};
 
+/// Most of the feed's commits do not wait for the disk. One in this time does, and with it all before
+/// it are durable; only then are they acknowledged to the slot.
+const DURABLE_EVERY: Duration = Duration::from_secs(1);
+/// What is taken in waits no longer than this for more.
+const LONGEST_WAIT: Duration = Duration::from_millis(200);
 /// A batch is handed to the server when it holds this many changes, or bytes.
 const BATCH_CHANGES: u64 = 20_000;
 const BATCH_BYTES: usize = 8 << 20;
@@ -41,6 +48,12 @@ pub(super) struct Applier {
     in_target_transaction: bool,
     /// The end of the last whole source transaction taken in.
     end: Lsn,
+    /// When the feed's last commit was durable, and whether there was one since that is not.
+    durable: (Instant, bool),
+    /// What is taken in waits until then for more: as long as the last batch took, so that a backlog
+    /// makes large batches and a stream that keeps up small ones. A marker waits for nothing.
+    commit_by: Instant,
+    last_batch: Duration,
     /// The last of our markers taken in.
     marker: u64,
     changes: u64,
@@ -61,7 +74,7 @@ impl Applier {
         session
             .batch_execute(
                 "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; \
-                 SET plan_cache_mode = force_generic_plan",
+                 SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan",
             )
             .await?;
         let mut ways = Vec::new();
@@ -85,6 +98,9 @@ impl Applier {
             in_source_transaction: false,
             in_target_transaction: false,
             end: parts.applied,
+            durable: (Instant::now(), true),
+            commit_by: Instant::now(),
+            last_batch: Duration::ZERO,
             marker: 0,
             changes: 0,
             truncated: false,
@@ -147,18 +163,28 @@ impl Applier {
         }
     }
 
-    /// The next message; before it waits for one, what is whole is committed. None if the phases
-    /// asked for something else meanwhile.
+    /// The next message; while it waits for one, what is whole is committed. None if that, or the
+    /// phases asking for something else, came first.
     async fn next(&mut self) -> Result<Option<Received>, FeedError> {
         if let Some(received) = self.stream.try_next().transpose()? {
             return Ok(Some(received));
         }
-        if !self.in_source_transaction {
+        let is_whole = !self.in_source_transaction;
+        let has_marker = self.marker > self.state.borrow().marker;
+        if is_whole && (has_marker || Instant::now() >= self.commit_by) {
             self.commit().await?;
         }
+        let (durable_since, is_durable) = self.durable;
+        let waits = is_whole && self.ways.iter().any(|way| way.changes.changes() > 0);
         tokio::select! {
+            biased;
             received = self.stream.next() => Ok(Some(received?)),
             changed = self.mode.changed() => changed.map(|()| None).map_err(|_| FeedError::Ended),
+            () = tokio::time::sleep_until(self.commit_by), if waits => self.commit().await.map(|()| None),
+            () = tokio::time::sleep_until(durable_since + DURABLE_EVERY), if !is_durable && is_whole => {
+                begin(&self.session, &mut self.in_target_transaction).await?;
+                self.commit().await.map(|()| None)
+            }
         }
     }
 
@@ -174,7 +200,12 @@ impl Applier {
             }
         };
         match message {
-            Logical::Begin { .. } => self.in_source_transaction = true,
+            Logical::Begin { .. } => {
+                self.in_source_transaction = true;
+                if self.ways.iter().all(|way| way.changes.changes() == 0) {
+                    self.commit_by = Instant::now() + self.last_batch;
+                }
+            }
             Logical::Relation(relation) => self.check_relation(&relation)?,
             Logical::Insert { relation, new } => {
                 if let Some(way) = self.way(relation) {
@@ -283,22 +314,30 @@ impl Applier {
         Ok(())
     }
 
-    /// Everything taken in becomes durable, together with how far that is; then it is acknowledged.
+    /// Everything taken in is committed, together with how far that is; once it is durable, it is
+    /// acknowledged.
     async fn commit(&mut self) -> Result<(), FeedError> {
+        let begun = Instant::now();
         self.flush().await?;
         if self.in_target_transaction {
+            let is_durable = self.durable.0.elapsed() >= DURABLE_EVERY;
             let sql = "WITH held AS (SELECT projh_bluegreen.fence($1, $2)) \
                        UPDATE projh_bluegreen.stream SET applied_lsn = $3 FROM held WHERE run = $1";
             self.session
                 .execute(sql, &[&self.fence.run, &self.fence.epoch, &self.end])
                 .await
                 .map_err(|source| self.fence.error("moved on", source))?;
-            self.session.batch_execute("COMMIT").await?;
+            let waits = if is_durable { "on" } else { "off" };
+            self.session.batch_execute(&format!("SET LOCAL synchronous_commit = {waits}; COMMIT")).await?;
             self.in_target_transaction = false;
+            self.durable = if is_durable { (Instant::now(), true) } else { (self.durable.0, false) };
+            self.last_batch = begun.elapsed().min(LONGEST_WAIT);
         }
         self.remember_touched();
-        if self.end > self.state.borrow().applied || self.marker > self.state.borrow().marker {
+        if self.durable.1 {
             self.stream.acknowledge(self.end);
+        }
+        if self.end > self.state.borrow().applied || self.marker > self.state.borrow().marker {
             let (end, marker, changes, truncated) = (self.end, self.marker, self.changes, self.truncated);
             self.state.send_modify(|state| {
                 state.applied = end;

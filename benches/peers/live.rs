@@ -1,0 +1,109 @@
+//! What clients notice.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::clients::{Answer, Clients};
+use crate::figure::Figure;
+use crate::job::repack;
+use crate::program;
+use crate::stage::{Stage, plan};
+
+const CLIENTS: u64 = 16;
+/// Clients that leave the processors time for others: the stall is measured, not the queue.
+const REST: Duration = Duration::from_millis(10);
+/// The part of a run that ends with its swap.
+const AROUND: Duration = Duration::from_secs(1);
+const ROWS: u64 = 100_000;
+
+/// Each client's longest statement in the second that ends with the swap, of 16 clients and 20 swaps.
+pub fn stall(stage: &Stage, swaps: usize) -> Vec<Figure> {
+    let mut ours = Felt::default();
+    let mut peer = Felt::default();
+    for _ in 0..swaps {
+        ours.add(&felt(stage, || {
+            let told = program::execute(stage, "live", &plan("{}"), &[]);
+            let swapped = told.events.iter().find(|(_, event)| event["type"] == "swapped");
+            eprintln!("{}", swapped.unwrap().1);
+            told.when(&json!({"type": "swapped"}))
+        }));
+        peer.add(&felt(stage, || {
+            repack(stage, "live");
+            Instant::now()
+        }));
+    }
+    let row = |what: &str, goal, share| {
+        let what = format!("{what} of 16 clients at {swaps} swaps / at pg_repack's");
+        Figure::of(&what, "ms", goal, &[(ours.percentile(share), peer.percentile(share))])
+    };
+    vec![
+        row("stall, p99", "< 50 ms", 0.99),
+        row("stall, longest", "", 1.0),
+        Figure {
+            unit: "",
+            ratio: 1.0,
+            ..Figure::of("failed statements", "s", "0", &[(ours.failed, peer.failed)])
+        },
+    ]
+}
+
+/// Clients at work, before, while and after `run`, which says when its swap was over.
+fn felt(stage: &Stage, run: impl FnOnce() -> Instant) -> (Vec<Vec<Answer>>, Instant) {
+    stage.fresh("live", ROWS, true);
+    let clients = Clients::start(stage, "live", CLIENTS, REST, ROWS);
+    std::thread::sleep(Duration::from_millis(500));
+    let swapped = run();
+    std::thread::sleep(Duration::from_millis(500));
+    (clients.stop(), swapped)
+}
+
+/// What was felt of many swaps.
+#[derive(Default)]
+struct Felt {
+    longest_ms: Vec<f64>,
+    failed: f64,
+}
+
+impl Felt {
+    fn add(&mut self, (clients, swapped): &(Vec<Vec<Answer>>, Instant)) {
+        for answers in clients {
+            let near = answers.iter().filter(|a| a.answered + AROUND > *swapped && a.asked < *swapped);
+            let longest = near.map(|a| a.answered.duration_since(a.asked)).max().unwrap_or_default();
+            self.longest_ms.push(longest.as_secs_f64() * 1_000.0);
+            self.failed += answers.iter().filter(|answer| answer.failed).count() as f64;
+        }
+    }
+
+    fn percentile(&self, share: f64) -> f64 {
+        let mut sorted = self.longest_ms.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted[((sorted.len() - 1) as f64 * share) as usize]
+    }
+}
+
+/// Statements a second of 16 clients that never rest, while copy and catch-up run and while nothing does.
+pub fn throughput(stage: &Stage, rows: u64) -> Vec<Figure> {
+    stage.fresh("live", rows, false);
+    let clients = Clients::start(stage, "live", CLIENTS, Duration::ZERO, rows);
+    let alone = Duration::from_secs(10);
+    std::thread::sleep(Duration::from_secs(2) + alone);
+    let told = program::execute(stage, "live", &plan("{}"), &["--until", "catch_up"]);
+    let (begun, ended) = (
+        told.when(&json!({"type": "phase_started", "phase": "copy"})),
+        told.when(&json!({"type": "phase_done", "phase": "catch_up"})),
+    );
+    std::thread::sleep(alone);
+    let stopped = Instant::now();
+    let answers = clients.stop();
+    let rate = |from: Instant, to: Instant| {
+        let within = |answer: &&Answer| from <= answer.answered && answer.answered < to;
+        let count: usize = answers.iter().map(|answers| answers.iter().filter(within).count()).sum();
+        count as f64 / to.duration_since(from).as_secs_f64()
+    };
+    let before = rate(told.begun - alone, told.begun);
+    let after = rate(stopped - alone, stopped);
+    let pair = (rate(begun, ended), (before + after) / 2.0);
+    eprintln!("copy and catch-up took {:.1} s", ended.duration_since(begun).as_secs_f64());
+    vec![Figure::of("clients while copy and catch-up run / without a run", "stmts/s", ">= 0.7x", &[pair])]
+}

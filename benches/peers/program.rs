@@ -1,0 +1,81 @@
+//! The built program, and what it told, when.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::stage::Stage;
+
+/// A run of `execute` that has ended well.
+#[derive(Debug)]
+pub struct Told {
+    pub begun: Instant,
+    pub events: Vec<(Instant, Value)>,
+    pub ended: Instant,
+    /// Most memory that it held, in bytes.
+    pub peak_bytes: u64,
+}
+
+/// `execute PLAN --yes --json` and some arguments, to its end.
+pub fn execute(stage: &Stage, db: &str, plan: &str, arguments: &[&str]) -> Told {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("plan.yaml");
+    std::fs::write(&path, plan).unwrap();
+    let begun = Instant::now();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_projh-bluegreen"))
+        .args(["execute", "--yes", "--json"])
+        .arg(&path)
+        .args(arguments)
+        .envs(stage.cluster.env(db))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdout = program.stdout.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+        lines.filter_map(|line| Some((Instant::now(), serde_json::from_str(&line).ok()?))).collect()
+    });
+    let (peak_bytes, code) = watched(&mut program);
+    let told = Told { begun, events: reader.join().unwrap(), ended: Instant::now(), peak_bytes };
+    assert_eq!(code, Some(0), "{:#?}", told.events.iter().rev().take(5).collect::<Vec<_>>());
+    told
+}
+
+/// Waits for the end, looking at the kernel's high-water mark of the memory.
+fn watched(program: &mut Child) -> (u64, Option<i32>) {
+    let status = format!("/proc/{}/status", program.id());
+    let mut peak_bytes = 0;
+    loop {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        peak_bytes = peak_bytes.max(kib.unwrap_or(0) * 1_024);
+        if let Some(status) = program.try_wait().unwrap() {
+            return (peak_bytes, status.code());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+impl Told {
+    /// When the first event of a type came whose fields are those of `like`.
+    pub fn when(&self, like: &Value) -> Instant {
+        let like = like.as_object().unwrap();
+        let is_like = |event: &Value| like.iter().all(|(name, value)| event[name] == *value);
+        let found = self.events.iter().find(|(_, event)| is_like(event));
+        found.unwrap_or_else(|| panic!("no {like:?} among {:#?}", self.events)).0
+    }
+
+    /// Seconds from one event to another.
+    pub fn seconds(&self, from: &Value, to: &Value) -> f64 {
+        self.when(to).duration_since(self.when(from)).as_secs_f64()
+    }
+
+    /// Seconds from its start to its end.
+    pub fn seconds_in_all(&self) -> f64 {
+        self.ended.duration_since(self.begun).as_secs_f64()
+    }
+}
