@@ -8,5 +8,6 @@ mod keys;
 mod names;
 mod own_types;
 mod partitions;
+mod refused;
 mod shapes;
 mod toast;

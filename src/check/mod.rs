@@ -157,6 +157,7 @@ async fn subject<'a>(
 async fn table(session: &Session, subject: &Subject<'_>, can_try: bool) -> Result<Vec<Finding>, Error> {
     let blockers = hangs_on::blockers(session, &subject.definition.table.name).await?;
     let mut findings = rights::check_table(session, subject).await?;
+    findings.extend(types::check_statements(subject));
     let can_try = can_try && findings.is_empty() && !blockers.iter().any(hanging::spoils_rehearsal);
     findings.extend(hanging::findings(&subject.definition.table.name, blockers));
     findings.extend(types::check(subject));

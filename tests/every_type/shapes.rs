@@ -70,7 +70,7 @@ async fn tables_of_every_shape() {
         "update TABLE set id = 700, at = '2026-05-05', last = 'l' where id = 7",
         "update TABLE set late = null, n = 3 where id = 700",
         "delete from TABLE where id = 700",
-        "insert into TABLE (id, n, big, at) values (7, 1, repeat('i', 5000), '2026-01-07')",
+        "insert into TABLE (id, n, big, at, late) values (7, 1, repeat('i', 5000), '2026-01-07', 7)",
     ];
     let counted = [
         "update TABLE set n = n + 1 where always = 7",

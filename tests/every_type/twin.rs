@@ -81,12 +81,6 @@ impl Stage {
         tokio::task::spawn_blocking(move || program.execute(args)).await.unwrap()
     }
 
-    /// `check`, to its end.
-    pub async fn run(&self, command: &'static str) -> Finished {
-        let program = Arc::clone(&self.program);
-        tokio::task::spawn_blocking(move || program.run(command, &["--yes"])).await.unwrap()
-    }
-
     async fn oids(&self) -> Vec<u32> {
         let mut oids = Vec::new();
         for [table, _] in &self.pairs {

@@ -320,7 +320,7 @@ pub const CASES: [Case; 39] = [
         "expression",
         (KEY, "    primary_key: [id, at]\n    columns: {code: {using: visits.code + 1, one_way: true}}\n"),
         "rehearsal",
-        "reference to FROM-clause entry for table \"visits\"",
+        "FROM-clause entry for table \"visits\"",
         "name nothing but columns of this table",
     ),
 ];
