@@ -60,8 +60,8 @@ const KEYED: [Keyed; 17] = [
             "partition_by: {list: k, partitions: {low: [g0, g1, g2], high: [g7, g8]}, default: true}",
         )
     },
-    Keyed { same: "'N    '::bpchar", ..keyed("padded", "char(10)", "'N'::bpchar", HASH) },
-    Keyed { same: "'N    '::bpchar", ..keyed("blanks", "bpchar", "'N'::bpchar", WIDENED) },
+    Keyed { same: "'key N    '::bpchar", ..keyed("padded", "char(10)", "'key N'::bpchar", HASH) },
+    Keyed { same: "'key N    '::bpchar", ..keyed("blanks", "bpchar", "'key N'::bpchar", WIDENED) },
     Keyed {
         before: "create collation app.any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false)",
         same: "'KÉY N'",
