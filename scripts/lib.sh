@@ -67,6 +67,13 @@ ensure_postgres() {
   install_packages "postgresql-$1"
 }
 
+# ensure_pooler: PgBouncer, which the tests put in the way. Debian's service is of no use to anybody here.
+ensure_pooler() {
+  [ -x /usr/sbin/pgbouncer ] || [ -x /usr/bin/pgbouncer ] && return
+  install_packages pgbouncer
+  if command -v systemctl >/dev/null; then as_root systemctl disable --now --quiet pgbouncer || true; fi
+}
+
 # ensure_build_tools: what cargo needs to link, and Rust itself.
 ensure_build_tools() {
   if ! command -v cargo >/dev/null && [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::error::Error;
 use crate::event::{Event, Reporter};
-use crate::journal::Journal;
+use crate::journal::{Backend, Journal};
 use crate::lane::Lane;
 use crate::lane::feed::Feed;
 use crate::lifecycle::Phase;
@@ -86,28 +86,33 @@ impl Run<'_> {
     }
 }
 
+/// A session that lasted this long was a good one: what ends it is a new trouble.
+const GOOD_SESSION: Duration = Duration::from_secs(120);
+
 /// Executes the plan, or goes on where it stopped.
 ///
 /// # Errors
 /// Whatever stopped it; the run can be resumed unless the error says otherwise.
 pub async fn execute(cx: &Context) -> Result<(), Error> {
-    let patience = || {
+    let pauses = || {
         backon::ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(500))
             .with_max_delay(Duration::from_secs(20))
-            .with_max_times(12)
+            .without_max_times()
             .with_jitter()
             .build()
     };
-    let mut waits = patience();
+    let (mut waits, mut trouble, mut held) = (pauses(), None, None);
     loop {
         let begun = Instant::now();
-        let outcome = session(cx).await;
+        let outcome = session(cx, &mut held).await;
         let Err(error) = outcome else { return Ok(()) };
-        if begun.elapsed() > Duration::from_secs(120) {
-            waits = patience();
+        if begun.elapsed() > GOOD_SESSION {
+            (waits, trouble) = (pauses(), None);
         }
-        let wait = if error.is_transient() { waits.next() } else { None };
+        let since = *trouble.get_or_insert_with(Instant::now);
+        let may_wait = error.is_transient() && since.elapsed() < cx.plan.settings.reconnect_for;
+        let wait = if may_wait { waits.next() } else { None };
         let Some(wait) = wait else { return Err(error) };
         cx.tell(&Event::Retry { why: error.to_string(), seconds: wait.as_secs_f64() });
         let mut interrupted = cx.interrupted.clone();
@@ -119,8 +124,10 @@ pub async fn execute(cx: &Context) -> Result<(), Error> {
 }
 
 /// One session: from opening the journal to the end, or to an error.
-async fn session(cx: &Context) -> Result<(), Error> {
-    let journal = Journal::begin(&cx.target, &cx.plan).await?;
+/// `held` is the session that holds the run: the last one before it, and then this one.
+async fn session(cx: &Context, held: &mut Option<Backend>) -> Result<(), Error> {
+    let journal = Journal::begin(&cx.target, &cx.plan, held.as_ref()).await?;
+    *held = Some(journal.backend().clone());
     let (run, plan, resumed) = (journal.run().to_owned(), journal.plan().to_owned(), journal.resumed());
     cx.tell(&Event::Run { run, plan, resumed });
     let pace = Pace::keep(cx, &journal).await?;

@@ -1,6 +1,8 @@
 //! What went wrong: one error for the whole program, which knows whether trying again helps, which
 //! exit code it means, and what a person does next.
 
+use tokio_postgres::error::SqlState;
+
 use crate::check::Finding;
 use crate::hangs_on;
 use crate::journal::JournalError;
@@ -135,7 +137,14 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Plan(_) | Self::Usage(_) | Self::Journal(JournalError::NoRun(_)) => 2,
+            Self::Connect(error) | Self::Journal(JournalError::Connect(error)) => match error {
+                ConnectError::Setting { .. } => 2,
+                // Nothing was changed, and nothing will be from there.
+                ConnectError::Pooler { .. } => 3,
+                _ => 1,
+            },
+            Self::Plan(_) | Self::Usage(_) => 2,
+            Self::Journal(JournalError::NoRun(_) | JournalError::Ended { .. }) => 2,
             Self::Refused(_) | Self::Journal(JournalError::PlanChanged { .. }) => 3,
             Self::Differences(_) => 4,
             Self::SwapBudget { .. } => 5,
@@ -162,15 +171,38 @@ impl Error {
             Self::Journal(JournalError::PlanChanged { .. }) => {
                 "execute the plan as it was, or `projh-bluegreen rollback` the run and begin again"
             }
+            Self::Journal(JournalError::NoRun(_)) => {
+                "`projh-bluegreen status` lists the runs of a database; is it the right one (--database-url, PGDATABASE)?"
+            }
             Self::Slot(_) => {
                 "the slot was dropped: `projh-bluegreen rollback`, free disk space or raise settings.wal_budget, and begin again"
             }
-            Self::Journal(JournalError::Held { .. }) => {
-                "wait for it, or end that process; its run can be resumed at once after it is gone"
+            Self::Journal(JournalError::Held { backend, .. }) => {
+                let end =
+                    backend.map_or_else(String::new, |pid| format!(": select pg_terminate_backend({pid})"));
+                return Some(format!(
+                    "wait for it, or end that process; the run can be resumed at once after it is gone. If its host \
+                     is gone, the server notices within a minute, or end its session there{end}"
+                ));
+            }
+            _ if self.sqlstate() == Some(&SqlState::DISK_FULL) => {
+                "make room on the server's disk and execute again, or `projh-bluegreen rollback`, which frees what green takes"
             }
             _ => return None,
         };
         Some(text.to_owned())
+    }
+
+    /// The server's code, where it was the server that refused.
+    fn sqlstate(&self) -> Option<&SqlState> {
+        let mut cause: Option<&dyn std::error::Error> = Some(self);
+        while let Some(error) = cause {
+            if let Some(postgres) = error.downcast_ref::<tokio_postgres::Error>() {
+                return postgres.code();
+            }
+            cause = error.source();
+        }
+        None
     }
 }
 

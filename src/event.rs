@@ -3,12 +3,18 @@
 //! Invariant: no event holds a row's value. Events are a public interface under `--json`: their
 //! names and fields are only ever added to.
 
+mod preview;
+
 use serde::Serialize;
 
 use crate::check::Finding;
 use crate::error::Error;
 use crate::lifecycle::{Phase, RoundEnd, SwapTimes, Verification};
 use crate::pg::Lsn;
+
+pub use preview::{
+    Blocks, PreviewChange, PreviewLock, PreviewNotice, PreviewStatement, PreviewStep, PreviewSummary, Stage,
+};
 
 /// One thing that happened.
 #[derive(Clone, Debug, Serialize)]
@@ -128,6 +134,14 @@ pub enum Event {
         /// The text.
         text: String,
     },
+    /// A dry run: a step that the run would take.
+    PreviewStep(PreviewStep),
+    /// A dry run: something that the swap would change in the catalog.
+    PreviewChange(PreviewChange),
+    /// A dry run: something that clients will notice.
+    PreviewNotice(PreviewNotice),
+    /// A dry run in one line.
+    PreviewSummary(PreviewSummary),
     /// The command ends.
     End {
         /// The exit code.

@@ -14,6 +14,7 @@
 //! - [`lane`]: one directed pair of tables: copy, feed, apply, compare.
 //! - [`hangs_on`]: what a table's definition is made of, and how it is carried over in the swap.
 //! - [`replication`]: the streaming client. [`pg`]: connections, names, positions.
+//! - [`preview`]: what a run would do and mean, without doing it.
 //! - [`event`] and [`error`]: what is told, and what went wrong. [`cli`]: the only layer that prints.
 
 pub mod check;
@@ -29,4 +30,5 @@ pub mod pace;
 pub mod pg;
 pub mod phase;
 pub mod plan;
+pub mod preview;
 pub mod replication;

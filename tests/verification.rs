@@ -243,7 +243,7 @@ async fn the_row_hash_tells_apart_what_a_user_can_in_every_type() {
     let compare = async || {
         holder.batch_execute("begin isolation level repeatable read").await.unwrap();
         let snapshot: String = holder.query_one("select pg_export_snapshot()", &[]).await.unwrap().get(0);
-        let sides = Sides { source: &snapshot, target: &snapshot };
+        let sides = Sides { source: &snapshot, target: &snapshot, run: "00000000" };
         let (rows, differences) = comparison.full(&target, &sides, &workers).await.unwrap();
         holder.batch_execute("commit").await.unwrap();
         assert_eq!(rows, 2);

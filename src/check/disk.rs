@@ -1,9 +1,10 @@
 //! Room for green, its indexes, and the WAL of all of it.
 //!
 //! PostgreSQL does not tell how much room there is. Where the server runs on this machine and its
-//! data directory can be asked about, a run that cannot fit is refused; elsewhere the need is told.
+//! directories can be asked about, a run that cannot fit is refused; elsewhere the need is told.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
 
@@ -17,79 +18,113 @@ pub(super) async fn check(
     session: &Session,
     subjects: &[Subject<'_>],
 ) -> Result<Vec<Finding>, Error> {
-    let tables =
-        subjects.iter().map(|s| s.definition.table.table_bytes + s.definition.table.index_bytes).sum();
-    let need = Need::of(tables, cx.plan.settings.wal_budget_bytes);
-    let sql = "SELECT current_setting('data_directory', true), inet_server_addr() IS NULL \
-               OR inet_server_addr() << '127.0.0.0/8' OR inet_server_addr() = '::1'";
-    // Only superusers and pg_read_all_settings may know the directory.
-    let room = match session.query_one(sql, &[]).await {
-        Ok(row) if row.get(1) => row.get::<_, Option<String>>(0).and_then(|data| Room::of(Path::new(&data))),
-        Ok(_) => None,
-        Err(error) if error.is_closed() => return Err(Error::doing("asking for the data directory")(error)),
-        Err(_) => None,
-    };
-    Ok(decide(&need, room))
+    let data = data_directory(session).await?;
+    let mut needs = Vec::new();
+    for subject in subjects {
+        let table = &subject.definition.table;
+        let place = tablespace(session, table.oid).await?.or_else(|| data.clone());
+        needs.push(Need { what: "green", bytes: table.table_bytes + table.index_bytes, place });
+    }
+    // About as much again at its peak, for it is recycled at checkpoints, but never more than the slot
+    // may hold back.
+    let wal = needs.iter().map(|need| need.bytes).sum::<u64>().min(cx.plan.settings.wal_budget_bytes);
+    let place = data.map(|data| Some(data.join("pg_wal")).filter(|wal| wal.exists()).unwrap_or(data));
+    needs.push(Need { what: "its WAL", bytes: wal, place });
+    let is_local = is_local(session).await?;
+    Ok(decide(&needs, &|place| if is_local { Volume::of(place) } else { None }))
 }
 
-/// Bytes that a run needs.
-#[derive(Clone, Copy, Debug)]
+/// Bytes that a run needs somewhere.
+#[derive(Clone, Debug)]
 struct Need {
-    /// Green once: heap, TOAST, indexes.
-    green: u64,
-    /// The WAL of writing it.
-    wal: u64,
+    what: &'static str,
+    bytes: u64,
+    /// None where the server does not say.
+    place: Option<PathBuf>,
 }
 
-impl Need {
-    /// WAL: about as much again at its peak, for it is recycled at checkpoints, but never more than
-    /// the slot may hold back.
-    fn of(tables: u64, wal_budget: u64) -> Self {
-        Self { green: tables, wal: tables.min(wal_budget) }
-    }
-}
-
-/// Bytes that are free.
+/// A filesystem and its free bytes.
 #[derive(Clone, Copy, Debug)]
-enum Room {
-    /// On one filesystem for data and WAL.
-    Shared(u64),
-    /// WAL has a filesystem of its own.
-    Apart { data: u64, wal: u64 },
+struct Volume {
+    device: u64,
+    free: u64,
 }
 
-impl Room {
-    fn of(data: &Path) -> Option<Self> {
-        let all = rustix::fs::statvfs(data).ok()?;
-        let free = |of: &rustix::fs::StatVfs| of.f_bavail.saturating_mul(of.f_frsize);
-        let wal = rustix::fs::statvfs(data.join("pg_wal")).ok().filter(|wal| wal.f_fsid != all.f_fsid);
-        Some(wal.map_or_else(
-            || Self::Shared(free(&all)),
-            |wal| Self::Apart { data: free(&all), wal: free(&wal) },
-        ))
+impl Volume {
+    fn of(place: &Path) -> Option<Self> {
+        let device = std::fs::metadata(place).ok()?.dev();
+        let room = rustix::fs::statvfs(place).ok()?;
+        Some(Self { device, free: room.f_bavail.saturating_mul(room.f_frsize) })
     }
 }
 
-fn decide(need: &Need, room: Option<Room>) -> Vec<Finding> {
-    let Some(room) = room else {
-        let what = format!("the run needs about {} of disk on the server", ByteSize(need.green + need.wal));
-        return vec![Finding::server("disk", what, "make sure that there is as much").into_note()];
-    };
-    let needs = match room {
-        Room::Shared(free) => {
-            vec![("green and its WAL", need.green + need.wal, free, "or lower settings.wal_budget")]
+/// Whether the server's directories are ours too, as far as its address tells.
+async fn is_local(session: &Session) -> Result<bool, Error> {
+    let sql = "SELECT inet_server_addr() IS NULL OR inet_server_addr() << '127.0.0.0/8' OR inet_server_addr() = '::1'";
+    let row = session.query_one(sql, &[]).await.map_err(Error::doing("asking for the server's address"))?;
+    Ok(row.get(0))
+}
+
+/// Only superusers and pg_read_all_settings may know it.
+async fn data_directory(session: &Session) -> Result<Option<PathBuf>, Error> {
+    match session.query_one("SELECT current_setting('data_directory', true)", &[]).await {
+        Ok(row) => Ok(row.get::<_, Option<String>>(0).map(PathBuf::from)),
+        Err(error) if error.is_closed() => Err(Error::doing("asking for the data directory")(error)),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Where a table's tablespace is; none for one inside the data directory.
+async fn tablespace(session: &Session, table: u32) -> Result<Option<PathBuf>, Error> {
+    let sql = "SELECT nullif(pg_tablespace_location(coalesce(nullif(c.reltablespace, 0), d.dattablespace)), '') \
+               FROM pg_class c, pg_database d WHERE c.oid = $1 AND d.datname = current_database()";
+    let row = session.query_one(sql, &[&table]).await.map_err(Error::doing("asking for a tablespace"))?;
+    Ok(row.get::<_, Option<String>>(0).map(PathBuf::from))
+}
+
+fn decide(needs: &[Need], volume_of: &dyn Fn(&Path) -> Option<Volume>) -> Vec<Finding> {
+    let mut volumes: Vec<(Volume, Vec<&Need>)> = Vec::new();
+    let mut unknown = 0;
+    for need in needs {
+        let Some(volume) = need.place.as_deref().and_then(volume_of) else {
+            unknown += need.bytes;
+            continue;
+        };
+        match volumes.iter_mut().find(|(known, _)| known.device == volume.device) {
+            Some((_, needs)) => needs.push(need),
+            None => volumes.push((volume, vec![need])),
         }
-        Room::Apart { data, wal } => vec![
-            ("green", need.green, data, "or migrate fewer tables in one plan"),
-            ("WAL", need.wal, wal, "or lower settings.wal_budget"),
-        ],
+    }
+    let mut findings: Vec<Finding> =
+        volumes.iter().filter_map(|(volume, needs)| refusal(*volume, needs)).collect();
+    if unknown > 0 {
+        let what = format!("the run needs about {} of disk on the server", ByteSize(unknown));
+        findings.push(Finding::server("disk", what, "make sure that there is as much").into_note());
+    }
+    findings
+}
+
+fn refusal(volume: Volume, needs: &[&Need]) -> Option<Finding> {
+    let bytes: u64 = needs.iter().map(|need| need.bytes).sum();
+    if bytes <= volume.free {
+        return None;
+    }
+    let mut of: Vec<&str> = needs.iter().map(|need| need.what).collect();
+    of.dedup();
+    let place = needs.first().and_then(|need| need.place.as_deref()).unwrap_or(Path::new("?"));
+    let what = format!(
+        "{} will need about {} of disk at {}, and {} are free there",
+        of.join(" and "),
+        ByteSize(bytes),
+        place.display(),
+        ByteSize(volume.free)
+    );
+    let mend = if of.contains(&"its WAL") {
+        "make room, or lower settings.wal_budget"
+    } else {
+        "make room, or migrate fewer tables in one plan"
     };
-    let refusal = |(of, need, free, other): (&str, u64, u64, &str)| {
-        let what =
-            format!("{of} will need about {} of disk, and {} are free", ByteSize(need), ByteSize(free));
-        (free < need).then(|| Finding::server("disk", what, format!("make room, {other}")))
-    };
-    needs.into_iter().filter_map(refusal).collect()
+    Some(Finding::server("disk", what, mend))
 }
 
 #[cfg(test)]
@@ -98,46 +133,49 @@ mod tests {
 
     const GIB: u64 = 1 << 30;
 
-    fn refusals(need: Need, room: Room) -> Vec<String> {
-        decide(&need, Some(room))
-            .into_iter()
-            .filter(Finding::is_refusal)
-            .map(|finding| finding.what)
-            .collect()
+    fn need(what: &'static str, gib: u64, place: &str) -> Need {
+        Need { what, bytes: gib * GIB, place: Some(place.into()) }
+    }
+
+    /// `/a` and what is under it is one filesystem, everything else another.
+    fn told(needs: &[Need], a: u64, other: u64) -> Vec<Finding> {
+        decide(needs, &|place| {
+            let in_a = place.starts_with("/a");
+            Some(Volume { device: u64::from(in_a), free: if in_a { a } else { other } })
+        })
     }
 
     #[test]
-    fn wal_is_as_much_as_the_tables_or_the_budget() {
-        assert_eq!(Need::of(3 * GIB, 8 * GIB).wal, 3 * GIB);
-        assert_eq!(Need::of(30 * GIB, 8 * GIB).wal, 8 * GIB);
-    }
-
-    #[test]
-    fn data_and_wal_must_fit_together_on_one_filesystem() {
-        let need = Need { green: 3 * GIB, wal: 2 * GIB };
-        assert!(refusals(need, Room::Shared(5 * GIB)).is_empty());
-        let refused = refusals(need, Room::Shared(5 * GIB - 1));
-        assert_eq!(refused, ["green and its WAL will need about 5.0 GiB of disk, and 5.0 GiB are free"]);
+    fn what_is_on_one_filesystem_must_fit_together() {
+        let needs = [need("green", 1, "/a/x"), need("green", 2, "/a/y"), need("its WAL", 2, "/a/pg_wal")];
+        assert!(told(&needs, 5 * GIB, 0).is_empty());
+        let refused = told(&needs, 5 * GIB - 1, 9 * GIB);
+        assert_eq!(
+            refused[0].what,
+            "green and its WAL will need about 5.0 GiB of disk at /a/x, and 5.0 GiB are free there"
+        );
+        assert!(refused.len() == 1 && refused[0].is_refusal());
     }
 
     #[test]
     fn apart_each_must_fit_by_itself() {
-        let need = Need { green: 3 * GIB, wal: 2 * GIB };
-        assert!(refusals(need, Room::Apart { data: 3 * GIB, wal: 2 * GIB }).is_empty());
-        assert_eq!(refusals(need, Room::Apart { data: 9 * GIB, wal: GIB }).len(), 1);
-        assert_eq!(refusals(need, Room::Apart { data: GIB, wal: GIB }).len(), 2);
+        let needs = [need("green", 3, "/a"), need("its WAL", 2, "/b")];
+        assert!(told(&needs, 3 * GIB, 2 * GIB).is_empty());
+        assert_eq!(told(&needs, 9 * GIB, GIB).len(), 1);
+        assert_eq!(told(&needs, GIB, GIB).len(), 2);
     }
 
     #[test]
     fn where_nothing_is_known_the_need_is_a_note() {
-        let told = decide(&Need { green: GIB, wal: GIB }, None);
+        let needs = [need("green", 1, "/a"), Need { place: None, ..need("its WAL", 1, "") }];
+        let told = decide(&needs, &|_| None);
         assert!(told.iter().all(|finding| !finding.is_refusal() && finding.what.contains("2.0 GiB")));
         assert_eq!(told.len(), 1);
     }
 
     #[test]
     fn a_directory_of_this_machine_has_room() {
-        assert!(matches!(Room::of(Path::new("/")), Some(Room::Shared(free)) if free > 0));
-        assert!(Room::of(Path::new("/no/such/directory")).is_none());
+        assert!(matches!(Volume::of(Path::new("/")), Some(Volume { free, .. }) if free > 0));
+        assert!(Volume::of(Path::new("/no/such/directory")).is_none());
     }
 }

@@ -3,8 +3,10 @@
 //! One check a file. A check looks at the server or at one table and returns findings; a refusal
 //! says what, where, and what to type to mend it. Rights are probed by doing where that is possible.
 
+mod connections;
 mod disk;
 mod hanging;
+mod kind;
 mod locks;
 mod names;
 mod open_transactions;
@@ -28,6 +30,7 @@ use crate::pg::QName;
 use crate::pg::connect::Session;
 use crate::phase;
 use crate::plan::TablePlan;
+use crate::plan::partition::PartitionError;
 
 /// How much a finding weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -101,6 +104,7 @@ pub async fn run(cx: &Context) -> Result<Vec<Finding>, Error> {
     let mut findings = server::check(&session).await?;
     let can_stream = !findings.iter().any(Finding::is_refusal);
     findings.extend(slots::check(cx, &session, can_stream).await?);
+    findings.extend(connections::check(cx, &session).await?);
     findings.extend(rights::check_server(&session).await?);
     // What cannot be tried is not tried: its failure would only repeat what is known.
     let can_try = !findings.iter().any(|finding| ["primary", "read_only", "rights"].contains(&finding.check));
@@ -126,26 +130,29 @@ async fn subject<'a>(
     plan: &'a TablePlan,
     findings: &mut Vec<Finding>,
 ) -> Result<Option<Subject<'a>>, Error> {
-    let definition = match hangs_on::read(session, &plan.table).await {
-        Err(hangs_on::Error::NoTable(_)) => {
-            findings.push(hanging::no_table(session, &plan.table).await?);
-            return Ok(None);
-        }
-        other => other?,
-    };
+    if let Some(other) = kind::check(session, &plan.table).await? {
+        findings.push(other);
+        return Ok(None);
+    }
+    let definition = hangs_on::read(session, &plan.table).await?;
     if let Some(unreadable) = row_security::check(session, &definition.table).await? {
         findings.push(unreadable);
         return Ok(Some(Subject { plan, definition, design: None }));
     }
     let homes = Homes { blue: "projh_bg_check_blue".into(), green: "projh_bg_check_green".into() };
-    let design = match phase::design(session, plan, &homes).await {
+    let design = match phase::prepare::design(session, plan, &homes).await {
         Ok(design) => Some(design),
         Err(Error::Refused(refusals)) => {
             findings.extend(refusals);
             None
         }
         Err(Error::Partition(error)) => {
-            let mend = "change partition_by in the plan";
+            let mend = match &error {
+                PartitionError::NotTime { .. } => {
+                    "name a date or timestamp, or give `bounds` instead of `every`"
+                }
+                _ => "change partition_by in the plan",
+            };
             findings.push(Finding::table("partitions", &plan.table, error.to_string(), mend));
             None
         }

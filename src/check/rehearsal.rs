@@ -1,21 +1,24 @@
 //! Everything that the run is going to say to the server about one table, tried in a transaction that is
 //! rolled back: green's DDL, the copy, the statements of the stream and of the comparison.
 
+use tokio_postgres::error::SqlState;
+
 use super::{Finding, Subject};
 use crate::error::Error;
+use crate::hangs_on::{Green, nearest};
 use crate::lane::Lane;
 use crate::lane::apply::Apply;
 use crate::lane::compare::{CompareError, Comparison};
 use crate::lifecycle::LaneDesign;
 use crate::pg::connect::Session;
-use crate::pg::{self, QName, list};
+use crate::pg::{self, Ident, QName, list};
 use crate::phase;
 
 /// The server said no.
 struct Refused {
     error: tokio_postgres::Error,
     /// What does not work.
-    what: &'static str,
+    what: String,
     /// What to do.
     mend: String,
 }
@@ -33,7 +36,6 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
         if error.is_closed() {
             return Err(Error::doing("rehearsing")(error));
         }
-        let what = format!("{what}: {}", pg::describe(&error));
         findings.push(Finding::table("rehearsal", table, what, mend));
     }
     session.batch_execute("ROLLBACK").await.map_err(Error::doing("rehearsing"))?;
@@ -47,7 +49,7 @@ async fn make(session: &Session, table: &QName, design: &LaneDesign) -> Result<(
     let mut statements = green.homes.create();
     statements.extend(green.create());
     statements.extend(green.rehearsal());
-    statements.extend(phase::working_objects(0, design, &green.homes.green));
+    statements.extend(phase::prepare::working_objects(0, design, &green.homes.green));
     statements.push(format!(
         "EXPLAIN INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {table}",
         green.at_home(),
@@ -55,10 +57,12 @@ async fn make(session: &Session, table: &QName, design: &LaneDesign) -> Result<(
         list(&expressions),
     ));
     for statement in &statements {
-        session.batch_execute(statement).await.map_err(|error| Refused {
-            error,
-            what: "green cannot be made",
-            mend: format!("change the plan so that this statement works: {statement}"),
+        session.batch_execute(statement).await.map_err(|error| {
+            let mend = format!("change the plan so that this statement works: {statement}");
+            let what = format!("green cannot be made: {}", words(&error, statement));
+            let mend =
+                near(&error, green).map_or(mend.clone(), |near| format!("did you mean {near}? Or {mend}"));
+            Refused { error, what, mend }
         })?;
     }
     Ok(())
@@ -66,9 +70,9 @@ async fn make(session: &Session, table: &QName, design: &LaneDesign) -> Result<(
 
 /// Has the statements of the stream and of the comparison parsed. Their rows come from no table.
 async fn speak(session: &Session, design: &LaneDesign) -> Result<(), Refused> {
-    let refused = |error| Refused {
+    let refused = |error: tokio_postgres::Error| Refused {
+        what: format!("the stream's rows cannot be written or compared: {}", pg::describe(&error)),
         error,
-        what: "the stream's rows cannot be written or compared",
         mend:
             "in the plan's expressions, name nothing but columns of this table, and those without the table"
                 .to_owned(),
@@ -81,5 +85,25 @@ async fn speak(session: &Session, design: &LaneDesign) -> Result<(), Refused> {
         // It has made no connection.
         Err(CompareError::Connect(_)) => return Ok(()),
     };
-    comparison.rehearse(session).await.map_err(refused)
+    match comparison.by_key(session, session).await {
+        Err(CompareError::Postgres { source, .. }) => Err(refused(source)),
+        Ok(_) | Err(CompareError::Connect(_)) => Ok(()),
+    }
+}
+
+/// What the server said. A bound is the plan's own literal, so the server's words on it hold no row's
+/// value, which those on other values may.
+fn words(error: &tokio_postgres::Error, statement: &str) -> String {
+    let of_bound = statement.contains(" PARTITION OF ") && statement.starts_with("CREATE TABLE");
+    match error.as_db_error().filter(|db| of_bound && db.code().code().starts_with("22")) {
+        Some(db) => format!("a bound does not fit the partition key: {}", db.message()),
+        None => pg::describe(error),
+    }
+}
+
+/// The column that was probably meant, where one was not found: the name in quotes is the one that is not.
+fn near<'a>(error: &tokio_postgres::Error, green: &'a Green) -> Option<&'a Ident> {
+    let db = error.as_db_error().filter(|db| *db.code() == SqlState::UNDEFINED_COLUMN)?;
+    let wrong = Ident::from(db.message().split('"').nth(1)?);
+    nearest(&wrong, green.columns.iter().map(|column| &column.name))
 }

@@ -66,11 +66,18 @@ fn refusal(table: &Table, what: String, mend: String) -> Finding {
 
 /// Green is made, given away and exchanged in the owner's name.
 async fn of_owner(session: &Session, table: &Table) -> Result<Option<Finding>, Error> {
-    let sql = "SELECT current_user::text, pg_has_role($1::text, 'USAGE')";
+    let sql = "SELECT current_user::text, pg_has_role($1::text, 'USAGE'), pg_has_role($1::text, 'MEMBER')";
     let row = ask(session, sql, &[table.owner.as_str()]).await?;
     let (role, owner) = (Ident(row.get(0)), &table.owner);
+    let (has_rights, is_member): (bool, bool) = (row.get(1), row.get(2));
     let what = || format!("role {role} does not have the rights of the table's owner {owner}");
-    Ok((!row.get::<_, bool>(1)).then(|| refusal(table, what(), format!("grant {owner} to {role}"))))
+    // From version 16 on it is the membership that inherits, and not the role.
+    let mend = if is_member && session.server_version_num() < 160_000 {
+        format!("alter role {role} inherit")
+    } else {
+        format!("grant {owner} to {role}{}", if is_member { " with inherit true" } else { "" })
+    };
+    Ok((!has_rights).then(|| refusal(table, what(), mend)))
 }
 
 /// Where green, or its leaves, will be.

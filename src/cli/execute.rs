@@ -3,7 +3,7 @@
 use std::io::IsTerminal;
 use std::path::Path;
 
-use super::{Shell, ask, check, status};
+use super::{Shell, ask, check, preview, status};
 use crate::engine;
 use crate::error::Error;
 use crate::event::Event;
@@ -35,9 +35,16 @@ pub(super) async fn run(
     outcome.map(|()| code)
 }
 
+/// `--dry-run`: what `run` would do.
+pub(super) async fn preview(shell: &Shell<'_>, path: &Path, until: Option<Phase>) -> Result<u8, Error> {
+    let cx = shell.context(shell.plan(path)?, until, || false)?;
+    let checks = !is_under_way(&cx).await?;
+    preview::run(shell, &cx, &path.display().to_string(), checks).await
+}
+
 /// A run that has made green has passed the checks; its publication would now be in their way.
 async fn is_under_way(cx: &engine::Context) -> Result<bool, Error> {
-    let session = cx.target.connect("projh-bluegreen", &[]).await?;
+    let session = cx.target.connect("projh-bluegreen check", &[]).await?;
     let runs = match journal::list(&session).await {
         // The checks say what is missing.
         Err(error) if error.is_forbidden() => return Ok(false),
@@ -50,7 +57,7 @@ async fn is_under_way(cx: &engine::Context) -> Result<bool, Error> {
 /// The state that the tables are in, after every end, good or bad; as far as the server can be asked.
 async fn tell_end(shell: &Shell<'_>, plan: &Plan, path: &Path, code: u8) {
     let asked = async {
-        let session = shell.target(Some(plan))?.connect("projh-bluegreen", &[]).await?;
+        let session = shell.target(Some(plan))?.connect("projh-bluegreen status", &[]).await?;
         Ok::<_, Error>(journal::list(&session).await?)
     };
     let Ok(runs) = asked.await else {

@@ -6,6 +6,7 @@ mod execute;
 mod finish;
 mod json;
 mod person;
+mod preview;
 mod rollback;
 mod status;
 
@@ -57,6 +58,10 @@ enum Command {
     Execute {
         /// The plan's file.
         plan: PathBuf,
+        /// Preview the run and change nothing: every step with its SQL, its locks and an estimate (-v:
+        /// every statement of every partition).
+        #[arg(long)]
+        dry_run: bool,
         /// Stop after this phase; execute again goes on.
         #[arg(long, value_name = "PHASE")]
         until: Option<Phase>,
@@ -128,7 +133,8 @@ async fn run(cli: &Cli, reporter: &Arc<dyn Reporter>) -> Result<u8, Error> {
     let shell = Shell { cli, reporter: Arc::clone(reporter), interrupted: interrupts(Arc::clone(reporter)) };
     match &cli.command {
         Command::Check { plan } => check::run(&shell, plan).await,
-        Command::Execute { plan, until, yes } => execute::run(&shell, plan, *until, *yes).await,
+        Command::Execute { plan, dry_run: true, until, .. } => execute::preview(&shell, plan, *until).await,
+        Command::Execute { plan, until, yes, .. } => execute::run(&shell, plan, *until, *yes).await,
         Command::Status { plan_or_run } => status::run(&shell, plan_or_run.as_deref()).await,
         Command::Rollback { plan_or_run } => rollback::run(&shell, plan_or_run).await,
         Command::Finish { plan_or_run, yes } => finish::run(&shell, plan_or_run, *yes).await,
@@ -158,19 +164,20 @@ impl Shell<'_> {
 
     /// The command line's URL goes before the plan's, and that before the environment's.
     fn target(&self, plan: Option<&Plan>) -> Result<Target, Error> {
-        let of_plan = plan.and_then(|plan| plan.database_url.as_deref());
-        let url = self.cli.database_url.as_deref().or(of_plan);
+        let url = match (self.cli.database_url.as_deref(), plan) {
+            (None, Some(plan)) => plan.connection.url()?,
+            (given, _) => given,
+        };
         Ok(Target::resolve(url, &|name| std::env::var(name).ok())?)
     }
 
-    /// A plan's file stands for the plan's name; anything else is a name or a run's id.
+    /// A plan's file stands for the plan's name. What can be no name or id, with a dot or a slash in it,
+    /// is a file.
     fn run_and_target(&self, plan_or_run: &str) -> Result<(String, Target), Error> {
-        let path = Path::new(plan_or_run);
-        let is_file = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
-        if !is_file {
+        if plan::is_name(plan_or_run) {
             return Ok((plan_or_run.to_owned(), self.target(None)?));
         }
-        let plan = self.plan(path)?;
+        let plan = self.plan(Path::new(plan_or_run))?;
         let target = self.target(Some(&plan))?;
         Ok((plan.name, target))
     }

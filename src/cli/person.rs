@@ -108,7 +108,12 @@ fn words(event: &Event) -> String {
         Event::Throttled { why: None } => "  going on".to_owned(),
         Event::Retry { why, seconds } => format!("{why}; trying again in {seconds:.1} s"),
         Event::Notice { text } => text.clone(),
-        Event::End { .. } => String::new(),
+        // The preview is printed as a page of its own.
+        Event::PreviewStep(_)
+        | Event::PreviewChange(_)
+        | Event::PreviewNotice(_)
+        | Event::PreviewSummary(_)
+        | Event::End { .. } => String::new(),
     }
 }
 

@@ -105,7 +105,7 @@ impl std::fmt::Display for BlockerKind {
             Self::ExclusionConstraint => "an exclusion constraint",
             Self::DeferrableKey => "a deferrable key",
             Self::UnvalidatedNotNull => "a NOT NULL constraint that is not valid",
-            Self::NotPermanent => "it is unlogged or temporary",
+            Self::NotPermanent => "it is unlogged",
             Self::InvalidIndex => "an index that is not valid",
             Self::NotPlainTable => "it is not an ordinary table",
             Self::Unknown => "something this version does not know",
@@ -186,9 +186,7 @@ fn mend(kind: BlockerKind, object: &str, table: &str) -> String {
         }
         Kind::DeferrableKey => format!("replace {object} on {table} by a constraint that is not deferrable"),
         Kind::UnvalidatedNotNull => format!("alter table {table} validate constraint {object}"),
-        Kind::NotPermanent => {
-            format!("alter table {table} set logged (a temporary table cannot be migrated)")
-        }
+        Kind::NotPermanent => format!("alter table {table} set logged"),
         Kind::InvalidIndex => format!("reindex index concurrently {object}, or drop it"),
         Kind::NotPlainTable => {
             format!("only ordinary tables can be migrated by this version; {object} is none")

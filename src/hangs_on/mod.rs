@@ -35,7 +35,7 @@ pub use fingerprint::fingerprint;
 pub use foreign_keys::ForeignKey;
 pub use green::{
     Conflict, Exchange, Green, GreenColumn, GreenIndex, GreenPartition, Homes, IndexBuild, Source, Step,
-    VerifiedColumn, without_length,
+    VerifiedColumn, nearest, without_length,
 };
 pub use indexes::{Index, IndexConstraint, StatisticsTarget};
 pub use key::{Key, KeyColumn, KeySource, NoKey};
@@ -51,7 +51,7 @@ pub enum Error {
     #[error("there is no table {0}")]
     NoTable(String),
     /// The server refused or the connection broke.
-    #[error("the catalog could not be asked about {what}")]
+    #[error("the catalog could not be asked about {what}: {}", crate::pg::describe(source))]
     Catalog {
         /// Which question.
         what: &'static str,

@@ -5,6 +5,7 @@
 //! raises before anything else: one that was believed dead can no longer commit. Where the answer
 //! to a COMMIT is lost, nobody guesses: the session ends, and the next one reads the facts.
 
+mod lock;
 mod open;
 mod schema;
 
@@ -16,7 +17,9 @@ use crate::lifecycle::{Fact, IllegalFact, Progress};
 use crate::pg::Lsn;
 use crate::pg::connect::{ConnectError, Session};
 
+pub use lock::Backend;
 pub use open::{Found, Summary, find, list};
+pub use schema::unmade;
 
 /// What went wrong with the journal.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +44,8 @@ pub enum JournalError {
         plan: String,
         /// Host, pid and since when.
         holder: String,
+        /// The server's process that has the lock; none where it has just gone.
+        backend: Option<i32>,
     },
     /// Another orchestrator has taken the run over; this one may not act any more.
     #[error("run {run} was taken over by another orchestrator; this one has stopped acting on it")]
@@ -57,8 +62,18 @@ pub enum JournalError {
         changes: Vec<String>,
     },
     /// There is no such run.
-    #[error("there is no run of plan `{0}` in this database")]
+    #[error("this database has no run called `{0}`, and none of a plan called so")]
     NoRun(String),
+    /// The run has ended.
+    #[error("run {run} of plan `{plan}` has ended: it was {how}")]
+    Ended {
+        /// The run.
+        run: String,
+        /// The plan's name.
+        plan: String,
+        /// How.
+        how: &'static str,
+    },
     /// A fact could not be read: another version wrote it.
     #[error("a fact of run {run} cannot be read by this version of the program: {source}")]
     Unreadable {
@@ -90,6 +105,7 @@ impl JournalError {
 /// An open journal: the run is ours as long as its session lives.
 pub struct Journal {
     session: Session,
+    backend: Backend,
     run: String,
     plan: String,
     epoch: i64,
@@ -98,6 +114,12 @@ pub struct Journal {
 }
 
 impl Journal {
+    /// The session that holds the run, for [`Journal::begin`] after it is lost.
+    #[must_use]
+    pub fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
     /// The run's short id.
     #[must_use]
     pub fn run(&self) -> &str {

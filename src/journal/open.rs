@@ -5,8 +5,9 @@ use std::sync::Mutex;
 use serde_json::Value;
 use tokio_postgres::Client;
 
+use super::lock::{self, Backend};
 use super::{Journal, JournalError, schema};
-use crate::lifecycle::{Fact, Progress};
+use crate::lifecycle::{Ending, Fact, Progress};
 use crate::pg::connect::{Session, Target};
 use crate::plan::{self, Plan};
 
@@ -77,14 +78,15 @@ pub async fn list(client: &Client) -> Result<Vec<Summary>, JournalError> {
 }
 
 impl Journal {
-    /// Begins a run of `plan`, or takes over the one that is under way.
+    /// Begins a run of `plan`, or takes over the one that is under way. `lost` is the session in which
+    /// this process held it before, where it did.
     ///
     /// # Errors
     /// If another orchestrator holds it, or the plan is not the one it began with.
-    pub async fn begin(target: &Target, plan: &Plan) -> Result<Self, JournalError> {
+    pub async fn begin(target: &Target, plan: &Plan, lost: Option<&Backend>) -> Result<Self, JournalError> {
         let session = target.connect("projh-bluegreen journal", &[("lock_timeout", "10s")]).await?;
         schema::migrate(&session).await?;
-        lock(&session, &plan.name).await?;
+        lock::take(&session, &plan.name, lost).await?;
         let json = serde_json::to_value(plan)
             .map_err(|source| JournalError::Unreadable { run: plan.name.clone(), source })?;
         match find(&session, &plan.name).await?.filter(|found| found.under_way) {
@@ -118,22 +120,35 @@ impl Journal {
     /// If there is none, or another orchestrator holds it.
     pub async fn resume(target: &Target, run_or_plan: &str) -> Result<Self, JournalError> {
         let session = target.connect("projh-bluegreen journal", &[("lock_timeout", "10s")]).await?;
-        let found = find(&session, run_or_plan).await?.filter(|found| found.under_way);
+        let found = find(&session, run_or_plan).await?;
         let found = found.ok_or_else(|| JournalError::NoRun(run_or_plan.to_owned()))?;
+        if !found.under_way {
+            let how = match read(&session, &found.run).await?.ended {
+                Some(Ending::RolledBack) => "rolled back",
+                _ => "finished",
+            };
+            return Err(JournalError::Ended { run: found.run, plan: found.plan_name, how });
+        }
         schema::migrate(&session).await?;
-        lock(&session, &found.plan_name).await?;
+        lock::take(&session, &found.plan_name, None).await?;
         Self::take_over(session, found).await
     }
 
     /// Raises the epoch, which waits for transactions of an earlier orchestrator that are about to
     /// commit and dooms all others; only then are the facts read.
     async fn take_over(session: Session, found: Found) -> Result<Self, JournalError> {
+        let sql = "SELECT set_config('application_name', $1, false)";
+        let name = format!("projh-bluegreen {} journal", found.run);
+        session.execute(sql, &[&name]).await.map_err(JournalError::doing("taken over"))?;
+        lock::end_leftovers(&session, &found.run).await?;
         let sql = "UPDATE projh_bluegreen.run SET epoch = epoch + 1 WHERE run = $1 RETURNING epoch";
         let row = session.query_one(sql, &[&found.run]).await.map_err(JournalError::doing("taken over"))?;
         let epoch: i64 = row.get(0);
         let progress = read(&session, &found.run).await?;
+        let backend = lock::backend(&session).await?;
         let journal = Self {
             session,
+            backend,
             run: found.run,
             plan: found.plan_name,
             epoch,
@@ -157,23 +172,6 @@ impl Journal {
         client.batch_execute("COMMIT").await.map_err(JournalError::doing("committed"))?;
         self.take_in(&fact)
     }
-}
-
-/// One orchestrator a plan: a lock of the session, so that it goes with the process.
-async fn lock(session: &Client, plan_name: &str) -> Result<(), JournalError> {
-    let sql = "SELECT pg_try_advisory_lock(hashtextextended('projh_bluegreen:' || $1, 0))";
-    let row = session.query_one(sql, &[&plan_name]).await.map_err(JournalError::doing("locked"))?;
-    if row.get::<_, bool>(0) {
-        return Ok(());
-    }
-    let found = find(session, plan_name).await?;
-    let run = found.map_or_else(|| "?".to_owned(), |found| found.run);
-    let sql = "SELECT format('%s on %s, process %s, since %s', 'projh-bluegreen ' || (fact->>'version'), \
-               fact->>'host', fact->>'pid', to_char(at, 'YYYY-MM-DD HH24:MI:SSOF')) \
-               FROM projh_bluegreen.fact WHERE run = $1 AND fact->>'fact' = 'started' ORDER BY n DESC LIMIT 1";
-    let holder = session.query_opt(sql, &[&run]).await.map_err(JournalError::doing("read"))?;
-    let holder = holder.map_or_else(|| "one that has just begun".to_owned(), |row| row.get(0));
-    Err(JournalError::Held { run, plan: plan_name.to_owned(), holder })
 }
 
 async fn read(client: &Client, run: &str) -> Result<Progress, JournalError> {

@@ -15,21 +15,37 @@ pub(super) async fn exists(client: &Client) -> Result<bool, JournalError> {
         .map_err(JournalError::doing("looked for"))
 }
 
+/// The migrations that have not been carried out, by version.
+async fn missing(
+    client: &Client,
+) -> Result<impl Iterator<Item = &'static (i32, &'static str)>, tokio_postgres::Error> {
+    let there: i32 =
+        match client.query_one("SELECT to_regclass('projh_bluegreen.migration')::oid", &[]).await? {
+            row if row.get::<_, Option<u32>>(0).is_none() => 0,
+            _ => {
+                let sql = "SELECT coalesce(max(version), 0) FROM projh_bluegreen.migration";
+                client.query_one(sql, &[]).await?.get(0)
+            }
+        };
+    Ok(MIGRATIONS.iter().filter(move |(version, _)| *version > there))
+}
+
+/// The SQL that beginning a run would make the journal with; nothing where it is up to date.
+///
+/// # Errors
+/// If the server said no.
+pub async fn unmade(client: &Client) -> Result<Vec<&'static str>, JournalError> {
+    let missing = missing(client).await.map_err(JournalError::doing("looked for"))?;
+    Ok(missing.map(|(_, sql)| *sql).collect())
+}
+
 /// Brings the schema up to date; two that try at the same time take turns.
 pub(super) async fn migrate(client: &Client) -> Result<(), JournalError> {
     let run = async {
         client
             .batch_execute("BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('projh_bluegreen', 0))")
             .await?;
-        let there: i32 =
-            match client.query_one("SELECT to_regclass('projh_bluegreen.migration')::oid", &[]).await? {
-                row if row.get::<_, Option<u32>>(0).is_none() => 0,
-                _ => {
-                    let sql = "SELECT coalesce(max(version), 0) FROM projh_bluegreen.migration";
-                    client.query_one(sql, &[]).await?.get(0)
-                }
-            };
-        for (version, sql) in MIGRATIONS.iter().filter(|(version, _)| *version > there) {
+        for (version, sql) in missing(client).await? {
             client.batch_execute(sql).await?;
             client.execute("INSERT INTO projh_bluegreen.migration (version) VALUES ($1)", &[version]).await?;
         }

@@ -41,6 +41,35 @@ pub enum ApplyError {
     },
 }
 
+/// The statements of one lane, as text. Their parameters are arrays of keys and of rows.
+pub(crate) struct ApplySql {
+    /// Deletes what was there under some keys.
+    pub(crate) delete: String,
+    /// Updates rows that keep their key, in place; none where they cannot be.
+    pub(crate) replace: Option<String>,
+    /// Replaces rows whose large values the stream does not repeat.
+    pub(crate) rewrite: String,
+    /// Adds rows.
+    pub(crate) insert: String,
+    /// While rows are missing: keys that need not be read again.
+    pub(crate) forget_dirty: String,
+    /// While rows are missing: keys that have to be.
+    pub(crate) note_dirty: String,
+}
+
+impl ApplySql {
+    pub(crate) fn of(lane: &Lane) -> Self {
+        Self {
+            delete: delete_sql(lane),
+            replace: replace_sql(lane),
+            rewrite: rewrite_sql(lane),
+            insert: insert_sql(lane),
+            forget_dirty: forget_dirty_sql(lane),
+            note_dirty: note_dirty_sql(lane),
+        }
+    }
+}
+
 /// The statements of one lane, prepared on one connection.
 pub struct Apply {
     lane: Lane,
@@ -59,17 +88,18 @@ impl Apply {
     /// # Errors
     /// If the server said no.
     pub async fn prepare(client: &Client, lane: &Lane) -> Result<Self, tokio_postgres::Error> {
-        let replace = match replace_sql(lane) {
-            Some(sql) => Some(client.prepare(&sql).await?),
+        let sql = ApplySql::of(lane);
+        let replace = match &sql.replace {
+            Some(sql) => Some(client.prepare(sql).await?),
             None => None,
         };
         Ok(Self {
             replace,
-            delete: client.prepare(&delete_sql(lane)).await?,
-            rewrite: client.prepare(&rewrite_sql(lane)).await?,
-            insert: client.prepare(&insert_sql(lane)).await?,
-            forget_dirty: client.prepare(&forget_dirty_sql(lane)).await?,
-            note_dirty: client.prepare(&note_dirty_sql(lane)).await?,
+            delete: client.prepare(&sql.delete).await?,
+            rewrite: client.prepare(&sql.rewrite).await?,
+            insert: client.prepare(&sql.insert).await?,
+            forget_dirty: client.prepare(&sql.forget_dirty).await?,
+            note_dirty: client.prepare(&sql.note_dirty).await?,
             lane: lane.clone(),
         })
     }

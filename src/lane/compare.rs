@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use tokio::sync::Mutex;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Statement};
 
 use super::coalesce::Key;
 use super::row_hash::{RowHash, key_digest};
@@ -59,6 +59,8 @@ pub struct Sides<'a> {
     pub source: &'a str,
     /// The snapshot of the target.
     pub target: &'a str,
+    /// The run, for the names of connections.
+    pub run: &'a str,
 }
 
 /// Count, sum and xor of row hashes.
@@ -92,6 +94,11 @@ impl Comparison {
     pub async fn of(client: &Client, lane: &Lane) -> Result<Self, CompareError> {
         let hash = RowHash::of(client, lane).await.map_err(|source| failed(lane, source))?;
         Ok(Self { lane: lane.clone(), hash })
+    }
+
+    /// The same comparison of a lane whose tables have other names.
+    pub(crate) fn along(self, lane: &Lane) -> Self {
+        Self { lane: lane.clone(), ..self }
     }
 
     /// How many columns are compared.
@@ -178,17 +185,8 @@ impl Comparison {
         piece: &Piece,
         sides: &Sides<'_>,
     ) -> Result<Sum, tokio_postgres::Error> {
-        let (hash, snapshot) = if piece.is_source {
-            (&self.hash.source, sides.source)
-        } else {
-            (&self.hash.target, sides.target)
-        };
-        let sql = format!(
-            "SELECT count(*), coalesce(sum(h), 0)::text, coalesce(bit_xor(h), 0) FROM \
-             (SELECT {hash} AS h FROM ONLY {relation} WHERE {condition} OFFSET 0) AS s",
-            relation = piece.relation,
-            condition = piece.condition,
-        );
+        let snapshot = if piece.is_source { sides.source } else { sides.target };
+        let sql = self.sum_sql(piece.is_source, &piece.relation, &piece.condition);
         session.batch_execute(&point::import(snapshot)).await?;
         let row = session.query_one(&sql, &[]).await?;
         session.batch_execute("COMMIT").await?;
@@ -196,10 +194,20 @@ impl Comparison {
         Ok((row.get(0), sum.parse().unwrap_or(i128::MAX), row.get(2)))
     }
 
+    /// Count, sum and xor of the hashes of the rows of a relation (quoted) that meet a condition.
+    pub(crate) fn sum_sql(&self, is_source: bool, relation: &str, condition: &str) -> String {
+        let hash = if is_source { &self.hash.source } else { &self.hash.target };
+        format!(
+            "SELECT count(*), coalesce(sum(h), 0)::text, coalesce(bit_xor(h), 0) FROM \
+             (SELECT {hash} AS h FROM ONLY {relation} WHERE {condition} OFFSET 0) AS s"
+        )
+    }
+
     /// Finds the keys of the rows that differ.
     async fn narrow(&self, target: &Target, sides: &Sides<'_>) -> Result<Vec<Difference>, CompareError> {
-        let source_session = target.connect("projh-bluegreen compare", &[]).await?;
-        let target_session = target.connect("projh-bluegreen compare", &[]).await?;
+        let name = format!("projh-bluegreen {} compare", sides.run);
+        let source_session = target.connect(&name, &[]).await?;
+        let target_session = target.connect(&name, &[]).await?;
         let sql = |source| failed(&self.lane, source);
         source_session.batch_execute(&point::import(sides.source)).await.map_err(sql)?;
         target_session.batch_execute(&point::import(sides.target)).await.map_err(sql)?;
@@ -240,19 +248,23 @@ impl Comparison {
         differences
     }
 
-    /// Lets the server look at the statements that a comparison of keys needs, and runs none of them.
+    /// Prepares the comparison of single keys; each side is read through its own client.
     ///
     /// # Errors
     /// If the server said no.
-    pub async fn rehearse(&self, client: &Client) -> Result<(), tokio_postgres::Error> {
-        for is_source in [true, false] {
-            client.prepare(&self.rows_sql(is_source)).await?;
-        }
-        Ok(())
+    pub async fn by_key<'a>(
+        &'a self,
+        source: &'a Client,
+        target: &'a Client,
+    ) -> Result<ByKey<'a>, CompareError> {
+        let (of_source, of_target) = (self.keys_sql(true), self.keys_sql(false));
+        let prepared = tokio::try_join!(source.prepare(&of_source), target.prepare(&of_target));
+        let (of_source, of_target) = prepared.map_err(|source| failed(&self.lane, source))?;
+        Ok(ByKey { comparison: self, source: (source, of_source), target: (target, of_target) })
     }
 
-    /// The sums of the rows of some keys, by a digest of the key.
-    fn rows_sql(&self, is_source: bool) -> String {
+    /// The rows of the keys in the parameters, one array a key column: digest of the key, and sum.
+    pub(crate) fn keys_sql(&self, is_source: bool) -> String {
         let lane = &self.lane;
         let pairs = lane.key_in_target();
         let (relation, hash) =
@@ -277,25 +289,26 @@ impl Comparison {
             on = on.collect::<Vec<_>>().join(" AND "),
         )
     }
+}
 
+/// A comparison of single keys, prepared.
+pub struct ByKey<'a> {
+    comparison: &'a Comparison,
+    source: (&'a Client, Statement),
+    target: (&'a Client, Statement),
+}
+
+impl ByKey<'_> {
     /// Compares the rows of some keys; each side as its client sees it.
     ///
     /// # Errors
     /// If the server said no.
-    pub async fn keys(
-        &self,
-        source_client: &Client,
-        target_client: &Client,
-        keys: &[&Key],
-    ) -> Result<Vec<Difference>, CompareError> {
+    pub async fn compare(&self, keys: &[&Key]) -> Result<Vec<Difference>, CompareError> {
         let mut differences = Vec::new();
         for some in keys.chunks(KEYS_AT_ONCE) {
-            let (source, target) = tokio::try_join!(
-                self.rows_of(source_client, true, some),
-                self.rows_of(target_client, false, some)
-            )
-            .map_err(|source| failed(&self.lane, source))?;
-            differences.extend(self.differences(source, target));
+            let both = tokio::try_join!(self.rows_of(&self.source, some), self.rows_of(&self.target, some));
+            let (source, target) = both.map_err(|source| failed(&self.comparison.lane, source))?;
+            differences.extend(self.comparison.differences(source, target));
         }
         differences.truncate(DIFFERENCES_MAX);
         Ok(differences)
@@ -303,16 +316,13 @@ impl Comparison {
 
     async fn rows_of(
         &self,
-        client: &Client,
-        is_source: bool,
+        (client, statement): &(&Client, Statement),
         keys: &[&Key],
     ) -> Result<HashMap<String, Sum>, tokio_postgres::Error> {
-        let lane = &self.lane;
-        let statement = client.prepare(&self.rows_sql(is_source)).await?;
-        let arrays = apply::key_arrays(lane, keys.iter().copied());
+        let arrays = apply::key_arrays(&self.comparison.lane, keys.iter().copied());
         let params: Vec<&(dyn postgres_types::ToSql + Sync)> =
             arrays.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)).collect();
-        let rows = client.query(&statement, &params).await?;
+        let rows = client.query(statement, &params).await?;
         Ok(rows.iter().map(|row| (row.get(0), sum_of(row, 1))).collect())
     }
 }

@@ -66,14 +66,12 @@ pub async fn chunk(
     round: &Round,
 ) -> Result<u64, CopyError> {
     let sql = CopyError::of(lane);
-    let condition = condition(span);
-    if round.skip_present {
-        client.batch_execute(&stage(lane)).await.map_err(&sql)?;
+    let ChunkSql { staging, read } = ChunkSql::of(lane, span, round);
+    if let Some((stage, _)) = &staging {
+        client.batch_execute(stage).await.map_err(&sql)?;
     }
     client.batch_execute(&point::import(&round.snapshot)).await.map_err(&sql)?;
-    let into = if round.skip_present { staged(lane) } else { lane.target.to_string() };
-    let rows = client.execute(&insert(lane, &into, &format!("{} WHERE {condition}", lane.source)), &[]).await;
-    let mut rows = rows.map_err(&sql)?;
+    let mut rows = client.execute(&read, &[]).await.map_err(&sql)?;
     let file = "SELECT pg_relation_filenode(to_regclass($1))";
     let file: Option<u32> = client.query_one(file, &[&lane.source.to_string()]).await.map_err(&sql)?.get(0);
     let before = journal.progress().filenodes.get(lane.number).copied();
@@ -82,21 +80,40 @@ pub async fn chunk(
         let _ = client.batch_execute("ROLLBACK").await;
         return Err(CopyError::Rewritten { table: lane.table.plain(), lane: lane.number });
     }
-    if round.skip_present {
+    if let Some((_, unstage)) = &staging {
         client.batch_execute("COMMIT; BEGIN").await.map_err(&sql)?;
-        rows = client.execute(&unstage(lane), &[]).await.map_err(&sql)?;
+        rows = client.execute(unstage, &[]).await.map_err(&sql)?;
     }
     journal.commit(client, Fact::ChunkCopied { lane: lane.number, span, rows }).await?;
     Ok(rows)
 }
 
-fn condition(span: Span) -> String {
+/// The statements that move the rows of one chunk.
+pub(crate) struct ChunkSql {
+    /// From the second round on: what makes and empties the stage, and what takes the rows from there.
+    pub(crate) staging: Option<(String, String)>,
+    /// Reads them at the snapshot, into the target or the stage.
+    pub(crate) read: String,
+}
+
+impl ChunkSql {
+    pub(crate) fn of(lane: &Lane, span: Span, round: &Round) -> Self {
+        let into = if round.skip_present { staged(lane) } else { lane.target.to_string() };
+        Self {
+            staging: round.skip_present.then(|| (stage(lane), unstage(lane))),
+            read: insert(lane, &into, &format!("{} WHERE {}", lane.source, condition(span))),
+        }
+    }
+}
+
+/// Blocks as a condition on `ctid`.
+pub(crate) fn condition(span: Span) -> String {
     let upper = span.to.map_or_else(String::new, |to| format!(" AND ctid < '({to},0)'::tid"));
     format!("ctid >= '({},0)'::tid{upper}", span.from)
 }
 
 /// From the source (or a part of it that has its columns) into the target, or the stage.
-fn insert(lane: &Lane, into: &str, from: &str) -> String {
+pub(crate) fn insert(lane: &Lane, into: &str, from: &str) -> String {
     let overriding = if into == lane.target.to_string() { " OVERRIDING SYSTEM VALUE" } else { "" };
     format!(
         "INSERT INTO {into} ({columns}){overriding} SELECT {expressions} FROM {from}",
@@ -206,6 +223,9 @@ pub async fn heap_relations(
     table: &QName,
 ) -> Result<Vec<(String, u32)>, tokio_postgres::Error> {
     let rows = client.query(HEAP_RELATIONS, &[&table.to_string()]).await?;
-    let blocks = |row: &tokio_postgres::Row| u32::try_from(row.get::<_, i64>(1)).unwrap_or(u32::MAX);
-    Ok(rows.iter().map(|row| (row.get(0), blocks(row))).collect())
+    let relation = |row: &tokio_postgres::Row| {
+        let name = QName::new(row.get::<_, String>(0), row.get::<_, String>(1));
+        (name.to_string(), u32::try_from(row.get::<_, i64>(2)).unwrap_or(u32::MAX))
+    };
+    Ok(rows.iter().map(relation).collect())
 }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_postgres::Client;
+use tokio_postgres::Statement;
 
 use super::Lane;
 use super::apply::ApplyError;
@@ -141,6 +141,7 @@ pub struct Feed {
     state: watch::Receiver<State>,
     shared: Arc<Shared>,
     marker_session: Session,
+    mark: Statement,
     markers: AtomicU64,
     task: JoinHandle<()>,
 }
@@ -176,6 +177,7 @@ impl Feed {
         let name = format!("projh-bluegreen {} marker", parts.fence.run);
         // With synchronous_commit on, a marker's commit also flushes all that was committed before it.
         let marker_session = target.connect(&name, &[("synchronous_commit", "on")]).await?;
+        let mark = marker_session.prepare(EMIT).await?;
         let shared = Arc::new(Shared {
             markers: format!("{}:{}:", parts.fence.run, uuid::Uuid::new_v4().simple()),
             lenient: AtomicBool::new(parts.lenient),
@@ -192,7 +194,7 @@ impl Feed {
             // Only now: whoever waits for its state takes its end for the sign that there is an error.
             drop(applier);
         });
-        Ok(Self { mode, state, shared, marker_session, markers: AtomicU64::new(0), task })
+        Ok(Self { mode, state, shared, marker_session, mark, markers: AtomicU64::new(0), task })
     }
 
     /// Lets it run freely.
@@ -245,7 +247,8 @@ impl Feed {
     /// If the server said no.
     pub async fn mark(&self) -> Result<u64, FeedError> {
         let n = self.markers.fetch_add(1, Ordering::Relaxed) + 1;
-        emit(&self.marker_session, &format!("{}{n}", self.shared.markers)).await?;
+        let content = format!("{}{n}", self.shared.markers);
+        self.marker_session.query_one(&self.mark, &[&MESSAGE_PREFIX, &content]).await?;
         Ok(n)
     }
 
@@ -311,8 +314,5 @@ impl Feed {
     }
 }
 
-/// Writes a transactional message of ours.
-async fn emit(client: &Client, content: &str) -> Result<(), tokio_postgres::Error> {
-    let sql = "SELECT pg_logical_emit_message(true, $1::text, $2::text)";
-    client.query_one(sql, &[&MESSAGE_PREFIX, &content]).await.map(drop)
-}
+/// Writes a transactional message: its prefix, its content.
+pub(crate) const EMIT: &str = "SELECT pg_logical_emit_message(true, $1::text, $2::text)";

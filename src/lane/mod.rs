@@ -171,7 +171,7 @@ impl Lane {
             source_oid: found.relation,
             row_type,
             row_type_oid: travelling.row_type,
-            hint: hint(design, &in_target, &key, &mapping),
+            hint: hint(design, (&found, &in_target), &key, &mapping),
             columns: found.columns.into_iter().map(|column| column.column).collect(),
             key,
             keep_in_place: keep_in_place(design, &mapping, &unique),
@@ -294,8 +294,9 @@ impl Found {
         Some((streamed, &self.columns[at]))
     }
 
-    fn equals(&self, name: &Ident) -> String {
-        self.find(name).map(|(_, column)| column.equals.clone()).unwrap_or_default()
+    /// None for a target that is not made yet.
+    fn equals(&self, name: &Ident) -> Option<String> {
+        self.find(name).map(|(_, column)| column.equals.clone())
     }
 }
 
@@ -312,19 +313,27 @@ fn key_column(
         type_oid: found.column.type_oid,
         type_name: found.type_name.clone(),
         equals: found.equals.clone(),
-        equals_in_target: mapped.map(|mapped| target.equals(&mapped.target)).unwrap_or_default(),
+        equals_in_target: mapped
+            .and_then(|mapped| target.equals(&mapped.target))
+            .unwrap_or_else(|| found.equals.clone()),
         at,
     })
 }
 
 /// None where the key alone leads to one partition.
-fn hint(design: &LaneDesign, target: &Found, key: &[KeyColumn], mapping: &[Mapped]) -> Option<Hint> {
+fn hint(
+    design: &LaneDesign,
+    (source, target): (&Found, &Found),
+    key: &[KeyColumn],
+    mapping: &[Mapped],
+) -> Option<Hint> {
     let partition = design.green.partition.as_ref()?;
     let same_as = mapping.iter().find(|mapped| mapped.target == partition.column)?.same_as()?;
     if key.iter().any(|column| column.name == *same_as) {
         return None;
     }
-    Some(Hint { target: partition.column.clone(), equals: target.equals(&partition.column) })
+    let equals = target.equals(&partition.column).or_else(|| source.equals(same_as))?;
+    Some(Hint { target: partition.column.clone(), equals })
 }
 
 /// A unique index that only green will have is not in the catalog yet.

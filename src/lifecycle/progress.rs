@@ -115,9 +115,11 @@ impl Progress {
     /// What is to be done next; `None` if there is nothing left but to soak, or the run has ended.
     #[must_use]
     pub fn next_phase(&self) -> Option<Phase> {
-        if self.ended.is_some() {
-            return None;
-        }
+        self.left().next()
+    }
+
+    /// What is left to be done, in its order.
+    pub fn left(&self) -> impl Iterator<Item = Phase> + use<> {
         let stations = [
             (Phase::Prepare, self.prepared.is_some()),
             (Phase::Copy, self.copy_finished),
@@ -127,7 +129,8 @@ impl Progress {
             (Phase::Swap, self.swapped.is_some()),
             (Phase::Settle, self.settled),
         ];
-        stations.into_iter().find(|(_, done)| !done).map(|(phase, _)| phase)
+        let over = self.ended.is_some();
+        stations.into_iter().filter(move |(_, done)| !done && !over).map(|(phase, _)| phase)
     }
 
     /// Takes one more fact in.

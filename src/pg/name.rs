@@ -21,6 +21,15 @@ impl Ident {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// For people: quoted only where it must be.
+    #[must_use]
+    pub fn plain(&self) -> String {
+        let text = self.as_str();
+        let is_plain = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+            && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '$');
+        if is_plain { text.to_owned() } else { self.to_string() }
+    }
 }
 
 impl From<&str> for Ident {
@@ -65,7 +74,7 @@ impl QName {
     /// For people: `public.appointments`, quoted only where it must be.
     #[must_use]
     pub fn plain(&self) -> String {
-        format!("{}.{}", bare(&self.schema), bare(&self.name))
+        format!("{}.{}", self.schema.plain(), self.name.plain())
     }
 }
 
@@ -88,13 +97,6 @@ impl fmt::Display for Literal<'_> {
 /// `"a", "b", "c"`: a list for SQL.
 pub fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
-}
-
-fn bare(ident: &Ident) -> String {
-    let text = ident.as_str();
-    let plain = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '$');
-    if plain { text.to_owned() } else { ident.to_string() }
 }
 
 #[cfg(test)]

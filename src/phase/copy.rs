@@ -23,6 +23,7 @@ use crate::lane::point::Point;
 use crate::lifecycle::{Fact, RoundEnd, Span};
 use crate::pg::connect::Session;
 use crate::pg::{Ident, Lsn};
+use crate::plan::Settings;
 use crate::replication::{Start, Walsender};
 
 /// Bytes of the stream that are kept in memory while it is not applied.
@@ -150,11 +151,14 @@ async fn free_slot(client: &Client, slot: &Ident) -> Result<(), Error> {
     Ok(())
 }
 
+/// Drops a slot by its name, if it is there.
+pub(crate) const DROP_SLOT: &str =
+    "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1";
+
 /// Drops the slot, if it is there.
 pub(super) async fn drop_slot(client: &Client, slot: &Ident) -> Result<(), Error> {
     free_slot(client, slot).await?;
-    let sql = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1";
-    client.query(sql, &[&slot.as_str()]).await.map_err(Error::doing("dropping the slot"))?;
+    client.query(DROP_SLOT, &[&slot.as_str()]).await.map_err(Error::doing("dropping the slot"))?;
     Ok(())
 }
 
@@ -168,6 +172,11 @@ pub(super) async fn filenodes(run: &Run<'_>, client: &Client) -> Result<Vec<u32>
     Ok(filenodes)
 }
 
+/// Heap blocks that one transaction copies.
+pub(crate) fn blocks_per_chunk(settings: &Settings) -> u32 {
+    u32::try_from(settings.chunk_size_bytes / 8_192).unwrap_or(u32::MAX)
+}
+
 /// What is missing of every lane, the lanes taking turns.
 async fn missing(run: &Run<'_>, client: &Client) -> Result<VecDeque<(usize, Span)>, Error> {
     let mut by_lane = Vec::new();
@@ -175,7 +184,7 @@ async fn missing(run: &Run<'_>, client: &Client) -> Result<VecDeque<(usize, Span
         let sizes =
             chunks::heap_relations(client, &lane.source).await.map_err(Error::doing("reading sizes"))?;
         let blocks = sizes.iter().map(|(_, blocks)| *blocks).sum();
-        let per_chunk = u32::try_from(run.cx.plan.settings.chunk_size_bytes / 8_192).unwrap_or(u32::MAX);
+        let per_chunk = blocks_per_chunk(&run.cx.plan.settings);
         by_lane.push(run.journal.progress().copied[lane.number].missing(blocks, per_chunk));
     }
     let longest = by_lane.iter().map(Vec::len).max().unwrap_or(0);

@@ -4,7 +4,7 @@ use super::settle::patiently;
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::lane;
-use crate::lifecycle::Fact;
+use crate::lifecycle::{Fact, Prepared};
 
 /// Drops blue and the homes.
 ///
@@ -19,6 +19,13 @@ pub async fn run(journal: &Journal) -> Result<(), Error> {
         let what = "the run has not been swapped and settled yet, so there is nothing to finish";
         return Err(Error::Usage(format!("{what}; `projh-bluegreen execute` goes on with it")));
     };
+    patiently(journal.session(), &statements(&prepared).join("; "), "dropping blue").await?;
+    journal.end(journal.session(), Fact::Finished).await?;
+    Ok(())
+}
+
+/// What finish carries out, in one transaction.
+pub(crate) fn statements(prepared: &Prepared) -> Vec<String> {
     let blues =
         prepared.lanes.iter().map(|lane| format!("DROP TABLE {}", lane.table.in_schema(&prepared.blue_home)));
     let mut statements: Vec<String> = blues.collect();
@@ -28,7 +35,5 @@ pub async fn run(journal: &Journal) -> Result<(), Error> {
         statements.push(format!("DROP TYPE {}", lane::row_type(&prepared.green_home, number)));
     }
     statements.push(format!("DROP SCHEMA {}", prepared.green_home));
-    patiently(journal.session(), &statements.join("; "), "dropping blue").await?;
-    journal.end(journal.session(), Fact::Finished).await?;
-    Ok(())
+    statements
 }

@@ -12,11 +12,25 @@ use tokio::sync::Mutex;
 use crate::engine::Run;
 use crate::error::Error;
 use crate::event::Event;
-use crate::lifecycle::{Fact, Phase};
+use crate::lifecycle::{Fact, LaneDesign, Phase, Prepared};
 use crate::pg::connect::Session;
 
 /// One statement: its lane, its number among the lane's, its text.
 type Step = (usize, usize, String);
+
+/// A statement that builds or attaches an index of green.
+pub(crate) struct IndexStep {
+    /// Its lane.
+    pub(crate) lane: usize,
+    /// Its number among the lane's.
+    pub(crate) step: usize,
+    /// Of the key, by which the stream finds rows: it comes first.
+    pub(crate) is_key: bool,
+    /// On a relation that holds rows; otherwise on the parent.
+    pub(crate) on_leaf: bool,
+    /// Itself.
+    pub(crate) sql: String,
+}
 
 /// Statements on relations that hold rows, and after all of those the ones that attach them.
 #[derive(Default)]
@@ -31,7 +45,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     let client = run.connect("index").await?;
     let doing = || Error::doing("finishing the indexes");
     for lane in &super::prepared(run)?.lanes {
-        client.batch_execute(&format!("ANALYZE {}", lane.green.at_home())).await.map_err(doing())?;
+        client.batch_execute(&analyze(lane)).await.map_err(doing())?;
     }
     client.batch_execute("BEGIN").await.map_err(doing())?;
     for lane in &super::prepared(run)?.lanes {
@@ -41,6 +55,27 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     }
     run.journal.commit(&client, Fact::Indexed).await?;
     Ok(())
+}
+
+/// So that the planner knows green before the first client does.
+pub(crate) fn analyze(lane: &LaneDesign) -> String {
+    format!("ANALYZE {}", lane.green.at_home())
+}
+
+/// Every statement on an index of green, lane by lane.
+pub(crate) fn statements(prepared: &Prepared) -> Vec<IndexStep> {
+    let mut statements = Vec::new();
+    for (lane, design) in prepared.lanes.iter().enumerate() {
+        let mut step = 0;
+        for (number, index) in design.green.index_builds().into_iter().enumerate() {
+            let on_leaves = index.on_row_holders.into_iter().map(|(_, sql)| (true, sql));
+            for (on_leaf, sql) in on_leaves.chain(index.on_parent.map(|sql| (false, sql))) {
+                statements.push(IndexStep { lane, step, is_key: number == 0, on_leaf, sql });
+                step += 1;
+            }
+        }
+    }
+    statements
 }
 
 /// Builds the index of each lane's key, where it is missing.
@@ -58,19 +93,11 @@ pub(super) async fn build_keys(run: &mut Run<'_>) -> Result<(), Error> {
 /// attach them. Keys, or all others.
 fn steps(run: &Run<'_>, keys: bool) -> Result<Steps, Error> {
     let mut steps = Steps::default();
-    for (lane, design) in super::prepared(run)?.lanes.iter().enumerate() {
-        let mut step = 0;
-        for (number, index) in design.green.index_builds().into_iter().enumerate() {
-            let on_leaves = index.on_row_holders.into_iter().map(|(_, sql)| (true, sql));
-            for (on_leaf, sql) in on_leaves.chain(index.on_parent.map(|sql| (false, sql))) {
-                let is_done = run.journal.progress().index_steps.contains(&(lane, step));
-                // The key comes first.
-                if (number == 0) == keys && !is_done {
-                    let of = if on_leaf { &mut steps.leaves } else { &mut steps.parents };
-                    of.push_back((lane, step, sql));
-                }
-                step += 1;
-            }
+    for IndexStep { lane, step, is_key, on_leaf, sql } in statements(&super::prepared(run)?) {
+        let is_done = run.journal.progress().index_steps.contains(&(lane, step));
+        if is_key == keys && !is_done {
+            let of = if on_leaf { &mut steps.leaves } else { &mut steps.parents };
+            of.push_back((lane, step, sql));
         }
     }
     Ok(steps)

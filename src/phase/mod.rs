@@ -1,15 +1,17 @@
 //! The phases of a run, one file each. A phase skips what the journal already holds: run twice
 //! equals run once.
+//!
+//! Invariant: the statements of a phase come from one pure function of the run's design, which the phase
+//! carries out and `execute --dry-run` shows.
 
-mod catch_up;
-mod copy;
+pub(crate) mod catch_up;
+pub(crate) mod copy;
 pub mod finish;
-mod index;
-mod prepare;
-pub(crate) use prepare::{design, working_objects};
+pub(crate) mod index;
+pub(crate) mod prepare;
 pub mod rollback;
-mod settle;
-mod swap;
+pub(crate) mod settle;
+pub(crate) mod swap;
 mod verify;
 
 use std::time::Duration;
@@ -103,6 +105,11 @@ fn passing_slot(run: &Run<'_>) -> String {
 
 /// How long DDL of ours outside the swap waits for a lock before it steps back.
 const LOCK_WAIT: &str = "300ms";
+
+/// Begins a transaction whose locks are waited for no longer than that.
+pub(crate) fn begin() -> String {
+    format!("BEGIN; SET LOCAL lock_timeout = '{LOCK_WAIT}'")
+}
 
 /// A pause between two tries of getting a lock: 0.5 to 2 s, so that clients that queued behind us go on.
 async fn step_back() {

@@ -6,28 +6,20 @@
 use jiff::civil::Date;
 use tokio_postgres::Client;
 
-use super::{LOCK_WAIT, is_lock_wait, step_back};
+use super::{is_lock_wait, step_back};
 use crate::engine::Run;
 use crate::error::Error;
 use crate::event::Event;
 use crate::hangs_on::{self, Column, Definition, Green, Homes, ReplicaIdentityKind};
 use crate::lifecycle::{Fact, LaneDesign, Prepared};
 use crate::pg::{Ident, QName, list};
-use crate::plan::partition::{self, KeyType, Leaf};
-use crate::plan::{ColumnChange, TablePlan};
+use crate::plan::partition::{self, KeyType, Leaf, PartitionError};
+use crate::plan::{ColumnChange, Partitions, TablePlan};
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
-    let id = run.journal.run();
-    let homes =
-        Homes { blue: format!("projh_bg_{id}_blue").into(), green: format!("projh_bg_{id}_green").into() };
     let client = run.connect("prepare").await?;
-    let mut lanes = Vec::new();
-    for table in &run.cx.plan.tables {
-        lanes.push(design(&client, table, &homes).await?);
-    }
-    let slot = Ident(format!("projh_bg_{id}"));
-    let prepared = Prepared { lanes, blue_home: homes.blue, green_home: homes.green, slot };
-    let statements = statements(&prepared);
+    let prepared = designed(&client, &run.cx.plan.tables, run.journal.run()).await?;
+    let statements: Vec<String> = statements(&prepared).into_iter().map(|(_, sql)| sql).collect();
     loop {
         let made = make(&client, &statements).await;
         match made {
@@ -47,8 +39,23 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
 }
 
 async fn make(client: &Client, statements: &[String]) -> Result<(), tokio_postgres::Error> {
-    client.batch_execute(&format!("BEGIN; SET LOCAL lock_timeout = '{LOCK_WAIT}'")).await?;
+    client.batch_execute(&super::begin()).await?;
     client.batch_execute(&statements.join(";\n")).await
+}
+
+/// What a run of this id will make for these tables.
+///
+/// # Errors
+/// As [`design`].
+pub(crate) async fn designed(client: &Client, tables: &[TablePlan], run: &str) -> Result<Prepared, Error> {
+    let blue_home = Ident(format!("projh_bg_{run}_blue"));
+    let green_home = Ident(format!("projh_bg_{run}_green"));
+    let homes = Homes { blue: blue_home.clone(), green: green_home.clone() };
+    let mut lanes = Vec::new();
+    for table in tables {
+        lanes.push(design(client, table, &homes).await?);
+    }
+    Ok(Prepared { lanes, blue_home, green_home, slot: Ident(format!("projh_bg_{run}")) })
 }
 
 /// Designs green for one table of the plan. Also what `check` does, to find what stands in the way.
@@ -77,18 +84,38 @@ pub(crate) async fn leaves(
 ) -> Result<Vec<Leaf>, Error> {
     let Some(by) = &table.partition_by else { return Ok(Vec::new()) };
     let Some(column) = source_of(&by.column, table, definition) else { return Ok(Vec::new()) };
-    let key_type = match column.type_oid {
+    let of_blue = match column.type_oid {
         1082 => KeyType::Date,
         1114 => KeyType::Timestamp,
         1184 => KeyType::TimestampTz,
         _ => KeyType::Other,
     };
-    let data = match key_type {
+    let data = match of_blue {
         KeyType::Other => None,
         _ => range(client, &table.table, &column.name).await?,
     };
+    let (key_type, data_type) = match table.columns.get(&column.name) {
+        Some(ColumnChange::Change { data_type: Some(green), .. }) => (type_named(green), green),
+        _ => (of_blue, &column.data_type),
+    };
+    if key_type == KeyType::Other && matches!(by.into, Partitions::Every { .. }) {
+        let data_type = data_type.clone();
+        return Err(PartitionError::NotTime { column: by.column.clone(), data_type }.into());
+    }
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
     Ok(partition::leaves(&table.table, by, key_type, data, today)?)
+}
+
+/// What a plan's type is to the bounds of partitions.
+fn type_named(data_type: &str) -> KeyType {
+    let name = data_type.to_lowercase();
+    let name = name.trim().trim_start_matches("pg_catalog.");
+    match name {
+        "date" => KeyType::Date,
+        _ if name.starts_with("timestamptz") || name.ends_with("with time zone") => KeyType::TimestampTz,
+        _ if name.starts_with("timestamp") => KeyType::Timestamp,
+        _ => KeyType::Other,
+    }
 }
 
 /// Blue's column for a column of green.
@@ -124,30 +151,33 @@ async fn range(client: &Client, table: &QName, column: &Ident) -> Result<Option<
     Ok(date(0).zip(date(1)))
 }
 
-fn statements(prepared: &Prepared) -> Vec<String> {
+/// What prepare carries out, in one transaction; each with the lane that it is for, if it is for one.
+pub(crate) fn statements(prepared: &Prepared) -> Vec<(Option<usize>, String)> {
     let homes = Homes { blue: prepared.blue_home.clone(), green: prepared.green_home.clone() };
-    let mut statements = homes.create();
+    let mut statements: Vec<_> = homes.create().into_iter().map(|sql| (None, sql)).collect();
     for (number, lane) in prepared.lanes.iter().enumerate() {
-        statements.extend(lane.green.create());
-        statements.extend(lane.green.rehearsal());
-        statements.extend(working_objects(number, lane, &prepared.green_home));
+        let green = lane.green.create().into_iter().chain(lane.green.rehearsal());
+        let of_lane = green.chain(working_objects(number, lane, &prepared.green_home));
+        statements.extend(of_lane.map(|sql| (Some(number), sql)));
     }
     let blues = list(prepared.lanes.iter().map(|lane| &lane.table));
-    statements.push(format!("CREATE PUBLICATION {} FOR TABLE {blues}", prepared.slot));
-    for lane in prepared.lanes.iter().filter(|lane| lane.replica_identity_before.is_some()) {
-        statements.push(format!("ALTER TABLE {} REPLICA IDENTITY FULL", lane.table));
+    statements.push((None, format!("CREATE PUBLICATION {} FOR TABLE {blues}", prepared.slot)));
+    for (number, lane) in prepared.lanes.iter().enumerate() {
+        if lane.replica_identity_before.is_some() {
+            statements.push((Some(number), format!("ALTER TABLE {} REPLICA IDENTITY FULL", lane.table)));
+        }
     }
     statements
 }
 
 /// Where the feed notes keys whose rows it could not complete, no rows but keys; and the type of rows
 /// on their way into green.
-pub(crate) fn working_objects(number: usize, lane: &LaneDesign, home: &Ident) -> Vec<String> {
+pub(crate) fn working_objects(number: usize, lane: &LaneDesign, home: &Ident) -> [String; 4] {
     let columns = list(lane.key.columns.iter().map(|column| &column.name));
     let dirty = crate::lane::dirty_table(home, number);
     let streamed = lane.green.blue.columns.iter().filter(|column| column.generated.is_none());
     let travelling = list(streamed.map(|column| format!("{} {}", column.name, column.base_type)));
-    vec![
+    [
         format!("CREATE TABLE {dirty} AS SELECT {columns} FROM {} WHERE false", lane.table),
         format!("ALTER TABLE {dirty} ADD PRIMARY KEY ({columns})"),
         format!("REVOKE ALL ON {dirty} FROM PUBLIC"),

@@ -2,10 +2,10 @@
 
 use tokio_postgres::Client;
 
-use super::settle::patiently;
+use super::settle::{drop_publication, patiently};
 use crate::error::Error;
 use crate::journal::Journal;
-use crate::lifecycle::{Fact, Prepared};
+use crate::lifecycle::{Fact, LaneDesign};
 use crate::pg::{Ident, QName, list};
 
 /// Drops what the run made. Done twice, it is done once.
@@ -20,17 +20,15 @@ pub async fn run(journal: &Journal) -> Result<(), Error> {
     }
     let slot = Ident(format!("projh_bg_{}", journal.run()));
     super::copy::drop_slot(client, &slot).await?;
+    let mut blues = Vec::new();
     let prepared = journal.progress().prepared.clone();
-    let mut statements = Vec::new();
-    if let Some(prepared) = &prepared {
-        statements.extend(restored(client, prepared).await?);
+    for lane in prepared.into_iter().flat_map(|prepared| prepared.lanes) {
+        if is_there(client, &lane).await? {
+            blues.push(lane);
+        }
     }
-    statements.push(format!("DROP PUBLICATION IF EXISTS {slot}"));
-    let home = |side: &str| Ident(format!("projh_bg_{}_{side}", journal.run()));
-    drop_tables(client, &home("green")).await?;
-    for side in ["green", "blue"] {
-        statements.push(format!("DROP SCHEMA IF EXISTS {} CASCADE", home(side)));
-    }
+    drop_tables(client, &Ident(format!("{}_green", slot.as_str()))).await?;
+    let statements = statements(&blues, &slot);
     patiently(client, &statements.join("; "), "dropping what the run made").await?;
     journal.end(client, Fact::RolledBack).await?;
     Ok(())
@@ -66,16 +64,25 @@ async fn drop_tables(client: &Client, home: &Ident) -> Result<(), Error> {
     client.batch_execute("COMMIT").await.map_err(doing())
 }
 
-/// The replica identity that each blue had before the run; a table that is gone needs none.
-async fn restored(client: &Client, prepared: &Prepared) -> Result<Vec<String>, Error> {
-    let mut statements = Vec::new();
-    for lane in &prepared.lanes {
-        let Some(before) = &lane.replica_identity_before else { continue };
-        let sql = "SELECT to_regclass($1) IS NOT NULL";
-        let row = client.query_one(sql, &[&lane.table.to_string()]).await;
-        if row.map_err(Error::doing("looking for blue"))?.get(0) {
-            statements.push(format!("ALTER TABLE {} REPLICA IDENTITY {before}", lane.table));
-        }
+/// A table that is gone needs no replica identity again.
+async fn is_there(client: &Client, lane: &LaneDesign) -> Result<bool, Error> {
+    let sql = "SELECT to_regclass($1) IS NOT NULL";
+    let row = client.query_one(sql, &[&lane.table.to_string()]).await;
+    Ok(row.map_err(Error::doing("looking for blue"))?.get(0))
+}
+
+/// What a rollback carries out, in one transaction, after the slot and green's tables were dropped: each blue gets the replica
+/// identity that it had, and what the run made goes. Publication and homes are named after the slot.
+pub(crate) fn statements(blues: &[LaneDesign], slot: &Ident) -> Vec<String> {
+    let restored = |lane: &LaneDesign| {
+        let before = lane.replica_identity_before.as_ref()?;
+        Some(format!("ALTER TABLE {} REPLICA IDENTITY {before}", lane.table))
+    };
+    let mut statements: Vec<String> = blues.iter().filter_map(restored).collect();
+    statements.push(drop_publication(slot));
+    for home in ["green", "blue"] {
+        let home = Ident(format!("{}_{home}", slot.as_str()));
+        statements.push(format!("DROP SCHEMA IF EXISTS {home} CASCADE"));
     }
-    Ok(statements)
+    statements
 }

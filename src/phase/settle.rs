@@ -5,21 +5,20 @@
 
 use tokio_postgres::Client;
 
-use super::{LOCK_WAIT, is_lock_wait, prepared, step_back};
+use super::{is_lock_wait, prepared, step_back};
 use crate::engine::Run;
 use crate::error::Error;
 use crate::event::Event;
-use crate::lifecycle::{Fact, Phase};
+use crate::hangs_on::Step;
+use crate::lifecycle::{Fact, LaneDesign, Phase, Prepared};
+use crate::pg::Ident;
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     // Blue is written by nobody any more: its stream has done its work.
     run.feed = None;
     let client = run.connect("settle").await?;
     let prepared = prepared(run)?;
-    let steps = prepared.lanes.iter().enumerate().flat_map(|(lane, design)| {
-        design.green.settle().into_iter().enumerate().map(move |(number, step)| (lane, number, step))
-    });
-    let steps: Vec<_> = steps.collect();
+    let steps = steps(&prepared);
     for (done, (lane, number, step)) in steps.iter().enumerate() {
         if run.journal.progress().settled_steps.contains(&(*lane, *number)) {
             continue;
@@ -30,16 +29,28 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
         run.cx.tell(&Event::Step { phase: Phase::Settle, what, done: done + 1, of: steps.len() });
     }
     super::copy::drop_slot(&client, &prepared.slot).await?;
-    let sql = format!("DROP PUBLICATION IF EXISTS {}", prepared.slot);
-    patiently(&client, &sql, "dropping the publication").await?;
+    patiently(&client, &drop_publication(&prepared.slot), "dropping the publication").await?;
     run.journal.commit(&client, Fact::Settled).await?;
     Ok(())
+}
+
+/// Each step: its lane, its number among the lane's, itself.
+pub(crate) fn steps(prepared: &Prepared) -> Vec<(usize, usize, Step)> {
+    let of_lane = |(lane, design): (usize, &LaneDesign)| {
+        design.green.settle().into_iter().enumerate().map(move |(number, step)| (lane, number, step))
+    };
+    prepared.lanes.iter().enumerate().flat_map(of_lane).collect()
+}
+
+/// The run's publication has the slot's name.
+pub(crate) fn drop_publication(slot: &Ident) -> String {
+    format!("DROP PUBLICATION IF EXISTS {slot}")
 }
 
 /// Carries `sql` out in a transaction that is left open; as often as a lock is not granted in time.
 pub(super) async fn patiently(client: &Client, sql: &str, what: &str) -> Result<(), Error> {
     loop {
-        let begun = format!("BEGIN; SET LOCAL lock_timeout = '{LOCK_WAIT}'; {sql}");
+        let begun = format!("{}; {sql}", super::begin());
         match client.batch_execute(&begun).await {
             Ok(()) => return Ok(()),
             Err(error) if is_lock_wait(&error) => {

@@ -16,6 +16,7 @@
 
 mod attempt;
 mod gate;
+mod statements;
 
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ use crate::lifecycle::Fact;
 use super::verify;
 
 use attempt::Outcome;
+
+pub(crate) use statements::Statements;
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     let settings = run.cx.plan.settings.swap.clone();

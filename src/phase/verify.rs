@@ -72,7 +72,8 @@ async fn moment(run: &Run<'_>) -> Result<Moment, Error> {
 async fn full(run: &Run<'_>) -> Result<Verification, Error> {
     let moment = moment(run).await?;
     let workers = run.workers("verify").await?;
-    let sides = Sides { source: &moment.point.snapshot, target: &moment.green_snapshot };
+    let sides =
+        Sides { source: &moment.point.snapshot, target: &moment.green_snapshot, run: run.journal.run() };
     let (mut rows, mut columns, mut differences) = (Vec::new(), Vec::new(), Vec::new());
     for lane in &run.lanes {
         let comparison = Comparison::of(run.journal.session(), lane).await?;
@@ -110,7 +111,8 @@ pub(super) async fn delta(run: &Run<'_>) -> Result<Delta, Error> {
         for (comparison, keys) in comparisons.iter().zip(&moment.touched) {
             delta.keys += keys.len() as u64;
             let keys: Vec<&Key> = keys.iter().collect();
-            differences.extend(comparison.keys(&moment.point.holder, &moment.green, &keys).await?);
+            let by_key = comparison.by_key(&moment.point.holder, &moment.green).await?;
+            differences.extend(by_key.compare(&keys).await?);
         }
         refuse(differences)?;
     }

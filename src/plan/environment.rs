@@ -6,9 +6,18 @@
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Why a `${...}` could not be filled in.
+#[derive(Clone, Debug)]
 pub(super) struct Unfilled {
     pub(super) message: String,
     pub(super) help: Option<String>,
+    /// The text is right, and the environment lacks the variable.
+    pub(super) unset: bool,
+}
+
+impl Unfilled {
+    fn malformed(message: String) -> Self {
+        Self { message, help: Some("write `${NAME}` or `${NAME:-default}`".to_owned()), unset: false }
+    }
 }
 
 /// Fills in each `${NAME}` and `${NAME:-default}`; the default counts where NAME is unset or empty.
@@ -19,8 +28,7 @@ pub(super) fn interpolate(text: &str, env: Env<'_>) -> Result<String, Unfilled> 
         filled.push_str(&rest[..start]);
         let after = &rest[start + 2..];
         let Some(end) = after.find('}') else {
-            let message = "`${` without its `}`".to_owned();
-            return Err(Unfilled { message, help: Some("write `${NAME}` or `${NAME:-default}`".to_owned()) });
+            return Err(Unfilled::malformed("`${` without its `}`".to_owned()));
         };
         let (name, default) = match after[..end].split_once(":-") {
             Some((name, default)) => (name, Some(default)),
@@ -38,7 +46,7 @@ fn look_up(name: &str, default: Option<&str>, env: Env<'_>) -> Result<String, Un
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if !well_formed {
         let message = format!("`${{{name}}}` does not name a variable of the environment");
-        return Err(Unfilled { message, help: Some("write `${NAME}` or `${NAME:-default}`".to_owned()) });
+        return Err(Unfilled::malformed(message));
     }
     match (env(name), default) {
         (Some(value), None) => Ok(value),
@@ -47,6 +55,7 @@ fn look_up(name: &str, default: Option<&str>, env: Env<'_>) -> Result<String, Un
         (None, None) => Err(Unfilled {
             message: format!("the environment has no `{name}`"),
             help: Some(format!("set it, or give a default: `${{{name}:-...}}`")),
+            unset: true,
         }),
     }
 }

@@ -81,8 +81,14 @@ static SETTINGS: MapShape = MapShape {
             Shape::Size { min: MIB, max: 64 * TIB },
             "is how much WAL the run may hold back (8GiB)",
         ),
+        key(
+            "reconnect_for",
+            Shape::Duration { min: Duration::ZERO, max: DAY, none: false },
+            "is how long a server that went away is tried again (5m)",
+        ),
         key("throttle", Shape::Map(&THROTTLE), "is when copy and apply wait"),
         key("swap", Shape::Map(&SWAP), "is how to swap"),
+        key("preview", Shape::Map(&PREVIEW), "is what `execute --dry-run` may do"),
         key(
             "soak",
             Shape::Duration { min: Duration::ZERO, max: DAY.saturating_mul(90), none: false },
@@ -108,6 +114,17 @@ static THROTTLE: MapShape = MapShape {
         ),
         key("query", TEXT, "is SQL that asks to wait while its first column is true"),
     ],
+    later: &[],
+    rules: &[],
+};
+
+static PREVIEW: MapShape = MapShape {
+    what: "`preview`",
+    keys: &[key(
+        "sample",
+        Shape::Bool,
+        "lets it copy, hash and index a few rows in temporary tables for a second, to know the server's pace (true)",
+    )],
     later: &[],
     rules: &[],
 };

@@ -5,7 +5,9 @@
 
 mod changes;
 mod column;
+mod connection;
 mod environment;
+mod file;
 mod keys;
 pub mod partition;
 mod partition_by;
@@ -21,7 +23,6 @@ mod value;
 mod yaml;
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ use serde::Serialize;
 use crate::pg::{Ident, QName};
 
 pub use changes::changes;
+pub use connection::Connection;
 pub use environment::Env;
 pub use problem::{Problem, Problems};
 pub use schema::json_schema;
@@ -37,18 +39,15 @@ pub use schema::json_schema;
 use problem::Found;
 use yaml::Node;
 
-/// Larger than any plan; a file of this size is something else.
-const MAX_BYTES: u64 = 1 << 20;
-
 /// A proven plan. Serialized (without the connection), it is what the journal keeps and
 /// what a resumed run is compared with.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
     /// Identifies the migration across runs: `execute` resumes the unfinished run of this name.
     pub name: String,
-    /// Where to connect; `None` leaves it to the command line and libpq's variables.
+    /// Where to connect.
     #[serde(skip)]
-    pub database_url: Option<String>,
+    pub connection: Connection,
     /// How to go about it. May change between a run and its resumption.
     #[serde(skip)]
     pub settings: Settings,
@@ -63,18 +62,7 @@ impl Plan {
     ///
     /// Everything that is wrong with it, at once.
     pub fn load(path: &Path, env: Env<'_>) -> Result<Self, Problems> {
-        let label = path.display().to_string();
-        let refuse = |message: String, help| Problems::of_file(&label, message, help);
-        let size = fs::metadata(path).map_err(|error| refuse(format!("cannot be read: {error}"), None))?;
-        if size.is_dir() {
-            return Err(refuse("is a directory; a plan is a YAML file".to_owned(), None));
-        }
-        if size.len() > MAX_BYTES {
-            return Err(refuse(format!("has {} bytes; a plan has at most {MAX_BYTES}", size.len()), None));
-        }
-        let bytes = fs::read(path).map_err(|error| refuse(format!("cannot be read: {error}"), None))?;
-        let text = String::from_utf8(bytes)
-            .map_err(|_| refuse("is not UTF-8 text".to_owned(), Some("save it as UTF-8")))?;
+        let (label, text) = file::read(path)?;
         Self::parse(&label, &text, env)
     }
 
@@ -87,7 +75,8 @@ impl Plan {
         let mut found = Found::default();
         let plan = yaml::read(text, env, &mut found).map(|root| {
             shape::check(&root, &keys::PLAN, "the plan", &mut found);
-            Self::prove(&root, &mut found)
+            let connection = Connection::read(&root, file, text);
+            Self::prove(&root, connection, &mut found)
         });
         match (found.into_problems(file, text), plan) {
             (Some(problems), _) => Err(problems),
@@ -97,31 +86,30 @@ impl Plan {
     }
 
     /// The plan in a tree of the right shape; incomplete only where `found` says why.
-    fn prove(root: &Node, found: &mut Found) -> Self {
+    fn prove(root: &Node, connection: Connection, found: &mut Found) -> Self {
         Self {
             name: root.get("name").map_or_else(String::new, |node| name(node, found)),
-            database_url: root.get("database").and_then(database_url),
+            connection,
             settings: settings::read(root, found),
             tables: table::read_all(root, found),
         }
     }
 }
 
+/// Whether this could be a plan's name, or the short id of a run.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-')
+}
+
 fn name(node: &Node, found: &mut Found) -> String {
     let Some(scalar) = node.scalar() else { return String::new() };
     let name = scalar.text.as_str();
-    let good = name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-');
-    if !good || name.len() > 40 {
+    if !is_name(name) || !name.starts_with(|c: char| c.is_ascii_lowercase()) || name.len() > 40 {
         let help = "1 to 40 of a-z, 0-9, `_` and `-`, a letter first".to_owned();
         found.add_with_help(node.at, format!("`name: {}` is not a plan's name", scalar.shown()), help);
     }
     name.to_owned()
-}
-
-/// An empty one, as `${DATABASE_URL:-}` may give, leaves the connection to others.
-fn database_url(node: &Node) -> Option<String> {
-    node.get("url").and_then(Node::scalar).map(|url| url.text.clone()).filter(|url| !url.trim().is_empty())
 }
 
 /// How to go about it; every field has a default.
@@ -135,12 +123,23 @@ pub struct Settings {
     pub max_snapshot_age: Duration,
     /// WAL that the run's slot may hold back before the run throttles and finally aborts.
     pub wal_budget_bytes: u64,
+    /// How long a server that went away, or refuses in passing, is tried again.
+    pub reconnect_for: Duration,
     /// When to let copy and apply wait.
     pub throttle: Throttle,
     /// How to swap.
     pub swap: SwapSettings,
+    /// What a preview may do.
+    pub preview: PreviewSettings,
     /// How long blue is meant to be kept after the swap.
     pub soak: Duration,
+}
+
+/// What a preview may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PreviewSettings {
+    /// Measure the server's pace with a few rows in temporary tables.
+    pub sample: bool,
 }
 
 /// Conditions under which copy and apply wait; `None` never waits for that one.

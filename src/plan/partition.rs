@@ -43,6 +43,14 @@ pub enum KeyType {
 /// Why there are no partitions.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PartitionError {
+    /// Periods of a column that has no dates.
+    #[error("`every` makes ranges of time, and column {column} has type {data_type}")]
+    NotTime {
+        /// The partition key.
+        column: Ident,
+        /// Its type in green.
+        data_type: String,
+    },
     /// The ranges reach too far for their length.
     #[error("this makes {count} partitions, from {first} to {last}")]
     TooMany {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::problem::Found;
 use super::yaml::Node;
-use super::{Settings, SwapSettings, TerminateBlockers, Throttle, sql, value};
+use super::{PreviewSettings, Settings, SwapSettings, TerminateBlockers, Throttle, sql, value};
 
 impl Default for Settings {
     fn default() -> Self {
@@ -13,8 +13,10 @@ impl Default for Settings {
             chunk_size_bytes: 16 << 20,
             max_snapshot_age: Duration::from_secs(30 * 60),
             wal_budget_bytes: 8 << 30,
+            reconnect_for: Duration::from_secs(5 * 60),
             throttle: Throttle::default(),
             swap: SwapSettings::default(),
+            preview: PreviewSettings { sample: true },
             soak: Duration::from_secs(24 * 60 * 60),
         }
     }
@@ -46,12 +48,16 @@ pub(super) fn read(plan: &Node, found: &mut Found) -> Settings {
     set(&mut settings.chunk_size_bytes, node, "chunk_size", value::size);
     set(&mut settings.max_snapshot_age, node, "max_snapshot_age", value::duration);
     set(&mut settings.wal_budget_bytes, node, "wal_budget", value::size);
+    set(&mut settings.reconnect_for, node, "reconnect_for", value::duration);
     set(&mut settings.soak, node, "soak", value::duration);
     if let Some(node) = node.get("throttle") {
         throttle(&mut settings.throttle, node, found);
     }
     if let Some(node) = node.get("swap") {
         swap(&mut settings.swap, node, found);
+    }
+    if let Some(node) = node.get("preview") {
+        set(&mut settings.preview.sample, node, "sample", |text| text.parse().ok());
     }
     settings
 }

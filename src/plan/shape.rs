@@ -81,7 +81,7 @@ pub(super) struct MapShape {
 /// Tells whatever in `node` is not of `shape`. `name` is what the value is called in messages.
 pub(super) fn check(node: &Node, shape: &Shape, name: &str, found: &mut Found) {
     match (shape, &node.value) {
-        (_, Value::Broken) => {}
+        (_, Value::Broken | Value::Unset(_)) => {}
         (Shape::Either(shapes), _) => match shapes.iter().find(|shape| fits_kind(shape, node)) {
             Some(shape) if !node.is_null() => check(node, shape, name, found),
             _ => wrong_kind(node, shape, name, found),

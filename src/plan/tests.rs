@@ -4,6 +4,8 @@ mod properties;
 mod refusals;
 mod schema;
 
+use std::fs;
+
 use super::*;
 
 /// A plan with every key of this version.
@@ -35,7 +37,8 @@ fn table(lines: &str) -> TablePlan {
 #[test]
 fn a_full_plan_is_read() {
     let plan = parse(FULL).unwrap_or_else(|problems| panic!("{problems}"));
-    assert_eq!(plan.database_url.as_deref(), Some("postgres://app:hunter2@db/clinic"));
+    assert_eq!(plan.connection.url(), Ok(Some("postgres://app:hunter2@db/clinic")));
+    assert!(!format!("{plan:?}").contains("hunter2"), "{plan:?}");
     insta::assert_debug_snapshot!(plan.settings);
     insta::assert_snapshot!(serde_json::to_string_pretty(&plan).unwrap());
 }
@@ -45,7 +48,7 @@ fn everything_but_a_name_and_a_table_has_a_default() {
     let plan = parse(&one_table("")).unwrap();
     assert_eq!(plan.settings, Settings::default());
     assert_eq!(plan.settings.chunk_size_bytes, 16 * 1024 * 1024);
-    assert_eq!(plan.database_url, None);
+    assert_eq!(plan.connection.url(), Ok(None));
     let table = &plan.tables[0];
     assert_eq!(table.table, QName::new("public", "t"));
     assert_eq!((&table.partition_by, &table.primary_key), (&None, &None));
@@ -122,10 +125,10 @@ fn a_file_that_is_no_plan_is_told_as_a_whole() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("plan.yaml");
     let refusal = || Plan::load(&path, &env).unwrap_err().iter().next().unwrap().message.clone();
-    assert!(refusal().contains("cannot be read"), "{}", refusal());
-    fs::write(&path, [b'a', 0xFF]).unwrap();
-    assert_eq!(refusal(), "is not UTF-8 text");
-    fs::write(&path, vec![b' '; (MAX_BYTES + 1) as usize]).unwrap();
+    assert_eq!(refusal(), "there is no such file");
+    fs::write(&path, [b'a', b'\n', b'b', 0xFF]).unwrap();
+    assert_eq!(refusal(), "is not UTF-8 text: line 2 has a byte that does not belong there");
+    fs::write(&path, vec![b' '; file::MAX_BYTES as usize + 1]).unwrap();
     assert!(refusal().contains("at most 1048576"), "{}", refusal());
     fs::write(&path, "").unwrap();
     assert_eq!(refusal(), "the plan is empty");

@@ -32,6 +32,8 @@ pub(super) enum Value {
     Map(Vec<(Word, Node)>),
     /// Could not be read; the problem is told already, so nobody else should complain.
     Broken,
+    /// `database.url` with a variable that is not set: a problem only to who asks for it.
+    Unset(Unfilled),
 }
 
 /// A key and its place.
@@ -117,13 +119,13 @@ impl Node {
             Value::List(_) => "a list",
             Value::Map(_) => "a map",
             Value::Scalar(_) if self.is_null() => "nothing",
-            Value::Scalar(_) | Value::Broken => "a single value",
+            Value::Scalar(_) | Value::Broken | Value::Unset(_) => "a single value",
         }
     }
 
     fn size(&self) -> usize {
         match &self.value {
-            Value::Scalar(_) | Value::Broken => 1,
+            Value::Scalar(_) | Value::Broken | Value::Unset(_) => 1,
             Value::List(items) => 1 + items.iter().map(Node::size).sum::<usize>(),
             Value::Map(entries) => 1 + entries.iter().map(|(_, node)| 1 + node.size()).sum::<usize>(),
         }
@@ -140,7 +142,8 @@ pub(super) fn read(text: &str, env: Env<'_>, found: &mut Found) -> Option<Node> 
             Ok((event, span)) => tree.take(event, span),
             Err(error) => {
                 let message = format!("this is not YAML: {}", error.info());
-                tree.found.add(position(error.marker()), message);
+                let at = position(error.marker());
+                tree.found.add_with_help(at, message, help(&error.info(), text, at));
                 Err(Stop)
             }
         };
@@ -154,6 +157,20 @@ pub(super) fn read(text: &str, env: Env<'_>, found: &mut Found) -> Option<Node> 
         found.add_with_help(Position { line: 1, column: 1 }, "the plan is empty", help);
     }
     root
+}
+
+/// What a mistake in the YAML itself most often is.
+fn help(info: &str, text: &str, at: Position) -> Option<String> {
+    let line = text.lines().nth(at.line.saturating_sub(1)).unwrap_or_default();
+    let indent = line.len() - line.trim_start().len();
+    let help = if line[..indent].contains('\t') {
+        "indent with blanks: YAML takes no tabs there"
+    } else if info.contains("after double-quoted scalar") || info.contains("after single-quoted scalar") {
+        "quote the value as a whole, as in '\"Schema\".\"Table\"'"
+    } else {
+        return None;
+    };
+    Some(help.to_owned())
 }
 
 fn position(marker: &Marker) -> Position {
@@ -254,12 +271,19 @@ impl Tree<'_> {
                 let written = (filled != text).then(|| text.to_owned());
                 Value::Scalar(Scalar { text: filled, written, plain: style == ScalarStyle::Plain })
             }
-            Err(Unfilled { message, help }) => {
+            Err(unfilled) if unfilled.unset && self.is_connection() => Value::Unset(unfilled),
+            Err(Unfilled { message, help, .. }) => {
                 self.found.add_with_help(at, message, help);
                 Value::Broken
             }
         };
         self.put(Node { at, value }, anchor)
+    }
+
+    /// Whether the value that comes next is that of `database.url`.
+    fn is_connection(&self) -> bool {
+        let path = self.stack.iter().map(|open| open.key.as_ref().map(|key| key.text.as_str()));
+        path.eq([Some("database"), Some("url")])
     }
 
     /// A value is complete: it goes where it belongs.

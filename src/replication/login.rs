@@ -1,6 +1,7 @@
 //! Logging in on a replication connection: trust, password, MD5 and SCRAM-SHA-256, the last bound
 //! to the TLS channel wherever server and certificate allow it.
 
+use std::collections::HashMap;
 use std::io;
 
 use bytes::BytesMut;
@@ -163,24 +164,23 @@ impl Login<'_> {
 
     async fn greeting(mut self) -> Result<LoggedIn, ConnectError> {
         let (mut process_id, mut secret_key) = (0, 0);
-        let (mut server_version, mut in_hot_standby) = (None, None);
+        let mut parameters: HashMap<String, String> = HashMap::new();
         loop {
             match self.receive().await? {
                 Message::BackendKeyData(body) => {
                     (process_id, secret_key) = (body.process_id(), body.secret_key());
                 }
-                Message::ParameterStatus(body) => match (body.name(), body.value()) {
-                    (Ok("server_version"), Ok(value)) => server_version = Some(value.to_owned()),
-                    (Ok("in_hot_standby"), Ok(value)) => in_hot_standby = Some(value.to_owned()),
-                    _ => {}
-                },
+                Message::ParameterStatus(body) => {
+                    if let (Ok(name), Ok(value)) = (body.name(), body.value()) {
+                        parameters.insert(name.to_owned(), value.to_owned());
+                    }
+                }
                 Message::ReadyForQuery(_) => break,
                 _ => return Err(self.unexpected("something else than its greeting")),
             }
         }
-        check_role(self.target, &self.address, |name| {
-            (name == "in_hot_standby").then_some(in_hot_standby.as_deref()).flatten()
-        })?;
+        check_role(self.target, &self.address, |name| parameters.get(name).map(String::as_str))?;
+        let server_version = parameters.remove("server_version");
         Ok(LoggedIn { link: self.link, process_id, secret_key, server_version })
     }
 }

@@ -16,6 +16,7 @@ mod walsender;
 pub use error::ReplicationError;
 pub use stream::{Acknowledger, Received, Stream};
 pub use walsender::{ConsistentPoint, Start, Walsender};
+pub(crate) use walsender::{create_slot, start_replication};
 
 /// PostgreSQL counts microseconds from 2000-01-01, the rest of the world from 1970-01-01.
 const UNIX_TO_POSTGRES_MICROS: i64 = 946_684_800 * 1_000_000;

@@ -94,13 +94,7 @@ impl Walsender {
         name: &str,
         temporary: bool,
     ) -> Result<ConsistentPoint, ReplicationError> {
-        let temporary = if temporary { " TEMPORARY" } else { "" };
-        // The old spelling without parentheses, which every version from 14 on takes.
-        let command = format!(
-            "CREATE_REPLICATION_SLOT {}{temporary} LOGICAL pgoutput EXPORT_SNAPSHOT",
-            Ident::from(name)
-        );
-        let row = self.command(&command).await?;
+        let row = self.command(&create_slot(name, temporary)).await?;
         match row.as_slice() {
             [_, Some(lsn), Some(snapshot), ..] => Ok(ConsistentPoint {
                 lsn: lsn.parse().map_err(|_| ReplicationError::Protocol("the consistent point is no LSN"))?,
@@ -125,14 +119,7 @@ impl Walsender {
     /// [`ReplicationError::SlotGone`] when the slot does not exist or was invalidated; 55006
     /// (transient) while another connection streams from it.
     pub async fn start(mut self, start: Start) -> Result<Stream, ReplicationError> {
-        let publication = quoted(&Ident::from(&*start.publication).to_string());
-        let command = format!(
-            "START_REPLICATION SLOT {} LOGICAL {} (proto_version '1', publication_names {publication}, \
-             binary 'true', messages 'true')",
-            Ident::from(&*start.slot),
-            start.from,
-        );
-        self.send(&command).await?;
+        self.send(&start_replication(&start.slot, &start.publication, start.from)).await?;
         match self.link.next().await.map_err(ReplicationError::Lost)? {
             Incoming::CopyBoth => Ok(Stream::spawn(self.link, start.from, start.buffer_bytes)),
             Incoming::Message(Message::ErrorResponse(body)) => {
@@ -212,7 +199,14 @@ async fn open(
     let server_version_num = connect::server_version_num(server_version.as_deref(), &address)?;
     let key = CancelKey::Replication { process_id, secret_key };
     let canceller = Canceller::new(target, endpoint, encrypted, key);
-    Ok(Walsender { link, canceller, server_version_num, busy: false })
+    let mut walsender = Walsender { link, canceller, server_version_num, busy: false };
+    let serving = walsender
+        .command(connect::SERVING_PROCESS)
+        .await
+        .map_err(|error| ConnectError::Protocol { address: address.clone(), problem: error.to_string() })?;
+    let serving = serving.first().and_then(|pid| pid.as_deref()?.parse().ok());
+    connect::check_direct(&address, process_id, serving)?;
+    Ok(walsender)
 }
 
 fn texts(body: &DataRowBody) -> Result<Vec<Option<String>>, ReplicationError> {
@@ -224,6 +218,22 @@ fn texts(body: &DataRowBody) -> Result<Vec<Option<String>>, ReplicationError> {
         })
         .collect()
         .map_err(ReplicationError::Lost)
+}
+
+/// The command that makes a slot. The old spelling without parentheses, which every version from 14 on takes.
+pub(crate) fn create_slot(name: &str, temporary: bool) -> String {
+    let temporary = if temporary { " TEMPORARY" } else { "" };
+    format!("CREATE_REPLICATION_SLOT {}{temporary} LOGICAL pgoutput EXPORT_SNAPSHOT", Ident::from(name))
+}
+
+/// The command that begins to stream from `from` on.
+pub(crate) fn start_replication(slot: &str, publication: &str, from: impl fmt::Display) -> String {
+    let publication = quoted(&Ident::from(publication).to_string());
+    format!(
+        "START_REPLICATION SLOT {} LOGICAL {from} (proto_version '1', publication_names {publication}, \
+         binary 'true', messages 'true')",
+        Ident::from(slot),
+    )
 }
 
 /// A string of the replication grammar, which knows no `E''`: a backslash is a backslash.

@@ -46,7 +46,7 @@ const fn plan(
 
 pub const KEY: &str = "    primary_key: [id, at]\n";
 
-pub const CASES: [Case; 39] = [
+pub const CASES: [Case; 41] = [
     hangs(
         "view",
         "create view app.v as select * from app.visits",
@@ -144,6 +144,24 @@ pub const CASES: [Case; 39] = [
     Case {
         role: "no_member",
         ..right("member", "", "role \"no_member\" may not read it", "grant \"app_owner\" to \"no_member\"")
+    },
+    Case {
+        role: "no_heir",
+        ..right(
+            "heir",
+            "",
+            "role \"no_heir\" does not have the rights of the table's owner \"app_owner\"",
+            "\"no_heir\"",
+        )
+    },
+    Case {
+        role: "only_reads",
+        ..right(
+            "only_reads",
+            "grant select on app.visits to only_reads",
+            "role \"only_reads\" does not have the rights of the table's owner",
+            "grant \"app_owner\" to \"only_reads\"",
+        )
     },
     Case {
         place: "server",

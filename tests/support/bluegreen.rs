@@ -3,6 +3,7 @@
 //! Invariant: no program outlives its test; a dropped [`Running`] is killed.
 
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
@@ -44,6 +45,15 @@ impl Finished {
         self
     }
 
+    /// Panics unless what it told a person has each of these words.
+    pub fn expect_words(self, words: &[&str]) -> Self {
+        let told = format!("{}\n{}", self.stdout, self.stderr);
+        for word in words {
+            assert!(told.contains(word), "`{word}` is not in:\n{told}");
+        }
+        self
+    }
+
     /// The events of one type, in order.
     pub fn events_of(&self, event_type: &str) -> Vec<&Value> {
         self.events.iter().filter(|event| event["type"] == event_type).collect()
@@ -55,6 +65,17 @@ impl Bluegreen {
     pub fn new(cluster: &Cluster, db: &str) -> Self {
         let env = cluster.env(db).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         Self { dir: TempDir::new().unwrap(), env }
+    }
+
+    /// The program where no server is.
+    pub fn alone() -> Self {
+        let env = vec![("PGHOST".to_owned(), "/nowhere".to_owned()), ("PGUSER".to_owned(), "me".to_owned())];
+        Self { dir: TempDir::new().unwrap(), env }
+    }
+
+    /// The directory that it runs in.
+    pub fn folder(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Writes (or overwrites) the plan.
@@ -84,17 +105,31 @@ impl Bluegreen {
         self.spawn(command, args).finish()
     }
 
+    /// Any command that takes a plan, without `--json`, to its end.
+    pub fn run_for_people(&self, command: &str, args: &[&str]) -> Finished {
+        self.say(&[&[command, "plan.yaml"], args].concat())
+    }
+
     /// Any command that takes a plan, with `--json` and `args`, left running.
     pub fn spawn(&self, command: &str, args: &[&str]) -> Running {
+        Running::start(self.command(&[&[command, "plan.yaml", "--json"], args].concat()))
+    }
+
+    /// The program with these arguments and no others, as a person runs it, to its end.
+    pub fn say(&self, args: &[&str]) -> Finished {
+        Running::start(self.command(args)).finish()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
         let mut program = bound_to_us(None, LastSignal::Kill);
-        program.arg(env!("CARGO_BIN_EXE_projh-bluegreen")).args([command, "plan.yaml", "--json"]).args(args);
+        program.arg(env!("CARGO_BIN_EXE_projh-bluegreen")).args(args);
         for (name, _) in std::env::vars_os() {
             if name.to_str().is_some_and(|name| name.starts_with("PG") || name == "DATABASE_URL") {
                 program.env_remove(name);
             }
         }
         program.envs(self.env.iter().cloned()).current_dir(self.dir.path());
-        Running::start(program)
+        program
     }
 }
 

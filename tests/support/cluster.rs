@@ -114,6 +114,11 @@ impl Cluster {
         ]
     }
 
+    /// The directory of its socket.
+    pub fn socket_directory(&self) -> &Path {
+        &self.dir
+    }
+
     /// A connection over TCP; its errors surface in the calls that use it.
     pub async fn client(&self, db: &str) -> Client {
         let (client, connection) = tokio_postgres::connect(&self.url(db), NoTls).await.unwrap();
@@ -166,6 +171,21 @@ impl Cluster {
             let _ = Command::new("sh").args(["-c", &kill]).status();
         }
         server.wait().unwrap();
+    }
+
+    /// A directory for a tablespace, on a disk of its own with this many MiB; none where we may not mount.
+    pub fn small_disk(&self, mebibytes: u32) -> Option<PathBuf> {
+        let disk = self.dir.join(SMALL_DISK);
+        let owner = INSTALL.owner?;
+        fs::create_dir(&disk).unwrap();
+        let options = format!("size={mebibytes}m,mode=700,uid={owner}");
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&disk).status();
+        mount.is_ok_and(|status| status.success()).then_some(disk)
+    }
+
+    /// Lets nobody in any more, and ends when the last one has left.
+    pub fn shut_down_smartly(&self) {
+        signal(self.server.as_ref().expect("the server runs"), "TERM");
     }
 
     /// Starts it again on the same port: after a kill, or by a fast shutdown first.
@@ -237,8 +257,20 @@ impl Drop for Cluster {
                 let _ = server.wait();
             }
         }
-        let _ = fs::remove_dir_all(&self.dir);
+        remove(&self.dir);
     }
+}
+
+/// Where [`Cluster::small_disk`] is mounted.
+const SMALL_DISK: &str = "small_disk";
+
+/// Removes a cluster's directory and what is mounted in it.
+pub(super) fn remove(dir: &Path) {
+    let disk = dir.join(SMALL_DISK);
+    if disk.exists() {
+        let _ = Command::new("umount").arg("--lazy").arg(&disk).stderr(Stdio::null()).status();
+    }
+    let _ = fs::remove_dir_all(dir);
 }
 
 /// What `pg_ctl` looks at too: the eighth line of the pid file that this very server wrote.

@@ -148,7 +148,7 @@ fn remove_what_dead_processes_left(base: &Path) {
         let name = entry.file_name();
         let pid = name.to_str().and_then(|name| name.strip_prefix("c-")?.split_once('-')).map(|(pid, _)| pid);
         if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            let _ = fs::remove_dir_all(entry.path());
+            super::cluster::remove(&entry.path());
         }
     }
 }

@@ -2,8 +2,12 @@
 
 pub mod bluegreen;
 pub mod cluster;
+pub mod forwarder;
 mod install;
+pub mod pooler;
 mod process;
 
 pub use bluegreen::{Bluegreen, Finished};
 pub use cluster::Cluster;
+pub use forwarder::Forwarder;
+pub use pooler::Pooler;

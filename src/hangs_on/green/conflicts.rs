@@ -207,7 +207,7 @@ fn key(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
 fn proposed_key(key: &[Ident], partition: Option<&GreenPartition>) -> String {
     let more = partition.map(|partition| &partition.column).filter(|column| !key.contains(column));
     let columns: Vec<&str> = key.iter().chain(more).map(Ident::as_str).collect();
-    format!("primary_key: [{}]", columns.join(", "))
+    format!("write in the plan: primary_key: [{}]", columns.join(", "))
 }
 
 /// What a partitioned table demands.

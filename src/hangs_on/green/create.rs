@@ -75,13 +75,8 @@ impl Green {
         let storage = self.blue.table.storage_clause();
         let leaves = partition.leaves.iter().flat_map(|leaf| {
             let name = QName { schema: self.homes.green.clone(), name: leaf.name.clone() };
-            let bound = if leaf.bound == "DEFAULT" || leaf.bound.starts_with("FOR VALUES") {
-                leaf.bound.clone()
-            } else {
-                format!("FOR VALUES {}", leaf.bound)
-            };
             [
-                format!("CREATE TABLE {name} PARTITION OF {home} {bound}{storage}"),
+                format!("CREATE TABLE {name} PARTITION OF {home} {}{storage}", leaf.bound),
                 format!("ALTER TABLE {name} ENABLE ROW LEVEL SECURITY"),
             ]
         });

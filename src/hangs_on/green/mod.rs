@@ -11,6 +11,7 @@ mod exchange;
 mod index;
 mod nearest;
 mod rename;
+mod sample;
 mod settle;
 mod taken;
 mod uses;
@@ -24,6 +25,7 @@ use crate::plan::partition::Leaf;
 pub use conflicts::Conflict;
 pub use exchange::Exchange;
 pub use index::{GreenIndex, IndexBuild};
+pub use nearest::nearest;
 pub use settle::Step;
 
 /// The private schemas of one run. A side is at home while the other is live.
@@ -190,7 +192,9 @@ impl Green {
         })
     }
 
-    pub(in crate::hangs_on) fn green_names(&self, blue: &[Ident]) -> Vec<Ident> {
+    /// Green's names for these columns of blue; those that green lacks are left out.
+    #[must_use]
+    pub fn green_names(&self, blue: &[Ident]) -> Vec<Ident> {
         blue.iter().filter_map(|name| self.name_of(name)).cloned().collect()
     }
 }

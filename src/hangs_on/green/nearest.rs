@@ -3,7 +3,7 @@
 use crate::pg::Ident;
 
 /// The name among `known` that is likely meant by `wrong`.
-pub(super) fn nearest<'a>(wrong: &Ident, known: impl IntoIterator<Item = &'a Ident>) -> Option<&'a Ident> {
+pub fn nearest<'a>(wrong: &Ident, known: impl IntoIterator<Item = &'a Ident>) -> Option<&'a Ident> {
     let wrong = wrong.as_str().to_lowercase();
     let allowed = wrong.chars().count() / 3 + 1;
     known

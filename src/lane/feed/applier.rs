@@ -69,14 +69,12 @@ impl Applier {
         state: watch::Sender<State>,
         shared: Arc<Shared>,
     ) -> Result<Self, FeedError> {
-        // A batch is small next to the tables: always look rows up by their key. With a thousand partitions
-        // a plan takes longer than a batch, and the next batch's would be the same.
-        session
-            .batch_execute(
-                "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; \
-                 SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan",
-            )
-            .await?;
+        // A batch is small next to the tables: rows are always looked up by their key, and a plan over
+        // many partitions takes longer to make than to carry out.
+        for setting in ["enable_hashjoin", "enable_mergejoin", "enable_seqscan", "enable_bitmapscan"] {
+            session.batch_execute(&format!("SET {setting} = off")).await?;
+        }
+        session.batch_execute("SET plan_cache_mode = force_generic_plan").await?;
         let mut ways = Vec::new();
         let mut by_relation = HashMap::new();
         for lane in parts.lanes {
@@ -231,14 +229,15 @@ impl Applier {
             Logical::Commit { end_lsn, .. } => {
                 self.in_source_transaction = false;
                 self.end = end_lsn;
-                if self.is_full() {
+                // What was too large to wait for its end has been flushed before it.
+                if self.in_target_transaction || self.is_full() {
                     self.commit().await?;
                 }
                 return Ok(());
             }
             Logical::Message(_) | Logical::Origin { .. } | Logical::Type { .. } => {}
         }
-        if self.is_full() {
+        if self.is_too_large() {
             self.flush().await?;
         }
         Ok(())
@@ -249,9 +248,17 @@ impl Applier {
     }
 
     fn is_full(&self) -> bool {
-        let changes: u64 = self.ways.iter().map(|way| way.changes.changes()).sum();
-        let bytes: usize = self.ways.iter().map(|way| way.changes.size()).sum();
-        changes >= BATCH_CHANGES || bytes >= BATCH_BYTES
+        self.holds(BATCH_CHANGES, BATCH_BYTES)
+    }
+
+    /// So much of a source transaction that the rest of it must not be waited for.
+    fn is_too_large(&self) -> bool {
+        self.holds(BATCH_CHANGES * 2, BATCH_BYTES * 2)
+    }
+
+    fn holds(&self, changes: u64, bytes: usize) -> bool {
+        let held: u64 = self.ways.iter().map(|way| way.changes.changes()).sum();
+        held >= changes || self.ways.iter().map(|way| way.changes.size()).sum::<usize>() >= bytes
     }
 
     fn take_in_marker(&mut self, content: &[u8]) {
@@ -332,6 +339,7 @@ impl Applier {
             self.in_target_transaction = false;
             self.durable = if is_durable { (Instant::now(), true) } else { (self.durable.0, false) };
             self.last_batch = begun.elapsed().min(LONGEST_WAIT);
+            tracing::debug!(changes = self.changes, elapsed = ?begun.elapsed(), position = %self.end, "batch");
         }
         self.remember_touched();
         if self.durable.1 {

@@ -68,6 +68,16 @@ impl Canceller {
     }
 }
 
+/// The process that the server said would serve the connection. The driver keeps it to itself but for
+/// the cancel request, which is read here instead of being sent.
+pub(super) async fn announced_process(token: &CancelToken) -> std::io::Result<i32> {
+    let (mut request, wire) = tokio::net::UnixStream::pair()?;
+    token.cancel_query_raw(Wire::Unix(wire), Settled).await.map_err(std::io::Error::other)?;
+    // Length, the request's code, the process, its secret.
+    let (_, _) = (request.read_i32().await?, request.read_i32().await?);
+    request.read_i32().await
+}
+
 impl fmt::Debug for Canceller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Canceller").field("target", &self.target.label()).finish_non_exhaustive()

@@ -36,6 +36,8 @@ fn parse_url(rest: &str) -> Result<Pairs, String> {
     };
     let (userinfo, hosts) = match authority.rsplit_once('@') {
         Some((userinfo, hosts)) => (Some(userinfo), hosts),
+        // A `/` or `?` in a password ends the authority: what follows it is not to be told as a name.
+        None if rest.contains('@') && authority.contains(':') => return Err(ENCODE.to_owned()),
         None => (None, authority),
     };
     let mut pairs = Pairs::new();
@@ -68,6 +70,9 @@ fn parse_url(rest: &str) -> Result<Pairs, String> {
     Ok(pairs)
 }
 
+const ENCODE: &str =
+    "a user or password holds one of `@ : / ? #`, which has to be written %40 %3A %2F %3F %23";
+
 /// `a:1,[::1]:2,c` to `a,::1,c` and `1,2,`.
 fn split_hosts(text: &str) -> Result<(String, String), String> {
     let mut hosts = Vec::new();
@@ -86,8 +91,13 @@ fn split_hosts(text: &str) -> Result<(String, String), String> {
         if port.contains(':') {
             return Err("an IPv6 address must stand in brackets, as in [::1]:5432".to_owned());
         }
+        let port = decode(port)?;
+        if !port.chars().all(|c| c.is_ascii_digit()) {
+            // Not told: it may be the rest of a password.
+            return Err(format!("a port is not a number; or {ENCODE}"));
+        }
         hosts.push(decode(host)?);
-        ports.push(decode(port)?);
+        ports.push(port);
     }
     let ports = if ports.iter().all(String::is_empty) { String::new() } else { ports.join(",") };
     Ok((hosts.join(","), ports))
@@ -220,6 +230,11 @@ mod tests {
             "postgres://u:sesame%zz@h/db",
             "postgres://u:sesame@h/db?nothing",
             "postgres://u:sesame%0",
+            "postgres://u:x@h:sesame/db",
+            "postgres://u:a/sesame@h:5432/db",
+            "postgres://u:1/sesame@h/db",
+            "postgres://u:a?sesame=@h/db",
+            "postgres://u:p@a:sesame/x@h/db",
             "mysql://u:sesame@h/db",
             "password='sesame",
             "sesame",

@@ -21,7 +21,10 @@ pub enum ConnectError {
         remedy: String,
     },
     /// The host's name has no address.
-    #[error("cannot find the address of host `{host}` ({source}); check the spelling of the host, and DNS")]
+    #[error(
+        "cannot find the address of host `{host}` ({}); check the spelling of the host, and DNS",
+        words(source)
+    )]
     Lookup {
         /// The name that was looked up.
         host: String,
@@ -30,8 +33,8 @@ pub enum ConnectError {
     },
     /// Nobody answered at the address.
     #[error(
-        "cannot reach PostgreSQL at {address} ({source}); check that the server runs and listens there \
-         (listen_addresses, port, firewall)"
+        "cannot reach PostgreSQL at {address} ({}); check that the server runs and listens there ({})",
+        words(source), if address.contains('/') { "unix_socket_directories, port" } else { "listen_addresses, port, firewall" }
     )]
     Unreachable {
         /// `host:port` or the socket's path.
@@ -51,7 +54,10 @@ pub enum ConnectError {
         after: Duration,
     },
     /// The connection broke while it was being set up.
-    #[error("the connection to {address} broke during its set-up ({source}); look into the server's log")]
+    #[error(
+        "the connection to {address} broke during its set-up ({}); look into the server's log",
+        words(source)
+    )]
     Broken {
         /// `host:port` or the socket's path.
         address: String,
@@ -185,21 +191,22 @@ pub enum ConnectError {
         message: String,
     },
     /// A standby, where a server that takes writes was asked for.
-    #[error("{address} is a standby and takes no writes; connect to the primary")]
+    #[error("{address} takes no writes (it is a standby, or read-only); connect to the primary")]
     Standby {
         /// `host:port` or the socket's path.
         address: String,
     },
-    /// A pooler or another server that does not take what PostgreSQL takes.
+    /// A pooler between us and the server.
     #[error(
-        "{address} does not take the session's settings: {message}; connect to PostgreSQL itself, not \
+        "at {address} listens a connection pooler such as PgBouncer, not PostgreSQL itself ({why}); connect to the \
+         server directly, under its own host and port: replication and the settings of a session do not pass \
          through a pooler"
     )]
     Pooler {
         /// `host:port` or the socket's path.
         address: String,
-        /// The server's words.
-        message: String,
+        /// How it is known.
+        why: String,
     },
     /// Any other refusal by the server.
     #[error("{address} refused the connection: {message} ({})", sqlstate.code())]
@@ -219,6 +226,12 @@ pub enum ConnectError {
         /// What was unexpected.
         problem: String,
     },
+}
+
+/// The system's words without its number.
+fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error ").map_or(text.as_str(), |(words, _)| words).to_owned()
 }
 
 impl ConnectError {

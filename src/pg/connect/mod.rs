@@ -8,6 +8,7 @@ mod attempt;
 mod cancel;
 mod conninfo;
 mod error;
+mod keywords;
 mod passfile;
 mod resolve;
 mod service;
@@ -26,6 +27,8 @@ pub use target::Target;
 // What the replication client shares with the SQL connections.
 pub(crate) use attempt::{each, in_time};
 pub(crate) use cancel::CancelKey;
-pub(crate) use startup::{after_login, check_role, options, server_version_num};
+pub(crate) use startup::{
+    SERVING_PROCESS, after_login, check_direct, check_role, options, server_version_num,
+};
 pub(crate) use target::{ChannelBinding, Endpoint};
 pub(crate) use wire::{Encryption, Wire};

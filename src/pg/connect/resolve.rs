@@ -9,61 +9,12 @@ use std::time::Duration;
 
 use super::ConnectError;
 use super::target::{
-    ChannelBinding, Endpoint, Host, Keepalive, Secret, SslMode, Target, TlsSettings, local_socket_directory,
+    ChannelBinding, Endpoint, Host, Keepalive, Secret, SslMode, Target, TlsSettings, Wanted,
+    local_socket_directory,
 };
-use super::{conninfo, passfile, service};
+use super::{conninfo, keywords, passfile, service};
 
 type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
-
-/// Keywords that we act on, with the variable that may stand for them.
-const KEYWORDS: [(&str, &str); 22] = [
-    ("host", "PGHOST"),
-    ("hostaddr", "PGHOSTADDR"),
-    ("port", "PGPORT"),
-    ("user", "PGUSER"),
-    ("password", "PGPASSWORD"),
-    ("dbname", "PGDATABASE"),
-    ("passfile", "PGPASSFILE"),
-    ("service", "PGSERVICE"),
-    ("servicefile", "PGSERVICEFILE"),
-    ("options", "PGOPTIONS"),
-    ("sslmode", "PGSSLMODE"),
-    ("sslrootcert", "PGSSLROOTCERT"),
-    ("sslcert", "PGSSLCERT"),
-    ("sslkey", "PGSSLKEY"),
-    ("channel_binding", "PGCHANNELBINDING"),
-    ("connect_timeout", "PGCONNECT_TIMEOUT"),
-    ("target_session_attrs", "PGTARGETSESSIONATTRS"),
-    ("keepalives", ""),
-    ("keepalives_idle", ""),
-    ("keepalives_interval", ""),
-    ("keepalives_count", ""),
-    ("application_name", ""),
-];
-
-/// Keywords of libpq that change nothing for us (or that this program sets itself).
-const IGNORED: [&str; 20] = [
-    "client_encoding",
-    "fallback_application_name",
-    "gssdelegation",
-    "gssencmode",
-    "gsslib",
-    "krbsrvname",
-    "load_balance_hosts",
-    "max_protocol_version",
-    "min_protocol_version",
-    "replication",
-    "requirepeer",
-    "ssl_max_protocol_version",
-    "ssl_min_protocol_version",
-    "sslcertmode",
-    "sslcompression",
-    "sslcrl",
-    "sslcrldir",
-    "sslnegotiation",
-    "sslsni",
-    "tcp_user_timeout",
-];
 
 /// Waiting longer than this for one server helps nobody; 0 in PGCONNECT_TIMEOUT waits for ever.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -87,8 +38,10 @@ impl Target {
             settings.add(conninfo::parse(text, place)?, place)?;
         }
         settings.add_service(&env)?;
-        for (keyword, variable) in KEYWORDS.iter().filter(|(_, variable)| !variable.is_empty()) {
-            if let Some(value) = env(variable) {
+        for (keyword, variable) in keywords::variables() {
+            if let Some(value) = env(variable)
+                && keywords::is_ours(keyword, &value, variable)?
+            {
                 settings.add_one(keyword, value, variable);
             }
         }
@@ -116,11 +69,8 @@ impl Settings {
     fn add(&mut self, pairs: conninfo::Pairs, place: &str) -> Result<(), ConnectError> {
         // Inside one string the last one wins, as in libpq.
         for (keyword, value) in pairs.into_iter().rev() {
-            if KEYWORDS.iter().any(|(known, _)| *known == keyword) {
+            if keywords::is_ours(&keyword, &value, place)? {
                 self.add_one(&keyword, value, &format!("{keyword} in {place}"));
-            } else if !IGNORED.contains(&keyword.as_str()) {
-                let problem = format!("unknown parameter `{}`", keyword.escape_debug());
-                return Err(ConnectError::setting(place, problem, "take it out, or correct its name"));
             }
         }
         Ok(())
@@ -176,7 +126,7 @@ impl Settings {
             connect_timeout: self.connect_timeout()?,
             keepalive: self.keepalive()?,
             options: self.value("options").map(str::to_owned),
-            read_write: self.read_write()?,
+            wanted: self.wanted()?,
             password_origin: String::new(),
             password_note: String::new(),
             user,
@@ -215,7 +165,7 @@ impl Settings {
                 let port = self.port(pick(&ports))?;
                 let address = pick(&addresses).map(|text| self.address(&text)).transpose()?;
                 let host = match (pick(&hosts), address) {
-                    (Some(host), _) if host.starts_with('/') => Host::Unix(PathBuf::from(host)),
+                    (Some(host), _) if host.starts_with(['/', '@']) => Host::Unix(PathBuf::from(host)),
                     (Some(host), _) => Host::Tcp(host),
                     (None, Some(address)) => Host::Tcp(address.to_string()),
                     (None, None) => local_socket_directory(port)
@@ -337,10 +287,10 @@ impl Settings {
         Ok(Some(keepalive))
     }
 
-    /// A migration needs the primary; with several hosts the standbys among them are passed over.
-    fn read_write(&self) -> Result<bool, ConnectError> {
-        let choices = [("any", false), ("read-write", true), ("primary", true)];
-        self.choice("target_session_attrs", &choices, false)
+    /// A migration needs the primary, so what asks for a standby is no choice.
+    fn wanted(&self) -> Result<Wanted, ConnectError> {
+        let choices = [("any", Wanted::Any), ("read-write", Wanted::ReadWrite), ("primary", Wanted::Primary)];
+        self.choice("target_session_attrs", &choices, Wanted::Any)
     }
 
     fn passwords(&self, target: &mut Target, env: Env<'_>) {

@@ -38,7 +38,7 @@ fn hosts_may_be_sockets_ipv6_and_lists() {
     assert_eq!(resolve(Some("postgres://u@[::1]:7000/d"), &[]).unwrap().label(), "[::1]:7000/d");
     let target = resolve(Some("host=a,b port=1,2 user=u target_session_attrs=read-write"), &[]).unwrap();
     assert_eq!(target.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a:1", "b:2"]);
-    assert!(target.read_write);
+    assert_eq!(target.wanted, Wanted::ReadWrite);
     assert!(resolve(Some("host=a,b,c port=1,2 user=u"), &[]).is_err());
 }
 

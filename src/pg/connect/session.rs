@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{SslMode as PgSslMode, SslNegotiation};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, Connection};
+use tokio_postgres::{Client, Config, Connection, SimpleQueryMessage};
 
 use super::cancel::{CancelKey, Canceller};
 use super::target::{ChannelBinding, Endpoint, Target};
@@ -75,7 +75,8 @@ impl Drop for Session {
 }
 
 impl Target {
-    /// Opens a connection with [`base_settings`](super::base_settings) and then `settings`, which win.
+    /// Opens a connection with [`base_settings`](super::base_settings) and then `settings`, which win;
+    /// straight to PostgreSQL, or not at all.
     ///
     /// # Errors
     /// See [`ConnectError`].
@@ -128,13 +129,25 @@ impl Target {
         startup::check_role(self, &address, |name| connection.parameter(name))?;
         let server_version_num =
             startup::server_version_num(connection.parameter("server_version"), &address)?;
-        let canceller = Canceller::new(self, endpoint, encrypted, CancelKey::Sql(client.cancel_token()));
+        let token = client.cancel_token();
+        let announced = super::cancel::announced_process(&token)
+            .await
+            .map_err(|source| ConnectError::Broken { address: address.clone(), source })?;
+        let canceller = Canceller::new(self, endpoint, encrypted, CancelKey::Sql(token));
         let end = Arc::new(OnceLock::new());
         let task = tokio::spawn(drive(connection, Arc::clone(&end)));
         let session = Session { client, task, end, canceller, server_version_num };
         if let Some(statement) = startup::after_login(server_version_num) {
             session.batch_execute(statement).await.map_err(|error| refusal(&error, self, &address))?;
         }
+        // Without a prepared statement, whose name may be taken on the session that a pooler hands out.
+        let answer = session.simple_query(startup::SERVING_PROCESS).await;
+        let answer = answer.map_err(|error| refusal(&error, self, &address))?;
+        let serving = answer.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
+            _ => None,
+        });
+        startup::check_direct(&address, announced, serving)?;
         Ok(session)
     }
 }

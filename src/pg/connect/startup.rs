@@ -3,7 +3,7 @@
 use tokio_postgres::error::SqlState;
 
 use super::ConnectError;
-use super::target::Target;
+use super::target::{Target, Wanted};
 
 /// The settings of every connection of ours; the caller's come after them and win.
 ///
@@ -30,6 +30,10 @@ pub const fn base_settings() -> &'static [(&'static str, &'static str)] {
         ("xmloption", "content"),
         ("statement_timeout", "0"),
         ("idle_in_transaction_session_timeout", "0"),
+        // A server that lost us holds our locks until it notices: after a minute, not after two hours.
+        ("tcp_keepalives_idle", "30"),
+        ("tcp_keepalives_interval", "10"),
+        ("tcp_keepalives_count", "3"),
     ]
 }
 
@@ -73,16 +77,34 @@ pub(crate) fn server_version_num(text: Option<&str>, address: &str) -> Result<u3
     })
 }
 
-/// Refuses a standby where the target wants a server that takes writes.
+/// Asks for the process that answers.
+pub(crate) const SERVING_PROCESS: &str = "SELECT pg_backend_pid()";
+
+/// Refuses a pooler. It speaks for a server whose processes it does not name: who logs in through it is
+/// announced a process that is not the one that then answers. A forwarded port, or an address that was
+/// translated on the way, changes neither.
+pub(crate) fn check_direct(address: &str, announced: i32, serving: Option<i32>) -> Result<(), ConnectError> {
+    let serving = match serving {
+        Some(serving) if serving == announced => return Ok(()),
+        serving => serving.map_or_else(|| "none".to_owned(), |pid| pid.to_string()),
+    };
+    let why = format!("the login announced process {announced}, and process {serving} answers");
+    Err(ConnectError::Pooler { address: address.to_owned(), why })
+}
+
+/// Refuses a server that takes no writes where the target wants one that does.
 pub(crate) fn check_role<'a>(
     target: &Target,
     address: &str,
     parameter: impl Fn(&str) -> Option<&'a str>,
 ) -> Result<(), ConnectError> {
-    if target.read_write && parameter("in_hot_standby") == Some("on") {
-        return Err(ConnectError::Standby { address: address.to_owned() });
-    }
-    Ok(())
+    let is_on = |name| parameter(name) == Some("on");
+    let passed_over = match target.wanted {
+        Wanted::Any => false,
+        Wanted::Primary => is_on("in_hot_standby"),
+        Wanted::ReadWrite => is_on("in_hot_standby") || is_on("default_transaction_read_only"),
+    };
+    if passed_over { Err(ConnectError::Standby { address: address.to_owned() }) } else { Ok(()) }
 }
 
 impl Target {
@@ -98,6 +120,10 @@ impl Target {
     pub(crate) fn refused(&self, address: &str, sqlstate: &SqlState, message: &str) -> ConnectError {
         let (address, user, message) = (address.to_owned(), self.user.clone(), message.to_owned());
         match *sqlstate {
+            // Ours are known to every version; `options` is the only other place for settings.
+            SqlState::UNDEFINED_OBJECT | SqlState::INVALID_PARAMETER_VALUE if self.options.is_some() => {
+                ConnectError::setting("PGOPTIONS, or options", message, "correct it, or take it out")
+            }
             SqlState::INVALID_PASSWORD => {
                 ConnectError::Password { address, user, origin: self.password_origin.clone() }
             }
@@ -110,8 +136,9 @@ impl Target {
             SqlState::CANNOT_CONNECT_NOW | SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN => {
                 ConnectError::NotNow { address, sqlstate: sqlstate.clone(), message }
             }
+            // PgBouncer's words; PostgreSQL itself knows these parameters.
             SqlState::PROTOCOL_VIOLATION if message.contains("startup parameter") => {
-                ConnectError::Pooler { address, message }
+                ConnectError::Pooler { address, why: message }
             }
             _ => ConnectError::Refused { address, sqlstate: sqlstate.clone(), message },
         }

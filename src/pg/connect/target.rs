@@ -23,8 +23,8 @@ pub struct Target {
     pub(super) keepalive: Option<Keepalive>,
     /// `options` of the connection string or PGOPTIONS; ours come after it and win.
     pub(crate) options: Option<String>,
-    /// Standbys are passed over.
-    pub(super) read_write: bool,
+    /// Which servers are passed over.
+    pub(super) wanted: Wanted,
     /// Where the password came from, and why a password file was not used: for errors.
     pub(super) password_origin: String,
     pub(super) password_note: String,
@@ -97,7 +97,7 @@ impl Endpoint {
         }
     }
 
-    /// The socket's file, for a Unix host.
+    /// The socket's file, for a Unix host; `@` stands for the abstract namespace, which has no files.
     pub(super) fn socket_path(&self) -> Option<PathBuf> {
         match &self.host {
             Host::Unix(directory) => Some(directory.join(format!(".s.PGSQL.{}", self.port))),
@@ -164,6 +164,16 @@ pub(crate) enum ChannelBinding {
     Disable,
     Prefer,
     Require,
+}
+
+/// Which server of several is wanted (libpq's `target_session_attrs`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Any,
+    /// No standby.
+    Primary,
+    /// One that takes writes from us.
+    ReadWrite,
 }
 
 /// TCP keepalive probes.

@@ -4,6 +4,7 @@
 //! chain, as `verify-ca` does; `verify-full` checks the host's name too. Signatures of the
 //! handshake are always checked: channel binding rests on them.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
@@ -23,7 +25,7 @@ use super::target::{SslMode, TlsSettings};
 pub(super) fn client_config(settings: &TlsSettings) -> Result<Arc<ClientConfig>, ConnectError> {
     let provider = Arc::new(ring::default_provider());
     let verifier = Verifier { trust: trust(settings)?, provider: Arc::clone(&provider) };
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| unusable("TLS", &error))?
         .dangerous()
@@ -32,12 +34,28 @@ pub(super) fn client_config(settings: &TlsSettings) -> Result<Arc<ClientConfig>,
         return Ok(Arc::new(builder.with_no_client_auth()));
     };
     let chain = certificates(certificate)?;
+    refuse_open_key(key)?;
     let key =
         PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(&key.display().to_string(), &error))?;
-    let config = builder
-        .with_client_auth_cert(chain, key)
+    let key = provider
+        .key_provider
+        .load_private_key(key)
         .map_err(|error| unusable(&certificate.display().to_string(), &error))?;
-    Ok(Arc::new(config))
+    // As it is: our own certificate is the server's to judge, and openssl's plainest command makes one of
+    // version 1, which rustls would not look into.
+    let identity = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+    Ok(Arc::new(builder.with_client_cert_resolver(Arc::new(identity))))
+}
+
+/// libpq's rule: a key is its owner's alone; root's may be read by its group.
+fn refuse_open_key(key: &Path) -> Result<(), ConnectError> {
+    let Ok(metadata) = std::fs::metadata(key) else { return Ok(()) };
+    let open_to = if metadata.uid() == 0 { 0o037 } else { 0o077 };
+    if metadata.mode() & open_to == 0 {
+        return Ok(());
+    }
+    let place = key.display().to_string();
+    Err(ConnectError::setting(&*place, "others may read this private key", format!("chmod 600 {place}")))
 }
 
 fn trust(settings: &TlsSettings) -> Result<Trust, ConnectError> {
@@ -100,14 +118,14 @@ impl ServerCertVerifier for Verifier {
         let Trust::Chain { roots, pinned, check_name } = &self.trust else {
             return Ok(ServerCertVerified::assertion());
         };
-        let certificate = ParsedCertificate::try_from(end_entity)?;
         let algorithms = self.provider.signature_verification_algorithms.all;
         // webpki never takes a CA certificate as a server's; OpenSSL takes one that is trusted itself.
         if !pinned.contains(end_entity) {
+            let certificate = ParsedCertificate::try_from(end_entity)?;
             verify_server_cert_signed_by_trust_anchor(&certificate, roots, intermediates, now, algorithms)?;
         }
         if *check_name {
-            verify_server_name(&certificate, server_name)?;
+            verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
         }
         Ok(ServerCertVerified::assertion())
     }
@@ -145,7 +163,16 @@ pub(super) fn handshake_error(address: String, source: std::io::Error) -> Connec
             reason @ (CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }),
         )) => ConnectError::WrongHost { address, reason: reason.to_string() },
         Some(Error::InvalidCertificate(reason)) => {
-            ConnectError::Untrusted { address, reason: reason.to_string() }
+            let reason = match reason {
+                CertificateError::UnknownIssuer => "no certificate that we trust has signed it".to_owned(),
+                // What `openssl x509 -req` makes without an -extfile; libpq would take it.
+                _ if format!("{reason:?}").contains("UnsupportedCertVersion") => {
+                    "it is of X.509 version 1: sign it again with extensions, -extfile, and a subjectAltName"
+                        .to_owned()
+                }
+                other => other.to_string(),
+            };
+            ConnectError::Untrusted { address, reason }
         }
         _ => ConnectError::Tls { address, source },
     }

@@ -2,6 +2,7 @@
 //! opens sockets, for SQL connections, replication and cancel requests alike.
 
 use std::io;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -58,6 +59,11 @@ impl Wire {
     ) -> Result<Self, ConnectError> {
         if let Some(path) = endpoint.socket_path() {
             let address = path.display().to_string();
+            // The kernel's mark of the abstract namespace is a NUL where people write `@`.
+            let path = match address.strip_prefix('@') {
+                Some(name) => PathBuf::from(format!("\0{name}")),
+                None => path,
+            };
             let socket = within(target.connect_timeout, &address, UnixStream::connect(&path)).await?;
             return Ok(Self::Unix(socket));
         }

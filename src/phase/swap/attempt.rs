@@ -7,16 +7,16 @@ use tokio_postgres::Client;
 use crate::engine::Run;
 use crate::error::Error;
 use crate::event::Event;
-use crate::hangs_on;
 use crate::lane::coalesce::Key;
-use crate::lane::compare::Comparison;
-use crate::lane::feed::{FeedError, MESSAGE_PREFIX};
-use crate::lifecycle::{Fact, Prepared, SwapTimes};
+use crate::lane::compare::ByKey;
+use crate::lane::feed::{Feed, FeedError};
+use crate::lifecycle::{Fact, SwapTimes};
 use crate::pg::connect::Session;
-use crate::pg::{Lsn, QName, list};
+use crate::pg::{Lsn, QName};
 use crate::phase::{check_fingerprints, is_lock_wait, prepared, verify};
 use crate::plan::{SwapSettings, TerminateBlockers};
 
+use super::Statements;
 use super::gate;
 
 pub(super) enum Outcome {
@@ -52,11 +52,10 @@ impl From<FeedError> for Stop {
 }
 
 /// Everything an attempt needs, got ready before there is a lock.
-struct Ready {
-    session: Session,
-    prepared: Prepared,
-    comparisons: Vec<Comparison>,
-    locks: Vec<QName>,
+struct Ready<'a> {
+    session: &'a Session,
+    statements: Statements,
+    comparisons: Vec<ByKey<'a>>,
     budget: Duration,
 }
 
@@ -64,25 +63,29 @@ pub(super) async fn attempt(run: &Run<'_>, settings: &SwapSettings) -> Result<Ou
     let session = run.connect("swap").await?;
     let prepared = prepared(run)?;
     let comparisons = verify::comparisons(run).await?;
+    let mut by_key = Vec::new();
+    for comparison in &comparisons {
+        by_key.push(comparison.by_key(&session, &session).await?);
+    }
+    let statements = Statements::of(&prepared, run.journal.run(), settings);
     let ready =
-        Ready { locks: locks(&prepared), session, prepared, comparisons, budget: settings.max_write_stall };
-    if let Err(error) = begin(&ready, settings).await {
+        Ready { session: &session, statements, comparisons: by_key, budget: settings.max_write_stall };
+    rehearse(run, &ready).await?;
+    if let Err(error) = begin(&ready).await {
         if !is_lock_wait(&error) {
             return Err(Error::doing("beginning the swap")(error));
         }
-        roll_back(&ready.session).await?;
+        roll_back(ready.session).await?;
         let why = "green was locked by somebody else (a vacuum?)".to_owned();
         return Ok(Outcome::Postponed { why, blockers: Vec::new() });
     }
     let asked = Instant::now();
-    let live = list(&ready.locks);
     let blockers = Blockers::watch(run, &ready, settings);
-    let lock = format!("LOCK TABLE {live} IN ACCESS EXCLUSIVE MODE");
-    if let Err(error) = ready.session.batch_execute(&lock).await {
+    if let Err(error) = ready.session.batch_execute(&ready.statements.lock_live).await {
         if !is_lock_wait(&error) {
             return Err(Error::doing("locking the live tables")(error));
         }
-        roll_back(&ready.session).await?;
+        roll_back(ready.session).await?;
         let why = format!("the lock was not granted within {} ms", settings.lock_timeout.as_millis());
         return Ok(Outcome::Postponed { why, blockers: blockers.seen().await });
     }
@@ -91,42 +94,36 @@ pub(super) async fn attempt(run: &Run<'_>, settings: &SwapSettings) -> Result<Ou
     match locked(run, &ready, (asked, lock_wait)).await {
         Ok(swapped) => Ok(Outcome::Swapped(swapped)),
         Err(Stop::Postpone(why)) => {
-            roll_back(&ready.session).await?;
+            roll_back(ready.session).await?;
             Ok(Outcome::Postponed { why, blockers: Vec::new() })
         }
         Err(Stop::Fail(error)) => {
             // The connection may be gone; then the server has rolled back already.
-            let _ = roll_back(&ready.session).await;
+            let _ = roll_back(ready.session).await;
             Err(error)
         }
     }
 }
 
-/// Every live table, then the tables that their foreign keys point at, each once.
-fn locks(prepared: &Prepared) -> Vec<QName> {
-    let mut locks: Vec<QName> = prepared.lanes.iter().map(|lane| lane.table.clone()).collect();
-    for lane in &prepared.lanes {
-        for lock in lane.green.locks() {
-            if !locks.contains(&lock) {
-                locks.push(lock);
-            }
-        }
+/// Does without a lock what will be done under it, so that the session has plans and the catalog's
+/// entries at hand then. What it finds does not count: the feed goes on.
+async fn rehearse(run: &Run<'_>, ready: &Ready<'_>) -> Result<(), Error> {
+    let sql = "SET plan_cache_mode = force_generic_plan";
+    ready.session.batch_execute(sql).await.map_err(Error::doing("preparing the swap"))?;
+    check_fingerprints(run, ready.session).await?;
+    verify::is_void(run, ready.session).await?;
+    gate::old_snapshots(run, ready.session).await?;
+    let touched = run.feed.as_ref().map(Feed::touched).unwrap_or_default();
+    for (comparison, keys) in ready.comparisons.iter().zip(&touched) {
+        let keys: Vec<&Key> = keys.iter().collect();
+        comparison.compare(&keys).await?;
     }
-    locks
+    Ok(())
 }
 
-/// The lock on green keeps autovacuum away from it, and does not hold up the feed. No client waits
-/// behind it, so it may take as long as autovacuum takes to step aside.
-async fn begin(ready: &Ready, settings: &SwapSettings) -> Result<(), tokio_postgres::Error> {
-    let greens = list(ready.prepared.lanes.iter().map(|lane| lane.green.at_home()));
-    let sql = format!(
-        "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '5s'; \
-         SET LOCAL synchronous_commit = on; LOCK TABLE {greens} IN SHARE UPDATE EXCLUSIVE MODE; \
-         SET LOCAL lock_timeout = {lock}; SET LOCAL statement_timeout = {statement}",
-        lock = settings.lock_timeout.as_millis(),
-        statement = ready.budget.as_millis().max(settings.lock_timeout.as_millis() + 1),
-    );
-    ready.session.batch_execute(&sql).await
+async fn begin(ready: &Ready<'_>) -> Result<(), tokio_postgres::Error> {
+    let Statements { begin, lock_green, time_outs, .. } = &ready.statements;
+    ready.session.batch_execute(&format!("{begin}; {lock_green}; {time_outs}")).await
 }
 
 async fn roll_back(client: &Client) -> Result<(), Error> {
@@ -137,7 +134,7 @@ async fn roll_back(client: &Client) -> Result<(), Error> {
 /// the server is still busy with then is cancelled, so that the lock goes at once.
 async fn locked(
     run: &Run<'_>,
-    ready: &Ready,
+    ready: &Ready<'_>,
     (asked, lock_wait): (Instant, Duration),
 ) -> Result<Swapped, Stop> {
     let work = work(run, ready, lock_wait);
@@ -148,32 +145,21 @@ async fn locked(
     };
     let (fact, compared, times) = done?;
     let committing = Instant::now();
-    run.journal.commit(&ready.session, fact).await.map_err(Error::from)?;
+    run.journal.commit(ready.session, fact).await.map_err(Error::from)?;
     Ok(Swapped { compared, times, commit_ms: ms(committing.elapsed()), stall_ms: ms(asked.elapsed()) })
 }
 
 /// Everything under the lock but the commit.
-async fn work(run: &Run<'_>, ready: &Ready, lock_wait: Duration) -> Result<(Fact, u64, SwapTimes), Stop> {
+async fn work(run: &Run<'_>, ready: &Ready<'_>, lock_wait: Duration) -> Result<(Fact, u64, SwapTimes), Stop> {
     let granted = Instant::now();
-    let left = || ready.budget.saturating_sub(granted.elapsed());
-    let client = &ready.session;
-    check_fingerprints(run, client).await?;
-    if verify::is_void(run, client).await? {
-        return Err(Stop::Postpone("a table was rewritten since it was verified".to_owned()));
-    }
-    if let Some(holders) = gate::old_snapshots(run, client).await? {
-        return Err(Stop::Postpone(format!(
-            "transactions with a snapshot older than green's rows: {holders}"
-        )));
-    }
-    drain(run, left()).await?;
+    let left = ready.budget.saturating_sub(granted.elapsed());
+    let client = ready.session;
+    tokio::try_join!(still_fits(run, client), drain(run, left))?;
     let drained = Instant::now();
     let compared = compare(run, ready).await?;
     let compared_at = Instant::now();
     exchange(ready).await?;
-    let boundary = format!("swap:{}", run.journal.run());
-    let sql = "SELECT pg_logical_emit_message(true, $1::text, $2::text)";
-    let row = client.query_one(sql, &[&MESSAGE_PREFIX, &boundary]).await;
+    let row = client.query_one(&ready.statements.boundary, &[]).await;
     let lsn: Lsn = row.map_err(Error::doing("marking the swap"))?.get(0);
     let times = SwapTimes {
         lock_wait_ms: ms(lock_wait),
@@ -182,6 +168,20 @@ async fn work(run: &Run<'_>, ready: &Ready, lock_wait: Duration) -> Result<(Fact
         exchange_ms: ms(compared_at.elapsed()),
     };
     Ok((Fact::Swapped { lsn, compared, times }, compared, times))
+}
+
+/// What the gate has seen to be so, still is; from now on it stays so.
+async fn still_fits(run: &Run<'_>, client: &Client) -> Result<(), Stop> {
+    check_fingerprints(run, client).await?;
+    if verify::is_void(run, client).await? {
+        return Err(Stop::Postpone("a table was rewritten since it was verified".to_owned()));
+    }
+    match gate::old_snapshots(run, client).await? {
+        Some(holders) => {
+            Err(Stop::Postpone(format!("transactions with a snapshot older than green's rows: {holders}")))
+        }
+        None => Ok(()),
+    }
 }
 
 async fn drain(run: &Run<'_>, within: Duration) -> Result<(), Stop> {
@@ -199,27 +199,21 @@ async fn drain(run: &Run<'_>, within: Duration) -> Result<(), Stop> {
 }
 
 /// What changed since the last comparison; nothing changes any more.
-async fn compare(run: &Run<'_>, ready: &Ready) -> Result<u64, Stop> {
-    let touched = run.feed.as_ref().map(crate::lane::feed::Feed::touched).unwrap_or_default();
+async fn compare(run: &Run<'_>, ready: &Ready<'_>) -> Result<u64, Stop> {
+    let touched = run.feed.as_ref().map(Feed::touched).unwrap_or_default();
     let (mut differences, mut compared) = (Vec::new(), 0);
     for (comparison, keys) in ready.comparisons.iter().zip(&touched) {
         let keys: Vec<&Key> = keys.iter().collect();
         compared += keys.len() as u64;
-        let found = comparison.keys(&ready.session, &ready.session, &keys).await;
-        differences.extend(found.map_err(Error::from)?);
+        differences.extend(comparison.compare(&keys).await.map_err(Error::from)?);
     }
     verify::refuse(differences)?;
     Ok(compared)
 }
 
 /// The exchange itself: one round trip for all statements.
-async fn exchange(ready: &Ready) -> Result<(), Stop> {
-    let exchanges: Vec<hangs_on::Exchange> =
-        ready.prepared.lanes.iter().map(|lane| lane.green.exchange()).collect();
-    let before = exchanges.iter().flat_map(|exchange| &exchange.before);
-    let after = exchanges.iter().flat_map(|exchange| &exchange.after);
-    let sql = before.chain(after).map(String::as_str).collect::<Vec<_>>().join(";\n");
-    match ready.session.batch_execute(&sql).await {
+async fn exchange(ready: &Ready<'_>) -> Result<(), Stop> {
+    match ready.session.batch_execute(&ready.statements.exchange.join(";\n")).await {
         Ok(()) => Ok(()),
         Err(error) if is_lock_wait(&error) => {
             Err(Stop::Postpone("a lock for the exchange was not granted in time".to_owned()))
@@ -245,12 +239,12 @@ impl Drop for Blockers {
 }
 
 impl Blockers {
-    fn watch(run: &Run<'_>, ready: &Ready, settings: &SwapSettings) -> Self {
+    fn watch(run: &Run<'_>, ready: &Ready<'_>, settings: &SwapSettings) -> Self {
         let target = run.cx.target.clone();
         let reporter = std::sync::Arc::clone(&run.cx.reporter);
         let name = format!("projh-bluegreen {} blockers", run.journal.run());
         let (tables, wait, end) =
-            (ready.locks.clone(), settings.lock_timeout / 2, settings.terminate_blockers);
+            (ready.statements.locked.clone(), settings.lock_timeout / 2, settings.terminate_blockers);
         Self(tokio::spawn(async move {
             tokio::time::sleep(wait).await;
             let Ok(session) = target.connect(&name, &[]).await else { return Vec::new() };

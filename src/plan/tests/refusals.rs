@@ -35,6 +35,29 @@ fn a_secret_of_the_environment_is_never_shown() {
 }
 
 #[test]
+fn a_connection_that_is_not_set_matters_only_to_who_asks_for_it() {
+    let text = one_table("").replace("tables:", "database: {url: '${NOBODY}'}\ntables:");
+    let plan = parse(&text).unwrap();
+    let told = plan.connection.url().unwrap_err().to_string();
+    assert!(told.contains("plan.yaml:3:17: the environment has no `NOBODY`"), "{told}");
+    // Only there, and only where the plan's own text is right.
+    for wrong in [text.replace("'${NOBODY}'", "'${NO BODY}'"), text.replace("name: one", "name: ${NOBODY}")] {
+        assert!(parse(&wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_slip_in_the_yaml_is_told_with_what_it_mostly_is() {
+    for (text, help) in [
+        ("tables:\n\t- table: t\n", "indent with blanks"),
+        ("tables:\n  - table: \"a\".\"b\"\n", "quote the value as a whole"),
+    ] {
+        let told = parse(text).unwrap_err().to_string();
+        assert!(told.contains("this is not YAML") && told.contains(help), "{told}");
+    }
+}
+
+#[test]
 fn a_password_beside_a_mistake_is_starred_out() {
     let text = format!("database: {{url: postgres://app:hunter2@db/x, user: me}}\n{}", one_table(""));
     let told = parse(&text).unwrap_err().to_string();

@@ -1,0 +1,61 @@
+//! Connections that are free: on the server, for the database, for the role.
+
+use super::Finding;
+use crate::engine::Context;
+use crate::error::Error;
+use crate::pg::Ident;
+use crate::pg::connect::Session;
+
+/// Beside the workers: journal, pace, apply, marker, the phase's own, two snapshots, and two that compare.
+const BESIDE_WORKERS: i64 = 9;
+/// On a connection limit a stream counts too, and so does the connection that makes a slot.
+const STREAMS: i64 = 2;
+
+const FREE: &str = "
+SELECT current_setting('max_connections')::bigint - coalesce(current_setting('reserved_connections', true)::bigint, 0)
+       - CASE WHEN r.rolsuper THEN 0 ELSE current_setting('superuser_reserved_connections')::bigint END
+       - (SELECT sum(numbackends) FROM pg_stat_database)::bigint,
+       CASE WHEN d.datconnlimit >= 0 AND NOT r.rolsuper THEN d.datconnlimit -
+           (SELECT count(*) FROM pg_stat_activity WHERE datid = d.oid) END,
+       CASE WHEN r.rolconnlimit >= 0 AND NOT r.rolsuper THEN r.rolconnlimit -
+           (SELECT count(*) FROM pg_stat_activity WHERE usesysid = r.oid) END,
+       r.rolname::text, d.datname::text
+FROM pg_roles r, pg_database d WHERE r.rolname = session_user AND d.datname = current_database()";
+
+pub(super) async fn check(cx: &Context, session: &Session) -> Result<Vec<Finding>, Error> {
+    let row = session.query_one(FREE, &[]).await.map_err(Error::doing("counting connections"))?;
+    let workers = cx.plan.settings.workers;
+    let needed = i64::try_from(workers).unwrap_or(i64::MAX).saturating_add(BESIDE_WORKERS);
+    let (role, database) = (Ident(row.get(3)), Ident(row.get(4)));
+    let limits = [
+        (
+            row.get::<_, Option<i64>>(0),
+            needed,
+            "on the server".to_owned(),
+            "raise max_connections".to_owned(),
+        ),
+        (
+            row.get(1),
+            needed + STREAMS,
+            format!("to database {database}"),
+            format!("alter database {database} connection limit -1"),
+        ),
+        (
+            row.get(2),
+            needed + STREAMS,
+            format!("for role {role}"),
+            format!("alter role {role} connection limit -1"),
+        ),
+    ];
+    // This one will be gone by then.
+    let too_few =
+        limits.into_iter().filter_map(|(free, needed, of, mend)| Some((free? + 1, needed, of, mend)));
+    let finding = |(free, needed, of, mend): (i64, i64, String, String)| {
+        let free = free.max(0);
+        let what = format!(
+            "{free} connections are free {of}, and a run with {workers} workers needs up to {needed}"
+        );
+        Finding::server("connections", what, format!("lower settings.workers, or {mend}"))
+    };
+    Ok(too_few.filter(|(free, needed, ..)| free < needed).map(finding).collect())
+}

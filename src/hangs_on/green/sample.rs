@@ -1,0 +1,45 @@
+//! Green in small, as a temporary table: a preview measures with it how fast rows come in and indexes are
+//! built.
+
+use super::{Green, GreenIndex};
+use crate::pg::{Ident, QName};
+
+/// More leaves than this are not made for a sample.
+const LEAVES_MAX: usize = 200;
+
+impl Green {
+    /// A table for some of green's rows.
+    #[must_use]
+    pub fn sample(&self) -> QName {
+        QName::new("pg_temp", "projh_sample")
+    }
+
+    /// Makes it, with its leaves, where green itself is at home. Its identity columns are plain ones.
+    #[must_use]
+    pub fn create_sample(&self) -> Vec<String> {
+        let partition = self.partition.as_ref().filter(|partition| partition.leaves.len() <= LEAVES_MAX);
+        let by = partition
+            .map(|partition| format!(" PARTITION BY {} ({})", partition.strategy, partition.column))
+            .unwrap_or_default();
+        let sample = self.sample();
+        let mut sql = vec![format!(
+            "CREATE TEMP TABLE {name} (LIKE {home} INCLUDING CONSTRAINTS INCLUDING DEFAULTS \
+             INCLUDING GENERATED INCLUDING STORAGE INCLUDING COMPRESSION){by}",
+            name = sample.name,
+            home = self.at_home(),
+        )];
+        let leaves = partition.iter().flat_map(|partition| &partition.leaves).enumerate();
+        sql.extend(leaves.map(|(number, leaf)| {
+            let name = Ident(format!("projh_sample_{number}"));
+            format!("CREATE TEMP TABLE {name} PARTITION OF {sample} {}", leaf.bound)
+        }));
+        sql
+    }
+
+    /// What builds each of green's indexes on one leaf of the sample, in the order of
+    /// [`Green::indexes`](Green).
+    #[must_use]
+    pub fn index_sample(&self, leaf: &QName) -> Vec<String> {
+        self.indexes.iter().map(|index: &GreenIndex| index.statement(leaf, None, false)).collect()
+    }
+}

@@ -1,0 +1,90 @@
+//! One orchestrator a plan: an advisory lock of the journal's session, so that it goes with the process.
+//!
+//! The server can hold the lock a little longer than the process lives: a backend first finishes what it
+//! does, and one whose client was cut off learns of it only from unanswered keepalive probes. So the
+//! lock is asked for more than once, the session that this very process has lost is ended, and whoever
+//! has the lock ends what earlier orchestrators left running.
+
+use std::time::Duration;
+
+use tokio_postgres::Client;
+
+use super::JournalError;
+use super::open::find;
+
+/// How often, and with which pauses, the lock is asked for: 3 s in all.
+const TRIES: u32 = 16;
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A session as the server knows it: the process and when it began, for numbers come again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend(String);
+
+const KEY: &str = "hashtextextended('projh_bluegreen:' || $1, 0)";
+
+/// The backend that serves `client`.
+pub(super) async fn backend(client: &Client) -> Result<Backend, JournalError> {
+    let sql =
+        "SELECT format('%s since %s', pid, backend_start) FROM pg_stat_activity WHERE pid = pg_backend_pid()";
+    let row = client.query_one(sql, &[]).await.map_err(JournalError::doing("read"))?;
+    Ok(Backend(row.get(0)))
+}
+
+/// Takes the lock of a plan. `lost` is the session in which this process held it before.
+pub(super) async fn take(
+    client: &Client,
+    plan_name: &str,
+    lost: Option<&Backend>,
+) -> Result<(), JournalError> {
+    let sql = format!("SELECT pg_try_advisory_lock({KEY})");
+    for _ in 0..TRIES {
+        let row = client.query_one(&sql, &[&plan_name]).await.map_err(JournalError::doing("locked"))?;
+        if row.get::<_, bool>(0) {
+            return Ok(());
+        }
+        match holder(client, plan_name).await? {
+            Some((pid, backend)) if lost == Some(&backend) => end(client, pid).await?,
+            _ => tokio::time::sleep(PAUSE).await,
+        }
+    }
+    Err(held(client, plan_name).await?)
+}
+
+/// Ends what earlier orchestrators of the run have left running. Only for who has the lock.
+pub(super) async fn end_leftovers(client: &Client, run: &str) -> Result<(), JournalError> {
+    let sql = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity \
+               WHERE application_name LIKE 'projh-bluegreen ' || $1 || ' %' AND datname = current_database() \
+               AND usename = current_user AND pid <> pg_backend_pid()";
+    client.query_one(sql, &[&run]).await.map_err(JournalError::doing("taken over"))?;
+    Ok(())
+}
+
+async fn end(client: &Client, pid: i32) -> Result<(), JournalError> {
+    let sql = "SELECT pg_terminate_backend($1, 5000)";
+    client.query_one(sql, &[&pid]).await.map_err(JournalError::doing("locked"))?;
+    Ok(())
+}
+
+/// Who has the lock; none where it is free by now.
+async fn holder(client: &Client, plan_name: &str) -> Result<Option<(i32, Backend)>, JournalError> {
+    let sql = format!(
+        "SELECT l.pid, format('%s since %s', l.pid, a.backend_start) FROM pg_locks l \
+         LEFT JOIN pg_stat_activity a USING (pid) WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 \
+         AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
+         AND (l.classid::bigint << 32 | l.objid::bigint) = {KEY} LIMIT 1"
+    );
+    let row = client.query_opt(&sql, &[&plan_name]).await.map_err(JournalError::doing("read"))?;
+    Ok(row.map(|row| (row.get(0), Backend(row.get(1)))))
+}
+
+async fn held(client: &Client, plan_name: &str) -> Result<JournalError, JournalError> {
+    let found = find(client, plan_name).await?;
+    let run = found.map_or_else(|| "?".to_owned(), |found| found.run);
+    let sql = "SELECT format('%s on %s, process %s, since %s', 'projh-bluegreen ' || (fact->>'version'), \
+               fact->>'host', fact->>'pid', to_char(at, 'YYYY-MM-DD HH24:MI:SSOF')) \
+               FROM projh_bluegreen.fact WHERE run = $1 AND fact->>'fact' = 'started' ORDER BY n DESC LIMIT 1";
+    let who = client.query_opt(sql, &[&run]).await.map_err(JournalError::doing("read"))?;
+    let who = who.map_or_else(|| "one that has just begun".to_owned(), |row| row.get(0));
+    let backend = holder(client, plan_name).await?.map(|(pid, _)| pid);
+    Ok(JournalError::Held { run, plan: plan_name.to_owned(), holder: who, backend })
+}

@@ -1,0 +1,147 @@
+//! What the swap changes in the catalog, as a diff between blue and green.
+
+use crate::event::PreviewChange;
+use crate::hangs_on::{Green, GreenColumn, GreenPartition, Source};
+use crate::lifecycle::{LaneDesign, Prepared};
+use crate::pg::{Ident, list};
+
+pub(super) fn of(prepared: &Prepared) -> Vec<PreviewChange> {
+    prepared.lanes.iter().flat_map(of_table).collect()
+}
+
+fn of_table(lane: &LaneDesign) -> Vec<PreviewChange> {
+    let mut diff = Diff { table: lane.table.plain(), changes: Vec::new() };
+    let green = &lane.green;
+    diff.partitioning(green);
+    diff.columns(green);
+    diff.primary_key(green);
+    diff.indexes(green);
+    for note in &green.notes {
+        diff.add('~', "note", note.clone());
+    }
+    let home = green.blue_at_home().plain();
+    diff.add('~', "old table", format!("becomes {home}, closed to clients, and is kept until finish"));
+    diff.add('=', "kept", kept(green));
+    diff.changes
+}
+
+struct Diff {
+    table: String,
+    changes: Vec<PreviewChange>,
+}
+
+impl Diff {
+    fn add(&mut self, sign: char, object: &'static str, text: impl Into<String>) {
+        self.changes.push(PreviewChange { table: self.table.clone(), sign, object, text: text.into() });
+    }
+
+    fn partitioning(&mut self, green: &Green) {
+        let Some(by) = &green.partition else {
+            return self.add('~', "table", "another plain table takes its place");
+        };
+        self.add('-', "table", "plain");
+        let column = by.column.plain();
+        let count = by.leaves.len();
+        let strategy = by.strategy.to_lowercase();
+        self.add('+', "table", format!("partitioned by {strategy} ({column}), {count} partitions"));
+        self.add('+', "partitions", format!("in schema {}: {}", by.schema.plain(), leaves(by)));
+    }
+
+    fn columns(&mut self, green: &Green) {
+        for blue in &green.blue.columns {
+            let Some(column) = green.columns.iter().find(|column| column.blue() == Some(&blue.name)) else {
+                self.add('-', "column", format!("{} {}", blue.name.plain(), blue.data_type));
+                continue;
+            };
+            let mut parts = Vec::new();
+            if column.name != blue.name {
+                parts.push(format!("is called {}", column.name.plain()));
+            }
+            if column.data_type != blue.data_type {
+                parts.push(format!("{} -> {}", blue.data_type, column.data_type));
+            }
+            if let Source::Expression { sql, .. } = &column.source {
+                parts.push(format!("from {sql}"));
+            }
+            if !parts.is_empty() {
+                self.add('~', "column", format!("{} {}", blue.name.plain(), parts.join(", ")));
+            }
+        }
+        let added = |column: &&GreenColumn| column.source == Source::Added;
+        for column in green.columns.iter().filter(added) {
+            self.add('+', "column", format!("{} {}", column.name.plain(), column.data_type));
+        }
+    }
+
+    fn primary_key(&mut self, green: &Green) {
+        let old = green.blue.primary_key().and_then(|key| key.plain_keys());
+        let new = green.indexes.iter().find(|index| index.primary).and_then(|key| key.keys.clone());
+        let shown = |keys: &[Ident]| format!("({})", list(keys.iter().map(Ident::plain)));
+        match (old, new) {
+            (Some(old), Some(new)) if old != new => {
+                self.add('~', "primary key", format!("{} -> {}", shown(&old), shown(&new)));
+            }
+            (None, Some(new)) => self.add('+', "primary key", shown(&new)),
+            _ => {}
+        }
+    }
+
+    fn indexes(&mut self, green: &Green) {
+        for index in green.blue.indexes.iter().filter(|index| !index.primary) {
+            if green.indexes.iter().all(|kept| kept.name != index.name) {
+                self.add('-', "index", index.name.plain());
+            }
+        }
+        for index in green.indexes.iter().filter(|index| !index.primary) {
+            if green.blue.indexes.iter().all(|old| old.name != index.name) {
+                let unique = if index.unique { "unique " } else { "" };
+                self.add('+', "index", format!("{unique}{} {}", index.name.plain(), index.definition));
+            }
+        }
+    }
+}
+
+/// The first and the last, and how many there are between them.
+fn leaves(by: &GreenPartition) -> String {
+    let names: Vec<String> = by.leaves.iter().map(|leaf| leaf.name.plain()).collect();
+    match names.as_slice() {
+        [first, .., before_last, last] if names.len() > 4 => format!("{first} to {before_last}, {last}"),
+        names => names.join(", "),
+    }
+}
+
+/// What stays as it is, in one line.
+fn kept(green: &Green) -> String {
+    let blue = &green.blue;
+    let mut parts = vec![format!("owner {}", blue.table.owner.plain())];
+    let mut count = |count: usize, one: &str, many: &str| {
+        if count > 0 {
+            parts.push(format!("{count} {}", if count == 1 { one } else { many }));
+        }
+    };
+    let same = green.columns.iter().filter(|column| match &column.source {
+        Source::Same(blue) | Source::Generated(blue) => *blue == column.name,
+        _ => false,
+    });
+    count(same.count(), "column", "columns");
+    let grants =
+        blue.grants.others.len() + blue.columns.iter().map(|column| column.grants.len()).sum::<usize>();
+    count(grants, "grant", "grants");
+    count(blue.policies.len(), "policy", "policies");
+    count(blue.checks.len(), "CHECK", "CHECKs");
+    count(blue.foreign_keys.len(), "foreign key", "foreign keys");
+    count(blue.sequences.len(), "sequence", "sequences");
+    let carried = blue
+        .indexes
+        .iter()
+        .filter(|index| !index.primary && green.indexes.iter().any(|kept| kept.name == index.name));
+    count(carried.count(), "index", "indexes");
+    let comments = blue.columns.iter().filter(|column| column.comment.is_some()).count()
+        + usize::from(blue.table.comment.is_some());
+    count(comments, "comment", "comments");
+    if blue.table.row_security {
+        parts.push("row security".to_owned());
+    }
+    parts.push("every name".to_owned());
+    parts.join(", ")
+}

@@ -1,0 +1,226 @@
+//! Time, disk and WAL, from the catalog's sizes and the pace that a sample showed.
+
+use std::time::Instant;
+
+use crate::error::Error;
+use crate::lane::compare::Comparison;
+use crate::lifecycle::LaneDesign;
+use crate::pg::connect::Session;
+
+use super::sample::Sample;
+use super::subject::Subject;
+use super::trial::Trial;
+
+/// Where nothing was measured: bytes of blue that all workers together copy, hash and index in a second.
+const COPIED_PER_S: f64 = (40 << 20) as f64;
+const HASHED_PER_S: f64 = (200 << 20) as f64;
+const INDEXED_PER_S: f64 = (60 << 20) as f64;
+/// A table that writes WAL takes so many times as long as the sample's temporary one.
+const LOGGED: f64 = 1.8;
+/// A transaction of its own, with its fact: the WAL has to reach the disk.
+pub(super) const COMMIT_S: f64 = 0.003;
+/// A row that ANALYZE looks at, where none was measured.
+const ANALYZED_S: f64 = 0.000_005;
+/// A statement of DDL, where none was measured.
+const DDL_S: f64 = 0.001;
+/// What the WAL has of a row beyond the row itself.
+const WAL_PER_ROW: f64 = 16.0;
+/// The gate lets the swap begin when a marker comes through in 20 ms; on average it takes half of that.
+const DRAIN_S: f64 = 0.010;
+/// A key is looked up in every partition.
+const COMPARED_S: f64 = 0.000_001;
+/// Waiting for the lock, and the commit.
+const LOCK_AND_COMMIT_S: f64 = 0.010;
+/// Keys that are left for the comparison under the lock.
+const KEYS: f64 = 200.0;
+/// Changes that the stream applies in a second.
+const APPLIED_PER_S: f64 = 30_000.0;
+
+/// One table's.
+#[derive(Clone, Debug)]
+pub(super) struct Pace {
+    /// Rows of blue.
+    pub(super) rows: f64,
+    /// Seconds a row, for all workers together.
+    pub(super) copy_s: f64,
+    pub(super) hash_s: f64,
+    /// Seconds a row that ANALYZE looks at, and how many it looks at: those of each leaf, and the parent's.
+    pub(super) analyze_s: f64,
+    pub(super) analyzed: f64,
+    /// Green's heap and TOAST, per row.
+    pub(super) bytes: f64,
+    /// For each index, seconds (of all workers together) and bytes per row.
+    pub(super) indexes: Vec<(f64, f64)>,
+}
+
+impl Pace {
+    pub(super) fn wal(&self, rows: f64) -> f64 {
+        rows * (self.bytes + WAL_PER_ROW)
+    }
+}
+
+/// What everything is estimated from.
+pub(super) struct Estimate {
+    pub(super) paces: Vec<Pace>,
+    /// One statement of DDL.
+    pub(super) ddl_s: f64,
+    /// Changes of the tables by clients in a second.
+    pub(super) changes_per_s: f64,
+    /// Statements of the exchange.
+    exchange: usize,
+    /// Partitions of the table that has most.
+    leaves: usize,
+    /// The comparisons of the lanes; none once they are swapped.
+    pub(super) comparisons: Vec<Comparison>,
+    pub(super) basis: Vec<String>,
+}
+
+impl Estimate {
+    pub(super) async fn make(session: &Session, subject: &Subject<'_>) -> Result<Self, Error> {
+        let counted = (Instant::now(), changes(session, subject).await?);
+        let tried = Trial::make(session, subject).await?;
+        let seconds = counted.0.elapsed().as_secs_f64().max(0.001);
+        let changed = changes(session, subject).await? - counted.1;
+        let changes_per_s = changed.max(0) as f64 / seconds;
+        let workers = subject.cx.plan.settings.workers;
+        let mut paces = Vec::new();
+        for (number, design) in subject.prepared.lanes.iter().enumerate() {
+            let sample = tried.samples.get(number).and_then(Option::as_ref);
+            paces.push(sample.map_or_else(|| assumed(design), |sample| measured(design, sample, workers)));
+        }
+        let exchange = subject.prepared.lanes.iter().map(|lane| {
+            let exchange = lane.green.exchange();
+            exchange.before.len() + exchange.after.len()
+        });
+        let mut estimate = Self {
+            paces,
+            ddl_s: tried.ddl_s.unwrap_or(DDL_S),
+            changes_per_s,
+            exchange: exchange.sum(),
+            leaves: subject
+                .prepared
+                .lanes
+                .iter()
+                .map(|lane| lane.green.row_holders().len())
+                .max()
+                .unwrap_or(1),
+            comparisons: Vec::new(),
+            basis: Vec::new(),
+        };
+        estimate.basis = basis(subject, &tried, &estimate);
+        estimate.comparisons = tried.comparisons;
+        Ok(estimate)
+    }
+
+    /// What the exchange takes.
+    pub(super) fn exchange(&self) -> f64 {
+        self.exchange as f64 * self.ddl_s
+    }
+
+    /// How long writes wait, once.
+    pub(super) fn stall(&self) -> f64 {
+        LOCK_AND_COMMIT_S + DRAIN_S + self.compared() + self.exchange()
+    }
+
+    /// The last comparison.
+    pub(super) fn compared(&self) -> f64 {
+        KEYS * self.leaves as f64 * COMPARED_S
+    }
+
+    /// Applying what clients change in so many seconds.
+    pub(super) fn applied(&self, seconds: f64) -> f64 {
+        self.changes_per_s * seconds / APPLIED_PER_S
+    }
+}
+
+/// Rows of the tables that were inserted, updated or deleted so far.
+async fn changes(session: &Session, subject: &Subject<'_>) -> Result<i64, Error> {
+    let names: Vec<String> = subject.prepared.lanes.iter().map(|lane| lane.table.to_string()).collect();
+    let sql = "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint FROM pg_stat_user_tables \
+               WHERE relid IN (SELECT to_regclass(t)::oid FROM unnest($1::text[]) AS t)";
+    let row = session.query_one(sql, &[&names]).await.map_err(Error::doing("reading statistics"))?;
+    Ok(row.get(0))
+}
+
+fn measured(design: &LaneDesign, sample: &Sample, workers: usize) -> Pace {
+    let table = &design.green.blue.table;
+    let blocks = table.heap_bytes as f64 / 8_192.0;
+    let rows =
+        if table.estimated_rows > 0 { table.estimated_rows as f64 } else { blocks * sample.rows_per_block };
+    // The workers help each other with a copy as they do with hashing.
+    let together = (sample.hashed_by_all_per_s / sample.hashed_per_s.max(1.0)).clamp(1.0, workers as f64);
+    let assumed = assumed(design);
+    let last = sample.indexes.last().copied();
+    let indexes = assumed.indexes.iter().enumerate().map(|(number, assumed)| {
+        let (seconds, bytes) = sample.indexes.get(number).copied().or(last).unwrap_or(*assumed);
+        (LOGGED * seconds / together, bytes)
+    });
+    Pace {
+        rows,
+        copy_s: LOGGED / (sample.copied_per_s.max(1.0) * together),
+        analyze_s: sample.analyze_s.unwrap_or(ANALYZED_S),
+        analyzed: analyzed(design, rows),
+        hash_s: 1.0 / sample.hashed_by_all_per_s.max(1.0),
+        bytes: sample.bytes_per_row,
+        indexes: indexes.collect(),
+    }
+}
+
+fn assumed(design: &LaneDesign) -> Pace {
+    let table = &design.green.blue.table;
+    let rows = if table.estimated_rows > 0 {
+        table.estimated_rows as f64
+    } else {
+        (table.heap_bytes as f64 / 100.0).max(1.0)
+    };
+    let bytes = table.table_bytes as f64 / rows;
+    let index = table.index_bytes as f64 / rows / design.green.blue.indexes.len().max(1) as f64;
+    Pace {
+        rows,
+        copy_s: bytes / COPIED_PER_S,
+        analyze_s: ANALYZED_S,
+        analyzed: analyzed(design, rows),
+        hash_s: bytes / HASHED_PER_S,
+        bytes,
+        indexes: vec![(index / INDEXED_PER_S, index); design.green.indexes.len()],
+    }
+}
+
+/// Rows that ANALYZE looks at: 300 for each of the greatest statistics target, in each leaf and once
+/// more for the parent.
+fn analyzed(design: &LaneDesign, rows: f64) -> f64 {
+    let targets = design.green.blue.columns.iter().filter_map(|column| column.statistics_target);
+    let most = 300.0 * f64::from(targets.max().unwrap_or(100).max(100));
+    let leaves = design.green.row_holders().len() as f64;
+    let parent = if design.green.partition.is_some() { rows.min(most) } else { 0.0 };
+    (rows / leaves).min(most) * leaves + parent
+}
+
+/// What the estimates rest on, in sentences.
+fn basis(subject: &Subject<'_>, tried: &Trial, estimate: &Estimate) -> Vec<String> {
+    let mut basis = vec!["sizes: the catalog's, as of the last ANALYZE or VACUUM of each table".to_owned()];
+    for (design, sample) in subject.prepared.lanes.iter().zip(&tried.samples) {
+        let Some(sample) = sample else { continue };
+        basis.push(format!(
+            "pace of {}: a sample of {} rows, copied at {:.0} rows/s by one connection into a temporary table, \
+             hashed at {:.0} rows/s by {}, indexes built: {}; what writes WAL is taken to need {LOGGED} times as long",
+            design.table.plain(),
+            sample.rows,
+            sample.copied_per_s,
+            sample.hashed_by_all_per_s,
+            subject.cx.plan.settings.workers,
+            sample.indexes.len(),
+        ));
+    }
+    if let Some(why) = &tried.why_not {
+        basis.push(format!("pace: assumed, not measured ({why})"));
+    }
+    let ddl = if tried.ddl_s.is_some() { "measured" } else { "assumed" };
+    basis.push(format!(
+        "DDL: {:.2} ms a statement, {ddl}; a commit: {:.0} ms, assumed",
+        estimate.ddl_s * 1_000.0,
+        COMMIT_S * 1_000.0
+    ));
+    basis.push(format!("load: {:.0} changes/s of these tables while this was made", estimate.changes_per_s));
+    basis
+}

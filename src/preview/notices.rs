@@ -1,0 +1,227 @@
+//! What clients will notice of the swap, and after it.
+//!
+//! Where `pg_stat_statements` can be read, statements that will behave differently are looked for in the
+//! server; only their ids come here, never their texts.
+
+use tokio_postgres::Client;
+
+use crate::event::{PreviewNotice, PreviewStatement};
+use crate::hangs_on::{Green, Source};
+use crate::lifecycle::LaneDesign;
+use crate::pg::{Ident, QName, list};
+use crate::phase::swap::Statements;
+
+use super::estimate::Estimate;
+use super::subject::Subject;
+
+pub(super) async fn of(client: &Client, subject: &Subject<'_>, estimate: &Estimate) -> Vec<PreviewNotice> {
+    let mut notices = vec![stall(subject, estimate), open_transactions()];
+    let seen = Seen::find(client).await;
+    for lane in &subject.prepared.lanes {
+        notices.extend(of_table(lane, &seen, client).await);
+    }
+    notices
+}
+
+fn notice(topic: &'static str, table: Option<&QName>, text: impl Into<String>) -> PreviewNotice {
+    PreviewNotice { topic, table: table.map(QName::plain), text: text.into(), statements: Vec::new() }
+}
+
+fn stall(subject: &Subject<'_>, estimate: &Estimate) -> PreviewNotice {
+    let settings = &subject.cx.plan.settings.swap;
+    let locked = Statements::of(&subject.prepared, &subject.id, settings).locked;
+    let text = format!(
+        "statements on {} wait once, for about {:.0} ms; an attempt that waits longer than {} ms for its lock, or takes \
+         longer than {} ms with it, is undone and tried again later, up to {} times",
+        list(locked.iter().map(QName::plain)),
+        estimate.stall() * 1_000.0,
+        settings.lock_timeout.as_millis(),
+        settings.max_write_stall.as_millis(),
+        settings.attempts,
+    );
+    notice("stall", None, text)
+}
+
+fn open_transactions() -> PreviewNotice {
+    let text = "a REPEATABLE READ transaction that is open across the swap does not see the last milliseconds \
+                before it; an open transaction that has used a table holds the swap up until it ends";
+    notice("open_transactions", None, text)
+}
+
+async fn of_table(lane: &LaneDesign, seen: &Seen, client: &Client) -> Vec<PreviewNotice> {
+    let green = &lane.green;
+    let texts = [keys(green), partitioning(green), columns(green), foreign_keys(green)].concat();
+    let mut notices = Vec::new();
+    for (topic, text) in texts {
+        let mut notice = notice(topic, Some(&lane.table), text);
+        if let Some(pattern) = pattern(topic, lane) {
+            notice.statements = seen.matching(client, &pattern).await;
+        }
+        notices.push(notice);
+    }
+    notices
+}
+
+/// A topic and a text.
+type Told = Vec<(&'static str, String)>;
+
+fn keys(green: &Green) -> Told {
+    let told = lost_keys(green).into_iter().flat_map(|key| {
+        let keys = list(key.iter().map(Ident::plain));
+        [
+            (
+                "uniqueness",
+                format!(
+                    "({keys}) is no longer unique by itself: the server takes it twice with another partition key"
+                ),
+            ),
+            (
+                "on_conflict",
+                format!("INSERT ... ON CONFLICT ({keys}) fails (42P10): name all columns of the new key"),
+            ),
+            (
+                "group_by",
+                format!("SELECT with other columns GROUP BY {keys} fails (42803): group by those too"),
+            ),
+        ]
+    });
+    told.collect()
+}
+
+fn partitioning(green: &Green) -> Told {
+    let Some(by) = &green.partition else { return Told::new() };
+    let (table, column, count) = (green.live().plain(), by.column.plain(), by.leaves.len());
+    vec![
+        (
+            "partition_key",
+            format!("a query without {column} in its condition looks into all {count} partitions"),
+        ),
+        ("copy_to", format!("COPY {table} TO fails (42809): COPY (SELECT ... FROM {table}) TO")),
+        ("only", format!("FROM ONLY {table} finds no row: leave ONLY out")),
+        (
+            "moved_rows",
+            format!(
+                "an UPDATE of {column} may move a row; whoever waits to write that row gets 40001 and has to try again"
+            ),
+        ),
+    ]
+}
+
+fn columns(green: &Green) -> Told {
+    let prepared = if has_other_columns(green) {
+        "a prepared statement with SELECT * fails once with \"cached plan must not change result type\" (0A000): \
+         prepare it again; one that lists columns which are left goes on"
+    } else {
+        "prepared statements go on; each is planned anew once"
+    };
+    let mut told = vec![("prepared_statements", prepared.to_owned())];
+    let mut identities = green.blue.sequences.iter().filter(|sequence| sequence.identity);
+    if identities.any(|sequence| green.name_of(&sequence.column).is_some()) {
+        told.push(("identity", "identity values leave a gap of up to 1,000 steps at the swap".to_owned()));
+    }
+    told
+}
+
+fn foreign_keys(green: &Green) -> Told {
+    let mut told = Told::new();
+    let validated = green.blue.foreign_keys.iter().filter(|key| key.validated);
+    let mut tables: Vec<String> =
+        validated.filter(|key| !key.to_itself).map(|key| key.references.plain()).collect();
+    tables.sort();
+    tables.dedup();
+    if !green.blue.foreign_keys.is_empty() {
+        let text = "foreign keys are NOT VALID from the swap until settle has validated them; new rows are checked \
+                    all the while";
+        told.push(("foreign_keys", text.to_owned()));
+    }
+    if green.partition.is_some() && !tables.is_empty() {
+        let text = format!(
+            "settle locks {} for a moment (ACCESS EXCLUSIVE, given up and tried again after 300 ms), when each \
+             foreign key of the partitions becomes one of their parent",
+            tables.join(", ")
+        );
+        told.push(("foreign_key_locks", text));
+    }
+    told
+}
+
+/// Unique keys of blue that no unique index of green has by itself.
+fn lost_keys(green: &Green) -> Vec<Vec<Ident>> {
+    let of_blue = green.blue.indexes.iter().filter(|index| index.identifies_rows());
+    let keys = of_blue.filter_map(|index| index.plain_keys()).filter_map(|keys| {
+        let named = green.green_names(&keys);
+        (named.len() == keys.len()).then_some(named)
+    });
+    let mut lost: Vec<Vec<Ident>> = keys
+        .filter(|keys| {
+            let same =
+                |other: &[Ident]| other.len() == keys.len() && keys.iter().all(|key| other.contains(key));
+            !green.indexes.iter().any(|index| index.unique && index.keys.as_deref().is_some_and(same))
+        })
+        .collect();
+    lost.dedup();
+    lost
+}
+
+fn has_other_columns(green: &Green) -> bool {
+    let same = green.columns.iter().filter(|column| match &column.source {
+        Source::Same(blue) | Source::Generated(blue) => *blue == column.name,
+        Source::Expression { .. } | Source::Added => false,
+    });
+    same.count() != green.blue.columns.len() || green.columns.len() != green.blue.columns.len()
+}
+
+/// A regular expression for statements that a notice is about.
+fn pattern(topic: &str, lane: &LaneDesign) -> Option<String> {
+    let word = |ident: &Ident| format!("\"?{}\"?", escaped(ident.as_str()));
+    let table = format!("({}\\.)?{}", word(&lane.table.schema), word(&lane.table.name));
+    let keys: Vec<String> = lane.key.columns.iter().map(|column| word(&column.name)).collect();
+    match topic {
+        "on_conflict" => {
+            let keys = keys.join("\\s*,\\s*");
+            Some(format!("insert\\s+into\\s+{table}\\M.*on\\s+conflict\\s*\\(\\s*{keys}\\s*\\)"))
+        }
+        "group_by" => {
+            let key = keys.first()?;
+            Some(format!("\\m{table}\\M.*group\\s+by\\s[^;)]*{key}(\\W|$)"))
+        }
+        "copy_to" => Some(format!("^\\s*copy\\s+{table}\\s*(\\([^)]*\\)\\s*)?to\\M")),
+        "only" => Some(format!("\\monly\\s+\\(?\\s*{table}(\\W|$)")),
+        _ => None,
+    }
+}
+
+/// Taken as it is written.
+fn escaped(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| (!c.is_alphanumeric() && c != '_').then_some('\\').into_iter().chain([c]))
+        .collect()
+}
+
+/// `pg_stat_statements`, where it is.
+struct Seen(Option<QName>);
+
+impl Seen {
+    async fn find(client: &Client) -> Self {
+        let sql = "SELECT n.nspname::text FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace \
+                   WHERE e.extname = 'pg_stat_statements'";
+        let row = client.query_opt(sql, &[]).await.ok().flatten();
+        Self(row.map(|row| QName::new(row.get::<_, String>(0), "pg_stat_statements")))
+    }
+
+    /// The most frequent statements that match; none where it cannot be read. Ours do not count.
+    async fn matching(&self, client: &Client, pattern: &str) -> Vec<PreviewStatement> {
+        let Self(Some(view)) = self else { return Vec::new() };
+        let sql = format!(
+            "SELECT queryid::text, sum(calls)::bigint FROM {view} \
+             WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND query ~* $1 \
+             AND query !~ 'projh_b|hash_record_extended' AND queryid IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5"
+        );
+        let rows = client.query(&sql, &[&pattern]).await.unwrap_or_default();
+        let statement = |row: &tokio_postgres::Row| PreviewStatement {
+            queryid: row.get(0),
+            calls: u64::try_from(row.get::<_, i64>(1)).unwrap_or(0),
+        };
+        rows.iter().map(statement).collect()
+    }
+}

@@ -1,0 +1,163 @@
+//! The phases that define things: prepare, index, swap, settle, and the two ways to end a run.
+
+use crate::event::Stage;
+use crate::lifecycle::LaneDesign;
+use crate::phase::{self, index, settle, swap};
+
+use super::Steps;
+use crate::preview::estimate::COMMIT_S;
+
+impl Steps<'_> {
+    pub(super) fn prepare(&mut self) {
+        let stage = Stage::Prepare;
+        for sql in self.subject.journal.clone() {
+            let journal = sql.trim().trim_end_matches(';').to_owned();
+            self.step(stage, None, "make the journal, schema projh_bluegreen", journal);
+        }
+        self.statement(stage, None, phase::begin());
+        let statements = phase::prepare::statements(&self.subject.prepared);
+        let count = statements.len();
+        for (number, (lane, sql)) in statements.into_iter().enumerate() {
+            // One transaction: a lock is held until its end.
+            let held = (count - number) as f64 * self.estimate.ddl_s;
+            for lock in &mut self.statement(stage, lane, sql).locks {
+                lock.seconds = held;
+            }
+        }
+        self.statement(stage, None, "COMMIT".to_owned());
+    }
+
+    /// The statements that build indexes: the key's, or all others.
+    pub(super) fn indexes(&mut self, stage: Stage, keys: bool) {
+        let steps = index::statements(&self.subject.prepared);
+        let is_left = |step: &index::IndexStep| {
+            step.is_key == keys && !self.subject.progress.index_steps.contains(&(step.lane, step.step))
+        };
+        let (leaves, parents): (Vec<_>, Vec<_>) =
+            steps.into_iter().filter(is_left).partition(|step| step.on_leaf);
+        for index::IndexStep { lane, step, on_leaf, sql, .. } in leaves.into_iter().chain(parents) {
+            let (seconds, bytes) = if on_leaf { self.index_of_leaf(lane, step) } else { (0.0, 0.0) };
+            let step = self.statement(stage, Some(lane), sql);
+            step.seconds += seconds + COMMIT_S;
+            step.bytes = bytes as u64;
+            step.wal_bytes = bytes as u64;
+            if !on_leaf {
+                step.what = step.what.replace("build", "attach, on the parent,");
+            }
+        }
+    }
+
+    /// Seconds and bytes of one statement: rows are taken to be spread evenly.
+    fn index_of_leaf(&self, lane: usize, step: usize) -> (f64, f64) {
+        let green = &self.subject.prepared.lanes[lane].green;
+        let leaves = green.row_holders().len();
+        let per_index = leaves + usize::from(green.partition.is_some());
+        let pace = &self.estimate.paces[lane];
+        let (seconds, bytes) = pace.indexes.get(step / per_index).copied().unwrap_or_default();
+        let rows = pace.rows / leaves as f64;
+        (rows * seconds, rows * bytes)
+    }
+
+    pub(super) fn index(&mut self) {
+        let stage = Stage::Index;
+        self.indexes(stage, false);
+        for (lane, design) in self.subject.prepared.lanes.iter().enumerate() {
+            let pace = &self.estimate.paces[lane];
+            let seconds = pace.analyzed * pace.analyze_s;
+            self.statement(stage, Some(lane), index::analyze(design)).seconds += seconds;
+        }
+        self.statement(stage, None, "BEGIN".to_owned());
+        for (lane, design) in self.subject.prepared.lanes.iter().enumerate() {
+            for sql in design.green.after_indexes() {
+                self.statement(stage, Some(lane), sql);
+            }
+        }
+        self.statement(stage, None, "COMMIT".to_owned());
+    }
+
+    pub(super) fn swap(&mut self) {
+        let stage = Stage::Swap;
+        let settings = &self.subject.cx.plan.settings.swap;
+        let statements = swap::Statements::of(&self.subject.prepared, &self.subject.id, settings);
+        let stall = self.estimate.stall();
+        for sql in [statements.begin, statements.lock_green, statements.time_outs] {
+            self.statement(stage, None, sql);
+        }
+        for lock in &mut self.statement(stage, None, statements.lock_live).locks {
+            lock.seconds = stall;
+        }
+        self.drain_and_compare();
+        for sql in statements.exchange {
+            let lane = self.lane_named_in(&sql);
+            let step = self.statement(stage, lane, sql);
+            // The live tables and what their keys point at are locked already.
+            step.locks.retain(|lock| statements.locked.iter().all(|table| table.plain() != lock.relation));
+            for lock in &mut step.locks {
+                lock.seconds = stall;
+            }
+        }
+        self.statement(stage, None, statements.boundary);
+        self.statement(stage, None, "COMMIT".to_owned());
+    }
+
+    /// The lane that a statement of the exchange is for: the one whose tables it names.
+    fn lane_named_in(&self, sql: &str) -> Option<usize> {
+        let names = |lane: &LaneDesign| {
+            let green = &lane.green;
+            let mut names = vec![green.live().clone(), green.at_home(), green.blue_at_home()];
+            names.extend(green.row_holders());
+            names.extend(green.blue.sequences.iter().map(|sequence| sequence.name.clone()));
+            names.iter().any(|name| sql.contains(&name.to_string()))
+        };
+        self.subject.prepared.lanes.iter().position(names)
+    }
+
+    pub(super) fn settle(&mut self) {
+        let stage = Stage::Settle;
+        for (lane, number, step) in settle::steps(&self.subject.prepared) {
+            if self.subject.progress.settled_steps.contains(&(lane, number)) {
+                continue;
+            }
+            let green = &self.subject.prepared.lanes[lane].green;
+            let pace = &self.estimate.paces[lane];
+            let scanned = pace.rows / green.row_holders().len() as f64 * pace.hash_s;
+            let validates = step.sql.contains(" VALIDATE CONSTRAINT ");
+            let shown = self.statement(stage, Some(lane), step.sql);
+            shown.what = step.what;
+            shown.seconds += COMMIT_S;
+            shown.sql = format!("{};\n{};\nCOMMIT", phase::begin(), shown.sql);
+            if validates {
+                shown.seconds += scanned;
+                for lock in &mut shown.locks {
+                    lock.seconds += scanned;
+                }
+            }
+        }
+        let slot = &self.subject.prepared.slot;
+        self.step(stage, None, "drop the slot", phase::copy::DROP_SLOT.to_owned());
+        let step = self.statement(stage, None, settle::drop_publication(slot));
+        step.sql = format!("{};\n{};\nCOMMIT", phase::begin(), step.sql);
+    }
+
+    pub(super) fn rollback(&mut self) {
+        let stage = Stage::Rollback;
+        let prepared = &self.subject.prepared;
+        self.step(stage, None, "drop the slot", phase::copy::DROP_SLOT.to_owned());
+        let statements = phase::rollback::statements(&prepared.lanes, &prepared.slot);
+        self.transaction(stage, statements);
+    }
+
+    pub(super) fn finish(&mut self) {
+        self.transaction(Stage::Finish, phase::finish::statements(&self.subject.prepared));
+    }
+
+    /// All of these in one transaction.
+    fn transaction(&mut self, stage: Stage, statements: Vec<String>) {
+        self.statement(stage, None, phase::begin());
+        for sql in statements {
+            let lane = self.lane_named_in(&sql);
+            self.statement(stage, lane, sql);
+        }
+        self.statement(stage, None, "COMMIT".to_owned());
+    }
+}

@@ -1,0 +1,107 @@
+//! Green, made in a transaction that is rolled back, to learn what only a server can tell: how its rows are
+//! hashed, what a statement of DDL takes, and the pace of a sample.
+//!
+//! Invariant: it is made under names of its own, so that a real run that begins at the same moment
+//! neither waits for it nor meets it.
+
+use std::time::Instant;
+
+use crate::error::Error;
+use crate::hangs_on::Homes;
+use crate::lane::Lane;
+use crate::lane::compare::Comparison;
+use crate::lifecycle::LaneDesign;
+use crate::pg;
+use crate::pg::connect::Session;
+
+use super::sample::{self, Sample};
+use super::subject::Subject;
+
+/// What was tried and undone.
+#[derive(Default)]
+pub(super) struct Trial {
+    /// One a lane; none once the lanes are swapped.
+    pub(super) comparisons: Vec<Comparison>,
+    /// Seconds a statement of DDL.
+    pub(super) ddl_s: Option<f64>,
+    /// One a lane, where there is one.
+    pub(super) samples: Vec<Option<Sample>>,
+    /// Why a table was not sampled.
+    pub(super) why_not: Option<String>,
+}
+
+impl Trial {
+    pub(super) async fn make(session: &Session, subject: &Subject<'_>) -> Result<Self, Error> {
+        let mut trial = Self::default();
+        if subject.lanes.is_empty() {
+            return Ok(trial);
+        }
+        let doing = || Error::doing("trying green out");
+        session.batch_execute("BEGIN").await.map_err(doing())?;
+        let lanes = if subject.has_green() {
+            subject.lanes.iter().cloned().zip(subject.prepared.lanes.iter().cloned()).collect()
+        } else {
+            trial.make_green(session, subject).await?
+        };
+        for (number, (lane, _)) in lanes.iter().enumerate() {
+            let comparison = Comparison::of(session, lane).await?;
+            trial.comparisons.push(comparison.along(&subject.lanes[number]));
+        }
+        trial.why_not = if !subject.cx.plan.settings.preview.sample {
+            Some("the plan does not allow a sample".to_owned())
+        } else if subject.is_live {
+            Some("the run is being executed, and is not disturbed by a sample".to_owned())
+        } else {
+            trial.take_samples(session, subject, &lanes).await?
+        };
+        session.batch_execute("ROLLBACK").await.map_err(doing())?;
+        Ok(trial)
+    }
+
+    /// The lanes to a green of this trial's own.
+    async fn make_green(
+        &mut self,
+        session: &Session,
+        subject: &Subject<'_>,
+    ) -> Result<Vec<(Lane, LaneDesign)>, Error> {
+        let name =
+            |side: &str| format!("projh_bg_preview_{}_{:08x}_{side}", std::process::id(), fastrand::u32(..));
+        let homes = Homes { blue: name("blue").into(), green: name("green").into() };
+        let mut statements = homes.create();
+        let mut lanes = Vec::new();
+        for (lane, design) in subject.lanes.iter().zip(&subject.prepared.lanes) {
+            let mut design = design.clone();
+            design.green.homes = homes.clone();
+            statements.extend(design.green.create());
+            lanes.push((Lane { target: design.green.at_home(), ..lane.clone() }, design));
+        }
+        let begun = Instant::now();
+        session.batch_execute(&statements.join("; ")).await.map_err(Error::doing("trying green out"))?;
+        self.ddl_s = Some(begun.elapsed().as_secs_f64() / statements.len() as f64);
+        Ok(lanes)
+    }
+
+    /// Samples each table; returns why one was not.
+    async fn take_samples(
+        &mut self,
+        session: &Session,
+        subject: &Subject<'_>,
+        lanes: &[(Lane, LaneDesign)],
+    ) -> Result<Option<String>, Error> {
+        let connect = |_| subject.cx.target.connect("projh-bluegreen preview", &[]);
+        let workers = (0..subject.cx.plan.settings.workers).map(connect);
+        let workers: Vec<Session> = futures_util::future::try_join_all(workers).await?;
+        let mut why_not = None;
+        for ((lane, design), comparison) in lanes.iter().zip(&self.comparisons) {
+            match sample::sample(session, &workers, (lane, design, comparison), lanes.len()).await {
+                Ok(sample) => self.samples.push(Some(sample).filter(|sample| sample.rows > 0)),
+                Err(error) if error.is_closed() => return Err(Error::doing("taking a sample")(error)),
+                Err(error) => {
+                    self.samples.push(None);
+                    why_not = Some(format!("{}: {}", lane.table.plain(), pg::describe(&error)));
+                }
+            }
+        }
+        Ok(why_not)
+    }
+}

@@ -1,0 +1,76 @@
+//! What a session of ours looks like from the inside, and how it ends.
+
+use std::time::Duration;
+
+use super::target;
+use crate::support::Cluster;
+
+#[tokio::test]
+async fn a_session_is_the_same_whatever_the_role_and_the_database_say() {
+    let cluster = Cluster::start();
+    cluster.psql(
+        "postgres",
+        "alter role postgres set search_path = evil; alter role postgres set \"TimeZone\" = 'Asia/Kabul'; \
+         alter role postgres set \"DateStyle\" = 'German'; alter role postgres set bytea_output = 'escape'; \
+         alter role postgres set statement_timeout = '1s'; alter database postgres set extra_float_digits = 0; \
+         alter role postgres set idle_in_transaction_session_timeout = '1s'",
+    );
+    let settings = [("lock_timeout", "1234ms"), ("application_name", "a b\\c")];
+    let session = target(&cluster.url("postgres")).connect("it", &settings[..1]).await.unwrap();
+    for (name, expected) in [
+        ("row_security", "off"),
+        ("search_path", "pg_catalog"),
+        ("TimeZone", "UTC"),
+        ("bytea_output", "hex"),
+        ("statement_timeout", "0"),
+        ("idle_in_transaction_session_timeout", "0"),
+        ("extra_float_digits", "1"),
+        ("lock_timeout", "1234ms"),
+        ("application_name", "it"),
+    ] {
+        let row = session.query_one("select current_setting($1)", &[&name]).await.unwrap();
+        assert_eq!(row.get::<_, String>(0), expected, "{name}");
+    }
+    let row = session.query_one("select date '2026-02-01'::text", &[]).await.unwrap();
+    assert_eq!(row.get::<_, String>(0), "2026-02-01");
+    let session = target(&cluster.url("postgres")).connect("it", &[("my.blank", "a b\\c")]).await.unwrap();
+    let row = session.query_one("select current_setting('my.blank')", &[]).await.unwrap();
+    assert_eq!(row.get::<_, String>(0), "a b\\c");
+    let version = session.query_one("show server_version_num", &[]).await.unwrap();
+    assert_eq!(session.server_version_num().to_string(), version.get::<_, String>(0));
+}
+
+#[tokio::test]
+async fn a_session_can_be_cancelled_ended_and_dropped() {
+    let cluster = Cluster::start();
+    let target = target(&cluster.url("postgres"));
+    let session = target.connect("victim", &[]).await.unwrap();
+    let canceller = session.canceller();
+    let (slept, cancelled) = tokio::join!(session.batch_execute("select pg_sleep(30)"), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        canceller.cancel().await
+    });
+    cancelled.unwrap();
+    assert_eq!(slept.unwrap_err().code().unwrap().code(), "57014");
+
+    cluster.psql(
+        "postgres",
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'victim'",
+    );
+    while !session.is_closed() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(session.ended_by().unwrap().code(), "57P01");
+
+    let session = target.connect("dropped", &[]).await.unwrap();
+    session.batch_execute("select 1").await.unwrap();
+    drop(session);
+    let count = "select count(*) from pg_stat_activity where application_name = 'dropped'";
+    for _ in 0..500 {
+        if cluster.psql("postgres", count).trim() == "0" {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("a dropped session is still connected");
+}
