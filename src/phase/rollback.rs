@@ -20,69 +20,74 @@ pub async fn run(journal: &Journal) -> Result<(), Error> {
     }
     let slot = Ident(format!("projh_bg_{}", journal.run()));
     super::copy::drop_slot(client, &slot).await?;
-    let mut blues = Vec::new();
-    let prepared = journal.progress().prepared.clone();
-    for lane in prepared.into_iter().flat_map(|prepared| prepared.lanes) {
-        if is_there(client, &lane).await? {
-            blues.push(lane);
+    let mut lanes = journal.progress().prepared.clone().map(|prepared| prepared.lanes).unwrap_or_default();
+    for lane in &mut lanes {
+        if !is_there(client, "SELECT to_regclass($1) IS NOT NULL", &lane.table.to_string()).await? {
+            // A table that is gone needs no replica identity again.
+            lane.replica_identity_before = None;
         }
     }
-    drop_tables(client, &Ident(format!("{}_green", slot.as_str()))).await?;
-    let statements = statements(&blues, &slot);
-    patiently(client, &statements.join("; "), "dropping what the run made").await?;
+    let Transactions { renaming, portions, last } = transactions(&lanes, &slot);
+    let home = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)";
+    let renaming = match renaming {
+        Some(sql) if is_there(client, home, green_home(&slot).as_str()).await? => Some(sql),
+        _ => None,
+    };
+    for sql in renaming.iter().chain(&portions) {
+        patiently(client, sql, DOING).await?;
+        client.batch_execute("COMMIT").await.map_err(Error::doing(DOING))?;
+    }
+    patiently(client, &last.join("; "), DOING).await?;
     journal.end(client, Fact::RolledBack).await?;
     Ok(())
 }
 
-/// Tables that one transaction drops: a thousand partitions at once need more locks than a server has, some
-/// ten each.
+const DOING: &str = "dropping what the run made";
+
+/// Tables that one transaction drops. It locks some ten objects for each partition, and a thousand of them
+/// would need more locks than a server has.
 const TABLES_AT_ONCE: usize = 50;
 
-/// Drops green's home, and the tables in it a few at a time. It is renamed first: a run whose rollback was cut
-/// short finds nothing to go on with, instead of a part of green.
-async fn drop_tables(client: &Client, home: &Ident) -> Result<(), Error> {
-    let doing = || Error::doing("dropping what the run made");
+async fn is_there(client: &Client, sql: &str, name: &str) -> Result<bool, Error> {
+    let row = client.query_one(sql, &[&name]).await;
+    Ok(row.map_err(Error::doing("looking for what the run made"))?.get(0))
+}
+
+fn green_home(slot: &Ident) -> Ident {
+    Ident(format!("{}_green", slot.as_str()))
+}
+
+/// What a rollback carries out after the slot was dropped, each in a transaction of its own.
+pub(crate) struct Transactions {
+    /// Where partitions go in portions: a run whose rollback is cut short must find nothing to go on with,
+    /// instead of a part of green.
+    pub(crate) renaming: Option<String>,
+    /// The partitions, some at a time.
+    pub(crate) portions: Vec<String>,
+    /// Each blue gets the replica identity that it had, and all else goes. In one transaction.
+    pub(crate) last: Vec<String>,
+}
+
+/// Publication and homes are named after the slot.
+pub(crate) fn transactions(lanes: &[LaneDesign], slot: &Ident) -> Transactions {
+    let home = green_home(slot);
     let gone = Ident(format!("{}_gone", home.as_str()));
-    let sql = "SELECT count(*) FROM pg_namespace WHERE nspname = $1";
-    let is_there: i64 = client.query_one(sql, &[&home.as_str()]).await.map_err(doing())?.get(0);
-    if is_there == 1 {
-        let rename = format!("ALTER SCHEMA {home} RENAME TO {gone}");
-        patiently(client, &rename, "dropping what the run made").await?;
-        client.batch_execute("COMMIT").await.map_err(doing())?;
-    }
-    let sql = "SELECT c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-               WHERE n.nspname = $1 AND c.relkind = 'r' ORDER BY c.oid";
-    let rows = client.query(sql, &[&gone.as_str()]).await.map_err(doing())?;
-    let names: Vec<QName> =
-        rows.iter().map(|row| QName::new(gone.clone(), row.get::<_, String>(0))).collect();
-    for some in names.chunks(TABLES_AT_ONCE) {
-        patiently(client, &format!("DROP TABLE {}", list(some)), "dropping what the run made").await?;
-        client.batch_execute("COMMIT").await.map_err(doing())?;
-    }
-    let sql = format!("DROP SCHEMA IF EXISTS {gone} CASCADE");
-    patiently(client, &sql, "dropping what the run made").await?;
-    client.batch_execute("COMMIT").await.map_err(doing())
-}
-
-/// A table that is gone needs no replica identity again.
-async fn is_there(client: &Client, lane: &LaneDesign) -> Result<bool, Error> {
-    let sql = "SELECT to_regclass($1) IS NOT NULL";
-    let row = client.query_one(sql, &[&lane.table.to_string()]).await;
-    Ok(row.map_err(Error::doing("looking for blue"))?.get(0))
-}
-
-/// What a rollback carries out, in one transaction, after the slot and green's tables were dropped: each blue gets the replica
-/// identity that it had, and what the run made goes. Publication and homes are named after the slot.
-pub(crate) fn statements(blues: &[LaneDesign], slot: &Ident) -> Vec<String> {
-    let restored = |lane: &LaneDesign| {
+    let leaves: Vec<QName> =
+        lanes.iter().flat_map(|lane| lane.green.row_holders()).map(|leaf| leaf.in_schema(&gone)).collect();
+    let in_portions = leaves.len() > TABLES_AT_ONCE;
+    let restored = lanes.iter().filter_map(|lane| {
         let before = lane.replica_identity_before.as_ref()?;
         Some(format!("ALTER TABLE {} REPLICA IDENTITY {before}", lane.table))
-    };
-    let mut statements: Vec<String> = blues.iter().filter_map(restored).collect();
-    statements.push(drop_publication(slot));
-    for home in ["green", "blue"] {
-        let home = Ident(format!("{}_{home}", slot.as_str()));
-        statements.push(format!("DROP SCHEMA IF EXISTS {home} CASCADE"));
+    });
+    let mut last: Vec<String> = restored.collect();
+    last.push(drop_publication(slot));
+    for home in [if in_portions { &gone } else { &home }, &Ident(format!("{}_blue", slot.as_str()))] {
+        last.push(format!("DROP SCHEMA IF EXISTS {home} CASCADE"));
     }
-    statements
+    let portions = leaves.chunks(TABLES_AT_ONCE).filter(|_| in_portions);
+    Transactions {
+        renaming: in_portions.then(|| format!("ALTER SCHEMA {home} RENAME TO {gone}")),
+        portions: portions.map(|some| format!("DROP TABLE IF EXISTS {}", list(some))).collect(),
+        last,
+    }
 }
