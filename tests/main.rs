@@ -18,6 +18,7 @@ mod support;
 
 mod connections;
 mod events;
+mod every_type;
 mod exit_codes;
 mod harness;
 mod logs;

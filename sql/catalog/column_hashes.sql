@@ -1,18 +1,20 @@
--- What decides how a column's values are hashed: its base type and its collation. Read by lane::row_hash.
+-- What decides how a column's values are hashed: the type under its domains, its length and its collation.
+-- Read by lane::row_hash.
 with recursive base as (
-    select a.attname, a.attnum, a.attcollation, a.atttypid as declared, a.atttypid as type_oid
+    select a.attname, a.attnum, a.attcollation, a.atttypid as declared, a.atttypid as type_oid, a.atttypmod as typmod
     from pg_attribute a
     where a.attrelid = to_regclass($1) and a.attnum > 0 and not a.attisdropped
     union all
-    select b.attname, b.attnum, b.attcollation, b.declared, t.typbasetype
+    select b.attname, b.attnum, b.attcollation, b.declared, t.typbasetype, t.typtypmod
     from base b
     join pg_type t on t.oid = b.type_oid
     where t.typtype = 'd'
 )
 select b.attname::text as name,
        n.nspname::text || '.' || t.typname::text as base_type,
+       b.typmod <> -1 as has_length,
        t.typtype::text as kind,
-       format_type(b.declared, null) as type_name,
+       format_type(b.declared, -1) as type_name,
        coalesce(c.collisdeterministic, true) as deterministic
 from base b
 join pg_type t on t.oid = b.type_oid

@@ -18,16 +18,32 @@ parts(root, oid) as (
       where t.typtype = 'c' and f.attrelid = t.typrelid and f.attnum > 0 and not f.attisdropped
   ) x(oid)
 ),
+-- The types under a column's domains.
+base(attnum, oid, typmod) as (
+  select attnum, atttypid, atttypmod from cols
+  union all
+  select b.attnum, t.typbasetype, t.typtypmod
+  from base b join pg_type t on t.oid = b.oid where t.typtype = 'd'
+),
 wire as (
-  select p.root, bool_and(t.typsend <> 0 and t.typreceive <> 0) as binary_io
+  select p.root,
+    -- The receive functions of these refuse all values, or empty ones.
+    bool_and(t.typsend <> 0 and t.typreceive <> 0 and not (t.typnamespace = 'pg_catalog'::regnamespace
+      and t.typname in ('pg_node_tree', 'pg_ndistinct', 'pg_dependencies', 'pg_mcv_list', 'pg_brin_bloom_summary',
+        'pg_brin_minmax_multi_summary', 'int2vector', 'oidvector'))) as binary_io,
+    min((select format('%I of domain %s', k.conname, k.contypid::regtype)
+         from pg_constraint k where k.contypid = p.oid and not k.convalidated limit 1)) as unvalidated
   from parts p join pg_type t on t.oid = p.oid group by p.root
 )
 select coalesce(jsonb_agg(to_jsonb(x) order by x.attnum), '[]') from (
   select a.attnum,
     a.attname as name,
     format_type(a.atttypid, a.atttypmod) as data_type,
+    concat(format_type(b.oid, b.typmod), case when a.attcollation <> 0 and a.attcollation <> u.typcollation
+      then format(' COLLATE %I.%I', cn.nspname, co.collname) end) as base_type,
     a.atttypid::bigint as type_oid,
     t.typarray::bigint as array_type_oid,
+    u.typtype = 'c' as composite,
     a.atttypmod as typmod,
     case when a.attcollation <> 0 and a.attcollation <> t.typcollation
       then jsonb_build_object('schema', cn.nspname, 'name', co.collname) end as collation,
@@ -58,10 +74,13 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.attnum), '[]') from (
          jsonb_agg(distinct e.privilege_type) as privileges
        from aclexplode(a.attacl) e group by 1, 2) g) as grants,
     t.typlen = -1 and a.attstorage <> 'p' as toastable,
-    w.binary_io
+    w.binary_io,
+    w.unvalidated as unvalidated_domain
   from cols a
   join pg_type t on t.oid = a.atttypid
   join wire w on w.root = a.atttypid
+  join base b on b.attnum = a.attnum
+  join pg_type u on u.oid = b.oid and u.typtype <> 'd'
   left join pg_collation co on co.oid = a.attcollation
   left join pg_namespace cn on cn.oid = co.collnamespace
   left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum

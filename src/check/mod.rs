@@ -7,6 +7,7 @@ mod connections;
 mod disk;
 mod hanging;
 mod kind;
+mod locks;
 mod names;
 mod open_transactions;
 mod partition_rows;
@@ -17,6 +18,7 @@ mod server;
 mod slots;
 mod toast;
 mod types;
+mod xml;
 
 use serde::Serialize;
 
@@ -110,6 +112,10 @@ pub async fn run(cx: &Context) -> Result<Vec<Finding>, Error> {
     for table in &cx.plan.tables {
         subjects.extend(subject(&session, table, &mut findings).await?);
     }
+    let locks = locks::check(&session, &subjects).await?;
+    // Or the rehearsal would fail for want of them, and say less.
+    let can_try = can_try && locks.is_empty();
+    findings.extend(locks);
     for subject in &subjects {
         findings.extend(table(&session, subject, can_try).await?);
     }
@@ -158,6 +164,7 @@ async fn subject<'a>(
 async fn table(session: &Session, subject: &Subject<'_>, can_try: bool) -> Result<Vec<Finding>, Error> {
     let blockers = hangs_on::blockers(session, &subject.definition.table.name).await?;
     let mut findings = rights::check_table(session, subject).await?;
+    findings.extend(types::check_statements(subject));
     let can_try = can_try && findings.is_empty() && !blockers.iter().any(hanging::spoils_rehearsal);
     findings.extend(hanging::findings(&subject.definition.table.name, blockers));
     findings.extend(types::check(subject));
@@ -169,6 +176,7 @@ async fn table(session: &Session, subject: &Subject<'_>, can_try: bool) -> Resul
     if rehearsed.is_empty() {
         findings.extend(partition_rows::check(session, subject).await?);
         findings.extend(toast::check(session, subject).await?);
+        findings.extend(xml::check(session, subject).await?);
     }
     findings.extend(rehearsed);
     Ok(findings)

@@ -1,49 +1,94 @@
-//! Green's DDL and the column expressions, tried in a transaction that is rolled back.
+//! Everything that the run is going to say to the server about one table, tried in a transaction that is
+//! rolled back: green's DDL, the copy, the statements of the stream and of the comparison.
 
 use tokio_postgres::error::SqlState;
 
 use super::{Finding, Subject};
 use crate::error::Error;
 use crate::hangs_on::{Green, nearest};
-use crate::pg;
+use crate::lane::Lane;
+use crate::lane::apply::Apply;
+use crate::lane::compare::{CompareError, Comparison};
+use crate::lifecycle::LaneDesign;
 use crate::pg::connect::Session;
-use crate::pg::{Ident, list};
+use crate::pg::{self, Ident, QName, list};
+use crate::phase;
+
+/// The server said no.
+struct Refused {
+    error: tokio_postgres::Error,
+    /// What does not work.
+    what: String,
+    /// What to do.
+    mend: String,
+}
 
 pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
     let Some(design) = &subject.design else { return Ok(Vec::new()) };
+    let table = &subject.definition.table.name;
+    session.batch_execute("BEGIN").await.map_err(Error::doing("rehearsing"))?;
+    let rehearsed = match make(session, table, design).await {
+        Ok(()) => speak(session, design).await,
+        refused => refused,
+    };
+    let mut findings = Vec::new();
+    if let Err(Refused { error, what, mend }) = rehearsed {
+        if error.is_closed() {
+            return Err(Error::doing("rehearsing")(error));
+        }
+        findings.push(Finding::table("rehearsal", table, what, mend));
+    }
+    session.batch_execute("ROLLBACK").await.map_err(Error::doing("rehearsing"))?;
+    Ok(findings)
+}
+
+/// Makes green, and has the copy's statement planned.
+async fn make(session: &Session, table: &QName, design: &LaneDesign) -> Result<(), Refused> {
     let green = &design.green;
     let (columns, expressions) = green.select_list();
     let mut statements = green.homes.create();
     statements.extend(green.create());
     statements.extend(green.rehearsal());
-    // Parsed and planned, not run: names and types have to fit, for the copy's rows as for the
-    // stream's, which come from no table.
-    let table = &subject.definition.table.name;
-    for rows in [format!("{table}"), format!("unnest(NULL::{table}[]) AS s")] {
-        statements.push(format!(
-            "EXPLAIN INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {rows}",
-            green.at_home(),
-            list(&columns),
-            list(&expressions),
-        ));
-    }
-    session.batch_execute("BEGIN").await.map_err(Error::doing("rehearsing"))?;
-    let mut findings = Vec::new();
+    statements.extend(phase::prepare::working_objects(0, design, &green.homes.green));
+    statements.push(format!(
+        "EXPLAIN INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {table}",
+        green.at_home(),
+        list(&columns),
+        list(&expressions),
+    ));
     for statement in &statements {
-        if let Err(error) = session.batch_execute(statement).await {
-            if error.is_closed() {
-                return Err(Error::doing("rehearsing")(error));
-            }
-            let what = format!("green cannot be made: {}", words(&error, statement));
+        session.batch_execute(statement).await.map_err(|error| {
             let mend = format!("change the plan so that this statement works: {statement}");
+            let what = format!("green cannot be made: {}", words(&error, statement));
             let mend =
                 near(&error, green).map_or(mend.clone(), |near| format!("did you mean {near}? Or {mend}"));
-            findings.push(Finding::table("rehearsal", table, what, mend));
-            break;
-        }
+            Refused { error, what, mend }
+        })?;
     }
-    session.batch_execute("ROLLBACK").await.map_err(Error::doing("rehearsing"))?;
-    Ok(findings)
+    Ok(())
+}
+
+/// Has the statements of the stream and of the comparison parsed. Their rows come from no table.
+async fn speak(session: &Session, design: &LaneDesign) -> Result<(), Refused> {
+    let refused = |error: tokio_postgres::Error| Refused {
+        what: format!("the stream's rows cannot be written or compared: {}", pg::describe(&error)),
+        error,
+        mend:
+            "in the plan's expressions, name nothing but columns of this table, and those without the table"
+                .to_owned(),
+    };
+    let lane = Lane::load(session, 0, design, &design.green.homes.green).await.map_err(refused)?;
+    Apply::prepare(session, &lane).await.map_err(refused)?;
+    let comparison = match Comparison::of(session, &lane).await {
+        Ok(comparison) => comparison,
+        Err(CompareError::Postgres { source, .. }) => return Err(refused(source)),
+        // It has made no connection.
+        Err(CompareError::Connect(_)) => return Ok(()),
+    };
+    match comparison.by_key(session, session).await {
+        Err(CompareError::Postgres { source, .. }) => Err(refused(source)),
+        Ok(_) | Err(CompareError::Connect(_)) => Ok(()),
+    }
 }
 
 /// What the server said. A bound is the plan's own literal, so the server's words on it hold no row's

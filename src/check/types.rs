@@ -1,32 +1,78 @@
-//! Types whose values cannot be carried bit by bit, or not be compared.
+//! Types and names of columns whose values cannot be carried bit by bit, or not be compared.
 
 use super::{Finding, Subject};
+use crate::hangs_on::Column;
+use crate::pg::QName;
 use crate::plan::ColumnChange;
 
+/// What our own columns in a statement begin with.
+const OURS: &str = "projh_";
+
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Finding> {
-    let definition = &subject.definition;
-    let table = &definition.table.name;
+    let table = &subject.definition.table.name;
+    let is_dropped =
+        |column: &&Column| matches!(subject.plan.columns.get(&column.name), Some(ColumnChange::Drop));
     let mut findings = Vec::new();
-    let is_dropped = |name| matches!(subject.plan.columns.get(name), Some(ColumnChange::Drop));
-    for column in definition.columns.iter().filter(|column| !column.binary_io && !is_dropped(&column.name)) {
-        let what = format!(
-            "column {} has type {}, which has no binary form: its values can be neither streamed nor compared exactly",
-            column.name, column.data_type
-        );
-        let mend = "change its type first, or drop it in the plan";
-        findings.push(Finding::table("types", table, what, mend));
-    }
-    if let Some(design) = &subject.design {
-        for key in &design.key.columns {
-            let is_array = definition.column(&key.name).is_some_and(|column| column.array_type_oid == 0);
-            if is_array {
-                let what = format!(
-                    "key column {} has type {}, of which there are no arrays",
-                    key.name, key.data_type
-                );
-                findings.push(Finding::table("types", table, what, "use a key of another type"));
-            }
-        }
+    for column in subject.definition.columns.iter().filter(|column| !is_dropped(column)) {
+        findings.extend(without_binary_form(table, column));
+        findings.extend(not_validated(table, column));
     }
     findings
+}
+
+fn named_like_ours(table: &QName, column: &Column) -> Option<Finding> {
+    let what = format!("column {} has a name like the columns of our own statements", column.name);
+    let mend = format!("alter table {} rename column {} to ...", table.plain(), column.name);
+    column.name.as_str().starts_with(OURS).then(|| Finding::table("types", table, what, mend))
+}
+
+fn without_binary_form(table: &QName, column: &Column) -> Option<Finding> {
+    let what = format!(
+        "column {} has type {}, which has no binary form that can be read back: its values can be neither \
+         streamed nor compared exactly",
+        column.name, column.data_type
+    );
+    let mend = "change its type first, or drop it in the plan";
+    (!column.binary_io).then(|| Finding::table("types", table, what, mend))
+}
+
+/// A row comes through the stream as a whole, also where an UPDATE left such a value alone.
+fn not_validated(table: &QName, column: &Column) -> Option<Finding> {
+    let constraint = column.unvalidated_domain.as_ref()?;
+    let what = format!(
+        "column {} may hold values that break constraint {constraint}, which is NOT VALID, and could not be \
+         written again",
+        column.name
+    );
+    let mend = match constraint.rsplit_once(" of domain ") {
+        Some((name, domain)) => format!("alter domain {domain} validate constraint {name}"),
+        None => "validate it".to_owned(),
+    };
+    Some(Finding::table("types", table, what, mend))
+}
+
+/// What our statements could not even be written for, so that green cannot be rehearsed.
+pub(super) fn check_statements(subject: &Subject<'_>) -> Vec<Finding> {
+    let table = &subject.definition.table.name;
+    let columns = subject.definition.columns.iter();
+    let mut findings: Vec<Finding> = columns.filter_map(|column| named_like_ours(table, column)).collect();
+    findings.extend(keys_without_arrays(subject));
+    findings
+}
+
+/// Keys travel as one array a column.
+fn keys_without_arrays(subject: &Subject<'_>) -> Vec<Finding> {
+    let definition = &subject.definition;
+    let keys = subject.design.iter().flat_map(|design| &design.key.columns);
+    let found = keys.filter_map(|key| {
+        let column = definition.column(&key.name)?;
+        let why = match (column.array_type_oid, column.composite) {
+            (0, _) => "of which there are no arrays",
+            (_, true) => "which is composite",
+            _ => return None,
+        };
+        let what = format!("key column {} has type {}, {why}", key.name, key.data_type);
+        Some(Finding::table("types", &definition.table.name, what, "use a key of another type"))
+    });
+    found.collect()
 }

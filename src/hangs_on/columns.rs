@@ -19,10 +19,14 @@ pub struct Column {
     pub name: Ident,
     /// Its type as SQL text, qualified.
     pub data_type: String,
+    /// The type under every domain, with its modifier and collation, as SQL text.
+    pub base_type: String,
     /// `pg_type.oid` of it.
     pub type_oid: u32,
     /// `pg_type.oid` of arrays of it; 0 where there are none.
     pub array_type_oid: u32,
+    /// The type under every domain is a composite one.
+    pub composite: bool,
     /// `pg_attribute.atttypmod`.
     pub typmod: i32,
     /// Where it is not the type's own.
@@ -55,6 +59,8 @@ pub struct Column {
     pub toastable: bool,
     /// The type, and every type inside it, can be sent and received in binary.
     pub binary_io: bool,
+    /// A constraint of a domain in it that is NOT VALID: old values may break it.
+    pub unvalidated_domain: Option<String>,
 }
 
 /// Which identity.

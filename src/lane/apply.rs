@@ -191,18 +191,13 @@ impl Apply {
     fn rows<'a>(&self, rows: impl Iterator<Item = &'a Row>) -> Array {
         let mut array = Array::of(self.lane.row_type_oid);
         for row in rows {
-            let mut values = row.values.iter();
             let fields: Vec<(u32, Option<&[u8]>)> = self
                 .lane
-                .columns
-                .iter()
-                .map(|column| {
-                    let value = if column.generated { None } else { values.next() };
-                    let bytes = match value {
-                        Some(Value::Binary(bytes)) => Some(bytes.as_ref()),
-                        _ => None,
-                    };
-                    (column.type_oid, bytes)
+                .streamed()
+                .zip(&row.values)
+                .map(|(column, value)| match value {
+                    Value::Binary(bytes) => (column.base_oid, Some(bytes.as_ref())),
+                    _ => (column.base_oid, None),
                 })
                 .collect();
             array.push_row(fields.into_iter());
@@ -318,9 +313,10 @@ fn ordinal(row: &tokio_postgres::Row) -> usize {
 /// `g.a = k.k1 AND ...`, and the select list that gives `k1, ...` from the source's key columns.
 fn join(lane: &Lane) -> (String, String) {
     let pairs = lane.key_in_target();
-    let on = pairs.iter().enumerate().map(|(at, (target, _))| format!("g.{target} = k.projh_k{at}"));
+    let on =
+        pairs.iter().enumerate().map(|(at, key)| format!("g.{} {} k.projh_k{at}", key.column, key.equals));
     let on = on.collect::<Vec<_>>().join(" AND ");
-    let values = list(pairs.iter().enumerate().map(|(at, (_, sql))| format!("{sql} AS projh_k{at}")));
+    let values = list(pairs.iter().enumerate().map(|(at, key)| format!("{} AS projh_k{at}", key.value)));
     (on, values)
 }
 
@@ -338,17 +334,20 @@ fn delete_sql(lane: &Lane) -> String {
 /// values are other ones.
 fn replace_sql(lane: &Lane) -> Option<String> {
     let keep = lane.keep_in_place.as_ref()?;
-    let mut equal: Vec<&Ident> = lane.key_in_target().into_iter().map(|(target, _)| target).collect();
-    equal.extend(lane.hint.as_ref().map(|hint| &hint.target));
+    let keys = lane.key_in_target().into_iter().map(|key| (key.column, key.equals));
+    let hint = lane.hint.as_ref().map(|hint| (&hint.target, hint.equals.as_str()));
+    let equals: HashMap<&Ident, &str> = keys.chain(hint).collect();
     let merged: Vec<(&Ident, String)> =
         lane.mapping.iter().zip(merged(lane, "g.")).map(|(mapped, sql)| (&mapped.target, sql)).collect();
-    let new = lane.mapping.iter().enumerate().filter(|(_, mapped)| equal.contains(&&mapped.target));
+    let mapped = || lane.mapping.iter().map(|mapped| &mapped.target).enumerate();
+    let new = mapped().filter_map(|(at, target)| Some((at, target, equals.get(target)?)));
     let mut conditions: Vec<String> =
-        new.map(|(at, mapped)| format!("g.{} = k.projh_e{at}", mapped.target)).collect();
+        new.map(|(at, target, equals)| format!("g.{target} {equals} k.projh_e{at}")).collect();
     if !keep.is_empty() {
-        let kept = || merged.iter().filter(|(target, _)| keep.contains(target));
-        let now = list(kept().map(|(target, _)| format!("g.{target}")));
-        let then = list(kept().map(|(_, sql)| sql));
+        // Both of the type that a value of the target and a new one have in common.
+        let kept = || mapped().filter(|(_, target)| keep.contains(target));
+        let now = kept().map(|(at, target)| format!("CASE WHEN true THEN g.{target} ELSE k.projh_e{at} END"));
+        let (now, then) = (list(now), list(kept().map(|(at, _)| &merged[at].1)));
         conditions.push(format!("record_image_eq(ROW({now}), ROW({then}))"));
     }
     let sets = merged.iter().map(|(target, sql)| format!("{target} = {sql}"));
@@ -361,25 +360,36 @@ fn replace_sql(lane: &Lane) -> Option<String> {
         target = lane.target,
         sets = list(sets),
         values = values(lane),
-        source = lane.source,
-        columns = list(lane.columns.iter().map(|column| &column.name)),
+        source = lane.row_type,
+        columns = list(lane.streamed().map(|column| &column.name)),
         on = conditions.join(" AND "),
     ))
 }
 
-/// Each of the target's columns from the source's, as `projh_e0, ...`.
+/// Each of the target's columns from the source's, as `projh_e0, ...`; not where that one was not sent,
+/// for an expression may not like NULL.
 fn values(lane: &Lane) -> String {
-    let values = lane.mapping.iter().enumerate();
-    list(values.map(|(at, mapped)| format!("{} AS projh_e{at}", mapped.expression)))
+    let values = lane.mapping.iter().zip(bits(lane)).enumerate();
+    list(values.map(|(at, (mapped, bit))| match bit.filter(|_| !mapped.is_same) {
+        Some(bit) => format!(
+            "CASE WHEN get_bit(s.projh_mask, {bit}) = 1 THEN NULL ELSE {} END AS projh_e{at}",
+            mapped.expression
+        ),
+        None => format!("{} AS projh_e{at}", mapped.expression),
+    }))
+}
+
+/// For each of the target's columns, the place of the source's among those that the stream carries.
+fn bits(lane: &Lane) -> impl Iterator<Item = Option<usize>> {
+    let streamed: Vec<&Ident> = lane.streamed().map(|column| &column.name).collect();
+    lane.mapping.iter().map(move |mapped| streamed.iter().position(|name| **name == mapped.source))
 }
 
 /// Those again, but with what is there already where the stream did not repeat a value: what is made
 /// of a value that has not changed has not changed either. What is there is under `old` and the name
 /// of the target's column.
 fn merged(lane: &Lane, old: &str) -> Vec<String> {
-    let streamed: Vec<_> = lane.streamed().map(|column| &column.name).collect();
-    let merged = lane.mapping.iter().enumerate().map(|(at, mapped)| {
-        let bit = streamed.iter().position(|name| **name == mapped.source);
+    let merged = lane.mapping.iter().zip(bits(lane)).enumerate().map(|(at, (mapped, bit))| {
         bit.map_or_else(
             || format!("k.projh_e{at}"),
             |bit| {
@@ -399,7 +409,7 @@ fn insert_sql(lane: &Lane) -> String {
         target = lane.target,
         columns = lane.target_columns(),
         expressions = lane.expressions(),
-        source = lane.source,
+        source = lane.row_type,
     )
 }
 
@@ -413,9 +423,10 @@ fn rewrite_sql(lane: &Lane) -> String {
     let pairs = lane.key_in_target();
     let (on, _) = join(lane);
     let base_row = list((0..key_count).map(|at| format!("s.projh_base{at}")));
-    let base_values = pairs.iter().enumerate().map(|(at, (_, sql))| {
+    let base_values = pairs.iter().enumerate().map(|(at, key)| {
         format!(
-            "(SELECT {sql} FROM (VALUES ({base_row})) AS b({names})) AS projh_k{at}",
+            "(SELECT {value} FROM (VALUES ({base_row})) AS b({names})) AS projh_k{at}",
+            value = key.value,
             names = lane.key_columns()
         )
     });
@@ -430,10 +441,10 @@ fn rewrite_sql(lane: &Lane) -> String {
          SELECT projh_ord FROM k WHERE projh_ord NOT IN (SELECT projh_ord FROM gone)",
         base_values = list(base_values),
         values = values(lane),
-        source = lane.source,
+        source = lane.row_type,
         keys = list(keys),
         mask = key_count + 2,
-        columns = list(lane.columns.iter().map(|column| &column.name)),
+        columns = list(lane.streamed().map(|column| &column.name)),
         target = lane.target,
         olds = list(olds),
         targets = lane.target_columns(),
@@ -441,8 +452,15 @@ fn rewrite_sql(lane: &Lane) -> String {
     )
 }
 
+/// `a.key = b.key`, where both are the source's.
+#[must_use]
+pub fn same_key(lane: &Lane, a: &str, b: &str) -> String {
+    let on = lane.key.iter().map(|key| format!("{a}.{0} {1} {b}.{0}", key.name, key.equals));
+    on.collect::<Vec<_>>().join(" AND ")
+}
+
 fn forget_dirty_sql(lane: &Lane) -> String {
-    let on = lane.key.iter().map(|key| format!("d.{0} = s.{0}", key.name)).collect::<Vec<_>>().join(" AND ");
+    let on = same_key(lane, "d", "s");
     format!(
         "DELETE FROM {dirty} d USING {keys} AS s({names}) WHERE {on}",
         dirty = lane.dirty_table(),

@@ -243,8 +243,8 @@ impl Comparison {
             (0..BUCKETS).filter(|bucket| source.get(bucket) != target.get(bucket)).collect();
         // A key is told in the target's form on both sides.
         let pairs = self.lane.key_in_target();
-        let source_key = key_digest(pairs.iter().map(|(_, in_target)| in_target));
-        let target_key = key_digest(pairs.iter().map(|(name, _)| name));
+        let source_key = key_digest(pairs.iter().map(|key| key.value));
+        let target_key = key_digest(pairs.iter().map(|key| key.column));
         let (source, target) = tokio::try_join!(
             keys_of(&source_session, &blue, &self.hash.source, &source_key, &differing),
             keys_of(&target_session, &green, &self.hash.target, &target_key, &differing),
@@ -291,19 +291,20 @@ impl Comparison {
         let pairs = lane.key_in_target();
         let (relation, hash) =
             if is_source { (&lane.source, &self.hash.source) } else { (&lane.target, &self.hash.target) };
-        let on = lane.key.iter().zip(&pairs).enumerate().map(|(at, (key, (target, _)))| {
-            let column = if is_source { &key.name } else { target };
-            format!("g.{column} = k.projh_k{at}")
+        let on = lane.key.iter().zip(&pairs).enumerate().map(|(at, (key, there))| {
+            let (column, equals) =
+                if is_source { (&key.name, key.equals.as_str()) } else { (there.column, there.equals) };
+            format!("g.{column} {equals} k.projh_k{at}")
         });
-        let values = lane.key.iter().zip(&pairs).enumerate().map(|(at, (key, (_, in_target)))| {
-            let value = if is_source { key.name.to_string() } else { (*in_target).to_owned() };
+        let values = lane.key.iter().zip(&pairs).enumerate().map(|(at, (key, there))| {
+            let value = if is_source { key.name.to_string() } else { there.value.to_owned() };
             format!("{value} AS projh_k{at}")
         });
         format!(
             "SELECT k.projh_digest, count(*), coalesce(sum(h), 0)::text, coalesce(bit_xor(h), 0) \
              FROM (SELECT {values}, {digest} AS projh_digest FROM {arrays} AS s({names}) OFFSET 0) AS k \
              CROSS JOIN LATERAL (SELECT {hash} AS h FROM {relation} AS g WHERE {on} OFFSET 0) AS g GROUP BY 1",
-            digest = key_digest(pairs.iter().map(|(_, in_target)| in_target)),
+            digest = key_digest(pairs.iter().map(|key| key.value)),
             values = crate::pg::list(values),
             arrays = lane.unnest_keys(1),
             names = lane.key_columns(),

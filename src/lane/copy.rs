@@ -195,7 +195,7 @@ pub async fn dirty_keys(
 
 /// A chunk of the same round may have brought the row already.
 fn read_again(lane: &Lane) -> String {
-    let on = lane.key.iter().map(|key| format!("s.{0} = d.{0}", key.name)).collect::<Vec<_>>().join(" AND ");
+    let on = apply::same_key(lane, "s", "d");
     let source_columns = list(lane.columns.iter().map(|column| format!("s.{}", column.name)));
     let rows = format!(
         "(SELECT {source_columns} FROM {source} s JOIN {keys} AS d({names}) ON {on}) AS s",

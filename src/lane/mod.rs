@@ -36,8 +36,23 @@ pub struct KeyColumn {
     pub type_oid: u32,
     /// The type's name for SQL.
     pub type_name: String,
+    /// The operator that the source's key goes by, qualified.
+    pub equals: String,
+    /// The one that the target's goes by.
+    pub equals_in_target: String,
     /// Its place among the stream's columns.
     pub at: usize,
+}
+
+/// A column of the source's key as the target has it.
+#[derive(Clone, Copy, Debug)]
+pub struct TargetKeyColumn<'a> {
+    /// Its name there.
+    pub column: &'a Ident,
+    /// The value it has there, as SQL over the source's key columns.
+    pub value: &'a str,
+    /// The operator that the target's key goes by, qualified.
+    pub equals: &'a str,
 }
 
 /// A column of the source, in the order of its row type.
@@ -45,8 +60,10 @@ pub struct KeyColumn {
 pub struct SourceColumn {
     /// Its name.
     pub name: Ident,
-    /// Its type.
+    /// Its type, as the stream names it.
     pub type_oid: u32,
+    /// The type under every domain: how it travels.
+    pub base_oid: u32,
     /// Generated columns are not in the stream.
     pub generated: bool,
 }
@@ -64,7 +81,10 @@ pub struct Lane {
     pub target: QName,
     /// The source's OID, as the stream names it.
     pub source_oid: u32,
-    /// The OID of the source's row type.
+    /// The type of rows on their way from the stream to the target: the columns that the stream carries,
+    /// each of the type under its domains, so that a value that was not sent may be NULL on the way.
+    pub row_type: QName,
+    /// Its OID.
     pub row_type_oid: u32,
     /// The source's columns, in order.
     pub columns: Vec<SourceColumn>,
@@ -112,12 +132,8 @@ impl Mapped {
 pub struct Hint {
     /// The target's partition key.
     pub target: Ident,
-    /// The place of the source's column among the stream's columns.
-    pub at: usize,
-    /// Its type.
-    pub type_oid: u32,
-    /// The type's name for SQL.
-    pub type_name: String,
+    /// The operator that compares it, qualified.
+    pub equals: String,
 }
 
 const COLUMNS: &str = include_str!("../../sql/catalog/lane_columns.sql");
@@ -134,58 +150,35 @@ impl Lane {
         design: &LaneDesign,
         home: &Ident,
     ) -> Result<Self, tokio_postgres::Error> {
-        let rows = client.query(COLUMNS, &[&design.table.to_string()]).await?;
-        let mut columns = Vec::new();
-        let mut type_names = Vec::new();
-        let (mut source_oid, mut row_type_oid) = (0, 0);
-        for row in rows {
-            source_oid = row.get("relation");
-            row_type_oid = row.get("row_type");
-            columns.push(SourceColumn {
-                name: Ident(row.get("name")),
-                type_oid: row.get("type_oid"),
-                generated: row.get("generated"),
-            });
-            type_names.push(row.get::<_, String>("type_name"));
-        }
-        let find = |name: &Ident| columns.iter().position(|column| column.name == *name);
-        let streamed = |at: usize| columns[..at].iter().filter(|column| !column.generated).count();
-        let key = design.key.columns.iter().filter_map(|column| find(&column.name)).map(|at| KeyColumn {
-            name: columns[at].name.clone(),
-            type_oid: columns[at].type_oid,
-            type_name: type_names[at].clone(),
-            at: streamed(at),
-        });
-        let key: Vec<KeyColumn> = key.collect();
+        let target = design.green.at_home();
+        let row_type = row_type(home, number);
+        let found = Found::read(client, &design.table).await?;
+        let in_target = Found::read(client, &target).await?;
+        let travelling = Found::read(client, &row_type).await?;
         let mapping = mapping(design);
-        let hint = design.green.partition.as_ref().and_then(|partition| {
-            let mapped = mapping.iter().find(|mapped| mapped.target == partition.column)?;
-            let same_as = mapped.same_as()?;
-            let at = find(same_as)?;
-            let in_key = key.iter().any(|column| column.name == *same_as);
-            (!in_key).then(|| Hint {
-                target: partition.column.clone(),
-                at: streamed(at),
-                type_oid: columns[at].type_oid,
-                type_name: type_names[at].clone(),
-            })
-        });
+        let key: Vec<KeyColumn> = design
+            .key
+            .columns
+            .iter()
+            .filter_map(|column| key_column(column, &found, &in_target, &mapping))
+            .collect();
         let rows = client.query(UNIQUE_COLUMNS, &[&design.table.to_string()]).await?;
         let unique: Vec<Ident> = rows.iter().map(|row| Ident(row.get("name"))).collect();
         Ok(Self {
             number,
             table: design.table.clone(),
             source: design.table.clone(),
-            target: design.green.at_home(),
-            source_oid,
-            row_type_oid,
-            columns,
+            source_oid: found.relation,
+            row_type,
+            row_type_oid: travelling.row_type,
+            hint: hint(design, (&found, &in_target), &key, &mapping),
+            columns: found.columns.into_iter().map(|column| column.column).collect(),
             key,
             keep_in_place: keep_in_place(design, &mapping, &unique),
             mapping,
             target_key: design.green.indexes.first().and_then(|key| key.keys.clone()).unwrap_or_default(),
             verified: design.green.verified_columns(),
-            hint,
+            target,
             home: home.clone(),
         })
     }
@@ -216,22 +209,24 @@ impl Lane {
         format!("unnest({})", list(arrays))
     }
 
-    /// For each key column of the source, the target's column and the value it has there, as SQL over
-    /// the source's key columns.
+    /// The source's key columns as the target has them.
     #[must_use]
-    pub fn key_in_target(&self) -> Vec<(&Ident, &str)> {
-        let mapped = |key: &KeyColumn| self.mapping.iter().find(|mapped| mapped.source == key.name);
-        self.key
-            .iter()
-            .filter_map(mapped)
-            .map(|mapped| (&mapped.target, mapped.expression.as_str()))
-            .collect()
+    pub fn key_in_target(&self) -> Vec<TargetKeyColumn<'_>> {
+        let mapped = self.key.iter().filter_map(|key| {
+            let mapped = self.mapping.iter().find(|mapped| mapped.source == key.name)?;
+            Some(TargetKeyColumn {
+                column: &mapped.target,
+                value: &mapped.expression,
+                equals: &key.equals_in_target,
+            })
+        });
+        mapped.collect()
     }
 
     /// The working table of keys that have to be read again.
     #[must_use]
     pub fn dirty_table(&self) -> QName {
-        QName::new(self.home.clone(), format!("dirty_{}", self.number))
+        dirty_table(&self.home, self.number)
     }
 
     /// The columns that the stream carries, in its order.
@@ -245,6 +240,100 @@ impl Lane {
         let values: Option<Vec<&Value>> = self.key.iter().map(|column| tuple.get(column.at)).collect();
         Key::new(values?)
     }
+}
+
+/// The name of a lane's working table of keys that have to be read again.
+#[must_use]
+pub fn dirty_table(home: &Ident, number: usize) -> QName {
+    QName::new(home.clone(), format!("dirty_{number}"))
+}
+
+/// The name of the type of a lane's rows on their way.
+#[must_use]
+pub fn row_type(home: &Ident, number: usize) -> QName {
+    QName::new(home.clone(), format!("row_{number}"))
+}
+
+/// A relation as the catalog has it.
+struct Found {
+    relation: u32,
+    row_type: u32,
+    columns: Vec<FoundColumn>,
+}
+
+struct FoundColumn {
+    column: SourceColumn,
+    type_name: String,
+    equals: String,
+}
+
+impl Found {
+    async fn read(client: &Client, relation: &QName) -> Result<Self, tokio_postgres::Error> {
+        let rows = client.query(COLUMNS, &[&relation.to_string()]).await?;
+        let column = |row: &tokio_postgres::Row| FoundColumn {
+            column: SourceColumn {
+                name: Ident(row.get("name")),
+                type_oid: row.get("type_oid"),
+                base_oid: row.get("base_oid"),
+                generated: row.get("generated"),
+            },
+            type_name: row.get("type_name"),
+            equals: row.get("equals"),
+        };
+        Ok(Self {
+            relation: rows.first().map_or(0, |row| row.get("relation")),
+            row_type: rows.first().map_or(0, |row| row.get("row_type")),
+            columns: rows.iter().map(column).collect(),
+        })
+    }
+
+    /// A column, and its place among those that the stream carries.
+    fn find(&self, name: &Ident) -> Option<(usize, &FoundColumn)> {
+        let at = self.columns.iter().position(|column| column.column.name == *name)?;
+        let streamed = self.columns[..at].iter().filter(|column| !column.column.generated).count();
+        Some((streamed, &self.columns[at]))
+    }
+
+    /// None for a target that is not made yet.
+    fn equals(&self, name: &Ident) -> Option<String> {
+        self.find(name).map(|(_, column)| column.equals.clone())
+    }
+}
+
+fn key_column(
+    key: &crate::hangs_on::KeyColumn,
+    source: &Found,
+    target: &Found,
+    mapping: &[Mapped],
+) -> Option<KeyColumn> {
+    let (at, found) = source.find(&key.name)?;
+    let mapped = mapping.iter().find(|mapped| mapped.source == key.name);
+    Some(KeyColumn {
+        name: key.name.clone(),
+        type_oid: found.column.type_oid,
+        type_name: found.type_name.clone(),
+        equals: found.equals.clone(),
+        equals_in_target: mapped
+            .and_then(|mapped| target.equals(&mapped.target))
+            .unwrap_or_else(|| found.equals.clone()),
+        at,
+    })
+}
+
+/// None where the key alone leads to one partition.
+fn hint(
+    design: &LaneDesign,
+    (source, target): (&Found, &Found),
+    key: &[KeyColumn],
+    mapping: &[Mapped],
+) -> Option<Hint> {
+    let partition = design.green.partition.as_ref()?;
+    let same_as = mapping.iter().find(|mapped| mapped.target == partition.column)?.same_as()?;
+    if key.iter().any(|column| column.name == *same_as) {
+        return None;
+    }
+    let equals = target.equals(&partition.column).or_else(|| source.equals(same_as))?;
+    Some(Hint { target: partition.column.clone(), equals })
 }
 
 /// A unique index that only green will have is not in the catalog yet.

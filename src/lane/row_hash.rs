@@ -9,6 +9,7 @@
 use tokio_postgres::{Client, Row};
 
 use super::Lane;
+use crate::hangs_on::without_length;
 use crate::pg::list;
 
 const COLUMNS: &str = include_str!("../../sql/catalog/column_hashes.sql");
@@ -39,7 +40,9 @@ impl RowHash {
             };
             let type_name: String = row.get("type_name");
             target.push(hashed(row, &column.name.to_string()));
-            source.push(hashed(row, &format!("({})::{type_name}", column.expected)));
+            // As it is written: its modifier rounds, and a length must not cut.
+            let written = format!("({})::{}", column.expected, without_length(&column.data_type));
+            source.push(hashed(row, &format!("({written})::{type_name}")));
         }
         let hash = |expressions: Vec<String>| format!("hash_record_extended(ROW({}), 0)", list(expressions));
         Ok(Self { columns: target.len(), source: hash(source), target: hash(target) })
@@ -59,6 +62,8 @@ fn hashed(column: &Row, value: &str) -> String {
             | "bytea" | "oid" | "inet" | "cidr" | "macaddr" | "macaddr8" | "pg_lsn" | "char" | "name"
             | "xid8",
         ) => plain(),
+        // Its equality overlooks trailing blanks. Where all values have one length, so may we.
+        Some("bpchar") if !column.get::<_, bool>("has_length") => format!("bpcharsend({value})"),
         Some("text" | "varchar" | "bpchar") if column.get("deterministic") => plain(),
         Some("text" | "varchar" | "bpchar") => format!("({value})::text COLLATE \"C\""),
         Some("numeric") => format!("numeric_send({value})"),
@@ -67,7 +72,9 @@ fn hashed(column: &Row, value: &str) -> String {
         Some("interval") => format!("interval_send({value})"),
         Some("timetz") => format!("timetz_send({value})"),
         Some("jsonb") => format!("jsonb_send({value})"),
-        Some("json" | "xml") => format!("({value})::text"),
+        Some("json") => format!("({value})::text"),
+        // As every client gets it: the server itself leaves out a declaration that says nothing.
+        Some("xml") => format!("xml_send({value})"),
         // Arrays, ranges, composites, geometry, citext, extensions: the record's own binary form.
         _ => format!("record_send(ROW({value}))"),
     }

@@ -3,8 +3,8 @@
 use super::settle::patiently;
 use crate::error::Error;
 use crate::journal::Journal;
+use crate::lane;
 use crate::lifecycle::{Fact, Prepared};
-use crate::pg::Ident;
 
 /// Drops blue and the homes.
 ///
@@ -31,8 +31,8 @@ pub(crate) fn statements(prepared: &Prepared) -> Vec<String> {
     let mut statements: Vec<String> = blues.collect();
     statements.push(format!("DROP SCHEMA {}", prepared.blue_home));
     for number in 0..prepared.lanes.len() {
-        let dirty = Ident(format!("dirty_{number}"));
-        statements.push(format!("DROP TABLE {}.{dirty}", prepared.green_home));
+        statements.push(format!("DROP TABLE {}", lane::dirty_table(&prepared.green_home, number)));
+        statements.push(format!("DROP TYPE {}", lane::row_type(&prepared.green_home, number)));
     }
     statements.push(format!("DROP SCHEMA {}", prepared.green_home));
     statements

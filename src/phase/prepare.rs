@@ -157,7 +157,7 @@ pub(crate) fn statements(prepared: &Prepared) -> Vec<(Option<usize>, String)> {
     let mut statements: Vec<_> = homes.create().into_iter().map(|sql| (None, sql)).collect();
     for (number, lane) in prepared.lanes.iter().enumerate() {
         let green = lane.green.create().into_iter().chain(lane.green.rehearsal());
-        let of_lane = green.chain(dirty_table(number, lane, &prepared.green_home));
+        let of_lane = green.chain(working_objects(number, lane, &prepared.green_home));
         statements.extend(of_lane.map(|sql| (Some(number), sql)));
     }
     let blues = list(prepared.lanes.iter().map(|lane| &lane.table));
@@ -170,13 +170,17 @@ pub(crate) fn statements(prepared: &Prepared) -> Vec<(Option<usize>, String)> {
     statements
 }
 
-/// Where the feed notes keys whose rows it could not complete. No rows but keys.
-fn dirty_table(number: usize, lane: &LaneDesign, home: &Ident) -> [String; 3] {
+/// Where the feed notes keys whose rows it could not complete, no rows but keys; and the type of rows
+/// on their way into green.
+pub(crate) fn working_objects(number: usize, lane: &LaneDesign, home: &Ident) -> [String; 4] {
     let columns = list(lane.key.columns.iter().map(|column| &column.name));
-    let dirty = QName::new(home.clone(), format!("dirty_{number}"));
+    let dirty = crate::lane::dirty_table(home, number);
+    let streamed = lane.green.blue.columns.iter().filter(|column| column.generated.is_none());
+    let travelling = list(streamed.map(|column| format!("{} {}", column.name, column.base_type)));
     [
-        format!("CREATE TABLE {dirty} AS SELECT {columns} FROM {table} WHERE false", table = lane.table),
+        format!("CREATE TABLE {dirty} AS SELECT {columns} FROM {} WHERE false", lane.table),
         format!("ALTER TABLE {dirty} ADD PRIMARY KEY ({columns})"),
         format!("REVOKE ALL ON {dirty} FROM PUBLIC"),
+        format!("CREATE TYPE {} AS ({travelling})", crate::lane::row_type(home, number)),
     ]
 }

@@ -6,7 +6,7 @@ use super::settle::{drop_publication, patiently};
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::lifecycle::{Fact, LaneDesign};
-use crate::pg::Ident;
+use crate::pg::{Ident, QName, list};
 
 /// Drops what the run made. Done twice, it is done once.
 ///
@@ -21,40 +21,76 @@ pub async fn run(journal: &Journal) -> Result<(), Error> {
     let slot = Ident(format!("projh_bg_{}", journal.run()));
     // Whoever streams from it would hold on to the publication.
     super::copy::free_slot(client, &slot).await?;
-    let mut blues = Vec::new();
-    let prepared = journal.progress().prepared.clone();
-    for lane in prepared.into_iter().flat_map(|prepared| prepared.lanes) {
-        if is_there(client, &lane).await? {
-            blues.push(lane);
+    let mut lanes = journal.progress().prepared.clone().map(|prepared| prepared.lanes).unwrap_or_default();
+    for lane in &mut lanes {
+        if !is_there(client, "SELECT to_regclass($1) IS NOT NULL", &lane.table.to_string()).await? {
+            // A table that is gone needs no replica identity again.
+            lane.replica_identity_before = None;
         }
     }
-    let statements = statements(&blues, &slot);
-    // The slot goes last: until then, who stops here leaves the run as it was.
-    patiently(client, &statements.join("; "), "dropping what the run made").await?;
+    let Transactions { renaming, portions, last } = transactions(&lanes, &slot);
+    let home = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)";
+    let renaming = match renaming {
+        Some(sql) if is_there(client, home, green_home(&slot).as_str()).await? => Some(sql),
+        _ => None,
+    };
+    for sql in renaming.iter().chain(&portions) {
+        patiently(client, sql, DOING).await?;
+        client.batch_execute("COMMIT").await.map_err(Error::doing(DOING))?;
+    }
+    // The slot goes last: where nothing goes in portions, who stops before leaves the run as it was.
+    patiently(client, &last.join("; "), DOING).await?;
     super::copy::drop_slot(client, &slot).await?;
     journal.end(client, Fact::RolledBack).await?;
     Ok(())
 }
 
-/// A table that is gone needs no replica identity again.
-async fn is_there(client: &Client, lane: &LaneDesign) -> Result<bool, Error> {
-    let sql = "SELECT to_regclass($1) IS NOT NULL";
-    let row = client.query_one(sql, &[&lane.table.to_string()]).await;
-    Ok(row.map_err(Error::doing("looking for blue"))?.get(0))
+const DOING: &str = "dropping what the run made";
+
+/// Tables that one transaction drops. It locks some ten objects for each partition, and a thousand of them
+/// would need more locks than a server has.
+const TABLES_AT_ONCE: usize = 50;
+
+async fn is_there(client: &Client, sql: &str, name: &str) -> Result<bool, Error> {
+    let row = client.query_one(sql, &[&name]).await;
+    Ok(row.map_err(Error::doing("looking for what the run made"))?.get(0))
 }
 
-/// What a rollback carries out, in one transaction, after the slot was dropped: each blue gets the replica
-/// identity that it had, and what the run made goes. Publication and homes are named after the slot.
-pub(crate) fn statements(blues: &[LaneDesign], slot: &Ident) -> Vec<String> {
-    let restored = |lane: &LaneDesign| {
+fn green_home(slot: &Ident) -> Ident {
+    Ident(format!("{}_green", slot.as_str()))
+}
+
+/// What a rollback carries out, each in a transaction of its own; the slot is dropped in the last one.
+pub(crate) struct Transactions {
+    /// Where partitions go in portions: a run whose rollback is cut short must find nothing to go on with,
+    /// instead of a part of green.
+    pub(crate) renaming: Option<String>,
+    /// The partitions, some at a time.
+    pub(crate) portions: Vec<String>,
+    /// Each blue gets the replica identity that it had, and all else goes. In one transaction.
+    pub(crate) last: Vec<String>,
+}
+
+/// Publication and homes are named after the slot.
+pub(crate) fn transactions(lanes: &[LaneDesign], slot: &Ident) -> Transactions {
+    let home = green_home(slot);
+    let gone = Ident(format!("{}_gone", home.as_str()));
+    let leaves: Vec<QName> =
+        lanes.iter().flat_map(|lane| lane.green.row_holders()).map(|leaf| leaf.in_schema(&gone)).collect();
+    let in_portions = leaves.len() > TABLES_AT_ONCE;
+    let restored = lanes.iter().filter_map(|lane| {
         let before = lane.replica_identity_before.as_ref()?;
         Some(format!("ALTER TABLE {} REPLICA IDENTITY {before}", lane.table))
-    };
-    let mut statements: Vec<String> = blues.iter().filter_map(restored).collect();
-    statements.push(drop_publication(slot));
-    for home in ["green", "blue"] {
-        let home = Ident(format!("{}_{home}", slot.as_str()));
-        statements.push(format!("DROP SCHEMA IF EXISTS {home} CASCADE"));
+    });
+    let mut last: Vec<String> = restored.collect();
+    last.push(drop_publication(slot));
+    for home in [if in_portions { &gone } else { &home }, &Ident(format!("{}_blue", slot.as_str()))] {
+        last.push(format!("DROP SCHEMA IF EXISTS {home} CASCADE"));
     }
-    statements
+    let portions = leaves.chunks(TABLES_AT_ONCE).filter(|_| in_portions);
+    Transactions {
+        renaming: in_portions.then(|| format!("ALTER SCHEMA {home} RENAME TO {gone}")),
+        portions: portions.map(|some| format!("DROP TABLE IF EXISTS {}", list(some))).collect(),
+        last,
+    }
 }

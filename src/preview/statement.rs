@@ -153,11 +153,13 @@ fn simple<'a>(sql: &'a str, words: impl Fn(&str) -> Option<&'a str>) -> Meaning 
 }
 
 fn plain_words(sql: &str) -> &'static str {
-    const WORDS: [(&str, &str); 12] = [
+    const WORDS: [(&str, &str); 14] = [
         ("BEGIN", "begin a transaction"),
         ("SET LOCAL", "set the time-outs"),
         ("CREATE SCHEMA", "create a private schema"),
         ("DROP SCHEMA", "drop a private schema"),
+        ("CREATE TYPE", "create the type of rows on their way"),
+        ("DROP TYPE", "drop the type of rows on their way"),
         ("DO ", "take away what default privileges gave"),
         ("GRANT", "grant"),
         ("REVOKE", "revoke"),

@@ -338,7 +338,7 @@ pub const CASES: [Case; 41] = [
         "expression",
         (KEY, "    primary_key: [id, at]\n    columns: {code: {using: visits.code + 1, one_way: true}}\n"),
         "rehearsal",
-        "reference to FROM-clause entry for table \"visits\"",
-        "change the plan so that this statement works",
+        "FROM-clause entry for table \"visits\"",
+        "name nothing but columns of this table",
     ),
 ];

@@ -210,8 +210,8 @@ pub fn without_length(data_type: &str) -> String {
         (Some(from), Some(to)) if from < to && CUT.contains(&first) => {
             // A bare `char` or `bit` would mean a length of one.
             match base.as_str() {
-                "char" | "character" => "bpchar".to_owned(),
-                "bit" => "varbit".to_owned(),
+                "char" | "character" => format!("bpchar{}", &data_type[to + 1..]),
+                "bit" => format!("varbit{}", &data_type[to + 1..]),
                 _ => format!("{}{}", data_type[..from].trim_end(), &data_type[to + 1..]),
             }
         }

@@ -15,7 +15,7 @@ use crate::lane::apply::Apply;
 use crate::lane::coalesce::{Coalesced, Impossible, Key};
 use crate::pg::Lsn;
 use crate::pg::connect::Session;
-use crate::replication::pgoutput::{Logical, Old, OldKind, Relation, Tuple};
+use crate::replication::pgoutput::{Logical, Old, OldKind, Relation, Tuple, Value};
 use crate::replication::{Received, Stream};
 
 /// Most of the feed's commits do not wait for the disk. One in this time does, and with it all before
@@ -385,8 +385,15 @@ fn impossible(lane: &Lane, source: Impossible) -> FeedError {
     FeedError::Impossible { table: lane.table.plain(), source }
 }
 
-/// Without an old tuple the key has not changed; with one, the old key is in it.
-fn take_in_update(way: &mut Way, old: Option<Old>, new: Tuple) -> Result<(), FeedError> {
+/// Without an old tuple the key has not changed; with one, the old key is in it, also the part of it that is
+/// stored out of line and was not sent again with the new tuple.
+fn take_in_update(way: &mut Way, old: Option<Old>, mut new: Tuple) -> Result<(), FeedError> {
+    for column in &way.lane.key {
+        let before = old.as_ref().and_then(|old| old.tuple.get(column.at));
+        if let (Some(Value::Unchanged), Some(before)) = (new.get(column.at), before) {
+            new[column.at] = before.clone();
+        }
+    }
     let new_key = key_of(&way.lane, &new)?;
     let (old_key, before) = match old {
         None => (new_key.clone(), None),

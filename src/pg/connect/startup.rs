@@ -26,6 +26,8 @@ pub const fn base_settings() -> &'static [(&'static str, &'static str)] {
         ("TimeZone", "UTC"),
         ("extra_float_digits", "1"),
         ("bytea_output", "hex"),
+        // Of XML, a fragment is as good as a document.
+        ("xmloption", "content"),
         ("statement_timeout", "0"),
         ("idle_in_transaction_session_timeout", "0"),
         // A server that lost us holds our locks until it notices: after a minute, not after two hours.

@@ -142,8 +142,11 @@ impl Steps<'_> {
     pub(super) fn rollback(&mut self) {
         let stage = Stage::Rollback;
         let prepared = &self.subject.prepared;
-        let statements = phase::rollback::statements(&prepared.lanes, &prepared.slot);
-        self.transaction(stage, statements);
+        let parts = phase::rollback::transactions(&prepared.lanes, &prepared.slot);
+        for sql in parts.renaming.into_iter().chain(parts.portions) {
+            self.transaction(stage, vec![sql]);
+        }
+        self.transaction(stage, parts.last);
         self.step(stage, None, "drop the slot", phase::copy::DROP_SLOT.to_owned());
     }
 
