@@ -37,6 +37,8 @@ struct Seen {
     end_round: bool,
     /// Why the run has to be given up.
     lost: Option<String>,
+    /// Sessions of others are at work.
+    has_company: bool,
 }
 
 /// The feed that is followed, once there is one.
@@ -46,6 +48,7 @@ type Followed = Arc<Mutex<Option<watch::Receiver<State>>>>;
 pub struct Pace {
     seen: watch::Receiver<Seen>,
     followed: Followed,
+    rest_percent: u32,
     task: JoinHandle<()>,
 }
 
@@ -66,6 +69,7 @@ impl Pace {
         let (told, seen) = watch::channel(Seen::default());
         let run = journal.run().to_owned();
         let settings = cx.plan.settings.clone();
+        let rest_percent = settings.throttle.rest_percent;
         let reporter = Arc::clone(&cx.reporter);
         let followed = Followed::default();
         let mut lag = Lag { followed: Arc::clone(&followed), meter: None };
@@ -80,7 +84,7 @@ impl Pace {
                 tokio::time::sleep(EVERY).await;
             }
         });
-        Ok(Self { seen, followed, task })
+        Ok(Self { seen, followed, rest_percent, task })
     }
 
     /// From now on the lag of this feed is told.
@@ -93,6 +97,12 @@ impl Pace {
         let mut seen = self.seen.clone();
         // An error means that the watch has ended; then nothing holds anybody up.
         let _ = seen.wait_for(|seen| seen.wait.is_none()).await;
+    }
+
+    /// How long to rest after work that took so long, so that clients get their part of the server.
+    #[must_use]
+    pub fn rest_after(&self, took: Duration) -> Duration {
+        if self.seen.borrow().has_company { took * self.rest_percent / 100 } else { Duration::ZERO }
     }
 
     /// Whether the copy should end its round and let the stream be applied.
@@ -164,7 +174,11 @@ async fn look(
     if let Some(slot) = &slot {
         judge(&mut seen, &slot.wal_status, slot.safe_bytes, slot.retained_bytes, settings.wal_budget_bytes);
     }
-    match throttled(client, &settings.throttle).await {
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend' \
+               AND application_name NOT LIKE 'projh-bluegreen %'";
+    let active: i64 = client.query_one(sql, &[]).await?.get(0);
+    seen.has_company = active > 0;
+    match throttled(client, &settings.throttle, active).await {
         Ok(wait) => seen.wait = wait,
         // The slot has to be watched whatever becomes of the plan's own query.
         Err(error) if error.is_closed() => return Err(error),
@@ -186,14 +200,13 @@ fn judge(seen: &mut Seen, status: &str, safe: Option<i64>, held: u64, budget: u6
 }
 
 /// What the plan asks to be considerate of.
-async fn throttled(client: &Client, throttle: &Throttle) -> Result<Option<String>, tokio_postgres::Error> {
-    if let Some(most) = throttle.max_active_sessions {
-        let sql = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend' \
-                   AND application_name NOT LIKE 'projh-bluegreen %'";
-        let active: i64 = client.query_one(sql, &[]).await?.get(0);
-        if active > i64::from(most) {
-            return Ok(Some(format!("{active} sessions are active, more than {most}")));
-        }
+async fn throttled(
+    client: &Client,
+    throttle: &Throttle,
+    active: i64,
+) -> Result<Option<String>, tokio_postgres::Error> {
+    if let Some(most) = throttle.max_active_sessions.filter(|most| active > i64::from(*most)) {
+        return Ok(Some(format!("{active} sessions are active, more than {most}")));
     }
     if let Some(most) = throttle.max_replica_lag {
         let sql = "SELECT coalesce(extract(epoch FROM max(replay_lag)), 0)::float8 FROM pg_stat_replication \

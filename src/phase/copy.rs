@@ -11,6 +11,7 @@
 mod told;
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
@@ -194,17 +195,28 @@ pub(super) async fn filenodes(run: &Run<'_>, client: &Client) -> Result<Vec<u32>
     Ok(filenodes)
 }
 
-/// Heap blocks that one transaction copies.
-pub(crate) fn blocks_per_chunk(settings: &Settings) -> u32 {
-    u32::try_from(settings.chunk_size_bytes / 8_192).unwrap_or(u32::MAX)
+/// Heap blocks that one transaction copies of a table of so many: so few that no worker is left alone
+/// with a large chunk at the end.
+pub(crate) fn blocks_per_chunk(settings: &Settings, table_blocks: u32) -> u32 {
+    let most = u32::try_from(settings.chunk_size_bytes / BLOCK_BYTES).unwrap_or(u32::MAX);
+    let workers = u32::try_from(settings.workers).unwrap_or(1).max(1);
+    let even = table_blocks / workers / CHUNKS_A_WORKER;
+    most.min(even.max(CHUNK_BLOCKS_MIN))
 }
+
+const BLOCK_BYTES: u64 = 8_192;
+/// Chunks that a worker has at least, of a table that is large enough for it.
+const CHUNKS_A_WORKER: u32 = 16;
+/// A chunk of a megabyte is small enough.
+const CHUNK_BLOCKS_MIN: u32 = 128;
 
 /// What is missing of every lane, the lanes taking turns.
 fn missing(run: &Run<'_>, blocks: &[u32]) -> VecDeque<(usize, Span)> {
-    let per_chunk = blocks_per_chunk(&run.cx.plan.settings);
+    let per_chunk = |blocks| blocks_per_chunk(&run.cx.plan.settings, blocks);
     let by_lane: Vec<Vec<Span>> = {
         let progress = run.journal.progress();
-        progress.copied.iter().zip(blocks).map(|(have, blocks)| have.missing(*blocks, per_chunk)).collect()
+        let lanes = progress.copied.iter().zip(blocks);
+        lanes.map(|(have, &blocks)| have.missing(blocks, per_chunk(blocks))).collect()
     };
     let longest = by_lane.iter().map(Vec::len).max().unwrap_or(0);
     let turns = (0..longest).flat_map(|turn| {
@@ -274,12 +286,16 @@ async fn worker(
         }
         let next = queue.lock().await.pop_front();
         let Some((lane, span)) = next else { continue };
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         let rows = chunks::chunk(session, &run.journal, &run.lanes[lane], span, round).await?;
         let (table, ms) = (run.lanes[lane].table.plain(), begun.elapsed().as_millis());
         tracing::debug!(table, from = span.from, to = span.to, rows, ms, "chunk copied");
         has_copied = true;
         told.tell(run, false);
+        tokio::select! {
+            () = tokio::time::sleep(run.pace.rest_after(begun.elapsed())) => {}
+            _ = run.cx.interrupted() => {}
+        }
     }
 }
 

@@ -113,6 +113,12 @@ static THROTTLE: MapShape = MapShape {
             "is the greatest number of active sessions besides ours (no limit)",
         ),
         key("query", TEXT, "is SQL that asks to wait while its first column is true"),
+        key(
+            "rest_percent",
+            Shape::Integer { min: 0, max: 1_000 },
+            "is how long a worker rests after a chunk while other sessions are active, in percent of the \
+             chunk's time (50)",
+        ),
     ],
     later: &[],
     rules: &[],

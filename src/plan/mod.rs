@@ -149,6 +149,9 @@ pub struct Throttle {
     pub max_replica_lag: Option<Duration>,
     /// Greatest number of active client sessions, not counting ours.
     pub max_active_sessions: Option<u32>,
+    /// How long a worker of the copy rests after a chunk while other sessions are active, in percent of
+    /// the chunk's time.
+    pub rest_percent: u32,
     /// SQL whose first column, a boolean, asks to wait while it is true.
     pub query: Option<String>,
 }

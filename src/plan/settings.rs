@@ -24,7 +24,12 @@ impl Default for Settings {
 
 impl Default for Throttle {
     fn default() -> Self {
-        Self { max_replica_lag: Some(Duration::from_secs(10)), max_active_sessions: None, query: None }
+        Self {
+            max_replica_lag: Some(Duration::from_secs(10)),
+            max_active_sessions: None,
+            query: None,
+            rest_percent: 50,
+        }
     }
 }
 
@@ -68,6 +73,7 @@ fn throttle(throttle: &mut Throttle, node: &Node, found: &mut Found) {
         _ => value::duration(text).map(Some),
     });
     set(&mut throttle.max_active_sessions, node, "max_active_sessions", |text| text.parse().ok().map(Some));
+    set(&mut throttle.rest_percent, node, "rest_percent", |text| text.parse().ok());
     if let Some((query, text)) = node.get("query").and_then(|query| Some((query, &query.scalar()?.text))) {
         match sql::statement(text) {
             Ok(statement) => throttle.query = Some(statement),

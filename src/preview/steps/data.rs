@@ -49,7 +49,7 @@ impl Steps<'_> {
         let table = &self.subject.prepared.lanes[number].green.blue.table;
         let blocks = u32::try_from(table.heap_bytes / 8_192).unwrap_or(u32::MAX);
         let copied = self.subject.progress.copied.get(number).cloned().unwrap_or_default();
-        let missing = copied.missing(blocks, blocks_per_chunk(&self.subject.cx.plan.settings));
+        let missing = copied.missing(blocks, blocks_per_chunk(&self.subject.cx.plan.settings, blocks));
         let Some(span) = missing.first() else { return };
         let left: u64 =
             missing.iter().map(|span| u64::from(span.to.unwrap_or(blocks).max(span.from) - span.from)).sum();

@@ -1,0 +1,206 @@
+//! The statements that bring a batch into the target.
+//!
+//! `$1` of those that write rows is an array of rows of the source; one bit of a row's mask stands for each
+//! column that the stream carries, and says that it did not repeat the value.
+
+use std::collections::HashMap;
+
+use crate::lane::Lane;
+use crate::pg::{Ident, list};
+
+/// The statements of one lane, as text. Their parameters are arrays of keys and of rows.
+pub(crate) struct ApplySql {
+    /// Deletes what was there under some keys.
+    pub(crate) delete: String,
+    /// Updates rows that keep their key, in place; none where they cannot be.
+    pub(crate) replace: Option<String>,
+    /// Replaces rows whose large values the stream does not repeat.
+    pub(crate) rewrite: String,
+    /// Adds rows.
+    pub(crate) insert: String,
+    /// While rows are missing: keys that need not be read again.
+    pub(crate) forget_dirty: String,
+    /// While rows are missing: keys that have to be.
+    pub(crate) note_dirty: String,
+}
+
+impl ApplySql {
+    pub(crate) fn of(lane: &Lane) -> Self {
+        Self {
+            delete: delete_sql(lane),
+            replace: replace_sql(lane),
+            rewrite: rewrite_sql(lane),
+            insert: insert_sql(lane),
+            forget_dirty: forget_dirty_sql(lane),
+            note_dirty: note_dirty_sql(lane),
+        }
+    }
+}
+
+/// `g.a = k.k1 AND ...`, and the select list that gives `k1, ...` from the source's key columns.
+fn join(lane: &Lane) -> (String, String) {
+    let pairs = lane.key_in_target();
+    let on =
+        pairs.iter().enumerate().map(|(at, key)| format!("g.{} {} k.projh_k{at}", key.column, key.equals));
+    let on = on.collect::<Vec<_>>().join(" AND ");
+    let values = list(pairs.iter().enumerate().map(|(at, key)| format!("{} AS projh_k{at}", key.value)));
+    (on, values)
+}
+
+fn delete_sql(lane: &Lane) -> String {
+    let (on, values) = join(lane);
+    format!(
+        "DELETE FROM {target} g USING (SELECT {values} FROM {keys} AS s({names})) k WHERE {on}",
+        target = lane.target,
+        keys = lane.unnest_keys(1),
+        names = lane.key_columns(),
+    )
+}
+
+/// Updates rows where they are. Returns the ordinals of those that were not there, or whose unique
+/// values are other ones.
+fn replace_sql(lane: &Lane) -> Option<String> {
+    let keep = lane.keep_in_place.as_ref()?;
+    let keys = lane.key_in_target().into_iter().map(|key| (key.column, key.equals));
+    let hint = lane.hint.as_ref().map(|hint| (&hint.target, hint.equals.as_str()));
+    let equals: HashMap<&Ident, &str> = keys.chain(hint).collect();
+    let merged: Vec<(&Ident, String)> =
+        lane.mapping.iter().zip(merged(lane, "g.")).map(|(mapped, sql)| (&mapped.target, sql)).collect();
+    let mapped = || lane.mapping.iter().map(|mapped| &mapped.target).enumerate();
+    let new = mapped().filter_map(|(at, target)| Some((at, target, equals.get(target)?)));
+    let mut conditions: Vec<String> =
+        new.map(|(at, target, equals)| format!("g.{target} {equals} k.projh_e{at}")).collect();
+    if !keep.is_empty() {
+        // Both of the type that a value of the target and a new one have in common.
+        let kept = || mapped().filter(|(_, target)| keep.contains(target));
+        let now = kept().map(|(at, target)| format!("CASE WHEN true THEN g.{target} ELSE k.projh_e{at} END"));
+        let (now, then) = (list(now), list(kept().map(|(at, _)| &merged[at].1)));
+        conditions.push(format!("record_image_eq(ROW({now}), ROW({then}))"));
+    }
+    let sets = merged.iter().map(|(target, sql)| format!("{target} = {sql}"));
+    Some(format!(
+        "WITH done AS (UPDATE {target} AS g SET {sets} FROM \
+           (SELECT s.projh_ord, s.projh_mask, {values} \
+           FROM ROWS FROM (unnest($1::{source}[]), unnest($2::bytea[])) WITH ORDINALITY \
+           AS s({columns}, projh_mask, projh_ord)) AS k WHERE {on} RETURNING k.projh_ord) \
+         SELECT n FROM generate_series(1, $3::bigint) AS n WHERE n NOT IN (SELECT projh_ord FROM done)",
+        target = lane.target,
+        sets = list(sets),
+        values = values(lane),
+        source = lane.row_type,
+        columns = list(lane.streamed().map(|column| &column.name)),
+        on = conditions.join(" AND "),
+    ))
+}
+
+/// Each of the target's columns from the source's, as `projh_e0, ...`; not where that one was not sent,
+/// for an expression may not like NULL.
+fn values(lane: &Lane) -> String {
+    let values = lane.mapping.iter().zip(bits(lane)).enumerate();
+    list(values.map(|(at, (mapped, bit))| match bit.filter(|_| !mapped.is_same) {
+        Some(bit) => format!(
+            "CASE WHEN get_bit(s.projh_mask, {bit}) = 1 THEN NULL ELSE {} END AS projh_e{at}",
+            mapped.expression
+        ),
+        None => format!("{} AS projh_e{at}", mapped.expression),
+    }))
+}
+
+/// For each of the target's columns, the place of the source's among those that the stream carries.
+fn bits(lane: &Lane) -> impl Iterator<Item = Option<usize>> {
+    let streamed: Vec<&Ident> = lane.streamed().map(|column| &column.name).collect();
+    lane.mapping.iter().map(move |mapped| streamed.iter().position(|name| **name == mapped.source))
+}
+
+/// Those again, but with what is there already where the stream did not repeat a value: what is made
+/// of a value that has not changed has not changed either. What is there is under `old` and the name
+/// of the target's column.
+fn merged(lane: &Lane, old: &str) -> Vec<String> {
+    let merged = lane.mapping.iter().zip(bits(lane)).enumerate().map(|(at, (mapped, bit))| {
+        bit.map_or_else(
+            || format!("k.projh_e{at}"),
+            |bit| {
+                let target = &mapped.target;
+                format!(
+                    "CASE WHEN get_bit(k.projh_mask, {bit}) = 1 THEN {old}{target} ELSE k.projh_e{at} END"
+                )
+            },
+        )
+    });
+    merged.collect()
+}
+
+fn insert_sql(lane: &Lane) -> String {
+    format!(
+        "INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE SELECT {expressions} FROM unnest($1::{source}[]) AS s",
+        target = lane.target,
+        columns = lane.target_columns(),
+        expressions = lane.expressions(),
+        source = lane.row_type,
+    )
+}
+
+/// Deletes the row that was there, and adds the new one with what it lacks from the old one. The sort
+/// sees every deletion before the first row is added. Returns the ordinals that found no old row.
+fn rewrite_sql(lane: &Lane) -> String {
+    let key_count = lane.key.len();
+    let base_names = list((0..key_count).map(|at| format!("projh_base{at}")));
+    let keys =
+        lane.key.iter().enumerate().map(|(at, key)| format!("unnest(${}::{}[])", at + 2, key.type_name));
+    let pairs = lane.key_in_target();
+    let (on, _) = join(lane);
+    let base_row = list((0..key_count).map(|at| format!("s.projh_base{at}")));
+    let base_values = pairs.iter().enumerate().map(|(at, key)| {
+        format!(
+            "(SELECT {value} FROM (VALUES ({base_row})) AS b({names})) AS projh_k{at}",
+            value = key.value,
+            names = lane.key_columns()
+        )
+    });
+    let olds = lane.mapping.iter().map(|mapped| format!("g.{}", mapped.target));
+    format!(
+        "WITH k AS MATERIALIZED (SELECT s.projh_ord, s.projh_mask, {base_values}, {values} \
+           FROM ROWS FROM (unnest($1::{source}[]), {keys}, unnest(${mask}::bytea[])) WITH ORDINALITY \
+           AS s({columns}, {base_names}, projh_mask, projh_ord)), \
+         gone AS (DELETE FROM {target} g USING k WHERE {on} RETURNING k.projh_ord, {olds}), \
+         added AS (INSERT INTO {target} ({targets}) OVERRIDING SYSTEM VALUE \
+           SELECT {merged} FROM k JOIN gone USING (projh_ord) ORDER BY projh_ord) \
+         SELECT projh_ord FROM k WHERE projh_ord NOT IN (SELECT projh_ord FROM gone)",
+        base_values = list(base_values),
+        values = values(lane),
+        source = lane.row_type,
+        keys = list(keys),
+        mask = key_count + 2,
+        columns = list(lane.streamed().map(|column| &column.name)),
+        target = lane.target,
+        olds = list(olds),
+        targets = lane.target_columns(),
+        merged = list(merged(lane, "gone.")),
+    )
+}
+
+/// `a.key = b.key`, where both are the source's.
+#[must_use]
+pub fn same_key(lane: &Lane, a: &str, b: &str) -> String {
+    let on = lane.key.iter().map(|key| format!("{a}.{0} {1} {b}.{0}", key.name, key.equals));
+    on.collect::<Vec<_>>().join(" AND ")
+}
+
+fn forget_dirty_sql(lane: &Lane) -> String {
+    let on = same_key(lane, "d", "s");
+    format!(
+        "DELETE FROM {dirty} d USING {keys} AS s({names}) WHERE {on}",
+        dirty = lane.dirty_table(),
+        keys = lane.unnest_keys(1),
+        names = lane.key_columns(),
+    )
+}
+
+fn note_dirty_sql(lane: &Lane) -> String {
+    format!(
+        "INSERT INTO {dirty} ({names}) SELECT * FROM {keys} ON CONFLICT DO NOTHING",
+        dirty = lane.dirty_table(),
+        names = lane.key_columns(),
+        keys = lane.unnest_keys(1),
+    )
+}

@@ -1,0 +1,72 @@
+//! A batch's keys, sorted by what has to be done with each. Pure.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::lane::coalesce::{Key, Net, Row};
+
+/// The keys of a batch, by what has to be done.
+pub(super) struct Work<'a> {
+    /// Keys whose row has new values.
+    pub(super) replaced: Vec<(&'a Key, &'a Row)>,
+    /// Keys whose row goes.
+    pub(super) gone: Vec<&'a Key>,
+    /// Complete rows that come.
+    pub(super) rows: Vec<&'a Row>,
+    /// Rows that lack values: their key, the row, the key that the values are found under.
+    pub(super) rewritten: Vec<(&'a Key, &'a Row, &'a Key)>,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn sort(keys: &'a HashMap<Key, Net>) -> Self {
+        let mut work =
+            Self { replaced: Vec::new(), gone: Vec::new(), rows: Vec::new(), rewritten: Vec::new() };
+        // Values that another row takes over have to be there until it has.
+        let moved =
+            |(key, net): (&'a Key, &'a Net)| net.now.as_ref()?.base.as_ref().filter(|base| *base != key);
+        let bases: HashSet<&Key> = keys.iter().filter_map(moved).collect();
+        // In the keys' order, the server reads the same pages of the index one after the other.
+        let mut keys: Vec<_> = keys.iter().collect();
+        keys.sort_unstable_by_key(|(key, _)| *key);
+        for (key, net) in keys {
+            let goes = net.was && !bases.contains(key);
+            match &net.now {
+                Some(row) if goes && row.base.as_ref().is_none_or(|base| base == key) => {
+                    work.replaced.push((key, row));
+                    continue;
+                }
+                Some(row) => match &row.base {
+                    Some(base) => work.rewritten.push((key, row, base)),
+                    None => work.rows.push(row),
+                },
+                None => {}
+            }
+            if goes {
+                work.gone.push(key);
+            }
+        }
+        work
+    }
+
+    /// What cannot be replaced in place is deleted and added.
+    pub(super) fn replace_otherwise(&mut self, replaced: impl IntoIterator<Item = (&'a Key, &'a Row)>) {
+        for (key, row) in replaced {
+            match &row.base {
+                Some(base) => self.rewritten.push((key, row, base)),
+                None => {
+                    self.gone.push(key);
+                    self.rows.push(row);
+                }
+            }
+        }
+    }
+
+    /// The keys whose rows must be there before the batch.
+    pub(super) fn were_there(&self) -> impl Iterator<Item = &'a Key> {
+        let replaced = self.replaced.iter().map(|(key, _)| *key);
+        replaced.chain(self.gone.iter().copied()).chain(self.rewritten.iter().map(|(_, _, base)| *base))
+    }
+
+    pub(super) fn were(&self) -> u64 {
+        (self.replaced.len() + self.gone.len() + self.rewritten.len()) as u64
+    }
+}
