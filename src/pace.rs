@@ -37,8 +37,8 @@ struct Seen {
     end_round: bool,
     /// Why the run has to be given up.
     lost: Option<String>,
-    /// Sessions of others are at work.
-    has_company: bool,
+    /// More sessions of others are at work than we have workers.
+    is_busy: bool,
 }
 
 /// The feed that is followed, once there is one.
@@ -48,7 +48,7 @@ type Followed = Arc<Mutex<Option<watch::Receiver<State>>>>;
 pub struct Pace {
     seen: watch::Receiver<Seen>,
     followed: Followed,
-    rest_percent: u32,
+    rest: f64,
     task: JoinHandle<()>,
 }
 
@@ -69,7 +69,7 @@ impl Pace {
         let (told, seen) = watch::channel(Seen::default());
         let run = journal.run().to_owned();
         let settings = cx.plan.settings.clone();
-        let rest_percent = settings.throttle.rest_percent;
+        let rest = rest(&settings);
         let reporter = Arc::clone(&cx.reporter);
         let followed = Followed::default();
         let mut lag = Lag { followed: Arc::clone(&followed), meter: None };
@@ -84,7 +84,7 @@ impl Pace {
                 tokio::time::sleep(EVERY).await;
             }
         });
-        Ok(Self { seen, followed, rest_percent, task })
+        Ok(Self { seen, followed, rest, task })
     }
 
     /// From now on the lag of this feed is told.
@@ -102,7 +102,7 @@ impl Pace {
     /// How long to rest after work that took so long, so that clients get their part of the server.
     #[must_use]
     pub fn rest_after(&self, took: Duration) -> Duration {
-        if self.seen.borrow().has_company { took * self.rest_percent / 100 } else { Duration::ZERO }
+        if self.seen.borrow().is_busy { took.mul_f64(self.rest) } else { Duration::ZERO }
     }
 
     /// Whether the copy should end its round and let the stream be applied.
@@ -122,6 +122,16 @@ impl Pace {
                 None => std::future::pending().await,
             }
         }
+    }
+}
+
+/// What a worker rests on a busy server, as a multiple of what it worked: all of them together take
+/// what one takes that rests as the plan has it.
+#[expect(clippy::cast_precision_loss, reason = "a handful of workers")]
+fn rest(settings: &Settings) -> f64 {
+    match settings.throttle.rest_percent {
+        0 => 0.0,
+        percent => settings.workers as f64 * (1.0 + f64::from(percent) / 100.0) - 1.0,
     }
 }
 
@@ -177,7 +187,7 @@ async fn look(
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend' \
                AND application_name NOT LIKE 'projh-bluegreen %'";
     let active: i64 = client.query_one(sql, &[]).await?.get(0);
-    seen.has_company = active > 0;
+    seen.is_busy = usize::try_from(active).is_ok_and(|active| active > settings.workers);
     match throttled(client, &settings.throttle, active).await {
         Ok(wait) => seen.wait = wait,
         // The slot has to be watched whatever becomes of the plan's own query.
@@ -231,6 +241,19 @@ async fn throttled(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn workers_together_take_what_one_takes_that_rests() {
+        let rest_of = |workers: usize, rest_percent: u32| {
+            let throttle = Throttle { rest_percent, ..Throttle::default() };
+            rest(&Settings { workers, throttle, ..Settings::default() })
+        };
+        for workers in [1, 4, 16] {
+            let share = workers as f64 / (1.0 + rest_of(workers, 50));
+            assert!((share - 1.0 / 1.5).abs() < 1e-9, "{workers} workers take {share} of one");
+        }
+        assert!(rest_of(4, 0).abs() < 1e-9);
+    }
 
     fn judged(status: &str, safe: Option<i64>, held: u64) -> Seen {
         let mut seen = Seen::default();

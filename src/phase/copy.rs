@@ -47,7 +47,13 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
         };
         unless(run.stopped(), begin_again(run, lane)).await?;
     }
-    unless(run.stopped(), super::index::build_keys(run)).await?;
+    let stopped = run.stopped();
+    let finish = async {
+        // The server decodes while the keys are built.
+        ensure_feed(run).await?;
+        super::index::build_keys(run).await
+    };
+    unless(stopped, finish).await?;
     run.journal.record(Fact::CopyFinished).await?;
     Ok(())
 }
@@ -89,8 +95,9 @@ async fn dirty_keys(run: &Run<'_>, client: &Client, round: &Round) -> Result<(),
     Ok(())
 }
 
-/// The run's own slot, and its consistent point. The stream begins at once, so that the server's
-/// decoding keeps up; it stays in memory, unapplied.
+/// The run's own slot, and its consistent point. The stream begins when this round's copy is over: until
+/// then nothing of it can be applied, and to decode the WAL of the copy takes a processor that the
+/// copy, or a client, could use.
 async fn first_point(run: &mut Run<'_>) -> Result<Point, Error> {
     let slot = super::prepared(run)?.slot;
     run.journal.record(Fact::SlotIntended).await?;
@@ -105,7 +112,7 @@ async fn first_point(run: &mut Run<'_>) -> Result<Point, Error> {
                ON CONFLICT (run) DO UPDATE SET applied_lsn = excluded.applied_lsn";
     client.execute(sql, &[&run.journal.run(), &point.lsn]).await.map_err(Error::doing("noting the slot"))?;
     run.journal.commit(&client, Fact::SlotCreated { lsn: point.lsn, filenodes }).await?;
-    run.feed = Some(feed(run, walsender, &slot, point.lsn).await?);
+    walsender.close().await;
     Ok(point)
 }
 

@@ -116,8 +116,9 @@ static THROTTLE: MapShape = MapShape {
         key(
             "rest_percent",
             Shape::Integer { min: 0, max: 1_000 },
-            "is how long a worker rests after a chunk while other sessions are active, in percent of the \
-             chunk's time (50)",
+            "is how long the copy rests while more other sessions are active than it has workers, in percent \
+             of the time that it takes: all workers together then take what one takes that rests so long (50; \
+             0: it never rests)",
         ),
     ],
     later: &[],
