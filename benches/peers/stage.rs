@@ -54,6 +54,7 @@ impl Stage {
             .setting("fsync", "on")
             .setting("shared_buffers", "1GB")
             .setting("max_wal_size", "16GB")
+            .setting("min_wal_size", "4GB")
             .setting("checkpoint_timeout", "1h")
             .setting("maintenance_work_mem", "128MB")
             .setting("autovacuum", "off")
@@ -105,6 +106,13 @@ impl Stage {
 /// The first days of 25 months and of the one after them.
 fn months() -> Vec<String> {
     (0..26).map(|month| format!("{}-{:02}-01", 2024 + month / 12, month % 12 + 1)).collect()
+}
+
+/// A plan for `visits` that leaves it in one piece, with one index more.
+pub fn plain_plan() -> String {
+    "version: 1\nname: bench\ntables:\n  - table: public.visits\n    \
+     indexes: [create index visits_created on visits (created_at)]\n"
+        .to_owned()
 }
 
 /// A plan for `visits`: 25 monthly partitions.
