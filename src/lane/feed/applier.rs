@@ -340,7 +340,6 @@ impl Applier {
             tracing::debug!(applied = %self.end, changes = self.changes, is_durable, "batch applied");
             self.durable = if is_durable { (Instant::now(), true) } else { (self.durable.0, false) };
             self.last_batch = begun.elapsed().min(LONGEST_WAIT);
-            tracing::debug!(changes = self.changes, elapsed = ?begun.elapsed(), position = %self.end, "batch");
         }
         self.remember_touched();
         if self.durable.1 {
