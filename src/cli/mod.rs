@@ -5,6 +5,7 @@ mod check;
 mod ending;
 mod execute;
 mod finish;
+mod glyphs;
 mod help;
 mod json;
 mod man;

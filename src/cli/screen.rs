@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use rustix::termios::{QueueSelector, tcflush};
 use tracing_subscriber::fmt::MakeWriter;
 
-use super::person::{ASCII, Glyphs, UNICODE};
+use super::glyphs::{ASCII, Glyphs, UNICODE};
 
 /// How often what lives on the terminal is drawn anew.
 const DRAWN_EVERY: Duration = Duration::from_millis(120);

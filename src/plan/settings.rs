@@ -28,7 +28,7 @@ impl Default for Throttle {
             max_replica_lag: Some(Duration::from_secs(10)),
             max_active_sessions: None,
             query: None,
-            rest_percent: 50,
+            rest_percent: 100,
         }
     }
 }

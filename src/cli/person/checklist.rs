@@ -9,32 +9,9 @@ use console::{Style, measure_text_width, truncate_str};
 
 use super::units::{bytes, count, left, short, time};
 use super::words::{lag, round_end, step, words};
+use crate::cli::glyphs::Glyphs;
 use crate::event::{Event, Reached};
 use crate::lifecycle::Phase;
-
-/// The signs of the checklist; plain ones where the locale is not UTF-8.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::cli) struct Glyphs {
-    done: &'static str,
-    failed: &'static str,
-    to_do: &'static str,
-    turning: &'static [&'static str],
-    bar: (&'static str, &'static str),
-    cut: &'static str,
-}
-
-/// For terminals that know them.
-pub(in crate::cli) const UNICODE: Glyphs = Glyphs {
-    done: "✓",
-    failed: "✗",
-    to_do: "·",
-    turning: &["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"],
-    bar: ("█", "░"),
-    cut: "…",
-};
-/// For all others.
-pub(in crate::cli) const ASCII: Glyphs =
-    Glyphs { done: "x", failed: "!", to_do: "-", turning: &["|", "/", "-", "\\"], bar: ("#", "."), cut: "~" };
 
 /// How long one sign of the turning ones is shown.
 const TURN: Duration = Duration::from_millis(120);

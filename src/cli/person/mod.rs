@@ -15,7 +15,6 @@ use crate::error::Error;
 use crate::event::{Event, Reporter};
 
 use checklist::Checklist;
-pub(super) use checklist::{ASCII, Glyphs, UNICODE};
 use lines::Lines;
 use words::words;
 

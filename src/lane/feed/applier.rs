@@ -18,6 +18,10 @@ use crate::pg::connect::Session;
 use crate::replication::pgoutput::{Logical, Old, OldKind, Relation, Tuple, Value};
 use crate::replication::{Received, Stream};
 
+/// A batch is small next to the tables: rows are always looked up by their key, and a plan over many
+/// partitions takes longer to make than to carry out.
+const LOOK_UP_BY_KEY: &str = "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; \
+                              SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan";
 /// Most of the feed's commits do not wait for the disk. One in this time does, and with it all before
 /// it are durable; only then are they acknowledged to the slot.
 const DURABLE_EVERY: Duration = Duration::from_secs(1);
@@ -69,12 +73,7 @@ impl Applier {
         state: watch::Sender<State>,
         shared: Arc<Shared>,
     ) -> Result<Self, FeedError> {
-        // A batch is small next to the tables: rows are always looked up by their key, and a plan over
-        // many partitions takes longer to make than to carry out.
-        for setting in ["enable_hashjoin", "enable_mergejoin", "enable_seqscan", "enable_bitmapscan"] {
-            session.batch_execute(&format!("SET {setting} = off")).await?;
-        }
-        session.batch_execute("SET plan_cache_mode = force_generic_plan").await?;
+        session.batch_execute(LOOK_UP_BY_KEY).await?;
         let mut ways = Vec::new();
         let mut by_relation = HashMap::new();
         for lane in parts.lanes {
@@ -168,8 +167,7 @@ impl Applier {
             return Ok(Some(received));
         }
         let is_whole = !self.in_source_transaction;
-        let has_marker = self.marker > self.state.borrow().marker;
-        if is_whole && (has_marker || Instant::now() >= self.commit_by) {
+        if is_whole && (self.has_marker() || Instant::now() >= self.commit_by) {
             self.commit().await?;
         }
         let (durable_since, is_durable) = self.durable;
@@ -241,6 +239,11 @@ impl Applier {
             self.flush().await?;
         }
         Ok(())
+    }
+
+    /// A marker was taken in, and nobody has been told of it yet.
+    fn has_marker(&self) -> bool {
+        self.marker > self.state.borrow().marker
     }
 
     fn way(&mut self, relation: u32) -> Option<&mut Way> {
@@ -327,7 +330,8 @@ impl Applier {
         let begun = Instant::now();
         self.flush().await?;
         if self.in_target_transaction {
-            let is_durable = self.durable.0.elapsed() >= DURABLE_EVERY;
+            // Somebody waits for a marker, perhaps with a lock: the disk can wait until after it.
+            let is_durable = !self.has_marker() && self.durable.0.elapsed() >= DURABLE_EVERY;
             let sql = "WITH held AS (SELECT projh_bluegreen.fence($1, $2)) \
                        UPDATE projh_bluegreen.stream SET applied_lsn = $3 FROM held WHERE run = $1";
             self.session
@@ -345,13 +349,12 @@ impl Applier {
         if self.durable.1 {
             self.stream.acknowledge(self.end);
         }
-        if self.end > self.state.borrow().applied || self.marker > self.state.borrow().marker {
-            let (end, marker, changes, truncated) = (self.end, self.marker, self.changes, self.truncated);
+        if self.end > self.state.borrow().applied || self.has_marker() {
             self.state.send_modify(|state| {
-                state.applied = end;
-                state.marker = marker;
-                state.changes = changes;
-                state.truncated = truncated;
+                state.applied = self.end;
+                state.marker = self.marker;
+                state.changes = self.changes;
+                state.truncated = self.truncated;
             });
         }
         Ok(())

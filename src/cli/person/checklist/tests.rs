@@ -1,6 +1,7 @@
 //! What a person sees, as text.
 
 use super::*;
+use crate::cli::glyphs::UNICODE;
 use crate::pg::Lsn;
 
 fn begun(until: Option<Phase>, done: &[Phase]) -> (Checklist, Instant) {
