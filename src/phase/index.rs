@@ -63,10 +63,9 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
 
 async fn gather_statistics(run: &Run<'_>, lanes: &[&LaneDesign]) -> Result<(), Error> {
     let client = run.connect("index").await?;
-    for (done, lane) in lanes.iter().enumerate() {
+    for lane in lanes {
         client.batch_execute(&analyze(lane)).await.map_err(Error::doing("gathering statistics of green"))?;
-        let what = format!("gathering statistics of green of {}", lane.table.plain());
-        run.cx.tell(&Event::Step { phase: Phase::Index, what, done: done + 1, of: lanes.len() });
+        tracing::info!(table = lane.table.plain(), "statistics gathered");
     }
     Ok(())
 }
