@@ -7,6 +7,7 @@
 //! journal holds.
 
 mod applier;
+mod way;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -8,14 +8,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::way::Way;
 use super::{FeedError, MESSAGE_PREFIX, Mode, Parts, Shared, State, TOUCHED_MAX};
 use crate::journal::Fence;
-use crate::lane::Lane;
 use crate::lane::apply::Apply;
-use crate::lane::coalesce::{Coalesced, Impossible, Key};
+use crate::lane::coalesce::{Coalesced, Key};
 use crate::pg::Lsn;
 use crate::pg::connect::Session;
-use crate::replication::pgoutput::{Logical, Old, OldKind, Relation, Tuple, Value};
+use crate::replication::pgoutput::Logical;
 use crate::replication::{Received, Stream};
 
 /// A batch is small next to the tables: rows are always looked up by their key, and a plan over many
@@ -30,12 +30,6 @@ const LONGEST_WAIT: Duration = Duration::from_millis(200);
 /// A batch is handed to the server when it holds this many changes, or bytes.
 const BATCH_CHANGES: u64 = 20_000;
 const BATCH_BYTES: usize = 8 << 20;
-
-struct Way {
-    lane: Lane,
-    apply: Apply,
-    changes: Coalesced,
-}
 
 pub(super) struct Applier {
     session: Session,
@@ -202,23 +196,17 @@ impl Applier {
                     self.commit_by = Instant::now() + self.last_batch;
                 }
             }
-            Logical::Relation(relation) => self.check_relation(&relation)?,
+            Logical::Relation(relation) => {
+                self.way(relation.oid).map_or(Ok(()), |way| way.check(&relation))?;
+            }
             Logical::Insert { relation, new } => {
-                if let Some(way) = self.way(relation) {
-                    let key = key_of(&way.lane, &new)?;
-                    way.changes.insert(key, new).map_err(|source| impossible(&way.lane, source))?;
-                }
+                self.way(relation).map_or(Ok(()), |way| way.insert(new))?;
             }
             Logical::Update { relation, old, new } => {
-                if let Some(way) = self.way(relation) {
-                    take_in_update(way, old, new)?;
-                }
+                self.way(relation).map_or(Ok(()), |way| way.update(old, new))?;
             }
             Logical::Delete { relation, old } => {
-                if let Some(way) = self.way(relation) {
-                    let key = key_of(&way.lane, &old.tuple)?;
-                    way.changes.delete(&key).map_err(|source| impossible(&way.lane, source))?;
-                }
+                self.way(relation).map_or(Ok(()), |way| way.delete(&old))?;
             }
             Logical::Truncate { relations, .. } => self.truncate(&relations).await?,
             Logical::Message(message) if message.transactional && message.prefix == MESSAGE_PREFIX => {
@@ -270,26 +258,6 @@ impl Applier {
         if let Some(number) = number.and_then(|number| number.parse().ok()) {
             self.marker = number;
         }
-    }
-
-    /// The server tells a table's columns before its first change and after each DDL.
-    fn check_relation(&self, relation: &Relation) -> Result<(), FeedError> {
-        let Some(way) = self.by_relation.get(&relation.oid).and_then(|at| self.ways.get(*at)) else {
-            return Ok(());
-        };
-        let told: Vec<(&str, u32)> =
-            relation.columns.iter().map(|column| (column.name.as_str(), column.type_oid)).collect();
-        let known: Vec<(&str, u32)> =
-            way.lane.streamed().map(|column| (column.name.as_str(), column.type_oid)).collect();
-        if told == known {
-            return Ok(());
-        }
-        let different = told.iter().zip(&known).find(|(told, known)| told != known);
-        let what = different.map_or_else(
-            || format!("it has {} columns where the plan was made for {}", told.len(), known.len()),
-            |(told, known)| format!("column `{}` is not `{}` as it was", told.0, known.0),
-        );
-        Err(FeedError::SourceChanged { table: way.lane.table.plain(), what })
     }
 
     async fn truncate(&mut self, relations: &[u32]) -> Result<(), FeedError> {
@@ -377,30 +345,4 @@ async fn begin(session: &Session, in_transaction: &mut bool) -> Result<(), FeedE
         *in_transaction = true;
     }
     Ok(())
-}
-
-fn key_of(lane: &Lane, tuple: &Tuple) -> Result<Key, FeedError> {
-    lane.key_of(tuple).ok_or_else(|| FeedError::NoKey { table: lane.table.plain() })
-}
-
-fn impossible(lane: &Lane, source: Impossible) -> FeedError {
-    FeedError::Impossible { table: lane.table.plain(), source }
-}
-
-/// Without an old tuple the key has not changed; with one, the old key is in it, also the part of it that is
-/// stored out of line and was not sent again with the new tuple.
-fn take_in_update(way: &mut Way, old: Option<Old>, mut new: Tuple) -> Result<(), FeedError> {
-    for column in &way.lane.key {
-        let before = old.as_ref().and_then(|old| old.tuple.get(column.at));
-        if let (Some(Value::Unchanged), Some(before)) = (new.get(column.at), before) {
-            new[column.at] = before.clone();
-        }
-    }
-    let new_key = key_of(&way.lane, &new)?;
-    let (old_key, before) = match old {
-        None => (new_key.clone(), None),
-        Some(Old { kind: OldKind::Key, tuple }) => (key_of(&way.lane, &tuple)?, None),
-        Some(Old { kind: OldKind::Full, tuple }) => (key_of(&way.lane, &tuple)?, Some(tuple)),
-    };
-    way.changes.update(&old_key, new_key, new, before).map_err(|source| impossible(&way.lane, source))
 }
