@@ -54,6 +54,23 @@ async fn a_source_transaction_larger_than_a_batch_is_one_transaction_of_green() 
     assert_eq!(bench.number("select count(distinct xmin::text) from GREEN where id > 1000").await, 1);
 }
 
+/// One that ends where another begins must not put the whole backlog into one transaction of green.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backlog_is_applied_in_many_transactions() {
+    let bench = Bench::strict().await;
+    bench.feed().hold_still().await.unwrap();
+    let sql = "do $$ begin perform set_config('synchronous_commit', 'off', false);
+        for g in 1001..26000 loop
+            insert into public.t (id, big) values (g * 3, ''), (g * 3 + 1, ''), (g * 3 + 2, '');
+            commit;
+        end loop; end $$";
+    bench.sql(sql).await;
+    bench.try_drain().await.unwrap();
+    bench.expect_same().await;
+    let transactions = bench.number("select count(distinct xmin::text) from GREEN where id > 1000").await;
+    assert!((2..1000).contains(&transactions), "{transactions} transactions for 25000 of the source");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_that_begins_at_the_consistent_point_is_not_before_it() {
     let mut bench = Bench::set().await;
