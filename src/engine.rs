@@ -18,7 +18,7 @@ use crate::lane::feed::Feed;
 use crate::lifecycle::Phase;
 use crate::pace::Pace;
 use crate::pg::connect::{Session, Target};
-use crate::phase;
+use crate::phase::{self, statistics::Statistics};
 use crate::plan::Plan;
 
 /// What a command was given.
@@ -72,6 +72,8 @@ pub struct Run<'a> {
     pub lanes: Vec<Lane>,
     /// The stream into the targets, once there is a slot.
     pub feed: Option<Feed>,
+    /// Green's statistics, while they are gathered.
+    pub statistics: Option<Statistics>,
     /// How fast the run may go.
     pub pace: Pace,
     /// Each blue's file when it was verified. DDL that rewrites a table is not in the stream.
@@ -79,13 +81,18 @@ pub struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// The `application_name` of a connection for one role of the run.
+    #[must_use]
+    pub fn role(&self, role: &str) -> String {
+        format!("projh-bluegreen {} {role}", self.journal.run())
+    }
+
     /// A connection for one role of the run.
     ///
     /// # Errors
     /// If it cannot be made.
     pub async fn connect(&self, role: &str) -> Result<Session, Error> {
-        let name = format!("projh-bluegreen {} {role}", self.journal.run());
-        Ok(self.cx.target.connect(&name, &[]).await?)
+        Ok(self.cx.target.connect(&self.role(role), &[]).await?)
     }
 
     /// Comes when somebody asks to stop, or the slot can no longer be kept; with what that means.
@@ -105,7 +112,7 @@ impl Run<'_> {
     /// # Errors
     /// If one cannot be made.
     pub async fn workers(&self, role: &str) -> Result<Vec<Session>, Error> {
-        let name = format!("projh-bluegreen {} {role}", self.journal.run());
+        let name = self.role(role);
         let connect = |_| self.cx.target.connect(&name, &[("synchronous_commit", "off")]);
         let connections = (0..self.cx.plan.settings.workers).map(connect);
         Ok(futures_util::future::try_join_all(connections).await?)
@@ -195,7 +202,15 @@ async fn open<'a>(cx: &'a Context, held: &mut Option<Backend>) -> Result<Run<'a>
     tracing::info!(run, plan, resumed, ?done, "run taken over");
     cx.tell(&Event::Run { run, plan, resumed, done, until: cx.until });
     let pace = Pace::keep(cx, &journal).await?;
-    let mut run = Run { cx, journal, lanes: Vec::new(), feed: None, pace, verified_files: Vec::new() };
+    let mut run = Run {
+        cx,
+        journal,
+        lanes: Vec::new(),
+        feed: None,
+        statistics: None,
+        pace,
+        verified_files: Vec::new(),
+    };
     let prepared = run.journal.progress().prepared.clone();
     if let Some(prepared) = prepared
         && run.journal.progress().swapped.is_none()

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::hangs_on::Green;
 use crate::pg::connect::Session;
 use crate::pg::{QName, list};
+use crate::plan::partition::joined;
 
 pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
     let Some(design) = &subject.design else { return Ok(Vec::new()) };
@@ -16,7 +17,12 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
         return Ok(Vec::new());
     }
     session.batch_execute("BEGIN").await.map_err(Error::doing("looking for rows without a partition"))?;
-    let strays = strays(session, &design.green, &subject.definition.table.name).await;
+    // One partition instead of many, where that holds the same: the server compares with two bounds then.
+    let mut green = design.green.clone();
+    if let Some((partition, one)) = green.partition.as_mut().zip(joined(&partition.leaves)) {
+        partition.leaves = vec![one];
+    }
+    let strays = strays(session, &green, &subject.definition.table.name).await;
     session.batch_execute("ROLLBACK").await.map_err(Error::doing("looking for rows without a partition"))?;
     let strays = strays.map_err(Error::doing("looking for rows without a partition"))?;
     if strays == 0 {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::engine::Run;
 use crate::error::Error;
-use crate::lifecycle::Fact;
+use crate::lifecycle::{Fact, Phase};
+
+use super::statistics::Statistics;
 
 /// A marker comes through this quickly when there is no backlog.
 const CAUGHT_UP: Duration = Duration::from_millis(250);
@@ -12,6 +14,9 @@ const CAUGHT_UP: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(7 * 86_400);
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
+    if run.cx.until != Some(Phase::CatchUp) {
+        run.statistics = Some(Statistics::begin(run)?);
+    }
     catch_up(run).await?;
     // A snapshot that is older than this may miss rows that the copy or the stream brought since.
     let sql = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint";

@@ -13,9 +13,10 @@ use tokio::sync::Mutex;
 use crate::engine::Run;
 use crate::error::Error;
 use crate::event::Event;
-use crate::hangs_on::GreenIndex;
-use crate::lifecycle::{Fact, LaneDesign, Phase, Prepared};
+use crate::lifecycle::{Fact, Phase, Prepared};
 use crate::pg::connect::Session;
+
+use super::statistics::Statistics;
 
 /// One statement: its lane, its number among the lane's, its text.
 type Step = (usize, usize, String);
@@ -44,11 +45,12 @@ struct Steps {
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     super::catch_up::catch_up(run).await?;
     let prepared = super::prepared(run)?;
-    // Statistics of an expression are those of its index: there has to be one.
-    let (after, meanwhile): (Vec<_>, Vec<_>) =
-        prepared.lanes.iter().partition(|lane| lane.green.indexes.iter().any(GreenIndex::may_compute));
-    tokio::try_join!(build(run, steps(run, false)?), gather_statistics(run, &meanwhile))?;
-    gather_statistics(run, &after).await?;
+    let statistics = match run.statistics.take() {
+        Some(begun) => begun,
+        None => Statistics::begin(run)?,
+    };
+    build(run, steps(run, false)?).await?;
+    statistics.finish(run).await?;
     let client = run.connect("index").await?;
     let doing = || Error::doing("finishing the indexes");
     client.batch_execute("BEGIN").await.map_err(doing())?;
@@ -59,20 +61,6 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     }
     run.journal.commit(&client, Fact::Indexed).await?;
     Ok(())
-}
-
-async fn gather_statistics(run: &Run<'_>, lanes: &[&LaneDesign]) -> Result<(), Error> {
-    let client = run.connect("index").await?;
-    for lane in lanes {
-        client.batch_execute(&analyze(lane)).await.map_err(Error::doing("gathering statistics of green"))?;
-        tracing::info!(table = lane.table.plain(), "statistics gathered");
-    }
-    Ok(())
-}
-
-/// So that the planner knows green before the first client does.
-pub(crate) fn analyze(lane: &LaneDesign) -> String {
-    format!("ANALYZE {}", lane.green.at_home())
 }
 
 /// Every statement on an index of green, lane by lane.

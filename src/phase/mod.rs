@@ -11,6 +11,7 @@ pub(crate) mod index;
 pub(crate) mod prepare;
 pub mod rollback;
 pub(crate) mod settle;
+pub(crate) mod statistics;
 pub(crate) mod swap;
 mod verify;
 

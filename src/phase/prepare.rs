@@ -90,9 +90,11 @@ pub(crate) async fn leaves(
         1184 => KeyType::TimestampTz,
         _ => KeyType::Other,
     };
-    let data = match of_blue {
-        KeyType::Other => None,
-        _ => range(client, &table.table, &column.name).await?,
+    let data = match by.into {
+        Partitions::Every { .. } if of_blue != KeyType::Other => {
+            range(client, &table.table, &column.name).await?
+        }
+        _ => None,
     };
     let (key_type, data_type) = match table.columns.get(&column.name) {
         Some(ColumnChange::Change { data_type: Some(green), .. }) => (type_named(green), green),

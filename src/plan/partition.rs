@@ -27,6 +27,24 @@ pub struct Leaf {
     pub bound: String,
 }
 
+impl Leaf {
+    /// The lower and the upper bound of a range, each as it stands in parentheses.
+    fn range(&self) -> Option<(&str, &str)> {
+        let between = self.bound.strip_prefix("FOR VALUES FROM (")?.strip_suffix(')')?;
+        // A value might hold what stands between the two.
+        between.split_once(") TO (").filter(|(_, upper)| !upper.contains(") TO ("))
+    }
+}
+
+/// One partition that holds what these hold; none unless they are ranges, one after the other.
+#[must_use]
+pub fn joined(leaves: &[Leaf]) -> Option<Leaf> {
+    let ranges: Vec<_> = leaves.iter().map(Leaf::range).collect::<Option<_>>()?;
+    let meet = ranges.windows(2).all(|pair| pair[0].1 == pair[1].0);
+    let ((from, _), (_, to)) = ranges.first().copied().zip(ranges.last().copied()).filter(|_| meet)?;
+    Some(Leaf { name: leaves.first()?.name.clone(), bound: format!("FOR VALUES FROM ({from}) TO ({to})") })
+}
+
 /// The partition key's type, as far as a bound's text depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyType {
@@ -253,6 +271,22 @@ mod tests {
 
     fn pair(name: &str, bound: &str) -> (String, String) {
         (name.to_owned(), bound.to_owned())
+    }
+
+    #[test]
+    fn ranges_that_meet_are_joined() {
+        let leaf = |bound: &str| Leaf { name: Ident::from(bound), bound: bound.to_owned() };
+        let join = |bounds: &[&str]| {
+            let leaves: Vec<_> = bounds.iter().map(|bound| leaf(bound)).collect();
+            joined(&leaves).map(|leaf| leaf.bound)
+        };
+        let (first, second) = ("FOR VALUES FROM ('a') TO ('c')", "FOR VALUES FROM ('c') TO ('e')");
+        assert_eq!(join(&[first, second]).as_deref(), Some("FOR VALUES FROM ('a') TO ('e')"));
+        assert_eq!(join(&[first, "FOR VALUES FROM ('d') TO ('e')"]), None);
+        assert_eq!(join(&[first, "DEFAULT"]), None);
+        assert_eq!(join(&["FOR VALUES IN ('a')"]), None);
+        assert_eq!(join(&["FOR VALUES FROM (') TO (') TO ('b')"]), None);
+        assert_eq!(join(&[]), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::event::Stage;
 use crate::lifecycle::LaneDesign;
-use crate::phase::{self, index, settle, swap};
+use crate::phase::{self, index, settle, statistics, swap};
 
 use super::Steps;
 use crate::preview::estimate::COMMIT_S;
@@ -64,7 +64,7 @@ impl Steps<'_> {
         for (lane, design) in self.subject.prepared.lanes.iter().enumerate() {
             let pace = &self.estimate.paces[lane];
             let seconds = pace.analyzed * pace.analyze_s;
-            self.statement(stage, Some(lane), index::analyze(design)).seconds += seconds;
+            self.statement(stage, Some(lane), statistics::analyze(design)).seconds += seconds;
         }
         self.statement(stage, None, "BEGIN".to_owned());
         for (lane, design) in self.subject.prepared.lanes.iter().enumerate() {
