@@ -6,11 +6,13 @@
 //!
 //! What it sees of the slot and of the feed, it tells: that is the stream's lag.
 
+mod lag;
+mod rest;
 mod slot;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -21,14 +23,15 @@ use crate::error::Error;
 use crate::event::{Event, Reporter};
 use crate::journal::Journal;
 use crate::lane::feed::{Feed, State};
-use crate::meter::Meter;
 use crate::plan::{Settings, Throttle};
 
+pub use rest::Rest;
 pub use slot::Slot;
+
+use lag::Lag;
 
 /// How often the server is asked.
 const EVERY: Duration = Duration::from_secs(1);
-
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Seen {
     /// Why the copy has to wait.
@@ -39,6 +42,8 @@ struct Seen {
     lost: Option<String>,
     /// More sessions of others are at work than we have workers.
     is_busy: bool,
+    /// The stream's lag does not shrink.
+    is_losing: bool,
 }
 
 /// The feed that is followed, once there is one.
@@ -48,7 +53,8 @@ type Followed = Arc<Mutex<Option<watch::Receiver<State>>>>;
 pub struct Pace {
     seen: watch::Receiver<Seen>,
     followed: Followed,
-    rest: f64,
+    rest_percent: u32,
+    workers: usize,
     task: JoinHandle<()>,
 }
 
@@ -69,22 +75,24 @@ impl Pace {
         let (told, seen) = watch::channel(Seen::default());
         let run = journal.run().to_owned();
         let settings = cx.plan.settings.clone();
-        let rest = rest(&settings);
+        let (rest_percent, workers) = (settings.throttle.rest_percent, settings.workers);
         let reporter = Arc::clone(&cx.reporter);
         let followed = Followed::default();
-        let mut lag = Lag { followed: Arc::clone(&followed), meter: None };
+        let mut lag = Lag::of(Arc::clone(&followed));
         let task = tokio::spawn(async move {
             // The session is gone when a query fails; whoever works will notice and begin anew.
-            while let Ok((next, slot)) = look(&session, &run, &settings).await {
+            while let Ok((mut next, slot)) = look(&session, &run, &settings).await {
+                let lagging = slot.and_then(|slot| lag.event(slot));
+                next.is_losing = lag.is_losing();
                 tell(&reporter, &told.borrow().wait, &next.wait);
                 told.send_replace(next);
-                if let Some(event) = slot.and_then(|slot| lag.event(slot)) {
+                if let Some(event) = lagging {
                     reporter.tell(&event);
                 }
                 tokio::time::sleep(EVERY).await;
             }
         });
-        Ok(Self { seen, followed, rest, task })
+        Ok(Self { seen, followed, rest_percent, workers, task })
     }
 
     /// From now on the lag of this feed is told.
@@ -99,10 +107,20 @@ impl Pace {
         let _ = seen.wait_for(|seen| seen.wait.is_none()).await;
     }
 
-    /// How long to rest after work that took so long, so that clients get their part of the server.
+    /// How long one of the workers rests.
     #[must_use]
-    pub fn rest_after(&self, took: Duration) -> Duration {
-        if self.seen.borrow().is_busy { took.mul_f64(self.rest) } else { Duration::ZERO }
+    pub fn rest_of_a_worker(&self) -> Rest {
+        self.rest_of_one_of(self.workers)
+    }
+
+    /// How long somebody rests who works alone.
+    #[must_use]
+    pub fn rest(&self) -> Rest {
+        self.rest_of_one_of(1)
+    }
+
+    fn rest_of_one_of(&self, workers: usize) -> Rest {
+        Rest::of_one(self.seen.clone(), self.rest_percent, workers)
     }
 
     /// Whether the copy should end its round and let the stream be applied.
@@ -125,52 +143,9 @@ impl Pace {
     }
 }
 
-/// What a worker rests on a busy server, as a multiple of what it worked: all of them together take
-/// what one takes that rests as the plan has it.
-#[expect(clippy::cast_precision_loss, reason = "a handful of workers")]
-fn rest(settings: &Settings) -> f64 {
-    match settings.throttle.rest_percent {
-        0 => 0.0,
-        percent => settings.workers as f64 * (1.0 + f64::from(percent) / 100.0) - 1.0,
-    }
-}
-
 fn tell(reporter: &Arc<dyn Reporter>, before: &Option<String>, now: &Option<String>) {
     if before.is_some() != now.is_some() {
         reporter.tell(&Event::Throttled { why: now.clone() });
-    }
-}
-
-/// The lag of the feed that is followed.
-struct Lag {
-    followed: Followed,
-    /// Of the changes of this feed.
-    meter: Option<Meter>,
-}
-
-impl Lag {
-    /// None while there is no feed.
-    fn event(&mut self, slot: Slot) -> Option<Event> {
-        let state = {
-            let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
-            // The sender goes with the feed.
-            let feed = followed.as_ref().filter(|feed| feed.has_changed().is_ok());
-            feed.map(|feed| *feed.borrow())
-        };
-        let Some(state) = state else {
-            self.meter = None;
-            return None;
-        };
-        let now = Instant::now();
-        let meter = self.meter.get_or_insert_with(|| Meter::new(now, state.changes));
-        meter.see(now, state.changes);
-        Some(Event::Lag {
-            lag_bytes: slot.end.bytes_since(state.applied).min(slot.lag_bytes),
-            applied: state.changes,
-            applied_per_s: meter.per_s(),
-            retained_bytes: slot.retained_bytes,
-            wal_status: slot.wal_status,
-        })
     }
 }
 
@@ -241,19 +216,6 @@ async fn throttled(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn workers_together_take_what_one_takes_that_rests() {
-        let rest_of = |workers: usize, rest_percent: u32| {
-            let throttle = Throttle { rest_percent, ..Throttle::default() };
-            rest(&Settings { workers, throttle, ..Settings::default() })
-        };
-        for workers in [1, 4, 16] {
-            let share = workers as f64 / (1.0 + rest_of(workers, 50));
-            assert!((share - 1.0 / 1.5).abs() < 1e-9, "{workers} workers take {share} of one");
-        }
-        assert!(rest_of(4, 0).abs() < 1e-9);
-    }
 
     fn judged(status: &str, safe: Option<i64>, held: u64) -> Seen {
         let mut seen = Seen::default();

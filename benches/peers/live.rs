@@ -103,6 +103,19 @@ pub fn throughput(stage: &Stage, rows: u64) -> Vec<Figure> {
     let before = rate(told.begun - alone, told.begun);
     let after = rate(stopped - alone, stopped);
     let pair = (rate(begun, ended), (before + after) / 2.0);
-    eprintln!("copy and catch-up took {:.1} s", ended.duration_since(begun).as_secs_f64());
+    let parts =
+        [("copy", "round_ended", ""), ("key", "phase_done", "copy"), ("catch-up", "phase_done", "catch_up")];
+    let mut from = begun;
+    for (what, event, phase) in parts {
+        let like =
+            if phase.is_empty() { json!({"type": event}) } else { json!({"type": event, "phase": phase}) };
+        let to = told.when(&like);
+        eprintln!(
+            "{what}: {:.1} s, {:.0} statements/s",
+            to.duration_since(from).as_secs_f64(),
+            rate(from, to)
+        );
+        from = to;
+    }
     vec![Figure::of("clients while copy and catch-up run / without a run", "stmts/s", ">= 0.7x", &[pair])]
 }

@@ -22,6 +22,7 @@ use super::Lane;
 use super::apply::ApplyError;
 use super::coalesce::{Impossible, Key};
 use crate::journal::{Fence, JournalError};
+use crate::pace::Rest;
 use crate::pg::Lsn;
 use crate::pg::connect::{ConnectError, Session, Target};
 use crate::replication::{ReplicationError, Stream};
@@ -165,6 +166,8 @@ pub struct Parts {
     pub applied: Lsn,
     /// The copy is not over: rows may be missing in green.
     pub lenient: bool,
+    /// How long it rests in a backlog.
+    pub rest: Rest,
 }
 
 impl Feed {

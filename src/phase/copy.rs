@@ -164,8 +164,9 @@ async fn feed(run: &Run<'_>, walsender: Walsender, slot: &Ident, from: Lsn) -> R
     };
     let stream = walsender.start(start).await?;
     let lenient = !run.journal.progress().copy_finished;
+    let rest = run.pace.rest();
     let parts =
-        Parts { fence: run.journal.fence(), stream, lanes: run.lanes.clone(), applied: from, lenient };
+        Parts { fence: run.journal.fence(), stream, lanes: run.lanes.clone(), applied: from, lenient, rest };
     let feed = Feed::start(&run.cx.target, parts).await?;
     run.pace.follow(&feed);
     Ok(feed)
@@ -271,6 +272,7 @@ async fn worker(
     round: &Round,
     (queue, told): (&Mutex<VecDeque<(usize, Span)>>, &Told),
 ) -> Result<RoundEnd, Error> {
+    let rest = run.pace.rest_of_a_worker();
     // However short a snapshot may live: a worker copies at least one chunk a round.
     let mut has_copied = false;
     loop {
@@ -300,7 +302,7 @@ async fn worker(
         has_copied = true;
         told.tell(run, false);
         tokio::select! {
-            () = tokio::time::sleep(run.pace.rest_after(begun.elapsed())) => {}
+            () = tokio::time::sleep(rest.after(begun.elapsed())) => {}
             _ = run.cx.interrupted() => {}
         }
     }

@@ -132,6 +132,7 @@ async fn worker(
     queue: &Mutex<VecDeque<Step>>,
     (done, of): (&AtomicUsize, usize),
 ) -> Result<(), Error> {
+    let rest = run.pace.rest_of_a_worker();
     loop {
         let next = queue.lock().await.pop_front();
         let Some((lane, step, sql)) = next else { return Ok(()) };
@@ -144,5 +145,6 @@ async fn worker(
         tracing::debug!(table, step, ms = begun.elapsed().as_millis(), "index statement done");
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         run.cx.tell(&Event::Step { phase: Phase::Index, what: sql, done, of });
+        tokio::time::sleep(rest.after(begun.elapsed())).await;
     }
 }

@@ -116,7 +116,7 @@ static THROTTLE: MapShape = MapShape {
         key(
             "rest_percent",
             Shape::Integer { min: 0, max: 1_000 },
-            "is how long the copy rests while more other sessions are active than it has workers, in percent \
+            "is how long a run rests while more other sessions are active than it has workers, in percent \
              of the time that it takes: all workers together then take what one takes that rests so long (100; \
              0: it never rests)",
         ),

@@ -7,6 +7,7 @@ use projh_bluegreen::lane::Lane;
 use projh_bluegreen::lane::feed::{Feed, FeedError, Parts};
 use projh_bluegreen::lane::point::Point;
 use projh_bluegreen::lifecycle::Prepared;
+use projh_bluegreen::pace::Rest;
 use projh_bluegreen::pg::Lsn;
 use projh_bluegreen::pg::connect::Target;
 use projh_bluegreen::replication::{Start, Walsender};
@@ -77,7 +78,8 @@ impl Bench {
         let start = Start { publication: slot.clone(), slot, from: applied, buffer_bytes: 32 << 20 };
         let stream = walsender.start(start).await.unwrap();
         let lanes = vec![self.lane.clone()];
-        let parts = Parts { fence: self.journal.fence(), stream, lanes, applied, lenient };
+        let parts =
+            Parts { fence: self.journal.fence(), stream, lanes, applied, lenient, rest: Rest::never() };
         self.feed = Some(Feed::start(&self.target, parts).await.unwrap());
     }
 

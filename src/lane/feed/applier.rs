@@ -13,6 +13,7 @@ use super::{FeedError, MESSAGE_PREFIX, Mode, Parts, Shared, State, TOUCHED_MAX};
 use crate::journal::Fence;
 use crate::lane::apply::Apply;
 use crate::lane::coalesce::{Coalesced, Key};
+use crate::pace::Rest;
 use crate::pg::Lsn;
 use crate::pg::connect::Session;
 use crate::replication::pgoutput::Logical;
@@ -52,6 +53,7 @@ pub(super) struct Applier {
     /// makes large batches and a stream that keeps up small ones. A marker waits for nothing.
     commit_by: Instant,
     last_batch: Duration,
+    rest: Rest,
     /// The last of our markers taken in.
     marker: u64,
     changes: u64,
@@ -92,6 +94,7 @@ impl Applier {
             durable: (Instant::now(), true),
             commit_by: Instant::now(),
             last_batch: Duration::ZERO,
+            rest: parts.rest,
             marker: 0,
             changes: 0,
             truncated: false,
@@ -217,7 +220,9 @@ impl Applier {
                 self.end = end_lsn;
                 // What was too large to wait for its end has been flushed before it.
                 if self.in_target_transaction || self.is_full() {
+                    let begun = Instant::now();
                     self.commit().await?;
+                    self.rest(begun.elapsed()).await;
                 }
                 return Ok(());
             }
@@ -227,6 +232,14 @@ impl Applier {
             self.flush().await?;
         }
         Ok(())
+    }
+
+    /// A full batch is one of a backlog. Whoever waits for a marker does not wait for a rest.
+    async fn rest(&mut self, took: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(self.rest.in_a_backlog(took)) => {}
+            _ = self.mode.changed() => self.mode.mark_changed(),
+        }
     }
 
     /// A marker was taken in, and nobody has been told of it yet.

@@ -1,0 +1,90 @@
+//! How far behind the feed is, and whether that gets better.
+
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use super::{Followed, Slot};
+use crate::event::Event;
+use crate::meter::Meter;
+
+/// A lag smaller than this is none.
+const NO_LAG: u64 = 1 << 20;
+/// A lag that has not shrunk for so long does not shrink. The server says how far it is at least twice
+/// in its `wal_sender_timeout` (1 min), also while nothing of what it decodes is for us.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The lag of the feed that is followed.
+pub(super) struct Lag {
+    followed: Followed,
+    /// Of the changes of this feed.
+    meter: Option<Meter>,
+    /// The least lag that there was since it was none, and when.
+    least: Option<(u64, Instant)>,
+}
+
+impl Lag {
+    pub(super) fn of(followed: Followed) -> Self {
+        Self { followed, meter: None, least: None }
+    }
+
+    /// Whether it does not shrink.
+    pub(super) fn is_losing(&self) -> bool {
+        self.least.is_some_and(|(_, since)| since.elapsed() >= PATIENCE)
+    }
+
+    fn see(&mut self, now: Instant, bytes: u64) {
+        match self.least {
+            _ if bytes < NO_LAG => self.least = None,
+            Some((least, since)) if bytes >= least || now.duration_since(since) >= PATIENCE => {}
+            _ => self.least = Some((bytes, now)),
+        }
+    }
+
+    /// None while there is no feed.
+    pub(super) fn event(&mut self, slot: Slot) -> Option<Event> {
+        let state = {
+            let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+            // The sender goes with the feed.
+            let feed = followed.as_ref().filter(|feed| feed.has_changed().is_ok());
+            feed.map(|feed| *feed.borrow())
+        };
+        let Some(state) = state else {
+            (self.meter, self.least) = (None, None);
+            return None;
+        };
+        let now = Instant::now();
+        let meter = self.meter.get_or_insert_with(|| Meter::new(now, state.changes));
+        meter.see(now, state.changes);
+        let applied_per_s = meter.per_s();
+        let lag_bytes = slot.end.bytes_since(state.applied).min(slot.lag_bytes);
+        self.see(now, lag_bytes);
+        Some(Event::Lag {
+            lag_bytes,
+            applied: state.changes,
+            applied_per_s,
+            retained_bytes: slot.retained_bytes,
+            wal_status: slot.wal_status,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lag_that_stays_is_lost_until_it_is_none() {
+        let mut lag = Lag::of(Followed::default());
+        let long_ago = Instant::now().checked_sub(2 * PATIENCE).unwrap();
+        lag.see(long_ago, 9 * NO_LAG);
+        assert!(lag.is_losing());
+        lag.see(Instant::now(), 8 * NO_LAG);
+        assert!(lag.is_losing(), "one that shrinks a little would grow again");
+        lag.see(Instant::now(), NO_LAG - 1);
+        assert!(!lag.is_losing());
+        lag.see(Instant::now(), 9 * NO_LAG);
+        lag.see(Instant::now(), 8 * NO_LAG);
+        assert_eq!(lag.least.map(|(least, _)| least), Some(8 * NO_LAG));
+        assert!(!lag.is_losing());
+    }
+}
