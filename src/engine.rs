@@ -8,116 +8,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backon::BackoffBuilder;
-use tokio::sync::watch;
+use tokio::task::JoinSet;
 
+use crate::context::Context;
 use crate::error::Error;
-use crate::event::{Event, Reporter};
+use crate::event::Event;
 use crate::journal::{Backend, Journal};
-use crate::lane::Lane;
-use crate::lane::feed::Feed;
 use crate::lifecycle::Phase;
 use crate::pace::Pace;
-use crate::pg::connect::{Session, Target};
-use crate::phase::{self, statistics::Statistics};
-use crate::plan::Plan;
-
-/// What a command was given.
-pub struct Context {
-    /// The server.
-    pub target: Target,
-    /// The plan.
-    pub plan: Plan,
-    /// Where events go.
-    pub reporter: Arc<dyn Reporter>,
-    /// Stop after this phase.
-    pub until: Option<Phase>,
-    /// Asked right before the swap, where it may block; may wait for a person.
-    pub may_swap: Arc<dyn Fn() -> bool + Send + Sync>,
-    /// Turns true when somebody asks to stop.
-    pub interrupted: watch::Receiver<bool>,
-}
-
-impl Context {
-    /// Tells an event.
-    pub fn tell(&self, event: &Event) {
-        self.reporter.tell(event);
-    }
-
-    /// Comes when somebody asks to stop.
-    pub fn interrupted(&self) -> impl Future<Output = Error> + use<> {
-        let mut interrupted = self.interrupted.clone();
-        async move {
-            // An error means that nobody is left who could ask.
-            if interrupted.wait_for(|asked| *asked).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-            Error::Interrupted
-        }
-    }
-
-    /// Whether somebody has asked to stop.
-    #[must_use]
-    pub fn is_interrupted(&self) -> bool {
-        *self.interrupted.borrow()
-    }
-}
-
-/// A run in this session: the journal, and what lives only as long as the session does.
-pub struct Run<'a> {
-    /// What the command was given.
-    pub cx: &'a Context,
-    /// The journal.
-    pub journal: Journal,
-    /// The lanes, once green has been made.
-    pub lanes: Vec<Lane>,
-    /// The stream into the targets, once there is a slot.
-    pub feed: Option<Feed>,
-    /// Green's statistics, while they are gathered.
-    pub statistics: Option<Statistics>,
-    /// How fast the run may go.
-    pub pace: Pace,
-    /// Each blue's file when it was verified. DDL that rewrites a table is not in the stream.
-    pub verified_files: Vec<u32>,
-}
-
-impl Run<'_> {
-    /// The `application_name` of a connection for one role of the run.
-    #[must_use]
-    pub fn role(&self, role: &str) -> String {
-        format!("projh-bluegreen {} {role}", self.journal.run())
-    }
-
-    /// A connection for one role of the run.
-    ///
-    /// # Errors
-    /// If it cannot be made.
-    pub async fn connect(&self, role: &str) -> Result<Session, Error> {
-        Ok(self.cx.target.connect(&self.role(role), &[]).await?)
-    }
-
-    /// Comes when somebody asks to stop, or the slot can no longer be kept; with what that means.
-    pub fn stopped(&self) -> impl Future<Output = Error> + use<> {
-        let (interrupted, lost) = (self.cx.interrupted(), self.pace.lost());
-        async move {
-            tokio::select! {
-                error = interrupted => error,
-                why = lost => Error::Slot(why),
-            }
-        }
-    }
-
-    /// As many connections as the plan has workers. Their commits do not wait for the disk: an effect
-    /// and its fact are one transaction, and the fact that ends a phase makes all before it durable.
-    ///
-    /// # Errors
-    /// If one cannot be made.
-    pub async fn workers(&self, role: &str) -> Result<Vec<Session>, Error> {
-        let name = self.role(role);
-        let connect = |_| self.cx.target.connect(&name, &[("synchronous_commit", "off")]);
-        let connections = (0..self.cx.plan.settings.workers).map(connect);
-        Ok(futures_util::future::try_join_all(connections).await?)
-    }
-}
+use crate::phase;
+use crate::run::Run;
 
 /// A session that lasted this long was a good one: what ends it is a new trouble.
 const GOOD_SESSION: Duration = Duration::from_secs(120);
@@ -207,7 +107,7 @@ async fn open<'a>(cx: &'a Context, held: &mut Option<Backend>) -> Result<Run<'a>
         journal,
         lanes: Vec::new(),
         feed: None,
-        statistics: None,
+        meanwhile: JoinSet::new(),
         pace,
         verified_files: Vec::new(),
     };

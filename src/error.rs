@@ -3,7 +3,7 @@
 
 use tokio_postgres::error::SqlState;
 
-use crate::check::Finding;
+use crate::finding::Finding;
 use crate::hangs_on;
 use crate::journal::JournalError;
 use crate::lane::apply::ApplyError;

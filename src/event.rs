@@ -9,26 +9,14 @@ pub mod schema;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::check::Finding;
 use crate::error::Error;
+use crate::finding::Finding;
 use crate::lane::compare::Difference;
 use crate::lifecycle::{Phase, RoundEnd, SwapTimes, Verification};
+use crate::meter::Reached;
 use crate::pg::Lsn;
 use crate::plan::Problem;
 use crate::status::Status;
-
-/// How far a long piece of work on one table is, in bytes of heap that were read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
-pub struct Reached {
-    /// Bytes read.
-    pub bytes: u64,
-    /// Of so many.
-    pub bytes_total: u64,
-    /// Bytes per second, lately.
-    pub bytes_per_s: f64,
-    /// Seconds that are left at this rate; none while nothing moves.
-    pub eta_s: Option<f64>,
-}
 
 pub use preview::{
     Blocks, PreviewChange, PreviewLock, PreviewNotice, PreviewStatement, PreviewStep, PreviewSummary, Stage,

@@ -8,8 +8,9 @@
 //!
 //! The journey, and where each part of it is told:
 //!
-//! - [`plan`]: what the user wrote, proven; [`check`]: what the database has to say to it.
-//! - [`engine`]: the only loop, over the [`phase`]s. [`lifecycle`]: the facts of a run, and their fold.
+//! - [`plan`]: what the user wrote, proven; [`check`]: what the database has to say to it, in
+//!   [`finding`]s.
+//! - [`engine`]: the only loop, over the [`phase`]s, each of which takes a [`run`] further; [`context`]: what it was given. [`lifecycle`]: the facts of a run, and their fold.
 //! - [`journal`]: the one door through which effects become durable, and from which a run is resumed.
 //! - [`lane`]: one directed pair of tables: copy, feed, apply, compare.
 //! - [`hangs_on`]: what a table's definition is made of, and how it is carried over in the swap.
@@ -21,9 +22,11 @@
 
 pub mod check;
 pub mod cli;
+pub mod context;
 pub mod engine;
 pub mod error;
 pub mod event;
+pub mod finding;
 pub mod hangs_on;
 pub mod journal;
 pub mod lane;
@@ -35,4 +38,7 @@ pub mod phase;
 pub mod plan;
 pub mod preview;
 pub mod replication;
+pub mod rest;
+pub mod run;
+pub mod slot;
 pub mod status;

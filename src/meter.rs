@@ -4,6 +4,22 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// How far a long piece of work on one table is, in bytes of heap that were read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
+pub struct Reached {
+    /// Bytes read.
+    pub bytes: u64,
+    /// Of so many.
+    pub bytes_total: u64,
+    /// Bytes per second, lately.
+    pub bytes_per_s: f64,
+    /// Seconds that are left at this rate; none while nothing moves.
+    pub eta_s: Option<f64>,
+}
+
 /// A rate is taken over this long.
 const WINDOW: Duration = Duration::from_secs(15);
 

@@ -7,8 +7,6 @@
 //! What it sees of the slot and of the feed, it tells: that is the stream's lag.
 
 mod lag;
-mod rest;
-mod slot;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,15 +16,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
-use crate::engine::Context;
+use crate::context::Context;
 use crate::error::Error;
 use crate::event::{Event, Reporter};
 use crate::journal::Journal;
 use crate::lane::feed::{Feed, State};
 use crate::plan::{Settings, Throttle};
-
-pub use rest::Rest;
-pub use slot::Slot;
+use crate::rest::{Load, Rest};
+use crate::slot::Slot;
 
 use lag::Lag;
 
@@ -40,10 +37,7 @@ struct Seen {
     end_round: bool,
     /// Why the run has to be given up.
     lost: Option<String>,
-    /// More sessions of others are at work than we have workers.
-    is_busy: bool,
-    /// The stream's lag does not shrink.
-    is_losing: bool,
+    load: Load,
 }
 
 /// The feed that is followed, once there is one.
@@ -52,6 +46,7 @@ type Followed = Arc<Mutex<Option<watch::Receiver<State>>>>;
 /// The watch over a run's pace. Dropping it ends it.
 pub struct Pace {
     seen: watch::Receiver<Seen>,
+    load: watch::Receiver<Load>,
     followed: Followed,
     rest_percent: u32,
     workers: usize,
@@ -73,6 +68,7 @@ impl Pace {
         let name = format!("projh-bluegreen {} pace", journal.run());
         let session = cx.target.connect(&name, &[("statement_timeout", "2s")]).await?;
         let (told, seen) = watch::channel(Seen::default());
+        let (load_told, load) = watch::channel(Load::default());
         let run = journal.run().to_owned();
         let settings = cx.plan.settings.clone();
         let (rest_percent, workers) = (settings.throttle.rest_percent, settings.workers);
@@ -83,7 +79,8 @@ impl Pace {
             // The session is gone when a query fails; whoever works will notice and begin anew.
             while let Ok((mut next, slot)) = look(&session, &run, &settings).await {
                 let lagging = slot.and_then(|slot| lag.event(slot));
-                next.is_losing = lag.is_losing();
+                next.load.is_losing = lag.is_losing();
+                load_told.send_replace(next.load);
                 tell(&reporter, &told.borrow().wait, &next.wait);
                 told.send_replace(next);
                 if let Some(event) = lagging {
@@ -92,7 +89,7 @@ impl Pace {
                 tokio::time::sleep(EVERY).await;
             }
         });
-        Ok(Self { seen, followed, rest_percent, workers, task })
+        Ok(Self { seen, load, followed, rest_percent, workers, task })
     }
 
     /// From now on the lag of this feed is told.
@@ -120,7 +117,7 @@ impl Pace {
     }
 
     fn rest_of_one_of(&self, workers: usize) -> Rest {
-        Rest::of_one(self.seen.clone(), self.rest_percent, workers)
+        Rest::of_one(self.load.clone(), self.rest_percent, workers)
     }
 
     /// Whether the copy should end its round and let the stream be applied.
@@ -162,7 +159,7 @@ async fn look(
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend' \
                AND application_name NOT LIKE 'projh-bluegreen %'";
     let active: i64 = client.query_one(sql, &[]).await?.get(0);
-    seen.is_busy = usize::try_from(active).is_ok_and(|active| active > settings.workers);
+    seen.load.is_busy = usize::try_from(active).is_ok_and(|active| active > settings.workers);
     match throttled(client, &settings.throttle, active).await {
         Ok(wait) => seen.wait = wait,
         // The slot has to be watched whatever becomes of the plan's own query.

@@ -7,11 +7,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_postgres::Client;
 
-use crate::event::Reached;
 use crate::journal::{JournalError, Summary};
 use crate::lifecycle::{Phase, Prepared, Progress, Span};
+use crate::meter::Reached;
 use crate::meter::{eta_s, per_s};
-use crate::pace::Slot;
+use crate::slot::Slot;
 
 /// PostgreSQL's, unless somebody has compiled another one in.
 const BLOCK_BYTES: u64 = 8_192;

@@ -1,7 +1,7 @@
 //! Connections that are free: on the server, for the database, for the role.
 
 use super::Finding;
-use crate::engine::Context;
+use crate::context::Context;
 use crate::error::Error;
 use crate::pg::Ident;
 use crate::pg::connect::Session;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use bytesize::ByteSize;
 
 use super::{Finding, Subject};
-use crate::engine::Context;
+use crate::context::Context;
 use crate::error::Error;
 use crate::pg::connect::Session;
 

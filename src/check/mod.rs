@@ -20,72 +20,15 @@ mod toast;
 mod types;
 mod xml;
 
-use serde::Serialize;
-
-use crate::engine::Context;
+use crate::context::Context;
 use crate::error::Error;
-use crate::hangs_on::{self, Conflict, Definition, Homes, NoKey};
+use crate::finding::Finding;
+use crate::hangs_on::{self, Definition, Homes};
 use crate::lifecycle::LaneDesign;
-use crate::pg::QName;
 use crate::pg::connect::Session;
 use crate::phase;
 use crate::plan::TablePlan;
 use crate::plan::partition::PartitionError;
-
-/// How much a finding weighs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    /// The plan cannot be executed as things are.
-    Refusal,
-    /// Somebody should know.
-    Note,
-}
-
-/// What a check has to say.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
-pub struct Finding {
-    /// The check's name.
-    pub check: &'static str,
-    /// How much it weighs.
-    pub severity: Severity,
-    /// Where: a table, or the server.
-    pub place: String,
-    /// What.
-    pub what: String,
-    /// What to type, or do.
-    pub mend: String,
-}
-
-impl Finding {
-    /// A refusal that concerns a table.
-    fn table(check: &'static str, table: &QName, what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self {
-            check,
-            severity: Severity::Refusal,
-            place: table.plain(),
-            what: what.into(),
-            mend: mend.into(),
-        }
-    }
-
-    /// A refusal that concerns the server.
-    fn server(check: &'static str, what: impl Into<String>, mend: impl Into<String>) -> Self {
-        let place = "server".to_owned();
-        Self { check, severity: Severity::Refusal, place, what: what.into(), mend: mend.into() }
-    }
-
-    /// The same, as a note.
-    fn into_note(self) -> Self {
-        Self { severity: Severity::Note, ..self }
-    }
-
-    /// Whether the plan cannot be executed.
-    #[must_use]
-    pub fn is_refusal(&self) -> bool {
-        self.severity == Severity::Refusal
-    }
-}
 
 /// One table of the plan, as far as it could be understood.
 struct Subject<'a> {
@@ -180,24 +123,4 @@ async fn table(session: &Session, subject: &Subject<'_>, can_try: bool) -> Resul
     }
     findings.extend(rehearsed);
     Ok(findings)
-}
-
-/// A plan and a table that do not fit together, as findings.
-#[must_use]
-pub fn conflicts(table: &QName, conflicts: Vec<Conflict>) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = Vec::new();
-    for conflict in conflicts {
-        let finding = Finding::table("plan fits table", table, conflict.what, conflict.mend);
-        // A column that the plan names twice is unknown once.
-        if !findings.contains(&finding) {
-            findings.push(finding);
-        }
-    }
-    findings
-}
-
-/// A table without a usable key, as a finding.
-#[must_use]
-pub fn no_key(table: &QName, none: &NoKey) -> Finding {
-    Finding::table("key", table, none.why.clone(), none.mend.clone())
 }

@@ -4,7 +4,7 @@
 use tokio_postgres::error::SqlState;
 
 use super::Finding;
-use crate::engine::Context;
+use crate::context::Context;
 use crate::error::Error;
 use crate::pg::Ident;
 use crate::pg::connect::Session;

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use super::Shell;
-use crate::check::{self, Finding};
+use crate::check;
 use crate::error::Error;
 use crate::event::Event;
+use crate::finding::Finding;
 
 pub(super) async fn run(shell: &Shell<'_>, plan: &Path) -> Result<u8, Error> {
     let plan_path = plan.display().to_string();

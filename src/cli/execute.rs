@@ -50,7 +50,7 @@ pub(super) async fn preview(shell: &Shell<'_>, path: &Path, until: Option<Phase>
 }
 
 /// A run that has made green has passed the checks; its publication would now be in their way.
-async fn is_under_way(cx: &engine::Context) -> Result<bool, Error> {
+async fn is_under_way(cx: &crate::context::Context) -> Result<bool, Error> {
     let session = cx.target.connect("projh-bluegreen check", &[]).await?;
     let runs = match journal::list(&session).await {
         // The checks say what is missing.

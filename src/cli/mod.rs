@@ -23,7 +23,7 @@ use std::sync::atomic::AtomicBool;
 use clap::{CommandFactory, Parser, Subcommand};
 use tokio::sync::watch;
 
-use crate::engine::Context;
+use crate::context::Context;
 use crate::error::Error;
 use crate::event::{self, Event, Reporter};
 use crate::lifecycle::Phase;

@@ -3,10 +3,10 @@
 mod page;
 
 use super::{Shell, check};
-use crate::check::Finding;
-use crate::engine::Context;
+use crate::context::Context;
 use crate::error::Error;
 use crate::event::Event;
+use crate::finding::Finding;
 use crate::preview::{self, Preview};
 
 /// The findings come first; a refusal ends it.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Question;
-use super::privileges::Grant;
+use super::grant::Grant;
 use super::table::option_sql;
 use crate::pg::{Ident, QName};
 

@@ -4,9 +4,9 @@
 use super::canonical::same;
 use super::columns::Column;
 use super::definition::Definition;
+use super::grant::Grant;
 use super::green::{Green, Source};
 use super::indexes::Index;
-use super::privileges::Grant;
 use crate::pg::Ident;
 
 /// Collects sentences.

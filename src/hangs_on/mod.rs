@@ -16,6 +16,7 @@ mod definition;
 mod differences;
 mod fingerprint;
 mod foreign_keys;
+mod grant;
 mod green;
 mod indexes;
 mod key;
@@ -33,6 +34,7 @@ pub use columns::{Column, Generated, Identity};
 pub use definition::{Definition, read};
 pub use fingerprint::fingerprint;
 pub use foreign_keys::ForeignKey;
+pub use grant::Grant;
 pub use green::{
     Conflict, Exchange, Green, GreenColumn, GreenIndex, GreenPartition, Homes, IndexBuild, Source, Step,
     VerifiedColumn, nearest, without_length,
@@ -40,7 +42,7 @@ pub use green::{
 pub use indexes::{Index, IndexConstraint, StatisticsTarget};
 pub use key::{Key, KeyColumn, KeySource, NoKey};
 pub use policies::Policy;
-pub use privileges::{Grant, Grants};
+pub use privileges::Grants;
 pub use sequences::Sequence;
 pub use table::{LeafForeignKey, LeafState, ReplicaIdentity, ReplicaIdentityKind, Table};
 

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Question;
 use super::columns::Column;
-use crate::pg::{Ident, Literal, QName, list};
+use super::grant::{Grant, role};
+use crate::pg::{Ident, Literal, QName};
 
 pub(super) const GRANTS: Question =
     Question { what: "its grants", sql: include_str!("../../sql/catalog/grants.sql") };
@@ -18,35 +19,6 @@ pub struct Grants {
     pub owner_has_all: bool,
     /// Everybody else's.
     pub others: Vec<Grant>,
-}
-
-/// Privileges of one grantee, all with or all without the grant option.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Grant {
-    /// To whom; `None` is PUBLIC.
-    pub grantee: Option<Ident>,
-    /// WITH GRANT OPTION.
-    pub grantable: bool,
-    /// SELECT, INSERT, and so on.
-    pub privileges: Vec<String>,
-}
-
-impl Grant {
-    fn to(&self) -> String {
-        let option = if self.grantable { " WITH GRANT OPTION" } else { "" };
-        format!("{}{option}", role(self.grantee.as_ref()))
-    }
-
-    /// On a table or a sequence: `on` is `TABLE "a"."b"` or `SEQUENCE "a"."b"`.
-    pub(super) fn sql(&self, on: &str) -> String {
-        format!("GRANT {} ON {on} TO {}", self.privileges.join(", "), self.to())
-    }
-
-    /// On one column.
-    pub(super) fn column_sql(&self, table: &QName, column: &Ident) -> String {
-        let privileges = list(self.privileges.iter().map(|privilege| format!("{privilege} ({column})")));
-        format!("GRANT {privileges} ON TABLE {table} TO {}", self.to())
-    }
 }
 
 impl Grants {
@@ -79,10 +51,6 @@ impl Grants {
         }
         vec![format!("REVOKE ALL ON TABLE {table} FROM {} CASCADE", roles.join(", "))]
     }
-}
-
-fn role(name: Option<&Ident>) -> String {
-    name.map_or_else(|| "PUBLIC".to_owned(), ToString::to_string)
 }
 
 /// Takes from everybody but the owner whatever default privileges (or an event trigger) have

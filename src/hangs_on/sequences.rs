@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Question;
 use super::columns::Identity;
-use super::privileges::Grant;
+use super::grant::Grant;
 use crate::pg::{Ident, Literal, QName};
 
 pub(super) const SEQUENCES: Question =

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio_postgres::Client;
 
 use super::JournalError;
-use super::open::find;
+use super::runs::find;
 
 /// How often, and with which pauses, the lock is asked for: 3 s in all.
 const TRIES: u32 = 16;

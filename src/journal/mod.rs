@@ -7,6 +7,7 @@
 
 mod lock;
 mod open;
+mod runs;
 mod schema;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,7 +19,7 @@ use crate::pg::Lsn;
 use crate::pg::connect::{ConnectError, Session};
 
 pub use lock::Backend;
-pub use open::{Found, Summary, find, latest, list};
+pub use runs::{Found, Summary, find, latest, list};
 pub use schema::unmade;
 
 /// What went wrong with the journal.

@@ -22,10 +22,10 @@ use super::Lane;
 use super::apply::ApplyError;
 use super::coalesce::{Impossible, Key};
 use crate::journal::{Fence, JournalError};
-use crate::pace::Rest;
 use crate::pg::Lsn;
 use crate::pg::connect::{ConnectError, Session, Target};
 use crate::replication::{ReplicationError, Stream};
+use crate::rest::Rest;
 
 use applier::Applier;
 

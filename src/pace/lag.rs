@@ -3,9 +3,10 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use super::{Followed, Slot};
+use super::Followed;
 use crate::event::Event;
 use crate::meter::Meter;
+use crate::slot::Slot;
 
 /// A lag smaller than this is none.
 const NO_LAG: u64 = 1 << 20;

@@ -16,24 +16,19 @@ use std::time::Instant;
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
 
-use crate::engine::Run;
 use crate::error::Error;
 use crate::event::Event;
 use crate::lane::copy::{self as chunks, CopyError, Round};
-use crate::lane::feed::{Feed, FeedError, Parts};
+use crate::lane::feed::FeedError;
 use crate::lane::point::Point;
 use crate::lifecycle::{Fact, RoundEnd, Span};
 use crate::pg::connect::Session;
-use crate::pg::{Ident, Lsn};
 use crate::plan::Settings;
-use crate::replication::{Start, Walsender};
+use crate::run::Run;
 
-use super::unless;
+use super::{stream, unless};
 
 use told::Told;
-
-/// Bytes of the stream that are kept in memory while it is not applied.
-const STREAM_BUFFER_BYTES: usize = 32 << 20;
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     loop {
@@ -50,7 +45,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     let stopped = run.stopped();
     let finish = async {
         // The server decodes while the keys are built.
-        ensure_feed(run).await?;
+        stream::ensure(run).await?;
         super::index::build_keys(run).await
     };
     unless(stopped, finish).await?;
@@ -101,7 +96,7 @@ async fn dirty_keys(run: &Run<'_>, client: &Client, round: &Round) -> Result<(),
 async fn first_point(run: &mut Run<'_>) -> Result<Point, Error> {
     let slot = super::prepared(run)?.slot;
     run.journal.record(Fact::SlotIntended).await?;
-    drop_slot(run.journal.session(), &slot).await?;
+    stream::drop_slot(run.journal.session(), &slot).await?;
     let client = run.connect("copy").await?;
     let filenodes = filenodes(run, &client).await?;
     let waiting = waiting(run);
@@ -120,7 +115,7 @@ async fn first_point(run: &mut Run<'_>) -> Result<Point, Error> {
 /// there already, so green needs its key.
 async fn later_point(run: &mut Run<'_>) -> Result<Point, Error> {
     super::index::build_keys(run).await?;
-    ensure_feed(run).await?;
+    stream::ensure(run).await?;
     let waiting = waiting(run);
     let name = super::passing_slot(run);
     let Some(feed) = &run.feed else { return Err(Error::Slot("the stream does not run".to_owned())) };
@@ -137,60 +132,6 @@ fn waiting(run: &Run<'_>) -> impl Fn(String) + Send + Sync + use<> {
         let text = format!("a consistent point waits for an open transaction: {who}");
         reporter.tell(&Event::Notice { text });
     }
-}
-
-/// Starts the feed where the journal says it has come to, if it does not run yet.
-pub(super) async fn ensure_feed(run: &mut Run<'_>) -> Result<(), Error> {
-    if run.feed.is_some() {
-        return Ok(());
-    }
-    let slot = super::prepared(run)?.slot;
-    let applied = run.journal.applied().await?;
-    let applied = applied
-        .ok_or_else(|| Error::Slot("the journal does not say how far the stream was applied".to_owned()))?;
-    free_slot(run.journal.session(), &slot).await?;
-    let name = format!("projh-bluegreen {} stream", run.journal.run());
-    let walsender = Walsender::connect(&run.cx.target, &name, &[]).await?;
-    run.feed = Some(feed(run, walsender, &slot, applied).await?);
-    Ok(())
-}
-
-async fn feed(run: &Run<'_>, walsender: Walsender, slot: &Ident, from: Lsn) -> Result<Feed, Error> {
-    let start = Start {
-        slot: slot.as_str().to_owned(),
-        publication: slot.as_str().to_owned(),
-        from,
-        buffer_bytes: STREAM_BUFFER_BYTES,
-    };
-    let stream = walsender.start(start).await?;
-    let lenient = !run.journal.progress().copy_finished;
-    let rest = run.pace.rest();
-    let parts =
-        Parts { fence: run.journal.fence(), stream, lanes: run.lanes.clone(), applied: from, lenient, rest };
-    let feed = Feed::start(&run.cx.target, parts).await?;
-    run.pace.follow(&feed);
-    Ok(feed)
-}
-
-/// Ends a walsender that an orchestrator before us has left on the slot.
-pub(super) async fn free_slot(client: &Client, slot: &Ident) -> Result<(), Error> {
-    let sql = "SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots \
-               WHERE slot_name = $1 AND active_pid IS NOT NULL";
-    client.query(sql, &[&slot.as_str()]).await.map_err(Error::doing("freeing the slot"))?;
-    Ok(())
-}
-
-/// Drops a slot by its name, if it is there.
-pub(crate) const DROP_SLOT: &str =
-    "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1";
-
-/// Drops the slot, if it is there.
-pub(super) async fn drop_slot(client: &Client, slot: &Ident) -> Result<(), Error> {
-    free_slot(client, slot).await?;
-    let dropped =
-        client.query(DROP_SLOT, &[&slot.as_str()]).await.map_err(Error::doing("dropping the slot"))?;
-    tracing::info!(slot = slot.as_str(), was_there = !dropped.is_empty(), "slot dropped");
-    Ok(())
 }
 
 pub(super) async fn filenodes(run: &Run<'_>, client: &Client) -> Result<Vec<u32>, Error> {

@@ -10,13 +10,13 @@ use std::time::Instant;
 
 use tokio::sync::Mutex;
 
-use crate::engine::Run;
 use crate::error::Error;
 use crate::event::Event;
 use crate::lifecycle::{Fact, Phase, Prepared};
 use crate::pg::connect::Session;
+use crate::run::Run;
 
-use super::statistics::Statistics;
+use super::statistics;
 
 /// One statement: its lane, its number among the lane's, its text.
 type Step = (usize, usize, String);
@@ -43,14 +43,11 @@ struct Steps {
 }
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
-    super::catch_up::catch_up(run).await?;
+    super::stream::catch_up(run).await?;
     let prepared = super::prepared(run)?;
-    let statistics = match run.statistics.take() {
-        Some(begun) => begun,
-        None => Statistics::begin(run)?,
-    };
+    statistics::begin(run)?;
     build(run, steps(run, false)?).await?;
-    statistics.finish(run).await?;
+    statistics::finish(run).await?;
     let client = run.connect("index").await?;
     let doing = || Error::doing("finishing the indexes");
     client.batch_execute("BEGIN").await.map_err(doing())?;

@@ -12,6 +12,7 @@ pub(crate) mod prepare;
 pub mod rollback;
 pub(crate) mod settle;
 pub(crate) mod statistics;
+pub(crate) mod stream;
 pub(crate) mod swap;
 mod verify;
 
@@ -20,11 +21,11 @@ use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use crate::engine::Run;
 use crate::error::Error;
 use crate::hangs_on;
 use crate::lane::Lane;
 use crate::lifecycle::{Phase, Prepared};
+use crate::run::Run;
 
 /// Does what is left of a phase.
 ///
@@ -67,7 +68,7 @@ pub(crate) async fn unless<T>(
 pub async fn give_up(run: &mut Run<'_>) -> Result<(), Error> {
     run.feed = None;
     let slot = prepared(run)?.slot;
-    copy::drop_slot(run.journal.session(), &slot).await
+    stream::drop_slot(run.journal.session(), &slot).await
 }
 
 /// The lanes of a run that has been prepared and not been swapped.

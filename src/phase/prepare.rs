@@ -7,14 +7,15 @@ use jiff::civil::Date;
 use tokio_postgres::Client;
 
 use super::{is_lock_wait, step_back};
-use crate::engine::Run;
 use crate::error::Error;
 use crate::event::Event;
+use crate::finding::Finding;
 use crate::hangs_on::{self, Column, Definition, Green, Homes, ReplicaIdentityKind};
 use crate::lifecycle::{Fact, LaneDesign, Prepared};
 use crate::pg::{Ident, QName, list};
 use crate::plan::partition::{self, KeyType, Leaf, PartitionError};
 use crate::plan::{ColumnChange, Partitions, TablePlan};
+use crate::run::Run;
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     let client = run.connect("prepare").await?;
@@ -67,10 +68,10 @@ pub(crate) async fn design(client: &Client, table: &TablePlan, homes: &Homes) ->
     let leaves = leaves(client, table, &definition).await?;
     let refused = |findings| Error::Refused(findings);
     let green = Green::design(&definition, table, &leaves, homes)
-        .map_err(|conflicts| refused(crate::check::conflicts(&table.table, conflicts)))?;
+        .map_err(|conflicts| refused(Finding::of_conflicts(&table.table, conflicts)))?;
     let key = definition
         .usable_key(table.replica_identity_full)
-        .map_err(|none| refused(vec![crate::check::no_key(&table.table, &none)]))?;
+        .map_err(|none| refused(vec![Finding::of_no_key(&table.table, &none)]))?;
     let fingerprint = hangs_on::fingerprint(client, &table.table).await?;
     let replica_identity_before = table.replica_identity_full.then(|| replica_identity(&definition));
     Ok(LaneDesign { table: table.table.clone(), key, green, fingerprint, replica_identity_before })

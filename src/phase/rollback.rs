@@ -20,7 +20,7 @@ pub async fn run(journal: &Journal) -> Result<(), Error> {
     }
     let slot = Ident(format!("projh_bg_{}", journal.run()));
     // Whoever streams from it would hold on to the publication.
-    super::copy::free_slot(client, &slot).await?;
+    super::stream::free_slot(client, &slot).await?;
     let mut lanes = journal.progress().prepared.clone().map(|prepared| prepared.lanes).unwrap_or_default();
     for lane in &mut lanes {
         if !is_there(client, "SELECT to_regclass($1) IS NOT NULL", &lane.table.to_string()).await? {
@@ -40,7 +40,7 @@ pub async fn run(journal: &Journal) -> Result<(), Error> {
     }
     // The slot goes last: where nothing goes in portions, who stops before leaves the run as it was.
     patiently(client, &last.join("; "), DOING).await?;
-    super::copy::drop_slot(client, &slot).await?;
+    super::stream::drop_slot(client, &slot).await?;
     journal.end(client, Fact::RolledBack).await?;
     Ok(())
 }

@@ -6,12 +6,12 @@
 use tokio_postgres::Client;
 
 use super::{is_lock_wait, prepared, step_back};
-use crate::engine::Run;
 use crate::error::Error;
 use crate::event::Event;
 use crate::hangs_on::Step;
 use crate::lifecycle::{Fact, LaneDesign, Phase, Prepared};
 use crate::pg::Ident;
+use crate::run::Run;
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     // Blue is written by nobody any more: its stream has done its work.
@@ -28,7 +28,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
         let what = step.what.clone();
         run.cx.tell(&Event::Step { phase: Phase::Settle, what, done: done + 1, of: steps.len() });
     }
-    super::copy::drop_slot(&client, &prepared.slot).await?;
+    super::stream::drop_slot(&client, &prepared.slot).await?;
     patiently(&client, &drop_publication(&prepared.slot), "dropping the publication").await?;
     run.journal.commit(&client, Fact::Settled).await?;
     Ok(())

@@ -3,51 +3,41 @@
 //! They take one processor, and no lock that the stream or another index build would wait for long. So
 //! they are gathered from the end of the copy on, while the stream catches up and indexes are built.
 
-use tokio::task::JoinSet;
-
-use crate::engine::Run;
 use crate::error::Error;
 use crate::hangs_on::GreenIndex;
 use crate::lifecycle::LaneDesign;
 use crate::pg::connect::Session;
+use crate::run::Run;
 
-/// Statistics of all lanes, being gathered. Dropping it ends that.
-pub struct Statistics {
-    meanwhile: JoinSet<Result<(), Error>>,
-    /// Statistics of an expression are those of its index: there has to be one.
-    after: Vec<LaneDesign>,
+/// Begins to gather those of every lane that needs no index for them, if that has not begun.
+pub(super) fn begin(run: &mut Run<'_>) -> Result<(), Error> {
+    let lanes = lanes(run, false)?;
+    if run.meanwhile.is_empty() && !lanes.is_empty() {
+        let (target, name) = (run.cx.target.clone(), run.role("statistics"));
+        run.meanwhile.spawn(async move { gather(&target.connect(&name, &[]).await?, &lanes).await });
+    }
+    Ok(())
 }
 
-impl Statistics {
-    /// Begins to gather those that need no index.
-    ///
-    /// # Errors
-    /// If the run has not been prepared.
-    pub(super) fn begin(run: &Run<'_>) -> Result<Self, Error> {
-        let computes = |lane: &LaneDesign| lane.green.indexes.iter().any(GreenIndex::may_compute);
-        let (after, now): (Vec<_>, Vec<_>) = super::prepared(run)?.lanes.into_iter().partition(computes);
-        let mut meanwhile = JoinSet::new();
-        if !now.is_empty() {
-            let (target, name) = (run.cx.target.clone(), run.role("statistics"));
-            meanwhile.spawn(async move { gather(&target.connect(&name, &[]).await?, &now).await });
-        }
-        Ok(Self { meanwhile, after })
+/// Waits for them, and gathers the others.
+pub(super) async fn finish(run: &mut Run<'_>) -> Result<(), Error> {
+    while let Some(ended) = run.meanwhile.join_next().await {
+        // It ends by its own outcome, unless it panics.
+        ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
     }
+    let lanes = lanes(run, true)?;
+    if !lanes.is_empty() {
+        gather(&run.connect("statistics").await?, &lanes).await?;
+    }
+    Ok(())
+}
 
-    /// Waits for them, and gathers those that need an index.
-    ///
-    /// # Errors
-    /// If the server said no.
-    pub(super) async fn finish(mut self, run: &Run<'_>) -> Result<(), Error> {
-        while let Some(ended) = self.meanwhile.join_next().await {
-            // A task of ours ends in no other way than by its own outcome, unless it panics.
-            ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
-        }
-        if !self.after.is_empty() {
-            gather(&run.connect("statistics").await?, &self.after).await?;
-        }
-        Ok(())
-    }
+/// Statistics of an expression are those of its index: there has to be one. The lanes that may have such,
+/// or those that have not.
+fn lanes(run: &Run<'_>, computes: bool) -> Result<Vec<LaneDesign>, Error> {
+    let lanes = super::prepared(run)?.lanes.into_iter();
+    let may_compute = |lane: &LaneDesign| lane.green.indexes.iter().any(GreenIndex::may_compute);
+    Ok(lanes.filter(|lane| may_compute(lane) == computes).collect())
 }
 
 async fn gather(session: &Session, lanes: &[LaneDesign]) -> Result<(), Error> {

@@ -21,10 +21,10 @@ mod statements;
 
 use std::time::Duration;
 
-use crate::engine::Run;
 use crate::error::Error;
 use crate::event::Event;
 use crate::lifecycle::Fact;
+use crate::run::Run;
 
 use super::{unless, verify};
 

@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
-use crate::engine::Run;
 use crate::error::Error;
-use crate::event::{Event, Reached};
+use crate::event::Event;
 use crate::lane::coalesce::Key;
 use crate::lane::compare::{Comparison, Difference, Read, Sides};
 use crate::lane::point::Point;
 use crate::lifecycle::{Fact, Verification};
+use crate::meter::Reached;
 use crate::meter::{Meter, eta_s};
 use crate::pg::connect::Session;
+use crate::run::Run;
 
 /// So many keys are compared under the swap's lock without being felt.
 pub(super) const KEYS_UNDER_LOCK: usize = 200;
@@ -24,7 +25,7 @@ pub(super) const KEYS_UNDER_LOCK: usize = 200;
 const STEPS_MAX: u32 = 12;
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
-    super::catch_up::catch_up(run).await?;
+    super::stream::catch_up(run).await?;
     run.verified_files = super::copy::filenodes(run, run.journal.session()).await?;
     let mut verification = full(run).await?;
     let delta = delta(run).await?;

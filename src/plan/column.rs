@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::pg::Ident;
 
 use super::problem::{Found, Position};
-use super::table::take;
+
 use super::yaml::{Node, Word};
 use super::{AddColumn, ColumnChange, sql};
 
@@ -65,7 +65,7 @@ pub(super) fn read(table: &Node, found: &mut Found) -> Columns {
         }
     }
     for item in table.get("add_columns").map_or(&[][..], Node::items) {
-        let Some((name, definition)) = take(item, "add_columns", sql::column, found) else { continue };
+        let Some((name, definition)) = sql::take(item, "add_columns", sql::column, found) else { continue };
         refuse_same_name(&columns, &name, item.at, found);
         columns.added.push(AddColumn { name, definition });
     }
@@ -95,9 +95,9 @@ fn change(node: &Node, blue: &Ident, found: &mut Found) -> Option<ColumnChange> 
     if node.is_null() {
         return None;
     }
-    let mut sql_of = |key: &str| node.get(key).and_then(|value| take(value, key, sql::fragment, found));
+    let mut sql_of = |key: &str| node.get(key).and_then(|value| sql::take(value, key, sql::fragment, found));
     let (data_type, using, back) = (sql_of("type"), sql_of("using"), sql_of("back"));
-    let rename = node.get("rename").and_then(|value| take(value, "rename", sql::ident, found));
+    let rename = node.get("rename").and_then(|value| sql::take(value, "rename", sql::ident, found));
     let one_way = node.get("one_way").and_then(|v| v.scalar()?.as_bool()).unwrap_or(false);
     check_way_back(node, one_way, found);
     if let Some(value) = node.get("rename").filter(|_| rename.as_ref() == Some(blue)) {

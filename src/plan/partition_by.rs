@@ -6,7 +6,7 @@ use crate::pg::QName;
 
 use super::partition::{self, MAX_LEAVES};
 use super::problem::Found;
-use super::table::take;
+
 use super::template::{Kind, Template};
 use super::value::{self, Comparable};
 use super::yaml::Node;
@@ -18,7 +18,7 @@ const AHEAD: u32 = 3;
 /// Reads `partition_by` of a table whose shape has been checked.
 pub(super) fn read(node: &Node, table: &QName, found: &mut Found) -> Option<PartitionBy> {
     let (kind, column) = kind(node, found)?;
-    let column = take(column, kind, sql::ident, found);
+    let column = sql::take(column, kind, sql::ident, found);
     refuse_foreign_keys(node, kind, found);
     let into = match kind {
         "range" => range(node, found),
@@ -26,7 +26,7 @@ pub(super) fn read(node: &Node, table: &QName, found: &mut Found) -> Option<Part
         _ => hash(node, found),
     };
     let schema = match node.get("schema") {
-        Some(schema) => Some(take(schema, "schema", sql::ident, found)?),
+        Some(schema) => Some(sql::take(schema, "schema", sql::ident, found)?),
         None => None,
     };
     let default = default(node, kind, found);

@@ -8,6 +8,9 @@ mod token;
 
 use crate::pg::{Ident, MAX_BYTES, QName};
 
+use super::problem::Found;
+use super::yaml::Node;
+
 use token::{Kind, Token, tokens};
 
 /// What is wrong with a piece of SQL, and what to write instead. It does not quote the SQL, which
@@ -17,6 +20,24 @@ use token::{Kind, Token, tokens};
 pub(super) struct SqlProblem {
     pub(super) message: String,
     pub(super) help: Option<String>,
+}
+
+/// Reads one value with `parse`, and tells what is wrong with it under the value's name.
+pub(super) fn take<T>(
+    node: &Node,
+    name: &str,
+    parse: impl FnOnce(&str) -> Result<T, SqlProblem>,
+    found: &mut Found,
+) -> Option<T> {
+    let scalar = node.scalar()?;
+    match parse(&scalar.text) {
+        Ok(value) => Some(value),
+        Err(problem) => {
+            let message = format!("`{name}: {}`: {}", scalar.shown(), problem.message);
+            found.add_with_help(node.at, message, problem.help);
+            None
+        }
+    }
 }
 
 fn problem<T>(message: impl Into<String>, help: &str) -> Result<T, SqlProblem> {

@@ -4,7 +4,7 @@ use crate::pg::{Ident, QName};
 
 use super::column::{self, Columns};
 use super::problem::{Found, Position};
-use super::sql::{self, SqlProblem};
+use super::sql::{self};
 use super::yaml::Node;
 use super::{NewIndex, PartitionBy, TablePlan, partition_by};
 
@@ -14,29 +14,11 @@ pub(super) fn read_all(plan: &Node, found: &mut Found) -> Vec<TablePlan> {
     let mut index_names: Vec<QName> = Vec::new();
     for node in plan.get("tables").map_or(&[][..], Node::items) {
         let Some(name) = node.get("table") else { continue };
-        let Some(table) = take(name, "table", sql::qname, found) else { continue };
+        let Some(table) = sql::take(name, "table", sql::qname, found) else { continue };
         refuse_same_table(&tables, &table, name.at, found);
         tables.push(read(node, table, &mut index_names, found));
     }
     tables
-}
-
-/// Reads one value with `parse`, and tells what is wrong with it under the value's name.
-pub(super) fn take<T>(
-    node: &Node,
-    name: &str,
-    parse: impl FnOnce(&str) -> Result<T, SqlProblem>,
-    found: &mut Found,
-) -> Option<T> {
-    let scalar = node.scalar()?;
-    match parse(&scalar.text) {
-        Ok(value) => Some(value),
-        Err(problem) => {
-            let message = format!("`{name}: {}`: {}", scalar.shown(), problem.message);
-            found.add_with_help(node.at, message, problem.help);
-            None
-        }
-    }
 }
 
 fn refuse_same_table(tables: &[TablePlan], table: &QName, at: Position, found: &mut Found) {
@@ -77,7 +59,7 @@ fn read(node: &Node, table: QName, index_names: &mut Vec<QName>, found: &mut Fou
 fn names(list: &Node, key: &str, found: &mut Found) -> Vec<Ident> {
     let mut names: Vec<Ident> = Vec::new();
     for item in list.items() {
-        let Some(name) = take(item, key, sql::ident, found) else { continue };
+        let Some(name) = sql::take(item, key, sql::ident, found) else { continue };
         if names.contains(&name) {
             found.add(item.at, format!("`{key}` has `{}` twice", name.as_str()));
         } else {
@@ -118,7 +100,7 @@ fn check_keys(
 }
 
 fn index(item: &Node, table: &QName, seen: &mut Vec<QName>, found: &mut Found) -> Option<NewIndex> {
-    let head = take(item, "indexes", sql::index, found)?;
+    let head = sql::take(item, "indexes", sql::index, found)?;
     let same_schema = head.schema.as_ref().is_none_or(|schema| *schema == table.schema);
     if head.table != table.name || !same_schema {
         let on = QName { schema: head.schema.unwrap_or_else(|| table.schema.clone()), name: head.table };

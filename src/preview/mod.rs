@@ -13,7 +13,7 @@ mod steps;
 mod subject;
 mod trial;
 
-use crate::engine::Context;
+use crate::context::Context;
 use crate::error::Error;
 use crate::event::{PreviewChange, PreviewNotice, PreviewStep, PreviewSummary, Stage};
 use crate::lifecycle::Phase;

@@ -1,6 +1,6 @@
 //! What a preview is about: a run that has not begun, or what is left of one that has.
 
-use crate::engine::Context;
+use crate::context::Context;
 use crate::error::Error;
 use crate::journal::{self, JournalError};
 use crate::lane::Lane;

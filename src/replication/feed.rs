@@ -14,10 +14,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::buffer::Shared;
+use super::delivery::{Delivery, Received};
 use super::error::ReplicationError;
 use super::link::{Incoming, Link, error_fields};
 use super::pgoutput::Logical;
-use super::stream::{Delivery, Received};
 use crate::pg::Lsn;
 
 /// Longest silence of ours.

@@ -5,6 +5,7 @@
 //! knows nothing of lanes.
 
 mod buffer;
+mod delivery;
 mod error;
 mod feed;
 mod link;
@@ -13,8 +14,9 @@ pub mod pgoutput;
 mod stream;
 mod walsender;
 
+pub use delivery::Received;
 pub use error::ReplicationError;
-pub use stream::{Acknowledger, Received, Stream};
+pub use stream::{Acknowledger, Stream};
 pub use walsender::{ConsistentPoint, Start, Walsender};
 pub(crate) use walsender::{create_slot, start_replication};
 

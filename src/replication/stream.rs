@@ -8,35 +8,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::buffer::Shared;
+use super::delivery::{Delivery, Received};
 use super::error::ReplicationError;
 use super::feed::Feed;
 use super::link::Link;
-use super::pgoutput::Logical;
 use crate::pg::Lsn;
 
 /// How long [`Stream::stop`] waits for the server to end its side. It may be in the middle of a
 /// large transaction, which it sends to the end first.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
-
-/// One thing received, in the order of the server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Received {
-    /// A decoded message.
-    Message(Logical),
-    /// The server has nothing more up to `wal_end` at this moment. Once all that was received
-    /// before is applied, and no transaction is open, `wal_end` may be acknowledged: WAL that holds
-    /// no change of ours would be kept for ever otherwise.
-    Keepalive {
-        /// The server's position.
-        wal_end: Lsn,
-    },
-}
-
-/// What the feed hands over, with the memory it was charged with.
-pub(super) struct Delivery {
-    pub(super) received: Result<Received, ReplicationError>,
-    pub(super) bytes: usize,
-}
 
 /// A running replication stream. A task of its own reads, decodes and gives feedback; dropping the
 /// stream closes the connection.

@@ -7,10 +7,10 @@ use projh_bluegreen::lane::Lane;
 use projh_bluegreen::lane::feed::{Feed, FeedError, Parts};
 use projh_bluegreen::lane::point::Point;
 use projh_bluegreen::lifecycle::Prepared;
-use projh_bluegreen::pace::Rest;
 use projh_bluegreen::pg::Lsn;
 use projh_bluegreen::pg::connect::Target;
 use projh_bluegreen::replication::{Start, Walsender};
+use projh_bluegreen::rest::Rest;
 use tokio_postgres::Client;
 
 use crate::support::{Bluegreen, Cluster};

@@ -10,8 +10,9 @@ use console::{Style, measure_text_width, truncate_str};
 use super::units::{bytes, count, left, short, time};
 use super::words::{lag, round_end, step, words};
 use crate::cli::glyphs::Glyphs;
-use crate::event::{Event, Reached};
+use crate::event::Event;
 use crate::lifecycle::Phase;
+use crate::meter::Reached;
 
 /// How long one sign of the turning ones is shown.
 const TURN: Duration = Duration::from_millis(120);

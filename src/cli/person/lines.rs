@@ -65,7 +65,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Reached;
+    use crate::meter::Reached;
 
     fn copied(bytes: u64) -> Event {
         let reached = Reached { bytes, bytes_total: 100, bytes_per_s: 1.0, eta_s: Some(100.0) };

@@ -1,9 +1,10 @@
 //! Events in words.
 
 use super::units::{bytes, count, left};
-use crate::check::{Finding, Severity};
-use crate::event::{Event, Reached};
+use crate::event::Event;
+use crate::finding::{Finding, Severity};
 use crate::lifecycle::{Phase, RoundEnd, SwapTimes, Verification};
+use crate::meter::Reached;
 
 /// What there is to say of an event; nothing of those that are told elsewhere.
 pub(super) fn words(event: &Event) -> String {

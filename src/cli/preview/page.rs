@@ -5,8 +5,8 @@ use std::io::IsTerminal as _;
 
 use bytesize::ByteSize;
 
-use crate::check::{Finding, Severity};
 use crate::event::{Blocks, PreviewChange, PreviewLock, PreviewNotice, PreviewStep, PreviewSummary, Stage};
+use crate::finding::{Finding, Severity};
 use crate::preview::{NEW_RUN, Preview};
 
 /// How the page looks.

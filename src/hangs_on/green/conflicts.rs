@@ -1,44 +1,12 @@
 //! What in a plan does not go together with blue. All of it at once, each with what to type.
 
-use serde::{Deserialize, Serialize};
-
+use super::conflict::Conflict;
 use super::nearest::nearest;
+use super::uses::mentions;
 use super::{Green, GreenPartition, Source};
-use crate::hangs_on::indexes::Index;
-use crate::hangs_on::policies::Policy;
 use crate::hangs_on::sequences::integer_type;
 use crate::pg::Ident;
 use crate::plan::{ColumnChange, TablePlan};
-
-/// One contradiction.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Conflict {
-    /// What is wrong.
-    pub what: String,
-    /// What to type, in the plan or in SQL.
-    pub mend: String,
-}
-
-impl Conflict {
-    pub(super) fn new(what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { what: what.into(), mend: mend.into() }
-    }
-}
-
-/// Policies that read their own table: made in the swap.
-pub(super) fn late_policies(green: &Green) -> impl Iterator<Item = &Policy> {
-    green.blue.policies.iter().filter(|policy| policy.reads(green.live()))
-}
-
-/// All other policies: made with green.
-pub(super) fn early_policies(green: &Green) -> impl Iterator<Item = &Policy> {
-    green.blue.policies.iter().filter(|policy| !policy.reads(green.live()))
-}
-
-/// The plain ones among an index's keys.
-pub(super) fn plain(keys: &[Option<Ident>]) -> Vec<Ident> {
-    keys.iter().flatten().cloned().collect()
-}
 
 /// Every conflict of this design.
 pub(super) fn all(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
@@ -268,19 +236,4 @@ fn partitioning(green: &Green, plan: &TablePlan, partition: &GreenPartition) -> 
         conflicts.push(Conflict::new(what, mend));
     }
     conflicts
-}
-
-/// Whether SQL text names this column, as a word of its own.
-pub(super) fn mentions(sql: &str, column: &Ident) -> bool {
-    let name = column.as_str();
-    sql.contains(&column.to_string())
-        || sql
-            .split(|c: char| !c.is_alphanumeric() && c != '_' && c != '$')
-            .any(|word| word.eq_ignore_ascii_case(name))
-}
-
-/// Whether an index is carried to green.
-pub(super) fn is_carried(index: &Index, plan: &TablePlan) -> bool {
-    let replaced = index.primary && plan.primary_key.is_some();
-    !replaced && !plan.drop_indexes.contains(&index.name)
 }

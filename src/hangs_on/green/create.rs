@@ -4,7 +4,7 @@
 //! policies), and only then has its columns renamed: so the server rewrites the expressions, and
 //! no SQL is rewritten here.
 
-use super::{Green, Source, conflicts};
+use super::{Green, Source};
 use crate::hangs_on::columns::Column;
 use crate::hangs_on::privileges;
 use crate::hangs_on::table::{comment_on, tablespace_clause};
@@ -25,7 +25,7 @@ impl Green {
             }
         }
         sql.push(format!("ALTER TABLE {home} ENABLE ROW LEVEL SECURITY"));
-        for policy in conflicts::early_policies(self) {
+        for policy in self.early_policies() {
             sql.extend(policy.create(&home));
         }
         sql.extend(self.renames(&home));

@@ -1,6 +1,7 @@
 //! From blue and the plan to green, or to everything that stands in the way of it.
 
-use super::conflicts::{self, Conflict};
+use super::conflict::Conflict;
+use super::conflicts;
 use super::index::GreenIndex;
 use super::{Green, GreenColumn, GreenPartition, Homes, Source, without_length};
 use crate::hangs_on::columns::Column;
@@ -95,8 +96,7 @@ fn indexes(green: &Green, plan: &TablePlan) -> Vec<GreenIndex> {
     let mut indexes = Vec::new();
     match (blue.primary_key(), &plan.primary_key) {
         (Some(index), columns) => {
-            let columns =
-                columns.clone().unwrap_or_else(|| green.green_names(&conflicts::plain(&index.keys)));
+            let columns = columns.clone().unwrap_or_else(|| green.green_names(&plain(&index.keys)));
             indexes.push(GreenIndex::primary_key_like(green, index, &columns));
         }
         (None, Some(columns)) => {
@@ -136,4 +136,9 @@ fn notes(green: &Green) -> Vec<String> {
         }
     }
     notes
+}
+
+/// The plain ones among an index's keys.
+fn plain(keys: &[Option<Ident>]) -> Vec<Ident> {
+    keys.iter().flatten().cloned().collect()
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Green, Source, conflicts};
+use super::{Green, Source};
 use crate::hangs_on::foreign_keys::ForeignKey;
 use crate::hangs_on::sequences::{Sequence, integer_type, restore_identity};
 use crate::pg::QName;
@@ -39,7 +39,7 @@ impl Green {
         before.push(format!("ALTER TABLE {} SET SCHEMA {}", self.at_home(), live.schema));
 
         let mut after = self.move_sequences();
-        for policy in conflicts::late_policies(self) {
+        for policy in self.late_policies() {
             after.extend(policy.create(live));
         }
         after.extend(self.row_security());

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Green;
 use super::rename::columns_in;
-use super::{Green, conflicts};
 use crate::hangs_on::ReplicaIdentityKind;
 use crate::hangs_on::indexes::{Index, StatisticsTarget};
 use crate::hangs_on::table::{comment_on, option_sql, tablespace_clause};
@@ -319,7 +319,7 @@ impl Green {
                 sql.push(format!("ALTER TABLE {home} DROP CONSTRAINT {}", check.name));
             }
         }
-        for policy in conflicts::late_policies(self) {
+        for policy in self.late_policies() {
             sql.extend(policy.create(&home));
             sql.push(format!("DROP POLICY {} ON {home}", policy.name));
         }

@@ -4,6 +4,7 @@
 //! else could fail (an index over a new type, a policy) is tried by [`Green::rehearsal`] on empty
 //! tables before a row is copied.
 
+mod conflict;
 mod conflicts;
 mod create;
 mod design;
@@ -19,10 +20,11 @@ mod uses;
 use serde::{Deserialize, Serialize};
 
 use super::definition::Definition;
+use super::policies::Policy;
 use crate::pg::{Ident, QName};
 use crate::plan::partition::Leaf;
 
-pub use conflicts::Conflict;
+pub use conflict::Conflict;
 pub use exchange::Exchange;
 pub use index::{GreenIndex, IndexBuild};
 pub use nearest::nearest;
@@ -120,6 +122,16 @@ impl GreenColumn {
 }
 
 impl Green {
+    /// Policies that read their own table: made in the swap.
+    fn late_policies(&self) -> impl Iterator<Item = &Policy> {
+        self.blue.policies.iter().filter(|policy| policy.reads(self.live()))
+    }
+
+    /// All other policies: made with green.
+    fn early_policies(&self) -> impl Iterator<Item = &Policy> {
+        self.blue.policies.iter().filter(|policy| !policy.reads(self.live()))
+    }
+
     /// The name that clients know: blue's before the swap, green's after it.
     #[must_use]
     pub fn live(&self) -> &QName {

@@ -1,7 +1,8 @@
 //! What still uses a column that the plan drops, renames or gives another type.
 
-use super::conflicts::{Conflict, is_carried, mentions};
+use super::conflict::Conflict;
 use super::{Green, Source};
+use crate::hangs_on::indexes::Index;
 use crate::hangs_on::sequences::integer_type;
 use crate::pg::Ident;
 use crate::plan::TablePlan;
@@ -137,7 +138,7 @@ fn renamed(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
     }
     let all_renamed: Vec<&Ident> =
         green.blue.columns.iter().map(|column| &column.name).filter(renamed).collect();
-    for policy in super::conflicts::late_policies(green) {
+    for policy in green.late_policies() {
         let texts = || policy.using.iter().chain(&policy.check);
         if let Some(name) = all_renamed.iter().find(|name| texts().any(|sql| mentions(sql, name))) {
             let what =
@@ -149,4 +150,19 @@ fn renamed(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
         }
     }
     conflicts
+}
+
+/// Whether SQL text names this column, as a word of its own.
+pub(super) fn mentions(sql: &str, column: &Ident) -> bool {
+    let name = column.as_str();
+    sql.contains(&column.to_string())
+        || sql
+            .split(|c: char| !c.is_alphanumeric() && c != '_' && c != '$')
+            .any(|word| word.eq_ignore_ascii_case(name))
+}
+
+/// Whether an index is carried to green.
+pub(super) fn is_carried(index: &Index, plan: &TablePlan) -> bool {
+    let replaced = index.primary && plan.primary_key.is_some();
+    !replaced && !plan.drop_indexes.contains(&index.name)
 }

@@ -13,11 +13,11 @@ use super::{FeedError, MESSAGE_PREFIX, Mode, Parts, Shared, State, TOUCHED_MAX};
 use crate::journal::Fence;
 use crate::lane::apply::Apply;
 use crate::lane::coalesce::{Coalesced, Key};
-use crate::pace::Rest;
 use crate::pg::Lsn;
 use crate::pg::connect::Session;
 use crate::replication::pgoutput::Logical;
 use crate::replication::{Received, Stream};
+use crate::rest::Rest;
 
 /// A batch is small next to the tables: rows are always looked up by their key, and a plan over many
 /// partitions takes longer to make than to carry out.

@@ -63,3 +63,28 @@ pub(crate) async fn in_time<T>(
             .unwrap_or_else(|_| Err(ConnectError::Timeout { address: address.to_owned(), after })),
     }
 }
+
+/// What the driver said, in our words.
+pub(super) fn refusal(error: &tokio_postgres::Error, target: &Target, address: &str) -> ConnectError {
+    if let Some(refused) = error.as_db_error() {
+        return target.refused(address, refused.code(), refused.message());
+    }
+    let cause = std::error::Error::source(error);
+    match cause.and_then(|cause| cause.downcast_ref::<std::io::Error>()) {
+        Some(io) => ConnectError::Broken {
+            address: address.to_owned(),
+            source: std::io::Error::new(io.kind(), io.to_string()),
+        },
+        None if error.is_closed() => ConnectError::Broken {
+            address: address.to_owned(),
+            source: std::io::ErrorKind::UnexpectedEof.into(),
+        },
+        None if cause.is_some_and(|cause| cause.to_string().contains("channel binding")) => {
+            ConnectError::NotBound { address: address.to_owned() }
+        }
+        None => {
+            let problem = cause.map_or_else(|| error.to_string(), ToString::to_string);
+            ConnectError::Protocol { address: address.to_owned(), problem }
+        }
+    }
+}

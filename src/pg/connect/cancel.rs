@@ -7,7 +7,6 @@ use postgres_protocol::message::frontend;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_postgres::CancelToken;
 
-use super::session::refusal;
 use super::target::{Endpoint, Target};
 use super::wire::{Encryption, Settled, Wire};
 use super::{ConnectError, attempt};
@@ -47,7 +46,7 @@ impl Canceller {
                 CancelKey::Sql(token) => token
                     .cancel_query_raw(wire, Settled)
                     .await
-                    .map_err(|error| refusal(&error, &self.target, &address)),
+                    .map_err(|error| attempt::refusal(&error, &self.target, &address)),
                 CancelKey::Replication { process_id, secret_key } => {
                     let mut request = BytesMut::new();
                     frontend::cancel_request(*process_id, *secret_key, &mut request);

@@ -125,7 +125,7 @@ impl Target {
                 None if endpoint.password.is_none() && wants_password(&error) => {
                     self.password_missing(&address)
                 }
-                _ => refusal(&error, self, &address),
+                _ => attempt::refusal(&error, self, &address),
             })
         })
         .await?;
@@ -141,11 +141,14 @@ impl Target {
         let task = tokio::spawn(drive(connection, Arc::clone(&end)));
         let session = Session { client, task, end, canceller, server_version_num };
         if let Some(statement) = startup::after_login(server_version_num) {
-            session.batch_execute(statement).await.map_err(|error| refusal(&error, self, &address))?;
+            session
+                .batch_execute(statement)
+                .await
+                .map_err(|error| attempt::refusal(&error, self, &address))?;
         }
         // Without a prepared statement, whose name may be taken on the session that a pooler hands out.
         let answer = session.simple_query(startup::SERVING_PROCESS).await;
-        let answer = answer.map_err(|error| refusal(&error, self, &address))?;
+        let answer = answer.map_err(|error| attempt::refusal(&error, self, &address))?;
         let serving = answer.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
             _ => None,
@@ -171,28 +174,4 @@ async fn drive(mut connection: Connection<Wire, Wire>, end: Arc<OnceLock<SqlStat
 /// tokio-postgres has no kinds for these two: the words of its causes are all there is.
 fn wants_password(error: &tokio_postgres::Error) -> bool {
     std::error::Error::source(error).is_some_and(|cause| cause.to_string() == "password missing")
-}
-
-pub(super) fn refusal(error: &tokio_postgres::Error, target: &Target, address: &str) -> ConnectError {
-    if let Some(refused) = error.as_db_error() {
-        return target.refused(address, refused.code(), refused.message());
-    }
-    let cause = std::error::Error::source(error);
-    match cause.and_then(|cause| cause.downcast_ref::<std::io::Error>()) {
-        Some(io) => ConnectError::Broken {
-            address: address.to_owned(),
-            source: std::io::Error::new(io.kind(), io.to_string()),
-        },
-        None if error.is_closed() => ConnectError::Broken {
-            address: address.to_owned(),
-            source: std::io::ErrorKind::UnexpectedEof.into(),
-        },
-        None if cause.is_some_and(|cause| cause.to_string().contains("channel binding")) => {
-            ConnectError::NotBound { address: address.to_owned() }
-        }
-        None => {
-            let problem = cause.map_or_else(|| error.to_string(), ToString::to_string);
-            ConnectError::Protocol { address: address.to_owned(), problem }
-        }
-    }
 }

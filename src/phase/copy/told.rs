@@ -3,9 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::engine::Run;
-use crate::event::{Event, Reached};
+use crate::event::Event;
+use crate::meter::Reached;
 use crate::meter::{Meter, eta_s};
+use crate::run::Run;
 
 /// How often it is told.
 const EVERY: Duration = Duration::from_secs(1);

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
-use crate::engine::Run;
 use crate::error::Error;
 use crate::event::Event;
 use crate::lane::coalesce::Key;
@@ -15,6 +14,7 @@ use crate::pg::connect::Session;
 use crate::pg::{Lsn, QName};
 use crate::phase::{check_fingerprints, is_lock_wait, prepared, verify};
 use crate::plan::{SwapSettings, TerminateBlockers};
+use crate::run::Run;
 
 use super::Statements;
 use super::gate;

@@ -5,12 +5,12 @@ use std::time::Duration;
 use jiff::civil::Time;
 use tokio_postgres::Client;
 
-use crate::engine::Run;
 use crate::error::Error;
 use crate::event::Event;
 use crate::lane::feed::{Feed, FeedError};
 use crate::phase::{check_fingerprints, verify};
 use crate::plan::Window;
+use crate::run::Run;
 
 /// A marker has to come through this quickly, so often in a row.
 const QUICK: Duration = Duration::from_millis(20);

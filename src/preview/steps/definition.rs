@@ -134,7 +134,7 @@ impl Steps<'_> {
             }
         }
         let slot = &self.subject.prepared.slot;
-        self.step(stage, None, "drop the slot", phase::copy::DROP_SLOT.to_owned());
+        self.step(stage, None, "drop the slot", phase::stream::DROP_SLOT.to_owned());
         let step = self.statement(stage, None, settle::drop_publication(slot));
         step.sql = format!("{};\n{};\nCOMMIT", phase::begin(), step.sql);
     }
@@ -147,7 +147,7 @@ impl Steps<'_> {
             self.transaction(stage, vec![sql]);
         }
         self.transaction(stage, parts.last);
-        self.step(stage, None, "drop the slot", phase::copy::DROP_SLOT.to_owned());
+        self.step(stage, None, "drop the slot", phase::stream::DROP_SLOT.to_owned());
     }
 
     pub(super) fn finish(&mut self) {

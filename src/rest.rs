@@ -4,15 +4,22 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::Seen;
-
 /// What takes minutes, as an index of a large partition does, is not made up for by hours.
 const LONGEST_REST: Duration = Duration::from_secs(10);
+
+/// What the server has to carry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// More sessions of others are at work than we have workers.
+    pub is_busy: bool,
+    /// The stream's lag does not shrink.
+    pub is_losing: bool,
+}
 
 /// How long to rest after work, so that clients get their part of the server.
 #[derive(Clone)]
 pub struct Rest {
-    seen: watch::Receiver<Seen>,
+    load: watch::Receiver<Load>,
     /// As a multiple of the work, on a busy server.
     share: f64,
 }
@@ -21,30 +28,31 @@ impl Rest {
     /// What one of so many rests on a busy server: all of them together take what one takes that rests
     /// as the plan has it.
     #[expect(clippy::cast_precision_loss, reason = "a handful of workers")]
-    pub(super) fn of_one(seen: watch::Receiver<Seen>, rest_percent: u32, workers: usize) -> Self {
+    #[must_use]
+    pub fn of_one(load: watch::Receiver<Load>, rest_percent: u32, workers: usize) -> Self {
         let share = match rest_percent {
             0 => 0.0,
             percent => workers as f64 * (1.0 + f64::from(percent) / 100.0) - 1.0,
         };
-        Self { seen, share }
+        Self { load, share }
     }
 
     /// Of a run that nobody is considerate in.
     #[must_use]
     pub fn never() -> Self {
-        Self { seen: watch::channel(Seen::default()).1, share: 0.0 }
+        Self { load: watch::channel(Load::default()).1, share: 0.0 }
     }
 
     /// After work that took so long.
     #[must_use]
     pub fn after(&self, took: Duration) -> Duration {
-        if self.seen.borrow().is_busy { took.mul_f64(self.share).min(LONGEST_REST) } else { Duration::ZERO }
+        if self.load.borrow().is_busy { took.mul_f64(self.share).min(LONGEST_REST) } else { Duration::ZERO }
     }
 
     /// After a part of a backlog that took so long: a lag that does not shrink has to be worked off.
     #[must_use]
     pub fn in_a_backlog(&self, took: Duration) -> Duration {
-        if self.seen.borrow().is_losing { Duration::ZERO } else { self.after(took) }
+        if self.load.borrow().is_losing { Duration::ZERO } else { self.after(took) }
     }
 }
 
@@ -53,7 +61,7 @@ mod tests {
     use super::*;
 
     fn rest(rest_percent: u32, workers: usize) -> f64 {
-        Rest::of_one(watch::channel(Seen::default()).1, rest_percent, workers).share
+        Rest::of_one(watch::channel(Load::default()).1, rest_percent, workers).share
     }
 
     #[test]
@@ -69,15 +77,15 @@ mod tests {
     fn nobody_rests_on_a_quiet_server_or_in_a_backlog_that_grows() {
         let second = Duration::from_secs(1);
         let rests = |is_busy, is_losing| {
-            let seen = watch::channel(Seen { is_busy, is_losing, ..Seen::default() }).1;
-            let rest = Rest { seen, share: 2.0 };
+            let load = watch::channel(Load { is_busy, is_losing }).1;
+            let rest = Rest { load, share: 2.0 };
             (rest.after(second), rest.in_a_backlog(second))
         };
         assert_eq!(rests(true, false), (2 * second, 2 * second));
         assert_eq!(rests(true, true), (2 * second, Duration::ZERO));
         assert_eq!(rests(false, false), (Duration::ZERO, Duration::ZERO));
-        let seen = watch::channel(Seen { is_busy: true, ..Seen::default() }).1;
-        assert_eq!(Rest { seen, share: 2.0 }.after(Duration::from_secs(3_600)), LONGEST_REST);
+        let load = watch::channel(Load { is_busy: true, is_losing: false }).1;
+        assert_eq!(Rest { load, share: 2.0 }.after(Duration::from_secs(3_600)), LONGEST_REST);
         assert_eq!(Rest::never().after(second), Duration::ZERO);
     }
 }

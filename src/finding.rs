@@ -1,0 +1,89 @@
+//! What somebody should know before a plan is executed, or what stands in its way.
+
+use serde::Serialize;
+
+use crate::hangs_on::{Conflict, NoKey};
+use crate::pg::QName;
+
+/// How much a finding weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// The plan cannot be executed as things are.
+    Refusal,
+    /// Somebody should know.
+    Note,
+}
+
+/// What a check has to say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
+pub struct Finding {
+    /// The check's name.
+    pub check: &'static str,
+    /// How much it weighs.
+    pub severity: Severity,
+    /// Where: a table, or the server.
+    pub place: String,
+    /// What.
+    pub what: String,
+    /// What to type, or do.
+    pub mend: String,
+}
+
+impl Finding {
+    /// A refusal that concerns a table.
+    #[must_use]
+    pub fn table(
+        check: &'static str,
+        table: &QName,
+        what: impl Into<String>,
+        mend: impl Into<String>,
+    ) -> Self {
+        Self {
+            check,
+            severity: Severity::Refusal,
+            place: table.plain(),
+            what: what.into(),
+            mend: mend.into(),
+        }
+    }
+
+    /// A refusal that concerns the server.
+    #[must_use]
+    pub fn server(check: &'static str, what: impl Into<String>, mend: impl Into<String>) -> Self {
+        let place = "server".to_owned();
+        Self { check, severity: Severity::Refusal, place, what: what.into(), mend: mend.into() }
+    }
+
+    /// The same, as a note.
+    #[must_use]
+    pub fn into_note(self) -> Self {
+        Self { severity: Severity::Note, ..self }
+    }
+
+    /// Whether the plan cannot be executed.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        self.severity == Severity::Refusal
+    }
+
+    /// A plan and a table that do not fit together, as findings.
+    #[must_use]
+    pub fn of_conflicts(table: &QName, conflicts: Vec<Conflict>) -> Vec<Self> {
+        let mut findings: Vec<Self> = Vec::new();
+        for conflict in conflicts {
+            let finding = Self::table("plan fits table", table, conflict.what, conflict.mend);
+            // A column that the plan names twice is unknown once.
+            if !findings.contains(&finding) {
+                findings.push(finding);
+            }
+        }
+        findings
+    }
+
+    /// A table without a usable key, as a finding.
+    #[must_use]
+    pub fn of_no_key(table: &QName, none: &NoKey) -> Self {
+        Self::table("key", table, none.why.clone(), none.mend.clone())
+    }
+}

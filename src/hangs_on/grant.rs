@@ -1,0 +1,38 @@
+//! Privileges of one grantee on one object.
+
+use serde::{Deserialize, Serialize};
+
+use crate::pg::{Ident, QName, list};
+
+/// Privileges of one grantee, all with or all without the grant option.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Grant {
+    /// To whom; `None` is PUBLIC.
+    pub grantee: Option<Ident>,
+    /// WITH GRANT OPTION.
+    pub grantable: bool,
+    /// SELECT, INSERT, and so on.
+    pub privileges: Vec<String>,
+}
+
+impl Grant {
+    fn to(&self) -> String {
+        let option = if self.grantable { " WITH GRANT OPTION" } else { "" };
+        format!("{}{option}", role(self.grantee.as_ref()))
+    }
+
+    /// On a table or a sequence: `on` is `TABLE "a"."b"` or `SEQUENCE "a"."b"`.
+    pub(super) fn sql(&self, on: &str) -> String {
+        format!("GRANT {} ON {on} TO {}", self.privileges.join(", "), self.to())
+    }
+
+    /// On one column.
+    pub(super) fn column_sql(&self, table: &QName, column: &Ident) -> String {
+        let privileges = list(self.privileges.iter().map(|privilege| format!("{privilege} ({column})")));
+        format!("GRANT {privileges} ON TABLE {table} TO {}", self.to())
+    }
+}
+
+pub(super) fn role(name: Option<&Ident>) -> String {
+    name.map_or_else(|| "PUBLIC".to_owned(), ToString::to_string)
+}

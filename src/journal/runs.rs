@@ -1,0 +1,105 @@
+//! The runs of a database, as anybody can read them.
+
+use serde_json::Value;
+use tokio_postgres::Client;
+
+use super::{JournalError, schema};
+use crate::lifecycle::{Fact, Progress};
+
+/// A run found in the database.
+pub struct Found {
+    /// Its short id.
+    pub run: String,
+    /// The plan's name.
+    pub plan_name: String,
+    /// The plan it began with.
+    pub plan: Value,
+    /// It has not ended.
+    pub under_way: bool,
+}
+
+/// A run, for people.
+pub struct Summary {
+    /// The run.
+    pub found: Found,
+    /// Where it stands.
+    pub progress: Progress,
+    /// When it began, and when the last fact was written; ISO 8601.
+    pub times: (String, String),
+}
+
+/// The latest run by its short id or its plan's name.
+///
+/// # Errors
+/// If the server said no.
+pub async fn find(client: &Client, run_or_plan: &str) -> Result<Option<Found>, JournalError> {
+    if !schema::exists(client).await? {
+        return Ok(None);
+    }
+    let row = client
+        .query_opt(
+            "SELECT run, plan_name, plan, ended_at IS NULL FROM projh_bluegreen.run \
+             WHERE run = $1 OR plan_name = $1 ORDER BY started_at DESC LIMIT 1",
+            &[&run_or_plan],
+        )
+        .await
+        .map_err(JournalError::doing("read"))?;
+    Ok(row.map(|row| Found {
+        run: row.get(0),
+        plan_name: row.get(1),
+        plan: row.get(2),
+        under_way: row.get(3),
+    }))
+}
+
+/// The latest run by its short id or its plan's name, and where it stands. `settled`: once no transaction
+/// of its orchestrator is on its way any more, for those hold the run's row.
+///
+/// # Errors
+/// If the server said no, or a fact cannot be read.
+pub async fn latest(
+    client: &Client,
+    run_or_plan: &str,
+    settled: bool,
+) -> Result<Option<Summary>, JournalError> {
+    if settled && let Some(found) = find(client, run_or_plan).await? {
+        let sql = "SELECT FROM projh_bluegreen.run WHERE run = $1 FOR UPDATE";
+        client.query(sql, &[&found.run]).await.map_err(JournalError::doing("waited for"))?;
+    }
+    let runs = list(client).await?.into_iter();
+    let is_it = |run: &Summary| run.found.run == run_or_plan || run.found.plan_name == run_or_plan;
+    Ok(runs.into_iter().find(is_it))
+}
+
+/// Every run of this database, the latest first.
+///
+/// # Errors
+/// If the server said no, or a fact cannot be read.
+pub async fn list(client: &Client) -> Result<Vec<Summary>, JournalError> {
+    if !schema::exists(client).await? {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT r.run, r.plan_name, r.plan, r.ended_at IS NULL, to_char(r.started_at, 'YYYY-MM-DD HH24:MI:SSOF'), \
+               coalesce((SELECT to_char(max(f.at), 'YYYY-MM-DD HH24:MI:SSOF') FROM projh_bluegreen.fact f \
+               WHERE f.run = r.run), '') FROM projh_bluegreen.run r ORDER BY r.started_at DESC";
+    let mut runs = Vec::new();
+    for row in client.query(sql, &[]).await.map_err(JournalError::doing("read"))? {
+        let found = Found { run: row.get(0), plan_name: row.get(1), plan: row.get(2), under_way: row.get(3) };
+        let progress = read(client, &found.run).await?;
+        runs.push(Summary { found, progress, times: (row.get(4), row.get(5)) });
+    }
+    Ok(runs)
+}
+
+/// The fold of a run's facts.
+pub(super) async fn read(client: &Client, run: &str) -> Result<Progress, JournalError> {
+    let sql = "SELECT fact FROM projh_bluegreen.fact WHERE run = $1 ORDER BY n";
+    let rows = client.query(sql, &[&run]).await.map_err(JournalError::doing("read"))?;
+    let mut progress = Progress::default();
+    for row in rows {
+        let fact: Fact = serde_json::from_value(row.get(0))
+            .map_err(|source| JournalError::Unreadable { run: run.to_owned(), source })?;
+        progress.add(&fact)?;
+    }
+    Ok(progress)
+}

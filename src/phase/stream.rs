@@ -1,0 +1,83 @@
+//! The run's stream, as several phases need it: begun where the journal says, caught up, its slot dropped.
+
+use std::time::Duration;
+
+use tokio_postgres::Client;
+
+use crate::error::Error;
+use crate::lane::feed::{Feed, Parts};
+use crate::pg::{Ident, Lsn};
+use crate::replication::{Start, Walsender};
+use crate::run::Run;
+
+/// Bytes of the stream that are kept in memory while it is not applied.
+const STREAM_BUFFER_BYTES: usize = 32 << 20;
+
+/// A marker comes through this quickly when there is no backlog.
+const CAUGHT_UP: Duration = Duration::from_millis(250);
+/// However long the backlog is: the watch over the run's pace tells it, and guards the slot.
+const PATIENCE: Duration = Duration::from_secs(7 * 86_400);
+
+/// Starts the feed where the journal says it has come to, if it does not run yet.
+pub(super) async fn ensure(run: &mut Run<'_>) -> Result<(), Error> {
+    if run.feed.is_some() {
+        return Ok(());
+    }
+    let slot = super::prepared(run)?.slot;
+    let applied = run.journal.applied().await?;
+    let applied = applied
+        .ok_or_else(|| Error::Slot("the journal does not say how far the stream was applied".to_owned()))?;
+    free_slot(run.journal.session(), &slot).await?;
+    let name = format!("projh-bluegreen {} stream", run.journal.run());
+    let walsender = Walsender::connect(&run.cx.target, &name, &[]).await?;
+    run.feed = Some(feed(run, walsender, &slot, applied).await?);
+    Ok(())
+}
+
+async fn feed(run: &Run<'_>, walsender: Walsender, slot: &Ident, from: Lsn) -> Result<Feed, Error> {
+    let start = Start {
+        slot: slot.as_str().to_owned(),
+        publication: slot.as_str().to_owned(),
+        from,
+        buffer_bytes: STREAM_BUFFER_BYTES,
+    };
+    let stream = walsender.start(start).await?;
+    let lenient = !run.journal.progress().copy_finished;
+    let rest = run.pace.rest();
+    let parts =
+        Parts { fence: run.journal.fence(), stream, lanes: run.lanes.clone(), applied: from, lenient, rest };
+    let feed = Feed::start(&run.cx.target, parts).await?;
+    run.pace.follow(&feed);
+    Ok(feed)
+}
+
+/// Ends a walsender that an orchestrator before us has left on the slot.
+pub(super) async fn free_slot(client: &Client, slot: &Ident) -> Result<(), Error> {
+    let sql = "SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots \
+               WHERE slot_name = $1 AND active_pid IS NOT NULL";
+    client.query(sql, &[&slot.as_str()]).await.map_err(Error::doing("freeing the slot"))?;
+    Ok(())
+}
+
+/// Drops a slot by its name, if it is there.
+pub(crate) const DROP_SLOT: &str =
+    "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1";
+
+/// Drops the slot, if it is there.
+pub(super) async fn drop_slot(client: &Client, slot: &Ident) -> Result<(), Error> {
+    free_slot(client, slot).await?;
+    let dropped =
+        client.query(DROP_SLOT, &[&slot.as_str()]).await.map_err(Error::doing("dropping the slot"))?;
+    tracing::info!(slot = slot.as_str(), was_there = !dropped.is_empty(), "slot dropped");
+    Ok(())
+}
+
+/// Lets the stream run until a marker comes through quickly.
+pub(super) async fn catch_up(run: &mut Run<'_>) -> Result<(), Error> {
+    ensure(run).await?;
+    let Some(feed) = &run.feed else { return Ok(()) };
+    feed.be_strict();
+    feed.free();
+    while feed.round_trip(PATIENCE).await? >= CAUGHT_UP {}
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! A run in this session, as its phases see it.
+
+use tokio::task::JoinSet;
+
+use crate::context::Context;
+use crate::error::Error;
+use crate::journal::Journal;
+use crate::lane::Lane;
+use crate::lane::feed::Feed;
+use crate::pace::Pace;
+use crate::pg::connect::Session;
+
+/// A run in this session: the journal, and what lives only as long as the session does.
+pub struct Run<'a> {
+    /// What the command was given.
+    pub cx: &'a Context,
+    /// The journal.
+    pub journal: Journal,
+    /// The lanes, once green has been made.
+    pub lanes: Vec<Lane>,
+    /// The stream into the targets, once there is a slot.
+    pub feed: Option<Feed>,
+    /// Work that goes on from one phase into the next; it ends with the session.
+    pub meanwhile: JoinSet<Result<(), Error>>,
+    /// How fast the run may go.
+    pub pace: Pace,
+    /// Each blue's file when it was verified. DDL that rewrites a table is not in the stream.
+    pub verified_files: Vec<u32>,
+}
+
+impl Run<'_> {
+    /// The `application_name` of a connection for one role of the run.
+    #[must_use]
+    pub fn role(&self, role: &str) -> String {
+        format!("projh-bluegreen {} {role}", self.journal.run())
+    }
+
+    /// A connection for one role of the run.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub async fn connect(&self, role: &str) -> Result<Session, Error> {
+        Ok(self.cx.target.connect(&self.role(role), &[]).await?)
+    }
+
+    /// Comes when somebody asks to stop, or the slot can no longer be kept; with what that means.
+    pub fn stopped(&self) -> impl Future<Output = Error> + use<> {
+        let (interrupted, lost) = (self.cx.interrupted(), self.pace.lost());
+        async move {
+            tokio::select! {
+                error = interrupted => error,
+                why = lost => Error::Slot(why),
+            }
+        }
+    }
+
+    /// As many connections as the plan has workers. Their commits do not wait for the disk: an effect
+    /// and its fact are one transaction, and the fact that ends a phase makes all before it durable.
+    ///
+    /// # Errors
+    /// If one cannot be made.
+    pub async fn workers(&self, role: &str) -> Result<Vec<Session>, Error> {
+        let name = self.role(role);
+        let connect = |_| self.cx.target.connect(&name, &[("synchronous_commit", "off")]);
+        let connections = (0..self.cx.plan.settings.workers).map(connect);
+        Ok(futures_util::future::try_join_all(connections).await?)
+    }
+}
