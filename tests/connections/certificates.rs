@@ -53,6 +53,9 @@ fn certificates(directory: &Path) -> PathBuf {
     );
     // Of version 1, for want of extensions.
     openssl("x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -out old.crt");
+    openssl(
+        "x509 -req -in server.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days -1 -extfile names -out expired.crt",
+    );
     openssl("req -new -nodes -subj /CN=cert -keyout client.key -out client.csr");
     openssl("x509 -req -in client.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -out client.crt");
     // The server runs under another account when the tests run as root.

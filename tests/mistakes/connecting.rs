@@ -1,5 +1,8 @@
 //! Who is not let in, and what of a server cannot be trusted: told in words that say what to do.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+
 use crate::connections::certificates::scram_server;
 use crate::support::{Bluegreen, Cluster};
 
@@ -65,16 +68,17 @@ fn who_is_not_let_in_is_told_why_and_nothing_is_changed() {
             ),
         ],
     );
-    let old = directory.path().join("old.crt").display().to_string();
-    cluster.psql(DB, &format!("alter system set ssl_cert_file = '{old}'"));
-    cluster.psql(DB, "select pg_reload_conf(); select pg_sleep(0.2)");
-    each_is_told(
-        &cluster,
-        &[(
-            &[by_name, ("PGSSLMODE", "verify-ca"), ("PGSSLROOTCERT", authority)],
-            &["X.509 version 1", "-extfile"],
-        )],
-    );
+    let certificates: [(&str, &[&str]); 2] = [
+        ("old.crt", &["X.509 version 1", "-extfile"]),
+        ("expired.crt", &["is not trusted", "it has expired", "needs a new one"]),
+    ];
+    for (certificate, told) in certificates {
+        let shown = directory.path().join(certificate).display().to_string();
+        cluster.psql(DB, &format!("alter system set ssl_cert_file = '{shown}'"));
+        cluster.psql(DB, "select pg_reload_conf(); select pg_sleep(0.2)");
+        let checked: &[_] = &[by_name, ("PGSSLMODE", "verify-ca"), ("PGSSLROOTCERT", authority)];
+        each_is_told(&cluster, &[(checked, told)]);
+    }
     assert_eq!(cluster.pg_dump(DB, &[]), before);
 }
 
@@ -130,4 +134,26 @@ fn a_server_without_tls_or_without_room_says_so_and_databases_are_all_that_pg_hb
     // A logical stream logs in to its database: no entry for `replication` is needed.
     program.say(&["check", "plan.yaml"]).expect_code(0);
     program.say(&["execute", "plan.yaml", "--yes"]).expect_code(0);
+}
+
+#[test]
+fn a_server_that_is_starting_is_not_taken_for_one_that_refuses() {
+    let server = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = server.local_addr().unwrap().port().to_string();
+    let starting = std::thread::spawn(move || {
+        let (mut client, _) = server.accept().unwrap();
+        let mut startup = [0; 8];
+        client.read_exact(&mut startup).unwrap();
+        let fields = b"SFATAL\0VFATAL\0C57P03\0Mthe database system is starting up\0\0";
+        let length = u32::try_from(4 + fields.len()).unwrap().to_be_bytes();
+        client.write_all(&[b"E", &length[..], fields].concat()).unwrap();
+    });
+    let program = Bluegreen::alone().plan(PLAN).env("PGHOST", "127.0.0.1").env("PGPORT", &port);
+    let program = program.env("PGUSER", "u").env("PGSSLMODE", "disable");
+    program.say(&["check", "plan.yaml"]).expect_code(1).expect_words(&[
+        "does not take connections now",
+        "the database system is starting up",
+        "try again when it has started",
+    ]);
+    starting.join().unwrap();
 }

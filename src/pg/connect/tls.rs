@@ -165,6 +165,12 @@ pub(super) fn handshake_error(address: String, source: std::io::Error) -> Connec
         Some(Error::InvalidCertificate(reason)) => {
             let reason = match reason {
                 CertificateError::UnknownIssuer => "no certificate that we trust has signed it".to_owned(),
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                    "it has expired; the server needs a new one".to_owned()
+                }
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                    "it is not valid yet; is this machine's clock right?".to_owned()
+                }
                 // What `openssl x509 -req` makes without an -extfile; libpq would take it.
                 _ if format!("{reason:?}").contains("UnsupportedCertVersion") => {
                     "it is of X.509 version 1: sign it again with extensions, -extfile, and a subjectAltName"
