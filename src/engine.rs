@@ -73,8 +73,12 @@ async fn session(cx: &Context, held: &mut Option<Backend>) -> Result<(), Error> 
         if cx.until.is_some_and(|until| phase > until) {
             return Ok(());
         }
-        if cx.is_interrupted() || phase == Phase::Swap && !may_swap(&run).await? {
+        let is_agreed = phase != Phase::Swap || may_swap(&run).await?;
+        if cx.is_interrupted() {
             return Err(Error::Interrupted);
+        }
+        if !is_agreed {
+            return Err(Error::Declined("not swapped"));
         }
         tracing::info!(%phase, "phase begins");
         cx.tell(&Event::PhaseStarted { phase });

@@ -87,6 +87,9 @@ pub enum Error {
     /// Somebody asked to stop.
     #[error("interrupted")]
     Interrupted,
+    /// Somebody was asked, and said no.
+    #[error("{0}, as you answered")]
+    Declined(&'static str),
 }
 
 impl Error {
@@ -129,7 +132,8 @@ impl Error {
             | Self::Differences(_)
             | Self::SwapBudget { .. }
             | Self::Slot(_)
-            | Self::Interrupted => false,
+            | Self::Interrupted
+            | Self::Declined(_) => false,
         }
     }
 
@@ -148,7 +152,7 @@ impl Error {
             Self::Refused(_) | Self::Journal(JournalError::PlanChanged { .. }) => 3,
             Self::Differences(_) => 4,
             Self::SwapBudget { .. } => 5,
-            Self::Interrupted => 7,
+            Self::Interrupted | Self::Declined(_) => 7,
             Self::Journal(JournalError::Held { .. } | JournalError::Fenced { .. }) => 8,
             _ => 1,
         }
@@ -169,7 +173,7 @@ impl Error {
                 "execute again at a quieter time, or raise settings.swap.max_write_stall"
             }
             Self::Journal(JournalError::PlanChanged { .. }) => {
-                "execute the plan as it was, or `projh-bluegreen rollback` the run and begin again"
+                "execute the plan as it was; or end the run first (`rollback` before its swap, `finish` after it)"
             }
             Self::Journal(JournalError::NoRun(_)) => {
                 "`projh-bluegreen status` lists the runs of a database; is it the right one (--database-url, PGDATABASE)?"
@@ -184,6 +188,10 @@ impl Error {
                     "wait for it, or end that process; the run can be resumed at once after it is gone. If its host \
                      is gone, the server notices within a minute, or end its session there{end}"
                 ));
+            }
+            Self::Copy(_) if self.sqlstate().is_some_and(is_about_data) => {
+                "a row does not become what the plan makes of it: change such rows and execute again, or \
+                 `projh-bluegreen rollback`, change the plan, and begin again"
             }
             _ if self.sqlstate() == Some(&SqlState::DISK_FULL) => {
                 "make room on the server's disk and execute again, or `projh-bluegreen rollback`, which frees what green takes"
@@ -204,6 +212,11 @@ impl Error {
         }
         None
     }
+}
+
+/// A value that cannot be computed or cast, or that a constraint of green forbids.
+fn is_about_data(code: &SqlState) -> bool {
+    code.code().starts_with("22") || code.code().starts_with("23")
 }
 
 fn journal_is_transient(error: &JournalError) -> bool {

@@ -46,7 +46,7 @@ async fn each_code_of_the_contract_has_a_way_to_get_it() {
     assert!(invalid.events_of("problem")[0]["help"].as_str().unwrap().contains("primary_key"));
     program.write_plan(PLAN);
     ends(program.execute(&[]), 2, "nothing was changed", Some("projh-bluegreen execute plan.yaml"));
-    ends(program.run("rollback", &[]), 2, "there is no run", Some("projh-bluegreen status plan.yaml"));
+    ends(program.run("rollback", &[]), 2, "there is no run", Some("projh-bluegreen status"));
     program.run("execute", &["--until", "yesterday"]).expect_code(2);
 
     // 3: refused by a check.

@@ -34,7 +34,8 @@ fn every_command_has_help_with_an_example() {
 fn the_manual_has_a_page_for_each_command() {
     let one = says(&["man"]);
     assert!(one.starts_with(".ie") && one.contains(".TH projh-bluegreen 1"), "{one}");
-    assert!(one.contains("another orchestrator holds this run"), "no exit codes:\n{one}");
+    let notes = one.split_once(".SH NOTES\n.nf\n").unwrap().1.split_once("\n.fi\n").unwrap().0;
+    assert!(notes.contains("another orchestrator holds this run"), "no exit codes:\n{one}");
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(says(&["man", "--dir", dir.path().to_str().unwrap()]), "");
     for command in COMMANDS {
@@ -50,6 +51,27 @@ fn shells_complete_every_command() {
         for command in COMMANDS {
             assert!(script.contains(command), "{shell} does not know {command}");
         }
+    }
+}
+
+/// Presses Tab after these words.
+#[test]
+fn bash_completes_below_the_first_word() {
+    let script = says(&["completions", "bash"]);
+    for (words, wanted) in [
+        (&["projh-bluegreen", "exe"][..], "execute"),
+        (&["projh-bluegreen", "execute", "--dr"], "--dry-run"),
+        (&["projh-bluegreen", "status", "--w"], "--watch"),
+        (&["projh-bluegreen", "execute", "plan.yaml", "--until", "ver"], "verify"),
+    ] {
+        let press = format!(
+            "{script}\nCOMP_WORDS=({}); COMP_CWORD={}; \
+             $(complete -p projh-bluegreen | sed 's/.*-F \\([^ ]*\\).*/\\1/') projh-bluegreen \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"; echo \"${{COMPREPLY[*]}}\"",
+            words.join(" "),
+            words.len() - 1,
+        );
+        let pressed = Command::new("bash").args(["-c", &press]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&pressed.stdout).trim(), wanted, "{words:?}");
     }
 }
 

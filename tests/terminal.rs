@@ -139,7 +139,12 @@ async fn a_question_can_be_declined_or_interrupted_and_a_narrow_terminal_is_enou
         assert_eq!(code, 7, "{seen}");
         assert_eq!(seen.contains("\x1b[32m"), is_coloured, "{seen:?}");
         let text = plain(&seen);
-        assert!(text.contains("blue is live, and clients notice nothing"), "{text}");
+        let why = if answer == "n\n" { "error: not swapped, as you answered" } else { "error: interrupted" };
+        for said in
+            ["blue is live, and clients notice nothing", "its slot keeps the server from reusing WAL", why]
+        {
+            assert!(text.contains(said), "`{said}` is missing: {text}");
+        }
         // What stands above the question for good.
         let above = &text[..text.find("Everything is verified").unwrap()];
         let above = &above[above.rfind("run ").unwrap()..];

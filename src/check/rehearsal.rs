@@ -31,7 +31,10 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
         Ok(()) => speak(session, design).await,
         refused => refused,
     };
-    let mut findings = Vec::new();
+    let mut findings = match rehearsed {
+        Ok(()) => unfilled(session, table, design).await?,
+        Err(_) => Vec::new(),
+    };
     if let Err(Refused { error, what, mend }) = rehearsed {
         if error.is_closed() {
             return Err(Error::doing("rehearsing")(error));
@@ -66,6 +69,23 @@ async fn make(session: &Session, table: &QName, design: &LaneDesign) -> Result<(
         })?;
     }
     Ok(())
+}
+
+/// Columns of green that must have a value, and get one from nowhere.
+async fn unfilled(session: &Session, table: &QName, design: &LaneDesign) -> Result<Vec<Finding>, Error> {
+    let green = &design.green;
+    let (columns, _) = green.select_list();
+    let filled: Vec<&str> = columns.iter().map(Ident::as_str).collect();
+    let sql = "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND attnotnull \
+               AND NOT atthasdef AND attidentity = '' AND attname <> ALL ($2) ORDER BY attnum";
+    let rows = session.query(sql, &[&green.at_home().to_string(), &filled]).await;
+    let rows = rows.map_err(Error::doing("rehearsing"))?;
+    let finding = |name: String| {
+        let what = format!("column {name} must not be null, and no row has a value for it");
+        let mend = format!("give {name} a default in add_columns, or leave out its not null");
+        Finding::table("rehearsal", table, what, mend)
+    };
+    Ok(rows.iter().map(|row| finding(row.get(0))).collect())
 }
 
 /// Has the statements of the stream and of the comparison parsed. Their rows come from no table.

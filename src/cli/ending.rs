@@ -12,6 +12,7 @@ use crate::event::Event;
 use crate::journal::{self, JournalError, Summary};
 use crate::lifecycle::{Ending, Phase, Progress};
 use crate::pg::connect::Target;
+use crate::plan;
 
 /// How long the server is asked for the state.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -36,9 +37,21 @@ pub(super) fn state(progress: &Progress, run: &str, plan: &str) -> (String, Opti
             (state.to_owned(), Some(format!("projh-bluegreen execute {plan}")))
         }
         (None, Some(phase)) => {
-            let state = format!("blue is live, and clients notice nothing; the run goes on with: {phase}");
+            let mut state =
+                format!("blue is live, and clients notice nothing; the run goes on with: {phase}");
+            if progress.slot.is_some() {
+                state += "; until it does or is rolled back, its slot keeps the server from reusing WAL";
+            }
             (state, Some(format!("projh-bluegreen execute {plan}, or projh-bluegreen rollback {run}")))
         }
+    }
+}
+
+/// The plan's file, as far as it is known: where it lies is not in the journal.
+pub(super) fn file_of(named: Option<&str>, plan_name: &str) -> String {
+    match named.filter(|named| !plan::is_name(named)) {
+        Some(file) => file.to_owned(),
+        None => format!("<the file of plan {plan_name}>"),
     }
 }
 
@@ -72,13 +85,17 @@ async fn after(shell: &Shell<'_>, error: &Error) -> (String, Option<String>) {
     let ours = !matches!(error, Error::Journal(JournalError::Held { .. } | JournalError::Fenced { .. }));
     match read(&target, &run_or_plan, ours).await {
         Ok(Some(run)) if run.found.under_way || shell.cli.command.is_about_a_run() => {
-            let plan = if named == run.found.run { run.found.plan_name.clone() + ".yaml" } else { named };
+            let plan = file_of(Some(&named), &run.found.plan_name);
             let (state, next) = state(&run.progress, &run.found.run, &plan);
             (state, after_error(error, &run, &plan).or(next))
         }
         Ok(_) if matches!(error, Error::Refused(_)) => {
             (untouched, Some(format!("mend what stands in the way, then projh-bluegreen check {named}")))
         }
+        Ok(None) if shell.cli.command.is_about_a_run() => (
+            format!("there is no run of that plan or id; {untouched}"),
+            Some("projh-bluegreen status".to_owned()),
+        ),
         Ok(_) => (format!("there is no run under way; {untouched}"), Some(shell.cli.command.again(&named))),
         Err(_) if !shell.has_begun.load(Ordering::Acquire) && !shell.cli.command.is_about_a_run() => {
             (untouched, Some(shell.cli.command.again(&named)))
@@ -96,7 +113,9 @@ fn after_error(error: &Error, run: &Summary, plan: &str) -> Option<String> {
         }
         Error::Differences(_) | Error::Slot(_) if run.progress.swapped.is_none() => Some(rollback),
         Error::Journal(JournalError::PlanChanged { .. }) => {
-            Some(format!("projh-bluegreen execute {plan} with the plan as it was, or {rollback}"))
+            let finish = format!("projh-bluegreen finish {}", run.found.run);
+            let end = if run.progress.swapped.is_some() { finish } else { rollback };
+            Some(format!("projh-bluegreen execute {plan} with the plan as it was, or {end}"))
         }
         _ => None,
     }

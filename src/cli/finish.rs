@@ -15,8 +15,11 @@ pub(super) async fn run(shell: &Shell<'_>, plan_or_run: &str, yes: bool) -> Resu
             "there is no terminal to ask on before blue is dropped: give --yes".to_owned(),
         ));
     }
-    if !yes && !shell.ask("Drop blue? There is no way back from it.").await? {
-        return Err(Error::Interrupted);
+    let question = format!(
+        "Drop blue of `{name}`, the tables as they were before the swap? There is no way back from it."
+    );
+    if !yes && !shell.ask(question).await? {
+        return Err(Error::Declined("nothing was dropped"));
     }
     let work = async {
         let journal = Journal::resume(&target, &name).await?;

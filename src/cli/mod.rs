@@ -2,6 +2,7 @@
 //! standard error, and with `--json` one object a line to standard output.
 
 mod check;
+mod completions;
 mod ending;
 mod execute;
 mod finish;
@@ -20,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use tokio::sync::watch;
 
 use crate::context::Context;
@@ -187,10 +188,7 @@ async fn command(shell: &Shell<'_>) -> Result<u8, Error> {
             shell.screen.out(&format!("{schema:#}"));
             Ok(0)
         }
-        Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "projh-bluegreen", &mut std::io::stdout());
-            Ok(0)
-        }
+        Command::Completions { shell: of } => Ok(completions::run(&shell.screen, *of)),
         Command::Man { dir } => man::run(dir.as_deref()),
     }
 }
@@ -260,9 +258,9 @@ impl Shell<'_> {
     }
 
     /// Asks on the terminal.
-    async fn ask(&self, question: &'static str) -> Result<bool, Error> {
+    async fn ask(&self, question: String) -> Result<bool, Error> {
         let screen = self.screen.clone();
-        let asked = tokio::task::spawn_blocking(move || screen.ask(question));
+        let asked = tokio::task::spawn_blocking(move || screen.ask(&question));
         self.unless_interrupted(async { Ok(asked.await.unwrap_or(false)) }).await
     }
 }

@@ -11,10 +11,12 @@ use super::{Shell, ending};
 use crate::error::Error;
 use crate::event::Event;
 use crate::journal::{self, JournalError};
+use crate::pg::connect::{Session, Target};
 use crate::status::{Status, Table};
 
 /// How often it is asked again.
 const EVERY: Duration = Duration::from_secs(2);
+const NO_RUN: &str = "no run has been made in this database";
 
 pub(super) async fn run(shell: &Shell<'_>, plan_or_run: Option<&str>, watch: bool) -> Result<u8, Error> {
     let (wanted, target) = match plan_or_run {
@@ -24,22 +26,32 @@ pub(super) async fn run(shell: &Shell<'_>, plan_or_run: Option<&str>, watch: boo
         }
         None => (None, shell.target(None)?),
     };
-    let work = async {
-        let session = target.connect("projh-bluegreen status", &[]).await?;
-        if watch {
-            self::watch(shell, &session, wanted.as_deref()).await
-        } else {
-            once(shell, &session, wanted).await
-        }
-    };
+    let asked = Asked { target, wanted, file: plan_or_run };
+    let work = async { if watch { self::watch(shell, &asked).await } else { once(shell, &asked).await } };
     shell.unless_interrupted(work).await?;
     Ok(0)
 }
 
-async fn once(shell: &Shell<'_>, client: &Client, wanted: Option<String>) -> Result<(), Error> {
-    let all = ask(client, wanted.as_deref(), usize::MAX).await?;
+/// What somebody wants to know, and where it is known.
+struct Asked<'a> {
+    target: Target,
+    /// A run's short id or a plan's name; all runs without it.
+    wanted: Option<String>,
+    /// As it was typed.
+    file: Option<&'a str>,
+}
+
+impl Asked<'_> {
+    async fn connect(&self) -> Result<Session, Error> {
+        Ok(self.target.connect("projh-bluegreen status", &[]).await?)
+    }
+}
+
+async fn once(shell: &Shell<'_>, asked: &Asked<'_>) -> Result<(), Error> {
+    let session = asked.connect().await?;
+    let all = ask(&session, asked, usize::MAX).await?;
     if all.is_empty() && !shell.cli.json {
-        shell.screen.out("no run has been made in this database");
+        shell.screen.out(NO_RUN);
     }
     for status in all {
         tell(shell, status);
@@ -47,16 +59,37 @@ async fn once(shell: &Shell<'_>, client: &Client, wanted: Option<String>) -> Res
     Ok(())
 }
 
-/// Until there is nothing left to do but what somebody has to ask for.
-async fn watch(shell: &Shell<'_>, client: &Client, wanted: Option<&str>) -> Result<(), Error> {
+/// Until there is nothing left to do but what somebody has to ask for. A server that goes away after the
+/// first answer is waited for, as the run itself does.
+async fn watch(shell: &Shell<'_>, asked: &Asked<'_>) -> Result<(), Error> {
     let is_dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
     let redraws = !shell.cli.json && !is_dumb && std::io::stdout().is_terminal();
     let mut drawn = 0;
+    let mut session = Some(asked.connect().await?);
     loop {
-        let latest = ask(client, wanted, 1).await?.pop();
+        let answer = match session.take() {
+            Some(session) => ask(&session, asked, 1).await.map(|all| (session, all)),
+            None => match asked.connect().await {
+                Ok(session) => ask(&session, asked, 1).await.map(|all| (session, all)),
+                Err(error) => Err(error),
+            },
+        };
+        let latest = match answer {
+            Ok((answered, mut all)) => {
+                session = Some(answered);
+                all.pop()
+            }
+            Err(error) if error.is_transient() => {
+                shell.tell(&Event::Retry { why: error.to_string(), seconds: EVERY.as_secs_f64() });
+                drawn = 0;
+                tokio::time::sleep(EVERY).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let is_over = latest.as_ref().is_some_and(|status| status.phase.is_none());
         if redraws {
-            let lines = latest.as_ref().map_or_else(|| vec!["no run has begun yet".to_owned()], lines);
+            let lines = latest.as_ref().map_or_else(|| vec![NO_RUN.to_owned()], lines);
             drawn = redraw(&lines, drawn);
         } else if let Some(status) = latest {
             tell(shell, status);
@@ -69,17 +102,17 @@ async fn watch(shell: &Shell<'_>, client: &Client, wanted: Option<&str>) -> Resu
 }
 
 /// The runs that are wanted, the latest first; at most so many.
-async fn ask(client: &Client, wanted: Option<&str>, most: usize) -> Result<Vec<Status>, Error> {
+async fn ask(client: &Client, asked: &Asked<'_>, most: usize) -> Result<Vec<Status>, Error> {
     let mut runs = journal::list(client).await?;
-    if let Some(wanted) = wanted {
-        runs.retain(|run| run.found.run == wanted || run.found.plan_name == wanted);
+    if let Some(wanted) = &asked.wanted {
+        runs.retain(|run| run.found.run == *wanted || run.found.plan_name == *wanted);
         if runs.is_empty() {
-            return Err(JournalError::NoRun(wanted.to_owned()).into());
+            return Err(JournalError::NoRun(wanted.clone()).into());
         }
     }
     let mut all = Vec::new();
     for run in runs.iter().take(most) {
-        let plan = format!("{}.yaml", run.found.plan_name);
+        let plan = ending::file_of(asked.file, &run.found.plan_name);
         let told = ending::state(&run.progress, &run.found.run, &plan);
         let mut status = Status::of(client, run, told).await?;
         // Who is at work needs no command.
@@ -106,7 +139,7 @@ fn redraw(lines: &[String], drawn: usize) -> usize {
     // A terminal that does not listen any more ends the program by other means.
     let _ = term.clear_last_lines(drawn);
     for line in lines {
-        let _ = term.write_line(&truncate_str(line, width, "~"));
+        let _ = term.write_line(&truncate_str(line, width, "…"));
     }
     lines.len()
 }
@@ -116,11 +149,8 @@ fn lines(status: &Status) -> Vec<String> {
     let mut lines = vec![format!("run {} of plan {}, begun {}", status.run, status.plan, status.begun)];
     let mut say = |what: &str, text: String| lines.push(format!("  {what:<8} {text}"));
     if let Some(phase) = status.phase {
-        let rounds = if status.rounds > 0 {
-            format!(", {} round(s) of the copy begun", status.rounds)
-        } else {
-            String::new()
-        };
+        let rounds =
+            if status.rounds > 0 { format!(", round {} of the copy", status.rounds) } else { String::new() };
         say("phase", format!("{phase}{rounds}"));
     }
     for table in &status.tables {

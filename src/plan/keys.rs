@@ -92,7 +92,7 @@ static SETTINGS: MapShape = MapShape {
         key(
             "soak",
             Shape::Duration { min: Duration::ZERO, max: DAY.saturating_mul(90), none: false },
-            "is how long the old table is kept after the swap (24h)",
+            "is how long the old table is meant to be kept after the swap (24h); `finish` does not wait for it",
         ),
     ],
     later: &[],

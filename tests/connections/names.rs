@@ -32,7 +32,8 @@ async fn every_connection_says_its_run_and_its_role() {
     let mut running = program.spawn("execute", &["--yes"]);
     let (mut seen, mut streaming) = (BTreeSet::new(), BTreeSet::new());
     let sql = "select application_name, pid in (select pid from pg_stat_replication) from pg_stat_activity
-               where usename = 'migrator' and backend_type in ('client backend', 'walsender')";
+               where usename = 'migrator' and backend_type in ('client backend', 'walsender')
+                 and state is not null"; // Or it is being logged in, and has no name yet.
     while running.is_running() {
         for row in client.query(sql, &[]).await.unwrap() {
             seen.insert(row.get::<_, String>(0));

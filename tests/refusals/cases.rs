@@ -46,7 +46,7 @@ const fn plan(
 
 pub const KEY: &str = "    primary_key: [id, at]\n";
 
-pub const CASES: [Case; 41] = [
+pub const CASES: [Case; 42] = [
     hangs(
         "view",
         "create view app.v as select * from app.visits",
@@ -340,5 +340,12 @@ pub const CASES: [Case; 41] = [
         "rehearsal",
         "FROM-clause entry for table \"visits\"",
         "name nothing but columns of this table",
+    ),
+    plan(
+        "unfilled",
+        (KEY, "    primary_key: [id, at]\n    add_columns: [follow_up boolean not null]\n"),
+        "rehearsal",
+        "column follow_up must not be null, and no row has a value for it",
+        "give follow_up a default in add_columns",
     ),
 ];
