@@ -153,6 +153,20 @@ async fn a_question_can_be_declined_or_interrupted_and_a_narrow_terminal_is_enou
     }
 }
 
+/// The terminal's own `^C` would move what is drawn there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ctrl_c_leaves_no_trace_on_what_is_drawn() {
+    let cluster = Cluster::start();
+    own::create(&cluster.client(DB).await, 4_000).await.unwrap();
+    let program = stage(&cluster, "stopped");
+    let mut terminal = Terminal::open(&program, 80, "execute plan.yaml", &[]);
+    terminal.wait_for("copy");
+    terminal.press("\x03");
+    let (code, seen) = terminal.end();
+    assert_eq!(code, 7, "{seen}");
+    assert!(seen.contains("stopping after the work in hand") && !seen.contains("^C"), "{seen}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_log_does_not_tear_what_lives_on_the_terminal() {
     let cluster = Cluster::start();

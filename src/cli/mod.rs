@@ -3,6 +3,7 @@
 
 mod check;
 mod completions;
+mod echo;
 mod ending;
 mod execute;
 mod finish;

@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use rustix::termios::{QueueSelector, tcflush};
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::echo::Echo;
 use super::glyphs::{ASCII, Glyphs, UNICODE};
 
 /// How often what lives on the terminal is drawn anew.
@@ -24,6 +25,7 @@ pub(super) struct Screen {
     has_ended: Arc<AtomicBool>,
     /// What is to be read above a question.
     settled: Arc<OnceLock<Settled>>,
+    echo: Echo,
 }
 
 /// Lines that are written for good, for a width.
@@ -35,7 +37,12 @@ impl Screen {
         let is_dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
         let is_live = !json && !is_dumb && io::stderr().is_terminal();
         let live = || ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        Self { live: is_live.then(live), has_ended: Arc::default(), settled: Arc::default() }
+        Self {
+            live: is_live.then(live),
+            has_ended: Arc::default(),
+            settled: Arc::default(),
+            echo: Echo::default(),
+        }
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -82,6 +89,7 @@ impl Screen {
 
     fn wake(&self) {
         let Some(live) = &self.live else { return };
+        self.echo.mute();
         live.reset();
         live.enable_steady_tick(DRAWN_EVERY);
     }
@@ -90,6 +98,7 @@ impl Screen {
         let Some(live) = &self.live else { return };
         live.disable_steady_tick();
         live.finish_and_clear();
+        self.echo.restore();
     }
 
     /// Nothing lives any more; `lines` stay. Done twice, it is done once.
