@@ -11,7 +11,7 @@ const OLDEST: u32 = 140_000;
 pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
     let mut findings: Vec<Finding> = version(session.server_version_num()).into_iter().collect();
     let sql = "SELECT current_setting('wal_level'), pg_is_in_recovery(), \
-               current_setting('default_transaction_read_only'), current_user::text";
+               current_setting('default_transaction_read_only'), current_user::text, current_database()::text";
     let row = session.query_one(sql, &[]).await.map_err(Error::doing("reading settings"))?;
     let (wal_level, is_standby, read_only): (String, bool, String) = (row.get(0), row.get(1), row.get(2));
     if is_standby {
@@ -24,7 +24,9 @@ pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
     }
     if read_only == "on" {
         let what = "default_transaction_read_only is on for this role or database";
-        let mend = format!("alter role {} set default_transaction_read_only = off", Ident(row.get(3)));
+        // What is set for a role in a database counts more than all that is set elsewhere.
+        let (role, database) = (Ident(row.get(3)), Ident(row.get(4)));
+        let mend = format!("alter role {role} in database {database} set default_transaction_read_only = off");
         findings.push(Finding::server("read_only", what, mend));
     }
     Ok(findings)

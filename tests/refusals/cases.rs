@@ -220,9 +220,9 @@ pub const CASES: [Case; 41] = [
         place: "server",
         ..right(
             "read_only",
-            "alter database \"X\" set default_transaction_read_only = on",
+            "alter role \"migrator\" in database \"X\" set default_transaction_read_only = on",
             "default_transaction_read_only is on",
-            "alter role \"migrator\" set default_transaction_read_only = off",
+            "alter role \"migrator\" in database \"X\" set default_transaction_read_only = off",
         )
     },
     Case {
