@@ -168,6 +168,23 @@ async fn a_second_orchestrator_is_refused_with_the_name_of_the_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_another_orchestrator_began_during_the_checks_is_not_in_their_way() {
+    let stage = Stage::set(500, &own::plan("meanwhile")).await;
+    let (_, (first, second)) = stage
+        .off(|program| {
+            let second = program.spawn("execute", &["--until", "copy"]);
+            second.wait_for("check_started");
+            second.freeze(true);
+            let first = program.execute(&["--until", "copy"]);
+            second.freeze(false);
+            (first, second.finish())
+        })
+        .await;
+    first.expect_code(0);
+    second.expect_code(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plan_that_changed_since_the_run_began_is_refused_with_what_changed() {
     let stage = Stage::set(500, &own::plan("changed")).await;
     let (stage, first) = stage.off(|program| program.execute(&["--yes", "--until", "copy"])).await;
