@@ -187,8 +187,11 @@ async fn command(shell: &Shell<'_>) -> Result<u8, Error> {
             shell.screen.out(&format!("{schema:#}"));
             Ok(0)
         }
-        Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "projh-bluegreen", &mut std::io::stdout());
+        Command::Completions { shell: whose } => {
+            // Into memory first: whoever reads may stop in the middle, as `head` does.
+            let mut script = Vec::new();
+            clap_complete::generate(*whose, &mut Cli::command(), "projh-bluegreen", &mut script);
+            shell.screen.out(String::from_utf8_lossy(&script).trim_end());
             Ok(0)
         }
         Command::Man { dir } => man::run(dir.as_deref()),
