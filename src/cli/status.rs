@@ -24,20 +24,29 @@ pub(super) async fn run(shell: &Shell<'_>, plan_or_run: Option<&str>, watch: boo
         }
         None => (None, shell.target(None)?),
     };
+    // What to type next is about this file, whatever the plan in it is called.
+    let file = plan_or_run.filter(|given| wanted.as_deref() != Some(given));
+    let wanted = Wanted { run: wanted.as_deref(), file };
     let work = async {
         let session = target.connect("projh-bluegreen status", &[]).await?;
         if watch {
-            self::watch(shell, &session, wanted.as_deref()).await
+            self::watch(shell, &session, &wanted).await
         } else {
-            once(shell, &session, wanted).await
+            once(shell, &session, &wanted).await
         }
     };
     shell.unless_interrupted(work).await?;
     Ok(0)
 }
 
-async fn once(shell: &Shell<'_>, client: &Client, wanted: Option<String>) -> Result<(), Error> {
-    let all = ask(client, wanted.as_deref(), usize::MAX).await?;
+/// What was asked for: a run or a plan by its name, and the file that the plan is in. All runs without.
+struct Wanted<'a> {
+    run: Option<&'a str>,
+    file: Option<&'a str>,
+}
+
+async fn once(shell: &Shell<'_>, client: &Client, wanted: &Wanted<'_>) -> Result<(), Error> {
+    let all = ask(client, wanted, usize::MAX).await?;
     if all.is_empty() && !shell.cli.json {
         shell.screen.out("no run has been made in this database");
     }
@@ -48,7 +57,7 @@ async fn once(shell: &Shell<'_>, client: &Client, wanted: Option<String>) -> Res
 }
 
 /// Until there is nothing left to do but what somebody has to ask for.
-async fn watch(shell: &Shell<'_>, client: &Client, wanted: Option<&str>) -> Result<(), Error> {
+async fn watch(shell: &Shell<'_>, client: &Client, wanted: &Wanted<'_>) -> Result<(), Error> {
     let is_dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
     let redraws = !shell.cli.json && !is_dumb && std::io::stdout().is_terminal();
     let mut drawn = 0;
@@ -60,6 +69,9 @@ async fn watch(shell: &Shell<'_>, client: &Client, wanted: Option<&str>) -> Resu
             drawn = redraw(&lines, drawn);
         } else if let Some(status) = latest {
             tell(shell, status);
+        } else if drawn == 0 && !shell.cli.json {
+            shell.screen.out("no run has begun yet");
+            drawn = 1;
         }
         if is_over {
             return Ok(());
@@ -69,9 +81,9 @@ async fn watch(shell: &Shell<'_>, client: &Client, wanted: Option<&str>) -> Resu
 }
 
 /// The runs that are wanted, the latest first; at most so many.
-async fn ask(client: &Client, wanted: Option<&str>, most: usize) -> Result<Vec<Status>, Error> {
+async fn ask(client: &Client, wanted: &Wanted<'_>, most: usize) -> Result<Vec<Status>, Error> {
     let mut runs = journal::list(client).await?;
-    if let Some(wanted) = wanted {
+    if let Some(wanted) = wanted.run {
         runs.retain(|run| run.found.run == wanted || run.found.plan_name == wanted);
         if runs.is_empty() {
             return Err(JournalError::NoRun(wanted.to_owned()).into());
@@ -79,7 +91,7 @@ async fn ask(client: &Client, wanted: Option<&str>, most: usize) -> Result<Vec<S
     }
     let mut all = Vec::new();
     for run in runs.iter().take(most) {
-        let plan = format!("{}.yaml", run.found.plan_name);
+        let plan = wanted.file.map_or_else(|| format!("{}.yaml", run.found.plan_name), ToOwned::to_owned);
         let told = ending::state(&run.progress, &run.found.run, &plan);
         let mut status = Status::of(client, run, told).await?;
         // Who is at work needs no command.
