@@ -46,7 +46,7 @@ const fn plan(
 
 pub const KEY: &str = "    primary_key: [id, at]\n";
 
-pub const CASES: [Case; 41] = [
+pub const CASES: [Case; 42] = [
     hangs(
         "view",
         "create view app.v as select * from app.visits",
@@ -213,6 +213,16 @@ pub const CASES: [Case; 41] = [
             "alter table app.visits enable row level security, force row level security",
             "row security would hide rows of it from role \"migrator\"",
             "alter role \"migrator\" bypassrls",
+        )
+    },
+    Case {
+        check: "encoding",
+        place: "server",
+        ..right(
+            "encoding",
+            "update pg_database set encoding = pg_char_to_encoding('SQL_ASCII') where datname = 'X'",
+            "SQL_ASCII",
+            "createdb --encoding=UTF8",
         )
     },
     Case {
