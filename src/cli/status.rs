@@ -29,11 +29,7 @@ pub(super) async fn run(shell: &Shell<'_>, plan_or_run: Option<&str>, watch: boo
     let wanted = Wanted { run: wanted.as_deref(), file };
     let work = async {
         let session = target.connect("projh-bluegreen status", &[]).await?;
-        if watch {
-            self::watch(shell, &session, &wanted).await
-        } else {
-            once(shell, &session, &wanted).await
-        }
+        if watch { self::watch(shell, &session, &wanted).await } else { once(shell, &session, &wanted).await }
     };
     shell.unless_interrupted(work).await?;
     Ok(0)

@@ -149,6 +149,13 @@ pub(super) async fn ensure_feed(run: &mut Run<'_>) -> Result<(), Error> {
     let applied = applied
         .ok_or_else(|| Error::Slot("the journal does not say how far the stream was applied".to_owned()))?;
     free_slot(run.journal.session(), &slot).await?;
+    let there = "SELECT FROM pg_replication_slots WHERE slot_name = $1 AND database = current_database()";
+    let there = run.journal.session().query_opt(there, &[&slot.as_str()]).await;
+    if there.map_err(Error::doing("looking for the slot"))?.is_none() {
+        return Err(Error::Slot(format!(
+            "somebody dropped slot {slot}, or another server took over without it"
+        )));
+    }
     let name = format!("projh-bluegreen {} stream", run.journal.run());
     let walsender = Walsender::connect(&run.cx.target, &name, &[]).await?;
     run.feed = Some(feed(run, walsender, &slot, applied).await?);
