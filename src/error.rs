@@ -82,7 +82,7 @@ pub enum Error {
         why: String,
     },
     /// The slot can no longer be kept.
-    #[error("the run was given up to protect the server: {0}")]
+    #[error("the run was given up, for its slot cannot be kept: {0}")]
     Slot(String),
     /// Somebody asked to stop.
     #[error("interrupted")]
@@ -179,7 +179,7 @@ impl Error {
                 "`projh-bluegreen status` lists the runs of a database; is it the right one (--database-url, PGDATABASE)?"
             }
             Self::Slot(_) => {
-                "the slot was dropped: `projh-bluegreen rollback`, free disk space or raise settings.wal_budget, and begin again"
+                "the slot is gone: `projh-bluegreen rollback` and begin again; free disk space or raise settings.wal_budget first, if that is why"
             }
             Self::Journal(JournalError::Held { backend, .. }) => {
                 let end =

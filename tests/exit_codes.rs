@@ -109,7 +109,9 @@ async fn each_code_of_the_contract_has_a_way_to_get_it() {
 
     // 6: rolled back.
     ends(program.run("rollback", &[]), 6, "rolled back: blue is live and as it was", None);
-    program.run("status", &[]).expect_code(0);
+    let status = program.run("status", &[]).expect_code(0);
+    let next = status.events_of("status")[0]["next"].as_str().unwrap().to_owned();
+    assert!(next.ends_with("plan.yaml"), "it is not the plan's file: {next}");
 
     // 0: to the end.
     ends(

@@ -168,6 +168,38 @@ async fn a_second_orchestrator_is_refused_with_the_name_of_the_first() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_another_orchestrator_began_during_the_checks_is_not_in_their_way() {
+    let stage = Stage::set(500, &own::plan("meanwhile")).await;
+    let (_, (first, second)) = stage
+        .off(|program| {
+            let second = program.spawn("execute", &["--until", "copy"]);
+            second.wait_for("check_started");
+            second.freeze(true);
+            let first = program.execute(&["--until", "copy"]);
+            second.freeze(false);
+            (first, second.finish())
+        })
+        .await;
+    first.expect_code(0);
+    second.expect_code(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_whose_slot_somebody_dropped_can_only_be_rolled_back_and_says_so() {
+    let stage = Stage::set(500, &own::plan("slotless")).await;
+    let (stage, first) = stage.off(|program| program.execute(&["--yes", "--until", "copy"])).await;
+    first.expect_code(0);
+    stage.count("select count(pg_drop_replication_slot(slot_name)) from pg_replication_slots").await;
+    let (stage, stopped) = stage.off(|program| program.execute(&["--yes"])).await;
+    let stopped = stopped.expect_code(1);
+    let next = stopped.events_of("end")[0]["next"].as_str().unwrap().to_owned();
+    assert!(next.starts_with("projh-bluegreen rollback"), "{next}");
+    let (stage, back) = stage.off(|program| program.run("rollback", &[])).await;
+    back.expect_code(6);
+    stage.assert_nothing_is_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plan_that_changed_since_the_run_began_is_refused_with_what_changed() {
     let stage = Stage::set(500, &own::plan("changed")).await;
     let (stage, first) = stage.off(|program| program.execute(&["--yes", "--until", "copy"])).await;

@@ -1,7 +1,7 @@
 //! What a newcomer and a packager see first: help with examples, the manual, completions, and the figures of the README.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 const COMMANDS: [&str; 8] =
     ["check", "execute", "status", "rollback", "finish", "schema", "completions", "man"];
@@ -73,6 +73,16 @@ fn bash_completes_below_the_first_word() {
         let pressed = Command::new("bash").args(["-c", &press]).output().unwrap();
         assert_eq!(String::from_utf8_lossy(&pressed.stdout).trim(), wanted, "{words:?}");
     }
+}
+
+#[test]
+fn who_stops_reading_a_script_ends_nothing_badly() {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_projh-bluegreen"));
+    program.args(["completions", "bash"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut program = program.spawn().unwrap();
+    drop(program.stdout.take());
+    let output = program.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
 }
 
 #[test]

@@ -11,7 +11,8 @@ const OLDEST: u32 = 140_000;
 pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
     let mut findings: Vec<Finding> = version(session.server_version_num()).into_iter().collect();
     let sql = "SELECT current_setting('wal_level'), pg_is_in_recovery(), \
-               current_setting('default_transaction_read_only'), current_user::text";
+               current_setting('default_transaction_read_only'), current_user::text, current_database()::text, \
+               pg_catalog.getdatabaseencoding()::text";
     let row = session.query_one(sql, &[]).await.map_err(Error::doing("reading settings"))?;
     let (wal_level, is_standby, read_only): (String, bool, String) = (row.get(0), row.get(1), row.get(2));
     if is_standby {
@@ -22,9 +23,19 @@ pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
         let mend = "alter system set wal_level = 'logical'; then restart the server";
         findings.push(Finding::server("wal_level", what, mend));
     }
+    // The server checks no text there, and gives nobody the ones that are not UTF-8 as such.
+    if row.get::<_, &str>(5) == "SQL_ASCII" {
+        let what =
+            "the database has no encoding (SQL_ASCII), so that its texts may be of any, and not be read";
+        let mend = "migrate in a database with an encoding: pg_dump --encoding=..., createdb --encoding=UTF8";
+        findings.push(Finding::server("encoding", what, mend));
+    }
     if read_only == "on" {
         let what = "default_transaction_read_only is on for this role or database";
-        let mend = format!("alter role {} set default_transaction_read_only = off", Ident(row.get(3)));
+        // What is set for a role in a database counts more than all that is set elsewhere.
+        let (role, database) = (Ident(row.get(3)), Ident(row.get(4)));
+        let mend =
+            format!("alter role {role} in database {database} set default_transaction_read_only = off");
         findings.push(Finding::server("read_only", what, mend));
     }
     Ok(findings)

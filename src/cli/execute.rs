@@ -30,7 +30,12 @@ pub(super) async fn run(
     if !shell.unless_interrupted(is_under_way(&cx)).await? {
         shell.tell(&Event::CheckStarted {});
         let begun = Instant::now();
-        let notes = check::refuse(shell, shell.unless_interrupted(crate::check::run(&cx)).await?)?;
+        let findings = shell.unless_interrupted(crate::check::run(&cx)).await?;
+        // Somebody else may have begun the run meanwhile, and what it made be in the way: it has passed the
+        // checks then, and who holds it is told by the journal.
+        let refuses = findings.iter().any(crate::check::Finding::is_refusal);
+        let begun_meanwhile = refuses && shell.unless_interrupted(is_under_way(&cx)).await?;
+        let notes = if begun_meanwhile { 0 } else { check::refuse(shell, findings)? };
         shell.tell(&Event::Checked { notes, seconds: begun.elapsed().as_secs_f64() });
     }
     shell.has_begun.store(true, Ordering::Release);

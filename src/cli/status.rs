@@ -93,6 +93,9 @@ async fn watch(shell: &Shell<'_>, asked: &Asked<'_>) -> Result<(), Error> {
             drawn = redraw(&lines, drawn);
         } else if let Some(status) = latest {
             tell(shell, status);
+        } else if drawn == 0 && !shell.cli.json {
+            shell.screen.out(NO_RUN);
+            drawn = 1;
         }
         if is_over {
             return Ok(());

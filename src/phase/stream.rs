@@ -28,6 +28,11 @@ pub(super) async fn ensure(run: &mut Run<'_>) -> Result<(), Error> {
     let applied = applied
         .ok_or_else(|| Error::Slot("the journal does not say how far the stream was applied".to_owned()))?;
     free_slot(run.journal.session(), &slot).await?;
+    if !is_there(run.journal.session(), &slot).await? {
+        return Err(Error::Slot(format!(
+            "somebody dropped slot {slot}, or another server took over without it"
+        )));
+    }
     let name = format!("projh-bluegreen {} stream", run.journal.run());
     let walsender = Walsender::connect(&run.cx.target, &name, &[]).await?;
     run.feed = Some(feed(run, walsender, &slot, applied).await?);
@@ -57,6 +62,12 @@ pub(super) async fn free_slot(client: &Client, slot: &Ident) -> Result<(), Error
                WHERE slot_name = $1 AND active_pid IS NOT NULL";
     client.query(sql, &[&slot.as_str()]).await.map_err(Error::doing("freeing the slot"))?;
     Ok(())
+}
+
+async fn is_there(client: &Client, slot: &Ident) -> Result<bool, Error> {
+    let sql = "SELECT FROM pg_replication_slots WHERE slot_name = $1 AND database = current_database()";
+    let found = client.query_opt(sql, &[&slot.as_str()]).await;
+    Ok(found.map_err(Error::doing("looking for the slot"))?.is_some())
 }
 
 /// Drops a slot by its name, if it is there.

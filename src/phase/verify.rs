@@ -111,13 +111,15 @@ struct Seen {
     /// Of the rows, and of the bytes.
     meters: (Meter, Meter),
     last: Option<Instant>,
+    /// Whether the end was told: what is left of a table that is read to its end are empty partitions.
+    is_told: bool,
 }
 
 impl<'a> Told<'a> {
     fn new(run: &'a Run<'a>, table: String) -> Self {
         let now = Instant::now();
         let meters = (Meter::new(now, 0), Meter::new(now, 0));
-        Self { run, table, seen: Mutex::new(Seen { rows: 0, bytes: 0, meters, last: None }) }
+        Self { run, table, seen: Mutex::new(Seen { rows: 0, bytes: 0, meters, last: None, is_told: false }) }
     }
 
     /// About once a second, and at the end.
@@ -126,6 +128,10 @@ impl<'a> Told<'a> {
         seen.rows += read.rows;
         seen.bytes += read.bytes;
         let is_over = seen.bytes >= read.bytes_total;
+        if is_over && seen.is_told && read.rows == 0 {
+            return;
+        }
+        seen.is_told |= is_over;
         if !is_over && seen.last.is_some_and(|last| last.elapsed() < TOLD_EVERY) {
             return;
         }

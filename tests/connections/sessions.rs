@@ -13,7 +13,11 @@ async fn a_session_is_the_same_whatever_the_role_and_the_database_say() {
         "alter role postgres set search_path = evil; alter role postgres set \"TimeZone\" = 'Asia/Kabul'; \
          alter role postgres set \"DateStyle\" = 'German'; alter role postgres set bytea_output = 'escape'; \
          alter role postgres set statement_timeout = '1s'; alter database postgres set extra_float_digits = 0; \
-         alter role postgres set idle_in_transaction_session_timeout = '1s'",
+         alter role postgres set idle_in_transaction_session_timeout = '1s'; \
+         alter role postgres set idle_session_timeout = '1s'; alter role postgres set lock_timeout = '1ms'; \
+         alter role postgres set quote_all_identifiers = on; alter role postgres set array_nulls = off; \
+         alter role postgres set standard_conforming_strings = off; \
+         alter role postgres set default_tablespace = 'pg_default'",
     );
     let settings = [("lock_timeout", "1234ms"), ("application_name", "a b\\c")];
     let session = target(&cluster.url("postgres")).connect("it", &settings[..1]).await.unwrap();
@@ -24,6 +28,11 @@ async fn a_session_is_the_same_whatever_the_role_and_the_database_say() {
         ("bytea_output", "hex"),
         ("statement_timeout", "0"),
         ("idle_in_transaction_session_timeout", "0"),
+        ("idle_session_timeout", "0"),
+        ("quote_all_identifiers", "off"),
+        ("array_nulls", "on"),
+        ("standard_conforming_strings", "on"),
+        ("default_tablespace", ""),
         ("extra_float_digits", "1"),
         ("lock_timeout", "1234ms"),
         ("application_name", "it"),
@@ -34,6 +43,8 @@ async fn a_session_is_the_same_whatever_the_role_and_the_database_say() {
     let row = session.query_one("select date '2026-02-01'::text", &[]).await.unwrap();
     assert_eq!(row.get::<_, String>(0), "2026-02-01");
     let session = target(&cluster.url("postgres")).connect("it", &[("my.blank", "a b\\c")]).await.unwrap();
+    let row = session.query_one("select current_setting('lock_timeout')", &[]).await.unwrap();
+    assert_eq!(row.get::<_, String>(0), "0");
     let row = session.query_one("select current_setting('my.blank')", &[]).await.unwrap();
     assert_eq!(row.get::<_, String>(0), "a b\\c");
     let version = session.query_one("show server_version_num", &[]).await.unwrap();

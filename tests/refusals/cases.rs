@@ -216,13 +216,23 @@ pub const CASES: [Case; 42] = [
         )
     },
     Case {
+        check: "encoding",
+        place: "server",
+        ..right(
+            "encoding",
+            "update pg_database set encoding = pg_char_to_encoding('SQL_ASCII') where datname = 'X'",
+            "SQL_ASCII",
+            "createdb --encoding=UTF8",
+        )
+    },
+    Case {
         check: "read_only",
         place: "server",
         ..right(
             "read_only",
-            "alter database \"X\" set default_transaction_read_only = on",
+            "alter role \"migrator\" in database \"X\" set default_transaction_read_only = on",
             "default_transaction_read_only is on",
-            "alter role \"migrator\" set default_transaction_read_only = off",
+            "alter role \"migrator\" in database \"X\" set default_transaction_read_only = off",
         )
     },
     Case {

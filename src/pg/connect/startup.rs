@@ -28,6 +28,14 @@ pub const fn base_settings() -> &'static [(&'static str, &'static str)] {
         ("bytea_output", "hex"),
         // Of XML, a fragment is as good as a document.
         ("xmloption", "content"),
+        // What we write is read as we wrote it, and what the catalog prints is what it prints elsewhere.
+        ("standard_conforming_strings", "on"),
+        ("quote_all_identifiers", "off"),
+        ("array_nulls", "on"),
+        // What green is made of is blue's, not the role's taste.
+        ("default_tablespace", ""),
+        // Who wants to wait for less says so.
+        ("lock_timeout", "0"),
         ("statement_timeout", "0"),
         ("idle_in_transaction_session_timeout", "0"),
         // A server that lost us holds our locks until it notices: after a minute, not after two hours.
@@ -60,7 +68,11 @@ pub(crate) fn options(own: Option<&str>, settings: &[(&str, &str)]) -> String {
 /// What can only be set once the version is known: an unknown setting in the startup message
 /// would refuse the connection.
 pub(crate) fn after_login(server_version_num: u32) -> Option<&'static str> {
-    (server_version_num >= 170_000).then_some("SET transaction_timeout = 0")
+    match server_version_num {
+        170_000.. => Some("SET idle_session_timeout = 0; SET transaction_timeout = 0"),
+        140_000.. => Some("SET idle_session_timeout = 0"),
+        _ => None,
+    }
 }
 
 /// `server_version` as a number: `15.18 (Debian 15.18-1)` is 150018, `18beta1` is 180000.
@@ -175,8 +187,10 @@ mod tests {
     }
 
     #[test]
-    fn only_servers_that_know_it_are_told_of_the_transaction_timeout() {
-        assert_eq!(after_login(160_009), None);
-        assert!(after_login(170_000).is_some());
+    fn only_servers_that_know_a_timeout_are_told_of_it() {
+        let told = |version, name| after_login(version).is_some_and(|sql| sql.contains(name));
+        assert_eq!(after_login(130_022), None);
+        assert!(told(140_000, "idle_session_timeout") && !told(160_009, "transaction_timeout"));
+        assert!(told(170_000, "idle_session_timeout") && told(170_000, "transaction_timeout"));
     }
 }
