@@ -190,6 +190,10 @@ async fn a_run_whose_slot_somebody_dropped_can_only_be_rolled_back_and_says_so()
     let (stage, first) = stage.off(|program| program.execute(&["--yes", "--until", "copy"])).await;
     first.expect_code(0);
     stage.count("select count(pg_drop_replication_slot(slot_name)) from pg_replication_slots").await;
+    let (stage, preview) = stage.off(|program| program.execute(&["--dry-run"])).await;
+    let preview = preview.expect_code(3);
+    assert!(preview.events_of("end")[0]["next"].as_str().unwrap().starts_with("projh-bluegreen rollback"));
+    assert!(preview.stdout.contains("is gone, and with it what it has not applied"), "{}", preview.stdout);
     let (stage, stopped) = stage.off(|program| program.execute(&["--yes"])).await;
     let stopped = stopped.expect_code(1);
     let next = stopped.events_of("end")[0]["next"].as_str().unwrap().to_owned();

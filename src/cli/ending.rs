@@ -112,6 +112,8 @@ fn after_error(error: &Error, run: &Summary, plan: &str) -> Option<String> {
             Some(format!("projh-bluegreen status {} --watch", run.found.run))
         }
         Error::Differences(_) | Error::Slot(_) if run.progress.swapped.is_none() => Some(rollback),
+        // Of a run that has passed the checks.
+        Error::Refused(_) if run.progress.prepared.is_some() => Some(rollback),
         Error::Journal(JournalError::PlanChanged { .. }) => {
             let finish = format!("projh-bluegreen finish {}", run.found.run);
             let end = if run.progress.swapped.is_some() { finish } else { rollback };

@@ -6,9 +6,11 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::{Shell, check, ending, preview};
+use crate::context::Context;
 use crate::engine;
 use crate::error::Error;
 use crate::event::Event;
+use crate::finding::Finding;
 use crate::journal;
 use crate::lifecycle::Phase;
 
@@ -33,7 +35,7 @@ pub(super) async fn run(
         let findings = shell.unless_interrupted(crate::check::run(&cx)).await?;
         // Somebody else may have begun the run meanwhile, and what it made be in the way: it has passed the
         // checks then, and who holds it is told by the journal.
-        let refuses = findings.iter().any(crate::check::Finding::is_refusal);
+        let refuses = findings.iter().any(Finding::is_refusal);
         let begun_meanwhile = refuses && shell.unless_interrupted(is_under_way(&cx)).await?;
         let notes = if begun_meanwhile { 0 } else { check::refuse(shell, findings)? };
         shell.tell(&Event::Checked { notes, seconds: begun.elapsed().as_secs_f64() });
@@ -55,7 +57,7 @@ pub(super) async fn preview(shell: &Shell<'_>, path: &Path, until: Option<Phase>
 }
 
 /// A run that has made green has passed the checks; its publication would now be in their way.
-async fn is_under_way(cx: &crate::context::Context) -> Result<bool, Error> {
+async fn is_under_way(cx: &Context) -> Result<bool, Error> {
     let session = cx.target.connect("projh-bluegreen check", &[]).await?;
     let runs = match journal::list(&session).await {
         // The checks say what is missing.

@@ -15,7 +15,10 @@ pub(super) async fn run(shell: &Shell<'_>, cx: &Context, path: &str, checks: boo
     if shell.cli.json || findings.iter().any(Finding::is_refusal) {
         check::refuse(shell, findings.clone())?;
     }
-    let preview = preview::preview(cx).await?;
+    let preview = match preview::preview(cx).await {
+        Err(Error::Refused(findings)) => return check::refuse(shell, findings).map(|_| 0),
+        preview => preview?,
+    };
     if shell.cli.json {
         tell(shell, preview);
     } else {

@@ -113,6 +113,10 @@ async fn ask(client: &Client, asked: &Asked<'_>, most: usize) -> Result<Vec<Stat
             return Err(JournalError::NoRun(wanted.clone()).into());
         }
     }
+    if most == 1 {
+        // One that is under way is what somebody waits for, whatever ended after it began.
+        runs.sort_by_key(|run| !run.found.under_way);
+    }
     let mut all = Vec::new();
     for run in runs.iter().take(most) {
         let plan = ending::file_of(asked.file, &run.found.plan_name);

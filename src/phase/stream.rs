@@ -64,7 +64,8 @@ pub(super) async fn free_slot(client: &Client, slot: &Ident) -> Result<(), Error
     Ok(())
 }
 
-async fn is_there(client: &Client, slot: &Ident) -> Result<bool, Error> {
+/// Whether the slot is there.
+pub(crate) async fn is_there(client: &Client, slot: &Ident) -> Result<bool, Error> {
     let sql = "SELECT FROM pg_replication_slots WHERE slot_name = $1 AND database = current_database()";
     let found = client.query_opt(sql, &[&slot.as_str()]).await;
     Ok(found.map_err(Error::doing("looking for the slot"))?.is_some())

@@ -2,11 +2,12 @@
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::finding::Finding;
 use crate::journal::{self, JournalError};
 use crate::lane::Lane;
 use crate::lifecycle::{Prepared, Progress};
 use crate::pg::connect::Session;
-use crate::phase::prepare;
+use crate::phase::{prepare, stream};
 use crate::plan;
 
 use super::NEW_RUN;
@@ -41,6 +42,9 @@ impl<'a> Subject<'a> {
             // As it is when an orchestrator takes the run over: what changed meanwhile was not tracked.
             progress.verified = None;
             progress.caught_up = None;
+        }
+        if let Some(run) = &run {
+            find_slot(session, run, &progress).await?;
         }
         let id = run.clone().unwrap_or_else(|| NEW_RUN.to_owned());
         let prepared = match progress.prepared.clone() {
@@ -80,6 +84,19 @@ async fn under_way(cx: &Context, session: &Session) -> Result<(Option<String>, P
         return Err(JournalError::PlanChanged { run: ours.found.run, changes }.into());
     }
     Ok((Some(ours.found.run), ours.progress))
+}
+
+/// Without the slot that it needs, nothing is left of a run but its rollback.
+async fn find_slot(session: &Session, run: &str, progress: &Progress) -> Result<(), Error> {
+    let prepared =
+        progress.prepared.as_ref().filter(|_| progress.slot.is_some() && progress.swapped.is_none());
+    let Some(prepared) = prepared else { return Ok(()) };
+    if stream::is_there(session, &prepared.slot).await? {
+        return Ok(());
+    }
+    let what = format!("slot {} of run {run} is gone, and with it what it has not applied", prepared.slot);
+    let mend = format!("projh-bluegreen rollback {run}, and begin again");
+    Err(Error::Refused(vec![Finding::server("slots", what, mend)]))
 }
 
 /// Whether an orchestrator's connections are there. Its advisory lock is not tried: to hold it for a

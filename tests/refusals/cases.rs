@@ -46,7 +46,7 @@ const fn plan(
 
 pub const KEY: &str = "    primary_key: [id, at]\n";
 
-pub const CASES: [Case; 42] = [
+pub const CASES: [Case; 43] = [
     hangs(
         "view",
         "create view app.v as select * from app.visits",
