@@ -10,7 +10,7 @@ mod lag;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -29,6 +29,9 @@ use lag::Lag;
 
 /// How often the server is asked.
 const EVERY: Duration = Duration::from_secs(1);
+/// Sessions that are at work all the time are seen between two statements as often as within one: a server
+/// that was busy is taken to be so for a while.
+const BUSY_FOR: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Seen {
     /// Why the copy has to wait.
@@ -77,9 +80,15 @@ impl Pace {
         let mut lag = Lag::of(Arc::clone(&followed));
         let task = tokio::spawn(async move {
             // The session is gone when a query fails; whoever works will notice and begin anew.
+            let mut busy_until = Instant::now();
             while let Ok((mut next, slot)) = look(&session, &run, &settings).await {
+                if next.load.is_busy {
+                    busy_until = Instant::now() + BUSY_FOR;
+                }
+                next.load.is_busy = Instant::now() < busy_until;
                 let lagging = slot.and_then(|slot| lag.event(slot));
                 next.load.is_losing = lag.is_losing();
+                next.load.must_wait = next.wait.is_some() && !next.end_round && next.lost.is_none();
                 load_told.send_replace(next.load);
                 tell(&reporter, &told.borrow().wait, &next.wait);
                 told.send_replace(next);

@@ -14,6 +14,8 @@ pub struct Load {
     pub is_busy: bool,
     /// The stream's lag does not shrink.
     pub is_losing: bool,
+    /// The plan asks to wait, and the slot does not hold back too much WAL for that.
+    pub must_wait: bool,
 }
 
 /// How long to rest after work, so that clients get their part of the server.
@@ -50,9 +52,16 @@ impl Rest {
     }
 
     /// After a part of a backlog that took so long: a lag that does not shrink has to be worked off.
-    #[must_use]
-    pub fn in_a_backlog(&self, took: Duration) -> Duration {
+    fn in_a_backlog(&self, took: Duration) -> Duration {
         if self.load.borrow().is_losing { Duration::ZERO } else { self.after(took) }
+    }
+
+    /// Rests after a part of a backlog that took so long; first for as long as the plan asks to wait.
+    pub async fn rest_in_a_backlog(&self, took: Duration) {
+        let mut load = self.load.clone();
+        // An error means that nobody watches the server any more; then nothing holds anybody up.
+        let _ = load.wait_for(|load| !load.must_wait).await;
+        tokio::time::sleep(self.in_a_backlog(took)).await;
     }
 }
 
@@ -77,14 +86,14 @@ mod tests {
     fn nobody_rests_on_a_quiet_server_or_in_a_backlog_that_grows() {
         let second = Duration::from_secs(1);
         let rests = |is_busy, is_losing| {
-            let load = watch::channel(Load { is_busy, is_losing }).1;
+            let load = watch::channel(Load { is_busy, is_losing, ..Load::default() }).1;
             let rest = Rest { load, share: 2.0 };
             (rest.after(second), rest.in_a_backlog(second))
         };
         assert_eq!(rests(true, false), (2 * second, 2 * second));
         assert_eq!(rests(true, true), (2 * second, Duration::ZERO));
         assert_eq!(rests(false, false), (Duration::ZERO, Duration::ZERO));
-        let load = watch::channel(Load { is_busy: true, is_losing: false }).1;
+        let load = watch::channel(Load { is_busy: true, ..Load::default() }).1;
         assert_eq!(Rest { load, share: 2.0 }.after(Duration::from_secs(3_600)), LONGEST_REST);
         assert_eq!(Rest::never().after(second), Duration::ZERO);
     }

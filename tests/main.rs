@@ -36,5 +36,6 @@ mod signals;
 mod stream_rules;
 mod swap_under_load;
 mod terminal;
+mod throttle;
 mod verification;
 mod what_a_swap_keeps;

@@ -16,6 +16,7 @@ mod rights;
 mod row_security;
 mod server;
 mod slots;
+mod throttle;
 mod toast;
 mod types;
 mod xml;
@@ -49,6 +50,7 @@ pub async fn run(cx: &Context) -> Result<Vec<Finding>, Error> {
     findings.extend(slots::check(cx, &session, can_stream).await?);
     findings.extend(connections::check(cx, &session).await?);
     findings.extend(rights::check_server(&session).await?);
+    findings.extend(throttle::check(cx, &session).await?);
     // What cannot be tried is not tried: its failure would only repeat what is known.
     let can_try = !findings.iter().any(|finding| ["primary", "read_only", "rights"].contains(&finding.check));
     let mut subjects = Vec::new();

@@ -237,7 +237,7 @@ impl Applier {
     /// A full batch is one of a backlog. Whoever waits for a marker does not wait for a rest.
     async fn rest(&mut self, took: Duration) {
         tokio::select! {
-            () = tokio::time::sleep(self.rest.in_a_backlog(took)) => {}
+            () = self.rest.rest_in_a_backlog(took) => {}
             _ = self.mode.changed() => self.mode.mark_changed(),
         }
     }

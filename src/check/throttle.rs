@@ -1,0 +1,25 @@
+//! The plan's throttle query: asked every second of a run, where nobody would see that it fails.
+
+use tokio_postgres::types::Type;
+
+use super::Finding;
+use crate::context::Context;
+use crate::error::Error;
+use crate::pg;
+use crate::pg::connect::Session;
+
+pub(super) async fn check(cx: &Context, session: &Session) -> Result<Vec<Finding>, Error> {
+    let Some(query) = &cx.plan.settings.throttle.query else { return Ok(Vec::new()) };
+    let refused = |what: String| {
+        let mend = "its first column must be boolean, and its tables named with their schemas: a run has no search_path";
+        Ok(vec![Finding::server("throttle", what, mend)])
+    };
+    match session.prepare(query.as_str()).await {
+        Ok(statement) if statement.columns().first().is_some_and(|column| *column.type_() == Type::BOOL) => {
+            Ok(Vec::new())
+        }
+        Ok(_) => refused("settings.throttle.query does not answer with true or false".to_owned()),
+        Err(error) if error.is_closed() => Err(Error::doing("trying the throttle's query")(error)),
+        Err(error) => refused(format!("settings.throttle.query cannot be asked: {}", pg::describe(&error))),
+    }
+}
