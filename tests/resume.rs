@@ -185,6 +185,18 @@ async fn a_run_that_another_orchestrator_began_during_the_checks_is_not_in_their
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statistics_are_gathered_once_and_only_for_an_index_phase() {
+    let cluster = Cluster::builder().setting("log_statement", "all").start();
+    own::create(&cluster.client(DB).await, 500).await.unwrap();
+    let program = Bluegreen::new(&cluster, DB).plan(&own::plan("analyzed"));
+    let analyzed = || cluster.log().matches("ANALYZE \"projh_bg_").count();
+    for (until, times) in [("copy", 0), ("catch_up", 0), ("index", 3), ("verify", 3)] {
+        program.execute(&["--yes", "--until", until]).expect_code(0);
+        assert_eq!(analyzed(), times, "after {until}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_whose_slot_somebody_dropped_can_only_be_rolled_back_and_says_so() {
     let stage = Stage::set(500, &own::plan("slotless")).await;
     let (stage, first) = stage.off(|program| program.execute(&["--yes", "--until", "copy"])).await;

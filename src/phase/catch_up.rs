@@ -1,13 +1,11 @@
 //! Catch up: the stream is applied, strictly from now on, until green is a moment behind blue.
 
 use crate::error::Error;
-use crate::lifecycle::{Fact, Phase};
+use crate::lifecycle::Fact;
 use crate::run::Run;
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
-    if run.cx.until != Some(Phase::CatchUp) {
-        super::statistics::begin(run)?;
-    }
+    super::statistics::begin(run)?;
     super::stream::catch_up(run).await?;
     // A snapshot that is older than this may miss rows that the copy or the stream brought since.
     let sql = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint";

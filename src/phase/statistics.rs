@@ -5,14 +5,17 @@
 
 use crate::error::Error;
 use crate::hangs_on::GreenIndex;
-use crate::lifecycle::LaneDesign;
+use crate::lifecycle::{LaneDesign, Phase};
 use crate::pg::connect::Session;
 use crate::run::Run;
 
-/// Begins to gather those of every lane that needs no index for them, if that has not begun.
+/// Begins to gather those of every lane that needs no index for them, if that has not begun, and the index
+/// phase, which waits for them, is still to come.
 pub(super) fn begin(run: &mut Run<'_>) -> Result<(), Error> {
     let lanes = lanes(run, false)?;
-    if run.meanwhile.is_empty() && !lanes.is_empty() {
+    let is_waited_for =
+        !run.journal.progress().indexed && run.cx.until.is_none_or(|until| until >= Phase::Index);
+    if is_waited_for && run.meanwhile.is_empty() && !lanes.is_empty() {
         let (target, name) = (run.cx.target.clone(), run.role("statistics"));
         run.meanwhile.spawn(async move { gather(&target.connect(&name, &[]).await?, &lanes).await });
     }

@@ -14,8 +14,7 @@ use crate::lane::coalesce::Key;
 use crate::lane::compare::{Comparison, Difference, Read, Sides};
 use crate::lane::point::Point;
 use crate::lifecycle::{Fact, Verification};
-use crate::meter::Reached;
-use crate::meter::{Meter, eta_s};
+use crate::meter::{Meter, Reached, eta_s};
 use crate::pg::connect::Session;
 use crate::run::Run;
 
