@@ -67,25 +67,14 @@ async fn watch(shell: &Shell<'_>, asked: &Asked<'_>) -> Result<(), Error> {
     let mut drawn = 0;
     let mut session = Some(asked.connect().await?);
     loop {
-        let answer = match session.take() {
-            Some(session) => ask(&session, asked, 1).await.map(|all| (session, all)),
-            None => match asked.connect().await {
-                Ok(session) => ask(&session, asked, 1).await.map(|all| (session, all)),
-                Err(error) => Err(error),
-            },
-        };
-        let latest = match answer {
-            Ok((answered, mut all)) => {
-                session = Some(answered);
-                all.pop()
-            }
+        let latest = match latest(asked, &mut session).await {
             Err(error) if error.is_transient() => {
                 shell.tell(&Event::Retry { why: error.to_string(), seconds: EVERY.as_secs_f64() });
                 drawn = 0;
                 tokio::time::sleep(EVERY).await;
                 continue;
             }
-            Err(error) => return Err(error),
+            latest => latest?,
         };
         let is_over = latest.as_ref().is_some_and(|status| status.phase.is_none());
         if redraws {
@@ -104,7 +93,19 @@ async fn watch(shell: &Shell<'_>, asked: &Asked<'_>) -> Result<(), Error> {
     }
 }
 
-/// The runs that are wanted, the latest first; at most so many.
+/// The run that is wanted most, over a session that is opened anew where the last one failed.
+async fn latest(asked: &Asked<'_>, session: &mut Option<Session>) -> Result<Option<Status>, Error> {
+    let open = match session.take() {
+        Some(open) => open,
+        None => asked.connect().await?,
+    };
+    let found = ask(&open, asked, 1).await?.pop();
+    *session = Some(open);
+    Ok(found)
+}
+
+/// The runs that are wanted: those under way, whatever ended after they began, and then the others; the
+/// latest first, and at most so many.
 async fn ask(client: &Client, asked: &Asked<'_>, most: usize) -> Result<Vec<Status>, Error> {
     let mut runs = journal::list(client).await?;
     if let Some(wanted) = &asked.wanted {
@@ -113,10 +114,7 @@ async fn ask(client: &Client, asked: &Asked<'_>, most: usize) -> Result<Vec<Stat
             return Err(JournalError::NoRun(wanted.clone()).into());
         }
     }
-    if most == 1 {
-        // One that is under way is what somebody waits for, whatever ended after it began.
-        runs.sort_by_key(|run| !run.found.under_way);
-    }
+    runs.sort_by_key(|run| !run.found.under_way);
     let mut all = Vec::new();
     for run in runs.iter().take(most) {
         let plan = ending::file_of(asked.file, &run.found.plan_name);

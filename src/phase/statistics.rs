@@ -25,8 +25,12 @@ pub(super) fn begin(run: &mut Run<'_>) -> Result<(), Error> {
 /// Waits for them, and gathers the others.
 pub(super) async fn finish(run: &mut Run<'_>) -> Result<(), Error> {
     while let Some(ended) = run.meanwhile.join_next().await {
-        // It ends by its own outcome, unless it panics.
-        ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        // Nobody ends it while it is waited for: without an outcome it has panicked.
+        match ended.map_err(tokio::task::JoinError::try_into_panic) {
+            Ok(outcome) => outcome?,
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            Err(Err(_)) => return Err(Error::Interrupted),
+        }
     }
     let lanes = lanes(run, true)?;
     if !lanes.is_empty() {
