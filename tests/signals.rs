@@ -12,7 +12,8 @@ use crate::support::{Bluegreen, Cluster, Finished};
 const DB: &str = "postgres";
 
 const BLUE: &str = "
-create table public.t (id bigint primary key, at date not null, note text);
+create table public.kind (id bigint primary key);
+create table public.t (id bigint primary key, at date not null, note text, kind bigint references public.kind);
 insert into public.t select g, date '2026-01-01' + g % 80, 'note ' || g from generate_series(1, 3000) g;
 analyze public.t;";
 
@@ -157,8 +158,8 @@ async fn stopped_in_each_phase_a_run_says_where_it_is_and_goes_on() {
     stage.program.execute(&["--yes", "--until", "swap"]).expect_code(0);
     assert!(stage.is_partitioned().await);
 
-    // Settle: somebody reads the table all the time.
-    let other = stage.other("select from public.t").await;
+    // Settle: somebody writes to the table all the time.
+    let other = stage.other("lock table public.t in row exclusive mode").await;
     let stopped = stage.stop("execute", all, begins("settle"), Signal::Terminate);
     expect_end(&stopped, "swapped: green is live; some work after the swap is left", goes_on);
     drop(other);
@@ -238,7 +239,7 @@ async fn stopped_while_a_commit_is_on_its_way_the_swap_is_told_as_it_went() {
             stage.client.batch_execute(reset).await.unwrap();
             stage.program.execute(&["--yes"]).expect_code(0);
             stage.program.run("finish", &["--yes"]).expect_code(0);
-            let again = "drop table public.t; drop function public.slow() cascade";
+            let again = "drop table public.t, public.kind; drop function public.slow() cascade";
             stage.client.batch_execute(again).await.unwrap();
             stage.client.batch_execute(BLUE).await.unwrap();
             stage.program.execute(&["--until", "verify"]).expect_code(0);

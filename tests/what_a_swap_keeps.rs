@@ -77,6 +77,7 @@ async fn migrate(client: &Client, green: &Green) {
     client.batch_execute("begin").await.unwrap();
     run(client, &green.create()).await;
     run(client, &green.rehearsal()).await;
+    run(client, &green.move_leaves()).await;
     client.batch_execute("commit").await.unwrap();
     let (targets, sources) = green.select_list();
     let copy = format!(

@@ -20,7 +20,7 @@ pub enum Stage {
     Verify,
     /// Exchange them.
     Swap,
-    /// Validate foreign keys, move the partitions to their schema, drop slot and publication.
+    /// Validate foreign keys, drop slot and publication.
     Settle,
     /// What `rollback` would do instead of the swap.
     Rollback,

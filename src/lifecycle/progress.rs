@@ -34,7 +34,7 @@ pub enum Phase {
     Verify,
     /// Exchange them.
     Swap,
-    /// Validate foreign keys, move the partitions to their schema, drop slot and publication.
+    /// Validate foreign keys, drop slot and publication.
     Settle,
 }
 

@@ -160,7 +160,8 @@ pub(crate) fn statements(prepared: &Prepared) -> Vec<(Option<usize>, String)> {
     let mut statements: Vec<_> = homes.create().into_iter().map(|sql| (None, sql)).collect();
     for (number, lane) in prepared.lanes.iter().enumerate() {
         let green = lane.green.create().into_iter().chain(lane.green.rehearsal());
-        let of_lane = green.chain(working_objects(number, lane, &prepared.green_home));
+        let of_lane =
+            green.chain(lane.green.move_leaves()).chain(working_objects(number, lane, &prepared.green_home));
         statements.extend(of_lane.map(|sql| (Some(number), sql)));
     }
     let blues = list(prepared.lanes.iter().map(|lane| &lane.table));

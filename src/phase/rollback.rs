@@ -6,7 +6,7 @@ use super::settle::{drop_publication, patiently};
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::lifecycle::{Fact, LaneDesign};
-use crate::pg::{Ident, QName, list};
+use crate::pg::{Ident, Literal, QName};
 
 /// Drops what the run made. Done twice, it is done once.
 ///
@@ -75,9 +75,8 @@ pub(crate) struct Transactions {
 pub(crate) fn transactions(lanes: &[LaneDesign], slot: &Ident) -> Transactions {
     let home = green_home(slot);
     let gone = Ident(format!("{}_gone", home.as_str()));
-    let leaves: Vec<QName> =
-        lanes.iter().flat_map(|lane| lane.green.row_holders()).map(|leaf| leaf.in_schema(&gone)).collect();
-    let in_portions = leaves.len() > TABLES_AT_ONCE;
+    let holders = |lane: &LaneDesign| lane.green.row_holders().len();
+    let in_portions = lanes.iter().map(holders).sum::<usize>() > TABLES_AT_ONCE;
     let restored = lanes.iter().filter_map(|lane| {
         let before = lane.replica_identity_before.as_ref()?;
         Some(format!("ALTER TABLE {} REPLICA IDENTITY {before}", lane.table))
@@ -87,10 +86,26 @@ pub(crate) fn transactions(lanes: &[LaneDesign], slot: &Ident) -> Transactions {
     for home in [if in_portions { &gone } else { &home }, &Ident(format!("{}_blue", slot.as_str()))] {
         last.push(format!("DROP SCHEMA IF EXISTS {home} CASCADE"));
     }
-    let portions = leaves.chunks(TABLES_AT_ONCE).filter(|_| in_portions);
+    let portions = lanes.iter().filter(|_| in_portions).flat_map(|lane| {
+        let sql = drop_some(&lane.green.live().in_schema(&gone));
+        std::iter::repeat_n(sql, holders(lane).div_ceil(TABLES_AT_ONCE))
+    });
     Transactions {
         renaming: in_portions.then(|| format!("ALTER SCHEMA {home} RENAME TO {gone}")),
-        portions: portions.map(|some| format!("DROP TABLE IF EXISTS {}", list(some))).collect(),
+        portions: portions.collect(),
         last,
     }
+}
+
+/// Drops some of a table's partitions. By what is attached to it, not by name: a name that is free again may
+/// be somebody else's.
+fn drop_some(parent: &QName) -> String {
+    let body = format!(
+        "DECLARE leaf pg_catalog.regclass; BEGIN \
+         FOR leaf IN SELECT inhrelid FROM pg_catalog.pg_inherits \
+         WHERE inhparent = pg_catalog.to_regclass({}) ORDER BY inhrelid LIMIT {TABLES_AT_ONCE} \
+         LOOP EXECUTE pg_catalog.format('DROP TABLE %s', leaf); END LOOP; END",
+        Literal(&parent.to_string())
+    );
+    format!("DO {}", Literal(&body))
 }

@@ -1,5 +1,5 @@
 //! Settle: after the swap, with clients on green. Foreign keys are validated leaf by leaf and merged
-//! into the parent, the leaves move to their schema, slot and publication go.
+//! into the parent; slot and publication go.
 //!
 //! Each statement takes its lock briefly or steps back; one statement is one transaction with its fact.
 

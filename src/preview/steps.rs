@@ -73,11 +73,12 @@ impl Steps<'_> {
         step
     }
 
-    /// Nobody but us reaches what is in the run's homes, until the swap makes green live.
+    /// Nobody but us reaches what is in the run's homes, and partitions of green before the swap makes it live.
     fn is_visible(&self, phase: Stage, relation: &QName) -> bool {
         let prepared = &self.subject.prepared;
         let at_home = relation.schema == prepared.green_home || relation.schema == prepared.blue_home;
-        !at_home || phase == Stage::Settle && relation.schema == prepared.green_home
+        let is_live = matches!(phase, Stage::Settle | Stage::Finish);
+        !at_home && (is_live || !prepared.lanes.iter().any(|lane| lane.green.has_leaf(relation)))
     }
 }
 

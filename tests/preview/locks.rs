@@ -78,7 +78,9 @@ impl Replay {
 
     async fn begin(&mut self) {
         self.client.batch_execute("BEGIN").await.unwrap();
-        let sql = "select oid from pg_class where relnamespace in (select oid from pg_namespace where nspname ~ '^projh_bg_')";
+        let sql = "select c.oid from pg_class c left join pg_inherits i on i.inhrelid = c.oid \
+                   left join pg_class p on p.oid = i.inhparent \
+                   where coalesce(p.relnamespace, c.relnamespace) in (select oid from pg_namespace where nspname ~ '^projh_bg_')";
         let rows = self.client.query(sql, &[]).await.unwrap();
         self.hidden = rows.iter().map(|row| row.get(0)).collect();
         (self.in_transaction, self.promised) = (true, Locks::new());
@@ -92,7 +94,7 @@ impl Replay {
     /// What this transaction holds on tables and sequences that clients can see. A partition that is
     /// locked together with its table says nothing new.
     async fn held(&self, hidden_too: bool) -> Locks {
-        let sql = "select l.relation, l.mode, n.nspname ~ '^projh_bg_' and c.xmin::text::bigint = txid_current() % 4294967296, \
+        let sql = "select l.relation, l.mode, (n.nspname ~ '^projh_bg_' or c.relispartition) and c.xmin::text::bigint = txid_current() % 4294967296, \
                    exists (select from pg_locks p join pg_inherits i on i.inhparent = p.relation \
                    where p.pid = l.pid and i.inhrelid = c.oid and p.mode = l.mode) \
                    from pg_locks l join pg_class c on c.oid = l.relation join pg_namespace n on n.oid = c.relnamespace \

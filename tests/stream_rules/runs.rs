@@ -34,7 +34,7 @@ impl Stage {
     /// for a lock.
     async fn killed_in_its_copy() -> Self {
         let stage = Self::set(&format!("{BLUE}{MORE}"), "prepare").await;
-        let blocker = stage.block("t_p2").await;
+        let blocker = stage.block("public.t_p2").await;
         let running = stage.program.spawn("execute", &["--until", "copy"]);
         stage.is_blocked().await;
         running.kill9();
@@ -66,7 +66,7 @@ impl Stage {
     /// Another session that keeps one of green's relations from being written.
     async fn block(&self, relation: &str) -> Client {
         let blocker = self.cluster.client(DB).await;
-        let sql = format!("begin; lock table {}.{relation} in share mode", self.home("green").await);
+        let sql = format!("begin; lock table {relation} in share mode");
         blocker.batch_execute(&sql).await.unwrap();
         blocker
     }
@@ -142,7 +142,7 @@ async fn killed_while_it_applies_it_goes_on_where_it_was() {
     let mut stage = Stage::set(BLUE, "copy").await;
     let changes = "update t set n = n + 1; insert into t (id, big) select max(id) + 1, '' from t; delete from t where id = (select min(id) from t)";
     for _ in 0..3 {
-        let blocker = stage.block("t").await;
+        let blocker = stage.block(&stage.green().await).await;
         stage.sql(changes).await;
         let running = stage.program.spawn("execute", &["--until", "verify"]);
         stage.is_blocked().await;

@@ -106,6 +106,7 @@ async fn a_parent_index_builds_nothing() {
     let (_, green) = designed(&client, &plan(by), &leaves).await;
     run(&client, &green.homes.create()).await;
     run(&client, &green.create()).await;
+    run(&client, &green.move_leaves()).await;
     let home = green.at_home();
     let files = format!(
         "select string_agg(i.indexrelid || ':' || pg_relation_filenode(i.indexrelid), ',' order by i.indexrelid) from pg_index i join pg_inherits h on h.inhrelid = i.indrelid where h.inhparent = '{}'::regclass",

@@ -40,6 +40,24 @@ impl Green {
         sql
     }
 
+    /// Moves the leaves from home to where they stay, and from where nobody but the owner reaches them yet.
+    /// They do not wait for the swap: each move has every client that uses the table load the partition
+    /// and plan its statements anew.
+    #[must_use]
+    pub fn move_leaves(&self) -> Vec<String> {
+        let Some(partition) = &self.partition else { return Vec::new() };
+        let leaves = self.leaves_in(&self.homes.green).into_iter();
+        leaves.map(|leaf| format!("ALTER TABLE {leaf} SET SCHEMA {}", partition.schema)).collect()
+    }
+
+    /// Those that hold its rows while it is made.
+    fn row_holders_at_home(&self) -> Vec<QName> {
+        match &self.partition {
+            Some(_) => self.leaves_in(&self.homes.green),
+            None => vec![self.at_home()],
+        }
+    }
+
     /// The owner needs the homes: to own a table there, and because foreign keys act as the owner.
     fn admit_owner(&self) -> Vec<String> {
         let owner = &self.blue.table.owner;
@@ -86,7 +104,7 @@ impl Green {
     /// Statistics targets and column options: each relation has its own.
     fn planner_settings(&self, home: &QName) -> Vec<String> {
         let parent = self.partition.as_ref().map(|_| home.clone());
-        let relations: Vec<QName> = self.row_holders().into_iter().chain(parent).collect();
+        let relations: Vec<QName> = self.row_holders_at_home().into_iter().chain(parent).collect();
         let mut sql = Vec::new();
         for (column, _) in self.kept_columns() {
             let Some(name) = self.name_of(&column.name) else { continue };
@@ -98,7 +116,7 @@ impl Green {
     fn owners(&self, home: &QName) -> Vec<String> {
         let parent = self.partition.as_ref().map(|_| home.clone());
         let owner = &self.blue.table.owner;
-        self.row_holders()
+        self.row_holders_at_home()
             .into_iter()
             .chain(parent)
             .map(|relation| format!("ALTER TABLE {relation} OWNER TO {owner}"))

@@ -104,7 +104,7 @@ impl Green {
         self.blue.foreign_keys.iter().flat_map(add).collect()
     }
 
-    /// The relations that hold green's rows, once green is live and its leaves are still at home.
+    /// The relations that hold green's rows, once green is live.
     pub(super) fn foreign_key_holders(&self) -> Vec<QName> {
         if self.partition.is_some() { self.row_holders() } else { vec![self.live().clone()] }
     }

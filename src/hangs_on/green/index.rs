@@ -285,7 +285,7 @@ impl Green {
             Some((relation, name))
         });
         for (relation, name) in leaves.chain(parent.clone()) {
-            let qualified = QName { schema: home.schema.clone(), name: name.clone() };
+            let qualified = QName { schema: relation.schema.clone(), name: name.clone() };
             sql.extend(index.statistics_targets.iter().map(|target| {
                 format!(
                     "ALTER INDEX {qualified} ALTER COLUMN {} SET STATISTICS {}",

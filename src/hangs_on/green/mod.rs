@@ -150,17 +150,28 @@ impl Green {
         self.live().in_schema(&self.homes.blue)
     }
 
-    /// The relations that hold green's rows, before the swap: its leaves, or itself.
+    /// The relations that hold green's rows, before the swap: its leaves, or itself. Leaves are where they
+    /// stay from [`Green::move_leaves`] on.
     #[must_use]
     pub fn row_holders(&self) -> Vec<QName> {
         match &self.partition {
-            Some(partition) => partition
-                .leaves
-                .iter()
-                .map(|leaf| QName { schema: self.homes.green.clone(), name: leaf.name.clone() })
-                .collect(),
+            Some(partition) => self.leaves_in(&partition.schema),
             None => vec![self.at_home()],
         }
+    }
+
+    /// Whether it is one of its leaves, where they stay.
+    #[must_use]
+    pub fn has_leaf(&self, relation: &QName) -> bool {
+        self.partition.as_ref().is_some_and(|partition| {
+            partition.schema == relation.schema
+                && partition.leaves.iter().any(|leaf| leaf.name == relation.name)
+        })
+    }
+
+    fn leaves_in(&self, schema: &Ident) -> Vec<QName> {
+        let leaves = self.partition.iter().flat_map(|partition| &partition.leaves);
+        leaves.map(|leaf| QName { schema: schema.clone(), name: leaf.name.clone() }).collect()
     }
 
     /// Green's name for a column of blue; `None` where it is dropped.

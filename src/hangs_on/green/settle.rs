@@ -1,12 +1,11 @@
-//! What remains after the swap, without a long lock: foreign keys become valid, leaves move out,
-//! and in the end one of the two tables is dropped.
+//! What remains after the swap, without a long lock: foreign keys become valid, and in the end blue is
+//! dropped.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Green, Homes};
 use crate::hangs_on::privileges;
 use crate::hangs_on::table::comment_on;
-use crate::pg::QName;
 
 /// One step, one statement, one transaction (with the fact that it is done).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,33 +51,13 @@ impl Green {
                 );
             }
         }
-        if let Some(partition) = &self.partition {
-            steps.extend(self.row_holders().into_iter().map(|leaf| {
-                let what =
-                    format!("move partition {} to schema {}", leaf.name.as_str(), partition.schema.as_str());
-                Step::new(what, format!("ALTER TABLE {leaf} SET SCHEMA {}", partition.schema))
-            }));
-        }
         steps
-    }
-
-    /// Removes green before the swap (its leaves and identity sequences go with it).
-    #[must_use]
-    pub fn drop_green(&self) -> String {
-        format!("DROP TABLE IF EXISTS {}", self.at_home())
     }
 
     /// Removes blue after the swap.
     #[must_use]
     pub fn drop_blue(&self) -> String {
         format!("DROP TABLE IF EXISTS {}", self.blue_at_home())
-    }
-
-    /// Where a leaf is in the end.
-    #[must_use]
-    pub fn settled_leaves(&self) -> Vec<QName> {
-        let Some(partition) = &self.partition else { return Vec::new() };
-        self.row_holders().iter().map(|leaf| leaf.in_schema(&partition.schema)).collect()
     }
 }
 
