@@ -76,18 +76,22 @@ async fn nobody_but_the_owner_reaches_green_before_the_swap() {
             create.retain(|sql| !sql.starts_with("DO "));
         }
         run(&client, &create).await;
-        let open = count(
-            &client,
-            "select count(*) from pg_class c, aclexplode(c.relacl) a where c.relnamespace = '\"bg \"\"green\"\"\"'::regnamespace and a.grantee <> c.relowner",
-        )
-        .await;
+        run(&client, &green.move_leaves()).await;
+        let greens = "pg_class c left join pg_inherits i on i.inhrelid = c.oid left join pg_class p on p.oid = i.inhparent";
+        let is_green = "coalesce(p.relnamespace, c.relnamespace) = '\"bg \"\"green\"\"\"'::regnamespace";
+        let sql = format!(
+            "select count(*) from {greens}, aclexplode(c.relacl) a where {is_green} and a.grantee <> c.relowner"
+        );
+        let open = count(&client, &sql).await;
         assert_eq!(open > 0, !sealed, "{open}");
-        let without = count(
-            &client,
-            "select count(*) from pg_class where relnamespace = '\"bg \"\"green\"\"\"'::regnamespace and relkind in ('r', 'p') and not relrowsecurity",
-        )
-        .await;
-        assert_eq!(without, 0);
+        let sql = format!(
+            "select count(*) from {greens} where {is_green} and c.relkind in ('r', 'p') and not c.relrowsecurity"
+        );
+        assert_eq!(count(&client, &sql).await, 0);
+        let sql = format!(
+            "select count(*) from {greens} where {is_green} and c.relkind = 'r' and c.relnamespace <> p.relnamespace"
+        );
+        assert_eq!(count(&client, &sql).await, leaves.len() as i64);
         client.batch_execute("rollback").await.unwrap();
     }
     for home in ["bg_blue_1", "bg \"\"green\"\""] {
