@@ -65,10 +65,12 @@ pub enum Error {
         source: tokio_postgres::Error,
     },
     /// Blue's definition is not what green was made for.
-    #[error("{table} was changed by DDL since the run began")]
+    #[error("{table} was changed by DDL since the run began: {}", some(what))]
     SourceChanged {
         /// The table.
         table: String,
+        /// How; one sentence each.
+        what: Vec<String>,
     },
     /// Green is not equal to blue.
     #[error("verification found {} difference{}; nothing was swapped", .0.len(), if .0.len() == 1 { "" } else { "s" })]
@@ -211,6 +213,16 @@ impl Error {
             cause = error.source();
         }
         None
+    }
+}
+
+/// The first few of many sentences.
+fn some(sentences: &[String]) -> String {
+    const MOST: usize = 5;
+    let told = sentences[..sentences.len().min(MOST)].join("; ");
+    match sentences.len().saturating_sub(MOST) {
+        0 => told,
+        more => format!("{told}; and {more} more"),
     }
 }
 

@@ -1,41 +1,44 @@
--- One hash over all that a swap has to carry and all that would stop it. $1: the table's oid.
+-- All that a swap has to carry and all that would stop it, each with a hash. $1: the table's oid.
 -- Left out on purpose: the file (VACUUM FULL), the replica identity and publications (the run
 -- itself may set them), indexes that are being rebuilt concurrently.
-select md5(string_agg(x, E'\n' order by x collate "C")) from (
-  select concat_ws('|', 'column', a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attcollation,
+select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
+  select 'column ' || a.attname as what, concat_ws('|', 'column', a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attcollation,
       a.attnotnull, a.attidentity, a.attgenerated, a.attstorage, a.attcompression, nullif(a.attstattarget, -1),
       (select string_agg(o, ',' order by o) from unnest(a.attoptions) o where o not like 'pg\_attver=%'),
       a.attacl::text, pg_get_expr(d.adbin, d.adrelid)) as x
   from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
   where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
   union all
-  select concat_ws('|', 'constraint', k.conrelid::regclass, k.conname, k.convalidated, pg_get_constraintdef(k.oid))
+  select concat('constraint ', k.conname, case when k.conrelid <> $1 then ' of ' || k.conrelid::regclass end),
+      concat_ws('|', 'constraint', k.conrelid::regclass, k.conname, k.convalidated, pg_get_constraintdef(k.oid))
   from pg_constraint k where (k.conrelid = $1 or k.confrelid = $1)
   union all
-  select concat_ws('|', 'index', i.indisclustered, pg_get_indexdef(i.indexrelid), c.reltablespace,
+  select 'index ' || c.relname, concat_ws('|', 'index', i.indisclustered, pg_get_indexdef(i.indexrelid), c.reltablespace,
       (select string_agg(concat(a.attnum, '=', a.attstattarget), ',' order by a.attnum)
        from pg_attribute a where a.attrelid = c.oid and a.attstattarget >= 0))
   from pg_index i join pg_class c on c.oid = i.indexrelid where i.indrelid = $1 and i.indisvalid
   union all
-  select concat_ws('|', 'trigger', t.tgenabled, pg_get_triggerdef(t.oid))
+  select 'trigger ' || t.tgname, concat_ws('|', 'trigger', t.tgenabled, pg_get_triggerdef(t.oid))
   from pg_trigger t where t.tgrelid = $1 and not t.tgisinternal
   union all
-  select concat_ws('|', 'policy', p.polname, p.polcmd, p.polpermissive, p.polroles::text,
+  select 'policy ' || p.polname, concat_ws('|', 'policy', p.polname, p.polcmd, p.polpermissive, p.polroles::text,
       coalesce(pg_get_expr(p.polqual, p.polrelid), '-'), coalesce(pg_get_expr(p.polwithcheck, p.polrelid), '-'))
   from pg_policy p where p.polrelid = $1
   union all
-  select concat_ws('|', 'table', n.nspname, c.relname, c.relkind, c.relpersistence, c.relowner, c.reltablespace,
+  select 'the table itself (name, owner, privileges, row security or storage)',
+      concat_ws('|', 'table', n.nspname, c.relname, c.relkind, c.relpersistence, c.relowner, c.reltablespace,
       c.relrowsecurity, c.relforcerowsecurity, coalesce(c.relacl::text, '-'), array_to_string(c.reloptions, ','),
       (select array_to_string(t.reloptions, ',') from pg_class t where t.oid = c.reltoastrelid))
   from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = $1
   union all
-  select concat_ws('|', 'sequence', c.oid::regclass, c.relowner, coalesce(c.relacl::text, '-'), s.seqtypid, s.seqstart, s.seqincrement,
+  select 'sequence ' || c.relname, concat_ws('|', 'sequence', c.oid::regclass, c.relowner, coalesce(c.relacl::text, '-'), s.seqtypid, s.seqstart, s.seqincrement,
       s.seqmin, s.seqmax, s.seqcache, s.seqcycle, d.deptype, d.refobjsubid)
   from pg_depend d join pg_class c on c.oid = d.objid join pg_sequence s on s.seqrelid = c.oid
   where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = $1
     and d.deptype in ('a', 'i')
   union all
-  select concat_ws('|', 'comment', pg_describe_object(d.classoid, d.objoid, d.objsubid), d.description)
+  select 'comment on ' || pg_describe_object(d.classoid, d.objoid, d.objsubid),
+      concat_ws('|', 'comment', pg_describe_object(d.classoid, d.objoid, d.objsubid), d.description)
   from pg_description d
   where d.classoid = 'pg_class'::regclass and d.objoid = $1
     or d.classoid = 'pg_class'::regclass and d.objoid in (select i.indexrelid from pg_index i where i.indrelid = $1)
@@ -45,8 +48,8 @@ select md5(string_agg(x, E'\n' order by x collate "C")) from (
     or d.classoid = 'pg_constraint'::regclass and d.objoid in (select k.oid from pg_constraint k where k.conrelid = $1)
     or d.classoid = 'pg_policy'::regclass and d.objoid in (select p.oid from pg_policy p where p.polrelid = $1)
   union all
-  select concat_ws('|', 'dependent', pg_describe_object(d.classid, d.objid, 0))
+  select pg_describe_object(d.classid, d.objid, 0), concat_ws('|', 'dependent', pg_describe_object(d.classid, d.objid, 0))
   from pg_depend d
   where d.refclassid = 'pg_class'::regclass and d.refobjid = $1
     and d.classid in ('pg_rewrite'::regclass, 'pg_policy'::regclass, 'pg_proc'::regclass, 'pg_statistic_ext'::regclass)
-) s
+) s group by what

@@ -32,7 +32,7 @@ pub use blockers::{Blocker, BlockerKind, blockers};
 pub use checks::Check;
 pub use columns::{Column, Generated, Identity};
 pub use definition::{Definition, read};
-pub use fingerprint::fingerprint;
+pub use fingerprint::Fingerprint;
 pub use foreign_keys::ForeignKey;
 pub use grant::Grant;
 pub use green::{

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Span;
-use crate::hangs_on::{Green, Key};
+use crate::hangs_on::{Fingerprint, Green, Key};
 use crate::pg::{Ident, Lsn, QName};
 
 /// One fact of the journal.
@@ -135,7 +135,7 @@ pub struct LaneDesign {
     /// Green's design.
     pub green: Green,
     /// Blue's definition when green was designed; DDL on blue changes it.
-    pub fingerprint: String,
+    pub fingerprint: Fingerprint,
     /// `replica_identity: full` was set for the run; what to set it back to.
     pub replica_identity_before: Option<String>,
 }

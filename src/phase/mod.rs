@@ -22,7 +22,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use crate::error::Error;
-use crate::hangs_on;
+use crate::hangs_on::{self, Fingerprint};
 use crate::lane::Lane;
 use crate::lifecycle::{Phase, Prepared};
 use crate::run::Run;
@@ -94,8 +94,17 @@ fn prepared(run: &Run<'_>) -> Result<Prepared, Error> {
 /// DDL on blue since green was designed means that green is the shadow of another table.
 async fn check_fingerprints(run: &Run<'_>, client: &Client) -> Result<(), Error> {
     for design in &prepared(run)?.lanes {
-        if hangs_on::fingerprint(client, &design.table).await? != design.fingerprint {
-            return Err(Error::SourceChanged { table: design.table.plain() });
+        let now = match Fingerprint::of(client, &design.table).await {
+            Err(hangs_on::Error::NoTable(_)) => None,
+            now => Some(now?),
+        };
+        let table = || design.table.plain();
+        let what = match now {
+            None => vec![format!("no table is called {} any more", table())],
+            Some(now) => design.fingerprint.differences(&now),
+        };
+        if !what.is_empty() {
+            return Err(Error::SourceChanged { table: table(), what });
         }
     }
     Ok(())

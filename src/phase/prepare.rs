@@ -10,7 +10,7 @@ use super::{is_lock_wait, step_back};
 use crate::error::Error;
 use crate::event::Event;
 use crate::finding::Finding;
-use crate::hangs_on::{self, Column, Definition, Green, Homes, ReplicaIdentityKind};
+use crate::hangs_on::{self, Column, Definition, Fingerprint, Green, Homes, ReplicaIdentityKind};
 use crate::lifecycle::{Fact, LaneDesign, Prepared};
 use crate::pg::{Ident, QName, list};
 use crate::plan::partition::{self, KeyType, Leaf, PartitionError};
@@ -72,7 +72,7 @@ pub(crate) async fn design(client: &Client, table: &TablePlan, homes: &Homes) ->
     let key = definition
         .usable_key(table.replica_identity_full)
         .map_err(|none| refused(vec![Finding::of_no_key(&table.table, &none)]))?;
-    let fingerprint = hangs_on::fingerprint(client, &table.table).await?;
+    let fingerprint = Fingerprint::of(client, &table.table).await?;
     let replica_identity_before = table.replica_identity_full.then(|| replica_identity(&definition));
     Ok(LaneDesign { table: table.table.clone(), key, green, fingerprint, replica_identity_before })
 }

@@ -77,7 +77,10 @@ impl Stage {
     }
 
     async fn is_plain(&self) -> bool {
-        self.one("select relkind = 'r' from pg_class where oid = 'public.t'::regclass").await
+        self.one(
+            "select not exists (select from pg_class where oid = to_regclass('public.t') and relkind <> 'r')",
+        )
+        .await
     }
 
     /// To the swap; then blue and green hold the same.
@@ -191,14 +194,32 @@ async fn what_cannot_be_stops_the_run_with_a_word_on_where() {
 async fn ddl_that_the_stream_does_not_tell_of_stops_the_run() {
     let stage = Stage::set(BLUE, "copy").await;
     // No row is written, so the stream has nothing to say.
-    for (ddl, back) in [
-        ("alter table t add column extra int default 5", "alter table t drop column extra"),
-        ("alter table t alter n set default 7", "alter table t alter n set default 0"),
-        ("alter table t rename column n to m", "alter table t rename column m to n"),
+    for (ddl, back, what) in [
+        (
+            "alter table t add column extra int default 5",
+            "alter table t drop column extra",
+            "column extra is new",
+        ),
+        (
+            "alter table t alter n set default 7",
+            "alter table t alter n set default 0",
+            "column n is not as it was",
+        ),
+        (
+            "alter table t rename column n to m",
+            "alter table t rename column m to n",
+            "column n is gone; column m is new",
+        ),
+        (
+            "alter table t rename to other",
+            "alter table other rename to t",
+            "no table is called public.t any more",
+        ),
     ] {
         stage.sql(ddl).await;
         let error = stage.stops().await;
-        assert!(error.contains("public.t was changed by DDL"), "{ddl}: {error}");
+        let expected = format!("public.t was changed by DDL since the run began: {what}");
+        assert!(error.contains(&expected), "{ddl}: {error}");
         stage.sql(back).await;
     }
     // With everything undone the run goes on, also beyond its verification.

@@ -1,6 +1,6 @@
 //! What would be lost is reported; DDL on blue is noticed.
 
-use projh_bluegreen::hangs_on;
+use projh_bluegreen::hangs_on::{self, Fingerprint};
 
 use super::{by_month, database, designed, load, migrate, plan, table};
 
@@ -121,7 +121,7 @@ async fn the_fingerprint_sees_ddl_and_not_what_the_run_does() {
     let (_cluster, client) = database().await;
     load(&client).await;
     let t = table().to_string();
-    let first = hangs_on::fingerprint(&client, &table()).await.unwrap();
+    let first = Fingerprint::of(&client, &table()).await.unwrap();
     let ours = [
         format!("create publication ours for table {t}"),
         format!("alter table {t} replica identity full"),
@@ -131,30 +131,32 @@ async fn the_fingerprint_sees_ddl_and_not_what_the_run_does() {
     ];
     for sql in ours {
         client.batch_execute(&sql).await.unwrap();
-        assert_eq!(hangs_on::fingerprint(&client, &table()).await.unwrap(), first, "{sql}");
+        assert_eq!(Fingerprint::of(&client, &table()).await.unwrap(), first, "{sql}");
     }
     let theirs = [
-        format!("alter table {t} add column x int default 1"),
-        format!("alter table {t} rename column notes to remarks"),
-        format!("alter table {t} alter price type numeric(12, 2)"),
-        format!("alter table {t} alter status set statistics 1"),
-        format!("comment on column {t}.notes is 'x'"),
-        "comment on index public.by_lower is 'x'".to_owned(),
-        format!("comment on policy p_select on {t} is 'x'"),
-        format!("comment on constraint to_patient on {t} is 'x'"),
-        format!("create index on {t} (price)"),
-        format!("grant delete on {t} to anon"),
-        format!("alter policy p_update on {t} using (false)"),
-        format!("create view v as select * from {t}"),
-        format!("alter table {t} owner to postgres"),
-        format!("alter table {t} alter id set cache 7"),
-        format!("create statistics st on patient, clinic from {t}"),
-        format!("alter table {t} cluster on \"Termine_pkey\""),
+        (format!("alter table {t} add column x int default 1"), "column x is new"),
+        (format!("alter table {t} rename column notes to remarks"), "column notes is gone; "),
+        (format!("alter table {t} alter price type numeric(12, 2)"), "column price is not as it was"),
+        (format!("alter table {t} alter status set statistics 1"), "column status is not"),
+        (format!("comment on column {t}.notes is 'x'"), "comment on column"),
+        ("comment on index public.by_lower is 'x'".to_owned(), "comment on index"),
+        (format!("comment on policy p_select on {t} is 'x'"), "comment on policy"),
+        (format!("comment on constraint to_patient on {t} is 'x'"), "comment on constraint to_patient"),
+        (format!("create index on {t} (price)"), "index "),
+        (format!("grant delete on {t} to anon"), "the table itself"),
+        (format!("alter policy p_update on {t} using (false)"), "policy p_update is not"),
+        (format!("create view v as select * from {t}"), "v is new"),
+        (format!("alter table {t} owner to postgres"), "the table itself"),
+        (format!("alter table {t} alter id set cache 7"), "sequence"),
+        (format!("create statistics st on patient, clinic from {t}"), "st is new"),
+        (format!("alter table {t} cluster on \"Termine_pkey\""), "index Termine_pkey is not"),
     ];
-    for sql in theirs {
+    for (sql, told) in theirs {
         client.batch_execute("begin").await.unwrap();
         client.batch_execute(&sql).await.unwrap();
-        assert_ne!(hangs_on::fingerprint(&client, &table()).await.unwrap(), first, "{sql}");
+        let now = Fingerprint::of(&client, &table()).await.unwrap();
+        let different = first.differences(&now).join("; ");
+        assert!(different.contains(told), "{sql}: {different}");
         client.batch_execute("rollback").await.unwrap();
     }
 }
