@@ -6,6 +6,16 @@ use crate::event::{Event, Reporter};
 
 pub(super) struct Lines(pub(super) Screen);
 
+impl Lines {
+    /// A command line that is not understood, in the words for people.
+    pub(super) fn misused(&self, text: &str, code: u8) {
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let next = Some("projh-bluegreen --help".to_owned());
+        self.tell(&Event::Error { message, advice: None, code });
+        self.tell(&Event::End { code, state: "nothing was changed".to_owned(), next });
+    }
+}
+
 impl Reporter for Lines {
     fn tell(&self, event: &Event) {
         if let Ok(line) = serde_json::to_string(event) {

@@ -132,10 +132,15 @@ pub fn main() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let code = if error.use_stderr() { USAGE } else { 0 };
             // Where standard error is closed there is nobody to tell.
             let _ = error.print();
-            return code;
+            if !error.use_stderr() {
+                return 0;
+            }
+            if std::env::args_os().any(|argument| argument == "--json") {
+                json::Lines(Screen::new(true)).misused(&error.to_string(), USAGE);
+            }
+            return USAGE;
         }
     };
     let screen = Screen::new(cli.json);

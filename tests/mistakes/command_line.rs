@@ -77,6 +77,13 @@ fn what_is_typed_wrong_is_told_with_what_is_right() {
         let program = Bluegreen::alone().plan(PLAN);
         std::fs::create_dir(program.folder().join("folder")).unwrap();
         program.say(args).expect_code(2).expect_words(words);
+        let told = program.say(&[*args, &["--json"]].concat()).expect_code(2);
+        assert_eq!(
+            (told.events_of("error").len(), told.events_of("end").len()),
+            (1, 1),
+            "{args:?}: {}",
+            told.stdout
+        );
     }
 }
 
