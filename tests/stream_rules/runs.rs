@@ -218,8 +218,9 @@ async fn ddl_that_the_stream_does_not_tell_of_stops_the_run() {
     ] {
         stage.sql(ddl).await;
         let error = stage.stops().await;
-        let expected = format!("public.t was changed by DDL since the run began: {what}");
-        assert!(error.contains(&expected), "{ddl}: {error}");
+        assert!(error.contains("public.t was changed by DDL since the run began: "), "{ddl}: {error}");
+        // PostgreSQL 18 has constraints of the columns' NOT NULL, too.
+        assert!(what.split("; ").all(|change| error.contains(change)), "{ddl}: {error}");
         stage.sql(back).await;
     }
     // With everything undone the run goes on, also beyond its verification.
