@@ -151,7 +151,8 @@ impl Error {
             },
             Self::Plan(_) | Self::Usage(_) => 2,
             Self::Journal(JournalError::NoRun(_) | JournalError::Ended { .. }) => 2,
-            Self::Refused(_) | Self::Journal(JournalError::PlanChanged { .. }) => 3,
+            Self::Refused(_)
+            | Self::Journal(JournalError::PlanChanged { .. } | JournalError::RollingBack { .. }) => 3,
             Self::Differences(_) => 4,
             Self::SwapBudget { .. } => 5,
             Self::Interrupted | Self::Declined(_) => 7,

@@ -31,6 +31,7 @@ mod refusals;
 mod replication;
 mod resume;
 mod retyped;
+mod rollback;
 mod shop_window;
 mod signals;
 mod stream_rules;

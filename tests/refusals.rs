@@ -187,6 +187,20 @@ fn five_things_at_once_are_five_findings() {
 }
 
 #[test]
+fn two_tables_whose_partitions_would_have_one_name_are_refused() {
+    let stage = Stage::set(Cluster::start());
+    let more = "create table app.more (id bigint primary key, at timestamptz not null);
+                alter table app.more owner to app_owner";
+    stage.db("together", more);
+    let one = PLAN.replace("{table}_p{from", "p{from");
+    let entry = one.split_once("tables:\n").unwrap().1.replace("app.visits", "app.more");
+    let found = stage.refused("together", "migrator", &format!("{one}{entry}"));
+    let what = "a partition would be called app.p2025_01, and one of app.visits too";
+    assert!(says(&found[0], ("names", "app.more"), what, "another `name` or `schema`"), "{found:#?}");
+    assert_eq!(found.len(), 1, "{found:#?}");
+}
+
+#[test]
 fn a_server_that_is_not_set_up_is_told_every_setting() {
     let settings = [
         ("wal_level", "replica"),

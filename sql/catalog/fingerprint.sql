@@ -5,7 +5,7 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   select 'column ' || a.attname as what, concat_ws('|', 'column', a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attcollation,
       a.attnotnull, a.attidentity, a.attgenerated, a.attstorage, a.attcompression, nullif(a.attstattarget, -1),
       (select string_agg(o, ',' order by o) from unnest(a.attoptions) o where o not like 'pg\_attver=%'),
-      a.attacl::text, pg_get_expr(d.adbin, d.adrelid)) as x
+      nullif(a.attacl, '{}')::text, pg_get_expr(d.adbin, d.adrelid)) as x
   from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
   where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
   union all
@@ -27,17 +27,17 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   union all
   select 'the table itself (name, owner, privileges, row security or storage)',
       concat_ws('|', 'table', n.nspname, c.relname, c.relkind, c.relpersistence, c.relowner, c.reltablespace,
-      c.relrowsecurity, c.relforcerowsecurity, coalesce(c.relacl::text, '-'), array_to_string(c.reloptions, ','),
+      c.relrowsecurity, c.relforcerowsecurity, coalesce(c.relacl, acldefault('r', c.relowner))::text, array_to_string(c.reloptions, ','),
       (select array_to_string(t.reloptions, ',') from pg_class t where t.oid = c.reltoastrelid))
   from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = $1
   union all
-  select 'sequence ' || c.relname, concat_ws('|', 'sequence', c.oid::regclass, c.relowner, coalesce(c.relacl::text, '-'), s.seqtypid, s.seqstart, s.seqincrement,
+  select 'sequence ' || c.relname, concat_ws('|', 'sequence', c.oid::regclass, c.relowner, coalesce(c.relacl, acldefault('s', c.relowner))::text, s.seqtypid, s.seqstart, s.seqincrement,
       s.seqmin, s.seqmax, s.seqcache, s.seqcycle, d.deptype, d.refobjsubid)
   from pg_depend d join pg_class c on c.oid = d.objid join pg_sequence s on s.seqrelid = c.oid
   where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = $1
     and d.deptype in ('a', 'i')
   union all
-  select 'comment on ' || pg_describe_object(d.classoid, d.objoid, d.objsubid),
+  select concat('comment on ', coalesce(pg_describe_object(d.classoid, d.objoid, d.objsubid), 'what is gone')),
       concat_ws('|', 'comment', pg_describe_object(d.classoid, d.objoid, d.objsubid), d.description)
   from pg_description d
   where d.classoid = 'pg_class'::regclass and d.objoid = $1
@@ -48,8 +48,10 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
     or d.classoid = 'pg_constraint'::regclass and d.objoid in (select k.oid from pg_constraint k where k.conrelid = $1)
     or d.classoid = 'pg_policy'::regclass and d.objoid in (select p.oid from pg_policy p where p.polrelid = $1)
   union all
-  select pg_describe_object(d.classid, d.objid, 0), concat_ws('|', 'dependent', pg_describe_object(d.classid, d.objid, 0))
-  from pg_depend d
+  select coalesce(pg_describe_object('pg_class'::regclass, r.ev_class, 0), pg_describe_object(d.classid, d.objid, 0),
+      'what is gone'),
+      concat_ws('|', 'dependent', pg_describe_object(d.classid, d.objid, 0))
+  from pg_depend d left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
   where d.refclassid = 'pg_class'::regclass and d.refobjid = $1
     and d.classid in ('pg_rewrite'::regclass, 'pg_policy'::regclass, 'pg_proc'::regclass, 'pg_statistic_ext'::regclass)
 ) s group by what

@@ -1,9 +1,17 @@
 -- Which of these names a schema's relations already have. $1: the schema, $2: the names.
--- `$1` may name a schema that does not exist: then nothing is taken.
+-- `$1` may name a schema that does not exist: then nothing is taken. Partitions that a run of ours has made,
+-- and their indexes, do not count: its table is refused for that run.
 select c.relname::text
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace
 where n.nspname = $1 and c.relname = any ($2::text[])
+  and not exists (
+    select from pg_inherits i
+    join pg_class p on p.oid = i.inhparent
+    join pg_namespace h on h.oid = p.relnamespace
+    where h.nspname ~ '^projh_bg_'
+      and i.inhrelid = coalesce((select x.indrelid from pg_index x where x.indexrelid = c.oid), c.oid)
+  )
 union
 select t.typname::text
 from pg_type t

@@ -29,6 +29,11 @@ pub(super) fn spoils_rehearsal(blocker: &Blocker) -> bool {
     )
 }
 
+/// Whether it says that a run of ours is at work on the table.
+pub(super) fn is_of_a_run(blocker: &Blocker) -> bool {
+    run_of(blocker).is_some()
+}
+
 /// The run to which a publication belongs, if it is one of ours.
 fn run_of(blocker: &Blocker) -> Option<&str> {
     let name = blocker.object.strip_prefix("projh_bg_");

@@ -64,6 +64,7 @@ pub async fn run(cx: &Context) -> Result<Vec<Finding>, Error> {
     for subject in &subjects {
         findings.extend(table(&session, subject, can_try).await?);
     }
+    findings.extend(names::check_together(&subjects));
     findings.extend(open_transactions::check(&session).await?);
     findings.extend(disk::check(cx, &session, &subjects).await?);
     Ok(findings)
@@ -111,13 +112,17 @@ async fn table(session: &Session, subject: &Subject<'_>, can_try: bool) -> Resul
     let mut findings = rights::check_table(session, subject).await?;
     findings.extend(types::check_statements(subject));
     let can_try = can_try && findings.is_empty() && !blockers.iter().any(hanging::spoils_rehearsal);
+    let is_in_a_run = blockers.iter().any(hanging::is_of_a_run);
     findings.extend(hanging::findings(&subject.definition.table.name, blockers));
     findings.extend(types::check(subject));
-    findings.extend(names::check(session, subject).await?);
+    let taken = names::check(session, subject).await?;
+    // Where its partitions' names are taken, or partitions of a run have them, they cannot be moved there.
+    let moves = taken.is_empty() && !is_in_a_run;
+    findings.extend(taken);
     if !can_try {
         return Ok(findings);
     }
-    let rehearsed = rehearsal::check(session, subject).await?;
+    let rehearsed = rehearsal::check(session, subject, moves).await?;
     if rehearsed.is_empty() {
         findings.extend(partition_rows::check(session, subject).await?);
         findings.extend(toast::check(session, subject).await?);

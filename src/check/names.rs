@@ -1,7 +1,11 @@
 //! Names that green is going to need and somebody else has already.
 
+use std::collections::HashMap;
+
 use super::{Finding, Subject};
 use crate::error::Error;
+use crate::hangs_on::Green;
+use crate::pg::QName;
 use crate::pg::connect::Session;
 
 pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
@@ -9,4 +13,26 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
     let taken = design.green.taken_names(session).await?;
     let table = &subject.definition.table.name;
     Ok(taken.into_iter().map(|taken| Finding::table("names", table, taken.what, taken.mend)).collect())
+}
+
+/// Names that two tables of the plan would give to their partitions.
+pub(super) fn check_together(subjects: &[Subject<'_>]) -> Vec<Finding> {
+    let mut first: HashMap<QName, &QName> = HashMap::new();
+    let mut findings = Vec::new();
+    for subject in subjects {
+        let table = &subject.definition.table.name;
+        let green = subject.design.as_ref().map(|design| &design.green);
+        let partitioned = green.filter(|green| green.partition.is_some());
+        for leaf in partitioned.into_iter().flat_map(Green::row_holders) {
+            if let Some(other) = first.get(&leaf) {
+                let what =
+                    format!("a partition would be called {}, and one of {} too", leaf.plain(), other.plain());
+                let mend = "give one of them another `name` or `schema` in partition_by";
+                findings.push(Finding::table("names", table, what, mend));
+                break;
+            }
+            first.insert(leaf, table);
+        }
+    }
+    findings
 }

@@ -23,11 +23,15 @@ struct Refused {
     mend: String,
 }
 
-pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
+pub(super) async fn check(
+    session: &Session,
+    subject: &Subject<'_>,
+    moves: bool,
+) -> Result<Vec<Finding>, Error> {
     let Some(design) = &subject.design else { return Ok(Vec::new()) };
     let table = &subject.definition.table.name;
     session.batch_execute("BEGIN").await.map_err(Error::doing("rehearsing"))?;
-    let rehearsed = match make(session, table, design).await {
+    let rehearsed = match make(session, table, design, moves).await {
         Ok(()) => speak(session, design).await,
         refused => refused,
     };
@@ -46,12 +50,15 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
 }
 
 /// Makes green, and has the copy's statement planned.
-async fn make(session: &Session, table: &QName, design: &LaneDesign) -> Result<(), Refused> {
+async fn make(session: &Session, table: &QName, design: &LaneDesign, moves: bool) -> Result<(), Refused> {
     let green = &design.green;
     let (columns, expressions) = green.select_list();
     let mut statements = green.homes.create();
     statements.extend(green.create());
     statements.extend(green.rehearsal());
+    if moves {
+        statements.extend(green.move_leaves());
+    }
     statements.extend(phase::prepare::working_objects(0, design, &green.homes.green));
     statements.push(format!(
         "EXPLAIN INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {table}",

@@ -42,8 +42,12 @@ pub(super) async fn check_table(session: &Session, subject: &Subject<'_>) -> Res
     let mut schemas = vec![&table.name.schema];
     let of_leaves = subject.plan.partition_by.as_ref().and_then(|by| by.schema.as_ref());
     schemas.extend(of_leaves.filter(|schema| **schema != table.name.schema));
-    for schema in schemas {
+    for schema in &schemas {
         findings.extend(of_schema(session, table, schema).await?);
+    }
+    let has_keys = !subject.definition.foreign_keys.is_empty();
+    for schema in schemas.into_iter().skip(1).filter(|_| has_keys) {
+        findings.extend(of_owner_in(session, table, schema).await?);
     }
     let mut referenced: Vec<&QName> =
         subject.definition.foreign_keys.iter().map(|key| &key.references).collect();
@@ -93,6 +97,17 @@ async fn of_schema(session: &Session, table: &Table, schema: &Ident) -> Result<O
     }
     let what = || format!("role {role} may not make relations in schema {schema}");
     Ok((!may).then(|| refusal(table, what(), format!("grant usage, create on schema {schema} to {role}"))))
+}
+
+/// What follows from a foreign key (ON DELETE CASCADE, say) is done to the partitions as their owner.
+async fn of_owner_in(session: &Session, table: &Table, schema: &Ident) -> Result<Option<Finding>, Error> {
+    let sql = "SELECT bool_and(has_schema_privilege($1, oid, 'USAGE')) FROM pg_namespace WHERE nspname = $2";
+    let row = ask(session, sql, &[table.owner.as_str(), schema.as_str()]).await?;
+    let may = row.get::<_, Option<bool>>(0).unwrap_or(true);
+    let what = || {
+        format!("the owner {} may not use schema {schema}, where foreign keys act in its name", table.owner)
+    };
+    Ok((!may).then(|| refusal(table, what(), format!("grant usage on schema {schema} to {}", table.owner))))
 }
 
 /// A table that a foreign key points at is locked in the swap, and the key is made again. LOCK asks

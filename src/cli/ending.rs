@@ -28,6 +28,10 @@ pub(super) fn state(progress: &Progress, run: &str, plan: &str) -> (String, Opti
             "finished: green is live, blue is gone; nothing of the run is left but its journal".to_owned(),
             None,
         ),
+        (None, _) if progress.rolling_back => {
+            let state = "blue is live, and clients notice nothing; the run is being rolled back, and can only be that";
+            (state.to_owned(), Some(format!("projh-bluegreen rollback {run}")))
+        }
         (None, None) => {
             let state = "swapped: green is live; blue is kept, and is not written any more";
             (state.to_owned(), Some(format!("projh-bluegreen finish {run}")))

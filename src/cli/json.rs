@@ -9,7 +9,10 @@ pub(super) struct Lines(pub(super) Screen);
 impl Lines {
     /// A command line that is not understood, in the words for people.
     pub(super) fn misused(&self, text: &str, code: u8) {
-        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let words = text.lines().take_while(|line| !line.is_empty()).flat_map(str::split_whitespace);
+        // A URL of a database may hold a password.
+        let words = words.map(|word| if word.contains("://") && word.contains('@') { "..." } else { word });
+        let message = words.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned();
         let next = Some("projh-bluegreen --help".to_owned());
         self.tell(&Event::Error { message, advice: None, code });
         self.tell(&Event::End { code, state: "nothing was changed".to_owned(), next });

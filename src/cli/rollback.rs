@@ -1,6 +1,6 @@
 //! `rollback`: back to blue.
 
-use super::Shell;
+use super::{Shell, check};
 use crate::error::Error;
 use crate::event::Event;
 use crate::journal::Journal;
@@ -15,7 +15,10 @@ pub(super) async fn run(shell: &Shell<'_>, plan_or_run: &str) -> Result<u8, Erro
         let journal = Journal::resume(&target, &name).await?;
         rollback::run(&journal).await
     };
-    shell.unless_interrupted(work).await?;
+    match shell.unless_interrupted(work).await {
+        Err(Error::Refused(findings)) => return check::refuse(shell, findings).map(|_| ROLLED_BACK),
+        outcome => outcome?,
+    }
     let state =
         "rolled back: blue is live and as it was; nothing of the run is left but its journal".to_owned();
     shell.tell(&Event::End { code: ROLLED_BACK, state, next: None });

@@ -54,7 +54,7 @@ impl Grants {
 }
 
 /// Takes from everybody but the owner whatever default privileges (or an event trigger) have
-/// just given on the tables and sequences of `home`. It looks at what is really there instead of
+/// just given on the tables and sequences of `home`, and on partitions of its tables elsewhere. It looks at what is really there instead of
 /// predicting it: an API role that could read a fresh leaf is a leak, not an inconvenience.
 pub(super) fn seal(home: &Ident) -> String {
     let body = format!(
@@ -63,10 +63,11 @@ pub(super) fn seal(home: &Ident) -> String {
          CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind, \
          CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END AS role \
          FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a \
-         WHERE c.relnamespace = {}::pg_catalog.regnamespace AND c.relkind IN ('r', 'p', 'S') AND a.grantee <> c.relowner \
-         GROUP BY 1, 2, 3 \
+         WHERE c.relkind IN ('r', 'p', 'S') AND a.grantee <> c.relowner AND (c.relnamespace = {home}::pg_catalog.regnamespace \
+         OR c.oid IN (SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class p ON p.oid = i.inhparent \
+         WHERE p.relnamespace = {home}::pg_catalog.regnamespace)) GROUP BY 1, 2, 3 \
          LOOP EXECUTE pg_catalog.format('REVOKE ALL ON %s %s FROM %s CASCADE', r.kind, r.relation, r.role); END LOOP; END",
-        Literal(&home.to_string())
+        home = Literal(&home.to_string())
     );
     format!("DO {}", Literal(&body))
 }

@@ -62,6 +62,12 @@ pub enum JournalError {
         /// What changed.
         changes: Vec<String>,
     },
+    /// A rollback of it was begun.
+    #[error("run {run} is being rolled back, and a part of what it made is gone")]
+    RollingBack {
+        /// The run.
+        run: String,
+    },
     /// There is no such run.
     #[error("this database has no run called `{0}`, and none of a plan called so")]
     NoRun(String),

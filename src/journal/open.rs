@@ -29,6 +29,9 @@ impl Journal {
                 if !changes.is_empty() {
                     return Err(JournalError::PlanChanged { run: found.run, changes });
                 }
+                if read(&session, &found.run).await?.rolling_back {
+                    return Err(JournalError::RollingBack { run: found.run });
+                }
                 Self::take_over(session, found).await
             }
             None => {

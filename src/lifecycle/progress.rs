@@ -107,6 +107,8 @@ pub struct Progress {
     pub settled_steps: BTreeSet<(usize, usize)>,
     /// The work after the swap is done.
     pub settled: bool,
+    /// A part of green has been dropped.
+    pub rolling_back: bool,
     /// The end.
     pub ended: Option<Ending>,
 }
@@ -238,6 +240,10 @@ impl Progress {
             Fact::Settled => {
                 legal(self.swapped.is_some(), "settled")?;
                 self.settled = true;
+            }
+            Fact::RollbackBegan => {
+                legal(self.swapped.is_none(), "rollback_began")?;
+                self.rolling_back = true;
             }
             Fact::RolledBack => {
                 legal(self.swapped.is_none(), "rolled_back")?;

@@ -4,6 +4,7 @@ use tokio_postgres::Client;
 
 use super::settle::{drop_publication, patiently};
 use crate::error::Error;
+use crate::finding::Finding;
 use crate::journal::Journal;
 use crate::lifecycle::{Fact, LaneDesign};
 use crate::pg::{Ident, Literal, QName};
@@ -28,15 +29,11 @@ pub async fn run(journal: &Journal) -> Result<(), Error> {
             lane.replica_identity_before = None;
         }
     }
-    let Transactions { renaming, portions, last } = transactions(&lanes, &slot);
-    let home = "SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)";
-    let renaming = match renaming {
-        Some(sql) if is_there(client, home, green_home(&slot).as_str()).await? => Some(sql),
-        _ => None,
-    };
-    for sql in renaming.iter().chain(&portions) {
+    refuse_dependents(client, &green_home(&slot)).await?;
+    let Transactions { portions, last } = transactions(&lanes, &slot);
+    for sql in &portions {
         patiently(client, sql, DOING).await?;
-        client.batch_execute("COMMIT").await.map_err(Error::doing(DOING))?;
+        journal.commit(client, Fact::RollbackBegan).await?;
     }
     // The slot goes last: where nothing goes in portions, who stops before leaves the run as it was.
     patiently(client, &last.join("; "), DOING).await?;
@@ -60,12 +57,23 @@ fn green_home(slot: &Ident) -> Ident {
     Ident(format!("{}_green", slot.as_str()))
 }
 
+/// What others have made of green goes with it only if they say so.
+async fn refuse_dependents(client: &Client, home: &Ident) -> Result<(), Error> {
+    const SQL: &str = include_str!("../../sql/catalog/dependents_of_green.sql");
+    let rows = client.query(SQL, &[&home.as_str()]).await;
+    let rows = rows.map_err(Error::doing("looking for what hangs on green"))?;
+    let finding = |what: String| {
+        let what = format!("{what} was made of green, which goes");
+        Finding::server("what hangs on green", what, "drop it first")
+    };
+    let findings: Vec<Finding> = rows.iter().map(|row| finding(row.get(0))).collect();
+    if findings.is_empty() { Ok(()) } else { Err(Error::Refused(findings)) }
+}
+
 /// What a rollback carries out, each in a transaction of its own; the slot is dropped in the last one.
 pub(crate) struct Transactions {
-    /// Where partitions go in portions: a run whose rollback is cut short must find nothing to go on with,
-    /// instead of a part of green.
-    pub(crate) renaming: Option<String>,
-    /// The partitions, some at a time.
+    /// The partitions, some at a time, where they are many. With the first of them the run can do nothing
+    /// but roll back.
     pub(crate) portions: Vec<String>,
     /// Each blue gets the replica identity that it had, and all else goes. In one transaction.
     pub(crate) last: Vec<String>,
@@ -74,7 +82,6 @@ pub(crate) struct Transactions {
 /// Publication and homes are named after the slot.
 pub(crate) fn transactions(lanes: &[LaneDesign], slot: &Ident) -> Transactions {
     let home = green_home(slot);
-    let gone = Ident(format!("{}_gone", home.as_str()));
     let holders = |lane: &LaneDesign| lane.green.row_holders().len();
     let in_portions = lanes.iter().map(holders).sum::<usize>() > TABLES_AT_ONCE;
     let restored = lanes.iter().filter_map(|lane| {
@@ -83,18 +90,14 @@ pub(crate) fn transactions(lanes: &[LaneDesign], slot: &Ident) -> Transactions {
     });
     let mut last: Vec<String> = restored.collect();
     last.push(drop_publication(slot));
-    for home in [if in_portions { &gone } else { &home }, &Ident(format!("{}_blue", slot.as_str()))] {
+    for home in [&home, &Ident(format!("{}_blue", slot.as_str()))] {
         last.push(format!("DROP SCHEMA IF EXISTS {home} CASCADE"));
     }
     let portions = lanes.iter().filter(|_| in_portions).flat_map(|lane| {
-        let sql = drop_some(&lane.green.live().in_schema(&gone));
+        let sql = drop_some(&lane.green.at_home());
         std::iter::repeat_n(sql, holders(lane).div_ceil(TABLES_AT_ONCE))
     });
-    Transactions {
-        renaming: in_portions.then(|| format!("ALTER SCHEMA {home} RENAME TO {gone}")),
-        portions: portions.collect(),
-        last,
-    }
+    Transactions { portions: portions.collect(), last }
 }
 
 /// Drops some of a table's partitions. By what is attached to it, not by name: a name that is free again may

@@ -83,6 +83,9 @@ async fn under_way(cx: &Context, session: &Session) -> Result<(Option<String>, P
     if !changes.is_empty() {
         return Err(JournalError::PlanChanged { run: ours.found.run, changes }.into());
     }
+    if ours.progress.rolling_back {
+        return Err(JournalError::RollingBack { run: ours.found.run }.into());
+    }
     Ok((Some(ours.found.run), ours.progress))
 }
 

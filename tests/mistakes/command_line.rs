@@ -87,6 +87,19 @@ fn what_is_typed_wrong_is_told_with_what_is_right() {
     }
 }
 
+/// The whole of what is wrong, but no password.
+#[test]
+fn a_machine_is_told_what_is_wrong_with_the_command_line_in_one_line() {
+    let program = Bluegreen::alone().plan(PLAN);
+    let message = |args: &[&str]| {
+        let told = program.say(args).expect_code(2);
+        told.events_of("error")[0]["message"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(message(&["--json", "check"]), "the following required arguments were not provided: <PLAN>");
+    let message = message(&["--json", "check", "plan.yaml", "postgres://u:sesame@h/d"]);
+    assert!(message.contains("unexpected argument ...") && !message.contains("sesame"), "{message}");
+}
+
 #[test]
 fn a_plan_may_name_a_connection_that_is_not_set_where_the_command_line_has_one() {
     let plan = PLAN.replace("tables:", "database: {url: '${NOT_SET}'}\ntables:");

@@ -46,7 +46,7 @@ const fn plan(
 
 pub const KEY: &str = "    primary_key: [id, at]\n";
 
-pub const CASES: [Case; 43] = [
+pub const CASES: [Case; 46] = [
     hangs(
         "view",
         "create view app.v as select * from app.visits",
@@ -275,6 +275,34 @@ pub const CASES: [Case; 43] = [
             "default: true",
         )
     },
+    Case {
+        plan: Some(("default: false", "default: false, schema: parts")),
+        ..right(
+            "leaf_owner",
+            "create schema parts; grant usage, create on schema parts to migrator",
+            "the owner \"app_owner\" may not use schema \"parts\"",
+            "grant usage on schema \"parts\" to \"app_owner\"",
+        )
+    },
+    Case {
+        check: "rehearsal",
+        ..hangs(
+            "leaf_type",
+            "create table app._visits_p2025_01 ()",
+            "type \"_visits_p2025_01\" already exists",
+            "SET SCHEMA \"app\"",
+        )
+    },
+    plan(
+        "like_leaf",
+        (
+            KEY,
+            "    primary_key: [id, at]\n    indexes: [create index visits_p2025_01_note on app.visits (note)]\n",
+        ),
+        "plan fits table",
+        "index \"visits_p2025_01_note\" is named as the server names indexes of a partition",
+        "another name",
+    ),
     Case {
         place: "app.vists",
         ..plan(

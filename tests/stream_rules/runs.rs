@@ -210,6 +210,7 @@ async fn ddl_that_the_stream_does_not_tell_of_stops_the_run() {
             "alter table t rename column m to n",
             "column n is gone; column m is new",
         ),
+        ("grant select on t to public", "revoke select on t from public", "the table itself"),
         (
             "alter table t rename to other",
             "alter table other rename to t",

@@ -145,7 +145,7 @@ async fn the_fingerprint_sees_ddl_and_not_what_the_run_does() {
         (format!("create index on {t} (price)"), "index "),
         (format!("grant delete on {t} to anon"), "the table itself"),
         (format!("alter policy p_update on {t} using (false)"), "policy p_update is not"),
-        (format!("create view v as select * from {t}"), "v is new"),
+        (format!("create view v as select * from {t}"), "view public.v is new"),
         (format!("alter table {t} owner to postgres"), "the table itself"),
         (format!("alter table {t} alter id set cache 7"), "sequence"),
         (format!("create statistics st on patient, clinic from {t}"), "st is new"),

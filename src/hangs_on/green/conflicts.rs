@@ -6,7 +6,7 @@ use super::uses::mentions;
 use super::{Green, GreenPartition, Source};
 use crate::hangs_on::sequences::integer_type;
 use crate::pg::Ident;
-use crate::plan::{ColumnChange, TablePlan};
+use crate::plan::{ColumnChange, NewIndex, TablePlan};
 
 /// Every conflict of this design.
 pub(super) fn all(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
@@ -14,7 +14,7 @@ pub(super) fn all(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
     conflicts.extend(columns(green, plan));
     conflicts.extend(super::uses::dropped(green, plan));
     conflicts.extend(super::uses::changed(green, plan));
-    conflicts.extend(names(green));
+    conflicts.extend(names(green, plan));
     conflicts.extend(key(green, plan));
     if let Some(partition) = &green.partition {
         conflicts.extend(partitioning(green, plan, partition));
@@ -86,7 +86,7 @@ fn index_word(definition: &str) -> Option<&'static str> {
 }
 
 /// Names that would be taken twice.
-fn names(green: &Green) -> Vec<Conflict> {
+fn names(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
     let mut conflicts = Vec::new();
     let mut seen: Vec<&Ident> = Vec::new();
     for column in &green.columns {
@@ -116,7 +116,22 @@ fn names(green: &Green) -> Vec<Conflict> {
         }
         relations.push(name);
     }
+    conflicts.extend(like_leaf_indexes(green, plan));
     conflicts
+}
+
+/// The server names the indexes of a partition after it, and would take the name of a new one.
+fn like_leaf_indexes(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
+    let leaves = || green.partition.iter().flat_map(|partition| &partition.leaves);
+    let like = |index: &&NewIndex| {
+        let index = index.name.as_str();
+        leaves().any(|leaf| index.strip_prefix(leaf.name.as_str()).is_some_and(|rest| rest.starts_with('_')))
+    };
+    let conflict = |index: &NewIndex| {
+        let what = format!("index {} is named as the server names indexes of a partition", index.name);
+        Conflict::new(what, "another name, that does not begin with a partition's")
+    };
+    plan.indexes.iter().filter(like).map(conflict).collect()
 }
 
 /// The primary key, and the key by which the stream finds rows.

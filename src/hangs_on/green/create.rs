@@ -40,14 +40,16 @@ impl Green {
         sql
     }
 
-    /// Moves the leaves from home to where they stay, and from where nobody but the owner reaches them yet.
-    /// They do not wait for the swap: each move has every client that uses the table load the partition
-    /// and plan its statements anew.
+    /// Moves the leaves from home to where they stay. Not after the swap: each move would have every client
+    /// that uses the table load the partition and plan its statements anew. Nobody but the owner has a
+    /// privilege on a leaf, before the swap or after it.
     #[must_use]
     pub fn move_leaves(&self) -> Vec<String> {
         let Some(partition) = &self.partition else { return Vec::new() };
         let leaves = self.leaves_in(&self.homes.green).into_iter();
-        leaves.map(|leaf| format!("ALTER TABLE {leaf} SET SCHEMA {}", partition.schema)).collect()
+        let moves = leaves.map(|leaf| format!("ALTER TABLE {leaf} SET SCHEMA {}", partition.schema));
+        // An event trigger may give something away again.
+        moves.chain([privileges::seal(&self.homes.green)]).collect()
     }
 
     /// Those that hold its rows while it is made.

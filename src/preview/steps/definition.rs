@@ -145,8 +145,10 @@ impl Steps<'_> {
         let stage = Stage::Rollback;
         let prepared = &self.subject.prepared;
         let parts = phase::rollback::transactions(&prepared.lanes, &prepared.slot);
-        for sql in parts.renaming.into_iter().chain(parts.portions) {
-            self.transaction(stage, vec![sql]);
+        for sql in parts.portions {
+            self.statement(stage, None, phase::begin());
+            self.step(stage, None, "drop some of green's partitions", sql);
+            self.statement(stage, None, "COMMIT".to_owned());
         }
         self.transaction(stage, parts.last);
         self.step(stage, None, "drop the slot", phase::stream::DROP_SLOT.to_owned());

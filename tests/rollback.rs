@@ -1,0 +1,132 @@
+//! The way back before the swap: what is dropped, what is not, and what a rollback that is cut short leaves.
+
+use tokio_postgres::Client;
+
+use crate::support::{Bluegreen, Cluster, Finished};
+
+const DB: &str = "postgres";
+/// More partitions than one transaction drops.
+const MANY: &str = "version: 1\nname: many\ntables:\n  - table: public.many\n    partition_by: {hash: id, partitions: 120}\n";
+const FEW: &str =
+    "version: 1\nname: few\ntables:\n  - table: public.many\n    partition_by: {hash: id, partitions: 2}\n";
+
+struct Stage {
+    cluster: Cluster,
+    client: Client,
+    program: Bluegreen,
+}
+
+impl Stage {
+    /// A run that is prepared.
+    async fn prepared(plan: &str) -> Self {
+        let cluster = Cluster::start();
+        let client = cluster.client(DB).await;
+        client.batch_execute("create table public.many (id bigint primary key)").await.unwrap();
+        let program = Bluegreen::new(&cluster, DB).plan(plan);
+        let (stage, done) =
+            Self { cluster, client, program }.off(|program| program.execute(&["--until", "prepare"])).await;
+        done.expect_code(0);
+        stage
+    }
+
+    /// Something that waits for the program, without holding up the clients' runtime.
+    async fn off(self, work: impl FnOnce(&Bluegreen) -> Finished + Send + 'static) -> (Self, Finished) {
+        let work = move || {
+            let done = work(&self.program);
+            (self, done)
+        };
+        tokio::task::spawn_blocking(work).await.unwrap()
+    }
+
+    async fn rolled_back(self) -> (Self, Finished) {
+        self.off(|program| program.run("rollback", &[])).await
+    }
+
+    async fn tables(&self) -> Vec<String> {
+        let sql = "select relname::text from pg_class where relnamespace = 'public'::regnamespace \
+                   and relkind in ('r', 'p') order by relname";
+        self.client.query(sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+    }
+
+    /// The leaf that is dropped last.
+    async fn last_leaf(&self) -> String {
+        let sql = "select max(inhrelid)::regclass::text from pg_inherits";
+        self.client.query_one(sql, &[]).await.unwrap().get(0)
+    }
+}
+
+/// One partition was dropped by hand, and its name is somebody else's now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_that_only_has_a_partitions_name_stays() {
+    let stage = Stage::prepared(MANY).await;
+    let names = stage.tables().await;
+    assert_eq!(names.len(), 121, "partitions are where they stay from the beginning");
+    let taken = &names[60];
+    let sql = format!("drop table public.{taken}; create table public.{taken} (not_ours text)");
+    stage.client.batch_execute(&sql).await.unwrap();
+    let (stage, done) = stage.rolled_back().await;
+    done.expect_code(6);
+    assert_eq!(stage.tables().await, ["many", taken]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_made_of_green_is_named_and_stays_until_it_is_dropped() {
+    for plan in [FEW, MANY] {
+        let stage = Stage::prepared(plan).await;
+        let before = stage.tables().await;
+        let leaf = stage.last_leaf().await;
+        let sql = format!("create view public.theirs as select * from {leaf}");
+        stage.client.batch_execute(&sql).await.unwrap();
+        let (stage, refused) = stage.rolled_back().await;
+        let refused = refused.expect_code(3);
+        let finding = refused.events_of("finding")[0].clone();
+        assert!(finding["what"].as_str().unwrap().contains("view public.theirs"), "{finding}");
+        assert_eq!(stage.tables().await, before);
+        stage.client.batch_execute("drop view public.theirs").await.unwrap();
+        let (stage, done) = stage.rolled_back().await;
+        done.expect_code(6);
+        assert_eq!(stage.tables().await, ["many"]);
+        drop(stage.cluster);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_is_cut_short_can_only_be_gone_on_with() {
+    let stage = Stage::prepared(MANY).await;
+    let other = stage.cluster.client(DB).await;
+    let leaf = stage.last_leaf().await;
+    other.batch_execute(&format!("begin; lock table {leaf} in access share mode")).await.unwrap();
+    let running = stage.program.spawn("rollback", &[]);
+    let waits = "select exists (select from pg_stat_activity where wait_event_type = 'Lock' \
+                 and application_name like 'projh-bluegreen%')";
+    while !stage.client.query_one(waits, &[]).await.unwrap().get::<_, bool>(0) {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    running.kill9();
+    assert_eq!(stage.tables().await.len(), 21, "the first hundred are gone");
+    drop(other);
+
+    for arguments in [&["--yes"][..], &["--dry-run"]] {
+        let refused = stage.program.execute(arguments).expect_code(3);
+        let end = refused.events_of("end")[0].clone();
+        assert!(end["state"].as_str().unwrap().contains("being rolled back"), "{end}");
+        assert!(end["next"].as_str().unwrap().starts_with("projh-bluegreen rollback"), "{end}");
+    }
+    let status = stage.program.run("status", &[]).expect_code(0);
+    let status = status.events_of("status")[0].clone();
+    assert!(status["state"].as_str().unwrap().contains("being rolled back"), "{status}");
+    let (stage, done) = stage.rolled_back().await;
+    done.expect_code(6);
+    assert_eq!(stage.tables().await, ["many"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn its_preview_says_what_a_portion_is() {
+    let stage = Stage::prepared(MANY).await;
+    let (_, preview) = stage.off(|program| program.execute(&["--dry-run"])).await;
+    let preview = preview.expect_code(0);
+    let steps = preview.events_of("preview_step");
+    let drops = steps.iter().filter(|step| step["sql"].as_str().unwrap().contains("'DROP TABLE"));
+    let words: Vec<&str> = drops.map(|step| step["what"].as_str().unwrap()).collect();
+    assert_eq!(words, ["drop some of green's partitions"; 3]);
+}
