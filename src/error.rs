@@ -220,7 +220,7 @@ impl Error {
 /// The first few of many sentences.
 fn some(sentences: &[String]) -> String {
     const MOST: usize = 5;
-    let told = sentences[..sentences.len().min(MOST)].join("; ");
+    let told = sentences.iter().take(MOST).cloned().collect::<Vec<_>>().join("; ");
     match sentences.len().saturating_sub(MOST) {
         0 => told,
         more => format!("{told}; and {more} more"),

@@ -2,7 +2,8 @@
 -- Left out on purpose: the file (VACUUM FULL), the replica identity and publications (the run
 -- itself may set them), indexes that are being rebuilt concurrently.
 select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
-  select 'column ' || a.attname as what, concat_ws('|', 'column', a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attcollation,
+  select 'column ' || a.attname as what,
+      concat_ws('|', 'column', a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attcollation,
       a.attnotnull, a.attidentity, a.attgenerated, a.attstorage, a.attcompression, nullif(a.attstattarget, -1),
       (select string_agg(o, ',' order by o) from unnest(a.attoptions) o where o not like 'pg\_attver=%'),
       nullif(a.attacl, '{}')::text, pg_get_expr(d.adbin, d.adrelid)) as x
@@ -27,12 +28,14 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   union all
   select 'the table itself (name, owner, privileges, row security or storage)',
       concat_ws('|', 'table', n.nspname, c.relname, c.relkind, c.relpersistence, c.relowner, c.reltablespace,
-      c.relrowsecurity, c.relforcerowsecurity, coalesce(c.relacl, acldefault('r', c.relowner))::text, array_to_string(c.reloptions, ','),
+      c.relrowsecurity, c.relforcerowsecurity, coalesce(c.relacl, acldefault('r', c.relowner))::text,
+      array_to_string(c.reloptions, ','),
       (select array_to_string(t.reloptions, ',') from pg_class t where t.oid = c.reltoastrelid))
   from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = $1
   union all
-  select 'sequence ' || c.relname, concat_ws('|', 'sequence', c.oid::regclass, c.relowner, coalesce(c.relacl, acldefault('s', c.relowner))::text, s.seqtypid, s.seqstart, s.seqincrement,
-      s.seqmin, s.seqmax, s.seqcache, s.seqcycle, d.deptype, d.refobjsubid)
+  select 'sequence ' || c.relname,
+      concat_ws('|', 'sequence', c.oid::regclass, c.relowner, coalesce(c.relacl, acldefault('s', c.relowner))::text,
+      s.seqtypid, s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcache, s.seqcycle, d.deptype, d.refobjsubid)
   from pg_depend d join pg_class c on c.oid = d.objid join pg_sequence s on s.seqrelid = c.oid
   where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = $1
     and d.deptype in ('a', 'i')

@@ -39,15 +39,13 @@ pub(super) async fn check_server(session: &Session) -> Result<Vec<Finding>, Erro
 pub(super) async fn check_table(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
     let table = &subject.definition.table;
     let mut findings: Vec<Finding> = of_owner(session, table).await?.into_iter().collect();
-    let mut schemas = vec![&table.name.schema];
+    findings.extend(of_schema(session, table, &table.name.schema).await?);
     let of_leaves = subject.plan.partition_by.as_ref().and_then(|by| by.schema.as_ref());
-    schemas.extend(of_leaves.filter(|schema| **schema != table.name.schema));
-    for schema in &schemas {
+    if let Some(schema) = of_leaves.filter(|schema| **schema != table.name.schema) {
         findings.extend(of_schema(session, table, schema).await?);
-    }
-    let has_keys = !subject.definition.foreign_keys.is_empty();
-    for schema in schemas.into_iter().skip(1).filter(|_| has_keys) {
-        findings.extend(of_owner_in(session, table, schema).await?);
+        if !subject.definition.foreign_keys.is_empty() {
+            findings.extend(of_owner_in(session, table, schema).await?);
+        }
     }
     let mut referenced: Vec<&QName> =
         subject.definition.foreign_keys.iter().map(|key| &key.references).collect();

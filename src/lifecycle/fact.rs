@@ -107,7 +107,7 @@ pub enum Fact {
     /// The work after the swap was done, slot and publication dropped.
     Settled,
     /// Some of green's partitions were dropped: nothing is left to do but to roll back.
-    RollbackBegan,
+    PartitionsDropped,
     /// Everything the run made was dropped; blue is as it was.
     RolledBack,
     /// Blue was dropped; nothing of the run is left but the journal.

@@ -241,8 +241,8 @@ impl Progress {
                 legal(self.swapped.is_some(), "settled")?;
                 self.settled = true;
             }
-            Fact::RollbackBegan => {
-                legal(self.swapped.is_none(), "rollback_began")?;
+            Fact::PartitionsDropped => {
+                legal(self.swapped.is_none(), "partitions_dropped")?;
                 self.rolling_back = true;
             }
             Fact::RolledBack => {

@@ -94,17 +94,13 @@ fn prepared(run: &Run<'_>) -> Result<Prepared, Error> {
 /// DDL on blue since green was designed means that green is the shadow of another table.
 async fn check_fingerprints(run: &Run<'_>, client: &Client) -> Result<(), Error> {
     for design in &prepared(run)?.lanes {
-        let now = match Fingerprint::of(client, &design.table).await {
-            Err(hangs_on::Error::NoTable(_)) => None,
-            now => Some(now?),
-        };
-        let table = || design.table.plain();
-        let what = match now {
-            None => vec![format!("no table is called {} any more", table())],
-            Some(now) => design.fingerprint.differences(&now),
+        let table = design.table.plain();
+        let what = match Fingerprint::of(client, &design.table).await {
+            Err(hangs_on::Error::NoTable(_)) => vec![format!("no table is called {table} any more")],
+            now => design.fingerprint.differences(&now?),
         };
         if !what.is_empty() {
-            return Err(Error::SourceChanged { table: table(), what });
+            return Err(Error::SourceChanged { table, what });
         }
     }
     Ok(())

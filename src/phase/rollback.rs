@@ -20,6 +20,7 @@ pub async fn run(journal: &Journal) -> Result<(), Error> {
         return Err(Error::Usage(format!("{what}. Blue is kept until `projh-bluegreen finish`.")));
     }
     let slot = Ident(format!("projh_bg_{}", journal.run()));
+    refuse_dependents(client, &green_home(&slot)).await?;
     // Whoever streams from it would hold on to the publication.
     super::stream::free_slot(client, &slot).await?;
     let mut lanes = journal.progress().prepared.clone().map(|prepared| prepared.lanes).unwrap_or_default();
@@ -29,11 +30,10 @@ pub async fn run(journal: &Journal) -> Result<(), Error> {
             lane.replica_identity_before = None;
         }
     }
-    refuse_dependents(client, &green_home(&slot)).await?;
     let Transactions { portions, last } = transactions(&lanes, &slot);
     for sql in &portions {
         patiently(client, sql, DOING).await?;
-        journal.commit(client, Fact::RollbackBegan).await?;
+        journal.commit(client, Fact::PartitionsDropped).await?;
     }
     // The slot goes last: where nothing goes in portions, who stops before leaves the run as it was.
     patiently(client, &last.join("; "), DOING).await?;
