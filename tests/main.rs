@@ -20,6 +20,7 @@ mod connections;
 mod events;
 mod every_type;
 mod exit_codes;
+mod golden_runs;
 mod harness;
 mod logs;
 mod mistakes;
