@@ -4,6 +4,8 @@
 //! (`(ARRAY['a'::varchar])::text[]` becomes `ARRAY[('a'::varchar)::text]`) and parentheses come and
 //! go. Compared are the tokens in their grouping, without casts and without empty grouping.
 
+use crate::pg::sql::lexer;
+
 /// The text in a form in which equal expressions are equal.
 pub(super) fn canonical(sql: &str) -> String {
     let tokens = without_casts(&tokens(sql));
@@ -46,47 +48,21 @@ fn group(tokens: &[String], position: &mut usize) -> Node {
     Node::Group(nodes)
 }
 
-/// Words, quoted names, literals, and single signs (`::` is one).
+/// The tokens as they are written; `::` is one. What cannot be split is one token, equal only to itself.
 fn tokens(sql: &str) -> Vec<String> {
-    let chars: Vec<char> = sql.chars().collect();
-    let mut tokens = Vec::new();
-    let mut at = 0;
-    while at < chars.len() {
-        let start = at;
-        let first = chars[at];
-        at += 1;
-        if first.is_whitespace() {
-            continue;
+    let Ok(found) = lexer::tokens(sql) else { return vec![sql.to_owned()] };
+    let mut tokens: Vec<String> = Vec::new();
+    let mut end = 0;
+    for token in found {
+        let is_second_colon =
+            token.is_symbol(':') && token.start == end && tokens.last().is_some_and(|last| last == ":");
+        match tokens.last_mut() {
+            Some(last) if is_second_colon => last.push(':'),
+            _ => tokens.push(sql[token.start..token.end].to_owned()),
         }
-        if first == '\'' || first == '"' {
-            at = end_of_quoted(&chars, start);
-        } else if is_word(first) {
-            at += chars[at..].iter().take_while(|c| is_word(**c)).count();
-        } else if first == ':' && chars.get(at) == Some(&':') {
-            at += 1;
-        }
-        tokens.push(chars[start..at].iter().collect());
+        end = token.end;
     }
     tokens
-}
-
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_' || c == '$'
-}
-
-fn end_of_quoted(chars: &[char], start: usize) -> usize {
-    let quote = chars[start];
-    let mut at = start + 1;
-    while at < chars.len() {
-        if chars[at] == quote {
-            if chars.get(at + 1) != Some(&quote) {
-                return at + 1;
-            }
-            at += 1;
-        }
-        at += 1;
-    }
-    at
 }
 
 /// Leaves out every `::type`, with its schema, modifier and array brackets.

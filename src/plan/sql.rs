@@ -4,14 +4,11 @@
 //! Invariant: text that passes is one statement's part with every quote, comment and parenthesis
 //! closed, so it cannot swallow or end the SQL that is built around it.
 
-mod token;
-
+use crate::pg::sql::lexer::{self, Kind, LexError, Token};
 use crate::pg::{Ident, MAX_BYTES, QName};
 
 use super::problem::Found;
 use super::yaml::Node;
-
-use token::{Kind, Token, tokens};
 
 /// What is wrong with a piece of SQL, and what to write instead. It does not quote the SQL, which
 /// may hold what came from the environment.
@@ -37,6 +34,25 @@ pub(super) fn take<T>(
             found.add_with_help(node.at, message, problem.help);
             None
         }
+    }
+}
+
+impl From<LexError> for SqlProblem {
+    fn from(error: LexError) -> Self {
+        Self { message: error.problem.to_owned(), help: error.hint.map(str::to_owned) }
+    }
+}
+
+/// The tokens of a text that somebody typed, or pasted from a page that has other quotes.
+fn tokens(text: &str) -> Result<Vec<Token>, SqlProblem> {
+    let found = lexer::tokens(text)?;
+    let typographic = |token: &Token| {
+        let first = text[token.start..token.end].chars().next();
+        first.filter(|first| matches!(first, '“' | '”' | '„' | '‘' | '’'))
+    };
+    match found.iter().find_map(typographic) {
+        Some(first) => problem(format!("`{first}` is no quote to PostgreSQL"), "write `\"` or `'`"),
+        None => Ok(found),
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::conflict::Conflict;
 use super::nearest::nearest;
-use super::uses::mentions;
 use super::{Green, GreenPartition, Source};
 use crate::hangs_on::sequences::integer_type;
 use crate::pg::Ident;
+use crate::pg::sql::lexer::{self, mentions};
 use crate::plan::{ColumnChange, NewIndex, TablePlan};
 
 /// Every conflict of this design.
@@ -79,10 +79,10 @@ fn columns(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
 
 /// A word that would make an index or a foreign key before the copy.
 fn index_word(definition: &str) -> Option<&'static str> {
-    let bare: String = definition.split('\'').step_by(2).collect::<Vec<_>>().join(" ");
-    let words: Vec<String> =
-        bare.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '"').map(str::to_uppercase).collect();
-    ["PRIMARY", "UNIQUE", "REFERENCES"].into_iter().find(|word| words.iter().any(|found| found == word))
+    let tokens = lexer::tokens(definition).unwrap_or_default();
+    let words = [("primary", "PRIMARY"), ("unique", "UNIQUE"), ("references", "REFERENCES")];
+    let found = words.into_iter().find(|(word, _)| tokens.iter().any(|token| token.is_word(word)));
+    found.map(|(_, shown)| shown)
 }
 
 /// Names that would be taken twice.
@@ -228,7 +228,9 @@ fn partitioning(green: &Green, plan: &TablePlan, partition: &GreenPartition) -> 
     for index in green.indexes.iter().filter(|index| index.unique) {
         let has_it = match &index.keys {
             Some(keys) => keys.contains(column),
-            None => plan.indexes.iter().any(|new| new.name == index.name && mentions(&new.rest, column)),
+            None => {
+                plan.indexes.iter().any(|new| new.name == index.name && mentions(&new.rest, column.as_str()))
+            }
         };
         if has_it {
             continue;

@@ -8,26 +8,10 @@ pub fn nearest<'a>(wrong: &Ident, known: impl IntoIterator<Item = &'a Ident>) ->
     let allowed = wrong.chars().count() / 3 + 1;
     known
         .into_iter()
-        .map(|name| (distance(&wrong, &name.as_str().to_lowercase()), name))
+        .map(|name| (strsim::levenshtein(&wrong, &name.as_str().to_lowercase()), name))
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name)
-}
-
-/// Levenshtein's distance.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in other.iter().enumerate() {
-            let substituted = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = substituted.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[other.len()]
 }
 
 #[cfg(test)]

@@ -4,68 +4,40 @@
 //! come later, so their plain column lists are rewritten here; those with expressions are refused.
 
 use crate::pg::Ident;
+use crate::pg::sql::lexer::{self, Kind};
 
 /// `USING btree (a, "B" DESC) INCLUDE (c)` with every listed column under the name `name_of` gives.
 /// Only right where no key is an expression.
 pub(super) fn columns_in(body: &str, name_of: impl Fn(&str) -> Option<Ident>) -> String {
+    let Ok(tokens) = lexer::tokens(body) else { return body.to_owned() };
     let mut out = String::new();
-    let mut depth = 0_u32;
-    let mut expecting = false;
-    let mut rest = body;
-    while let Some(first) = rest.chars().next() {
-        let length = token_length(rest);
-        let (token, after) = rest.split_at(length);
-        rest = after;
-        match first {
-            '(' => {
+    let (mut depth, mut expecting, mut end) = (0_u32, false, 0);
+    let mut before_list = true;
+    for token in &tokens {
+        out.push_str(&body[end..token.start]);
+        end = token.end;
+        let written = &body[token.start..token.end];
+        match token.kind {
+            Kind::Symbol('(') => {
                 depth += 1;
-                let before = out.trim_end();
-                let list = depth == 1 && !before.ends_with("WITH");
-                expecting = list;
+                expecting = depth == 1 && before_list;
             }
-            ')' => depth = depth.saturating_sub(1),
-            ',' => expecting = depth == 1,
-            _ if expecting && !first.is_whitespace() => {
+            Kind::Symbol(')') => depth = depth.saturating_sub(1),
+            Kind::Symbol(',') => expecting = depth == 1,
+            _ if expecting => {
                 expecting = false;
-                if let Some(renamed) = name_of(&unquoted(token)) {
-                    out += &renamed.to_string();
+                if let Some(renamed) = token.name().and_then(&name_of) {
+                    out.push_str(&renamed.to_string());
                     continue;
                 }
             }
             _ => {}
         }
-        out += token;
+        before_list = !token.is_word("with");
+        out.push_str(written);
     }
+    out.push_str(&body[end..]);
     out
-}
-
-/// Bytes of the word, quoted name, literal or sign that `text` begins with.
-fn token_length(text: &str) -> usize {
-    let mut chars = text.char_indices();
-    let Some((_, first)) = chars.next() else { return 0 };
-    if first == '"' || first == '\'' {
-        let mut inside = true;
-        for (at, c) in chars {
-            if c == first {
-                inside = !inside;
-            } else if !inside {
-                return at;
-            }
-        }
-        return text.len();
-    }
-    let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
-    if !is_word(first) {
-        return first.len_utf8();
-    }
-    text.find(|c| !is_word(c)).unwrap_or(text.len())
-}
-
-fn unquoted(token: &str) -> String {
-    match token.strip_prefix('"').and_then(|token| token.strip_suffix('"')) {
-        Some(inner) => inner.replace("\"\"", "\""),
-        None => token.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use super::{Green, Source};
 use crate::hangs_on::indexes::Index;
 use crate::hangs_on::sequences::integer_type;
 use crate::pg::Ident;
+use crate::pg::sql::lexer::mentions;
 use crate::plan::TablePlan;
 
 /// Uses of dropped columns, each named.
@@ -140,7 +141,7 @@ fn renamed(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
         green.blue.columns.iter().map(|column| &column.name).filter(renamed).collect();
     for policy in green.late_policies() {
         let texts = || policy.using.iter().chain(&policy.check);
-        if let Some(name) = all_renamed.iter().find(|name| texts().any(|sql| mentions(sql, name))) {
+        if let Some(name) = all_renamed.iter().find(|name| texts().any(|sql| mentions(sql, name.as_str()))) {
             let what =
                 format!("policy {} reads {table} again, and column {name}, which is renamed", policy.name);
             conflicts.push(Conflict::new(
@@ -150,15 +151,6 @@ fn renamed(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
         }
     }
     conflicts
-}
-
-/// Whether SQL text names this column, as a word of its own.
-pub(super) fn mentions(sql: &str, column: &Ident) -> bool {
-    let name = column.as_str();
-    sql.contains(&column.to_string())
-        || sql
-            .split(|c: char| !c.is_alphanumeric() && c != '_' && c != '$')
-            .any(|word| word.eq_ignore_ascii_case(name))
 }
 
 /// Whether an index is carried to green.

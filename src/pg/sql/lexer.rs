@@ -1,37 +1,51 @@
 //! SQL text into tokens, with the quoting rules of PostgreSQL's own scanner
-//! (`standard_conforming_strings` on).
+//! (`standard_conforming_strings` on). The only place of the program that takes SQL apart.
 
-use super::{SqlProblem, problem};
-
-/// A piece of SQL with the bytes it spans.
+/// A token and the bytes that it spans.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Token {
-    pub(super) kind: Kind,
-    pub(super) start: usize,
-    pub(super) end: usize,
+pub(crate) struct Token {
+    pub(crate) kind: Kind,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Unquoted, folded to lower case; a keyword or a name.
     Word(String),
-    /// A quoted name.
+    /// A quoted name, its quotes removed.
     Quoted(String),
     /// A string, a number or anything else that is no name.
     Other,
+    /// One character of an operator or of punctuation.
     Symbol(char),
 }
 
+/// Why a text cannot be split into tokens. It does not quote the text, which may hold what came from the
+/// environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}")]
+pub(crate) struct LexError {
+    pub(crate) problem: &'static str,
+    /// What to write instead.
+    pub(crate) hint: Option<&'static str>,
+}
+
+fn error<T>(problem: &'static str, hint: Option<&'static str>) -> Result<T, LexError> {
+    Err(LexError { problem, hint })
+}
+
 impl Token {
-    pub(super) fn is_word(&self, word: &str) -> bool {
+    pub(crate) fn is_word(&self, word: &str) -> bool {
         matches!(&self.kind, Kind::Word(text) if text == word)
     }
 
-    pub(super) fn is_symbol(&self, symbol: char) -> bool {
+    pub(crate) fn is_symbol(&self, symbol: char) -> bool {
         self.kind == Kind::Symbol(symbol)
     }
 
-    pub(super) fn name(&self) -> Option<&str> {
+    /// What it names, if it can be a name.
+    pub(crate) fn name(&self) -> Option<&str> {
         match &self.kind {
             Kind::Word(text) | Kind::Quoted(text) => Some(text),
             Kind::Other | Kind::Symbol(_) => None,
@@ -47,16 +61,14 @@ fn continues_word(c: char) -> bool {
     starts_word(c) || c.is_ascii_digit() || c == '$'
 }
 
-/// Splits `text` into tokens; comments and blanks vanish.
-pub(super) fn tokens(text: &str) -> Result<Vec<Token>, SqlProblem> {
+/// Splits `text` into tokens; comments and white space are dropped.
+pub(crate) fn tokens(text: &str) -> Result<Vec<Token>, LexError> {
     let mut tokens = Vec::new();
     let mut start = 0;
     while let Some(first) = text[start..].chars().next() {
         let rest = &text[start..];
         let (kind, length) = if first.is_ascii_whitespace() {
             (None, 1)
-        } else if matches!(first, '“' | '”' | '„' | '‘' | '’') {
-            return problem(format!("`{first}` is no quote to PostgreSQL"), "write `\"` or `'`");
         } else if rest.starts_with("--") {
             (None, line_comment(rest)?)
         } else if rest.starts_with("/*") {
@@ -83,24 +95,24 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, SqlProblem> {
     Ok(tokens)
 }
 
-fn line_comment(rest: &str) -> Result<usize, SqlProblem> {
+fn line_comment(rest: &str) -> Result<usize, LexError> {
     match rest.find('\n') {
         Some(end) => Ok(end + 1),
-        None => problem(
+        None => error(
             "a `--` comment runs to the end of this SQL",
-            "YAML may have joined the lines: use `/* ... */`, or a YAML comment",
+            Some("YAML may have joined the lines: use `/* ... */`, or a YAML comment"),
         ),
     }
 }
 
-fn block_comment(rest: &str) -> Result<usize, SqlProblem> {
+fn block_comment(rest: &str) -> Result<usize, LexError> {
     let (mut at, mut depth) = (2, 1_usize);
     while depth > 0 {
         let tail = &rest.as_bytes()[at..];
         match tail {
             [b'/', b'*', ..] => (at, depth) = (at + 2, depth + 1),
             [b'*', b'/', ..] => (at, depth) = (at + 2, depth - 1),
-            [] => return problem("a `/*` comment does not end", "close it with `*/`"),
+            [] => return error("a `/*` comment does not end", Some("close it with `*/`")),
             _ => at += 1,
         }
     }
@@ -108,7 +120,7 @@ fn block_comment(rest: &str) -> Result<usize, SqlProblem> {
 }
 
 /// The name and the bytes it spans, quotes included.
-fn quoted_name(rest: &str) -> Result<(String, usize), SqlProblem> {
+fn quoted_name(rest: &str) -> Result<(String, usize), LexError> {
     let mut name = String::new();
     let mut at = 1;
     while let Some(end) = rest[at..].find('"') {
@@ -120,10 +132,10 @@ fn quoted_name(rest: &str) -> Result<(String, usize), SqlProblem> {
         name.push('"');
         at += 1;
     }
-    problem("a quoted name does not end", "close it with `\"`")
+    error("a quoted name does not end", Some("close it with `\"`"))
 }
 
-fn string(rest: &str, escapes: bool) -> Result<usize, SqlProblem> {
+fn string(rest: &str, escapes: bool) -> Result<usize, LexError> {
     let bytes = rest.as_bytes();
     let mut at = 1;
     while at < bytes.len() {
@@ -134,11 +146,11 @@ fn string(rest: &str, escapes: bool) -> Result<usize, SqlProblem> {
             _ => at += 1,
         }
     }
-    problem("a string does not end", "close it with `'`")
+    error("a string does not end", Some("close it with `'`"))
 }
 
 /// `$tag$ ... $tag$`, or else a lone `$`.
-fn dollar_string(rest: &str) -> Result<(Option<Kind>, usize), SqlProblem> {
+fn dollar_string(rest: &str) -> Result<(Option<Kind>, usize), LexError> {
     let lone = (Some(Kind::Symbol('$')), 1);
     let Some(end) = rest[1..].find('$') else { return Ok(lone) };
     let tag = &rest[1..1 + end];
@@ -148,6 +160,32 @@ fn dollar_string(rest: &str) -> Result<(Option<Kind>, usize), SqlProblem> {
     let fence = &rest[..end + 2];
     match rest[fence.len()..].find(fence) {
         Some(close) => Ok((Some(Kind::Other), close + 2 * fence.len())),
-        None => problem("a string between `$`s does not end", ""),
+        None => error("a string between `$`s does not end", None),
+    }
+}
+
+/// Whether SQL text has this name in it, quoted or not. Text that cannot be split is taken to.
+pub(crate) fn mentions(sql: &str, name: &str) -> bool {
+    tokens(sql).map_or(true, |tokens| tokens.iter().any(|token| token.name() == Some(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_found_where_it_is_a_name() {
+        assert!(mentions("lower(code) = 'x'", "code") && mentions("LOWER(Code)", "code"));
+        assert!(mentions("\"Code\" > 1", "Code") && !mentions("code > 1", "Code"));
+        assert!(!mentions("note = 'code' -- code\n and decode(note, $$code$$) = barcode", "code"));
+        assert!(mentions("'", "code"));
+    }
+
+    #[test]
+    fn a_token_knows_its_place() {
+        let text = "a /* b */ \"c\"\"d\"";
+        let found: Vec<&str> =
+            tokens(text).unwrap().iter().map(|token| &text[token.start..token.end]).collect();
+        assert_eq!(found, ["a", "\"c\"\"d\""]);
     }
 }

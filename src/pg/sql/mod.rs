@@ -1,0 +1,3 @@
+//! SQL as text: taken apart here, and nowhere else.
+
+pub(crate) mod lexer;
