@@ -13,7 +13,8 @@
 //! - [`engine`]: the only loop, over the [`phase`]s, each of which takes a [`run`] further; [`context`]: what it was given. [`lifecycle`]: the facts of a run, and their fold.
 //! - [`journal`]: the one door through which effects become durable, and from which a run is resumed.
 //! - [`lane`]: one directed pair of tables: copy, feed, apply, compare.
-//! - [`hangs_on`]: what a table's definition is made of, and how it is carried over in the swap.
+//! - [`hangs_on`]: what a table's definition is made of, a file a kind; [`green`]: the table to be, and the scripts
+//!   that make it and exchange it.
 //! - [`status`]: where a run stands, as any other process can ask.
 //! - [`replication`]: the streaming client. [`pg`]: connections, names, positions.
 //! - [`preview`]: what a run would do and mean, without doing it.
@@ -27,6 +28,7 @@ pub mod engine;
 pub mod error;
 pub mod event;
 pub mod finding;
+pub mod green;
 pub mod hangs_on;
 pub mod journal;
 pub mod lane;

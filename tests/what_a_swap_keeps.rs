@@ -63,8 +63,9 @@ fn by_month() -> (Option<PartitionBy>, Vec<Leaf>) {
     (Some(by), leaves)
 }
 
-async fn run(client: &Client, statements: &[String]) {
+async fn run(client: &Client, statements: &[impl AsRef<str>]) {
     for statement in statements {
+        let statement = statement.as_ref();
         if let Err(error) = client.batch_execute(statement).await {
             panic!("{statement}\n{:?}", error.as_db_error());
         }
@@ -89,7 +90,7 @@ async fn migrate(client: &Client, green: &Green) {
     );
     run(client, &[copy]).await;
     for build in green.index_builds() {
-        run(client, &build.on_row_holders.into_iter().map(|(_, sql)| sql).collect::<Vec<_>>()).await;
+        run(client, &build.on_row_holders).await;
         run(client, &build.on_parent.into_iter().collect::<Vec<_>>()).await;
     }
     run(client, &green.after_indexes()).await;
@@ -103,7 +104,7 @@ async fn migrate(client: &Client, green: &Green) {
     run(client, &exchange.before).await;
     run(client, &exchange.after).await;
     client.batch_execute("commit").await.unwrap();
-    run(client, &green.settle().into_iter().map(|step| step.sql).collect::<Vec<_>>()).await;
+    run(client, &green.settle()).await;
 }
 
 async fn designed(client: &Client, plan: &TablePlan, leaves: &[Leaf]) -> (Definition, Green) {

@@ -7,6 +7,7 @@ use super::{Finding, Subject};
 use crate::error::Error;
 use crate::hangs_on::Green;
 use crate::pg::connect::Session;
+use crate::pg::sql::{self, Statement};
 use crate::pg::{QName, list};
 use crate::plan::partition::joined;
 
@@ -34,13 +35,12 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
 }
 
 async fn strays(session: &Session, green: &Green, blue: &QName) -> Result<i64, tokio_postgres::Error> {
-    for statement in green.homes.create().iter().chain(&green.create()) {
-        session.batch_execute(statement).await?;
-    }
+    let made: Vec<Statement> = green.homes.create().into_iter().chain(green.create()).collect();
+    session.batch_execute(&sql::joined(&made)).await?;
     let rest = QName::new(green.homes.green.clone(), "projh_rest");
     session.batch_execute(&format!("CREATE TABLE {rest} PARTITION OF {} DEFAULT", green.at_home())).await?;
-    let sql = "SELECT coalesce(pg_get_partition_constraintdef(to_regclass($1)), 'true')";
-    let constraint: String = session.query_one(sql, &[&rest.to_string()]).await?.get(0);
+    let constraint = "SELECT coalesce(pg_get_partition_constraintdef(to_regclass($1)), 'true')";
+    let constraint: String = session.query_one(constraint, &[&rest.to_string()]).await?.get(0);
     let (columns, expressions) = green.select_list();
     let values = list(columns.iter().zip(&expressions).map(|(column, sql)| format!("{sql} AS {column}")));
     let sql = format!("SELECT count(*) FROM (SELECT {values} FROM {blue}) AS s WHERE {constraint}");

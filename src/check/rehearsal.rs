@@ -5,7 +5,8 @@ use tokio_postgres::error::SqlState;
 
 use super::{Finding, Subject};
 use crate::error::Error;
-use crate::hangs_on::{Green, nearest};
+use crate::green::nearest;
+use crate::hangs_on::Green;
 use crate::lane::Lane;
 use crate::lane::apply::Apply;
 use crate::lane::compare::{CompareError, Comparison};
@@ -60,13 +61,13 @@ async fn make(session: &Session, table: &QName, design: &LaneDesign, moves: bool
         statements.extend(green.move_leaves());
     }
     statements.extend(phase::prepare::working_objects(0, design, &green.homes.green));
-    statements.push(format!(
+    let copy = format!(
         "EXPLAIN INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {table}",
         green.at_home(),
         list(&columns),
         list(&expressions),
-    ));
-    for statement in &statements {
+    );
+    for statement in statements.iter().map(|statement| &statement.sql).chain([&copy]) {
         session.batch_execute(statement).await.map_err(|error| {
             let mend = format!("change the plan so that this statement works: {statement}");
             let what = format!("green cannot be made: {}", words(&error, statement));

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::hangs_on::{ReplicaIdentityKind, Source};
 use crate::lifecycle::LaneDesign;
 use crate::pg::connect::Session;
+use crate::pg::sql::joined;
 use crate::pg::{Ident, QName, list};
 
 pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
@@ -28,7 +29,7 @@ async fn find(
     subject: &Subject<'_>,
     design: &LaneDesign,
 ) -> Result<Vec<Finding>, tokio_postgres::Error> {
-    session.batch_execute(&design.green.homes.create().join(";")).await?;
+    session.batch_execute(&joined(&design.green.homes.create())).await?;
     let definition = &subject.definition;
     let mut findings = Vec::new();
     for (number, column) in design.green.columns.iter().enumerate() {

@@ -3,9 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::Question;
-use super::grant::Grant;
-use super::table::option_sql;
+use super::canonical::same;
+use super::grant::{Grant, sorted};
+use super::part::{Compared, Conflict, Part};
+use super::shape::{Green, Source};
+use super::table::{comment_on, comment_on_constraint, option_sql};
+use crate::pg::sql::{LockMode, Statement};
 use crate::pg::{Ident, QName};
+use crate::plan::TablePlan;
 
 pub(super) const COLUMNS: Question =
     Question { what: "its columns", sql: include_str!("../../sql/catalog/columns.sql") };
@@ -84,9 +89,85 @@ pub struct Generated {
     pub columns: Vec<Ident>,
 }
 
+/// The kind.
+pub(super) struct Columns;
+
+impl Part for Columns {
+    fn conflicts(&self, green: &Green, _plan: &TablePlan) -> Vec<Conflict> {
+        let expressed = |name: &&Ident| {
+            let of = |source: &Source| matches!(source, Source::Expression { blue, .. } if blue == *name);
+            green.columns.iter().any(|column| of(&column.source))
+        };
+        let mut conflicts = Vec::new();
+        for (column, generated) in green
+            .kept_columns()
+            .filter_map(|(column, _)| column.generated.as_ref().map(|generated| (column, generated)))
+        {
+            let name = column.name.as_str();
+            if let Some(read) = green.dropped_of(&generated.columns) {
+                let what =
+                    format!("generated column {} uses column {read}, which the plan drops", column.name);
+                conflicts.push(Conflict::new(what, format!("{name}: drop")));
+            }
+            if let Some(read) = generated.columns.iter().find(expressed) {
+                let what = format!("generated column {} reads {read}, whose values change", column.name);
+                conflicts.push(Conflict::new(what, format!("{name}: drop, and add it under add_columns")));
+            }
+        }
+        conflicts
+    }
+
+    fn clauses(&self, green: &Green) -> Vec<String> {
+        let clause = |(column, data_type): (&Column, &str)| {
+            let retyped = green.is_retyped(&column.name);
+            let identity = green.blue.sequence_of(&column.name).filter(|sequence| sequence.identity);
+            let identity = identity.map(|sequence| {
+                sequence.identity_clause(&sequence.name.in_schema(&green.homes.green), retyped)
+            });
+            column.sql(retyped.then_some(data_type), identity.as_deref())
+        };
+        green.kept_columns().map(clause).collect()
+    }
+
+    fn create(&self, green: &Green) -> Vec<Statement> {
+        let home = green.at_home();
+        let of_old_type = green.kept_columns().filter(|(column, _)| !green.is_retyped(&column.name));
+        of_old_type.flat_map(|(column, _)| column.storage_settings(&home)).collect()
+    }
+
+    fn adorn(&self, green: &Green) -> Vec<Statement> {
+        let home = green.at_home();
+        let relations: Vec<QName> =
+            green.row_holders_at_home().into_iter().chain(green.parent_at_home()).collect();
+        let mut statements = Vec::new();
+        for (column, _) in green.kept_columns() {
+            let Some(name) = green.name_of(&column.name) else { continue };
+            statements.extend(relations.iter().flat_map(|relation| column.planner_settings(relation, name)));
+            statements.extend(comment_on(&format!("COLUMN {home}.{name}"), column.comment.as_ref()));
+            if let Some(constraint) = &column.not_null_name {
+                statements.extend(comment_on_constraint(constraint, &home, column.not_null_comment.as_ref()));
+            }
+        }
+        statements
+    }
+
+    fn compare(&self, compared: &mut Compared<'_>) {
+        let order: Vec<&Ident> = compared.is.columns.iter().map(|column| &column.name).collect();
+        let wanted: Vec<&Ident> = compared.green.columns.iter().map(|column| &column.name).collect();
+        compared.check("columns", &wanted, &order);
+        for column in &compared.green.columns {
+            let Some(was) = column.blue().and_then(|name| compared.was.column(name)) else { continue };
+            let Some(is) = compared.is.column(&column.name) else { continue };
+            let retyped =
+                matches!(column.source, Source::Expression { .. }) && was.data_type != column.data_type;
+            was.compare(is, retyped, compared);
+        }
+    }
+}
+
 impl Column {
     /// How the column is written in CREATE TABLE, its own type replaced where `new_type` says so.
-    pub(super) fn sql(&self, new_type: Option<&str>, identity: Option<&str>) -> String {
+    fn sql(&self, new_type: Option<&str>, identity: Option<&str>) -> String {
         let mut sql = format!("{} {}", self.name, new_type.unwrap_or(&self.data_type));
         if let (None, Some(collation)) = (new_type, &self.collation) {
             sql += &format!(" COLLATE {collation}");
@@ -111,28 +192,55 @@ impl Column {
     }
 
     /// What is set on a column after it exists, and reaches the leaves through the parent.
-    pub(super) fn storage_settings(&self, table: &QName) -> Vec<String> {
-        let column = &self.name;
-        let storage = self
-            .storage
-            .iter()
-            .map(|kind| format!("ALTER TABLE {table} ALTER COLUMN {column} SET STORAGE {kind}"));
-        let compression = self
-            .compression
-            .iter()
-            .map(|method| format!("ALTER TABLE {table} ALTER COLUMN {column} SET COMPRESSION {method}"));
-        storage.chain(compression).collect()
+    fn storage_settings(&self, table: &QName) -> Vec<Statement> {
+        let set = |what: &str, value: &String| {
+            let sql = format!("ALTER TABLE {table} ALTER COLUMN {} SET {what} {value}", self.name);
+            Statement::on(table, LockMode::AccessExclusive, "settings of", sql)
+        };
+        let storage = self.storage.iter().map(|kind| set("STORAGE", kind));
+        storage.chain(self.compression.iter().map(|method| set("COMPRESSION", method))).collect()
     }
 
     /// What each relation has of its own: statistics target and options. `name` is green's name.
-    pub(super) fn planner_settings(&self, relation: &QName, name: &Ident) -> Vec<String> {
-        let target = self
-            .statistics_target
-            .iter()
-            .map(|target| format!("ALTER TABLE ONLY {relation} ALTER COLUMN {name} SET STATISTICS {target}"));
+    fn planner_settings(&self, relation: &QName, name: &Ident) -> Vec<Statement> {
         let options: Vec<String> = self.options.iter().map(|option| option_sql("", option)).collect();
-        let options = (!options.is_empty())
-            .then(|| format!("ALTER TABLE ONLY {relation} ALTER COLUMN {name} SET ({})", options.join(", ")));
-        target.chain(options).collect()
+        let options = (!options.is_empty()).then(|| format!("({})", options.join(", ")));
+        let target = self.statistics_target.map(|target| format!("STATISTICS {target}"));
+        let set = |what: String| {
+            let sql = format!("ALTER TABLE ONLY {relation} ALTER COLUMN {name} SET {what}");
+            Statement::on(relation, LockMode::ShareUpdateExclusive, "settings of", sql)
+        };
+        target.into_iter().chain(options).map(set).collect()
+    }
+
+    fn compare(&self, is: &Self, retyped: bool, compared: &mut Compared<'_>) {
+        let name = &is.name;
+        let of = |what: &str| format!("{what} of column {name}");
+        compared.check(of("NOT NULL"), &self.not_null, &is.not_null);
+        compared.check(of("name of NOT NULL"), &self.not_null_name, &is.not_null_name);
+        compared.check(of("comment on NOT NULL"), &self.not_null_comment, &is.not_null_comment);
+        compared.check(of("identity"), &self.identity, &is.identity);
+        compared.check(of("comment"), &self.comment, &is.comment);
+        compared.check(of("statistics target"), &self.statistics_target, &is.statistics_target);
+        compared.check(of("options"), &self.options, &is.options);
+        compared.check(of("grants"), &sorted(&self.grants), &sorted(&is.grants));
+        if retyped {
+            compared.check(of("presence of a default"), &self.default.is_some(), &is.default.is_some());
+            return;
+        }
+        compared.check(of("type"), &self.data_type, &is.data_type);
+        compared.check(of("collation"), &self.collation, &is.collation);
+        compared.check(of("storage"), &self.storage, &is.storage);
+        compared.check(of("compression"), &self.compression, &is.compression);
+        if !same(self.default.as_deref(), is.default.as_deref()) {
+            compared.note(format!("{}: was {:?}, is {:?}", of("default"), self.default, is.default));
+        }
+        let text = |column: &Self| column.generated.as_ref().map(|generated| generated.expression.clone());
+        let mut reads = self.generated.iter().flat_map(|generated| &generated.columns);
+        let renamed = reads.any(|read| compared.is_changed(read));
+        let both = self.generated.is_some() == is.generated.is_some();
+        if !both || !renamed && !same(text(self).as_deref(), text(is).as_deref()) {
+            compared.note(format!("{}: was {:?}, is {:?}", of("generation"), self.generated, is.generated));
+        }
     }
 }

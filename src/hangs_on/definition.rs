@@ -1,4 +1,7 @@
-//! A table's whole definition, read from the catalog in one go.
+//! A table's whole definition, read from the catalog in one go; and the list of kinds that it is made of.
+//!
+//! A new kind is a file of this module, its question under `sql/catalog`, and three lines here: its field, its question,
+//! its place in [`PARTS`]. A field that came later is `#[serde(default)]`: journals hold definitions.
 
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
@@ -7,6 +10,7 @@ use super::checks::Check;
 use super::columns::Column;
 use super::foreign_keys::ForeignKey;
 use super::indexes::Index;
+use super::part::Part;
 use super::policies::Policy;
 use super::privileges::Grants;
 use super::sequences::Sequence;
@@ -36,6 +40,18 @@ pub struct Definition {
     /// Its leaves, where it is partitioned.
     pub leaves: Vec<LeafState>,
 }
+
+/// Every kind, in the order in which its verbs are carried out.
+pub(crate) const PARTS: [&dyn Part; 8] = [
+    &columns::Columns,
+    &sequences::Sequences,
+    &checks::Checks,
+    &policies::Policies,
+    &table::TableItself,
+    &privileges::Privileges,
+    &indexes::Indexes,
+    &foreign_keys::ForeignKeys,
+];
 
 /// Reads a table's definition.
 ///

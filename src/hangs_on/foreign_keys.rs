@@ -8,7 +8,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::Question;
+use super::part::{Compared, Conflict, Part};
+use super::sequences::integer_type;
+use super::shape::Green;
+use super::table::{LeafState, comment_on_constraint};
+use crate::pg::sql::{LockMode, Statement};
 use crate::pg::{Ident, QName, list};
+use crate::plan::TablePlan;
 
 pub(super) const FOREIGN_KEYS: Question =
     Question { what: "its foreign keys", sql: include_str!("../../sql/catalog/foreign_keys.sql") };
@@ -32,30 +38,137 @@ pub struct ForeignKey {
     pub comment: Option<String>,
 }
 
+/// The kind.
+pub(super) struct ForeignKeys;
+
+impl Part for ForeignKeys {
+    fn conflicts(&self, green: &Green, _plan: &TablePlan) -> Vec<Conflict> {
+        let mend =
+            |key: &ForeignKey| format!("alter table {} drop constraint {}", green.live().plain(), key.name);
+        let conflicts =
+            green.blue.foreign_keys.iter().flat_map(|key| {
+                key.conflicts(green).into_iter().map(move |what| Conflict::new(what, mend(key)))
+            });
+        conflicts.collect()
+    }
+
+    fn leave(&self, green: &Green) -> Vec<Statement> {
+        green.blue.foreign_keys.iter().map(|key| key.drop(green.live())).collect()
+    }
+
+    fn arrive(&self, green: &Green) -> Vec<Statement> {
+        let relations = green.live_row_holders();
+        let add = |key: &ForeignKey| -> Vec<Statement> {
+            let columns = green.green_names(&key.columns);
+            relations.iter().map(|relation| key.add(relation, &columns, false)).collect()
+        };
+        green.blue.foreign_keys.iter().flat_map(add).collect()
+    }
+
+    fn settle(&self, green: &Green) -> Vec<Statement> {
+        green.blue.foreign_keys.iter().flat_map(|key| key.settle(green)).collect()
+    }
+
+    fn compare(&self, compared: &mut Compared<'_>) {
+        for was in &compared.was.foreign_keys {
+            let name = &was.name;
+            let Some(is) = compared.is.foreign_keys.iter().find(|is| is.name == *name) else {
+                let leaves = &compared.is.leaves;
+                let on_leaf = |leaf: &LeafState| leaf.own_foreign_keys.iter().any(|key| key.name == *name);
+                if leaves.is_empty() || !leaves.iter().all(on_leaf) {
+                    compared.note(format!("foreign key {name} is gone"));
+                }
+                continue;
+            };
+            compared.check(format!("comment on foreign key {name}"), &was.comment, &is.comment);
+            compared.check(format!("validity of foreign key {name}"), &was.validated, &is.validated);
+            compared.check(format!("definition of foreign key {name}"), &was.tail, &is.tail);
+            let columns = compared.green.green_names(&was.columns);
+            compared.check(format!("columns of foreign key {name}"), &columns, &is.columns);
+        }
+    }
+}
+
 impl ForeignKey {
-    /// `ALTER TABLE ... ADD CONSTRAINT ...`; `columns` are green's names.
-    pub(super) fn add(&self, relation: &QName, columns: &[Ident], validate: bool) -> String {
+    fn conflicts(&self, green: &Green) -> Vec<String> {
+        let mut found = Vec::new();
+        if let Some(column) = green.dropped_of(&self.columns) {
+            found.push(format!("foreign key {} uses column {column}, which the plan drops", self.name));
+        }
+        for name in &self.columns {
+            let new = green.columns.iter().find(|column| column.blue() == Some(name));
+            let new = new.filter(|_| green.is_retyped(name)).map(|column| &column.data_type);
+            let old = green.blue.column(name).and_then(|column| integer_type(&column.data_type));
+            if let Some(new) = new.filter(|new| old.is_none() || integer_type(new).is_none()) {
+                found.push(format!("foreign key {} uses column {name}, which becomes {new}", self.name));
+            }
+        }
+        if self.tail.is_none() {
+            found.push(format!("the definition of foreign key {} is not understood", self.name));
+        }
+        if let Some(name) = green.renamed_of(&self.columns).filter(|_| self.names_columns_in_action()) {
+            found.push(format!(
+                "foreign key {} names column {name}, which is renamed, in its action",
+                self.name
+            ));
+        }
+        found
+    }
+
+    /// `ALTER TABLE ... ADD CONSTRAINT ...`; `columns` are green's names. A valid one on a parent takes the place of
+    /// its leaves' own keys, and drops their triggers on the referenced table.
+    fn add(&self, relation: &QName, columns: &[Ident], valid: bool) -> Statement {
         let tail = self.tail.as_deref().unwrap_or_default();
-        let not_valid = if validate { "" } else { " NOT VALID" };
-        format!(
+        let not_valid = if valid { "" } else { " NOT VALID" };
+        let sql = format!(
             "ALTER TABLE {relation} ADD CONSTRAINT {} FOREIGN KEY ({}) {tail}{not_valid}",
             self.name,
             list(columns)
-        )
+        );
+        let mode = if valid { LockMode::AccessExclusive } else { LockMode::ShareRowExclusive };
+        let add = Statement::on(relation, LockMode::ShareRowExclusive, "add a foreign key to", sql);
+        self.locking_referenced(add, relation, mode)
     }
 
     /// `ALTER TABLE ... DROP CONSTRAINT ...`.
-    pub(super) fn drop(&self, table: &QName) -> String {
-        format!("ALTER TABLE {table} DROP CONSTRAINT {}", self.name)
+    fn drop(&self, table: &QName) -> Statement {
+        let sql = format!("ALTER TABLE {table} DROP CONSTRAINT {}", self.name);
+        let drop = Statement::on(table, LockMode::AccessExclusive, "drop a constraint of", sql);
+        self.locking_referenced(drop, table, LockMode::AccessExclusive)
+    }
+
+    /// Without a long lock: validated leaf by leaf, and merged into the parent.
+    fn settle(&self, green: &Green) -> Vec<Statement> {
+        let (live, partitioned) = (green.live(), green.partition.is_some());
+        let mut steps = Vec::new();
+        if self.validated {
+            steps.extend(green.live_row_holders().iter().map(|relation| self.validate(relation)));
+            if partitioned {
+                let what = format!("merge foreign key {} into {}", self.name, live.plain());
+                steps.push(self.add(live, &green.green_names(&self.columns), true).called(what));
+            }
+        }
+        if self.validated || !partitioned {
+            let comment = comment_on_constraint(&self.name, live, self.comment.as_ref());
+            steps.extend(comment.map(|step| step.called(format!("comment on foreign key {}", self.name))));
+        }
+        steps
     }
 
     /// `ALTER TABLE ... VALIDATE CONSTRAINT ...`: reads and writes go on meanwhile.
-    pub(super) fn validate(&self, relation: &QName) -> String {
-        format!("ALTER TABLE {relation} VALIDATE CONSTRAINT {}", self.name)
+    fn validate(&self, relation: &QName) -> Statement {
+        let sql = format!("ALTER TABLE {relation} VALIDATE CONSTRAINT {}", self.name);
+        let what = format!("validate foreign key {} on {}", self.name, relation.plain());
+        let validate = Statement::on(relation, LockMode::ShareUpdateExclusive, "validate", sql);
+        self.locking_referenced(validate.called(what).reading_rows(), relation, LockMode::RowShare)
+    }
+
+    fn locking_referenced(&self, statement: Statement, relation: &QName, mode: LockMode) -> Statement {
+        if self.references == *relation { statement } else { statement.locking(&self.references, mode) }
     }
 
     /// The text names referencing columns a second time (`ON DELETE SET NULL (a)`, 15 and later).
-    pub(super) fn names_columns_in_action(&self) -> bool {
+    fn names_columns_in_action(&self) -> bool {
         self.tail.iter().any(|tail| tail.contains(" SET NULL (") || tail.contains(" SET DEFAULT ("))
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::pg::sql::Statement;
 use crate::pg::{Ident, QName, list};
 
 /// Privileges of one grantee, all with or all without the grant option.
@@ -22,15 +23,25 @@ impl Grant {
     }
 
     /// On a table or a sequence: `on` is `TABLE "a"."b"` or `SEQUENCE "a"."b"`.
-    pub(super) fn sql(&self, on: &str) -> String {
-        format!("GRANT {} ON {on} TO {}", self.privileges.join(", "), self.to())
+    pub(super) fn statement(&self, on: &str) -> Statement {
+        Statement::new("grant", format!("GRANT {} ON {on} TO {}", self.privileges.join(", "), self.to()))
     }
 
     /// On one column.
-    pub(super) fn column_sql(&self, table: &QName, column: &Ident) -> String {
+    pub(super) fn column_statement(&self, table: &QName, column: &Ident) -> Statement {
         let privileges = list(self.privileges.iter().map(|privilege| format!("{privilege} ({column})")));
-        format!("GRANT {privileges} ON TABLE {table} TO {}", self.to())
+        Statement::new("grant", format!("GRANT {privileges} ON TABLE {table} TO {}", self.to()))
     }
+}
+
+/// The same grants in one order.
+pub(super) fn sorted(grants: &[Grant]) -> Vec<Grant> {
+    let mut grants = grants.to_vec();
+    for grant in &mut grants {
+        grant.privileges.sort();
+    }
+    grants.sort();
+    grants
 }
 
 pub(super) fn role(name: Option<&Ident>) -> String {

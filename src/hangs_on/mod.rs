@@ -1,28 +1,28 @@
-//! What a table's definition is made of, what hangs on it, and how green gets all of it.
+//! What a table's definition is made of, and what hangs on it.
 //!
-//! One file per kind of thing, each with the same verbs as far as they fit: its struct is what
-//! was *found* in the catalog, a function gives the SQL that *carries* it to green while green
-//! is made, and one the SQL that *moves* it in the swap. [`Green`] puts them in order.
+//! One file a kind, each with the same verbs: its struct is what was *found* in the catalog, and its [`Part`] says how
+//! green gets it, how it changes hands in the swap, and what of it is not as it was. [`PARTS`] is their list; the
+//! scripts of [`crate::green`] put the statements in order.
 //!
-//! Invariant: this module executes catalog reads only. What it generates is text, one statement
-//! per string, correct under any `search_path`: every name in it is qualified. The texts that a
-//! plan brings along (`using`, new columns, new indexes) are the exception; they are the user's.
+//! Invariant: this module executes catalog reads only. The statements that it makes are correct under any
+//! `search_path`: every name in them is qualified. The texts that a plan brings along (`using`, new columns, new
+//! indexes) are the exception; they are the user's.
 
 mod blockers;
 mod canonical;
 mod checks;
 mod columns;
 mod definition;
-mod differences;
 mod fingerprint;
 mod foreign_keys;
 mod grant;
-mod green;
 mod indexes;
 mod key;
+mod part;
 mod policies;
 mod privileges;
 mod sequences;
+mod shape;
 mod table;
 
 use serde::de::DeserializeOwned;
@@ -31,19 +31,22 @@ use tokio_postgres::Client;
 pub use blockers::{Blocker, BlockerKind, blockers};
 pub use checks::Check;
 pub use columns::{Column, Generated, Identity};
+pub(crate) use definition::PARTS;
 pub use definition::{Definition, read};
 pub use fingerprint::Fingerprint;
 pub use foreign_keys::ForeignKey;
 pub use grant::Grant;
-pub use green::{
-    Conflict, Exchange, Green, GreenColumn, GreenIndex, GreenPartition, Homes, IndexBuild, Source, Step,
-    VerifiedColumn, nearest, without_length,
-};
-pub use indexes::{Index, IndexConstraint, StatisticsTarget};
+pub use indexes::{GreenIndex, Index, IndexBuild, IndexConstraint, StatisticsTarget};
 pub use key::{Key, KeyColumn, KeySource, NoKey};
+pub(crate) use part::Compared;
+pub use part::Conflict;
 pub use policies::Policy;
 pub use privileges::Grants;
+pub(crate) use privileges::{seal, seal_schema};
 pub use sequences::Sequence;
+pub(crate) use sequences::integer_type;
+pub use shape::{Green, GreenColumn, GreenPartition, Homes, Source, VerifiedColumn, without_length};
+pub(crate) use table::tablespace_clause;
 pub use table::{LeafForeignKey, LeafState, ReplicaIdentity, ReplicaIdentityKind, Table};
 
 /// The catalog could not be read, or holds what this module does not understand.

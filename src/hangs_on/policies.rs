@@ -7,7 +7,13 @@
 use serde::{Deserialize, Serialize};
 
 use super::Question;
+use super::canonical::same;
+use super::part::{Compared, Conflict, Part};
+use super::shape::Green;
+use crate::pg::sql::lexer::mentions;
+use crate::pg::sql::{LockMode, Statement};
 use crate::pg::{Ident, QName, list};
+use crate::plan::TablePlan;
 
 pub(super) const POLICIES: Question =
     Question { what: "its policies", sql: include_str!("../../sql/catalog/policies.sql") };
@@ -33,9 +39,77 @@ pub struct Policy {
     pub comment: Option<String>,
 }
 
+/// The kind.
+pub(super) struct Policies;
+
+impl Part for Policies {
+    fn conflicts(&self, green: &Green, _plan: &TablePlan) -> Vec<Conflict> {
+        let table = green.live().plain();
+        let mut conflicts = Vec::new();
+        for policy in &green.blue.policies {
+            if let Some(column) = green.dropped_of(&policy.columns) {
+                let what = format!("policy {} uses column {column}, which the plan drops", policy.name);
+                conflicts.push(Conflict::new(what, format!("drop policy {} on {table}", policy.name)));
+            }
+            let texts = || policy.using.iter().chain(&policy.check);
+            let mut renamed =
+                green.blue.columns.iter().map(|column| &column.name).filter(|name| green.is_renamed(name));
+            let named = renamed.find(|name| texts().any(|sql| mentions(sql, name.as_str())));
+            if let Some(name) = named.filter(|_| policy.reads(green.live())) {
+                let what = format!(
+                    "policy {} reads {table} again, and column {name}, which is renamed",
+                    policy.name
+                );
+                let mend = format!("drop policy {} on {table}, and create it after the swap", policy.name);
+                conflicts.push(Conflict::new(what, mend));
+            }
+        }
+        conflicts
+    }
+
+    fn create(&self, green: &Green) -> Vec<Statement> {
+        let early = green.blue.policies.iter().filter(|policy| !policy.reads(green.live()));
+        early.flat_map(|policy| policy.create(&green.at_home())).collect()
+    }
+
+    fn rehearse(&self, green: &Green) -> Vec<Statement> {
+        let home = green.at_home();
+        let tried = late(green).flat_map(|policy| {
+            let drop = format!("DROP POLICY {} ON {home}", policy.name);
+            let verb = "undo the rehearsal of a policy on";
+            let drop = Statement::on(&home, LockMode::AccessExclusive, verb, drop);
+            policy.create(&home).into_iter().chain([drop])
+        });
+        tried.collect()
+    }
+
+    fn arrive(&self, green: &Green) -> Vec<Statement> {
+        late(green).flat_map(|policy| policy.create(green.live())).collect()
+    }
+
+    fn compare(&self, compared: &mut Compared<'_>) {
+        for was in &compared.was.policies {
+            match compared.is.policies.iter().find(|is| is.name == was.name) {
+                Some(is) => was.compare(is, compared),
+                None => compared.note(format!("policy {} is gone", was.name)),
+            }
+        }
+        for is in &compared.is.policies {
+            if compared.was.policies.iter().all(|was| was.name != is.name) {
+                compared.note(format!("policy {} is new", is.name));
+            }
+        }
+    }
+}
+
+/// Policies that read their own table: made in the swap.
+fn late(green: &Green) -> impl Iterator<Item = &Policy> {
+    green.blue.policies.iter().filter(|policy| policy.reads(green.live()))
+}
+
 impl Policy {
     /// CREATE POLICY, and its comment.
-    pub(super) fn create(&self, table: &QName) -> Vec<String> {
+    fn create(&self, table: &QName) -> Vec<Statement> {
         let roles = list(self.roles.iter().map(|role| match role {
             Some(role) => role.to_string(),
             None => "PUBLIC".to_owned(),
@@ -43,19 +117,45 @@ impl Policy {
         let using = self.using.as_ref().map(|sql| format!(" USING ({sql})")).unwrap_or_default();
         let check = self.check.as_ref().map(|sql| format!(" WITH CHECK ({sql})")).unwrap_or_default();
         let kind = if self.permissive { "PERMISSIVE" } else { "RESTRICTIVE" };
-        let create = format!(
+        let sql = format!(
             "CREATE POLICY {} ON {table} AS {kind} FOR {} TO {roles}{using}{check}",
             self.name, self.command
         );
+        let verb = format!("policy {} on", self.name.as_str());
+        let create = Statement::on(table, LockMode::AccessExclusive, &verb, sql);
         let what = format!("POLICY {} ON {table}", self.name);
         std::iter::once(create).chain(super::table::comment_on(&what, self.comment.as_ref())).collect()
     }
 
     /// Whether its text names its own table. A name inside a string literal counts too: such a
     /// policy is made in the swap, which is right for every policy.
-    pub(super) fn reads(&self, table: &QName) -> bool {
+    fn reads(&self, table: &QName) -> bool {
         let name = table.plain();
         let quoted = table.to_string();
         self.using.iter().chain(&self.check).any(|sql| sql.contains(&name) || sql.contains(&quoted))
+    }
+
+    fn compare(&self, is: &Self, compared: &mut Compared<'_>) {
+        let of = |what: &str| format!("{what} of policy {}", self.name);
+        compared.check(of("comment"), &self.comment, &is.comment);
+        compared.check(of("roles"), &self.roles, &is.roles);
+        let (was_for, is_for) = ((&self.command, self.permissive), (&is.command, is.permissive));
+        compared.check(of("command and kind"), &was_for, &is_for);
+        let changed = self.columns.iter().any(|name| compared.is_changed(name));
+        let equal = same(self.using.as_deref(), is.using.as_deref())
+            && same(self.check.as_deref(), is.check.as_deref());
+        let present =
+            self.using.is_some() == is.using.is_some() && self.check.is_some() == is.check.is_some();
+        if !present || !changed && !equal {
+            let (was, is) = ((&self.using, &self.check), (&is.using, &is.check));
+            compared.note(format!(
+                "{}: was {:?} {:?}, is {:?} {:?}",
+                of("condition"),
+                was.0,
+                was.1,
+                is.0,
+                is.1
+            ));
+        }
     }
 }

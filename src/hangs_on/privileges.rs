@@ -4,7 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Question;
 use super::columns::Column;
-use super::grant::{Grant, role};
+use super::grant::{Grant, role, sorted};
+use super::part::{Compared, Part};
+use super::shape::{Green, Source};
+use crate::pg::sql::Statement;
 use crate::pg::{Ident, Literal, QName};
 
 pub(super) const GRANTS: Question =
@@ -21,26 +24,47 @@ pub struct Grants {
     pub others: Vec<Grant>,
 }
 
+/// The kind: privileges on the table and on its columns.
+pub(super) struct Privileges;
+
+impl Part for Privileges {
+    /// Takes blue's away, and gives them to green.
+    fn arrive(&self, green: &Green) -> Vec<Statement> {
+        let (blue, live) = (&green.blue, green.live());
+        let mut statements = blue.grants.take(&green.blue_at_home(), &blue.columns);
+        statements.extend(blue.grants.give(live, &blue.table.owner));
+        for column in green.columns.iter().filter(|column| column.source != Source::Added) {
+            let Some(of) = column.blue().and_then(|name| blue.column(name)) else { continue };
+            statements.extend(of.grants.iter().map(|grant| grant.column_statement(live, &column.name)));
+        }
+        statements
+    }
+
+    fn compare(&self, compared: &mut Compared<'_>) {
+        let (was, is) = (&compared.was.grants, &compared.is.grants);
+        compared.check("the owner's privileges", &was.owner, &is.owner);
+        compared.check("grants", &sorted(&was.others), &sorted(&is.others));
+    }
+}
+
 impl Grants {
     /// Gives `table` exactly these privileges, where only its owner has any so far.
-    pub(super) fn give(&self, table: &QName, owner: &Ident) -> Vec<String> {
-        let mut sql = Vec::new();
+    fn give(&self, table: &QName, owner: &Ident) -> Vec<Statement> {
+        let mut statements = Vec::new();
         if !self.owner_has_all {
-            sql.push(format!("REVOKE ALL ON TABLE {table} FROM {owner}"));
+            let revoke = format!("REVOKE ALL ON TABLE {table} FROM {owner}");
+            statements.push(Statement::new("revoke", revoke));
             if !self.owner.is_empty() {
-                sql.push(format!("GRANT {} ON TABLE {table} TO {owner}", self.owner.join(", ")));
+                let grant = format!("GRANT {} ON TABLE {table} TO {owner}", self.owner.join(", "));
+                statements.push(Statement::new("grant", grant));
             }
         }
-        sql.extend(self.others.iter().map(|grant| grant.sql(&format!("TABLE {table}"))));
-        sql
+        statements.extend(self.others.iter().map(|grant| grant.statement(&format!("TABLE {table}"))));
+        statements
     }
 
     /// Takes every privilege on `table`, and on its columns, from all but the owner.
-    pub(super) fn take<'a>(
-        &'a self,
-        table: &QName,
-        columns: impl IntoIterator<Item = &'a Column>,
-    ) -> Vec<String> {
+    fn take<'a>(&'a self, table: &QName, columns: impl IntoIterator<Item = &'a Column>) -> Vec<Statement> {
         let on_columns = columns.into_iter().flat_map(|column| &column.grants);
         let mut roles: Vec<String> =
             self.others.iter().chain(on_columns).map(|grant| role(grant.grantee.as_ref())).collect();
@@ -49,14 +73,15 @@ impl Grants {
         if roles.is_empty() {
             return Vec::new();
         }
-        vec![format!("REVOKE ALL ON TABLE {table} FROM {} CASCADE", roles.join(", "))]
+        let sql = format!("REVOKE ALL ON TABLE {table} FROM {} CASCADE", roles.join(", "));
+        vec![Statement::new("revoke", sql)]
     }
 }
 
 /// Takes from everybody but the owner whatever default privileges (or an event trigger) have
 /// just given on the tables and sequences of `home`, and on partitions of its tables elsewhere. It looks at what is really there instead of
 /// predicting it: an API role that could read a fresh leaf is a leak, not an inconvenience.
-pub(super) fn seal(home: &Ident) -> String {
+pub(crate) fn seal(home: &Ident) -> Statement {
     let body = format!(
         "DECLARE r record; BEGIN \
          FOR r IN SELECT c.oid::pg_catalog.regclass AS relation, \
@@ -69,11 +94,11 @@ pub(super) fn seal(home: &Ident) -> String {
          LOOP EXECUTE pg_catalog.format('REVOKE ALL ON %s %s FROM %s CASCADE', r.kind, r.relation, r.role); END LOOP; END",
         home = Literal(&home.to_string())
     );
-    format!("DO {}", Literal(&body))
+    Statement::new("take away what default privileges gave", format!("DO {}", Literal(&body)))
 }
 
 /// The same for the schema itself: default privileges can give USAGE on schemas too.
-pub(super) fn seal_schema(home: &Ident) -> String {
+pub(crate) fn seal_schema(home: &Ident) -> Statement {
     let body = format!(
         "DECLARE r record; BEGIN \
          FOR r IN SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' \
@@ -84,5 +109,5 @@ pub(super) fn seal_schema(home: &Ident) -> String {
         Literal(&home.to_string()),
         Literal(&home.to_string())
     );
-    format!("DO {}", Literal(&body))
+    Statement::new("take away what default privileges gave", format!("DO {}", Literal(&body)))
 }

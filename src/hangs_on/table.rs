@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::Question;
+use super::part::{Compared, Part};
+use super::shape::Green;
+use crate::pg::sql::{LockMode, Statement};
 use crate::pg::{Ident, Literal, QName};
 
 pub(super) const TABLE: Question =
@@ -116,7 +119,7 @@ impl Table {
     }
 
     /// `USING .. WITH (...) TABLESPACE ...`, with a leading space; empty where all is default.
-    pub(super) fn storage_clause(&self) -> String {
+    pub(crate) fn storage_clause(&self) -> String {
         let own = self.options.iter().map(|option| option_sql("", option));
         let toast = self.toast_options.iter().map(|option| option_sql("toast.", option));
         let options: Vec<String> = own.chain(toast).collect();
@@ -127,7 +130,7 @@ impl Table {
 }
 
 /// ` TABLESPACE name`, or nothing.
-pub(super) fn tablespace_clause(tablespace: Option<&Ident>) -> String {
+pub(crate) fn tablespace_clause(tablespace: Option<&Ident>) -> String {
     tablespace.map(|name| format!(" TABLESPACE {name}")).unwrap_or_default()
 }
 
@@ -137,7 +140,98 @@ pub(super) fn option_sql(prefix: &str, stored: &str) -> String {
     format!("{prefix}{}={}", Ident::from(name), Literal(value))
 }
 
-/// `COMMENT ON <what> IS ...`, where there is one.
-pub(super) fn comment_on(what: &str, comment: Option<&String>) -> Option<String> {
-    comment.map(|text| format!("COMMENT ON {what} IS {}", Literal(text)))
+/// `COMMENT ON TABLE`, where there is one.
+pub(super) fn comment_on_table(table: &QName, comment: Option<&String>) -> Option<Statement> {
+    let sql = format!("COMMENT ON TABLE {table} IS {}", Literal(comment?));
+    Some(Statement::on(table, LockMode::ShareUpdateExclusive, "comment on", sql))
+}
+
+/// `COMMENT ON CONSTRAINT`, where there is one.
+pub(super) fn comment_on_constraint(
+    name: &Ident,
+    table: &QName,
+    comment: Option<&String>,
+) -> Option<Statement> {
+    let sql = format!("COMMENT ON CONSTRAINT {name} ON {table} IS {}", Literal(comment?));
+    Some(Statement::on(table, LockMode::AccessShare, "comment on a constraint of", sql))
+}
+
+/// `COMMENT ON <what> IS ...` for what nobody can wait for, where there is one.
+pub(super) fn comment_on(what: &str, comment: Option<&String>) -> Option<Statement> {
+    comment.map(|text| Statement::new("comment", format!("COMMENT ON {what} IS {}", Literal(text))))
+}
+
+/// The kind: the table's own flags, its owner and its comment.
+pub(super) struct TableItself;
+
+impl Part for TableItself {
+    fn adorn(&self, green: &Green) -> Vec<Statement> {
+        let owner = &green.blue.table.owner;
+        let relations = green.row_holders_at_home().into_iter().chain(green.parent_at_home());
+        let owners = relations.map(|relation| {
+            let sql = format!("ALTER TABLE {relation} OWNER TO {owner}");
+            Statement::on(&relation, LockMode::AccessExclusive, "give its owner to", sql)
+        });
+        owners.chain(comment_on_table(&green.at_home(), green.blue.table.comment.as_ref())).collect()
+    }
+
+    /// The replica identity, where it is no index: such a one comes with its index.
+    fn complete(&self, green: &Green) -> Vec<Statement> {
+        let identity = match green.blue.table.replica_identity.kind {
+            ReplicaIdentityKind::Full => "FULL",
+            ReplicaIdentityKind::Nothing => "NOTHING",
+            ReplicaIdentityKind::Default | ReplicaIdentityKind::Index => return Vec::new(),
+        };
+        let relations = green.row_holders().into_iter().chain(green.parent_at_home());
+        let set = relations.map(|relation| {
+            let sql = format!("ALTER TABLE ONLY {relation} REPLICA IDENTITY {identity}");
+            Statement::on(&relation, LockMode::AccessExclusive, "replica identity of", sql)
+        });
+        set.collect()
+    }
+
+    /// The parent's flags as blue's were; the leaves keep row security on.
+    fn arrive(&self, green: &Green) -> Vec<Statement> {
+        let (live, table) = (green.live(), &green.blue.table);
+        let set = |flag: &str| {
+            let sql = format!("ALTER TABLE {live} {flag} ROW LEVEL SECURITY");
+            Statement::on(live, LockMode::AccessExclusive, "row security as before:", sql)
+        };
+        let off = (!table.row_security).then(|| set("DISABLE"));
+        let force = table.force_row_security.then(|| set("FORCE"));
+        off.into_iter().chain(force).collect()
+    }
+
+    fn compare(&self, compared: &mut Compared<'_>) {
+        let (was, is) = (&compared.was.table, &compared.is.table);
+        compared.check("owner", &was.owner, &is.owner);
+        compared.check("comment", &was.comment, &is.comment);
+        compared.check("row security", &was.row_security, &is.row_security);
+        compared.check("forced row security", &was.force_row_security, &is.force_row_security);
+        compared.check("tablespace", &was.tablespace, &is.tablespace);
+        compared.check("name", &was.name, &is.name);
+        if compared.is.leaves.is_empty() && !is.is_partitioned() {
+            compared.check("storage parameters", &was.options, &is.options);
+            compared.check("TOAST storage parameters", &was.toast_options, &is.toast_options);
+            compared.check("access method", &was.access_method, &is.access_method);
+        }
+        compared.check("replica identity", &was.replica_identity, &is.replica_identity);
+        for leaf in &compared.is.leaves {
+            leaf.compare(was, compared);
+        }
+    }
+}
+
+impl LeafState {
+    fn compare(&self, was: &Table, compared: &mut Compared<'_>) {
+        let name = self.name.plain();
+        let of = |what: &str| format!("{what} of {name}");
+        compared.check(of("owner"), &was.owner, &self.owner);
+        compared.check(of("tablespace"), &was.tablespace, &self.tablespace);
+        compared.check(of("storage parameters"), &was.options, &self.options);
+        compared.check(of("TOAST storage parameters"), &was.toast_options, &self.toast_options);
+        compared.check(of("replica identity"), &was.replica_identity.kind, &self.replica_identity);
+        compared.check(of("row security"), &true, &self.row_security);
+        compared.check(format!("roles that reach {name} directly"), &Vec::new(), &self.grantees);
+    }
 }

@@ -4,7 +4,7 @@ pub mod connect;
 mod describe;
 mod lsn;
 mod name;
-pub(crate) mod sql;
+pub mod sql;
 
 pub use describe::{describe, is_transient};
 pub use lsn::{Lsn, NotAnLsn};

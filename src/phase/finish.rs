@@ -5,6 +5,8 @@ use crate::error::Error;
 use crate::journal::Journal;
 use crate::lane;
 use crate::lifecycle::{Fact, Prepared};
+use crate::pg::sql::{LockMode, Statement, joined};
+use crate::pg::{Ident, QName};
 
 /// Drops blue and the homes.
 ///
@@ -19,21 +21,27 @@ pub async fn run(journal: &Journal) -> Result<(), Error> {
         let what = "the run has not been swapped and settled yet, so there is nothing to finish";
         return Err(Error::Usage(format!("{what}; `projh-bluegreen execute` goes on with it")));
     };
-    patiently(journal.session(), &statements(&prepared).join("; "), "dropping blue").await?;
+    patiently(journal.session(), &joined(&statements(&prepared)), "dropping blue").await?;
     journal.end(journal.session(), Fact::Finished).await?;
     Ok(())
 }
 
 /// What finish carries out, in one transaction.
-pub(crate) fn statements(prepared: &Prepared) -> Vec<String> {
-    let blues =
-        prepared.lanes.iter().map(|lane| format!("DROP TABLE {}", lane.table.in_schema(&prepared.blue_home)));
-    let mut statements: Vec<String> = blues.collect();
-    statements.push(format!("DROP SCHEMA {}", prepared.blue_home));
+pub(crate) fn statements(prepared: &Prepared) -> Vec<Statement> {
+    let drop_table = |table: &QName| {
+        Statement::on(table, LockMode::AccessExclusive, "drop", format!("DROP TABLE {table}"))
+    };
+    let drop_schema =
+        |schema: &Ident| Statement::new("drop a private schema", format!("DROP SCHEMA {schema}"));
+    let blues = prepared.lanes.iter().map(|lane| drop_table(&lane.table.in_schema(&prepared.blue_home)));
+    let mut statements: Vec<Statement> = blues.collect();
+    statements.push(drop_schema(&prepared.blue_home));
     for number in 0..prepared.lanes.len() {
-        statements.push(format!("DROP TABLE {}", lane::dirty_table(&prepared.green_home, number)));
-        statements.push(format!("DROP TYPE {}", lane::row_type(&prepared.green_home, number)));
+        statements.push(drop_table(&lane::dirty_table(&prepared.green_home, number)));
+        let row_type = lane::row_type(&prepared.green_home, number);
+        statements
+            .push(Statement::new("drop the type of rows on their way", format!("DROP TYPE {row_type}")));
     }
-    statements.push(format!("DROP SCHEMA {}", prepared.green_home));
+    statements.push(drop_schema(&prepared.green_home));
     statements
 }

@@ -14,12 +14,10 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::lifecycle::{Fact, Phase, Prepared};
 use crate::pg::connect::Session;
+use crate::pg::sql::Statement;
 use crate::run::Run;
 
 use super::statistics;
-
-/// One statement: its lane, its number among the lane's, its text.
-type Step = (usize, usize, String);
 
 /// A statement that builds or attaches an index of green.
 pub(crate) struct IndexStep {
@@ -32,14 +30,14 @@ pub(crate) struct IndexStep {
     /// On a relation that holds rows; otherwise on the parent.
     pub(crate) on_leaf: bool,
     /// Itself.
-    pub(crate) sql: String,
+    pub(crate) statement: Statement,
 }
 
 /// Statements on relations that hold rows, and after all of those the ones that attach them.
 #[derive(Default)]
 struct Steps {
-    leaves: VecDeque<Step>,
-    parents: VecDeque<Step>,
+    leaves: VecDeque<IndexStep>,
+    parents: VecDeque<IndexStep>,
 }
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
@@ -53,7 +51,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     client.batch_execute("BEGIN").await.map_err(doing())?;
     for lane in &prepared.lanes {
         for statement in lane.green.after_indexes() {
-            client.batch_execute(&statement).await.map_err(doing())?;
+            client.batch_execute(&statement.sql).await.map_err(doing())?;
         }
     }
     run.journal.commit(&client, Fact::Indexed).await?;
@@ -66,9 +64,10 @@ pub(crate) fn statements(prepared: &Prepared) -> Vec<IndexStep> {
     for (lane, design) in prepared.lanes.iter().enumerate() {
         let mut step = 0;
         for (number, index) in design.green.index_builds().into_iter().enumerate() {
-            let on_leaves = index.on_row_holders.into_iter().map(|(_, sql)| (true, sql));
-            for (on_leaf, sql) in on_leaves.chain(index.on_parent.map(|sql| (false, sql))) {
-                statements.push(IndexStep { lane, step, is_key: number == 0, on_leaf, sql });
+            let on_leaves = index.on_row_holders.into_iter().map(|statement| (true, statement));
+            let on_parent = index.on_parent.map(|statement| (false, statement));
+            for (on_leaf, statement) in on_leaves.chain(on_parent) {
+                statements.push(IndexStep { lane, step, is_key: number == 0, on_leaf, statement });
                 step += 1;
             }
         }
@@ -91,11 +90,11 @@ pub(super) async fn build_keys(run: &mut Run<'_>) -> Result<(), Error> {
 /// attach them. Keys, or all others.
 fn steps(run: &Run<'_>, keys: bool) -> Result<Steps, Error> {
     let mut steps = Steps::default();
-    for IndexStep { lane, step, is_key, on_leaf, sql } in statements(&super::prepared(run)?) {
-        let is_done = run.journal.progress().index_steps.contains(&(lane, step));
-        if is_key == keys && !is_done {
-            let of = if on_leaf { &mut steps.leaves } else { &mut steps.parents };
-            of.push_back((lane, step, sql));
+    for step in statements(&super::prepared(run)?) {
+        let is_done = run.journal.progress().index_steps.contains(&(step.lane, step.step));
+        if step.is_key == keys && !is_done {
+            let of = if step.on_leaf { &mut steps.leaves } else { &mut steps.parents };
+            of.push_back(step);
         }
     }
     Ok(steps)
@@ -126,22 +125,22 @@ async fn build(run: &Run<'_>, steps: Steps) -> Result<(), Error> {
 async fn worker(
     run: &Run<'_>,
     session: &Session,
-    queue: &Mutex<VecDeque<Step>>,
+    queue: &Mutex<VecDeque<IndexStep>>,
     (done, of): (&AtomicUsize, usize),
 ) -> Result<(), Error> {
     let rest = run.pace.rest_of_a_worker();
     loop {
         let next = queue.lock().await.pop_front();
-        let Some((lane, step, sql)) = next else { return Ok(()) };
+        let Some(IndexStep { lane, step, statement, .. }) = next else { return Ok(()) };
         let table = run.lanes[lane].table.plain();
         let doing = || Error::doing(format!("building an index of green of {table}"));
         let begun = Instant::now();
         session.batch_execute("BEGIN").await.map_err(doing())?;
-        session.batch_execute(&sql).await.map_err(doing())?;
+        session.batch_execute(&statement.sql).await.map_err(doing())?;
         run.journal.commit(session, Fact::IndexBuilt { lane, step }).await?;
         tracing::debug!(table, step, ms = begun.elapsed().as_millis(), "index statement done");
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-        run.cx.tell(&Event::Step { phase: Phase::Index, what: sql, done, of });
+        run.cx.tell(&Event::Step { phase: Phase::Index, what: statement.what, done, of });
         tokio::time::sleep(rest.after(begun.elapsed())).await;
     }
 }

@@ -12,6 +12,7 @@ use crate::event::Event;
 use crate::finding::Finding;
 use crate::hangs_on::{self, Column, Definition, Fingerprint, Green, Homes, ReplicaIdentityKind};
 use crate::lifecycle::{Fact, LaneDesign, Prepared};
+use crate::pg::sql::{LockMode, Statement, joined};
 use crate::pg::{Ident, QName, list};
 use crate::plan::partition::{self, KeyType, Leaf, PartitionError};
 use crate::plan::{ColumnChange, Partitions, TablePlan};
@@ -20,7 +21,8 @@ use crate::run::Run;
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     let client = run.connect("prepare").await?;
     let prepared = designed(&client, &run.cx.plan.tables, run.journal.run()).await?;
-    let statements: Vec<String> = statements(&prepared).into_iter().map(|(_, sql)| sql).collect();
+    let statements: Vec<Statement> =
+        statements(&prepared).into_iter().map(|(_, statement)| statement).collect();
     loop {
         let made = make(&client, &statements).await;
         match made {
@@ -39,9 +41,9 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn make(client: &Client, statements: &[String]) -> Result<(), tokio_postgres::Error> {
+async fn make(client: &Client, statements: &[Statement]) -> Result<(), tokio_postgres::Error> {
     client.batch_execute(&super::begin()).await?;
-    client.batch_execute(&statements.join(";\n")).await
+    client.batch_execute(&joined(statements)).await
 }
 
 /// What a run of this id will make for these tables.
@@ -155,36 +157,49 @@ async fn range(client: &Client, table: &QName, column: &Ident) -> Result<Option<
 }
 
 /// What prepare carries out, in one transaction; each with the lane that it is for, if it is for one.
-pub(crate) fn statements(prepared: &Prepared) -> Vec<(Option<usize>, String)> {
+pub(crate) fn statements(prepared: &Prepared) -> Vec<(Option<usize>, Statement)> {
     let homes = Homes { blue: prepared.blue_home.clone(), green: prepared.green_home.clone() };
-    let mut statements: Vec<_> = homes.create().into_iter().map(|sql| (None, sql)).collect();
+    let mut statements: Vec<_> = homes.create().into_iter().map(|statement| (None, statement)).collect();
     for (number, lane) in prepared.lanes.iter().enumerate() {
         let green = lane.green.create().into_iter().chain(lane.green.rehearsal());
         let of_lane =
             green.chain(lane.green.move_leaves()).chain(working_objects(number, lane, &prepared.green_home));
-        statements.extend(of_lane.map(|sql| (Some(number), sql)));
+        statements.extend(of_lane.map(|statement| (Some(number), statement)));
     }
-    let blues = list(prepared.lanes.iter().map(|lane| &lane.table));
-    statements.push((None, format!("CREATE PUBLICATION {} FOR TABLE {blues}", prepared.slot)));
+    statements.push((None, publish(prepared)));
     for (number, lane) in prepared.lanes.iter().enumerate() {
         if lane.replica_identity_before.is_some() {
-            statements.push((Some(number), format!("ALTER TABLE {} REPLICA IDENTITY FULL", lane.table)));
+            let sql = format!("ALTER TABLE {} REPLICA IDENTITY FULL", lane.table);
+            let set = Statement::on(&lane.table, LockMode::AccessExclusive, "replica identity of", sql);
+            statements.push((Some(number), set));
         }
     }
     statements
 }
 
+fn publish(prepared: &Prepared) -> Statement {
+    let blues = || prepared.lanes.iter().map(|lane| &lane.table);
+    let sql = format!("CREATE PUBLICATION {} FOR TABLE {}", prepared.slot, list(blues()));
+    blues().fold(Statement::new("publish the live tables' changes", sql), |publish, blue| {
+        publish.locking(blue, LockMode::ShareUpdateExclusive)
+    })
+}
+
 /// Where the feed notes keys whose rows it could not complete, no rows but keys; and the type of rows
 /// on their way into green.
-pub(crate) fn working_objects(number: usize, lane: &LaneDesign, home: &Ident) -> [String; 4] {
+pub(crate) fn working_objects(number: usize, lane: &LaneDesign, home: &Ident) -> [Statement; 4] {
     let columns = list(lane.key.columns.iter().map(|column| &column.name));
     let dirty = crate::lane::dirty_table(home, number);
     let streamed = lane.green.blue.columns.iter().filter(|column| column.generated.is_none());
     let travelling = list(streamed.map(|column| format!("{} {}", column.name, column.base_type)));
+    let create = format!("CREATE TABLE {dirty} AS SELECT {columns} FROM {} WHERE false", lane.table);
+    let key = format!("ALTER TABLE {dirty} ADD PRIMARY KEY ({columns})");
+    let row_type = format!("CREATE TYPE {} AS ({travelling})", crate::lane::row_type(home, number));
     [
-        format!("CREATE TABLE {dirty} AS SELECT {columns} FROM {} WHERE false", lane.table),
-        format!("ALTER TABLE {dirty} ADD PRIMARY KEY ({columns})"),
-        format!("REVOKE ALL ON {dirty} FROM PUBLIC"),
-        format!("CREATE TYPE {} AS ({travelling})", crate::lane::row_type(home, number)),
+        Statement::making(&dirty, "create the working table", create)
+            .locking(&lane.table, LockMode::AccessShare),
+        Statement::on(&dirty, LockMode::AccessExclusive, "build a key on", key),
+        Statement::new("revoke", format!("REVOKE ALL ON {dirty} FROM PUBLIC")),
+        Statement::new("create the type of rows on their way", row_type),
     ]
 }

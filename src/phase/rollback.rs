@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::finding::Finding;
 use crate::journal::Journal;
 use crate::lifecycle::{Fact, LaneDesign};
+use crate::pg::sql::{LockMode, Statement, joined};
 use crate::pg::{Ident, Literal, QName};
 
 /// Drops what the run made. Done twice, it is done once.
@@ -32,11 +33,11 @@ pub async fn run(journal: &Journal) -> Result<(), Error> {
     }
     let Transactions { portions, last } = transactions(&lanes, &slot);
     for sql in &portions {
-        patiently(client, sql, DOING).await?;
+        patiently(client, &sql.sql, DOING).await?;
         journal.commit(client, Fact::PartitionsDropped).await?;
     }
     // The slot goes last: where nothing goes in portions, who stops before leaves the run as it was.
-    patiently(client, &last.join("; "), DOING).await?;
+    patiently(client, &joined(&last), DOING).await?;
     super::stream::drop_slot(client, &slot).await?;
     journal.end(client, Fact::RolledBack).await?;
     Ok(())
@@ -74,9 +75,9 @@ async fn refuse_dependents(client: &Client, home: &Ident) -> Result<(), Error> {
 pub(crate) struct Transactions {
     /// The partitions, some at a time, where they are many. With the first of them the run can do nothing
     /// but roll back.
-    pub(crate) portions: Vec<String>,
+    pub(crate) portions: Vec<Statement>,
     /// Each blue gets the replica identity that it had, and all else goes. In one transaction.
-    pub(crate) last: Vec<String>,
+    pub(crate) last: Vec<Statement>,
 }
 
 /// Publication and homes are named after the slot.
@@ -86,12 +87,14 @@ pub(crate) fn transactions(lanes: &[LaneDesign], slot: &Ident) -> Transactions {
     let in_portions = lanes.iter().map(holders).sum::<usize>() > TABLES_AT_ONCE;
     let restored = lanes.iter().filter_map(|lane| {
         let before = lane.replica_identity_before.as_ref()?;
-        Some(format!("ALTER TABLE {} REPLICA IDENTITY {before}", lane.table))
+        let sql = format!("ALTER TABLE {} REPLICA IDENTITY {before}", lane.table);
+        Some(Statement::on(&lane.table, LockMode::AccessExclusive, "replica identity of", sql))
     });
-    let mut last: Vec<String> = restored.collect();
+    let mut last: Vec<Statement> = restored.collect();
     last.push(drop_publication(slot));
     for home in [&home, &Ident(format!("{}_blue", slot.as_str()))] {
-        last.push(format!("DROP SCHEMA IF EXISTS {home} CASCADE"));
+        let sql = format!("DROP SCHEMA IF EXISTS {home} CASCADE");
+        last.push(Statement::new("drop a private schema", sql));
     }
     let portions = lanes.iter().filter(|_| in_portions).flat_map(|lane| {
         let sql = drop_some(&lane.green.at_home());
@@ -102,7 +105,7 @@ pub(crate) fn transactions(lanes: &[LaneDesign], slot: &Ident) -> Transactions {
 
 /// Drops some of a table's partitions. By what is attached to it, not by name: a name that is free again may
 /// be somebody else's.
-fn drop_some(parent: &QName) -> String {
+fn drop_some(parent: &QName) -> Statement {
     let body = format!(
         "DECLARE leaf pg_catalog.regclass; BEGIN \
          FOR leaf IN SELECT inhrelid FROM pg_catalog.pg_inherits \
@@ -110,5 +113,5 @@ fn drop_some(parent: &QName) -> String {
          LOOP EXECUTE pg_catalog.format('DROP TABLE %s', leaf); END LOOP; END",
         Literal(&parent.to_string())
     );
-    format!("DO {}", Literal(&body))
+    Statement::new("drop some of green's partitions", format!("DO {}", Literal(&body)))
 }

@@ -8,9 +8,9 @@ use tokio_postgres::Client;
 use super::{is_lock_wait, prepared, step_back};
 use crate::error::Error;
 use crate::event::Event;
-use crate::hangs_on::Step;
 use crate::lifecycle::{Fact, LaneDesign, Phase, Prepared};
 use crate::pg::Ident;
+use crate::pg::sql::Statement;
 use crate::run::Run;
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
@@ -29,13 +29,13 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
         run.cx.tell(&Event::Step { phase: Phase::Settle, what, done: done + 1, of: steps.len() });
     }
     super::stream::drop_slot(&client, &prepared.slot).await?;
-    patiently(&client, &drop_publication(&prepared.slot), "dropping the publication").await?;
+    patiently(&client, &drop_publication(&prepared.slot).sql, "dropping the publication").await?;
     run.journal.commit(&client, Fact::Settled).await?;
     Ok(())
 }
 
 /// Each step: its lane, its number among the lane's, itself.
-pub(crate) fn steps(prepared: &Prepared) -> Vec<(usize, usize, Step)> {
+pub(crate) fn steps(prepared: &Prepared) -> Vec<(usize, usize, Statement)> {
     let of_lane = |(lane, design): (usize, &LaneDesign)| {
         design.green.settle().into_iter().enumerate().map(move |(number, step)| (lane, number, step))
     };
@@ -43,8 +43,8 @@ pub(crate) fn steps(prepared: &Prepared) -> Vec<(usize, usize, Step)> {
 }
 
 /// The run's publication has the slot's name.
-pub(crate) fn drop_publication(slot: &Ident) -> String {
-    format!("DROP PUBLICATION IF EXISTS {slot}")
+pub(crate) fn drop_publication(slot: &Ident) -> Statement {
+    Statement::new("drop the publication", format!("DROP PUBLICATION IF EXISTS {slot}"))
 }
 
 /// Carries `sql` out in a transaction that is left open; as often as a lock is not granted in time.

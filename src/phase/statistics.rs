@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::hangs_on::GreenIndex;
 use crate::lifecycle::{LaneDesign, Phase};
 use crate::pg::connect::Session;
+use crate::pg::sql::{LockMode, Statement};
 use crate::run::Run;
 
 /// Begins to gather those of every lane that needs no index for them, if that has not begun, and the index
@@ -49,13 +50,17 @@ fn lanes(run: &Run<'_>, computes: bool) -> Result<Vec<LaneDesign>, Error> {
 
 async fn gather(session: &Session, lanes: &[LaneDesign]) -> Result<(), Error> {
     for lane in lanes {
-        session.batch_execute(&analyze(lane)).await.map_err(Error::doing("gathering statistics of green"))?;
+        session
+            .batch_execute(&analyze(lane).sql)
+            .await
+            .map_err(Error::doing("gathering statistics of green"))?;
         tracing::info!(table = lane.table.plain(), "statistics gathered");
     }
     Ok(())
 }
 
 /// Green's parent, and with it each of its partitions.
-pub(crate) fn analyze(lane: &LaneDesign) -> String {
-    format!("ANALYZE {}", lane.green.at_home())
+pub(crate) fn analyze(lane: &LaneDesign) -> Statement {
+    let green = lane.green.at_home();
+    Statement::on(&green, LockMode::ShareUpdateExclusive, "analyze", format!("ANALYZE {green}"))
 }

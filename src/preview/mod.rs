@@ -8,7 +8,6 @@ mod changes;
 mod estimate;
 mod notices;
 mod sample;
-mod statement;
 mod steps;
 mod subject;
 mod trial;

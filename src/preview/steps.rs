@@ -4,12 +4,12 @@
 mod data;
 mod definition;
 
-use crate::event::{PreviewLock, PreviewStep, Stage};
+use crate::event::{Blocks, PreviewLock, PreviewStep, Stage};
 use crate::lifecycle::Phase;
 use crate::pg::QName;
+use crate::pg::sql::{LockMode, Statement};
 
 use super::estimate::Estimate;
-use super::statement::{Mode, understand};
 use super::subject::Subject;
 
 /// Everything that is left to do, and the two ways to end the run.
@@ -43,19 +43,18 @@ struct Steps<'a> {
 }
 
 impl Steps<'_> {
-    /// A statement of DDL or the like, for one lane or for all of them.
-    fn statement(&mut self, phase: Stage, lane: Option<usize>, sql: String) -> &mut PreviewStep {
+    /// A statement of a phase, for one lane or for all of them.
+    fn statement(&mut self, phase: Stage, lane: Option<usize>, statement: Statement) -> &mut PreviewStep {
         let design = lane.and_then(|lane| self.subject.prepared.lanes.get(lane));
-        let meaning = understand(&sql, design);
         let seconds = self.estimate.ddl_s;
-        let locks = meaning.locks.iter().filter(|(relation, _)| self.is_visible(phase, relation));
+        let locks = statement.locks.iter().filter(|(relation, _)| self.is_visible(phase, relation));
         let locks = locks.map(|(relation, mode)| lock(relation, *mode, seconds)).collect();
         self.steps.push(PreviewStep {
             phase,
             table: design.map(|design| design.table.plain()),
-            relation: meaning.relation.map(|relation| relation.plain()),
-            what: meaning.what,
-            sql,
+            relation: statement.on.map(|relation| relation.plain()),
+            what: statement.what,
+            sql: statement.sql,
             times: Some(1),
             locks,
             seconds,
@@ -68,9 +67,15 @@ impl Steps<'_> {
 
     /// A step in words of its own; its locks are added by whoever knows them.
     fn step(&mut self, phase: Stage, lane: Option<usize>, what: &str, sql: String) -> &mut PreviewStep {
-        let step = self.statement(phase, lane, sql);
-        what.clone_into(&mut step.what);
-        step
+        self.statement(phase, lane, Statement::new(what, sql))
+    }
+
+    fn begin(&mut self, phase: Stage) {
+        self.step(phase, None, "begin a transaction", crate::phase::begin());
+    }
+
+    fn commit(&mut self, phase: Stage) -> &mut PreviewStep {
+        self.step(phase, None, "commit", "COMMIT".to_owned())
     }
 
     /// Nobody but us reaches what is in the run's homes, and partitions of green before the swap makes it live.
@@ -83,6 +88,14 @@ impl Steps<'_> {
 }
 
 /// A lock, for people and machines.
-fn lock(relation: &QName, mode: Mode, seconds: f64) -> PreviewLock {
-    PreviewLock { relation: relation.plain(), mode: mode.name(), blocks: mode.blocks(), seconds }
+fn lock(relation: &QName, mode: LockMode, seconds: f64) -> PreviewLock {
+    let blocks = match mode {
+        LockMode::AccessShare
+        | LockMode::RowShare
+        | LockMode::RowExclusive
+        | LockMode::ShareUpdateExclusive => Blocks::Ddl,
+        LockMode::Share | LockMode::ShareRowExclusive => Blocks::Writes,
+        LockMode::AccessExclusive => Blocks::ReadsAndWrites,
+    };
+    PreviewLock { relation: relation.plain(), mode: mode.name(), blocks, seconds }
 }

@@ -13,6 +13,7 @@ use crate::lane::compare::Comparison;
 use crate::lifecycle::LaneDesign;
 use crate::pg;
 use crate::pg::connect::Session;
+use crate::pg::sql::joined;
 
 use super::sample::{self, Sample};
 use super::subject::Subject;
@@ -76,7 +77,7 @@ impl Trial {
             lanes.push((Lane { target: design.green.at_home(), ..lane.clone() }, design));
         }
         let begun = Instant::now();
-        session.batch_execute(&statements.join("; ")).await.map_err(Error::doing("trying green out"))?;
+        session.batch_execute(&joined(&statements)).await.map_err(Error::doing("trying green out"))?;
         self.ddl_s = Some(begun.elapsed().as_secs_f64() / statements.len() as f64);
         Ok(lanes)
     }

@@ -43,8 +43,8 @@ async fn a_partitioned_green_keeps_everything() {
     client.batch_execute("delete from public.providers where id = 9").await.unwrap();
     assert_eq!(count(&client, &format!("select count(*) from {} where provider = 9", green.live())).await, 0);
     // finish
-    run(&client, &[green.drop_blue()]).await;
-    run(&client, &green.homes.drop()).await;
+    run(&client, &[format!("drop table {}", green.blue_at_home())]).await;
+    run(&client, &[&green.homes.blue, &green.homes.green].map(|home| format!("drop schema {home}"))).await;
     let again = hangs_on::read(&client, &table()).await.unwrap();
     assert_eq!(blue.differences(&again, &green), Vec::<String>::new());
 }
@@ -80,9 +80,10 @@ async fn nobody_but_the_owner_reaches_green_before_the_swap() {
         client.batch_execute(gives).await.unwrap();
         let mut make = [green.create(), green.move_leaves()].concat();
         let mut seen = 0;
-        make.retain(|sql| {
-            seen += usize::from(sql.starts_with("DO "));
-            !sql.starts_with("DO ") || seen <= seals
+        make.retain(|statement| {
+            let is_seal = statement.sql.starts_with("DO ");
+            seen += usize::from(is_seal);
+            !is_seal || seen <= seals
         });
         assert_eq!(seen, 2);
         run(&client, &make).await;
@@ -126,7 +127,7 @@ async fn a_parent_index_builds_nothing() {
         home.to_string().replace('\'', "''")
     );
     for build in green.index_builds() {
-        run(&client, &build.on_row_holders.into_iter().map(|(_, sql)| sql).collect::<Vec<_>>()).await;
+        run(&client, &build.on_row_holders).await;
         let before: String = client.query_one(&files, &[]).await.unwrap().get(0);
         run(&client, &build.on_parent.into_iter().collect::<Vec<_>>()).await;
         let after: String = client.query_one(&files, &[]).await.unwrap().get(0);

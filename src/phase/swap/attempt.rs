@@ -11,6 +11,7 @@ use crate::lane::compare::ByKey;
 use crate::lane::feed::{Feed, FeedError};
 use crate::lifecycle::{Fact, SwapTimes};
 use crate::pg::connect::Session;
+use crate::pg::sql::joined;
 use crate::pg::{Lsn, QName};
 use crate::phase::{check_fingerprints, is_lock_wait, prepared, verify};
 use crate::plan::{SwapSettings, TerminateBlockers};
@@ -81,7 +82,7 @@ pub(super) async fn attempt(run: &Run<'_>, settings: &SwapSettings) -> Result<Ou
     }
     let asked = Instant::now();
     let blockers = Blockers::watch(run, &ready, settings);
-    if let Err(error) = ready.session.batch_execute(&ready.statements.lock_live).await {
+    if let Err(error) = ready.session.batch_execute(&ready.statements.lock_live.sql).await {
         if !is_lock_wait(&error) {
             return Err(Error::doing("locking the live tables")(error));
         }
@@ -123,7 +124,7 @@ async fn rehearse(run: &Run<'_>, ready: &Ready<'_>) -> Result<(), Error> {
 
 async fn begin(ready: &Ready<'_>) -> Result<(), tokio_postgres::Error> {
     let Statements { begin, lock_green, time_outs, .. } = &ready.statements;
-    ready.session.batch_execute(&format!("{begin}; {lock_green}; {time_outs}")).await
+    ready.session.batch_execute(&joined([begin, lock_green, time_outs])).await
 }
 
 async fn roll_back(client: &Client) -> Result<(), Error> {
@@ -159,7 +160,7 @@ async fn work(run: &Run<'_>, ready: &Ready<'_>, lock_wait: Duration) -> Result<(
     let compared = compare(run, ready).await?;
     let compared_at = Instant::now();
     exchange(ready).await?;
-    let row = client.query_one(&ready.statements.boundary, &[]).await;
+    let row = client.query_one(&ready.statements.boundary.sql, &[]).await;
     let lsn: Lsn = row.map_err(Error::doing("marking the swap"))?.get(0);
     let times = SwapTimes {
         lock_wait_ms: ms(lock_wait),
@@ -213,7 +214,8 @@ async fn compare(run: &Run<'_>, ready: &Ready<'_>) -> Result<u64, Stop> {
 
 /// The exchange itself: one round trip for all statements.
 async fn exchange(ready: &Ready<'_>) -> Result<(), Stop> {
-    match ready.session.batch_execute(&ready.statements.exchange.join(";\n")).await {
+    let exchange = joined(ready.statements.exchange.iter().map(|(_, statement)| statement));
+    match ready.session.batch_execute(&exchange).await {
         Ok(()) => Ok(()),
         Err(error) if is_lock_wait(&error) => {
             Err(Stop::Postpone("a lock for the exchange was not granted in time".to_owned()))

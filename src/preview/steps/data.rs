@@ -5,12 +5,12 @@ use crate::lane::apply::ApplySql;
 use crate::lane::copy::{ChunkSql, Round, condition};
 use crate::lane::point;
 use crate::lifecycle::Span;
+use crate::pg::sql::LockMode;
 use crate::phase::copy::blocks_per_chunk;
 use crate::replication::{create_slot, start_replication};
 
 use super::{Steps, lock};
 use crate::preview::estimate::COMMIT_S;
-use crate::preview::statement::Mode;
 
 /// What stands for values that only exist at run time.
 const SNAPSHOT: &str = "<snapshot>";
@@ -65,7 +65,7 @@ impl Steps<'_> {
         sql.push("COMMIT".to_owned());
         let (seconds, bytes, wal) =
             (rows * pace.copy_s + missing.len() as f64 * COMMIT_S, rows * pace.bytes, pace.wal(rows));
-        let held = lock(&lane.source, Mode::AccessShare, seconds / missing.len() as f64);
+        let held = lock(&lane.source, LockMode::AccessShare, seconds / missing.len() as f64);
         let step = self.step(Stage::Copy, Some(number), "copy a chunk of", sql.join(";\n"));
         step.relation = step.table.clone();
         step.what = format!("copy about {rows:.0} rows, a chunk of blocks a time");
@@ -118,7 +118,7 @@ impl Steps<'_> {
             let blue = sql(true, &lane.source.to_string());
             let greens: Vec<_> =
                 holders.iter().map(|leaf| (leaf.plain(), sql(false, &leaf.to_string()))).collect();
-            let held = lock(&lane.source, Mode::AccessShare, seconds);
+            let held = lock(&lane.source, LockMode::AccessShare, seconds);
             let step = self.step(stage, Some(number), "count and hash every row of blue", blue);
             step.relation = step.table.clone();
             (step.seconds, step.locks) = (seconds, vec![held]);

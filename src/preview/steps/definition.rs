@@ -2,6 +2,8 @@
 
 use crate::event::Stage;
 use crate::lifecycle::LaneDesign;
+use crate::pg::QName;
+use crate::pg::sql::Statement;
 use crate::phase::{self, index, settle, statistics, swap};
 
 use super::Steps;
@@ -14,17 +16,17 @@ impl Steps<'_> {
             let journal = sql.trim().trim_end_matches(';').to_owned();
             self.step(stage, None, "make the journal, schema projh_bluegreen", journal);
         }
-        self.statement(stage, None, phase::begin());
+        self.begin(stage);
         let statements = phase::prepare::statements(&self.subject.prepared);
         let count = statements.len();
-        for (number, (lane, sql)) in statements.into_iter().enumerate() {
+        for (number, (lane, statement)) in statements.into_iter().enumerate() {
             // One transaction: a lock is held until its end.
             let held = (count - number) as f64 * self.estimate.ddl_s;
-            for lock in &mut self.statement(stage, lane, sql).locks {
+            for lock in &mut self.statement(stage, lane, statement).locks {
                 lock.seconds = held;
             }
         }
-        self.statement(stage, None, "COMMIT".to_owned());
+        self.commit(stage);
     }
 
     /// The statements that build indexes: the key's, or all others.
@@ -35,15 +37,12 @@ impl Steps<'_> {
         };
         let (leaves, parents): (Vec<_>, Vec<_>) =
             steps.into_iter().filter(is_left).partition(|step| step.on_leaf);
-        for index::IndexStep { lane, step, on_leaf, sql, .. } in leaves.into_iter().chain(parents) {
+        for index::IndexStep { lane, step, on_leaf, statement, .. } in leaves.into_iter().chain(parents) {
             let (seconds, bytes) = if on_leaf { self.index_of_leaf(lane, step) } else { (0.0, 0.0) };
-            let step = self.statement(stage, Some(lane), sql);
+            let step = self.statement(stage, Some(lane), statement);
             step.seconds += seconds + COMMIT_S;
             step.bytes = bytes as u64;
             step.wal_bytes = bytes as u64;
-            if !on_leaf {
-                step.what = step.what.replace("build", "attach, on the parent,");
-            }
         }
     }
 
@@ -66,13 +65,13 @@ impl Steps<'_> {
             let seconds = pace.analyzed * pace.analyze_s;
             self.statement(stage, Some(lane), statistics::analyze(design)).seconds += seconds;
         }
-        self.statement(stage, None, "BEGIN".to_owned());
+        self.step(stage, None, "begin a transaction", "BEGIN".to_owned());
         for (lane, design) in self.subject.prepared.lanes.iter().enumerate() {
-            for sql in design.green.after_indexes() {
-                self.statement(stage, Some(lane), sql);
+            for statement in design.green.after_indexes() {
+                self.statement(stage, Some(lane), statement);
             }
         }
-        self.statement(stage, None, "COMMIT".to_owned());
+        self.commit(stage);
     }
 
     pub(super) fn swap(&mut self) {
@@ -80,16 +79,15 @@ impl Steps<'_> {
         let settings = &self.subject.cx.plan.settings.swap;
         let statements = swap::Statements::of(&self.subject.prepared, &self.subject.id, settings);
         let stall = self.estimate.stall();
-        for sql in [statements.begin, statements.lock_green, statements.time_outs] {
-            self.statement(stage, None, sql);
+        for statement in [statements.begin, statements.lock_green, statements.time_outs] {
+            self.statement(stage, None, statement);
         }
         for lock in &mut self.statement(stage, None, statements.lock_live).locks {
             lock.seconds = stall;
         }
         self.drain_and_compare();
-        for sql in statements.exchange {
-            let lane = self.lane_named_in(&sql);
-            let step = self.statement(stage, lane, sql);
+        for (lane, statement) in statements.exchange {
+            let step = self.statement(stage, Some(lane), statement);
             // The live tables and what their keys point at are locked already.
             step.locks.retain(|lock| statements.locked.iter().all(|table| table.plain() != lock.relation));
             for lock in &mut step.locks {
@@ -99,19 +97,7 @@ impl Steps<'_> {
         self.statement(stage, None, statements.boundary);
         let told: f64 = self.steps.iter().filter(|step| step.phase == stage).map(|step| step.seconds).sum();
         // What is left of the stall is the stream's way through, and the disk's.
-        self.statement(stage, None, "COMMIT".to_owned()).seconds = (stall - told).max(COMMIT_S);
-    }
-
-    /// The lane that a statement of the exchange is for: the one whose tables it names.
-    fn lane_named_in(&self, sql: &str) -> Option<usize> {
-        let names = |lane: &LaneDesign| {
-            let green = &lane.green;
-            let mut names = vec![green.live().clone(), green.at_home(), green.blue_at_home()];
-            names.extend(green.row_holders());
-            names.extend(green.blue.sequences.iter().map(|sequence| sequence.name.clone()));
-            names.iter().any(|name| sql.contains(&name.to_string()))
-        };
-        self.subject.prepared.lanes.iter().position(names)
+        self.commit(stage).seconds = (stall - told).max(COMMIT_S);
     }
 
     pub(super) fn settle(&mut self) {
@@ -123,12 +109,11 @@ impl Steps<'_> {
             let green = &self.subject.prepared.lanes[lane].green;
             let pace = &self.estimate.paces[lane];
             let scanned = pace.rows / green.row_holders().len() as f64 * pace.hash_s;
-            let validates = step.sql.contains(" VALIDATE CONSTRAINT ");
-            let shown = self.statement(stage, Some(lane), step.sql);
-            shown.what = step.what;
+            let reads_rows = step.reads_rows;
+            let shown = self.statement(stage, Some(lane), step);
             shown.seconds += COMMIT_S;
             shown.sql = format!("{};\n{};\nCOMMIT", phase::begin(), shown.sql);
-            if validates {
+            if reads_rows {
                 shown.seconds += scanned;
                 for lock in &mut shown.locks {
                     lock.seconds += scanned;
@@ -145,10 +130,10 @@ impl Steps<'_> {
         let stage = Stage::Rollback;
         let prepared = &self.subject.prepared;
         let parts = phase::rollback::transactions(&prepared.lanes, &prepared.slot);
-        for sql in parts.portions {
-            self.statement(stage, None, phase::begin());
-            self.step(stage, None, "drop some of green's partitions", sql);
-            self.statement(stage, None, "COMMIT".to_owned());
+        for statement in parts.portions {
+            self.begin(stage);
+            self.statement(stage, None, statement);
+            self.commit(stage);
         }
         self.transaction(stage, parts.last);
         self.step(stage, None, "drop the slot", phase::stream::DROP_SLOT.to_owned());
@@ -159,12 +144,18 @@ impl Steps<'_> {
     }
 
     /// All of these in one transaction.
-    fn transaction(&mut self, stage: Stage, statements: Vec<String>) {
-        self.statement(stage, None, phase::begin());
-        for sql in statements {
-            let lane = self.lane_named_in(&sql);
-            self.statement(stage, lane, sql);
+    fn transaction(&mut self, stage: Stage, statements: Vec<Statement>) {
+        self.begin(stage);
+        for statement in statements {
+            let lane = statement.on.as_ref().and_then(|on| self.lane_of(on));
+            self.statement(stage, lane, statement);
         }
-        self.statement(stage, None, "COMMIT".to_owned());
+        self.commit(stage);
+    }
+
+    /// The lane of a live table, or of blue after the swap.
+    fn lane_of(&self, relation: &QName) -> Option<usize> {
+        let is_of = |lane: &LaneDesign| lane.table == *relation || lane.green.blue_at_home() == *relation;
+        self.subject.prepared.lanes.iter().position(is_of)
     }
 }

@@ -1,9 +1,7 @@
 //! What in a plan does not go together with blue. All of it at once, each with what to type.
 
-use super::conflict::Conflict;
 use super::nearest::nearest;
-use super::{Green, GreenPartition, Source};
-use crate::hangs_on::sequences::integer_type;
+use crate::hangs_on::{Conflict, Green, GreenPartition, PARTS, Source, integer_type};
 use crate::pg::Ident;
 use crate::pg::sql::lexer::{self, mentions};
 use crate::plan::{ColumnChange, NewIndex, TablePlan};
@@ -12,8 +10,7 @@ use crate::plan::{ColumnChange, NewIndex, TablePlan};
 pub(super) fn all(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
     let mut conflicts = unknown_names(green, plan);
     conflicts.extend(columns(green, plan));
-    conflicts.extend(super::uses::dropped(green, plan));
-    conflicts.extend(super::uses::changed(green, plan));
+    conflicts.extend(PARTS.iter().flat_map(|part| part.conflicts(green, plan)));
     conflicts.extend(names(green, plan));
     conflicts.extend(key(green, plan));
     if let Some(partition) = &green.partition {
@@ -164,6 +161,11 @@ fn key(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
         Err(none) => conflicts.push(Conflict::new(none.to_string(), none.mend)),
         Ok(key) => {
             let blue: Vec<Ident> = key.columns.iter().map(|column| column.name.clone()).collect();
+            if let Some(column) = green.dropped_of(&blue) {
+                let what = format!("the key {} uses column {column}, which the plan drops", key.index);
+                let mend = "keep it until a later migration: the stream of changes knows rows by it";
+                conflicts.push(Conflict::new(what, mend));
+            }
             let wanted = green.green_names(&blue);
             let found = green
                 .indexes

@@ -1,11 +1,10 @@
 //! From blue and the plan to green, or to everything that stands in the way of it.
 
-use super::conflict::Conflict;
 use super::conflicts;
-use super::index::GreenIndex;
-use super::{Green, GreenColumn, GreenPartition, Homes, Source, without_length};
-use crate::hangs_on::columns::Column;
-use crate::hangs_on::definition::Definition;
+use crate::hangs_on::{
+    Column, Conflict, Definition, Green, GreenColumn, GreenIndex, GreenPartition, Homes, Source,
+    without_length,
+};
 use crate::pg::Ident;
 use crate::plan::partition::Leaf;
 use crate::plan::{ColumnChange, Partitions, TablePlan};

@@ -1,34 +1,14 @@
-//! Green: what it will be, designed from blue's definition and the plan, and the SQL that makes it.
+//! Green as the kinds see it: what it will be, as data, and the names of its relations.
 //!
-//! Invariant: a [`Green`] has no conflict that the catalog and the plan's text can show. Whatever
-//! else could fail (an index over a new type, a policy) is tried by [`Green::rehearsal`] on empty
-//! tables before a row is copied.
-
-mod conflict;
-mod conflicts;
-mod create;
-mod design;
-mod exchange;
-mod index;
-mod nearest;
-mod rename;
-mod sample;
-mod settle;
-mod taken;
-mod uses;
+//! Kept in the journal: a resumed run needs nothing else.
 
 use serde::{Deserialize, Serialize};
 
+use super::columns::Column;
 use super::definition::Definition;
-use super::policies::Policy;
+use super::indexes::GreenIndex;
 use crate::pg::{Ident, QName};
 use crate::plan::partition::Leaf;
-
-pub use conflict::Conflict;
-pub use exchange::Exchange;
-pub use index::{GreenIndex, IndexBuild};
-pub use nearest::nearest;
-pub use settle::Step;
 
 /// The private schemas of one run. A side is at home while the other is live.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,16 +102,6 @@ impl GreenColumn {
 }
 
 impl Green {
-    /// Policies that read their own table: made in the swap.
-    fn late_policies(&self) -> impl Iterator<Item = &Policy> {
-        self.blue.policies.iter().filter(|policy| policy.reads(self.live()))
-    }
-
-    /// All other policies: made with green.
-    fn early_policies(&self) -> impl Iterator<Item = &Policy> {
-        self.blue.policies.iter().filter(|policy| !policy.reads(self.live()))
-    }
-
     /// The name that clients know: blue's before the swap, green's after it.
     #[must_use]
     pub fn live(&self) -> &QName {
@@ -169,9 +139,56 @@ impl Green {
         })
     }
 
-    fn leaves_in(&self, schema: &Ident) -> Vec<QName> {
+    /// Those that hold its rows while it is made.
+    pub(crate) fn row_holders_at_home(&self) -> Vec<QName> {
+        match &self.partition {
+            Some(_) => self.leaves_in(&self.homes.green),
+            None => vec![self.at_home()],
+        }
+    }
+
+    /// The relations that hold green's rows, once green is live.
+    pub(crate) fn live_row_holders(&self) -> Vec<QName> {
+        if self.partition.is_some() { self.row_holders() } else { vec![self.live().clone()] }
+    }
+
+    /// The parent of its leaves, while it is made; `None` where it holds its rows itself.
+    pub(crate) fn parent_at_home(&self) -> Option<QName> {
+        self.partition.as_ref().map(|_| self.at_home())
+    }
+
+    pub(crate) fn leaves_in(&self, schema: &Ident) -> Vec<QName> {
         let leaves = self.partition.iter().flat_map(|partition| &partition.leaves);
         leaves.map(|leaf| QName { schema: schema.clone(), name: leaf.name.clone() }).collect()
+    }
+
+    /// Blue's columns that green has, each with green's type.
+    pub(crate) fn kept_columns(&self) -> impl Iterator<Item = (&Column, &str)> {
+        self.columns.iter().filter_map(|column| {
+            let blue = self.blue.column(column.blue()?)?;
+            Some((blue, column.data_type.as_str()))
+        })
+    }
+
+    /// Blue's name for a column of green.
+    pub(crate) fn blue_name_of<'a>(&'a self, green: &'a Ident) -> &'a Ident {
+        let column = self.columns.iter().find(|column| column.name == *green);
+        column.and_then(|column| column.blue()).unwrap_or(green)
+    }
+
+    /// The first of these columns of blue that green does not have.
+    pub(crate) fn dropped_of<'a>(&self, columns: &'a [Ident]) -> Option<&'a Ident> {
+        columns.iter().find(|name| self.blue.column(name).is_some() && self.name_of(name).is_none())
+    }
+
+    /// Whether a column of blue has another name on green.
+    pub(crate) fn is_renamed(&self, blue: &Ident) -> bool {
+        self.name_of(blue).is_some_and(|new| new != blue)
+    }
+
+    /// The first of these columns of blue that has another name on green.
+    pub(crate) fn renamed_of<'a>(&self, columns: &'a [Ident]) -> Option<&'a Ident> {
+        columns.iter().find(|name| self.is_renamed(name))
     }
 
     /// Green's name for a column of blue; `None` where it is dropped.
@@ -208,7 +225,8 @@ impl Green {
         self.columns.iter().filter_map(verified).collect()
     }
 
-    fn is_retyped(&self, blue: &Ident) -> bool {
+    /// Whether green's column has another type than this one of blue.
+    pub(crate) fn is_retyped(&self, blue: &Ident) -> bool {
         self.columns.iter().any(|column| {
             matches!(&column.source, Source::Expression { blue: of, .. } if of == blue)
                 && self.blue.column(blue).is_some_and(|old| old.data_type != column.data_type)

@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Green;
 use super::rename::columns_in;
+use super::{Index, StatisticsTarget};
 use crate::hangs_on::ReplicaIdentityKind;
-use crate::hangs_on::indexes::{Index, StatisticsTarget};
-use crate::hangs_on::table::{comment_on, option_sql, tablespace_clause};
+use crate::hangs_on::shape::Green;
+use crate::hangs_on::table::{comment_on, comment_on_constraint, option_sql, tablespace_clause};
+use crate::pg::sql::{LockMode, Statement};
 use crate::pg::{Ident, MAX_BYTES, QName, list};
 use crate::plan::NewIndex;
 
@@ -40,7 +41,7 @@ pub struct GreenIndex {
 
 /// How one index comes into being. The parent's statement finds the leaves' indexes and attaches
 /// them; it builds nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexBuild {
     /// Its final name.
     pub name: Ident,
@@ -48,14 +49,14 @@ pub struct IndexBuild {
     pub primary: bool,
     /// Unique.
     pub unique: bool,
-    /// Relation and statement: these do the work, side by side.
-    pub on_row_holders: Vec<(QName, String)>,
+    /// One for each relation that holds rows: these do the work, side by side.
+    pub on_row_holders: Vec<Statement>,
     /// After all of those; `None` where green is not partitioned.
-    pub on_parent: Option<String>,
+    pub on_parent: Option<Statement>,
 }
 
 impl GreenIndex {
-    pub(super) fn primary_key(name: Ident, columns: &[Ident]) -> Self {
+    pub(crate) fn primary_key(name: Ident, columns: &[Ident]) -> Self {
         Self {
             name,
             primary: true,
@@ -72,7 +73,7 @@ impl GreenIndex {
     }
 
     /// Blue's primary key with everything set on it, over these columns of green.
-    pub(super) fn primary_key_like(green: &Green, index: &Index, columns: &[Ident]) -> Self {
+    pub(crate) fn primary_key_like(green: &Green, index: &Index, columns: &[Ident]) -> Self {
         let included = green.green_names(&index.included);
         let included: Vec<Ident> = included.into_iter().filter(|name| !columns.contains(name)).collect();
         let definition = format!("PRIMARY KEY ({}){}", list(columns), constraint_tail(index, &included));
@@ -82,7 +83,7 @@ impl GreenIndex {
     }
 
     /// An index of blue on green; `None` where its text is not understood (which is a conflict).
-    pub(super) fn like(green: &Green, index: &Index) -> Option<Self> {
+    pub(crate) fn like(green: &Green, index: &Index) -> Option<Self> {
         let name_of = |blue: &str| {
             let blue = Ident::from(blue);
             green.name_of(&blue).filter(|name| **name != blue).cloned()
@@ -115,7 +116,7 @@ impl GreenIndex {
         Some(like)
     }
 
-    pub(super) fn new_in_plan(new: &NewIndex) -> Self {
+    pub(crate) fn new_in_plan(new: &NewIndex) -> Self {
         Self {
             primary: false,
             unique: new.unique,
@@ -136,32 +137,46 @@ impl GreenIndex {
         self.statistics_targets.clone_from(&index.statistics_targets);
     }
 
-    /// The statement that builds it on one relation; `only` keeps a parent's from its leaves.
-    pub(super) fn statement(&self, relation: &QName, name: Option<&Ident>, only: bool) -> String {
-        let only = if only { "ONLY " } else { "" };
+    /// Builds it on a relation and, where it is a parent, on the leaves that lack it.
+    pub(crate) fn build(&self, relation: &QName, name: Option<&Ident>) -> Statement {
+        self.statement(relation, name, "")
+    }
+
+    /// `only` keeps a parent's from its leaves.
+    fn statement(&self, relation: &QName, name: Option<&Ident>, only: &str) -> Statement {
         if self.constraint {
             let name = name.map(|name| format!("CONSTRAINT {name} ")).unwrap_or_default();
-            format!("ALTER TABLE {only}{relation} ADD {name}{}", self.definition)
+            let sql = format!("ALTER TABLE {only}{relation} ADD {name}{}", self.definition);
+            Statement::on(relation, LockMode::AccessExclusive, "build a key on", sql)
         } else {
             let name = name.map(|name| format!("{name} ")).unwrap_or_default();
             let unique = if self.unique { "UNIQUE " } else { "" };
-            format!("CREATE {unique}INDEX {name}ON {only}{relation} {}", self.definition)
+            let sql = format!("CREATE {unique}INDEX {name}ON {only}{relation} {}", self.definition);
+            Statement::on(relation, LockMode::Share, "build an index on", sql)
         }
+    }
+
+    /// Builds it on an empty parent alone, and removes it again.
+    pub(super) fn rehearse(&self, relation: &QName) -> [Statement; 2] {
+        let name = &self.name;
+        let kind = if self.constraint { "a key" } else { "an index" };
+        let build = self.statement(relation, Some(name), "ONLY ");
+        let build =
+            Statement::on(relation, LockMode::AccessExclusive, &format!("rehearse {kind} on"), build.sql);
+        let undo = if self.constraint {
+            let sql = format!("ALTER TABLE ONLY {relation} DROP CONSTRAINT {name}");
+            Statement::on(relation, LockMode::AccessExclusive, "undo the rehearsal of a key on", sql)
+        } else {
+            let index = QName { schema: relation.schema.clone(), name: name.clone() };
+            Statement::making(&index, "undo the rehearsal of index", format!("DROP INDEX {index}"))
+        };
+        [build, undo]
     }
 
     /// Whether it may hold more than plain columns: an expression has a parenthesis of its own, or a
     /// function's.
     pub(crate) fn may_compute(&self) -> bool {
         self.keys.is_none() && self.definition.matches('(').count() > 1
-    }
-
-    /// Removes it again.
-    pub(super) fn drop(&self, relation: &QName) -> String {
-        if self.constraint {
-            format!("ALTER TABLE ONLY {relation} DROP CONSTRAINT {}", self.name)
-        } else {
-            format!("DROP INDEX {}", QName { schema: relation.schema.clone(), name: self.name.clone() })
-        }
     }
 
     /// Whether something has to be said about the leaves' indexes by name later. All others get
@@ -204,34 +219,70 @@ fn constraint_tail(index: &Index, included: &[Ident]) -> String {
     format!("{include}{with}{space}")
 }
 
+impl GreenIndex {
+    /// What is set on it once it is there: comments, statistics targets, replica identity, CLUSTER mark.
+    pub(super) fn settings(&self, green: &Green) -> Vec<Statement> {
+        let home = green.at_home();
+        let own = QName { schema: home.schema.clone(), name: self.name.clone() };
+        let mut statements = Vec::new();
+        statements.extend(comment_on(&format!("INDEX {own}"), self.comment.as_ref()));
+        statements.extend(comment_on_constraint(&self.name, &home, self.constraint_comment.as_ref()));
+        let parent = green.parent_at_home();
+        let leaves = green.row_holders().into_iter().enumerate().filter_map(|(number, relation)| {
+            let name = self.leaf_index(green, number, &relation)?;
+            Some((relation, name))
+        });
+        for (relation, name) in leaves.chain(parent.clone().map(|parent| (parent, self.name.clone()))) {
+            let qualified = QName { schema: relation.schema.clone(), name: name.clone() };
+            statements.extend(self.statistics_targets.iter().map(|target| {
+                let (column, target) = (target.column, target.target);
+                let sql = format!("ALTER INDEX {qualified} ALTER COLUMN {column} SET STATISTICS {target}");
+                Statement::new("settings of an index", sql)
+            }));
+            if self.replica_identity {
+                let sql = format!("ALTER TABLE ONLY {relation} REPLICA IDENTITY USING INDEX {name}");
+                let verb = "replica identity of";
+                statements.push(Statement::on(&relation, LockMode::AccessExclusive, verb, sql));
+            }
+            if self.clustered && Some(&relation) != parent.as_ref() {
+                let sql = format!("ALTER TABLE {relation} CLUSTER ON {name}");
+                let verb = "CLUSTER mark of";
+                statements.push(Statement::on(&relation, LockMode::ShareUpdateExclusive, verb, sql));
+            }
+        }
+        statements
+    }
+}
+
 impl Green {
     /// How to build every index, in this order.
     #[must_use]
     pub fn index_builds(&self) -> Vec<IndexBuild> {
-        let build = |index: &GreenIndex| IndexBuild {
-            name: index.name.clone(),
-            primary: index.primary,
-            unique: index.unique,
-            on_row_holders: self
-                .row_holders()
-                .into_iter()
-                .enumerate()
-                .map(|(number, relation)| {
-                    let name = index.leaf_index(self, number, &relation);
-                    let statement = index.statement(&relation, name.as_ref(), false);
-                    (relation, statement)
-                })
-                .collect(),
-            on_parent: self
-                .partition
-                .as_ref()
-                .map(|_| index.statement(&self.at_home(), Some(&index.name), false)),
+        let build = |index: &GreenIndex| {
+            let on_holder = |(number, relation): (usize, QName)| {
+                index.build(&relation, index.leaf_index(self, number, &relation).as_ref())
+            };
+            let on_parent = |parent: QName| {
+                let what = format!(
+                    "attach, on the parent, index {} of {}",
+                    index.name.as_str(),
+                    parent.name.as_str()
+                );
+                index.build(&parent, Some(&index.name)).called(what)
+            };
+            IndexBuild {
+                name: index.name.clone(),
+                primary: index.primary,
+                unique: index.unique,
+                on_row_holders: self.row_holders().into_iter().enumerate().map(on_holder).collect(),
+                on_parent: self.parent_at_home().map(on_parent),
+            }
         };
         self.indexes.iter().map(build).collect()
     }
 
     /// The names that leaves' indexes get from us.
-    pub(super) fn named_leaf_indexes(&self) -> Vec<Ident> {
+    pub(crate) fn named_leaf_indexes(&self) -> Vec<Ident> {
         let holders = self.row_holders();
         let named = self.indexes.iter().filter(|index| index.names_leaf_indexes());
         named
@@ -239,90 +290,5 @@ impl Green {
                 holders.iter().enumerate().filter_map(|(number, leaf)| index.leaf_index(self, number, leaf))
             })
             .collect()
-    }
-
-    /// What follows once all indexes are there: comments, statistics targets, replica identity,
-    /// CLUSTER marks, and the CHECK constraints that blue's old rows may break.
-    #[must_use]
-    pub fn after_indexes(&self) -> Vec<String> {
-        let home = self.at_home();
-        let mut sql = Vec::new();
-        for index in &self.indexes {
-            sql.extend(self.index_settings(index));
-        }
-        let identity = match self.blue.table.replica_identity.kind {
-            ReplicaIdentityKind::Full => Some("FULL"),
-            ReplicaIdentityKind::Nothing => Some("NOTHING"),
-            ReplicaIdentityKind::Default | ReplicaIdentityKind::Index => None,
-        };
-        if let Some(identity) = identity {
-            let parent = self.partition.as_ref().map(|_| home.clone());
-            sql.extend(
-                self.row_holders()
-                    .into_iter()
-                    .chain(parent)
-                    .map(|relation| format!("ALTER TABLE ONLY {relation} REPLICA IDENTITY {identity}")),
-            );
-        }
-        for check in self.blue.checks.iter().filter(|check| !check.validated) {
-            sql.extend(check.add_unvalidated(&home, self.partition.is_some()));
-            let what = format!("CONSTRAINT {} ON {home}", check.name);
-            sql.extend(comment_on(&what, check.comment.as_ref()));
-        }
-        sql
-    }
-
-    fn index_settings(&self, index: &GreenIndex) -> Vec<String> {
-        let home = self.at_home();
-        let own = QName { schema: home.schema.clone(), name: index.name.clone() };
-        let mut sql = Vec::new();
-        sql.extend(comment_on(&format!("INDEX {own}"), index.comment.as_ref()));
-        let constraint = format!("CONSTRAINT {} ON {home}", index.name);
-        sql.extend(comment_on(&constraint, index.constraint_comment.as_ref()));
-        let parent = self.partition.as_ref().map(|_| (home.clone(), index.name.clone()));
-        let leaves = self.row_holders().into_iter().enumerate().filter_map(|(number, relation)| {
-            let name = index.leaf_index(self, number, &relation)?;
-            Some((relation, name))
-        });
-        for (relation, name) in leaves.chain(parent.clone()) {
-            let qualified = QName { schema: relation.schema.clone(), name: name.clone() };
-            sql.extend(index.statistics_targets.iter().map(|target| {
-                format!(
-                    "ALTER INDEX {qualified} ALTER COLUMN {} SET STATISTICS {}",
-                    target.column, target.target
-                )
-            }));
-            if index.replica_identity {
-                sql.push(format!("ALTER TABLE ONLY {relation} REPLICA IDENTITY USING INDEX {name}"));
-            }
-            if index.clustered && Some(&relation) != parent.as_ref().map(|(relation, _)| relation) {
-                sql.push(format!("ALTER TABLE {relation} CLUSTER ON {name}"));
-            }
-        }
-        sql
-    }
-
-    /// Tries on empty tables what would otherwise fail hours later: every index, and every policy
-    /// and CHECK that is made late. Leaves nothing behind. Run after [`Green::create`], in its
-    /// transaction.
-    #[must_use]
-    pub fn rehearsal(&self) -> Vec<String> {
-        let home = self.at_home();
-        let mut sql = Vec::new();
-        for index in &self.indexes {
-            sql.push(index.statement(&home, Some(&index.name), true));
-            sql.push(index.drop(&home));
-        }
-        for check in &self.blue.checks {
-            if let Some(add) = check.add_unvalidated(&home, self.partition.is_some()) {
-                sql.push(add);
-                sql.push(format!("ALTER TABLE {home} DROP CONSTRAINT {}", check.name));
-            }
-        }
-        for policy in self.late_policies() {
-            sql.extend(policy.create(&home));
-            sql.push(format!("DROP POLICY {} ON {home}", policy.name));
-        }
-        sql
     }
 }

@@ -1,7 +1,7 @@
 //! Green in small, as a temporary table: a preview measures with it how fast rows come in and indexes are
 //! built.
 
-use super::{Green, GreenIndex};
+use crate::hangs_on::Green;
 use crate::pg::{Ident, QName};
 
 /// More leaves than this are not made for a sample.
@@ -40,6 +40,6 @@ impl Green {
     /// [`Green::indexes`](Green).
     #[must_use]
     pub fn index_sample(&self, leaf: &QName) -> Vec<String> {
-        self.indexes.iter().map(|index: &GreenIndex| index.statement(leaf, None, false)).collect()
+        self.indexes.iter().map(|index| index.build(leaf, None).sql).collect()
     }
 }

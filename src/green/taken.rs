@@ -2,11 +2,10 @@
 
 use tokio_postgres::Client;
 
-use super::{Conflict, Green};
-use crate::hangs_on::Error;
+use crate::hangs_on::{Conflict, Error, Green};
 use crate::pg::Ident;
 
-const SQL: &str = include_str!("../../../sql/catalog/taken_names.sql");
+const SQL: &str = include_str!("../../sql/catalog/taken_names.sql");
 
 impl Green {
     /// Which of green's names are taken where it will be: those of new indexes in the table's

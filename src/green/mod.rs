@@ -1,0 +1,17 @@
+//! Green: the table to be, designed from blue's definition and the plan, and the scripts that make it, exchange it and
+//! settle it. What belongs to one kind is said by that kind ([`crate::hangs_on`]); here is their order.
+//!
+//! Invariant: a [`Green`](crate::hangs_on::Green) that was designed has no conflict that the catalog and the plan's text can show. Whatever
+//! else could fail (an index over a new type, a policy) is tried by its rehearsal on empty tables before a row is
+//! copied.
+
+mod conflicts;
+mod design;
+mod evidence;
+mod nearest;
+mod sample;
+mod scripts;
+mod taken;
+
+pub use nearest::nearest;
+pub use scripts::Exchange;

@@ -1,0 +1,163 @@
+//! The scripts of green's life, each a list of statements in their order: what green itself needs, and between that a
+//! loop over the kinds.
+//!
+//! Green is made under blue's column names, gets its expressions (CHECK, generated columns, policies), and only then has
+//! its columns renamed: so the server rewrites the expressions, and no SQL is rewritten here.
+
+use crate::hangs_on::{self, Green, Homes, PARTS, Source, tablespace_clause};
+use crate::pg::sql::{LockMode, Statement};
+use crate::pg::{Ident, QName};
+
+/// The statements of the swap. Run in one transaction, `before` then `after`, with every table of [`Green::locks`] locked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exchange {
+    /// Frees what cannot exist twice, and exchanges the schemas: afterwards the name means green.
+    pub before: Vec<Statement>,
+    /// Gives green what blue had, and takes blue's privileges away.
+    pub after: Vec<Statement>,
+}
+
+impl Green {
+    /// Makes green in its home, which exists, with its leaves, without an index, a foreign key or
+    /// a privilege of anybody but the owner. All in one transaction, or fresh tables are readable
+    /// by whom default privileges name.
+    #[must_use]
+    pub fn create(&self) -> Vec<Statement> {
+        let home = self.at_home();
+        let mut statements = self.admit_owner();
+        statements.push(self.create_parent(&home));
+        statements.push(close(&home));
+        statements.extend(PARTS.iter().flat_map(|part| part.create(self)));
+        statements.extend(self.rename_columns(&home));
+        statements.extend(self.add_columns(&home));
+        statements.extend(self.create_leaves(&home));
+        statements.extend(PARTS.iter().flat_map(|part| part.adorn(self)));
+        statements.push(hangs_on::seal(&self.homes.green));
+        statements
+    }
+
+    /// Tries on empty tables what would otherwise fail hours later. Leaves nothing behind. Run after
+    /// [`Green::create`], in its transaction.
+    #[must_use]
+    pub fn rehearsal(&self) -> Vec<Statement> {
+        PARTS.iter().flat_map(|part| part.rehearse(self)).collect()
+    }
+
+    /// Moves the leaves from home to where they stay. Not after the swap: each move would have every client
+    /// that uses the table load the partition and plan its statements anew. Nobody but the owner has a
+    /// privilege on a leaf, before the swap or after it.
+    #[must_use]
+    pub fn move_leaves(&self) -> Vec<Statement> {
+        let Some(partition) = &self.partition else { return Vec::new() };
+        let leaves = self.leaves_in(&self.homes.green).into_iter();
+        let moves = leaves.map(|leaf| set_schema(&leaf, &partition.schema));
+        // An event trigger may give something away again.
+        moves.chain([hangs_on::seal(&self.homes.green)]).collect()
+    }
+
+    /// What follows once rows and indexes are there.
+    #[must_use]
+    pub fn after_indexes(&self) -> Vec<Statement> {
+        PARTS.iter().flat_map(|part| part.complete(self)).collect()
+    }
+
+    /// What to lock, in this order and at once: the live table, and those whose foreign key
+    /// triggers are dropped and added.
+    #[must_use]
+    pub fn locks(&self) -> Vec<QName> {
+        let mut referenced: Vec<QName> =
+            self.blue.foreign_keys.iter().map(|key| key.references.clone()).collect();
+        referenced.sort();
+        referenced.dedup();
+        referenced.retain(|table| table != self.live());
+        std::iter::once(self.live().clone()).chain(referenced).collect()
+    }
+
+    /// The statements of the swap.
+    #[must_use]
+    pub fn exchange(&self) -> Exchange {
+        let live = self.live();
+        let mut before: Vec<Statement> = PARTS.iter().flat_map(|part| part.leave(self)).collect();
+        before.push(set_schema(live, &self.homes.blue));
+        before.push(set_schema(&self.at_home(), &live.schema));
+        Exchange { before, after: PARTS.iter().flat_map(|part| part.arrive(self)).collect() }
+    }
+
+    /// After the swap, in this order, each in a transaction of its own.
+    #[must_use]
+    pub fn settle(&self) -> Vec<Statement> {
+        PARTS.iter().flat_map(|part| part.settle(self)).collect()
+    }
+
+    /// The owner needs the homes: to own a table there, and because foreign keys act as the owner.
+    fn admit_owner(&self) -> Vec<Statement> {
+        let owner = &self.blue.table.owner;
+        let admit = |home: &Ident| {
+            Statement::new("grant", format!("GRANT USAGE, CREATE ON SCHEMA {home} TO {owner}"))
+        };
+        vec![admit(&self.homes.blue), admit(&self.homes.green)]
+    }
+
+    fn create_parent(&self, home: &QName) -> Statement {
+        let body: Vec<String> = PARTS.iter().flat_map(|part| part.clauses(self)).collect();
+        let tail = match &self.partition {
+            Some(partition) => {
+                let key = self.blue_name_of(&partition.column);
+                let space = tablespace_clause(self.blue.table.tablespace.as_ref());
+                format!(" PARTITION BY {} ({key}){space}", partition.strategy)
+            }
+            None => self.blue.table.storage_clause(),
+        };
+        Statement::making(home, "create green,", format!("CREATE TABLE {home} ({}){tail}", body.join(", ")))
+    }
+
+    fn create_leaves(&self, home: &QName) -> Vec<Statement> {
+        let Some(partition) = &self.partition else { return Vec::new() };
+        let storage = self.blue.table.storage_clause();
+        let leaves = partition.leaves.iter().flat_map(|leaf| {
+            let name = QName { schema: self.homes.green.clone(), name: leaf.name.clone() };
+            let sql = format!("CREATE TABLE {name} PARTITION OF {home} {}{storage}", leaf.bound);
+            [Statement::making(&name, "create partition", sql), close(&name)]
+        });
+        leaves.collect()
+    }
+
+    fn rename_columns(&self, home: &QName) -> Vec<Statement> {
+        let renamed = self.columns.iter().filter_map(|column| {
+            let blue = column.blue().filter(|blue| **blue != column.name)?;
+            let sql = format!("ALTER TABLE {home} RENAME COLUMN {blue} TO {}", column.name);
+            Some(Statement::on(home, LockMode::AccessExclusive, "rename a column of", sql))
+        });
+        renamed.collect()
+    }
+
+    fn add_columns(&self, home: &QName) -> Vec<Statement> {
+        let added = self.columns.iter().filter(|column| column.source == Source::Added).map(|column| {
+            let sql = format!("ALTER TABLE {home} ADD COLUMN {} {}", column.name, column.data_type);
+            Statement::on(home, LockMode::AccessExclusive, "add a column to", sql)
+        });
+        added.collect()
+    }
+}
+
+impl Homes {
+    /// Makes the two private schemas: nobody but their owner may look into them.
+    #[must_use]
+    pub fn create(&self) -> Vec<Statement> {
+        let make = |home: &Ident| {
+            let create = Statement::new("create a private schema", format!("CREATE SCHEMA {home}"));
+            [create, hangs_on::seal_schema(home)]
+        };
+        [&self.blue, &self.green].into_iter().flat_map(make).collect()
+    }
+}
+
+fn close(relation: &QName) -> Statement {
+    let sql = format!("ALTER TABLE {relation} ENABLE ROW LEVEL SECURITY");
+    Statement::on(relation, LockMode::AccessExclusive, "close with row security:", sql)
+}
+
+fn set_schema(relation: &QName, schema: &Ident) -> Statement {
+    let sql = format!("ALTER TABLE {relation} SET SCHEMA {schema}");
+    Statement::on(relation, LockMode::AccessExclusive, "move to another schema:", sql)
+}

@@ -1,0 +1,207 @@
+//! Indexes, and the primary key and unique constraints that stand on them.
+
+mod of_green;
+mod rename;
+
+use serde::{Deserialize, Serialize};
+
+use super::Question;
+use super::canonical::same;
+use super::part::{Compared, Conflict, Part};
+use super::shape::Green;
+use crate::pg::Ident;
+use crate::pg::sql::Statement;
+use crate::plan::TablePlan;
+
+pub use of_green::{GreenIndex, IndexBuild};
+
+pub(super) const INDEXES: Question =
+    Question { what: "its indexes", sql: include_str!("../../../sql/catalog/indexes.sql") };
+
+/// An index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Index {
+    /// Its name.
+    pub name: Ident,
+    /// UNIQUE, also by way of a constraint.
+    pub unique: bool,
+    /// The primary key's.
+    pub primary: bool,
+    /// Checked at once (not deferrable).
+    pub immediate: bool,
+    /// An exclusion constraint's, or a key's WITHOUT OVERLAPS.
+    pub exclusion: bool,
+    /// Valid, ready and live.
+    pub valid: bool,
+    /// The one CLUSTER would use.
+    pub clustered: bool,
+    /// Some of its keys are expressions.
+    pub has_expressions: bool,
+    /// Its key columns in order; `None` is an expression.
+    pub keys: Vec<Option<Ident>>,
+    /// INCLUDE.
+    pub included: Vec<Ident>,
+    /// Every column it reads, in keys, expressions and predicate.
+    pub columns: Vec<Ident>,
+    /// `USING btree (...) ...`: the definition after the table's name, up to WHERE; `None` where
+    /// the text was not understood.
+    pub body: Option<String>,
+    /// WHERE.
+    pub predicate: Option<String>,
+    /// Storage parameters, as `name=value` (they are in `body` too).
+    pub options: Vec<String>,
+    /// Where it is not the database's own.
+    pub tablespace: Option<Ident>,
+    /// COMMENT ON INDEX.
+    pub comment: Option<String>,
+    /// SET STATISTICS on its expressions.
+    pub statistics_targets: Vec<StatisticsTarget>,
+    /// The constraint that stands on it.
+    pub constraint: Option<IndexConstraint>,
+}
+
+/// SET STATISTICS on one column of an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatisticsTarget {
+    /// Its number, from 1.
+    pub column: i16,
+    /// The target.
+    pub target: i32,
+}
+
+/// A primary key or unique constraint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexConstraint {
+    /// Its name, which is the index's.
+    pub name: Ident,
+    /// As `pg_get_constraintdef` prints it.
+    pub definition: String,
+    /// DEFERRABLE.
+    pub deferrable: bool,
+    /// COMMENT ON CONSTRAINT.
+    pub comment: Option<String>,
+}
+
+/// The kind.
+pub(super) struct Indexes;
+
+impl Part for Indexes {
+    fn conflicts(&self, green: &Green, plan: &TablePlan) -> Vec<Conflict> {
+        let carried = green.blue.indexes.iter().filter(|index| index.is_carried(plan));
+        carried.flat_map(|index| index.conflicts(green)).collect()
+    }
+
+    fn rehearse(&self, green: &Green) -> Vec<Statement> {
+        let home = green.at_home();
+        green.indexes.iter().flat_map(|index| index.rehearse(&home)).collect()
+    }
+
+    fn complete(&self, green: &Green) -> Vec<Statement> {
+        green.indexes.iter().flat_map(|index| index.settings(green)).collect()
+    }
+
+    fn compare(&self, compared: &mut Compared<'_>) {
+        for planned in &compared.green.indexes {
+            let name = &planned.name;
+            let Some(is) = compared.is.indexes.iter().find(|is| is.name == *name) else {
+                compared.note(format!("index {name} is gone"));
+                continue;
+            };
+            compared.check(format!("validity of index {name}"), &true, &is.valid);
+            let kind = (is.primary, is.unique, is.constraint.is_some());
+            let wanted = (planned.primary, planned.unique, planned.constraint);
+            compared.check(format!("kind of index {name}"), &wanted, &kind);
+            if planned.keys.is_some() {
+                compared.check(format!("columns of index {name}"), &planned.keys, &is.plain_keys());
+            }
+            if let Some(was) = compared.was.indexes.iter().find(|was| was.name == *name) {
+                was.compare(is, compared);
+            }
+        }
+    }
+}
+
+impl Index {
+    /// The names of its key columns; `None` where one is an expression.
+    #[must_use]
+    pub fn plain_keys(&self) -> Option<Vec<Ident>> {
+        self.keys.iter().cloned().collect()
+    }
+
+    /// Can tell every row from every other: unique, valid, over all rows, plain columns, at once.
+    #[must_use]
+    pub fn identifies_rows(&self) -> bool {
+        self.unique
+            && self.valid
+            && self.immediate
+            && !self.exclusion
+            && self.predicate.is_none()
+            && !self.has_expressions
+    }
+
+    /// NULLS NOT DISTINCT (15 and later).
+    fn nulls_not_distinct(&self) -> bool {
+        self.body.iter().any(|body| body.contains(" NULLS NOT DISTINCT"))
+    }
+
+    /// Whether green gets it too.
+    fn is_carried(&self, plan: &TablePlan) -> bool {
+        let replaced = self.primary && plan.primary_key.is_some();
+        !replaced && !plan.drop_indexes.contains(&self.name)
+    }
+
+    fn conflicts(&self, green: &Green) -> Vec<Conflict> {
+        let mut conflicts = Vec::new();
+        let leave_out = format!("drop_indexes: [{}]", self.name.as_str());
+        if let Some(column) = green.dropped_of(&self.columns) {
+            let (kind, mend) = if self.primary {
+                ("primary key", "primary_key: [...] without it".to_owned())
+            } else {
+                ("index", leave_out.clone())
+            };
+            let what = format!("{kind} {} uses column {column}, which the plan drops", self.name);
+            conflicts.push(Conflict::new(what, mend));
+        }
+        if self.body.is_none() {
+            let what = format!("the definition of index {} is not understood", self.name);
+            conflicts.push(Conflict::new(what, leave_out.clone()));
+        }
+        let in_text = self.has_expressions || self.predicate.is_some();
+        if let Some(name) = green.renamed_of(&self.columns).filter(|_| in_text) {
+            let what = format!(
+                "index {} has column {name}, which is renamed, in an expression or its WHERE",
+                self.name
+            );
+            conflicts.push(Conflict::new(what, format!("{leave_out}, and the new one under `indexes`")));
+        }
+        conflicts
+    }
+
+    fn compare(&self, is: &Self, compared: &mut Compared<'_>) {
+        let of = |what: &str| format!("{what} of index {}", self.name);
+        let comment =
+            |index: &Self| index.constraint.as_ref().and_then(|constraint| constraint.comment.clone());
+        compared.check(of("comment"), &self.comment, &is.comment);
+        compared.check(of("constraint's comment"), &comment(self), &comment(is));
+        compared.check(of("statistics targets"), &self.statistics_targets, &is.statistics_targets);
+        compared.check(of("storage parameters"), &self.options, &is.options);
+        if !compared.is.table.is_partitioned() {
+            compared.check(of("tablespace"), &self.tablespace, &is.tablespace);
+            compared.check(of("CLUSTER mark"), &self.clustered, &is.clustered);
+        }
+        let changed = self.columns.iter().any(|name| compared.is_changed(name));
+        let equal = same(self.body.as_deref(), is.body.as_deref())
+            && same(self.predicate.as_deref(), is.predicate.as_deref());
+        if !changed && !self.primary && !equal {
+            let (was, is) = ((&self.body, &self.predicate), (&is.body, &is.predicate));
+            compared.note(format!(
+                "{}: was {:?} {:?}, is {:?} {:?}",
+                of("definition"),
+                was.0,
+                was.1,
+                is.0,
+                is.1
+            ));
+        }
+    }
+}
