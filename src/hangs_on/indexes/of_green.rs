@@ -263,11 +263,8 @@ impl Green {
                 index.build(&relation, index.leaf_index(self, number, &relation).as_ref())
             };
             let on_parent = |parent: QName| {
-                let what = format!(
-                    "attach, on the parent, index {} of {}",
-                    index.name.as_str(),
-                    parent.name.as_str()
-                );
+                let (index_name, table) = (index.name.as_str(), parent.name.as_str());
+                let what = format!("index {index_name} on {table}, which attaches those of its partitions");
                 index.build(&parent, Some(&index.name)).called(what)
             };
             IndexBuild {
