@@ -33,7 +33,7 @@ async fn find(
     let definition = &subject.definition;
     let mut findings = Vec::new();
     for (number, column) in design.green.columns.iter().enumerate() {
-        let Source::Expression { sql, blue } = &column.source else { continue };
+        let Source::Expression { sql, blue, .. } = &column.source else { continue };
         // The server knows best what an expression reads: a view depends on it.
         let view = QName::new(design.green.homes.green.clone(), format!("projh_reads_{number}"));
         let table = &definition.table.name;

@@ -74,19 +74,22 @@ fn green_column(column: &Column, change: Option<&ColumnChange>) -> Option<GreenC
         };
         return Some(GreenColumn { name: blue, data_type: column.data_type.clone(), source });
     };
-    let ColumnChange::Change { rename, data_type, using, .. } = change else { return None };
+    let ColumnChange::Change { rename, data_type, using, back, one_way } = change else { return None };
+    let name = rename.clone().unwrap_or_else(|| blue.clone());
     let new_type = data_type.clone().unwrap_or_else(|| column.data_type.clone());
     let source = if column.generated.is_some() {
         Source::Generated(blue.clone())
     } else if let Some(sql) = using {
-        Source::Expression { blue: blue.clone(), sql: sql.clone() }
+        Source::Expression { blue: blue.clone(), sql: sql.clone(), back: back.clone() }
     } else if new_type == column.data_type {
         Source::Same(blue.clone())
     } else {
-        let sql = format!("CAST({blue} AS {})", without_length(&new_type));
-        Source::Expression { sql, blue: blue.clone() }
+        let cast = |from: &Ident, to: &str| format!("CAST({from} AS {})", without_length(to));
+        let back = back.clone().unwrap_or_else(|| cast(&name, &column.data_type));
+        let sql = cast(&blue, &new_type);
+        Source::Expression { sql, blue: blue.clone(), back: (!one_way).then_some(back) }
     };
-    Some(GreenColumn { name: rename.clone().unwrap_or(blue), data_type: new_type, source })
+    Some(GreenColumn { name, data_type: new_type, source })
 }
 
 /// The key first: the stream finds rows by it. Then blue's other indexes, then the plan's.

@@ -59,6 +59,10 @@ pub enum Source {
         blue: Ident,
         /// The expression.
         sql: String,
+        /// The way back: SQL over green's columns that gives blue's value. `None` where the plan says that there
+        /// is none, and in runs of a version that did not keep it.
+        #[serde(default)]
+        back: Option<String>,
     },
     /// The server computes it, as it does for blue's column.
     Generated(Ident),

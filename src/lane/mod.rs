@@ -14,18 +14,21 @@ pub mod coalesce;
 pub mod compare;
 pub mod copy;
 pub mod feed;
+mod mapping;
 pub mod point;
 pub mod raw;
 mod row_hash;
 
 use tokio_postgres::Client;
 
-use crate::hangs_on::{Source, VerifiedColumn, without_length};
+use crate::hangs_on::VerifiedColumn;
 use crate::lifecycle::LaneDesign;
 use crate::pg::{Ident, QName, list};
 use crate::replication::pgoutput::{Tuple, Value};
 
 use self::coalesce::Key;
+
+pub use mapping::Mapped;
 
 /// A column of the source's key.
 #[derive(Clone, Debug)]
@@ -106,27 +109,6 @@ pub struct Lane {
     pub home: Ident,
 }
 
-/// One column of the target that is written.
-#[derive(Clone, Debug)]
-pub struct Mapped {
-    /// Its name in the target.
-    pub target: Ident,
-    /// SQL over the source's columns.
-    pub expression: String,
-    /// The source's column that it takes the place of.
-    pub source: Ident,
-    /// It is an unchanged copy of it.
-    pub is_same: bool,
-}
-
-impl Mapped {
-    /// The source's column of which it is an unchanged copy.
-    #[must_use]
-    pub fn same_as(&self) -> Option<&Ident> {
-        self.is_same.then_some(&self.source)
-    }
-}
-
 /// Where to look for a row first.
 #[derive(Clone, Debug)]
 pub struct Hint {
@@ -155,7 +137,7 @@ impl Lane {
         let found = Found::read(client, &design.table).await?;
         let in_target = Found::read(client, &target).await?;
         let travelling = Found::read(client, &row_type).await?;
-        let mapping = mapping(design);
+        let mapping = mapping::forward(design);
         let key: Vec<KeyColumn> = design
             .key
             .columns
@@ -345,19 +327,4 @@ fn keep_in_place(design: &LaneDesign, mapping: &[Mapped], unique: &[Ident]) -> O
     }
     let mapped = mapping.iter().filter(|mapped| unique.contains(&mapped.source));
     Some(mapped.map(|mapped| mapped.target.clone()).collect())
-}
-
-fn mapping(design: &LaneDesign) -> Vec<Mapped> {
-    let columns = design.green.columns.iter().filter_map(|column| {
-        let (expression, source, is_same) = match &column.source {
-            Source::Same(blue) => (blue.to_string(), blue, true),
-            // What is too long for the column is an error of the assignment; a cast to a length would cut.
-            Source::Expression { blue, sql } => {
-                (format!("({sql})::{}", without_length(&column.data_type)), blue, false)
-            }
-            Source::Added | Source::Generated(_) => return None,
-        };
-        Some(Mapped { target: column.name.clone(), expression, source: source.clone(), is_same })
-    });
-    columns.collect()
 }

@@ -1,0 +1,96 @@
+//! Where each column of a target comes from, and the way back.
+//!
+//! Invariant: a mapping that has a way back is the inverse of its inverse.
+
+use crate::hangs_on::{GreenColumn, Source, without_length};
+use crate::lifecycle::LaneDesign;
+use crate::pg::Ident;
+
+/// One column of the target that is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapped {
+    /// Its name in the target.
+    pub target: Ident,
+    /// SQL over the source's columns.
+    pub expression: String,
+    /// The source's column that it takes the place of.
+    pub source: Ident,
+    /// It is an unchanged copy of it.
+    pub is_same: bool,
+    /// SQL over the target's columns that gives the source's value; `None` where there is no way back.
+    pub back: Option<String>,
+}
+
+impl Mapped {
+    /// The source's column of which it is an unchanged copy.
+    #[must_use]
+    pub fn same_as(&self) -> Option<&Ident> {
+        self.is_same.then_some(&self.source)
+    }
+
+    /// The other way: what was the source is written from what was the target. `None` where there is no way back.
+    #[must_use]
+    pub fn reversed(&self) -> Option<Self> {
+        Some(Self {
+            target: self.source.clone(),
+            source: self.target.clone(),
+            expression: self.back.clone()?,
+            back: Some(self.expression.clone()),
+            is_same: self.is_same,
+        })
+    }
+}
+
+/// From blue to green. Added and generated columns are not written.
+pub(super) fn forward(design: &LaneDesign) -> Vec<Mapped> {
+    design.green.columns.iter().filter_map(|column| mapped(design, column)).collect()
+}
+
+fn mapped(design: &LaneDesign, column: &GreenColumn) -> Option<Mapped> {
+    let target = column.name.clone();
+    match &column.source {
+        Source::Same(blue) => Some(Mapped {
+            expression: blue.to_string(),
+            source: blue.clone(),
+            is_same: true,
+            back: Some(target.to_string()),
+            target,
+        }),
+        Source::Expression { blue, sql, back } => {
+            let of_blue = design.green.blue.column(blue).map(|column| column.data_type.as_str());
+            let back = back.as_ref().zip(of_blue).map(|(sql, data_type)| assigned(sql, data_type));
+            let expression = assigned(sql, &column.data_type);
+            Some(Mapped { target, expression, source: blue.clone(), is_same: false, back })
+        }
+        Source::Added | Source::Generated(_) => None,
+    }
+}
+
+/// What is too long for the column is an error of the assignment; a cast to a length would cut.
+fn assigned(sql: &str, data_type: &str) -> String {
+    format!("({sql})::{}", without_length(data_type))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(is_same: bool, back: Option<&str>) -> Mapped {
+        Mapped {
+            target: "minutes".into(),
+            expression: "(hours * 60)::integer".to_owned(),
+            source: "hours".into(),
+            is_same,
+            back: back.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn the_way_back_from_the_way_back_is_the_way_there() {
+        let there = column(false, Some("(minutes / 60)::integer"));
+        let back = there.reversed().unwrap();
+        assert_eq!((back.target.as_str(), back.expression.as_str()), ("hours", "(minutes / 60)::integer"));
+        assert_eq!(back.reversed(), Some(there));
+        assert_eq!(column(false, None).reversed(), None);
+    }
+}
