@@ -1,6 +1,14 @@
-//! What a swap would have lost: blue's definition held against that of the table that took its place.
+//! What a swap keeps, and what it would have lost: blue's definition held against that of the table that took its place.
 
 use crate::hangs_on::{Compared, Definition, Green, PARTS};
+
+impl Green {
+    /// What stays as it is, in a few words each.
+    #[must_use]
+    pub fn kept(&self) -> Vec<String> {
+        PARTS.iter().flat_map(|part| part.kept(self)).collect()
+    }
+}
 
 impl Definition {
     /// What `other`, the definition of the table that is live in place of this one, lacks or has

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Question;
 use super::canonical::same;
-use super::part::{Compared, Conflict, Part};
+use super::part::{Compared, Conflict, Part, counted};
 use super::shape::Green;
 use super::table::comment_on_constraint;
 use crate::pg::sql::{LockMode, Statement};
@@ -85,6 +85,10 @@ impl Part for Checks {
             std::iter::once(add).chain(check.comment_on(&home))
         });
         added.collect()
+    }
+
+    fn kept(&self, green: &Green) -> Vec<String> {
+        counted(green.blue.checks.len(), "CHECK", "CHECKs").into_iter().collect()
     }
 
     fn compare(&self, compared: &mut Compared<'_>) {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Question;
 use super::canonical::same;
 use super::grant::{Grant, sorted};
-use super::part::{Compared, Conflict, Part};
+use super::part::{Compared, Conflict, Part, counted};
 use super::shape::{Green, Source};
 use super::table::{comment_on, comment_on_constraint, option_sql};
 use crate::pg::sql::{LockMode, Statement};
@@ -149,6 +149,17 @@ impl Part for Columns {
             }
         }
         statements
+    }
+
+    fn kept(&self, green: &Green) -> Vec<String> {
+        let same = green.columns.iter().filter(|column| match &column.source {
+            Source::Same(blue) | Source::Generated(blue) => *blue == column.name,
+            _ => false,
+        });
+        let comments = green.blue.columns.iter().filter(|column| column.comment.is_some());
+        let columns = counted(same.count(), "column", "columns");
+        let comments = counted(comments.count(), "comment on a column", "comments on columns");
+        columns.into_iter().chain(comments).collect()
     }
 
     fn compare(&self, compared: &mut Compared<'_>) {

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Question;
-use super::part::{Compared, Conflict, Part};
+use super::part::{Compared, Conflict, Part, counted};
 use super::sequences::integer_type;
 use super::shape::Green;
 use super::table::{LeafState, comment_on_constraint};
@@ -67,6 +67,10 @@ impl Part for ForeignKeys {
 
     fn settle(&self, green: &Green) -> Vec<Statement> {
         green.blue.foreign_keys.iter().flat_map(|key| key.settle(green)).collect()
+    }
+
+    fn kept(&self, green: &Green) -> Vec<String> {
+        counted(green.blue.foreign_keys.len(), "foreign key", "foreign keys").into_iter().collect()
     }
 
     fn compare(&self, compared: &mut Compared<'_>) {

@@ -58,8 +58,18 @@ pub(crate) trait Part: Sync {
         Vec::new()
     }
 
+    /// What of it stays as it is, in a few words each.
+    fn kept(&self, _green: &Green) -> Vec<String> {
+        Vec::new()
+    }
+
     /// What of it the table that is live now lacks, or has too much.
     fn compare(&self, _compared: &mut Compared<'_>) {}
+}
+
+/// `3 columns`, `1 column`; nothing where there is none.
+pub(super) fn counted(count: usize, one: &str, many: &str) -> Option<String> {
+    (count > 0).then(|| format!("{count} {}", if count == 1 { one } else { many }))
 }
 
 /// What in a plan does not go together with blue.

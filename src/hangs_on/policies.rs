@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Question;
 use super::canonical::same;
-use super::part::{Compared, Conflict, Part};
+use super::part::{Compared, Conflict, Part, counted};
 use super::shape::Green;
 use crate::pg::sql::lexer::mentions;
 use crate::pg::sql::{LockMode, Statement};
@@ -85,6 +85,10 @@ impl Part for Policies {
 
     fn arrive(&self, green: &Green) -> Vec<Statement> {
         late(green).flat_map(|policy| policy.create(green.live())).collect()
+    }
+
+    fn kept(&self, green: &Green) -> Vec<String> {
+        counted(green.blue.policies.len(), "policy", "policies").into_iter().collect()
     }
 
     fn compare(&self, compared: &mut Compared<'_>) {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::Question;
 use super::columns::Column;
 use super::grant::{Grant, role, sorted};
-use super::part::{Compared, Part};
+use super::part::{Compared, Part, counted};
 use super::shape::{Green, Source};
 use crate::pg::sql::Statement;
 use crate::pg::{Ident, Literal, QName};
@@ -38,6 +38,11 @@ impl Part for Privileges {
             statements.extend(of.grants.iter().map(|grant| grant.column_statement(live, &column.name)));
         }
         statements
+    }
+
+    fn kept(&self, green: &Green) -> Vec<String> {
+        let on_columns = green.blue.columns.iter().map(|column| column.grants.len()).sum::<usize>();
+        counted(green.blue.grants.others.len() + on_columns, "grant", "grants").into_iter().collect()
     }
 
     fn compare(&self, compared: &mut Compared<'_>) {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Question;
 use super::columns::Identity;
 use super::grant::Grant;
-use super::part::{Compared, Part};
+use super::part::{Compared, Part, counted};
 use super::shape::Green;
 use super::table::comment_on;
 use crate::pg::sql::{LockMode, Statement};
@@ -85,6 +85,10 @@ impl Part for Sequences {
             statements.extend(sequence.grants.iter().map(|grant| grant.statement(&on)));
         }
         statements
+    }
+
+    fn kept(&self, green: &Green) -> Vec<String> {
+        counted(green.blue.sequences.len(), "sequence", "sequences").into_iter().collect()
     }
 
     fn compare(&self, compared: &mut Compared<'_>) {

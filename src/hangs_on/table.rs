@@ -202,6 +202,14 @@ impl Part for TableItself {
         off.into_iter().chain(force).collect()
     }
 
+    fn kept(&self, green: &Green) -> Vec<String> {
+        let table = &green.blue.table;
+        let mut kept = vec![format!("owner {}", table.owner.plain())];
+        kept.extend(table.comment.as_ref().map(|_| "its comment".to_owned()));
+        kept.extend(table.row_security.then(|| "row security".to_owned()));
+        kept
+    }
+
     fn compare(&self, compared: &mut Compared<'_>) {
         let (was, is) = (&compared.was.table, &compared.is.table);
         compared.check("owner", &was.owner, &is.owner);

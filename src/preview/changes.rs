@@ -21,7 +21,7 @@ fn of_table(lane: &LaneDesign) -> Vec<PreviewChange> {
     }
     let home = green.blue_at_home().plain();
     diff.add('~', "old table", format!("becomes {home}, closed to clients, and is kept until finish"));
-    diff.add('=', "kept", kept(green));
+    diff.add('=', "kept", format!("{}, every name", green.kept().join(", ")));
     diff.changes
 }
 
@@ -108,40 +108,4 @@ fn leaves(by: &GreenPartition) -> String {
         [first, .., before_last, last] if names.len() > 4 => format!("{first} to {before_last}, {last}"),
         names => names.join(", "),
     }
-}
-
-/// What stays as it is, in one line.
-fn kept(green: &Green) -> String {
-    let blue = &green.blue;
-    let mut parts = vec![format!("owner {}", blue.table.owner.plain())];
-    let mut count = |count: usize, one: &str, many: &str| {
-        if count > 0 {
-            parts.push(format!("{count} {}", if count == 1 { one } else { many }));
-        }
-    };
-    let same = green.columns.iter().filter(|column| match &column.source {
-        Source::Same(blue) | Source::Generated(blue) => *blue == column.name,
-        _ => false,
-    });
-    count(same.count(), "column", "columns");
-    let grants =
-        blue.grants.others.len() + blue.columns.iter().map(|column| column.grants.len()).sum::<usize>();
-    count(grants, "grant", "grants");
-    count(blue.policies.len(), "policy", "policies");
-    count(blue.checks.len(), "CHECK", "CHECKs");
-    count(blue.foreign_keys.len(), "foreign key", "foreign keys");
-    count(blue.sequences.len(), "sequence", "sequences");
-    let carried = blue
-        .indexes
-        .iter()
-        .filter(|index| !index.primary && green.indexes.iter().any(|kept| kept.name == index.name));
-    count(carried.count(), "index", "indexes");
-    let comments = blue.columns.iter().filter(|column| column.comment.is_some()).count()
-        + usize::from(blue.table.comment.is_some());
-    count(comments, "comment", "comments");
-    if blue.table.row_security {
-        parts.push("row security".to_owned());
-    }
-    parts.push("every name".to_owned());
-    parts.join(", ")
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Question;
 use super::canonical::same;
-use super::part::{Compared, Conflict, Part};
+use super::part::{Compared, Conflict, Part, counted};
 use super::shape::Green;
 use crate::pg::Ident;
 use crate::pg::sql::Statement;
@@ -98,6 +98,12 @@ impl Part for Indexes {
 
     fn complete(&self, green: &Green) -> Vec<Statement> {
         green.indexes.iter().flat_map(|index| index.settings(green)).collect()
+    }
+
+    fn kept(&self, green: &Green) -> Vec<String> {
+        let is_kept = |index: &&Index| green.indexes.iter().any(|kept| kept.name == index.name);
+        let carried = green.blue.indexes.iter().filter(|index| !index.primary).filter(is_kept);
+        counted(carried.count(), "index", "indexes").into_iter().collect()
     }
 
     fn compare(&self, compared: &mut Compared<'_>) {
