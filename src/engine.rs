@@ -56,11 +56,12 @@ pub async fn execute(cx: &Context) -> Result<(), Error> {
     }
 }
 
-/// Waits for a person, perhaps; not longer than the run may go on.
+/// Waits for a person, perhaps; not longer than the run may go on. What changes meanwhile is compared.
 async fn may_swap(run: &Run<'_>) -> Result<bool, Error> {
     let asks = Arc::clone(&run.cx.may_swap);
     let asked = tokio::task::spawn_blocking(move || asks());
-    phase::unless(run.stopped(), async { Ok(asked.await.unwrap_or(false)) }).await
+    let answer = async { Ok(asked.await.unwrap_or(false)) };
+    phase::unless(run.stopped(), phase::verify::comparing_meanwhile(run, answer)).await
 }
 
 /// One session: from opening the journal to the end, or to an error.

@@ -23,6 +23,7 @@ mod exit_codes;
 mod golden_runs;
 mod harness;
 mod logs;
+mod long_waits;
 mod mistakes;
 mod oracle_is_honest;
 mod oracle_sees_swaps;

@@ -291,6 +291,21 @@ impl Feed {
         touched.replace(vec![HashSet::new(); lanes]).unwrap_or_else(|| vec![HashSet::new(); lanes])
     }
 
+    /// Remembers keys again that were taken and not compared.
+    pub fn give_back(&self, taken: &mut [Vec<Key>]) {
+        let mut touched = self.shared.touched.lock().unwrap_or_else(PoisonError::into_inner);
+        for (keys, lane) in taken.iter_mut().zip(touched.iter_mut().flatten()) {
+            lane.extend(keys.drain(..));
+        }
+    }
+
+    /// No longer remembers which keys change: nothing has been verified that they could be missing from.
+    pub fn forget_touched(&self) {
+        *self.shared.touched.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        // It may have waited for them to be compared.
+        self.mode.send_modify(|_| {});
+    }
+
     /// Which keys have changed since [`Feed::take_touched`]; they stay remembered.
     #[must_use]
     pub fn touched(&self) -> Vec<HashSet<Key>> {

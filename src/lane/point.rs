@@ -41,11 +41,61 @@ pub struct Point {
 /// How long one attempt to make a slot waits for the transactions that are open.
 const SLOT_WAIT: Duration = Duration::from_secs(5);
 
+/// A point in the making. To make its slot is to wait for every transaction that has written something, in the
+/// whole cluster, however long that takes; so it is tried again and again, and the caller does what it
+/// has to between two tries.
+pub struct Making {
+    walsender: Walsender,
+    holder: Session,
+    slot: String,
+    temporary: bool,
+}
+
+/// What came of one try.
+pub enum Tried {
+    /// The point, and the connection that made the slot: a temporary slot lives as long as it does, a
+    /// lasting one can be streamed from it.
+    Made(Box<(Point, Walsender)>),
+    /// The point, unmade, and who is in the way.
+    Waits(Box<Making>, String),
+}
+
+impl Making {
+    /// Opens the connections of a point that is to be made.
+    ///
+    /// # Errors
+    /// If they cannot be made.
+    pub async fn begin(target: &Target, run: &str, slot: &str, temporary: bool) -> Result<Self, PointError> {
+        let wait = format!("{}ms", SLOT_WAIT.as_millis());
+        let name = format!("projh-bluegreen {run} slot");
+        let walsender = Walsender::connect(target, &name, &[("lock_timeout", &wait)]).await?;
+        let holder = target.connect(&format!("projh-bluegreen {run} snapshot"), &[]).await?;
+        Ok(Self { walsender, holder, slot: slot.to_owned(), temporary })
+    }
+
+    /// Tries for some seconds to make the slot, and holds its consistent point.
+    ///
+    /// # Errors
+    /// If the slot cannot be made, or its snapshot not be held.
+    pub async fn attempt(mut self) -> Result<Tried, PointError> {
+        let made = match self.walsender.create_slot(&self.slot, self.temporary).await {
+            Err(error) if error.sqlstate() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
+                let who = in_the_way(&self.holder).await?;
+                return Ok(Tried::Waits(Box::new(self), who));
+            }
+            made => made?,
+        };
+        let Self { walsender, holder, .. } = self;
+        holder.batch_execute(&format!("{}; SET LOCAL lock_timeout = 0", import(&made.snapshot))).await?;
+        let snapshot = holder.query_one("SELECT pg_export_snapshot()", &[]).await?.get(0);
+        let point = Point { lsn: made.lsn, snapshot, since: Instant::now(), holder };
+        Ok(Tried::Made(Box::new((point, walsender))))
+    }
+}
+
 impl Point {
-    /// Makes a slot and holds its consistent point. The connection that made the slot is returned
-    /// too: a temporary slot lives as long as it does, a lasting one can be streamed from it.
-    /// Waits for every transaction that has written something, in the whole cluster; `waiting` is
-    /// told who is in the way.
+    /// Makes a point, however long that takes; `waiting` is told who is in the way. For a slot of which
+    /// nothing is streamed yet.
     ///
     /// # Errors
     /// If the slot cannot be made, or its snapshot not be held.
@@ -56,21 +106,16 @@ impl Point {
         temporary: bool,
         waiting: &(dyn Fn(String) + Send + Sync),
     ) -> Result<(Self, Walsender), PointError> {
-        let wait = format!("{}ms", SLOT_WAIT.as_millis());
-        let name = format!("projh-bluegreen {run} slot");
-        let mut walsender = Walsender::connect(target, &name, &[("lock_timeout", &wait)]).await?;
-        let holder = target.connect(&format!("projh-bluegreen {run} snapshot"), &[]).await?;
-        let made = loop {
-            match walsender.create_slot(slot, temporary).await {
-                Err(error) if error.sqlstate() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
-                    waiting(in_the_way(&holder).await?);
+        let mut making = Making::begin(target, run, slot, temporary).await?;
+        loop {
+            match making.attempt().await? {
+                Tried::Made(made) => return Ok(*made),
+                Tried::Waits(again, who) => {
+                    waiting(who);
+                    making = *again;
                 }
-                other => break other?,
             }
-        };
-        holder.batch_execute(&format!("{}; SET LOCAL lock_timeout = 0", import(&made.snapshot))).await?;
-        let snapshot = holder.query_one("SELECT pg_export_snapshot()", &[]).await?.get(0);
-        Ok((Self { lsn: made.lsn, snapshot, since: Instant::now(), holder }, walsender))
+        }
     }
 }
 

@@ -99,7 +99,7 @@ async fn first_point(run: &mut Run<'_>) -> Result<Point, Error> {
     stream::drop_slot(run.journal.session(), &slot).await?;
     let client = run.connect("copy").await?;
     let filenodes = filenodes(run, &client).await?;
-    let waiting = waiting(run);
+    let waiting = |holder: String| stream::tell_waiting(run, A_POINT, &holder);
     let (point, walsender) =
         Point::make(&run.cx.target, run.journal.run(), slot.as_str(), false, &waiting).await?;
     client.batch_execute("BEGIN").await.map_err(Error::doing("noting the slot"))?;
@@ -116,23 +116,10 @@ async fn first_point(run: &mut Run<'_>) -> Result<Point, Error> {
 async fn later_point(run: &mut Run<'_>) -> Result<Point, Error> {
     super::index::build_keys(run).await?;
     stream::ensure(run).await?;
-    let waiting = waiting(run);
-    let name = super::passing_slot(run);
-    let Some(feed) = &run.feed else { return Err(Error::Slot("the stream does not run".to_owned())) };
-    feed.hold_still().await?;
-    let (point, walsender) = Point::make(&run.cx.target, run.journal.run(), &name, true, &waiting).await?;
-    feed.run_to(point.lsn).await?;
-    walsender.close().await;
-    Ok(point)
+    stream::point(run, A_POINT).await
 }
 
-fn waiting(run: &Run<'_>) -> impl Fn(String) + Send + Sync + use<> {
-    let reporter = std::sync::Arc::clone(&run.cx.reporter);
-    move |who| {
-        let text = format!("a consistent point waits for an open transaction: {who}");
-        reporter.tell(&Event::Notice { text });
-    }
-}
+const A_POINT: &str = "a consistent point";
 
 pub(super) async fn filenodes(run: &Run<'_>, client: &Client) -> Result<Vec<u32>, Error> {
     let mut filenodes = Vec::new();

@@ -14,7 +14,7 @@ pub(crate) mod settle;
 pub(crate) mod statistics;
 pub(crate) mod stream;
 pub(crate) mod swap;
-mod verify;
+pub(crate) mod verify;
 
 use std::time::Duration;
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 use tokio_postgres::Client;
 
 use crate::error::Error;
-use crate::lane::feed::{Feed, Parts};
+use crate::event::Event;
+use crate::lane::feed::{Feed, FeedError, Parts};
+use crate::lane::point::{Making, Point, Tried};
 use crate::pg::{Ident, Lsn};
 use crate::replication::{Start, Walsender};
 use crate::run::Run;
@@ -82,6 +84,48 @@ pub(super) async fn drop_slot(client: &Client, slot: &Ident) -> Result<(), Error
         client.query(DROP_SLOT, &[&slot.as_str()]).await.map_err(Error::doing("dropping the slot"))?;
     tracing::info!(slot = slot.as_str(), was_there = !dropped.is_empty(), "slot dropped");
     Ok(())
+}
+
+/// The feed, where it has to run by now.
+pub(super) fn running<'a>(run: &'a Run<'_>) -> Result<&'a Feed, Error> {
+    run.feed.as_ref().ok_or_else(|| Error::Usage("the stream does not run".to_owned()))
+}
+
+/// The longest that the feed runs between two tries to make a consistent point.
+const BETWEEN_TRIES: Duration = Duration::from_secs(10);
+
+/// A temporary slot's consistent point, with the stream applied strictly up to it; the feed holds still there.
+/// As long as `who` waits for somebody's transaction the stream is applied all the same, between two tries.
+pub(super) async fn point(run: &Run<'_>, who: &str) -> Result<Point, Error> {
+    let feed = running(run)?;
+    let name = super::passing_slot(run);
+    let mut making = Making::begin(&run.cx.target, run.journal.run(), &name, true).await?;
+    loop {
+        // Or the feed would by then have applied some of what committed after the point.
+        feed.hold_still().await?;
+        match making.attempt().await? {
+            Tried::Made(made) => {
+                let (point, walsender) = *made;
+                feed.run_to(point.lsn).await?;
+                walsender.close().await;
+                return Ok(point);
+            }
+            Tried::Waits(again, holder) => {
+                tell_waiting(run, who, &holder);
+                making = *again;
+            }
+        }
+        feed.free();
+        match feed.round_trip(BETWEEN_TRIES).await {
+            Ok(_) | Err(FeedError::Late(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Says whose transaction a consistent point waits for.
+pub(super) fn tell_waiting(run: &Run<'_>, who: &str, holder: &str) {
+    run.cx.tell(&Event::Notice { text: format!("{who} waits for an open transaction: {holder}") });
 }
 
 /// Lets the stream run until a marker comes through quickly.

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::lane::coalesce::Key;
 use crate::lane::compare::{Comparison, Difference, Read, Sides};
+use crate::lane::feed::Feed;
 use crate::lane::point::Point;
 use crate::lifecycle::{Fact, Verification};
 use crate::meter::{Meter, Reached, eta_s};
@@ -23,7 +24,16 @@ pub(super) const KEYS_UNDER_LOCK: usize = 200;
 /// Steps after which it is plain that they do not get smaller.
 const STEPS_MAX: u32 = 12;
 
+/// So many keys are compared while something is waited for.
+const KEYS_MEANWHILE: usize = 5_000;
+/// How often they are counted then.
+const COUNTED_EVERY: Duration = Duration::from_secs(1);
+
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
+    // What changed since a verification that is void need not be compared, and the feed must not wait for it.
+    if let Some(feed) = &run.feed {
+        feed.forget_touched();
+    }
     super::stream::catch_up(run).await?;
     run.verified_files = super::copy::filenodes(run, run.journal.session()).await?;
     let mut verification = full(run).await?;
@@ -41,57 +51,89 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
 
 /// Both sides at one point: blue's snapshot is the slot's, green's is taken while the feed holds still
 /// exactly there.
-struct Moment {
+struct Moment<'a> {
     point: Point,
     green: Session,
     green_snapshot: String,
-    touched: Vec<Vec<Key>>,
+    touched: Taken<'a>,
 }
 
-async fn moment(run: &Run<'_>) -> Result<Moment, Error> {
-    let feed = run.feed.as_ref().ok_or_else(|| Error::Usage("the stream does not run".to_owned()))?;
-    let name = super::passing_slot(run);
-    let reporter = std::sync::Arc::clone(&run.cx.reporter);
-    let waiting = move |who| {
-        let text = format!("the verification waits for an open transaction: {who}");
-        reporter.tell(&Event::Notice { text });
-    };
-    // Or the feed would by then have applied some of what committed after the point.
-    feed.hold_still().await?;
-    let (point, walsender) = Point::make(&run.cx.target, run.journal.run(), &name, true, &waiting).await?;
-    feed.run_to(point.lsn).await?;
-    walsender.close().await;
+/// Keys that changed before a moment, by lane. Those that were not compared, for whatever reason, are
+/// remembered again.
+struct Taken<'a> {
+    feed: &'a Feed,
+    keys: Vec<Vec<Key>>,
+}
+
+impl Taken<'_> {
+    fn count(&self) -> u64 {
+        self.keys.iter().map(|keys| keys.len() as u64).sum()
+    }
+
+    fn were_compared(mut self) {
+        self.keys.clear();
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.feed.give_back(&mut self.keys);
+    }
+}
+
+/// The feed holds still; afterwards it runs again, whatever became of what it held still for.
+struct Held<'a>(&'a Feed);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.free();
+    }
+}
+
+async fn moment<'a>(run: &'a Run<'_>) -> Result<Moment<'a>, Error> {
+    let feed = super::stream::running(run)?;
+    let held = Held(feed);
+    let point = super::stream::point(run, "the verification").await?;
     let green = run.connect("snapshot").await?;
     let doing = || Error::doing("holding a snapshot of green");
     green.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await.map_err(doing())?;
     let green_snapshot = green.query_one("SELECT pg_export_snapshot()", &[]).await.map_err(doing())?.get(0);
-    let touched: Vec<Vec<Key>> =
-        feed.take_touched(run.lanes.len()).into_iter().map(|keys| keys.into_iter().collect()).collect();
-    tracing::info!(lsn = %point.lsn, keys = touched.iter().map(Vec::len).sum::<usize>(), "both sides held at one point");
-    feed.free();
+    let keys = feed.take_touched(run.lanes.len()).into_iter().map(|keys| keys.into_iter().collect());
+    let touched = Taken { feed, keys: keys.collect() };
+    tracing::info!(lsn = %point.lsn, keys = touched.count(), "both sides held at one point");
+    drop(held);
     super::check_fingerprints(run, run.journal.session()).await?;
     Ok(Moment { point, green, green_snapshot, touched })
 }
 
 /// Every row.
 async fn full(run: &Run<'_>) -> Result<Verification, Error> {
-    let moment = moment(run).await?;
+    let Moment { point, green, green_snapshot, touched } = moment(run).await?;
+    // Nothing was verified before that they could be missing from.
+    touched.were_compared();
+    let sides = Sides { source: &point.snapshot, target: &green_snapshot, run: run.journal.run() };
+    let mut verification =
+        Verification { lsn: point.lsn, rows: Vec::new(), columns: Vec::new(), delta_steps: 0, delta_keys: 0 };
+    comparing_meanwhile(run, rows(run, &sides, &mut verification)).await?;
+    drop((point, green));
+    Ok(verification)
+}
+
+/// Compares the rows of every lane.
+async fn rows(run: &Run<'_>, sides: &Sides<'_>, verification: &mut Verification) -> Result<(), Error> {
     let workers = run.workers("verify").await?;
-    let sides =
-        Sides { source: &moment.point.snapshot, target: &moment.green_snapshot, run: run.journal.run() };
-    let (mut rows, mut columns, mut differences) = (Vec::new(), Vec::new(), Vec::new());
+    let mut differences = Vec::new();
     for lane in &run.lanes {
         let comparison = Comparison::of(run.journal.session(), lane).await?;
         let told = Told::new(run, lane.table.plain());
         let (count, found) =
-            comparison.full(&run.cx.target, &sides, &workers, &|read| told.tell(read)).await?;
+            comparison.full(&run.cx.target, sides, &workers, &|read| told.tell(read)).await?;
         tracing::info!(table = lane.table.plain(), rows = count, differences = found.len(), "table compared");
-        rows.push(count);
-        columns.push(comparison.columns());
+        verification.rows.push(count);
+        verification.columns.push(comparison.columns());
         differences.extend(found);
     }
-    refuse(differences)?;
-    Ok(Verification { lsn: moment.point.lsn, rows, columns, delta_steps: 0, delta_keys: 0 })
+    refuse(differences)
 }
 
 /// How often the progress is told.
@@ -163,26 +205,70 @@ pub(super) async fn delta(run: &Run<'_>) -> Result<Delta, Error> {
     let mut delta = Delta::default();
     let mut before = usize::MAX;
     while delta.steps < STEPS_MAX {
-        let count = run.feed.as_ref().map_or(0, crate::lane::feed::Feed::touched_count);
+        let count = run.feed.as_ref().map_or(0, Feed::touched_count);
         // Few enough, or as few as there will be under this load.
         if count <= KEYS_UNDER_LOCK || count > before / 10 * 9 {
             break;
         }
         before = count;
-        let moment = moment(run).await?;
         delta.steps += 1;
-        let mut differences = Vec::new();
-        for (comparison, keys) in comparisons.iter().zip(&moment.touched) {
-            delta.keys += keys.len() as u64;
-            let keys: Vec<&Key> = keys.iter().collect();
-            let by_key = comparison.by_key(&moment.point.holder, &moment.green).await?;
-            differences.extend(by_key.compare(&keys).await?);
-        }
-        refuse(differences)?;
-        let keys = moment.touched.iter().map(|keys| keys.len() as u64).sum();
-        run.cx.tell(&Event::DeltaVerified { step: delta.steps, keys });
+        delta.keys += step(run, &comparisons, delta.steps).await?;
     }
     Ok(delta)
+}
+
+/// Compares the keys that changed since the last moment, and says how many.
+async fn step(run: &Run<'_>, comparisons: &[Comparison], number: u32) -> Result<u64, Error> {
+    let moment = moment(run).await?;
+    let mut differences = Vec::new();
+    for (comparison, keys) in comparisons.iter().zip(&moment.touched.keys) {
+        let keys: Vec<&Key> = keys.iter().collect();
+        let by_key = comparison.by_key(&moment.point.holder, &moment.green).await?;
+        differences.extend(by_key.compare(&keys).await?);
+    }
+    refuse(differences)?;
+    let keys = moment.touched.count();
+    moment.touched.were_compared();
+    run.cx.tell(&Event::DeltaVerified { step: number, keys });
+    Ok(keys)
+}
+
+/// Does `work`, which waits for something or takes long, after a verification's moment. What changes meanwhile is
+/// compared whenever it has become much: memory for it is bounded, and the feed would stop at that bound.
+/// Where `work` comes to its end first, the keys of a comparison that is not over are remembered again.
+pub(crate) async fn comparing_meanwhile<T>(
+    run: &Run<'_>,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        biased;
+        outcome = work => outcome,
+        error = compare_what_changes(run) => Err(error),
+    }
+}
+
+/// Until something goes wrong; returns that.
+async fn compare_what_changes(run: &Run<'_>) -> Error {
+    let rest = run.pace.rest();
+    let mut steps = 0;
+    loop {
+        tokio::time::sleep(COUNTED_EVERY).await;
+        let begun = Instant::now();
+        if let Some(feed) = &run.feed
+            && let Err(error) = feed.check()
+        {
+            return error.into();
+        }
+        if run.feed.as_ref().map_or(0, Feed::touched_count) < KEYS_MEANWHILE {
+            continue;
+        }
+        steps += 1;
+        let compared = async { step(run, &comparisons(run).await?, steps).await };
+        if let Err(error) = compared.await {
+            return error;
+        }
+        tokio::time::sleep(rest.after(begun.elapsed())).await;
+    }
 }
 
 /// Whether a blue was rewritten since it was verified (VACUUM FULL, an ALTER TABLE with USING): the

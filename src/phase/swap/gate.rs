@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 use crate::error::Error;
 use crate::event::Event;
 use crate::lane::feed::{Feed, FeedError};
-use crate::phase::{check_fingerprints, verify};
+use crate::phase::{check_fingerprints, stream, verify};
 use crate::plan::Window;
 use crate::run::Run;
 
@@ -24,16 +24,19 @@ const KEYS_MAX: usize = 4_000;
 
 /// Waits until an attempt has a good chance.
 pub(super) async fn pass(run: &Run<'_>) -> Result<(), Error> {
-    if let Some(window) = &run.cx.plan.settings.swap.window {
-        wait_for_window(run, window).await?;
-    }
-    run.pace.go().await;
-    check_fingerprints(run, run.journal.session()).await?;
-    let feed = run.feed.as_ref().ok_or_else(|| Error::Usage("the stream does not run".to_owned()))?;
-    wait_for_old_snapshots(run).await?;
+    let feed = stream::running(run)?;
+    let waited = async {
+        if let Some(window) = &run.cx.plan.settings.swap.window {
+            wait_for_window(run, window).await?;
+        }
+        run.pace.go().await;
+        check_fingerprints(run, run.journal.session()).await?;
+        wait_for_old_snapshots(run).await
+    };
+    verify::comparing_meanwhile(run, waited).await?;
     let mut bar = Bar { lag: QUICK, keys: verify::KEYS_UNDER_LOCK };
     loop {
-        wait_for_lag(run, feed, &mut bar).await?;
+        verify::comparing_meanwhile(run, wait_for_lag(run, feed, &mut bar)).await?;
         if feed.touched_count() <= bar.keys {
             return Ok(());
         }

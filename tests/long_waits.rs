@@ -1,0 +1,97 @@
+//! Whatever a run waits for, its stream is applied meanwhile: a slot that does not move fills the disk.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Client;
+
+use crate::support::bluegreen::Running;
+use crate::support::{Bluegreen, Cluster};
+
+const DB: &str = "postgres";
+const BLUE: &str = "
+create table public.t (id int primary key, n int not null);
+create table public.elsewhere ();
+insert into public.t select g, 0 from generate_series(1, 30000) g;
+analyze public.t;";
+/// `WINDOW` is some hours away.
+const PLAN: &str = "
+version: 1
+name: waits
+settings: {workers: 1, swap: {WINDOW}}
+tables:
+  - table: public.t
+    partition_by: {hash: id, partitions: 2}
+";
+/// More than are left to the swap's lock.
+const CHANGED: i64 = 20_000;
+
+async fn stage(until: &str, window: &str) -> (Cluster, Client, Bluegreen) {
+    let cluster = Cluster::start();
+    let client = cluster.client(DB).await;
+    client.batch_execute(BLUE).await.unwrap();
+    let program = Bluegreen::new(&cluster, DB).plan(&PLAN.replace("WINDOW", window));
+    program.execute(&["--until", until]).expect_code(0);
+    (cluster, client, program)
+}
+
+fn a_window_in_six_hours() -> String {
+    let hour = |from_now: i64| {
+        let time = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(from_now);
+        time.strftime("%H:00").to_string()
+    };
+    format!("window: \"{}-{} UTC\"", hour(6), hour(7))
+}
+
+async fn eventually(client: &Client, sql: &str, running: &Running) {
+    let begun = Instant::now();
+    while !client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0) {
+        assert!(begun.elapsed() < Duration::from_secs(40), "never: {sql}\n{}", running.said());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn change(client: &Client) -> String {
+    client.batch_execute(&format!("update public.t set n = n + 1 where id <= {CHANGED}")).await.unwrap();
+    let end: String = client.query_one("select pg_current_wal_lsn()::text", &[]).await.unwrap().get(0);
+    format!("select applied_lsn >= '{end}' from projh_bluegreen.stream")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_changes_while_the_swap_waits_is_compared() {
+    let (_cluster, client, program) = stage("index", &a_window_in_six_hours()).await;
+    let running = program.spawn("execute", &["--yes"]);
+    let waits = running.wait_until(|event| {
+        event["type"] == "notice" && event["text"].as_str().unwrap().contains("waits for its window")
+    });
+    waits.expect("there is a window");
+    for _ in 0..2 {
+        let is_applied = change(&client).await;
+        eventually(&client, &is_applied, &running).await;
+    }
+    let compared = |event: &serde_json::Value| event["type"] == "delta_verified" && event["keys"] == CHANGED;
+    running.wait_until(compared).expect("it compares");
+    // What differs is found while there is time.
+    let green = "select nspname::text from pg_namespace where nspname ~ '^projh_bg_.*_green$'";
+    let green: String = client.query_one(green, &[]).await.unwrap().get(0);
+    change(&client).await;
+    let is_there = format!("select n = 3 from {green}.t where id = 7");
+    eventually(&client, &is_there, &running).await;
+    client.batch_execute(&format!("update {green}.t set n = -1 where id = 7")).await.unwrap();
+    let differs = running.finish().expect_code(4);
+    assert_eq!(differs.events_of("difference").len(), 1, "{}", differs.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_stream_is_applied_while_a_consistent_point_waits_for_a_transaction() {
+    let (cluster, client, program) = stage("index", "attempts: 3").await;
+    let other = cluster.client(DB).await;
+    other.batch_execute("begin; drop table public.elsewhere").await.unwrap();
+    let running = program.spawn("execute", &["--until", "verify"]);
+    running.wait_for("notice");
+    for _ in 0..2 {
+        let is_applied = change(&client).await;
+        eventually(&client, &is_applied, &running).await;
+    }
+    other.batch_execute("rollback").await.unwrap();
+    running.finish().expect_code(0);
+}
