@@ -114,13 +114,14 @@ async fn open<'a>(cx: &'a Context, held: &mut Option<Backend>) -> Result<Run<'a>
         feed: None,
         meanwhile: JoinSet::new(),
         pace,
+        published: Vec::new(),
         verified_files: Vec::new(),
     };
     let prepared = run.journal.progress().prepared.clone();
     if let Some(prepared) = prepared
         && run.journal.progress().swapped.is_none()
     {
-        run.lanes = phase::lanes(&run, &prepared).await?;
+        phase::load_lanes(&mut run, &prepared).await?;
     }
     Ok(run)
 }

@@ -72,6 +72,14 @@ pub enum Error {
         /// How; one sentence each.
         what: Vec<String>,
     },
+    /// Changes of blue may be missing from the stream, and so from green.
+    #[error("the stream does not carry every change of {table} any more: {}", some(what))]
+    NotStreamed {
+        /// The table.
+        table: String,
+        /// Why; one sentence each.
+        what: Vec<String>,
+    },
     /// Green is not equal to blue.
     #[error("verification found {} difference{}; nothing was swapped", .0.len(), if .0.len() == 1 { "" } else { "s" })]
     Differences(Vec<Difference>),
@@ -131,6 +139,7 @@ impl Error {
             | Self::Refused(_)
             | Self::Partition(_)
             | Self::SourceChanged { .. }
+            | Self::NotStreamed { .. }
             | Self::Differences(_)
             | Self::SwapBudget { .. }
             | Self::Slot(_)
@@ -171,6 +180,9 @@ impl Error {
             }
             Self::SourceChanged { .. } | Self::Feed(FeedError::SourceChanged { .. }) => {
                 "undo the DDL and execute again, or `projh-bluegreen rollback` and begin again with a plan for the new shape"
+            }
+            Self::NotStreamed { .. } => {
+                "what was written meanwhile cannot be known: `projh-bluegreen rollback`, and begin again"
             }
             Self::SwapBudget { .. } => {
                 "execute again at a quieter time, or raise settings.swap.max_write_stall"

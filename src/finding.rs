@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::hangs_on::{Conflict, NoKey};
+use crate::hangs_on::{Blocker, Conflict, NoKey};
 use crate::pg::QName;
 
 /// How much a finding weighs.
@@ -79,6 +79,23 @@ impl Finding {
             }
         }
         findings
+    }
+
+    /// What hangs on a table and is not carried over, as findings.
+    #[must_use]
+    pub fn of_blockers(table: &QName, blockers: Vec<Blocker>) -> Vec<Self> {
+        let finding = |blocker: Blocker| match blocker.run() {
+            Some(run) => {
+                let what = format!("run {run} of another plan, or one that was left behind, migrates it");
+                let mend = format!("end that run first: projh-bluegreen rollback {run}");
+                Self::table("another run", table, what, mend)
+            }
+            None => {
+                let what = format!("{}: {}", blocker.kind, blocker.object);
+                Self::table("what hangs on it", table, what, blocker.mend)
+            }
+        };
+        blockers.into_iter().map(finding).collect()
     }
 
     /// A table without a usable key, as a finding.

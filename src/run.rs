@@ -4,6 +4,7 @@ use tokio::task::JoinSet;
 
 use crate::context::Context;
 use crate::error::Error;
+use crate::hangs_on::Published;
 use crate::journal::Journal;
 use crate::lane::Lane;
 use crate::lane::feed::Feed;
@@ -24,6 +25,8 @@ pub struct Run<'a> {
     pub meanwhile: JoinSet<Result<(), Error>>,
     /// How fast the run may go.
     pub pace: Pace,
+    /// How the publication had each blue when the session began.
+    pub published: Vec<Published>,
     /// Each blue's file when it was verified. DDL that rewrites a table is not in the stream.
     pub verified_files: Vec<u32>,
 }

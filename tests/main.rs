@@ -21,6 +21,7 @@ mod events;
 mod every_type;
 mod exit_codes;
 mod golden_runs;
+mod guarded;
 mod harness;
 mod logs;
 mod long_waits;

@@ -1,5 +1,6 @@
 -- Everything that depends on a table, its row type, constraints, indexes, defaults or sequences
--- and is none of them: the net in which an unknown dependent is caught. $1: the table's oid.
+-- and is none of them: the net in which an unknown dependent is caught. $1: the table's oid; $2: the schema in
+-- which a run has made green, if it has: what green and its partitions share with blue is no dependent.
 with seqs as (
   select d.objid as oid from pg_depend d join pg_class s on s.oid = d.objid and s.relkind = 'S'
   where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = $1
@@ -17,6 +18,11 @@ own(classid, objid) as (
   union select 'pg_attrdef'::regclass, a.oid from pg_attrdef a where a.adrelid = $1
   union select 'pg_policy'::regclass, p.oid from pg_policy p where p.polrelid = $1
   union select 'pg_class'::regclass, s.oid from seqs s
+),
+green(oid) as (
+  select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $2::text
+  union select h.inhrelid from pg_inherits h join pg_class c on c.oid = h.inhparent
+    join pg_namespace n on n.oid = c.relnamespace where n.nspname = $2::text
 )
 select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', x.object)), '[]') from (
   select case
@@ -59,4 +65,6 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   where d.deptype not in ('P', 'S', 'p')
     and not exists (select from own x where x.classid = d.classid and x.objid = d.objid)
     and not coalesce(g.tgisinternal, false)
+    and not exists (select from pg_attrdef a join green on green.oid = a.adrelid
+                    where d.classid = 'pg_attrdef'::regclass and a.oid = d.objid)
 ) x

@@ -1,50 +1,55 @@
--- What a table itself is or has that this version cannot carry, found elsewhere than in pg_depend. $1: the table's oid.
-select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', x.object)), '[]') from (
-  select 'not_plain_table' as kind, c.oid::regclass::text as object
+-- What a table itself is or has that this version cannot carry, found elsewhere than in pg_depend. $1: the table's oid;
+-- $2: the schema of its partitions to be, if there is one: a publication of that schema would publish them.
+select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', x.object, 'schema', x.schema)), '[]') from (
+  select 'not_plain_table' as kind, c.oid::regclass::text as object, null as schema
   from pg_class c where c.oid = $1 and c.relkind <> 'r'
   union all
-  select 'not_permanent', c.oid::regclass::text from pg_class c where c.oid = $1 and c.relpersistence <> 'p'
+  select 'not_permanent', c.oid::regclass::text, null from pg_class c where c.oid = $1 and c.relpersistence <> 'p'
   union all
-  select 'not_plain_table', format('%s of type %s', c.oid::regclass, c.reloftype::regtype)
+  select 'not_plain_table', format('%s of type %s', c.oid::regclass, c.reloftype::regtype), null
   from pg_class c where c.oid = $1 and c.reloftype <> 0
   union all
-  select 'self_foreign_key', format('%I on %s', k.conname, k.conrelid::regclass)
+  select 'self_foreign_key', format('%I on %s', k.conname, k.conrelid::regclass), null
   from pg_constraint k where k.conrelid = $1 and k.confrelid = $1 and k.contype = 'f'
   union all
-  select 'exclusion_constraint', k.conname from pg_constraint k
+  select 'exclusion_constraint', k.conname, null from pg_constraint k
   where k.conrelid = $1 and (k.contype = 'x' or exists (
     select from pg_index i where i.indexrelid = k.conindid and i.indisexclusion and k.contype in ('p', 'u')))
   union all
-  select 'deferrable_key', k.conname from pg_constraint k
+  select 'deferrable_key', k.conname, null from pg_constraint k
   where k.conrelid = $1 and k.contype in ('p', 'u') and k.condeferrable
   union all
-  select 'invalid_index', i.indexrelid::regclass::text from pg_index i
+  select 'invalid_index', i.indexrelid::regclass::text, null from pg_index i
   where i.indrelid = $1 and not (i.indisvalid and i.indisready and i.indislive)
   union all
-  select 'unvalidated_not_null', k.conname from pg_constraint k
+  select 'unvalidated_not_null', k.conname, null from pg_constraint k
   where k.conrelid = $1 and k.contype = 'n' and not k.convalidated
   union all
-  select 'inheritance', format('%s inherits %s', h.inhrelid::regclass, h.inhparent::regclass)
+  select 'inheritance', format('%s inherits %s', h.inhrelid::regclass, h.inhparent::regclass), null
   from pg_inherits h where h.inhrelid = $1
   union all
-  select 'publication', quote_ident(p.pubname)
-  from pg_publication_tables p join pg_class c on c.relname = p.tablename
-  join pg_namespace n on n.oid = c.relnamespace and n.nspname = p.schemaname
-  join pg_publication f on f.pubname = p.pubname and not f.puballtables
-  where c.oid = $1
+  -- Its entries, from version 15 on, depend on their publication and their schema.
+  select case when n.oid = c.relnamespace then 'publication' else 'leaf_schema_publication' end,
+    quote_ident(p.pubname), quote_ident(n.nspname)
+  from pg_publication p
+  join pg_depend o on o.refclassid = 'pg_publication'::regclass and o.refobjid = p.oid
+    and o.classid = to_regclass('pg_catalog.pg_publication_namespace')
+  join pg_depend d on d.classid = o.classid and d.objid = o.objid and d.refclassid = 'pg_namespace'::regclass
+  join pg_namespace n on n.oid = d.refobjid
+  join pg_class c on c.oid = $1 and (n.oid = c.relnamespace or n.nspname = $2::text)
   union all
-  select 'all_tables_publication', quote_ident(p.pubname) from pg_publication p where p.puballtables
+  select 'all_tables_publication', quote_ident(p.pubname), null from pg_publication p where p.puballtables
   union all
-  select 'subscription', format('number %s', s.srsubid) from pg_subscription_rel s where s.srrelid = $1
+  select 'subscription', format('number %s', s.srsubid), null from pg_subscription_rel s where s.srrelid = $1
   union all
-  select 'extension', e.extname from pg_depend d join pg_extension e on e.oid = d.refobjid
+  select 'extension', e.extname, null from pg_depend d join pg_extension e on e.oid = d.refobjid
   where d.classid = 'pg_class'::regclass and d.objid = $1 and d.refclassid = 'pg_extension'::regclass and d.deptype = 'e'
   union all
-  select 'security_label', concat_ws(' on ', l.provider, nullif(a.attname, ''))
+  select 'security_label', concat_ws(' on ', l.provider, nullif(a.attname, '')), null
   from pg_seclabel l left join pg_attribute a on a.attrelid = l.objoid and a.attnum = l.objsubid and l.objsubid > 0
   where l.classoid = 'pg_class'::regclass and l.objoid = $1
   union all
-  select 'row_type_name', t.typname
+  select 'row_type_name', t.typname, null
   from pg_class c join pg_type r on r.oid = c.reltype join pg_type t on t.oid = r.typarray
   where c.oid = $1 and t.typname <> ('_' || c.relname)::name
 ) x

@@ -24,7 +24,7 @@ mod xml;
 use crate::context::Context;
 use crate::error::Error;
 use crate::finding::Finding;
-use crate::hangs_on::{self, Definition, Homes};
+use crate::hangs_on::{self, Around, Definition, Homes};
 use crate::lifecycle::LaneDesign;
 use crate::pg::connect::Session;
 use crate::phase;
@@ -108,12 +108,14 @@ async fn subject<'a>(
 }
 
 async fn table(session: &Session, subject: &Subject<'_>, can_try: bool) -> Result<Vec<Finding>, Error> {
-    let blockers = hangs_on::blockers(session, &subject.definition.table.name).await?;
+    let leaves = subject.plan.partition_by.as_ref().and_then(|by| by.schema.as_ref());
+    let around = Around { leaves, ..Around::default() };
+    let blockers = hangs_on::blockers_around(session, &subject.definition.table.name, &around).await?;
     let mut findings = rights::check_table(session, subject).await?;
     findings.extend(types::check_statements(subject));
     let can_try = can_try && findings.is_empty() && !blockers.iter().any(hanging::spoils_rehearsal);
-    let is_in_a_run = blockers.iter().any(hanging::is_of_a_run);
-    findings.extend(hanging::findings(&subject.definition.table.name, blockers));
+    let is_in_a_run = blockers.iter().any(|blocker| blocker.run().is_some());
+    findings.extend(Finding::of_blockers(&subject.definition.table.name, blockers));
     findings.extend(types::check(subject));
     let taken = names::check(session, subject).await?;
     // Where its partitions' names are taken, or partitions of a run have them, they cannot be moved there.

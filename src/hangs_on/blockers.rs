@@ -6,13 +6,11 @@
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
-use super::{Error, Question};
-use crate::pg::QName;
+use super::Error;
+use crate::pg::{Ident, QName};
 
-const DEPENDENTS: Question =
-    Question { what: "what depends on it", sql: include_str!("../../sql/catalog/dependents.sql") };
-const REFUSALS: Question =
-    Question { what: "what cannot be carried", sql: include_str!("../../sql/catalog/refusals.sql") };
+const DEPENDENTS: &str = include_str!("../../sql/catalog/dependents.sql");
+const REFUSALS: &str = include_str!("../../sql/catalog/refusals.sql");
 
 /// One reason why a table cannot be swapped.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -51,6 +49,8 @@ pub enum BlockerKind {
     Trigger,
     /// A publication that lists it, or its schema.
     Publication,
+    /// A publication of the schema in which its partitions would be.
+    LeafSchemaPublication,
     /// A FOR ALL TABLES publication: its subscribers stop when green gets a row.
     AllTablesPublication,
     /// It is the target of a subscription.
@@ -95,6 +95,7 @@ impl std::fmt::Display for BlockerKind {
             Self::SelfForeignKey => "a foreign key of its own points at itself",
             Self::Trigger => "a trigger",
             Self::Publication => "a publication",
+            Self::LeafSchemaPublication => "a publication of the schema of its partitions",
             Self::AllTablesPublication => "a publication for all tables",
             Self::Subscription => "a subscription writes it",
             Self::Inheritance => "an inheritance parent or child, or it is a partition",
@@ -113,23 +114,73 @@ impl std::fmt::Display for BlockerKind {
     }
 }
 
+impl Blocker {
+    /// The run of ours whose publication it is.
+    #[must_use]
+    pub fn run(&self) -> Option<&str> {
+        let name = self.object.strip_prefix("projh_bg_");
+        name.filter(|_| self.kind == BlockerKind::Publication)
+    }
+}
+
 #[derive(Deserialize)]
 struct Found {
     kind: BlockerKind,
     object: String,
+    /// Of a publication that has a whole schema.
+    #[serde(default)]
+    schema: Option<String>,
 }
 
-/// Everything that stands in the way of swapping `table`, sorted. Publications of the run itself
-/// are among them once they exist: the caller knows their names.
+/// What belongs to a table without being a part of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Around<'a> {
+    /// The schema of its partitions to be.
+    pub leaves: Option<&'a Ident>,
+    /// The schema in which a run has made green.
+    pub green: Option<&'a Ident>,
+    /// The run's publication.
+    pub publication: Option<&'a Ident>,
+}
+
+/// Everything that stands in the way of swapping `table`, sorted; where nothing is known of what is around it.
 ///
 /// # Errors
 /// When there is no such table, or the catalog cannot be read.
 pub async fn blockers(client: &Client, table: &QName) -> Result<Vec<Blocker>, Error> {
+    blockers_around(client, table, &Around::default()).await
+}
+
+/// Everything that stands in the way of swapping `table`, sorted, but for what its run has made.
+///
+/// # Errors
+/// When there is no such table, or the catalog cannot be read.
+pub async fn blockers_around(
+    client: &Client,
+    table: &QName,
+    around: &Around<'_>,
+) -> Result<Vec<Blocker>, Error> {
     let oid = super::oid_of(client, table).await?;
     super::with_bare_path(client, async {
-        let mut found: Vec<Found> = DEPENDENTS.ask(client, oid).await?;
-        found.extend(REFUSALS.ask::<Vec<Found>>(client, oid).await?);
-        let mut blockers: Vec<Blocker> = found.into_iter().map(|found| found.explained(table)).collect();
+        let mut found = Vec::new();
+        for (what, sql, schema) in [
+            ("what depends on it", DEPENDENTS, around.green),
+            ("what cannot be carried", REFUSALS, around.leaves),
+        ] {
+            let failed = |source| Error::Catalog { what, source };
+            let row = client.query_one(sql, &[&oid, &schema.map(Ident::as_str)]).await.map_err(failed)?;
+            let answer: serde_json::Value = row.try_get(0).map_err(failed)?;
+            let some: Vec<Found> =
+                serde_json::from_value(answer).map_err(|source| Error::Shape { what, source })?;
+            found.extend(some);
+        }
+        let is_ours = |found: &Found| {
+            found.kind == BlockerKind::Publication
+                && found.schema.is_none()
+                && around.publication.is_some_and(|ours| found.object == ours.as_str())
+        };
+        let mut blockers: Vec<Blocker> =
+            found.into_iter().filter(|found| !is_ours(found)).map(|found| found.explained(table)).collect();
         blockers.sort();
         blockers.dedup();
         Ok(blockers)
@@ -139,7 +190,18 @@ pub async fn blockers(client: &Client, table: &QName) -> Result<Vec<Blocker>, Er
 
 impl Found {
     fn explained(self, table: &QName) -> Blocker {
-        let mend = mend(self.kind, &self.object, &table.plain());
+        let mend = match (self.kind, &self.schema) {
+            (BlockerKind::Publication, Some(schema)) => format!(
+                "alter publication {} drop tables in schema {schema}; and add the schema's other tables one by one",
+                self.object
+            ),
+            (BlockerKind::LeafSchemaPublication, Some(schema)) => format!(
+                "another `schema` in partition_by; or alter publication {} drop tables in schema {schema}, \
+                 and add its tables one by one",
+                self.object
+            ),
+            _ => mend(self.kind, &self.object, &table.plain()),
+        };
         Blocker { kind: self.kind, object: self.object, mend }
     }
 }
@@ -163,7 +225,7 @@ fn mend(kind: BlockerKind, object: &str, table: &str) -> String {
         Kind::InboundForeignKey => drop_constraint(object, ", and add it again after the swap"),
         Kind::SelfForeignKey => drop_constraint(object, ", and add it again after the swap"),
         Kind::Trigger => format!("drop trigger {object}; {again}"),
-        Kind::Publication => {
+        Kind::Publication | Kind::LeafSchemaPublication => {
             format!("alter publication {object} drop table {table}; and add it again after the swap")
         }
         Kind::AllTablesPublication => {

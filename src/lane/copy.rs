@@ -101,7 +101,7 @@ impl ChunkSql {
         let into = if round.skip_present { staged(lane) } else { lane.target.to_string() };
         Self {
             staging: round.skip_present.then(|| (stage(lane), unstage(lane))),
-            read: insert(lane, &into, &format!("{} WHERE {}", lane.source, condition(span))),
+            read: insert(lane, &into, &format!("ONLY {} WHERE {}", lane.source, condition(span))),
         }
     }
 }
@@ -198,7 +198,7 @@ fn read_again(lane: &Lane) -> String {
     let on = apply::same_key(lane, "s", "d");
     let source_columns = list(lane.columns.iter().map(|column| format!("s.{}", column.name)));
     let rows = format!(
-        "(SELECT {source_columns} FROM {source} s JOIN {keys} AS d({names}) ON {on}) AS s",
+        "(SELECT {source_columns} FROM ONLY {source} s JOIN {keys} AS d({names}) ON {on}) AS s",
         source = lane.source,
         keys = lane.unnest_keys(1),
         names = lane.key_columns(),

@@ -7,6 +7,7 @@
 pub(crate) mod catch_up;
 pub(crate) mod copy;
 pub mod finish;
+mod guard;
 pub(crate) mod index;
 pub(crate) mod prepare;
 pub mod rollback;
@@ -18,14 +19,14 @@ pub(crate) mod verify;
 
 use std::time::Duration;
 
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use crate::error::Error;
-use crate::hangs_on::{self, Fingerprint};
 use crate::lane::Lane;
 use crate::lifecycle::{Phase, Prepared};
 use crate::run::Run;
+
+use guard::check_fingerprints;
 
 /// Does what is left of a phase.
 ///
@@ -71,39 +72,24 @@ pub async fn give_up(run: &mut Run<'_>) -> Result<(), Error> {
     stream::drop_slot(run.journal.session(), &slot).await
 }
 
-/// The lanes of a run that has been prepared and not been swapped.
+/// Loads the lanes of a run that has been prepared and not been swapped.
 ///
 /// # Errors
 /// If the catalog cannot be read, or blue is not what green was designed for.
-pub async fn lanes(run: &Run<'_>, prepared: &Prepared) -> Result<Vec<Lane>, Error> {
+pub async fn load_lanes(run: &mut Run<'_>, prepared: &Prepared) -> Result<(), Error> {
     check_fingerprints(run, run.journal.session()).await?;
-    let mut lanes = Vec::new();
+    run.published = guard::published(run.journal.session(), prepared).await?;
     for (number, design) in prepared.lanes.iter().enumerate() {
         let lane = Lane::load(run.journal.session(), number, design, &prepared.green_home).await;
-        lanes.push(lane.map_err(Error::doing("reading the tables' columns"))?);
+        run.lanes.push(lane.map_err(Error::doing("reading the tables' columns"))?);
     }
-    Ok(lanes)
+    Ok(())
 }
 
 /// What prepare made. Every phase after it may rely on it.
 fn prepared(run: &Run<'_>) -> Result<Prepared, Error> {
     let prepared = run.journal.progress().prepared.clone();
     prepared.ok_or_else(|| Error::Usage("the run has not been prepared".to_owned()))
-}
-
-/// DDL on blue since green was designed means that green is the shadow of another table.
-async fn check_fingerprints(run: &Run<'_>, client: &Client) -> Result<(), Error> {
-    for design in &prepared(run)?.lanes {
-        let table = design.table.plain();
-        let what = match Fingerprint::of(client, &design.table).await {
-            Err(hangs_on::Error::NoTable(_)) => vec![format!("no table is called {table} any more")],
-            now => design.fingerprint.differences(&now?),
-        };
-        if !what.is_empty() {
-            return Err(Error::SourceChanged { table, what });
-        }
-    }
-    Ok(())
 }
 
 /// A name for a temporary slot; one of an orchestrator that was killed may live a little longer.

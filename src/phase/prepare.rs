@@ -6,6 +6,7 @@
 use jiff::civil::Date;
 use tokio_postgres::Client;
 
+use super::guard::changes_while_designed;
 use super::{is_lock_wait, step_back};
 use crate::error::Error;
 use crate::event::Event;
@@ -18,32 +19,70 @@ use crate::plan::partition::{self, KeyType, Leaf, PartitionError};
 use crate::plan::{ColumnChange, Partitions, TablePlan};
 use crate::run::Run;
 
+/// How often green is designed anew because a table was changed meanwhile.
+const DESIGNS: u32 = 5;
+
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
-    let client = run.connect("prepare").await?;
-    let prepared = designed(&client, &run.cx.plan.tables, run.journal.run()).await?;
-    let statements: Vec<Statement> =
-        statements(&prepared).into_iter().map(|(_, statement)| statement).collect();
-    loop {
-        let made = make(&client, &statements).await;
-        match made {
-            Ok(()) => break,
-            Err(error) if is_lock_wait(&error) => {
-                client.batch_execute("ROLLBACK").await.map_err(Error::doing("preparing"))?;
-                let text = "a lock for preparing was not granted in time; trying again".to_owned();
-                run.cx.tell(&Event::Notice { text });
-                step_back().await;
-            }
-            Err(error) => return Err(Error::doing("preparing")(error)),
-        }
+    let outcome = prepare(run).await;
+    // What has come since the check stands in the way, and is said as the check would have said it.
+    if let Err(Error::Refused(findings)) = &outcome {
+        findings.iter().for_each(|finding| run.cx.tell(&Event::Finding(finding.clone())));
     }
-    run.journal.commit(&client, Fact::Prepared(Box::new(prepared.clone()))).await?;
-    run.lanes = super::lanes(run, &prepared).await?;
-    Ok(())
+    outcome
 }
 
-async fn make(client: &Client, statements: &[Statement]) -> Result<(), tokio_postgres::Error> {
-    client.batch_execute(&super::begin()).await?;
-    client.batch_execute(&joined(statements)).await
+async fn prepare(run: &mut Run<'_>) -> Result<(), Error> {
+    let client = run.connect("prepare").await?;
+    let mut changed = Vec::new();
+    for _ in 0..DESIGNS {
+        let prepared = designed(&client, &run.cx.plan.tables, run.journal.run()).await?;
+        changed = made(run, &client, &prepared).await?;
+        if changed.is_empty() {
+            run.journal.commit(&client, Fact::Prepared(Box::new(prepared.clone()))).await?;
+            return super::load_lanes(run, &prepared).await;
+        }
+        client.batch_execute("ROLLBACK").await.map_err(Error::doing("preparing"))?;
+        let text =
+            format!("green is designed again, for a table was changed meanwhile: {}", changed.join(", "));
+        run.cx.tell(&Event::Notice { text });
+    }
+    let what = format!("tables were changed by DDL each time green was made: {}", changed.join(", "));
+    let mend = "execute again when nobody runs DDL on them";
+    Err(Error::Refused(vec![Finding::server("tables at rest", what, mend)]))
+}
+
+/// Makes green in a transaction that is left open. What changed since green was designed: nothing, or it counts not.
+async fn made(run: &Run<'_>, client: &Client, prepared: &Prepared) -> Result<Vec<String>, Error> {
+    let all: Vec<Statement> = statements(prepared).into_iter().map(|(_, statement)| statement).collect();
+    let Some((hold, rest)) = all.split_first() else { return Ok(Vec::new()) };
+    loop {
+        let begun = client.batch_execute(&format!("{}; {}", super::begin(), hold.sql)).await;
+        if let Err(error) = begun {
+            step_back_from(run, client, error).await?;
+            continue;
+        }
+        let changed = changes_while_designed(client, prepared).await?;
+        if !changed.is_empty() {
+            return Ok(changed);
+        }
+        match client.batch_execute(&joined(rest)).await {
+            // What takes no lock on the table (GRANT, say) may have come meanwhile.
+            Ok(()) => return changes_while_designed(client, prepared).await,
+            Err(error) => step_back_from(run, client, error).await?,
+        }
+    }
+}
+
+/// Where a lock was not granted in time: gives way to who waits behind us.
+async fn step_back_from(run: &Run<'_>, client: &Client, error: tokio_postgres::Error) -> Result<(), Error> {
+    if !is_lock_wait(&error) {
+        return Err(Error::doing("preparing")(error));
+    }
+    client.batch_execute("ROLLBACK").await.map_err(Error::doing("preparing"))?;
+    let text = "a lock for preparing was not granted in time; trying again".to_owned();
+    run.cx.tell(&Event::Notice { text });
+    step_back().await;
+    Ok(())
 }
 
 /// What a run of this id will make for these tables.
@@ -66,6 +105,7 @@ pub(crate) async fn designed(client: &Client, tables: &[TablePlan], run: &str) -
 /// # Errors
 /// If the catalog cannot be read, or green cannot be what the plan asks for.
 pub(crate) async fn design(client: &Client, table: &TablePlan, homes: &Homes) -> Result<LaneDesign, Error> {
+    let fingerprint = Fingerprint::of(client, &table.table).await?;
     let definition = hangs_on::read(client, &table.table).await?;
     let leaves = leaves(client, table, &definition).await?;
     let refused = |findings| Error::Refused(findings);
@@ -74,7 +114,6 @@ pub(crate) async fn design(client: &Client, table: &TablePlan, homes: &Homes) ->
     let key = definition
         .usable_key(table.replica_identity_full)
         .map_err(|none| refused(vec![Finding::of_no_key(&table.table, &none)]))?;
-    let fingerprint = Fingerprint::of(client, &table.table).await?;
     let replica_identity_before = table.replica_identity_full.then(|| replica_identity(&definition));
     Ok(LaneDesign { table: table.table.clone(), key, green, fingerprint, replica_identity_before })
 }
@@ -159,7 +198,8 @@ async fn range(client: &Client, table: &QName, column: &Ident) -> Result<Option<
 /// What prepare carries out, in one transaction; each with the lane that it is for, if it is for one.
 pub(crate) fn statements(prepared: &Prepared) -> Vec<(Option<usize>, Statement)> {
     let homes = Homes { blue: prepared.blue_home.clone(), green: prepared.green_home.clone() };
-    let mut statements: Vec<_> = homes.create().into_iter().map(|statement| (None, statement)).collect();
+    let mut statements = vec![(None, hold(prepared))];
+    statements.extend(homes.create().into_iter().map(|statement| (None, statement)));
     for (number, lane) in prepared.lanes.iter().enumerate() {
         let green = lane.green.create().into_iter().chain(lane.green.rehearsal());
         let of_lane =
@@ -175,6 +215,16 @@ pub(crate) fn statements(prepared: &Prepared) -> Vec<(Option<usize>, Statement)>
         }
     }
     statements
+}
+
+/// Comes first: what green was designed from stays as it is while green is made.
+fn hold(prepared: &Prepared) -> Statement {
+    let blues = || prepared.lanes.iter().map(|lane| &lane.table);
+    let tables = list(blues().map(|blue| format!("ONLY {blue}")));
+    let sql = format!("LOCK TABLE {tables} IN SHARE UPDATE EXCLUSIVE MODE");
+    blues().fold(Statement::new("keep DDL away from the live tables", sql), |hold, blue| {
+        hold.locking(blue, LockMode::ShareUpdateExclusive)
+    })
 }
 
 fn publish(prepared: &Prepared) -> Statement {

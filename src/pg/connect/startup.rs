@@ -34,6 +34,7 @@ pub const fn base_settings() -> &'static [(&'static str, &'static str)] {
         ("array_nulls", "on"),
         // What green is made of is blue's, not the role's taste.
         ("default_tablespace", ""),
+        ("default_table_access_method", "heap"),
         // Who wants to wait for less says so.
         ("lock_timeout", "0"),
         ("statement_timeout", "0"),

@@ -1,0 +1,26 @@
+-- Whether the stream carries every change of a table. $1: the table's oid; $2: the run's publication.
+-- `lacks`: what keeps changes out of it. `version`: another one after each ALTER PUBLICATION, even one that was undone.
+-- What not every server version has is read from the row as JSON.
+select jsonb_build_object(
+  'version', concat_ws(' ', p.oid, p.xmin, r.oid, r.xmin),
+  'replica_identity', jsonb_build_object(
+    'kind', case c.relreplident when 'd' then 'default' when 'f' then 'full' when 'n' then 'nothing' else 'index' end,
+    'index', (select x.relname from pg_index i join pg_class x on x.oid = i.indexrelid
+              where i.indrelid = c.oid and i.indisreplident)),
+  'lacks', to_jsonb(array_remove(array[
+    case when p.oid is null then format('publication %I is gone', $2::text) end,
+    case when p.oid is not null and r.oid is null then format('publication %I does not list it', $2::text) end,
+    case when not p.pubinsert then format('publication %I does not publish insert', $2::text) end,
+    case when not p.pubupdate then format('publication %I does not publish update', $2::text) end,
+    case when not p.pubdelete then format('publication %I does not publish delete', $2::text) end,
+    case when not p.pubtruncate then format('publication %I does not publish truncate', $2::text) end,
+    case when p.pubviaroot then format('publication %I publishes via the partition root', $2::text) end,
+    case when coalesce(to_jsonb(p)->>'pubgencols', 'n') not in ('n', 'false')
+      then format('publication %I publishes generated columns', $2::text) end,
+    case when to_jsonb(r)->>'prqual' is not null then format('publication %I has a row filter for it', $2::text) end,
+    case when to_jsonb(r)->>'prattrs' is not null then format('publication %I has a column list for it', $2::text) end
+  ], null)))
+from pg_class c
+left join pg_publication p on p.pubname = $2::text
+left join pg_publication_rel r on r.prpubid = p.oid and r.prrelid = c.oid
+where c.oid = $1

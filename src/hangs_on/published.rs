@@ -1,0 +1,34 @@
+//! Whether the stream carries every change of a table: the run's publication, and the table's replica identity.
+
+use serde::Deserialize;
+use tokio_postgres::Client;
+
+use super::Error;
+use super::table::ReplicaIdentity;
+use crate::pg::{Ident, QName};
+
+const SQL: &str = include_str!("../../sql/catalog/published.sql");
+
+/// How a publication has a table.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Published {
+    /// Another one after each ALTER PUBLICATION, even one that was undone.
+    pub version: String,
+    /// What the stream holds of old rows.
+    pub replica_identity: ReplicaIdentity,
+    /// What keeps changes of the table out of the stream; nothing, if all is well.
+    pub lacks: Vec<String>,
+}
+
+/// How `publication` has `table` now.
+///
+/// # Errors
+/// When there is no such table, or the catalog cannot be read.
+pub async fn published(client: &Client, table: &QName, publication: &Ident) -> Result<Published, Error> {
+    let what = "how it is published";
+    let failed = |source| Error::Catalog { what, source };
+    let oid = super::oid_of(client, table).await?;
+    let row = client.query_one(SQL, &[&oid, &publication.as_str()]).await.map_err(failed)?;
+    let answer: serde_json::Value = row.try_get(0).map_err(failed)?;
+    serde_json::from_value(answer).map_err(|source| Error::Shape { what, source })
+}

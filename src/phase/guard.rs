@@ -1,0 +1,137 @@
+//! What a run relies on in its tables, asked at every point where it matters, and under the swap's lock: their
+//! definition, that nothing else hangs on them, and that the stream carries their changes.
+//!
+//! Invariant: what green was designed from and what is asked here are one moment. The fingerprint is taken before the
+//! definition is read, and asked for again under a lock that keeps DDL away while green is made.
+
+use tokio_postgres::Client;
+
+use crate::error::Error;
+use crate::finding::Finding;
+use crate::hangs_on::{self, Around, Blocker, Fingerprint, Published, ReplicaIdentity, ReplicaIdentityKind};
+use crate::lifecycle::{LaneDesign, Prepared};
+use crate::run::Run;
+
+/// Whether the tables still are what green was made for, and the stream carries every change of them.
+///
+/// # Errors
+/// If not; or if the catalog cannot be read.
+pub(super) async fn check_fingerprints(run: &Run<'_>, client: &Client) -> Result<(), Error> {
+    let prepared = super::prepared(run)?;
+    for (number, design) in prepared.lanes.iter().enumerate() {
+        let streamed = async {
+            if run.journal.progress().swapped.is_some() {
+                return Ok(());
+            }
+            is_streamed(client, &prepared, design, run.published.get(number)).await.map(|_| ())
+        };
+        // On a session of ours, whose search path is the catalog's, questions may overtake each other.
+        let (hanging, what, ()) = tokio::try_join!(
+            hanging(client, &prepared, design),
+            async { changes(client, design).await },
+            streamed
+        )?;
+        let hanging = hanging.iter().map(|blocker| format!("{}, {}, is new", blocker.object, blocker.kind));
+        let mut what = what;
+        what.extend(hanging);
+        if !what.is_empty() {
+            return Err(Error::SourceChanged { table: design.table.plain(), what });
+        }
+    }
+    Ok(())
+}
+
+/// How the publication has each table, at the beginning of a session.
+///
+/// # Errors
+/// If the stream does not carry every change; or if the catalog cannot be read.
+pub(super) async fn published(client: &Client, prepared: &Prepared) -> Result<Vec<Published>, Error> {
+    let mut published = Vec::new();
+    for design in &prepared.lanes {
+        published.push(is_streamed(client, prepared, design, None).await?);
+    }
+    Ok(published)
+}
+
+/// What is not as it was when green was designed, while the tables are locked against DDL.
+///
+/// # Errors
+/// If something hangs on a table that cannot be carried; or if the catalog cannot be read.
+pub(super) async fn changes_while_designed(
+    client: &Client,
+    prepared: &Prepared,
+) -> Result<Vec<String>, Error> {
+    let (mut what, mut findings) = (Vec::new(), Vec::new());
+    for design in &prepared.lanes {
+        what.extend(changes(client, design).await?);
+        match hanging(client, prepared, design).await {
+            Err(Error::Catalog(hangs_on::Error::NoTable(_))) => {}
+            blockers => findings.extend(Finding::of_blockers(&design.table, blockers?)),
+        }
+        let before = &design.green.blue.table;
+        let Ok(hangs_on::Definition { table: now, .. }) = hangs_on::read(client, &design.table).await else {
+            continue;
+        };
+        if now.oid != before.oid {
+            what.push(format!("{} was dropped and created again", design.table.plain()));
+        }
+        if ![&before.replica_identity, &replica_identity(design)].contains(&&now.replica_identity) {
+            what.push(format!("the replica identity of {} is not what it was", design.table.plain()));
+        }
+    }
+    if findings.is_empty() { Ok(what) } else { Err(Error::Refused(findings)) }
+}
+
+async fn changes(client: &Client, design: &LaneDesign) -> Result<Vec<String>, Error> {
+    match Fingerprint::of(client, &design.table).await {
+        Err(hangs_on::Error::NoTable(table)) => Ok(vec![format!("no table is called {table} any more")]),
+        now => Ok(design.fingerprint.differences(&now?)),
+    }
+}
+
+async fn hanging(client: &Client, prepared: &Prepared, design: &LaneDesign) -> Result<Vec<Blocker>, Error> {
+    let around = Around {
+        leaves: design.green.partition.as_ref().map(|partition| &partition.schema),
+        green: Some(&prepared.green_home),
+        publication: Some(&prepared.slot),
+    };
+    match hangs_on::blockers_around(client, &design.table, &around).await {
+        // Said by the fingerprint.
+        Err(hangs_on::Error::NoTable(_)) => Ok(Vec::new()),
+        blockers => Ok(blockers?),
+    }
+}
+
+/// What was written while it was not streamed is lost to the run, so that undoing it helps nothing.
+async fn is_streamed(
+    client: &Client,
+    prepared: &Prepared,
+    design: &LaneDesign,
+    before: Option<&Published>,
+) -> Result<Published, Error> {
+    let now = match hangs_on::published(client, &design.table, &prepared.slot).await {
+        Err(hangs_on::Error::NoTable(table)) => {
+            return Err(Error::SourceChanged {
+                what: vec![format!("no table is called {table} any more")],
+                table,
+            });
+        }
+        now => now?,
+    };
+    let mut what = now.lacks.clone();
+    if now.replica_identity != replica_identity(design) {
+        what.push("its replica identity is not what it was".to_owned());
+    }
+    if what.is_empty() && before.is_some_and(|before| before.version != now.version) {
+        what.push(format!("publication {} was altered", prepared.slot));
+    }
+    if what.is_empty() { Ok(now) } else { Err(Error::NotStreamed { table: design.table.plain(), what }) }
+}
+
+/// What prepare left it as.
+fn replica_identity(design: &LaneDesign) -> ReplicaIdentity {
+    match design.replica_identity_before {
+        Some(_) => ReplicaIdentity { kind: ReplicaIdentityKind::Full, index: None },
+        None => design.green.blue.table.replica_identity.clone(),
+    }
+}

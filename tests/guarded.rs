@@ -1,0 +1,191 @@
+//! What green is designed from, and what the run relies on, is guarded from the first look at a table to the swap's
+//! lock: DDL of others is taken in, or refused by name, and never undone by the swap.
+
+use crate::support::{Bluegreen, Cluster, Finished};
+
+const SCHEMA: &str = "
+create schema archive;
+create table t (id bigserial primary key, at date not null, note text);
+insert into t (at, note) select date '2026-01-01' + g % 60, 'n' || g from generate_series(1, 3000) g;
+grant select on t to public;
+create table holder (id integer);
+create function audit() returns trigger language plpgsql as 'begin return new; end';
+";
+
+const BOUNDS: &str = "version: 1
+name: guarded
+tables:
+  - table: public.t
+    partition_by: {range: at, bounds: [2026-01-01, 2026-02-01, 2026-03-15], default: true, schema: archive}
+    primary_key: [id, at]
+settings: {workers: 1}
+";
+
+fn stage(cluster: &Cluster, db: &str, plan: &str) -> Bluegreen {
+    cluster.create_db(db);
+    cluster.psql(db, SCHEMA);
+    Bluegreen::new(cluster, db).plan(plan)
+}
+
+fn error_of(finished: &Finished) -> String {
+    finished.events_of("error").iter().map(|error| error.to_string()).collect()
+}
+
+/// Executes while somebody runs `ddl` at the moment in which prepare looks for the range of the partition key.
+fn with_ddl_in_prepare(cluster: &Cluster, db: &str, ddl: &str) -> Finished {
+    let every = BOUNDS.replace("bounds: [2026-01-01, 2026-02-01, 2026-03-15]", "every: 1 month");
+    let program = stage(cluster, db, &every);
+    let many =
+        "insert into t (at, note) select date '2026-01-01' + g % 60, '' from generate_series(1, 1500000) g;
+                set allow_system_table_mods = on; analyze t";
+    cluster.psql(db, many);
+    cluster.psql(db, &format!("alter database {db} set max_parallel_workers_per_gather = 0"));
+    let when_it_looks = format!(
+        "do $$ begin loop perform pg_stat_clear_snapshot();
+         exit when exists (select from pg_stat_activity where application_name like 'projh-bluegreen % prepare'
+         and state = 'active' and query like '%min(%'); perform pg_sleep(0.001); end loop; {ddl}; end $$"
+    );
+    std::thread::scope(|scope| {
+        scope.spawn(|| cluster.psql(db, &when_it_looks));
+        program.execute(&["--yes"])
+    })
+}
+
+#[test]
+fn what_is_changed_while_green_is_designed_is_taken_in_or_refused() {
+    let cluster = Cluster::start();
+    let ddl = "revoke select on t from public; comment on table t is 'revoked'";
+    let finished = with_ddl_in_prepare(&cluster, "taken_in", ddl).expect_code(0);
+    assert!(finished.stdout.contains("green is designed again"), "{}", finished.stdout);
+    let kept = "select relkind, has_table_privilege('public', 't', 'select'), obj_description('t'::regclass) from pg_class
+                where oid = 't'::regclass";
+    assert_eq!(cluster.psql("taken_in", kept).trim(), "p|f|revoked");
+
+    let ddl = "create trigger audits after insert on t for each row execute function audit()";
+    let finished = with_ddl_in_prepare(&cluster, "refused", ddl).expect_code(3);
+    assert!(finished.stdout.contains("a trigger: audits on public.t"), "{}", finished.stdout);
+    let left = "select count(*) from pg_namespace where nspname ~ '^projh_bg_'";
+    assert_eq!(cluster.psql("refused", left).trim(), "0");
+}
+
+#[test]
+fn what_comes_to_hang_on_the_table_in_mid_run_stops_it_by_name() {
+    let cluster = Cluster::start();
+    let program = stage(&cluster, "hung", BOUNDS);
+    program.execute(&["--yes", "--until", "verify"]).expect_code(0);
+    let cases = [
+        ("create publication downstream for table t", "drop publication downstream", "downstream"),
+        ("create publication whole for all tables", "drop publication whole", "whole"),
+        ("create publication ours for tables in schema public", "drop publication ours", "ours"),
+        ("create publication theirs for tables in schema archive", "drop publication theirs", "theirs"),
+        ("create table child () inherits (t)", "drop table child", "public.child"),
+        (
+            "create function f(t) returns integer language sql as 'select 1'",
+            "drop function f(t)",
+            "public.f(public.t)",
+        ),
+        ("alter table holder add x t", "alter table holder drop x", "column x of table public.holder"),
+        (
+            "alter table holder alter id set default nextval('t_id_seq')",
+            "alter table holder alter id drop default",
+            "column id of table public.holder",
+        ),
+        ("create view v as select * from t", "drop view v", "public.v"),
+        (
+            "create rule r as on insert to holder do also insert into t (at) values ('2026-01-01')",
+            "drop rule r on holder",
+            "r on public.holder",
+        ),
+        (
+            "alter table holder add constraint points foreign key (id) references t",
+            "alter table holder drop constraint points",
+            "points",
+        ),
+    ];
+    for (ddl, undo, name) in cases {
+        cluster.psql("hung", ddl);
+        let said = error_of(&program.execute(&["--yes"]).expect_code(1));
+        assert!(said.contains(name) && said.contains("is new"), "{ddl}: {said}");
+        cluster.psql("hung", undo);
+    }
+    program.execute(&["--yes"]).expect_code(0);
+}
+
+#[test]
+fn a_table_that_the_stream_no_longer_carries_whole_is_not_swapped() {
+    let cluster = Cluster::start();
+    let program = stage(&cluster, "unstreamed", BOUNDS);
+    program.execute(&["--yes", "--until", "verify"]).expect_code(0);
+    let run = cluster.psql("unstreamed", "select run from projh_bluegreen.run").trim().to_owned();
+    let publication = format!("alter publication projh_bg_{run}");
+    let all = "set (publish = 'insert, update, delete, truncate')";
+    let cases = [
+        (
+            format!("{publication} set (publish = 'insert')"),
+            format!("{publication} {all}"),
+            "does not publish update",
+        ),
+        (
+            format!("{publication} set (publish = 'insert, update, delete')"),
+            format!("{publication} {all}"),
+            "truncate",
+        ),
+        (format!("{publication} drop table t"), format!("{publication} add table t"), "does not list it"),
+        (
+            format!("{publication} set table t where (id > 0)"),
+            format!("{publication} set table t"),
+            "row filter",
+        ),
+        (format!("{publication} set table t (id, at)"), format!("{publication} set table t"), "column list"),
+        (
+            format!("{publication} set (publish_via_partition_root)"),
+            format!("{publication} set (publish_via_partition_root = false)"),
+            "via the partition root",
+        ),
+        (
+            "alter table t replica identity full".to_owned(),
+            "alter table t replica identity default".to_owned(),
+            "replica identity",
+        ),
+    ];
+    for (ddl, undo, why) in cases {
+        cluster.psql("unstreamed", &ddl);
+        let said = error_of(&program.execute(&["--yes"]).expect_code(1));
+        assert!(
+            said.contains(why) && said.contains("rollback") && !said.contains("execute again"),
+            "{ddl}: {said}"
+        );
+        cluster.psql("unstreamed", &undo);
+    }
+    let again = "begin; create table other (like t including all); alter table other alter id drop default;
+                 insert into other select * from t; alter sequence t_id_seq owned by none; drop table t;
+                 alter table other rename to t; alter table t alter id set default nextval('t_id_seq');
+                 alter sequence t_id_seq owned by t.id; alter index other_pkey rename to t_pkey;
+                 grant select on t to public; commit";
+    cluster.psql("unstreamed", again);
+    let said = error_of(&program.execute(&["--yes"]).expect_code(1));
+    assert!(said.contains("does not list it") && said.contains("rollback"), "{said}");
+    program.say(&["rollback", &run]).expect_code(6);
+    assert_eq!(cluster.psql("unstreamed", "select count(*) from t").trim(), "3000");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publication_that_was_altered_for_a_moment_after_the_verification_is_noticed() {
+    let cluster = Cluster::start();
+    let program = stage(&cluster, "moment", BOUNDS);
+    program.execute(&["--yes", "--until", "catch_up"]).expect_code(0);
+    let run = cluster.psql("moment", "select run from projh_bluegreen.run").trim().to_owned();
+    let reader = cluster.client("moment").await;
+    let running = program.spawn("execute", &["--yes"]);
+    reader.batch_execute("begin isolation level repeatable read; select count(*) from holder").await.unwrap();
+    running.wait_until(|event| event["type"] == "phase_started" && event["phase"] == "swap").unwrap();
+    let publication = format!("alter publication projh_bg_{run} set");
+    cluster.psql("moment", &format!("{publication} (publish = 'insert')"));
+    cluster.psql("moment", "update t set note = 'lost' where id < 100");
+    cluster.psql("moment", &format!("{publication} (publish = 'insert, update, delete, truncate')"));
+    reader.batch_execute("commit").await.unwrap();
+    let finished = tokio::task::spawn_blocking(|| running.finish()).await.unwrap();
+    let said = error_of(&finished.expect_code(1));
+    assert!(said.contains("was altered") && said.contains("rollback"), "{said}");
+    assert_eq!(cluster.psql("moment", "select count(*) from t where note = 'lost'").trim(), "99");
+}
