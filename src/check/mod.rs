@@ -5,6 +5,7 @@
 
 mod connections;
 mod disk;
+mod functions;
 mod hanging;
 mod kind;
 mod locks;
@@ -14,6 +15,8 @@ mod partition_rows;
 mod rehearsal;
 mod rights;
 mod row_security;
+mod rows;
+mod rules;
 mod server;
 mod slots;
 mod throttle;
@@ -62,7 +65,7 @@ pub async fn run(cx: &Context) -> Result<Vec<Finding>, Error> {
     let can_try = can_try && locks.is_empty();
     findings.extend(locks);
     for subject in &subjects {
-        findings.extend(table(&session, subject, can_try).await?);
+        findings.extend(table(cx, &session, subject, can_try).await?);
     }
     findings.extend(names::check_together(&subjects));
     findings.extend(open_transactions::check(&session).await?);
@@ -81,6 +84,13 @@ async fn subject<'a>(
         return Ok(None);
     }
     let definition = hangs_on::read(session, &plan.table).await?;
+    // Where an index has such a function, the planner may refuse every statement of ours on the table.
+    let functions = functions::check(session, &plan.table, definition.table.oid, &[]).await;
+    let functions = functions.map_err(Error::doing("reading the functions of a table"))?;
+    if !functions.is_empty() {
+        findings.extend(functions);
+        return Ok(Some(Subject { plan, definition, design: None }));
+    }
     if let Some(unreadable) = row_security::check(session, &definition.table).await? {
         findings.push(unreadable);
         return Ok(Some(Subject { plan, definition, design: None }));
@@ -107,7 +117,12 @@ async fn subject<'a>(
     Ok(Some(Subject { plan, definition, design }))
 }
 
-async fn table(session: &Session, subject: &Subject<'_>, can_try: bool) -> Result<Vec<Finding>, Error> {
+async fn table(
+    cx: &Context,
+    session: &Session,
+    subject: &Subject<'_>,
+    can_try: bool,
+) -> Result<Vec<Finding>, Error> {
     let leaves = subject.plan.partition_by.as_ref().and_then(|by| by.schema.as_ref());
     let around = Around { leaves, ..Around::default() };
     let blockers = hangs_on::blockers_around(session, &subject.definition.table.name, &around).await?;
@@ -125,11 +140,14 @@ async fn table(session: &Session, subject: &Subject<'_>, can_try: bool) -> Resul
         return Ok(findings);
     }
     let rehearsed = rehearsal::check(session, subject, moves).await?;
-    if rehearsed.is_empty() {
-        findings.extend(partition_rows::check(session, subject).await?);
+    if rehearsed.findings.is_empty() {
         findings.extend(toast::check(session, subject).await?);
-        findings.extend(xml::check(session, subject).await?);
+        // What is asked of every row is asked in one scan.
+        let mut counts = rules::counts(subject, &rehearsed.rules);
+        counts.extend(partition_rows::count(session, subject).await?);
+        counts.extend(xml::counts(subject));
+        findings.extend(rows::check(cx, session, subject, &counts).await?);
     }
-    findings.extend(rehearsed);
+    findings.extend(rehearsed.findings);
     Ok(findings)
 }

@@ -1,48 +1,75 @@
-//! Rows that fit into none of green's partitions.
+//! Rows that fit into none of green's partitions, or into none but the default one.
 //!
 //! The server itself says what fits: a default partition, made in a transaction that is rolled
 //! back, has everything else as its constraint.
 
+use super::rows::{Count, Row};
 use super::{Finding, Subject};
 use crate::error::Error;
 use crate::hangs_on::Green;
 use crate::pg::connect::Session;
 use crate::pg::sql::{self, Statement};
-use crate::pg::{QName, list};
+use crate::pg::{Ident, QName};
 use crate::plan::partition::joined;
 
-pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
-    let Some(design) = &subject.design else { return Ok(Vec::new()) };
-    let Some(partition) = &design.green.partition else { return Ok(Vec::new()) };
-    if partition.strategy == "HASH" || partition.leaves.iter().any(|leaf| leaf.bound == "DEFAULT") {
-        return Ok(Vec::new());
+const DEFAULT: &str = "DEFAULT";
+const DOING: &str = "looking for rows without a partition";
+
+pub(super) async fn count(session: &Session, subject: &Subject<'_>) -> Result<Option<Count>, Error> {
+    let Some(design) = &subject.design else { return Ok(None) };
+    let Some(partition) = &design.green.partition else { return Ok(None) };
+    let default = partition.leaves.iter().any(|leaf| leaf.bound == DEFAULT);
+    // Which values a list leaves to the default partition is a choice.
+    if partition.strategy == "HASH" || partition.strategy == "LIST" && default {
+        return Ok(None);
     }
-    session.batch_execute("BEGIN").await.map_err(Error::doing("looking for rows without a partition"))?;
-    // One partition instead of many, where that holds the same: the server compares with two bounds then.
     let mut green = design.green.clone();
-    if let Some((partition, one)) = green.partition.as_mut().zip(joined(&partition.leaves)) {
-        partition.leaves = vec![one];
+    if let Some(partition) = green.partition.as_mut() {
+        partition.leaves.retain(|leaf| leaf.bound != DEFAULT);
+        // One partition instead of many, where that holds the same: the server compares with two bounds then.
+        if let Some(one) = joined(&partition.leaves) {
+            partition.leaves = vec![one];
+        }
     }
-    let strays = strays(session, &green, &subject.definition.table.name).await;
-    session.batch_execute("ROLLBACK").await.map_err(Error::doing("looking for rows without a partition"))?;
-    let strays = strays.map_err(Error::doing("looking for rows without a partition"))?;
-    if strays == 0 {
-        return Ok(Vec::new());
-    }
-    let what = format!("{strays} rows fit into none of the partitions by {}", partition.column);
-    let mend = "give partition_by a `default: true`, or bounds that hold them";
-    Ok(vec![Finding::table("partitions", &subject.definition.table.name, what, mend)])
+    session.batch_execute("BEGIN").await.map_err(Error::doing(DOING))?;
+    let rest = rest(session, &green).await;
+    session.batch_execute("ROLLBACK").await.map_err(Error::doing(DOING))?;
+    let (table, column) = (subject.definition.table.name.clone(), partition.column.clone());
+    Ok(Some(Count {
+        of: format!("rows that fit into none of the partitions by {}", column.plain()),
+        row: Row::Green,
+        condition: rest.map_err(Error::doing(DOING))?,
+        found: Box::new(move |strays, rows| finding(&table, &column, default, (strays, rows))),
+        raises: ("partitions", "give partition_by bounds that hold every row".to_owned()),
+    }))
 }
 
-async fn strays(session: &Session, green: &Green, blue: &QName) -> Result<i64, tokio_postgres::Error> {
+/// Some rows may be in no range. Where most are, the ranges are a mistake.
+fn finding(table: &QName, column: &Ident, default: bool, (strays, rows): (i64, i64)) -> Finding {
+    if !default {
+        let what = format!("{strays} rows fit into none of the partitions by {column}");
+        let mend = "give partition_by a `default: true`, or bounds that hold them";
+        return Finding::table("partitions", table, what, mend);
+    }
+    let what = format!(
+        "{strays} of {rows} rows fit into none of the ranges of {column}: the default partition takes them"
+    );
+    if strays > rows / 2 {
+        let mend = "choose `from`, `until` or `bounds` in partition_by so that the ranges hold most of the rows, \
+                    or partition by another column";
+        return Finding::table("partitions", table, what, mend);
+    }
+    let mend = "accept it, or choose other ranges in partition_by: a range can be added later only after its rows \
+                were taken out of the default partition";
+    Finding::table("partitions", table, what, mend).into_note()
+}
+
+/// The constraint of a default partition of green, as the server has it.
+async fn rest(session: &Session, green: &Green) -> Result<String, tokio_postgres::Error> {
     let made: Vec<Statement> = green.homes.create().into_iter().chain(green.create()).collect();
     session.batch_execute(&sql::joined(&made)).await?;
     let rest = QName::new(green.homes.green.clone(), "projh_rest");
     session.batch_execute(&format!("CREATE TABLE {rest} PARTITION OF {} DEFAULT", green.at_home())).await?;
     let constraint = "SELECT coalesce(pg_get_partition_constraintdef(to_regclass($1)), 'true')";
-    let constraint: String = session.query_one(constraint, &[&rest.to_string()]).await?.get(0);
-    let (columns, expressions) = green.select_list();
-    let values = list(columns.iter().zip(&expressions).map(|(column, sql)| format!("{sql} AS {column}")));
-    let sql = format!("SELECT count(*) FROM (SELECT {values} FROM {blue}) AS s WHERE {constraint}");
-    Ok(session.query_one(&sql, &[]).await?.get(0))
+    Ok(session.query_one(constraint, &[&rest.to_string()]).await?.get(0))
 }

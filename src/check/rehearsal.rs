@@ -3,10 +3,11 @@
 
 use tokio_postgres::error::SqlState;
 
-use super::{Finding, Subject};
+use super::rules::{self, Rule};
+use super::{Finding, Subject, functions, rows};
 use crate::error::Error;
 use crate::green::nearest;
-use crate::hangs_on::Green;
+use crate::hangs_on::{Green, Source};
 use crate::lane::Lane;
 use crate::lane::apply::Apply;
 use crate::lane::compare::{CompareError, Comparison};
@@ -24,21 +25,32 @@ struct Refused {
     mend: String,
 }
 
-pub(super) async fn check(
-    session: &Session,
-    subject: &Subject<'_>,
-    moves: bool,
-) -> Result<Vec<Finding>, Error> {
-    let Some(design) = &subject.design else { return Ok(Vec::new()) };
+/// What came of it.
+#[derive(Default)]
+pub(super) struct Rehearsed {
+    /// What stands in the way.
+    pub(super) findings: Vec<Finding>,
+    /// The rules that green's rows will have to satisfy.
+    pub(super) rules: Vec<Rule>,
+}
+
+pub(super) async fn check(session: &Session, subject: &Subject<'_>, moves: bool) -> Result<Rehearsed, Error> {
+    let Some(design) = &subject.design else { return Ok(Rehearsed::default()) };
     let table = &subject.definition.table.name;
     session.batch_execute("BEGIN").await.map_err(Error::doing("rehearsing"))?;
     let rehearsed = match make(session, table, design, moves).await {
         Ok(()) => speak(session, design).await,
         refused => refused,
     };
-    let mut findings = match rehearsed {
-        Ok(()) => unfilled(session, table, design).await?,
-        Err(_) => Vec::new(),
+    let (mut findings, rules) = match rehearsed {
+        Ok(()) => {
+            let rules = rules::read(session, &design.green).await.map_err(Error::doing("rehearsing"))?;
+            let mut findings = unfilled(session, table, design).await?;
+            let called = called(session, table, &design.green).await.map_err(Error::doing("rehearsing"))?;
+            findings.extend(called);
+            (findings, rules)
+        }
+        Err(_) => (Vec::new(), Vec::new()),
     };
     if let Err(Refused { error, what, mend }) = rehearsed {
         if error.is_closed() {
@@ -47,7 +59,7 @@ pub(super) async fn check(
         findings.push(Finding::table("rehearsal", table, what, mend));
     }
     session.batch_execute("ROLLBACK").await.map_err(Error::doing("rehearsing"))?;
-    Ok(findings)
+    Ok(Rehearsed { findings, rules })
 }
 
 /// Makes green, and has the copy's statement planned.
@@ -77,6 +89,28 @@ async fn make(session: &Session, table: &QName, design: &LaneDesign, moves: bool
         })?;
     }
     Ok(())
+}
+
+/// Functions that the plan brings in, and index expressions that cannot be computed for some of blue's rows.
+async fn called(
+    session: &Session,
+    table: &QName,
+    green: &Green,
+) -> Result<Vec<Finding>, tokio_postgres::Error> {
+    let view = QName::new(green.homes.green.clone(), "projh_values");
+    let values = list(rows::columns(green));
+    session.batch_execute(&format!("CREATE VIEW {view} AS SELECT {values} FROM {table}")).await?;
+    let added = green.columns.iter().filter(|column| column.source == Source::Added);
+    let added: Vec<String> = added.map(|column| column.name.as_str().to_owned()).collect();
+    let mut findings = Vec::new();
+    for relation in [&green.at_home(), &view] {
+        let row = session.query_one("SELECT to_regclass($1)::oid", &[&relation.to_string()]).await?;
+        findings.extend(functions::check(session, table, row.get(0), &added).await?);
+    }
+    if findings.is_empty() {
+        findings.extend(functions::check_indexes(session, table, (&green.at_home(), &view)).await?);
+    }
+    Ok(findings)
 }
 
 /// Columns of green that must have a value, and get one from nowhere.

@@ -6,8 +6,8 @@ use tokio_postgres::error::SqlState;
 use super::Finding;
 use crate::error::Error;
 use crate::hangs_on::Table;
-use crate::pg::Ident;
 use crate::pg::connect::Session;
+use crate::pg::{self, Ident};
 
 /// Whether every row of the table can be read, by doing.
 pub(super) async fn check(session: &Session, table: &Table) -> Result<Option<Finding>, Error> {
@@ -16,6 +16,13 @@ pub(super) async fn check(session: &Session, table: &Table) -> Result<Option<Fin
         Ok(_) => Ok(None),
         Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
             explain(session, table).await.map(Some)
+        }
+        Err(error) if error.as_db_error().is_some() && !pg::is_transient(&error) => {
+            let what =
+                format!("it cannot be read in a session without a search_path: {}", pg::describe(&error));
+            let mend =
+                "give the functions of its indexes a search_path: alter function ... set search_path = ...";
+            Ok(Some(Finding::table("functions", &table.name, what, mend)))
         }
         Err(error) => Err(Error::doing("reading a table")(error)),
     }

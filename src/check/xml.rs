@@ -3,34 +3,36 @@
 //! The server's output leaves an empty first line out. What comes through the stream would lose it, and
 //! another one when it is read from green.
 
+use super::rows::{Count, Row};
 use super::{Finding, Subject};
-use crate::error::Error;
-use crate::pg::connect::Session;
+use crate::hangs_on::Column;
+use crate::pg::QName;
 
-pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
-    let Some(design) = &subject.design else { return Ok(Vec::new()) };
-    let table = &subject.definition.table.name;
-    let kept = |name| design.green.name_of(name).is_some();
-    let mut findings = Vec::new();
-    for column in &subject.definition.columns {
-        if column.base_type != "xml" || !kept(&column.name) {
-            continue;
-        }
-        let name = &column.name;
-        let sql = format!("SELECT count(*) FROM {table} WHERE xml_out({name})::text LIKE E'\\n%'");
-        let row = session.query_one(&sql, &[]).await.map_err(Error::doing("looking at XML values"))?;
-        let count: i64 = row.get(0);
-        if count == 0 {
-            continue;
-        }
-        let what = format!(
-            "{count} values of column {name} begin with an empty line, which PostgreSQL does not send as it is"
-        );
-        let mend = format!(
-            "update {} set {name} = ltrim(xml_out({name})::text, E'\\n')::xml where xml_out({name})::text like E'\\n%'",
-            table.plain()
-        );
-        findings.push(Finding::table("xml", table, what, mend));
+pub(super) fn counts(subject: &Subject<'_>) -> Vec<Count> {
+    let Some(design) = &subject.design else { return Vec::new() };
+    let columns = subject.definition.columns.iter();
+    let kept =
+        columns.filter(|column| column.base_type == "xml" && design.green.name_of(&column.name).is_some());
+    kept.map(|column| count(&subject.definition.table.name, column)).collect()
+}
+
+fn count(table: &QName, column: &Column) -> Count {
+    let (table, name) = (table.clone(), column.name.clone());
+    let condition = format!("xml_out({name})::text LIKE E'\\n%'");
+    Count {
+        of: format!("values of {} that begin with an empty line", name.plain()),
+        row: Row::Blue,
+        raises: ("xml", format!("find out why it fails: select * from {} where {condition}", table.plain())),
+        condition,
+        found: Box::new(move |values, _| {
+            let what = format!(
+                "{values} values of column {name} begin with an empty line, which PostgreSQL does not send as it is"
+            );
+            let mend = format!(
+                "update {} set {name} = ltrim(xml_out({name})::text, E'\\n')::xml where xml_out({name})::text like E'\\n%'",
+                table.plain()
+            );
+            Finding::table("xml", &table, what, mend)
+        }),
     }
-    Ok(findings)
 }

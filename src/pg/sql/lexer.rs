@@ -164,6 +164,22 @@ fn dollar_string(rest: &str) -> Result<(Option<Kind>, usize), LexError> {
     }
 }
 
+/// The text with something else in place of a name, wherever it stands unquoted and without a qualification, as
+/// long as the text can be split.
+pub(crate) fn replaced(sql: &str, name: &str, by: &str) -> Option<String> {
+    let found = tokens(sql).ok()?;
+    let (mut text, mut done) = (String::new(), 0);
+    for (at, token) in found.iter().enumerate() {
+        let qualified = at > 0 && found[at - 1].is_symbol('.');
+        if token.name() == Some(name) && !qualified {
+            text += &sql[done..token.start];
+            text += by;
+            done = token.end;
+        }
+    }
+    Some(text + &sql[done..])
+}
+
 /// Whether SQL text has this name in it, quoted or not. Text that cannot be split is taken to.
 pub(crate) fn mentions(sql: &str, name: &str) -> bool {
     tokens(sql).map_or(true, |tokens| tokens.iter().any(|token| token.name() == Some(name)))
@@ -179,6 +195,13 @@ mod tests {
         assert!(mentions("\"Code\" > 1", "Code") && !mentions("code > 1", "Code"));
         assert!(!mentions("note = 'code' -- code\n and decode(note, $$code$$) = barcode", "code"));
         assert!(mentions("'", "code"));
+    }
+
+    #[test]
+    fn a_name_is_replaced_where_it_is_a_name() {
+        let made = replaced("VALUE > 0 AND note <> 'value' AND a.value = \"value\"", "value", "(x)");
+        assert_eq!(made.as_deref(), Some("(x) > 0 AND note <> 'value' AND a.value = (x)"));
+        assert_eq!(replaced("'", "value", "x"), None);
     }
 
     #[test]

@@ -1,0 +1,168 @@
+//! What `check` counts in the rows of a table before anything is changed.
+
+use serde_json::Value;
+
+use crate::support::{Bluegreen, Cluster};
+
+const PLAN: &str = "version: 1
+name: counts
+tables:
+  - table: public.v
+    partition_by: {range: at, every: 1 month}
+    primary_key: [id, at]
+";
+
+const TABLE: &str = "create table v (id bigint generated always as identity primary key, at timestamptz not null,
+    note text, amount integer default 1);
+    insert into v (at, note) select timestamptz '2025-01-01' + n * interval '1 hour', 'n' || n from generate_series(0, 999) n;";
+
+struct Stage(Cluster);
+
+impl Stage {
+    fn set() -> Self {
+        Self(Cluster::start())
+    }
+
+    /// What `check` finds in a database that `sql` has made.
+    fn found(&self, db: &str, sql: &str, plan: &str, code: i32) -> Vec<Value> {
+        self.0.create_db(db);
+        self.0.psql(db, sql);
+        let checked = Bluegreen::new(&self.0, db).plan(plan).run("check", &[]).expect_code(code);
+        checked.events_of("finding").into_iter().cloned().collect()
+    }
+}
+
+#[track_caller]
+fn expect(found: &[Value], check: &str, what: &str, mend: &str) {
+    let holds = |finding: &Value, part: &str, text: &str| finding[part].as_str().unwrap().contains(text);
+    let is_it = |finding: &&Value| {
+        finding["check"] == check && holds(finding, "what", what) && holds(finding, "mend", mend)
+    };
+    assert!(found.iter().any(|finding| is_it(&finding)), "{what} / {mend}: {found:#?}");
+}
+
+#[test]
+fn rows_that_break_a_rule_are_counted_for_each_rule() {
+    let stage = Stage::set();
+    let broken = format!(
+        "{TABLE}
+         create function few(amount integer) returns boolean language sql immutable as 'select true';
+         create domain word as text check (value <> 'n7') not null;
+         alter table v add constraint few check (few(amount)), alter note type word;
+         create or replace function few(amount integer) returns boolean language sql immutable as 'select amount > 1';
+         update v set amount = 2 where id <= 990;
+         alter table v add constraint young check (at >= '2025-01-02') not valid;
+         update pg_constraint set convalidated = true where conname = 'young';"
+    );
+    let found = stage.found("broken", &broken.replace("value <> 'n7'", "value <> ''"), PLAN, 3);
+    expect(&found, "rows", "10 rows break CHECK few", "where NOT (public.few(amount))");
+    expect(
+        &found,
+        "rows",
+        "24 rows break CHECK young",
+        "drop constraint young, add constraint young check (...) not valid",
+    );
+    assert_eq!(found.len(), 2, "{found:#?}");
+
+    let domain = format!("{TABLE} create domain word as text check (value <> '-') not null; alter table v alter note type word;
+        alter domain word drop constraint word_check;
+        alter domain word add constraint short check (length(value) < 4 and value <> 'value') not valid;
+        update pg_constraint set convalidated = true where conname = 'short';
+        insert into v (at, note) select '2025-01-01', w.note from (values (1)) one(n) left join v w on w.id < 0;");
+    let found = stage.found("domain", &domain, PLAN, 3);
+    expect(
+        &found,
+        "rows",
+        "900 rows break CHECK short of domain public.word",
+        "change these rows: select * from",
+    );
+    expect(&found, "rows", "1 rows break NOT NULL of domain public.word", "num_nulls");
+}
+
+#[test]
+fn values_that_the_plan_cannot_compute_are_found() {
+    let stage = Stage::set();
+    let plan = "version: 1\nname: counts\ntables:\n  - table: public.v\n    columns:\n      ";
+    let found = stage.found("cast", TABLE, &format!("{plan}note: {{type: integer}}\n"), 3);
+    expect(
+        &found,
+        "rows",
+        "values of note that do not fit integer cannot be counted",
+        "change `using` of note",
+    );
+    let using = "amount: {using: 'nullif(id, 5)', one_way: true}";
+    let not_null = format!(
+        "{TABLE} alter table v alter amount set not null, add constraint small check (amount <= 990)"
+    );
+    let found = stage.found("nulls", &not_null, &format!("{plan}{using}\n"), 3);
+    expect(
+        &found,
+        "rows",
+        "1 rows would break NOT NULL of amount with their new value of amount",
+        "`using` of amount",
+    );
+    expect(
+        &found,
+        "rows",
+        "10 rows would break CHECK small with their new value of amount",
+        "`using` of amount",
+    );
+}
+
+const SQUASH: &str = "create schema app;
+    create table app.kinds (name text);
+    create function app.squash(t text) returns text language sql immutable as $$select lower(t)$$;
+    create function app.norm(t text) returns text language sql immutable set search_path = app as $$select squash(t)$$;
+    create function app.outer_norm(t text) returns text language plpgsql immutable as $$begin return app.norm(t); end$$;
+    alter function app.norm(text) reset search_path;";
+
+#[test]
+fn a_function_that_needs_its_clients_search_path_is_named_with_what_to_type() {
+    let stage = Stage::set();
+    let mend = "alter function app.norm(t text) set search_path = app";
+    for (db, sql, root) in [
+        ("inlined", "create index v_norm on v (app.norm(note))", "index v_norm"),
+        ("called", "create index v_norm on v (app.outer_norm(note))", "index v_norm"),
+        ("predicate", "create index v_norm on v (id) where app.norm(note) = 'n1'", "index v_norm"),
+        ("rule", "alter table v add constraint normal check (app.norm(note) <> '')", "constraint normal"),
+        ("computed", "alter table v add n text generated always as (app.norm(note)) stored", "column n"),
+        (
+            "domain",
+            "create domain word as text check (app.norm(value) <> ''); alter table v alter note type word",
+            "column note",
+        ),
+    ] {
+        let sql = format!(
+            "{SQUASH} set search_path = app, public; {}",
+            format!("{TABLE} {sql}").replace("table v ", "table public.v ")
+        );
+        let found = stage.found(db, &sql, PLAN, 3);
+        expect(
+            &found,
+            "functions",
+            &format!("{root} calls function app.norm(t text), which names function squash"),
+            mend,
+        );
+        assert_eq!(found.len(), 1, "{found:#?}");
+        stage.0.psql(db, mend);
+        Bluegreen::new(&stage.0, db).plan(PLAN).execute(&["--yes"]).expect_code(0);
+    }
+    // What only the execution can tell: the text of a dictionary's name.
+    let words = format!(
+        "{TABLE} {SQUASH} create text search dictionary app.words (template = pg_catalog.simple);
+        create function app.stem(t text) returns text[] language sql immutable set search_path = app
+        as $$select ts_lexize('words', t)$$;
+        create index v_stem on public.v (app.stem(note)); alter function app.stem(text) reset search_path;"
+    );
+    let found = stage.found("dictionary", &words, PLAN, 3);
+    expect(&found, "functions", "text search dictionary", "set search_path");
+    let policy = format!("{TABLE} {SQUASH} alter table v enable row level security;
+        create policy p on v using (app.norm(note) <> 'x'); alter table v alter note set default app.norm('X');");
+    stage.found("clients", &policy, PLAN, 0);
+    let plan = PLAN.replace(
+        "    primary_key",
+        "    columns: {note: {using: app.norm(note), one_way: true}}\n    primary_key",
+    );
+    let found = stage.found("using", &format!("{TABLE} {SQUASH}"), &plan, 3);
+    assert!(!found.is_empty());
+}
