@@ -1,13 +1,15 @@
 //! What went wrong: one error for the whole program, which knows whether trying again helps, which
 //! exit code it means, and what a person does next.
 
+use std::fmt::Write;
+
 use tokio_postgres::error::SqlState;
 
 use crate::finding::Finding;
 use crate::hangs_on;
 use crate::journal::JournalError;
 use crate::lane::apply::ApplyError;
-use crate::lane::compare::{CompareError, Difference};
+use crate::lane::compare::{CompareError, Differences};
 use crate::lane::copy::CopyError;
 use crate::lane::feed::FeedError;
 use crate::lane::point::PointError;
@@ -81,8 +83,8 @@ pub enum Error {
         what: Vec<String>,
     },
     /// Green is not equal to blue.
-    #[error("verification found {} difference{}; nothing was swapped", .0.len(), if .0.len() == 1 { "" } else { "s" })]
-    Differences(Vec<Difference>),
+    #[error("verification found {}; nothing was swapped", differing(.0))]
+    Differences(Differences),
     /// The swap did not go through.
     #[error("the swap did not go through in {attempts} attempts; the last one: {why}")]
     SwapBudget {
@@ -130,6 +132,7 @@ impl Error {
             Self::Compare(error) => match error {
                 CompareError::Postgres { source, .. } => pg::is_transient(source),
                 CompareError::Connect(error) => error.is_transient(),
+                CompareError::Incomplete { .. } => false,
             },
             Self::Catalog(hangs_on::Error::Catalog { source, .. }) => pg::is_transient(source),
             Self::Catalog(_) => false,
@@ -175,8 +178,8 @@ impl Error {
     pub fn advice(&self) -> Option<String> {
         let text = match self {
             Self::Differences(_) | Self::Feed(FeedError::Apply(ApplyError::Diverged { .. })) => {
-                "keep green for an investigation, or `projh-bluegreen rollback` and begin again; find a row by \
-                 left(md5(row(<key columns>)::text), 16) = '<digest>'"
+                "keep green for an investigation (`projh-bluegreen find` finds a row by its key digest), or \
+                 `projh-bluegreen rollback` and begin again"
             }
             Self::SourceChanged { .. } | Self::Feed(FeedError::SourceChanged { .. }) => {
                 "undo the DDL and execute again, or `projh-bluegreen rollback` and begin again with a plan for the new shape"
@@ -229,13 +232,32 @@ impl Error {
     }
 }
 
+/// How many rows differ, and in which columns those that are shown do.
+fn differing(differences: &Differences) -> String {
+    let (count, shown) = (differences.count, differences.shown.len());
+    let mut text = format!("{count} difference{}", if count == 1 { "" } else { "s" });
+    let columns: Vec<String> =
+        differences.columns().into_iter().map(|(name, rows)| format!("{name} ({rows})")).collect();
+    if !columns.is_empty() {
+        let _ = write!(text, " in the columns {}", some_of(&columns, ", "));
+    }
+    if (shown as u64) < count {
+        let _ = write!(text, "; {shown} of them are shown");
+    }
+    text
+}
+
 /// The first few of many sentences.
 fn some(sentences: &[String]) -> String {
+    some_of(sentences, "; ")
+}
+
+fn some_of(texts: &[String], between: &str) -> String {
     const MOST: usize = 5;
-    let told = sentences.iter().take(MOST).cloned().collect::<Vec<_>>().join("; ");
-    match sentences.len().saturating_sub(MOST) {
+    let told = texts.iter().take(MOST).cloned().collect::<Vec<_>>().join(between);
+    match texts.len().saturating_sub(MOST) {
         0 => told,
-        more => format!("{told}; and {more} more"),
+        more => format!("{told}{between}and {more} more"),
     }
 }
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::finding::Finding;
 use crate::lane::compare::Difference;
+use crate::lane::find::RowFound;
 use crate::lifecycle::{Phase, RoundEnd, SwapTimes, Verification};
 use crate::meter::Reached;
 use crate::pg::Lsn;
@@ -193,6 +194,8 @@ pub enum Event {
     PreviewNotice(PreviewNotice),
     /// A dry run in one line.
     PreviewSummary(PreviewSummary),
+    /// A row that a key digest stands for.
+    RowFound(RowFound),
     /// Where a run stands.
     Status(Box<Status>),
     /// What a command ends with when it does not end well. Findings, problems and differences come before it.

@@ -20,6 +20,7 @@ mod check_counts;
 mod connections;
 mod events;
 mod every_type;
+mod exchanges;
 mod exit_codes;
 mod golden_runs;
 mod guarded;

@@ -18,7 +18,7 @@ use crate::phase;
 
 /// The server said no.
 struct Refused {
-    error: tokio_postgres::Error,
+    error: Option<tokio_postgres::Error>,
     /// What does not work.
     what: String,
     /// What to do.
@@ -53,7 +53,7 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>, moves: bool)
         Err(_) => (Vec::new(), Vec::new()),
     };
     if let Err(Refused { error, what, mend }) = rehearsed {
-        if error.is_closed() {
+        if let Some(error) = error.filter(tokio_postgres::Error::is_closed) {
             return Err(Error::doing("rehearsing")(error));
         }
         findings.push(Finding::table("rehearsal", table, what, mend));
@@ -85,7 +85,7 @@ async fn make(session: &Session, table: &QName, design: &LaneDesign, moves: bool
             let what = format!("green cannot be made: {}", words(&error, statement));
             let mend =
                 near(&error, green).map_or(mend.clone(), |near| format!("did you mean {near}? Or {mend}"));
-            Refused { error, what, mend }
+            Refused { error: Some(error), what, mend }
         })?;
     }
     Ok(())
@@ -134,7 +134,7 @@ async fn unfilled(session: &Session, table: &QName, design: &LaneDesign) -> Resu
 async fn speak(session: &Session, design: &LaneDesign) -> Result<(), Refused> {
     let refused = |error: tokio_postgres::Error| Refused {
         what: format!("the stream's rows cannot be written or compared: {}", pg::describe(&error)),
-        error,
+        error: Some(error),
         mend:
             "in the plan's expressions, name nothing but columns of this table, and those without the table"
                 .to_owned(),
@@ -144,12 +144,17 @@ async fn speak(session: &Session, design: &LaneDesign) -> Result<(), Refused> {
     let comparison = match Comparison::of(session, &lane).await {
         Ok(comparison) => comparison,
         Err(CompareError::Postgres { source, .. }) => return Err(refused(source)),
+        Err(incomplete @ CompareError::Incomplete { .. }) => {
+            let mend = "change the plan so that green has every column of blue's key".to_owned();
+            return Err(Refused { error: None, what: incomplete.to_string(), mend });
+        }
         // It has made no connection.
         Err(CompareError::Connect(_)) => return Ok(()),
     };
     match comparison.by_key(session, session).await {
         Err(CompareError::Postgres { source, .. }) => Err(refused(source)),
-        Ok(_) | Err(CompareError::Connect(_)) => Ok(()),
+        // It compares nothing yet.
+        Ok(_) | Err(CompareError::Connect(_) | CompareError::Incomplete { .. }) => Ok(()),
     }
 }
 

@@ -49,6 +49,13 @@ pub(super) const FINISH: &str = "\
 Example:
   projh-bluegreen finish plan.yaml --yes";
 
+pub(super) const FIND: &str = "\
+Example:
+  projh-bluegreen find plan.yaml app.visits 4f1c09aa53d2e871
+
+Both tables are read through. The digest is keyed by a secret of the run, which its journal keeps: whoever may not
+read the journal learns nothing from a digest.";
+
 pub(super) const SCHEMA: &str = "\
 Examples:
   projh-bluegreen schema > plan.schema.json             # yaml-language-server: $schema=plan.schema.json

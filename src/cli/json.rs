@@ -34,7 +34,7 @@ impl Reporter for Lines {
                 }
             }
             Error::Differences(differences) => {
-                for difference in differences {
+                for difference in &differences.shown {
                     self.tell(&Event::Difference(difference.clone()));
                 }
             }

@@ -6,6 +6,7 @@ mod completions;
 mod echo;
 mod ending;
 mod execute;
+mod find;
 mod finish;
 mod glyphs;
 mod help;
@@ -104,6 +105,16 @@ enum Command {
         #[arg(long)]
         yes: bool,
     },
+    /// Where the row is that a key digest stands for: what to type to read it. Prints no value of it.
+    #[command(after_help = help::FIND)]
+    Find {
+        /// The plan's file, its name, or a run's short id.
+        plan_or_run: String,
+        /// The table, as the message with the digest names it.
+        table: String,
+        /// The digest.
+        digest: String,
+    },
     /// Print the JSON Schema of the plan, for editors.
     #[command(after_help = help::SCHEMA)]
     Schema {
@@ -189,6 +200,7 @@ async fn command(shell: &Shell<'_>) -> Result<u8, Error> {
         Command::Status { plan_or_run, watch } => status::run(shell, plan_or_run.as_deref(), *watch).await,
         Command::Rollback { plan_or_run } => rollback::run(shell, plan_or_run).await,
         Command::Finish { plan_or_run, yes } => finish::run(shell, plan_or_run, *yes).await,
+        Command::Find { plan_or_run, table, digest } => find::run(shell, plan_or_run, table, digest).await,
         Command::Schema { events } => {
             let schema = if *events { event::schema::json_schema() } else { plan::json_schema() };
             shell.screen.out(&format!("{schema:#}"));
@@ -276,7 +288,9 @@ impl Command {
     fn plan_or_run(&self) -> Option<String> {
         match self {
             Self::Check { plan } | Self::Execute { plan, .. } => Some(plan.display().to_string()),
-            Self::Rollback { plan_or_run } | Self::Finish { plan_or_run, .. } => Some(plan_or_run.clone()),
+            Self::Rollback { plan_or_run }
+            | Self::Finish { plan_or_run, .. }
+            | Self::Find { plan_or_run, .. } => Some(plan_or_run.clone()),
             Self::Status { plan_or_run, .. } => plan_or_run.clone(),
             Self::Schema { .. } | Self::Completions { .. } | Self::Man { .. } => None,
         }
@@ -284,7 +298,7 @@ impl Command {
 
     /// It makes no sense without a run, which may have ended.
     fn is_about_a_run(&self) -> bool {
-        matches!(self, Self::Rollback { .. } | Self::Finish { .. } | Self::Status { .. })
+        matches!(self, Self::Rollback { .. } | Self::Finish { .. } | Self::Find { .. } | Self::Status { .. })
     }
 
     /// The same once more, as it is typed.

@@ -2,17 +2,25 @@
 //!
 //! Count, sum and xor of 64-bit row hashes, each side read once, in parallel, in the server. If they
 //! differ, the same is done by bucket, and in the buckets that differ the rows are compared key
-//! by key. A difference is told by a digest of its key.
+//! by key. A difference is told by a digest of its key, and by the columns that differ.
+//!
+//! Invariant: what was not read is never equal. A side without a relation, a column that is not there and a
+//! sum that cannot be read are errors.
+
+mod by_key;
+mod difference;
 
 use std::collections::HashMap;
 
 use tokio::sync::Mutex;
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::Client;
 
-use super::coalesce::Key;
-use super::row_hash::{RowHash, key_digest};
-use super::{Lane, apply, copy, point};
+use super::row_hash::{Lacking, RowHash, SUMS, key_digest};
+use super::{Lane, copy, point};
 use crate::pg::connect::{ConnectError, Session, Target};
+
+pub use by_key::ByKey;
+pub use difference::{Difference, DifferenceKind, Differences};
 
 /// What went wrong in comparing.
 #[derive(Debug, thiserror::Error)]
@@ -25,32 +33,23 @@ pub enum CompareError {
         /// The server's or the driver's word.
         source: tokio_postgres::Error,
     },
+    /// Something would not have been compared.
+    #[error("{table} could not be compared completely: {why}")]
+    Incomplete {
+        /// The table.
+        table: String,
+        /// What is missing.
+        why: String,
+    },
     /// A connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
 }
 
-/// One row that is not the same on both sides.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
-pub struct Difference {
-    /// The table.
-    pub table: String,
-    /// What is wrong.
-    pub kind: DifferenceKind,
-    /// A digest of the key; `left(md5(row(key columns)::text), 16)` finds the row.
-    pub key_digest: String,
-}
-
-/// What is wrong with a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DifferenceKind {
-    /// Only the source has it.
-    Missing,
-    /// Only the target has it.
-    Extra,
-    /// Both have it, with different values.
-    Different,
+impl CompareError {
+    fn incomplete(lane: &Lane, why: impl Into<String>) -> Self {
+        Self::Incomplete { table: lane.table.plain(), why: why.into() }
+    }
 }
 
 /// Both sides at one point in time.
@@ -99,16 +98,23 @@ const BLOCKS_AT_ONCE: u32 = 16_384;
 const BLOCK_BYTES: u64 = 8_192;
 /// Buckets that a difference is narrowed down to first.
 const BUCKETS: i64 = 1_024;
-/// Differences that are told; there may be more.
-const DIFFERENCES_MAX: usize = 100;
 
 impl Comparison {
     /// For one lane.
     ///
     /// # Errors
-    /// If the server said no.
+    /// If the server said no, or a column that is to be compared is not there.
     pub async fn of(client: &Client, lane: &Lane) -> Result<Self, CompareError> {
         let hash = RowHash::of(client, lane).await.map_err(|source| failed(lane, source))?;
+        let hash = hash.map_err(|Lacking(column)| {
+            CompareError::incomplete(lane, format!("green has no column {column}"))
+        })?;
+        if hash.columns.is_empty() {
+            return Err(CompareError::incomplete(lane, "there is no column to compare"));
+        }
+        if lane.key.is_empty() || lane.key_in_target().len() != lane.key.len() {
+            return Err(CompareError::incomplete(lane, "not every column of the key is in green"));
+        }
         Ok(Self { lane: lane.clone(), hash })
     }
 
@@ -120,7 +126,7 @@ impl Comparison {
     /// How many columns are compared.
     #[must_use]
     pub fn columns(&self) -> usize {
-        self.hash.columns
+        self.hash.columns.len()
     }
 
     /// Compares every row. Returns how many rows the source has, and the differences.
@@ -133,12 +139,13 @@ impl Comparison {
         sides: &Sides<'_>,
         workers: &[Session],
         told: Told<'_>,
-    ) -> Result<(u64, Vec<Difference>), CompareError> {
+    ) -> Result<(u64, Differences), CompareError> {
         let pieces = self.pieces(workers).await?;
         let sums = self.sums(&pieces, sides, workers, told).await?;
-        let rows = u64::try_from(sums[0].0).unwrap_or(0);
+        let rows = u64::try_from(sums[0].0)
+            .map_err(|_| CompareError::incomplete(&self.lane, "the count of its rows cannot be read"))?;
         if sums[0] == sums[1] {
-            return Ok((rows, Vec::new()));
+            return Ok((rows, Differences::default()));
         }
         let differences = self.narrow(target, sides).await?;
         Ok((rows, differences))
@@ -146,10 +153,16 @@ impl Comparison {
 
     async fn pieces(&self, workers: &[Session]) -> Result<Mutex<Vec<Piece>>, CompareError> {
         let mut pieces = Vec::new();
-        let Some(client) = workers.first() else { return Ok(Mutex::new(pieces)) };
+        let Some(client) = workers.first() else {
+            return Err(CompareError::incomplete(&self.lane, "there is no connection to read it through"));
+        };
         for (is_source, table) in [(true, &self.lane.source), (false, &self.lane.target)] {
             let relations =
                 copy::heap_relations(client, table).await.map_err(|source| failed(&self.lane, source))?;
+            if relations.is_empty() {
+                let why = format!("{} is not there, or has nothing that could hold rows", table.plain());
+                return Err(CompareError::incomplete(&self.lane, why));
+            }
             for (relation, blocks) in relations {
                 let mut from = 0;
                 loop {
@@ -183,8 +196,7 @@ impl Comparison {
             loop {
                 let piece = pieces.lock().await.pop();
                 let Some(piece) = piece else { return Ok::<_, CompareError>(sums) };
-                let sum =
-                    self.sum(session, &piece, sides).await.map_err(|source| failed(&self.lane, source))?;
+                let sum = self.sum(session, &piece, sides).await?;
                 let rows = u64::try_from(sum.0).unwrap_or(0);
                 told(Read { rows, bytes: piece.bytes, bytes_total });
                 let side = &mut sums[usize::from(!piece.is_source)];
@@ -201,193 +213,139 @@ impl Comparison {
         Ok(sums)
     }
 
-    async fn sum(
-        &self,
-        session: &Session,
-        piece: &Piece,
-        sides: &Sides<'_>,
-    ) -> Result<Sum, tokio_postgres::Error> {
+    async fn sum(&self, session: &Session, piece: &Piece, sides: &Sides<'_>) -> Result<Sum, CompareError> {
         let snapshot = if piece.is_source { sides.source } else { sides.target };
         let sql = self.sum_sql(piece.is_source, &piece.relation, &piece.condition);
-        session.batch_execute(&point::import(snapshot)).await?;
-        let row = session.query_one(&sql, &[]).await?;
-        session.batch_execute("COMMIT").await?;
-        let sum: String = row.get(1);
-        Ok((row.get(0), sum.parse().unwrap_or(i128::MAX), row.get(2)))
+        let read = async {
+            session.batch_execute(&point::import(snapshot)).await?;
+            let row = session.query_one(&sql, &[&self.seed()]).await?;
+            session.batch_execute("COMMIT").await?;
+            Ok(row)
+        };
+        let row = read.await.map_err(|source| failed(&self.lane, source))?;
+        sum_of(&row, 0).map_err(|why| CompareError::incomplete(&self.lane, why))
+    }
+
+    /// What the row hashes of this comparison start from: `$1` of its statements.
+    #[must_use]
+    pub fn seed(&self) -> i64 {
+        self.lane.secret.seed()
+    }
+
+    fn hash_of(&self, is_source: bool) -> &str {
+        if is_source { &self.hash.source } else { &self.hash.target }
     }
 
     /// Count, sum and xor of the hashes of the rows of a relation (quoted) that meet a condition.
-    pub(crate) fn sum_sql(&self, is_source: bool, relation: &str, condition: &str) -> String {
-        let hash = if is_source { &self.hash.source } else { &self.hash.target };
+    #[must_use]
+    pub fn sum_sql(&self, is_source: bool, relation: &str, condition: &str) -> String {
+        let hash = self.hash_of(is_source);
         format!(
-            "SELECT count(*), coalesce(sum(h), 0)::text, coalesce(bit_xor(h), 0) FROM \
-             (SELECT {hash} AS h FROM ONLY {relation} WHERE {condition} OFFSET 0) AS s"
+            "SELECT {SUMS} FROM (SELECT {hash} AS h FROM ONLY {relation} WHERE {condition} OFFSET 0) AS s"
         )
     }
 
-    /// Finds the keys of the rows that differ.
-    async fn narrow(&self, target: &Target, sides: &Sides<'_>) -> Result<Vec<Difference>, CompareError> {
+    /// Finds the keys of the rows that differ. Both sides are sorted by the server and read side by side, so
+    /// that any number of differences can be counted.
+    async fn narrow(&self, target: &Target, sides: &Sides<'_>) -> Result<Differences, CompareError> {
         let name = format!("projh-bluegreen {} compare", sides.run);
         let source_session = target.connect(&name, &[]).await?;
         let target_session = target.connect(&name, &[]).await?;
         let sql = |source| failed(&self.lane, source);
         source_session.batch_execute(&point::import(sides.source)).await.map_err(sql)?;
         target_session.batch_execute(&point::import(sides.target)).await.map_err(sql)?;
-        let (blue, green) = (self.lane.source.to_string(), self.lane.target.to_string());
-        let (source, target) = tokio::try_join!(
-            buckets(&source_session, &blue, &self.hash.source),
-            buckets(&target_session, &green, &self.hash.target),
-        )
-        .map_err(sql)?;
+        let both = [Side::of(self, &source_session, true), Side::of(self, &target_session, false)];
+        let (source, target) = tokio::try_join!(both[0].buckets(), both[1].buckets())?;
         let differing: Vec<i64> =
             (0..BUCKETS).filter(|bucket| source.get(bucket) != target.get(bucket)).collect();
-        // A key is told in the target's form on both sides.
-        let pairs = self.lane.key_in_target();
-        let source_key = key_digest(pairs.iter().map(|key| key.value));
-        let target_key = key_digest(pairs.iter().map(|key| key.column));
-        let (source, target) = tokio::try_join!(
-            keys_of(&source_session, &blue, &self.hash.source, &source_key, &differing),
-            keys_of(&target_session, &green, &self.hash.target, &target_key, &differing),
-        )
-        .map_err(sql)?;
-        Ok(self.differences(source, target))
-    }
-
-    fn differences(&self, source: HashMap<String, Sum>, mut target: HashMap<String, Sum>) -> Vec<Difference> {
-        let table = self.lane.table.plain();
-        let told = |kind, key_digest| Difference { table: table.clone(), kind, key_digest };
-        let mut differences: Vec<Difference> = source
-            .into_iter()
-            .filter_map(|(key, sum)| match target.remove(&key) {
-                None => Some(told(DifferenceKind::Missing, key)),
-                Some(other) if other != sum => Some(told(DifferenceKind::Different, key)),
-                Some(_) => None,
-            })
-            .collect();
-        differences.extend(target.into_keys().map(|key| told(DifferenceKind::Extra, key)));
-        differences.sort();
-        differences.truncate(DIFFERENCES_MAX);
-        differences
-    }
-
-    /// Prepares the comparison of single keys; each side is read through its own client.
-    ///
-    /// # Errors
-    /// If the server said no.
-    pub async fn by_key<'a>(
-        &'a self,
-        source: &'a Client,
-        target: &'a Client,
-    ) -> Result<ByKey<'a>, CompareError> {
-        let (of_source, of_target) = (self.keys_sql(true), self.keys_sql(false));
-        let prepared = tokio::try_join!(source.prepare(&of_source), target.prepare(&of_target));
-        let (of_source, of_target) = prepared.map_err(|source| failed(&self.lane, source))?;
-        Ok(ByKey { comparison: self, source: (source, of_source), target: (target, of_target) })
-    }
-
-    /// The rows of the keys in the parameters, one array a key column: digest of the key, and sum.
-    pub(crate) fn keys_sql(&self, is_source: bool) -> String {
-        let lane = &self.lane;
-        let pairs = lane.key_in_target();
-        let (relation, hash) =
-            if is_source { (&lane.source, &self.hash.source) } else { (&lane.target, &self.hash.target) };
-        let on = lane.key.iter().zip(&pairs).enumerate().map(|(at, (key, there))| {
-            let (column, equals) =
-                if is_source { (&key.name, key.equals.as_str()) } else { (there.column, there.equals) };
-            format!("g.{column} {equals} k.projh_k{at}")
-        });
-        let values = lane.key.iter().zip(&pairs).enumerate().map(|(at, (key, there))| {
-            let value = if is_source { key.name.to_string() } else { there.value.to_owned() };
-            format!("{value} AS projh_k{at}")
-        });
-        format!(
-            "SELECT k.projh_digest, count(*), coalesce(sum(h), 0)::text, coalesce(bit_xor(h), 0) \
-             FROM (SELECT {values}, {digest} AS projh_digest FROM {arrays} AS s({names}) OFFSET 0) AS k \
-             CROSS JOIN LATERAL (SELECT {hash} AS h FROM {relation} AS g WHERE {on} OFFSET 0) AS g GROUP BY 1",
-            digest = key_digest(pairs.iter().map(|key| key.value)),
-            values = crate::pg::list(values),
-            arrays = lane.unnest_keys(1),
-            names = lane.key_columns(),
-            on = on.collect::<Vec<_>>().join(" AND "),
-        )
-    }
-}
-
-/// A comparison of single keys, prepared.
-pub struct ByKey<'a> {
-    comparison: &'a Comparison,
-    source: (&'a Client, Statement),
-    target: (&'a Client, Statement),
-}
-
-impl ByKey<'_> {
-    /// Compares the rows of some keys; each side as its client sees it.
-    ///
-    /// # Errors
-    /// If the server said no.
-    pub async fn compare(&self, keys: &[&Key]) -> Result<Vec<Difference>, CompareError> {
-        let mut differences = Vec::new();
-        for some in keys.chunks(KEYS_AT_ONCE) {
-            let both = tokio::try_join!(self.rows_of(&self.source, some), self.rows_of(&self.target, some));
-            let (source, target) = both.map_err(|source| failed(&self.comparison.lane, source))?;
-            differences.extend(self.comparison.differences(source, target));
+        let keys = tokio::try_join!(both[0].keys(&differing), both[1].keys(&differing)).map_err(sql)?;
+        let mut found = Differences::between(&self.lane, keys.0, keys.1).await?;
+        let digests = found.in_both();
+        if !digests.is_empty() {
+            let each = tokio::try_join!(both[0].each(&digests), both[1].each(&digests)).map_err(sql)?;
+            found.name_columns(&self.hash.columns, &each.0, &each.1);
         }
-        differences.truncate(DIFFERENCES_MAX);
-        Ok(differences)
-    }
-
-    async fn rows_of(
-        &self,
-        (client, statement): &(&Client, Statement),
-        keys: &[&Key],
-    ) -> Result<HashMap<String, Sum>, tokio_postgres::Error> {
-        let arrays = apply::key_arrays(&self.comparison.lane, keys.iter().copied());
-        let params: Vec<&(dyn postgres_types::ToSql + Sync)> =
-            arrays.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)).collect();
-        let rows = client.query(statement, &params).await?;
-        Ok(rows.iter().map(|row| (row.get(0), sum_of(row, 1))).collect())
+        Ok(found)
     }
 }
 
-/// Keys that one statement compares.
-const KEYS_AT_ONCE: usize = 10_000;
+/// One side of a comparison that is narrowed down.
+struct Side<'a> {
+    client: &'a Client,
+    lane: &'a Lane,
+    relation: String,
+    hash: &'a str,
+    each: &'a str,
+    digest: String,
+}
 
-fn sum_of(row: &tokio_postgres::Row, at: usize) -> Sum {
+impl<'a> Side<'a> {
+    fn of(comparison: &'a Comparison, client: &'a Client, is_source: bool) -> Self {
+        let Comparison { lane, hash } = comparison;
+        let pairs = lane.key_in_target();
+        // A key is told in the target's form on both sides.
+        let digest = if is_source {
+            key_digest(pairs.iter().map(|key| key.value))
+        } else {
+            key_digest(pairs.iter().map(|key| key.column))
+        };
+        let (relation, each) =
+            if is_source { (&lane.source, &hash.each.0) } else { (&lane.target, &hash.each.1) };
+        let hash = comparison.hash_of(is_source);
+        Self { client, lane, relation: relation.to_string(), hash, each, digest }
+    }
+
+    /// The sums by bucket.
+    async fn buckets(&self) -> Result<HashMap<i64, Sum>, CompareError> {
+        let (relation, hash, mask) = (&self.relation, self.hash, BUCKETS - 1);
+        let sql = format!(
+            "SELECT h & {mask}, {SUMS} FROM (SELECT {hash} AS h FROM {relation} OFFSET 0) AS s GROUP BY 1"
+        );
+        let rows = self.client.query(&sql, &[&self.lane.secret.seed()]).await;
+        let rows = rows.map_err(|source| failed(self.lane, source))?;
+        let bucket = |row: &tokio_postgres::Row| {
+            let sum = sum_of(row, 1).map_err(|why| CompareError::incomplete(self.lane, why))?;
+            Ok((row.get(0), sum))
+        };
+        rows.iter().map(bucket).collect()
+    }
+
+    /// The sums by key of the rows in some buckets, in the order of the keys' digests.
+    async fn keys(&self, buckets: &[i64]) -> Result<tokio_postgres::RowStream, tokio_postgres::Error> {
+        let Self { relation, hash, digest, .. } = self;
+        let mask = BUCKETS - 1;
+        let sql = format!(
+            "SELECT d, {SUMS} FROM (SELECT {digest} AS d, {hash} AS h FROM {relation} OFFSET 0) AS s \
+             WHERE h & {mask} = ANY ($3) GROUP BY d ORDER BY d"
+        );
+        let secret = &self.lane.secret;
+        let params: [&(dyn postgres_types::ToSql + Sync); 3] = [&secret.seed(), &secret.key(), &buckets];
+        self.client.query_raw(&sql, params).await
+    }
+
+    /// The hash of each column of some rows.
+    async fn each(&self, digests: &[String]) -> Result<difference::Each, tokio_postgres::Error> {
+        let Self { relation, each, digest, .. } = self;
+        let sql = format!(
+            "SELECT d, h FROM (SELECT {digest} AS d, {each} AS h FROM {relation} OFFSET 0) AS s WHERE d = ANY ($3)"
+        );
+        let secret = &self.lane.secret;
+        let rows = self.client.query(&sql, &[&secret.seed(), &secret.key(), &digests]).await?;
+        Ok(each_of(&rows))
+    }
+}
+
+fn each_of(rows: &[tokio_postgres::Row]) -> difference::Each {
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+/// Count, sum and xor, from column `at` on.
+fn sum_of(row: &tokio_postgres::Row, at: usize) -> Result<Sum, String> {
     let sum: String = row.get(at + 1);
-    (row.get(at), sum.parse().unwrap_or(i128::MAX), row.get(at + 2))
+    let sum = sum.parse().map_err(|_| "a sum of its rows cannot be read".to_owned())?;
+    Ok((row.get(at), sum, row.get(at + 2)))
 }
 
 fn failed(lane: &Lane, source: tokio_postgres::Error) -> CompareError {
     CompareError::Postgres { table: lane.table.plain(), source }
-}
-
-async fn buckets(
-    client: &Client,
-    relation: &str,
-    hash: &str,
-) -> Result<HashMap<i64, Sum>, tokio_postgres::Error> {
-    let mask = BUCKETS - 1;
-    let sql = format!(
-        "SELECT h & {mask}, count(*), coalesce(sum(h), 0)::text, coalesce(bit_xor(h), 0) FROM \
-         (SELECT {hash} AS h FROM {relation} OFFSET 0) AS s GROUP BY 1"
-    );
-    let rows = client.query(&sql, &[]).await?;
-    Ok(rows.iter().map(|row| (row.get(0), sum_of(row, 1))).collect())
-}
-
-/// The keys, by digest, of the rows in some buckets.
-async fn keys_of(
-    client: &Client,
-    relation: &str,
-    hash: &str,
-    key_digest: &str,
-    buckets: &[i64],
-) -> Result<HashMap<String, Sum>, tokio_postgres::Error> {
-    let mask = BUCKETS - 1;
-    let sql = format!(
-        "SELECT d, count(*), coalesce(sum(h), 0)::text, coalesce(bit_xor(h), 0) FROM \
-         (SELECT {key_digest} AS d, {hash} AS h FROM {relation} OFFSET 0) AS s WHERE h & {mask} = ANY ($1) GROUP BY 1"
-    );
-    let rows = client.query(&sql, &[&buckets]).await?;
-    Ok(rows.iter().map(|row| (row.get(0), sum_of(row, 1))).collect())
 }

@@ -14,6 +14,7 @@ pub mod coalesce;
 pub mod compare;
 pub mod copy;
 pub mod feed;
+pub mod find;
 mod mapping;
 pub mod point;
 pub mod raw;
@@ -22,7 +23,7 @@ mod row_hash;
 use tokio_postgres::Client;
 
 use crate::hangs_on::VerifiedColumn;
-use crate::lifecycle::LaneDesign;
+use crate::lifecycle::{LaneDesign, Secret};
 use crate::pg::{Ident, QName, list};
 use crate::replication::pgoutput::{Tuple, Value};
 
@@ -107,6 +108,8 @@ pub struct Lane {
     pub hint: Option<Hint>,
     /// Where the run keeps its working tables.
     pub home: Ident,
+    /// What its hashes and digests start from.
+    pub secret: Secret,
 }
 
 /// Where to look for a row first.
@@ -162,6 +165,7 @@ impl Lane {
             verified: design.green.verified_columns(),
             target,
             home: home.clone(),
+            secret: design.secret.clone(),
         })
     }
 
@@ -325,6 +329,19 @@ fn keep_in_place(design: &LaneDesign, mapping: &[Mapped], unique: &[Ident]) -> O
     if others.any(|index| !of_blue(&index.name)) {
         return None;
     }
-    let mapped = mapping.iter().filter(|mapped| unique.contains(&mapped.source));
+    // A value that is generated changes with those that it is made of.
+    let is_read = |name: &Ident| {
+        let generated = unique.iter().filter_map(|unique| design.green.blue.column(unique)?.generated.as_ref());
+        generated.into_iter().any(|generated| generated.columns.contains(name))
+    };
+    let is_unique = |name: &Ident| unique.contains(name) || is_read(name);
+    let mapped = mapping.iter().filter(|mapped| is_unique(&mapped.source));
     Some(mapped.map(|mapped| mapped.target.clone()).collect())
+}
+
+/// How each column of the key is mapped; shorter than the key where green lacks one.
+fn mapped_key(design: &LaneDesign) -> Vec<Mapped> {
+    let mapping = mapping::forward(design);
+    let mapped = |name: &Ident| mapping.iter().find(|mapped| mapped.source == *name).cloned();
+    design.key.columns.iter().filter_map(|column| mapped(&column.name)).collect()
 }

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Span;
+use super::{Secret, Span};
 use crate::hangs_on::{Fingerprint, Green, Key};
 use crate::pg::{Ident, Lsn, QName};
 
@@ -140,6 +140,9 @@ pub struct LaneDesign {
     pub fingerprint: Fingerprint,
     /// `replica_identity: full` was set for the run; what to set it back to.
     pub replica_identity_before: Option<String>,
+    /// What row hashes and digests of keys start from.
+    #[serde(default)]
+    pub secret: Secret,
 }
 
 /// Why a round ended.

@@ -7,7 +7,9 @@
 mod blocks;
 mod fact;
 mod progress;
+mod secret;
 
 pub use blocks::{Blocks, Span};
 pub use fact::{Fact, LaneDesign, Prepared, RoundEnd, SwapTimes, Verification};
 pub use progress::{Ending, IllegalFact, Phase, Progress};
+pub use secret::Secret;

@@ -64,10 +64,12 @@ pub(crate) fn statements(prepared: &Prepared) -> Vec<IndexStep> {
     for (lane, design) in prepared.lanes.iter().enumerate() {
         let mut step = 0;
         for (number, index) in design.green.index_builds().into_iter().enumerate() {
+            // Green's key, and the index that the stream finds rows by where that is another one.
+            let is_key = number == 0 || index.name == design.key.index;
             let on_leaves = index.on_row_holders.into_iter().map(|statement| (true, statement));
             let on_parent = index.on_parent.map(|statement| (false, statement));
             for (on_leaf, statement) in on_leaves.chain(on_parent) {
-                statements.push(IndexStep { lane, step, is_key: number == 0, on_leaf, statement });
+                statements.push(IndexStep { lane, step, is_key, on_leaf, statement });
                 step += 1;
             }
         }

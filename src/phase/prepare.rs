@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::finding::Finding;
 use crate::hangs_on::{self, Column, Definition, Fingerprint, Green, Homes, ReplicaIdentityKind};
-use crate::lifecycle::{Fact, LaneDesign, Prepared};
+use crate::lifecycle::{Fact, LaneDesign, Prepared, Secret};
 use crate::pg::sql::{LockMode, Statement, joined};
 use crate::pg::{Ident, QName, list};
 use crate::plan::partition::{self, KeyType, Leaf, PartitionError};
@@ -115,7 +115,8 @@ pub(crate) async fn design(client: &Client, table: &TablePlan, homes: &Homes) ->
         .usable_key(table.replica_identity_full)
         .map_err(|none| refused(vec![Finding::of_no_key(&table.table, &none)]))?;
     let replica_identity_before = table.replica_identity_full.then(|| replica_identity(&definition));
-    Ok(LaneDesign { table: table.table.clone(), key, green, fingerprint, replica_identity_before })
+    let secret = Secret::new();
+    Ok(LaneDesign { table: table.table.clone(), key, green, fingerprint, replica_identity_before, secret })
 }
 
 /// The partitions that the plan and the data ask for.

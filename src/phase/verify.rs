@@ -11,7 +11,7 @@ use tokio_postgres::Client;
 use crate::error::Error;
 use crate::event::Event;
 use crate::lane::coalesce::Key;
-use crate::lane::compare::{Comparison, Difference, Read, Sides};
+use crate::lane::compare::{Comparison, Differences, Read, Sides};
 use crate::lane::feed::Feed;
 use crate::lane::point::Point;
 use crate::lifecycle::{Fact, Verification};
@@ -122,16 +122,16 @@ async fn full(run: &Run<'_>) -> Result<Verification, Error> {
 /// Compares the rows of every lane.
 async fn rows(run: &Run<'_>, sides: &Sides<'_>, verification: &mut Verification) -> Result<(), Error> {
     let workers = run.workers("verify").await?;
-    let mut differences = Vec::new();
+    let mut differences = Differences::default();
     for lane in &run.lanes {
         let comparison = Comparison::of(run.journal.session(), lane).await?;
         let told = Told::new(run, lane.table.plain());
         let (count, found) =
             comparison.full(&run.cx.target, sides, &workers, &|read| told.tell(read)).await?;
-        tracing::info!(table = lane.table.plain(), rows = count, differences = found.len(), "table compared");
+        tracing::info!(table = lane.table.plain(), rows = count, differences = found.count, "table compared");
         verification.rows.push(count);
         verification.columns.push(comparison.columns());
-        differences.extend(found);
+        differences.add(found);
     }
     refuse(differences)
 }
@@ -220,11 +220,11 @@ pub(super) async fn delta(run: &Run<'_>) -> Result<Delta, Error> {
 /// Compares the keys that changed since the last moment, and says how many.
 async fn step(run: &Run<'_>, comparisons: &[Comparison], number: u32) -> Result<u64, Error> {
     let moment = moment(run).await?;
-    let mut differences = Vec::new();
+    let mut differences = Differences::default();
     for (comparison, keys) in comparisons.iter().zip(&moment.touched.keys) {
         let keys: Vec<&Key> = keys.iter().collect();
         let by_key = comparison.by_key(&moment.point.holder, &moment.green).await?;
-        differences.extend(by_key.compare(&keys).await?);
+        differences.add(by_key.compare(&keys).await?);
     }
     refuse(differences)?;
     let keys = moment.touched.count();
@@ -286,6 +286,6 @@ pub(super) async fn comparisons(run: &Run<'_>) -> Result<Vec<Comparison>, Error>
     Ok(comparisons)
 }
 
-pub(super) fn refuse(differences: Vec<Difference>) -> Result<(), Error> {
-    if differences.is_empty() { Ok(()) } else { Err(Error::Differences(differences)) }
+pub(super) fn refuse(differences: Differences) -> Result<(), Error> {
+    if differences.count == 0 { Ok(()) } else { Err(Error::Differences(differences)) }
 }

@@ -89,10 +89,14 @@ impl Reporter for Person {
             other => format!("error: {other}"),
         });
         if let Error::Differences(differences) = error {
-            for difference in differences {
+            for difference in &differences.shown {
                 let kind = format!("{:?}", difference.kind).to_lowercase();
                 let (table, digest) = (&difference.table, &difference.key_digest);
-                self.screen.err(&format!("  {table}: {kind}, key digest {digest}"));
+                let columns = match difference.columns.as_slice() {
+                    [] => String::new(),
+                    columns => format!(" in {}", columns.join(", ")),
+                };
+                self.screen.err(&format!("  {table}: {kind}{columns}, key digest {digest}"));
             }
         }
         if let Some(advice) = error.advice() {

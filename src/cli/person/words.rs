@@ -50,6 +50,7 @@ pub(super) fn words(event: &Event) -> String {
         | Event::PreviewSummary(_)
         | Event::Problem(_)
         | Event::Difference(_)
+        | Event::RowFound(_)
         | Event::Status(_)
         | Event::Error { .. }
         | Event::End { .. } => String::new(),

@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 use crate::error::Error;
 use crate::event::Event;
 use crate::lane::coalesce::Key;
-use crate::lane::compare::ByKey;
+use crate::lane::compare::{ByKey, Differences};
 use crate::lane::feed::{Feed, FeedError};
 use crate::lifecycle::{Fact, SwapTimes};
 use crate::pg::connect::Session;
@@ -202,11 +202,11 @@ async fn drain(run: &Run<'_>, within: Duration) -> Result<(), Stop> {
 /// What changed since the last comparison; nothing changes any more.
 async fn compare(run: &Run<'_>, ready: &Ready<'_>) -> Result<u64, Stop> {
     let touched = run.feed.as_ref().map(Feed::touched).unwrap_or_default();
-    let (mut differences, mut compared) = (Vec::new(), 0);
+    let (mut differences, mut compared) = (Differences::default(), 0);
     for (comparison, keys) in ready.comparisons.iter().zip(&touched) {
         let keys: Vec<&Key> = keys.iter().collect();
         compared += keys.len() as u64;
-        differences.extend(comparison.compare(&keys).await.map_err(Error::from)?);
+        differences.add(comparison.compare(&keys).await.map_err(Error::from)?);
     }
     verify::refuse(differences)?;
     Ok(compared)

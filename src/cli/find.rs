@@ -1,0 +1,49 @@
+//! `find`: the row that a key's digest stands for.
+
+use super::Shell;
+use crate::error::Error;
+use crate::event::Event;
+use crate::journal::{self, JournalError};
+use crate::lane::find;
+use crate::lifecycle::Ending;
+
+pub(super) async fn run(
+    shell: &Shell<'_>,
+    plan_or_run: &str,
+    table: &str,
+    digest: &str,
+) -> Result<u8, Error> {
+    let (name, target) = shell.run_and_target(plan_or_run)?;
+    let work = async {
+        let client = target.connect("projh-bluegreen find", &[]).await?;
+        let run = journal::latest(&client, &name, false).await?;
+        let run = run.ok_or_else(|| JournalError::NoRun(name.clone()))?;
+        if let Some(ending) = run.progress.ended {
+            let how = if ending == Ending::RolledBack { "rolled back" } else { "finished" };
+            return Err(JournalError::Ended { run: run.found.run, plan: run.found.plan_name, how }.into());
+        }
+        let lanes = run.progress.prepared.map(|prepared| prepared.lanes).unwrap_or_default();
+        let Some(lane) = lanes.iter().find(|lane| lane.table.plain() == table) else {
+            let tables: Vec<String> = lanes.iter().map(|lane| lane.table.plain()).collect();
+            let text = format!("run {} has no table {table}; it has {}", run.found.run, tables.join(", "));
+            return Err(Error::Usage(text));
+        };
+        Ok(find::find(&client, lane, run.progress.swapped.is_some(), digest).await?)
+    };
+    let found = shell.unless_interrupted(work).await?;
+    if found.is_empty() {
+        return Err(Error::Usage(format!(
+            "no row of {table} has the key digest {digest} now: the row was deleted or its key was changed since, \
+             or the digest is another run's"
+        )));
+    }
+    for row in found {
+        if shell.cli.json {
+            shell.tell(&Event::RowFound(row));
+        } else {
+            let side = format!("{:?}", row.side).to_lowercase();
+            shell.screen.out(&format!("{side}: {}", row.sql));
+        }
+    }
+    Ok(0)
+}

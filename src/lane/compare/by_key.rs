@@ -1,0 +1,128 @@
+//! The comparison of single keys: what changed since an earlier comparison.
+
+use tokio_postgres::{Client, RowStream, Statement};
+
+use super::difference::{Differences, Each};
+use super::{CompareError, Comparison, each_of, failed};
+use crate::lane::Lane;
+use crate::lane::apply;
+use crate::lane::coalesce::Key;
+use crate::lane::raw::Array;
+use crate::lane::row_hash::{SUMS, key_digest};
+
+/// Keys that one statement compares.
+const KEYS_AT_ONCE: usize = 10_000;
+/// The parameters before the keys: the seed, and what digests are keyed with.
+const FIRST_KEY: usize = 3;
+
+/// A comparison of single keys, prepared.
+pub struct ByKey<'a> {
+    comparison: &'a Comparison,
+    source: (&'a Client, Statement),
+    target: (&'a Client, Statement),
+}
+
+impl Comparison {
+    /// Prepares the comparison of single keys; each side is read through its own client.
+    ///
+    /// # Errors
+    /// If the server said no.
+    pub async fn by_key<'a>(
+        &'a self,
+        source: &'a Client,
+        target: &'a Client,
+    ) -> Result<ByKey<'a>, CompareError> {
+        let (of_source, of_target) = (self.keys_sql(true), self.keys_sql(false));
+        let prepared = tokio::try_join!(source.prepare(&of_source), target.prepare(&of_target));
+        let (of_source, of_target) = prepared.map_err(|source| failed(&self.lane, source))?;
+        Ok(ByKey { comparison: self, source: (source, of_source), target: (target, of_target) })
+    }
+
+    /// The rows of the keys in the parameters, one array a key column: digest of the key, and sums.
+    pub(crate) fn keys_sql(&self, is_source: bool) -> String {
+        let rows = self.rows_of_keys(is_source, self.hash_of(is_source));
+        format!("SELECT projh_digest, {SUMS} FROM {rows} GROUP BY projh_digest ORDER BY projh_digest")
+    }
+
+    /// Of the rows of those keys, the ones with the digests in the last parameter: the hash of each column.
+    fn each_sql(&self, is_source: bool) -> String {
+        let each = if is_source { &self.hash.each.0 } else { &self.hash.each.1 };
+        let (rows, last) = (self.rows_of_keys(is_source, each), FIRST_KEY + self.lane.key.len());
+        format!("SELECT projh_digest, h FROM {rows} WHERE projh_digest = ANY (${last}::text[])")
+    }
+
+    /// The rows of the keys in the parameters, as `projh_digest`, and what is asked of each as `h`.
+    fn rows_of_keys(&self, is_source: bool, asked: &str) -> String {
+        let lane = &self.lane;
+        let pairs = lane.key_in_target();
+        let relation = if is_source { &lane.source } else { &lane.target };
+        let on = lane.key.iter().zip(&pairs).enumerate().map(|(at, (key, there))| {
+            let (column, equals) =
+                if is_source { (&key.name, key.equals.as_str()) } else { (there.column, there.equals) };
+            format!("g.{column} {equals} k.projh_k{at}")
+        });
+        let values = lane.key.iter().zip(&pairs).enumerate().map(|(at, (key, there))| {
+            let value = if is_source { key.name.to_string() } else { there.value.to_owned() };
+            format!("{value} AS projh_k{at}")
+        });
+        format!(
+            "(SELECT {values}, {digest} AS projh_digest FROM {arrays} AS s({names}) OFFSET 0) AS k \
+             CROSS JOIN LATERAL (SELECT {asked} AS h FROM {relation} AS g WHERE {on} OFFSET 0) AS g",
+            digest = key_digest(pairs.iter().map(|key| key.value)),
+            values = crate::pg::list(values),
+            arrays = lane.unnest_keys(FIRST_KEY),
+            names = lane.key_columns(),
+            on = on.collect::<Vec<_>>().join(" AND "),
+        )
+    }
+}
+
+impl ByKey<'_> {
+    /// Compares the rows of some keys; each side as its client sees it.
+    ///
+    /// # Errors
+    /// If the server said no.
+    pub async fn compare(&self, keys: &[&Key]) -> Result<Differences, CompareError> {
+        let lane = &self.comparison.lane;
+        let mut differences = Differences::default();
+        for some in keys.chunks(KEYS_AT_ONCE) {
+            let arrays = apply::key_arrays(lane, some.iter().copied());
+            let both = tokio::try_join!(sums(&self.source, lane, &arrays), sums(&self.target, lane, &arrays));
+            let (source, target) = both.map_err(|source| failed(lane, source))?;
+            let mut found = Differences::between(lane, source, target).await?;
+            self.name_columns(&arrays, &mut found).await?;
+            differences.add(found);
+        }
+        Ok(differences)
+    }
+
+    async fn name_columns(&self, keys: &[Array], found: &mut Differences) -> Result<(), CompareError> {
+        let digests = found.in_both();
+        if digests.is_empty() {
+            return Ok(());
+        }
+        let of = async |client: &Client, is_source| {
+            let Comparison { lane, .. } = self.comparison;
+            let (seed, secret) = (lane.secret.seed(), lane.secret.key());
+            let mut params: Vec<&(dyn postgres_types::ToSql + Sync)> = vec![&seed, &secret];
+            params.extend(keys.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)));
+            params.push(&digests);
+            let rows = client.query(&self.comparison.each_sql(is_source), &params).await;
+            Ok::<Each, CompareError>(each_of(&rows.map_err(|source| failed(lane, source))?))
+        };
+        let both = tokio::try_join!(of(self.source.0, true), of(self.target.0, false))?;
+        found.name_columns(&self.comparison.hash.columns, &both.0, &both.1);
+        Ok(())
+    }
+}
+
+async fn sums(
+    (client, statement): &(&Client, Statement),
+    lane: &Lane,
+    keys: &[Array],
+) -> Result<RowStream, tokio_postgres::Error> {
+    let (seed, secret) = (lane.secret.seed(), lane.secret.key());
+    let mut params: Vec<&(dyn postgres_types::ToSql + Sync)> = vec![&seed, &secret];
+    params.extend(keys.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)));
+    client.query_raw(statement, params).await
+}
