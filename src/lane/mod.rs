@@ -331,7 +331,8 @@ fn keep_in_place(design: &LaneDesign, mapping: &[Mapped], unique: &[Ident]) -> O
     }
     // A value that is generated changes with those that it is made of.
     let is_read = |name: &Ident| {
-        let generated = unique.iter().filter_map(|unique| design.green.blue.column(unique)?.generated.as_ref());
+        let generated =
+            unique.iter().filter_map(|unique| design.green.blue.column(unique)?.generated.as_ref());
         generated.into_iter().any(|generated| generated.columns.contains(name))
     };
     let is_unique = |name: &Ident| unique.contains(name) || is_read(name);

@@ -231,3 +231,60 @@ async fn ddl_that_the_stream_does_not_tell_of_stops_the_run() {
     stage.sql("alter table t drop column extra").await;
     stage.swaps().await;
 }
+
+/// What is unique may be computed: an exchange of what it is computed of is an exchange of unique values.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn values_that_unique_indexes_are_computed_of_can_be_exchanged() {
+    let uniques = [
+        "alter table t add low text generated always as (lower(email)) stored; create unique index on t (low)",
+        "alter table t add low text generated always as (lower(email)) stored, add unique (low, n)",
+        "alter table t add low text generated always as (lower(email)) stored; create unique index on t (upper(low))",
+        "alter table t add low text generated always as (lower(email)) stored; create unique index on t (n) where low <> ''",
+        "create unique index on t (lower(email))",
+        "create unique index on t (n) include (email)",
+    ];
+    for unique in uniques {
+        let cluster = Cluster::start();
+        let client = cluster.client(DB).await;
+        let table = "create table t (id int primary key, email text not null, n int not null);
+                     insert into t select g, 'E' || g, g from generate_series(1, 50) g";
+        client.batch_execute(&format!("{table}; {unique}")).await.unwrap();
+        let plan = "{version: 1, name: exchanged, tables: [{table: public.t}]}";
+        let program = Bluegreen::new(&cluster, DB).plan(plan);
+        program.execute(&["--until", "index"]).expect_code(0);
+        let exchange = "begin; update t set email = 'tmp', n = 0 where id = 1; update t set email = 'E1', n = 1 where id = 2;
+                        update t set email = 'E2', n = 2 where id = 1; commit";
+        client.batch_execute(exchange).await.unwrap();
+        let finished = program.execute(&["--yes"]);
+        assert_eq!(finished.code, Some(0), "{unique}: {}", finished.stdout);
+    }
+}
+
+/// The index that the stream finds rows by is there before the stream is applied, whichever it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_index_of_the_streams_key_is_built_with_the_copy() {
+    let identities = [
+        ("create unique index by_ref on t (ref); alter table t replica identity using index by_ref", ""),
+        ("alter table t add constraint by_ref unique (ref), replica identity using index by_ref", ""),
+        (
+            "alter table t drop constraint t_pkey; create unique index by_ref on t (ref)",
+            ", replica_identity: full",
+        ),
+    ];
+    for (identity, full) in identities {
+        let cluster = Cluster::start();
+        let client = cluster.client(DB).await;
+        let table = "create table t (id int primary key, ref int not null, n int not null); insert into t select g, g, 0 from generate_series(1, 100) g";
+        client.batch_execute(&format!("{table}; {identity}")).await.unwrap();
+        let plan = format!("{{version: 1, name: keyed, tables: [{{table: public.t{full}}}]}}");
+        let program = Bluegreen::new(&cluster, DB).plan(&plan);
+        program.execute(&["--until", "copy"]).expect_code(0);
+        let sql = "select count(*) from pg_indexes where schemaname ~ '_green$' and indexname = 'by_ref'";
+        assert_eq!(client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 1, "{identity}");
+        client
+            .batch_execute("update t set n = 1, ref = -ref where id < 50; delete from t where id > 90")
+            .await
+            .unwrap();
+        program.execute(&["--yes"]).expect_code(0);
+    }
+}
