@@ -201,11 +201,12 @@ pub(super) struct Delta {
 
 /// The keys that changed since the last moment, until few do so while one comparison is made.
 pub(super) async fn delta(run: &Run<'_>) -> Result<Delta, Error> {
+    let feed = run.feed.as_ref().ok_or_else(|| Error::Usage("the stream does not run".to_owned()))?;
     let comparisons = comparisons(run).await?;
     let mut delta = Delta::default();
     let mut before = usize::MAX;
     while delta.steps < STEPS_MAX {
-        let count = run.feed.as_ref().map_or(0, Feed::touched_count);
+        let count = feed.touched_count();
         // Few enough, or as few as there will be under this load.
         if count <= KEYS_UNDER_LOCK || count > before / 10 * 9 {
             break;
