@@ -105,7 +105,7 @@ async fn sum_and_xor_each_see_every_exchange() {
         for (set, which, rows) in &exchanges {
             let which = which.replace("A", &round.to_string()).replace('B', &(100 + round).to_string());
             let sql = format!("{set} {}", which.replace('C', &(200 + round).to_string()));
-            stage.green(&format!("create table kept as table GREEN; {}", sql)).await;
+            stage.green(&format!("create table kept as table GREEN; {sql}")).await;
             let now = stage.sums().await;
             assert!(now.0 != equal.0 && now.1 != equal.1, "{sql}: {now:?}, {equal:?}");
             if round == 1 {

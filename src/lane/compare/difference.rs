@@ -46,6 +46,8 @@ pub enum DifferenceKind {
     Different,
 }
 
+/// The digest of a key, and the sums of its rows.
+type Keyed = (String, Sum);
 /// The hashes of each row's columns, by the digest of its key.
 pub(super) type Each = HashMap<String, Vec<Option<i64>>>;
 
@@ -64,7 +66,7 @@ impl Differences {
     ) -> Result<Self, CompareError> {
         let sums = |row: Row| {
             let sum = sum_of(&row, 1).map_err(|why| CompareError::incomplete(lane, why))?;
-            Ok::<(String, Sum), CompareError>((row.get(0), sum))
+            Ok::<Keyed, CompareError>((row.get(0), sum))
         };
         let (mut source, mut target) = (std::pin::pin!(source), std::pin::pin!(target));
         let sql = |error| failed(lane, error);
@@ -93,7 +95,7 @@ impl Differences {
         }
     }
 
-    fn compare(&mut self, lane: &Lane, pair: (Option<(String, Sum)>, Option<(String, Sum)>)) {
+    fn compare(&mut self, lane: &Lane, pair: (Option<Keyed>, Option<Keyed>)) {
         let (kind, key_digest) = match pair {
             (Some((digest, _)), None) => (DifferenceKind::Missing, digest),
             (None, Some((digest, _))) => (DifferenceKind::Extra, digest),
