@@ -164,7 +164,11 @@ impl Error {
             Self::Plan(_) | Self::Usage(_) => 2,
             Self::Journal(JournalError::NoRun(_) | JournalError::Ended { .. }) => 2,
             Self::Refused(_)
-            | Self::Journal(JournalError::PlanChanged { .. } | JournalError::RollingBack { .. }) => 3,
+            | Self::Journal(
+                JournalError::PlanChanged { .. }
+                | JournalError::RollingBack { .. }
+                | JournalError::Stranger { .. },
+            ) => 3,
             Self::Differences(_) => 4,
             Self::SwapBudget { .. } => 5,
             Self::Interrupted | Self::Declined(_) => 7,
@@ -192,6 +196,9 @@ impl Error {
             }
             Self::Journal(JournalError::PlanChanged { .. }) => {
                 "execute the plan as it was; or end the run first (`rollback` before its swap, `finish` after it)"
+            }
+            Self::Journal(JournalError::Stranger { .. }) => {
+                "connect as the role that made the journal; or look at what is in schema projh_bluegreen, and drop it if it is not a journal"
             }
             Self::Journal(JournalError::NoRun(_)) => {
                 "`projh-bluegreen status` lists the runs of a database; is it the right one (--database-url, PGDATABASE)?"

@@ -189,3 +189,55 @@ async fn a_publication_that_was_altered_for_a_moment_after_the_verification_is_n
     assert!(said.contains("was altered") && said.contains("rollback"), "{said}");
     assert_eq!(cluster.psql("moment", "select count(*) from t where note = 'lost'").trim(), "99");
 }
+
+/// What a role may do that may make schemas, before the operator comes.
+const TROJAN: &str = "
+create schema projh_bluegreen authorization low;
+set role low;
+create function projh_bluegreen.steal() returns text language plpgsql as
+  'begin create table public.stolen (); return null; end';
+";
+
+#[test]
+fn a_journal_that_somebody_else_has_made_is_neither_read_nor_called() {
+    let cluster = Cluster::start();
+    let views = "create view projh_bluegreen.run as select projh_bluegreen.steal() as run, 'x' as plan_name, '{}'::jsonb as plan,
+                 0::bigint as epoch, now() as started_at, null::timestamptz as ended_at from projh_bluegreen.steal();
+                 create view projh_bluegreen.migration as select 0 as version from projh_bluegreen.steal()";
+    cluster.psql("postgres", "create role low; create role other");
+    for (db, sql) in [
+        ("empty", TROJAN.to_owned()),
+        ("views", format!("{TROJAN} {views}")),
+        (
+            "given",
+            "create schema projh_bluegreen; grant all on schema projh_bluegreen to low; set role low;
+                   create table projh_bluegreen.migration (version integer)"
+                .to_owned(),
+        ),
+    ] {
+        let program = stage(&cluster, db, BOUNDS);
+        cluster.psql(db, "grant create on schema public to low");
+        cluster.psql(db, &sql);
+        let checked = program.run("check", &[]).expect_code(3);
+        let findings = checked.events_of("finding");
+        let found = findings.iter().find(|finding| finding["check"] == "rights").unwrap();
+        assert!(found["what"].as_str().unwrap().contains("belongs to \"low\""), "{found}");
+        assert!(found["mend"].as_str().unwrap().contains("drop schema projh_bluegreen"), "{found}");
+        program.execute(&["--yes"]).expect_code(3);
+        for (command, args) in [("status", &[][..]), ("rollback", &[]), ("finish", &["--yes"])] {
+            let finished = program.say(&[&[command, "guarded"], args].concat());
+            assert!(
+                finished.stderr.contains("cannot be trusted"),
+                "{command}: {} {}",
+                finished.stdout,
+                finished.stderr
+            );
+        }
+        let made = "select coalesce(to_regclass('public.stolen')::text, '') || count(*) from pg_publication";
+        assert_eq!(cluster.psql(db, made).trim(), "0", "{db}");
+    }
+    // A journal that a role made which the operator is a member of is one of its own.
+    let program = stage(&cluster, "member", BOUNDS);
+    cluster.psql("member", "grant low to postgres; create schema projh_bluegreen authorization low");
+    program.execute(&["--yes", "--until", "prepare"]).expect_code(0);
+}

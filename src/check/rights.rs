@@ -6,6 +6,7 @@ use tokio_postgres::Row;
 use super::{Finding, Subject};
 use crate::error::Error;
 use crate::hangs_on::Table;
+use crate::journal::{self, JournalError};
 use crate::pg::connect::Session;
 use crate::pg::{Ident, QName};
 
@@ -32,8 +33,21 @@ pub(super) async fn check_server(session: &Session) -> Result<Vec<Finding>, Erro
         );
         let mend = format!("grant {owner} to {role}, or connect as {owner}");
         findings.push(Finding::server("rights", what, mend));
+    } else if let Err(stranger) = journal::check_owners(session).await {
+        findings.push(of_stranger(stranger)?);
     }
     Ok(findings)
+}
+
+/// Whoever may make schemas could have made that of the journal, with code of its own in it.
+fn of_stranger(error: JournalError) -> Result<Finding, Error> {
+    let what = error.to_string();
+    let JournalError::Stranger { owner, role, .. } = error else { return Err(error.into()) };
+    let mend = format!(
+        "look at what is in schema projh_bluegreen. If {owner} made it for this program: grant {owner} to {role}; \
+         if not: drop schema projh_bluegreen cascade"
+    );
+    Ok(Finding::server("rights", what, mend))
 }
 
 pub(super) async fn check_table(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {

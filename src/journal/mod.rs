@@ -20,7 +20,7 @@ use crate::pg::connect::{ConnectError, Session};
 
 pub use lock::Backend;
 pub use runs::{Found, Summary, find, latest, list};
-pub use schema::unmade;
+pub use schema::{check_owners, unmade};
 
 /// What went wrong with the journal.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,18 @@ pub enum JournalError {
     /// The journal's own connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// Something of it belongs to a role whose code we must not execute.
+    #[error(
+        "the journal cannot be trusted: {object} belongs to {owner}, and {role} is not a member of that role"
+    )]
+    Stranger {
+        /// What.
+        object: String,
+        /// Its owner.
+        owner: crate::pg::Ident,
+        /// The role that we are connected as.
+        role: crate::pg::Ident,
+    },
     /// Another orchestrator holds the run.
     #[error("run {run} of plan `{plan}` is held by another orchestrator: {holder}")]
     Held {
@@ -99,7 +111,11 @@ impl JournalError {
     #[must_use]
     pub fn is_forbidden(&self) -> bool {
         use tokio_postgres::error::SqlState;
-        matches!(self, Self::Postgres { source, .. } if source.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE))
+        match self {
+            Self::Stranger { .. } => true,
+            Self::Postgres { source, .. } => source.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE),
+            _ => false,
+        }
     }
 }
 

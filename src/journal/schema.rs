@@ -1,13 +1,31 @@
 //! The journal's schema: numbered migrations, carried out once each, never edited after a release.
+//!
+//! Invariant: nothing in it is read or called before [`check_owners`] has passed: whoever may make schemas could
+//! have made it first, with code of its own in it.
 
 use tokio_postgres::Client;
 
 use super::JournalError;
+use crate::pg::Ident;
 
 const MIGRATIONS: [(i32, &str); 1] = [(1, include_str!("../../sql/journal/0001_journal.sql"))];
 
+const STRANGERS: &str = include_str!("../../sql/catalog/journal_strangers.sql");
+
+/// Whether all of the journal belongs to the current role, to one that it is a member of, or to a superuser.
+///
+/// # Errors
+/// If not; or if the server rejected the question.
+pub async fn check_owners(client: &Client) -> Result<(), JournalError> {
+    let row = client.query_opt(STRANGERS, &[]).await.map_err(JournalError::doing("looked for"))?;
+    let Some(row) = row else { return Ok(()) };
+    let (object, owner, role) = (row.get(0), Ident(row.get(1)), Ident(row.get(2)));
+    Err(JournalError::Stranger { object, owner, role })
+}
+
 /// Whether there is a journal in this database.
 pub(super) async fn exists(client: &Client) -> Result<bool, JournalError> {
+    check_owners(client).await?;
     client
         .query_one("SELECT to_regclass('projh_bluegreen.run') IS NOT NULL", &[])
         .await
@@ -35,26 +53,31 @@ async fn missing(
 /// # Errors
 /// If the server said no.
 pub async fn unmade(client: &Client) -> Result<Vec<&'static str>, JournalError> {
+    check_owners(client).await?;
     let missing = missing(client).await.map_err(JournalError::doing("looked for"))?;
     Ok(missing.map(|(_, sql)| *sql).collect())
 }
 
 /// Brings the schema up to date; two that try at the same time take turns.
 pub(super) async fn migrate(client: &Client) -> Result<(), JournalError> {
+    let made = || JournalError::doing("made");
     let run = async {
-        client
-            .batch_execute("BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('projh_bluegreen', 0))")
-            .await?;
-        for (version, sql) in missing(client).await? {
-            client.batch_execute(sql).await?;
-            client.execute("INSERT INTO projh_bluegreen.migration (version) VALUES ($1)", &[version]).await?;
+        let begin = "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('projh_bluegreen', 0))";
+        client.batch_execute(begin).await.map_err(made())?;
+        check_owners(client).await?;
+        for (version, sql) in missing(client).await.map_err(made())? {
+            client.batch_execute(sql).await.map_err(made())?;
+            // The schema may have been somebody's before the migration found it there.
+            check_owners(client).await?;
+            let sql = "INSERT INTO projh_bluegreen.migration (version) VALUES ($1)";
+            client.execute(sql, &[version]).await.map_err(made())?;
         }
-        client.batch_execute("COMMIT").await
+        client.batch_execute("COMMIT").await.map_err(made())
     };
     let outcome = run.await;
     if outcome.is_err() {
         // The connection is still in the failed transaction; whether this succeeds does not matter.
         let _ = client.batch_execute("ROLLBACK").await;
     }
-    outcome.map_err(JournalError::doing("made"))
+    outcome
 }
