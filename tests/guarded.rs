@@ -241,3 +241,97 @@ fn a_journal_that_somebody_else_has_made_is_neither_read_nor_called() {
     cluster.psql("member", "grant low to postgres; create schema projh_bluegreen authorization low");
     program.execute(&["--yes", "--until", "prepare"]).expect_code(0);
 }
+
+fn refused(program: &Bluegreen, words: &[(&str, &str)]) {
+    let checked = program.run("check", &[]).expect_code(3);
+    let findings: Vec<_> =
+        checked.events_of("finding").into_iter().filter(|finding| finding["severity"] == "refusal").collect();
+    for (what, mend) in words {
+        let has = |finding: &serde_json::Value, part: &str, text: &str| {
+            finding[part].as_str().unwrap().contains(text)
+        };
+        let found = findings.iter().any(|finding| has(finding, "what", what) && has(finding, "mend", mend));
+        assert!(found, "{what} / {mend}: {findings:#?}");
+    }
+    assert_eq!(findings.len(), words.len(), "{findings:#?}");
+}
+
+#[test]
+fn what_names_the_table_by_oid_is_refused_with_the_true_reason() {
+    let cluster = Cluster::start();
+    let program = stage(&cluster, "itself", BOUNDS);
+    let sql = "alter table t alter id drop default; drop sequence t_id_seq;
+               alter table t alter id add generated always as identity;
+               select setval('t_id_seq', 3000); select nextval('t_id_seq');
+               alter table t add kind regclass default 't'::regclass, add position bigint,
+               add constraint of_itself check (tableoid <> 't'::regclass or note is not null or true);
+               alter table t alter position set default currval('t_id_seq');
+               create index in_part on t (note) where 't'::regclass is not null;
+               alter table holder add of_t regclass default 't'::regclass";
+    cluster.psql("itself", sql);
+    refused(
+        &program,
+        &[
+            ("an expression elsewhere names it: default value for column of_t", "drop the default value"),
+            (
+                "the default of column \"position\" names sequence public.t_id_seq",
+                "alter column \"position\" drop default",
+            ),
+            ("the default of column \"kind\" names table public.t", "alter column \"kind\" drop default"),
+            ("CHECK \"of_itself\" names table public.t", "drop constraint \"of_itself\""),
+            ("index \"in_part\" names table public.t", "drop_indexes: [in_part]"),
+        ],
+    );
+    let mends =
+        "alter table t alter position drop default, alter kind drop default, drop constraint of_itself;
+                 drop index in_part; alter table holder drop of_t";
+    cluster.psql("itself", mends);
+    program.execute(&["--yes"]).expect_code(0);
+    program.run("finish", &["--yes"]).expect_code(0);
+}
+
+#[test]
+fn what_hangs_on_the_table_from_partitions_is_refused_once_with_a_mend_that_the_server_accepts() {
+    let cluster = Cluster::start();
+    let program = stage(&cluster, "parts", BOUNDS);
+    let sql = "create table k (id bigint default nextval('t_id_seq'), v bigint references t) partition by hash (id);
+               create table k0 partition of k for values with (modulus 2, remainder 0);
+               create table k1 partition of k for values with (modulus 2, remainder 1)";
+    cluster.psql("parts", sql);
+    refused(
+        &program,
+        &[
+            (
+                "a foreign key points at it: k_v_fkey on public.k",
+                "alter table public.k drop constraint k_v_fkey",
+            ),
+            ("its sequence: default value for column id of table public.k", "sequence of its own"),
+        ],
+    );
+    let mends = "alter table public.k drop constraint k_v_fkey; alter table k alter id drop default;
+                 alter table k0 alter id drop default; alter table k1 alter id drop default";
+    cluster.psql("parts", mends);
+    program.run("check", &[]).expect_code(0);
+    for schema in ["public", "archive"] {
+        cluster.psql("parts", &format!("create publication warehouse for tables in schema {schema}"));
+        let mend = format!("alter publication warehouse drop tables in schema {schema}");
+        refused(&program, &[("warehouse", &mend)]);
+        cluster.psql("parts", &format!("{mend}; drop publication warehouse"));
+    }
+}
+
+#[test]
+fn a_key_with_a_generated_column_is_refused_for_what_it_is() {
+    let cluster = Cluster::start();
+    let program = stage(&cluster, "generated", &BOUNDS.replace("[id, at]", "[code, at]"));
+    let sql = "alter table t drop constraint t_pkey,
+               add code text generated always as (note || '-' || id::text) stored not null;
+               alter table t add primary key (code)";
+    cluster.psql("generated", sql);
+    let what = "column \"code\" of its key is generated, and the stream carries no generated columns";
+    let mend = "create a unique index over NOT NULL columns of public.t that are not generated";
+    refused(&program, &[(what, mend)]);
+    cluster.psql("generated", "create unique index t_id on t (id)");
+    let checked = program.run("check", &[]).expect_code(3);
+    assert!(checked.stdout.contains("replica identity using index"), "{}", checked.stdout);
+}

@@ -35,7 +35,8 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
       when d.classid = 'pg_trigger'::regclass then 'trigger'
       when d.classid::regclass::text in ('pg_publication_rel', 'pg_catalog.pg_publication_rel') then 'publication'
       when d.classid = 'pg_statistic_ext'::regclass then 'extended_statistics'
-      when d.classid = 'pg_attrdef'::regclass then 'sequence_used_elsewhere'
+      when d.classid = 'pg_attrdef'::regclass and d.refobjid in (select oid from seqs) then 'sequence_used_elsewhere'
+      when d.classid = 'pg_attrdef'::regclass then 'default_elsewhere'
       when d.classid = 'pg_type'::regclass then 'row_type'
       when d.classid = 'pg_class'::regclass and d.refclassid = 'pg_type'::regclass then 'row_type'
       when d.classid = 'pg_class'::regclass and h.inhrelid is not null then 'inheritance'
@@ -65,6 +66,17 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   where d.deptype not in ('P', 'S', 'p')
     and not exists (select from own x where x.classid = d.classid and x.objid = d.objid)
     and not coalesce(g.tgisinternal, false)
+    -- A partition's goes with that of its parent, which is the one to alter.
+    and coalesce(k.conparentid, 0) = 0
+    and not exists (
+      select from pg_attrdef a join pg_inherits i on i.inhrelid = a.adrelid
+      join pg_class c on c.oid = a.adrelid and c.relispartition
+      join pg_attribute m on m.attrelid = a.adrelid and m.attnum = a.adnum
+      join pg_attribute n on n.attrelid = i.inhparent and n.attname = m.attname
+      join pg_attrdef b on b.adrelid = n.attrelid and b.adnum = n.attnum
+      join pg_depend e on e.classid = d.classid and e.objid = b.oid
+        and e.refclassid = d.refclassid and e.refobjid = d.refobjid
+      where d.classid = 'pg_attrdef'::regclass and a.oid = d.objid)
     and not exists (select from pg_attrdef a join green on green.oid = a.adrelid
                     where d.classid = 'pg_attrdef'::regclass and a.oid = d.objid)
 ) x

@@ -10,6 +10,7 @@ mod hanging;
 mod kind;
 mod locks;
 mod names;
+mod names_itself;
 mod open_transactions;
 mod partition_rows;
 mod rehearsal;

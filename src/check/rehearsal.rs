@@ -4,7 +4,7 @@
 use tokio_postgres::error::SqlState;
 
 use super::rules::{self, Rule};
-use super::{Finding, Subject, functions, rows};
+use super::{Finding, Subject, functions, names_itself, rows};
 use crate::error::Error;
 use crate::green::nearest;
 use crate::hangs_on::{Green, Source};
@@ -46,6 +46,7 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>, moves: bool)
         Ok(()) => {
             let rules = rules::read(session, &design.green).await.map_err(Error::doing("rehearsing"))?;
             let mut findings = unfilled(session, table, design).await?;
+            findings.extend(names_itself::check(session, subject, design).await?);
             let called = called(session, table, &design.green).await.map_err(Error::doing("rehearsing"))?;
             findings.extend(called);
             (findings, rules)

@@ -65,6 +65,8 @@ pub enum BlockerKind {
     SecurityLabel,
     /// A default elsewhere uses its sequence.
     SequenceUsedElsewhere,
+    /// A default or generated column elsewhere names it, its row type or an index of it.
+    DefaultElsewhere,
     /// An exclusion constraint, or a key WITHOUT OVERLAPS.
     ExclusionConstraint,
     /// A deferrable primary key or unique constraint.
@@ -103,6 +105,7 @@ impl std::fmt::Display for BlockerKind {
             Self::ExtendedStatistics => "extended statistics",
             Self::SecurityLabel => "a security label",
             Self::SequenceUsedElsewhere => "a default elsewhere uses its sequence",
+            Self::DefaultElsewhere => "an expression elsewhere names it",
             Self::ExclusionConstraint => "an exclusion constraint",
             Self::DeferrableKey => "a deferrable key",
             Self::UnvalidatedNotNull => "a NOT NULL constraint that is not valid",
@@ -243,6 +246,7 @@ fn mend(kind: BlockerKind, object: &str, table: &str) -> String {
             "security label on table {table} is null (provider {object}); label it again after the swap"
         ),
         Kind::SequenceUsedElsewhere => format!("give {object} a sequence of its own"),
+        Kind::DefaultElsewhere => format!("drop the {object}; {again}"),
         Kind::ExclusionConstraint => {
             format!("alter table {table} drop constraint {object}: a partitioned table could not keep it")
         }

@@ -80,7 +80,8 @@ impl Definition {
             ReplicaIdentityKind::Nothing => None,
         };
         let Some((index, source)) = found.filter(|(index, _)| self.is_row_key(index)) else {
-            return Err(self.no_key(kind));
+            let generated = found.and_then(|(index, _)| self.generated_in(index));
+            return Err(self.no_key(kind, generated));
         };
         let columns = index.keys.iter().flatten().filter_map(|name| self.column(name));
         let columns = columns
@@ -95,14 +96,25 @@ impl Definition {
     }
 
     fn is_row_key(&self, index: &Index) -> bool {
-        let not_null = |name: &Option<Ident>| {
-            name.as_ref().and_then(|name| self.column(name)).is_some_and(|column| column.not_null)
+        // The stream carries no generated column.
+        let in_stream = |name: &Option<Ident>| {
+            let column = name.as_ref().and_then(|name| self.column(name));
+            column.is_some_and(|column| column.not_null && column.generated.is_none())
         };
-        index.identifies_rows() && index.keys.iter().all(not_null)
+        index.identifies_rows() && index.keys.iter().all(in_stream)
     }
 
-    fn no_key(&self, kind: ReplicaIdentityKind) -> NoKey {
+    /// The generated column for whose sake an index does not identify rows in the stream.
+    fn generated_in(&self, index: &Index) -> Option<&Ident> {
+        let mut columns = index.keys.iter().flatten().filter_map(|name| self.column(name));
+        columns.find(|column| column.generated.is_some()).map(|column| &column.name)
+    }
+
+    fn no_key(&self, kind: ReplicaIdentityKind, generated: Option<&Ident>) -> NoKey {
         let table = &self.table.name;
+        let in_key = generated.map(|name| {
+            format!("column {name} of its key is generated, and the stream carries no generated columns")
+        });
         let why = match kind {
             ReplicaIdentityKind::Default => "it has no primary key that is valid and not deferrable",
             ReplicaIdentityKind::Index => "the index of its replica identity is not usable",
@@ -111,6 +123,11 @@ impl Definition {
         };
         let candidate = self.indexes.iter().find(|index| self.is_row_key(index));
         let mend = match (kind, candidate) {
+            (_, None) if generated.is_some() => format!(
+                "create a unique index over NOT NULL columns of {0} that are not generated, and \
+                 alter table {0} replica identity using index ...",
+                table.plain()
+            ),
             (ReplicaIdentityKind::Nothing, _) if self.primary_key().is_some() => {
                 format!("alter table {} replica identity default", table.plain())
             }
@@ -119,6 +136,6 @@ impl Definition {
             }
             _ => format!("alter table {} add primary key (...)", table.plain()),
         };
-        NoKey { table: table.plain(), why: why.to_owned(), mend }
+        NoKey { table: table.plain(), why: in_key.unwrap_or_else(|| why.to_owned()), mend }
     }
 }
