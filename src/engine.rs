@@ -66,15 +66,23 @@ async fn may_swap(run: &Run<'_>) -> Result<bool, Error> {
 
 /// One session: from opening the journal to the end, or to an error.
 /// `held` is the session that holds the run: the last one before it, and then this one.
+/// A slot that cannot be kept is given up here, wherever in the session that came up.
 async fn session(cx: &Context, held: &mut Option<Backend>) -> Result<(), Error> {
     let mut run = phase::unless(cx.interrupted(), open(cx, held)).await?;
+    match phases(cx, &mut run).await {
+        Err(Error::Slot(why)) => Err(phase::give_up(&mut run, why).await?),
+        outcome => outcome,
+    }
+}
+
+async fn phases(cx: &Context, run: &mut Run<'_>) -> Result<(), Error> {
     loop {
         let next = run.journal.progress().next_phase();
         let Some(phase) = next else { return Ok(()) };
         if cx.until.is_some_and(|until| phase > until) {
             return Ok(());
         }
-        let is_agreed = phase != Phase::Swap || may_swap(&run).await?;
+        let is_agreed = phase != Phase::Swap || may_swap(run).await?;
         if cx.is_interrupted() {
             return Err(Error::Interrupted);
         }
@@ -84,14 +92,11 @@ async fn session(cx: &Context, held: &mut Option<Backend>) -> Result<(), Error> 
         tracing::info!(%phase, "phase begins");
         cx.tell(&Event::PhaseStarted { phase });
         let begun = Instant::now();
-        let outcome = phase::run(phase, &mut run).await;
+        let outcome = phase::run(phase, run).await;
         let ms = begun.elapsed().as_millis();
         match &outcome {
             Ok(()) => tracing::info!(%phase, ms, "phase ends"),
             Err(error) => tracing::info!(%phase, ms, %error, "phase stopped"),
-        }
-        if let Err(Error::Slot(_)) = &outcome {
-            phase::give_up(&mut run).await?;
         }
         outcome?;
         cx.tell(&Event::PhaseDone { phase, seconds: begun.elapsed().as_secs_f64() });

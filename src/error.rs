@@ -93,15 +93,41 @@ pub enum Error {
         /// What stopped the last one.
         why: String,
     },
-    /// The slot can no longer be kept.
-    #[error("the run was given up, for its slot cannot be kept: {0}")]
+    /// The slot can no longer be kept; within a session, which then gives the run up.
+    #[error("the slot cannot be kept: {0}")]
     Slot(String),
+    /// The run was given up.
+    #[error("the run was given up, for its slot cannot be kept: {why}{}", kept.as_ref().map(|kept| format!("; {kept}")).unwrap_or_default())]
+    GivenUp {
+        /// Why.
+        why: String,
+        /// What became of the slot, if it is still there.
+        kept: Option<String>,
+    },
+    /// Work after the swap could not be done; what could be, was.
+    #[error("green is live, but some work after the swap could not be done: {}", some(&.0.iter().map(Undone::to_string).collect::<Vec<_>>()))]
+    Unsettled(Vec<Undone>),
     /// Somebody asked to stop.
     #[error("interrupted")]
     Interrupted,
     /// Somebody was asked, and said no.
     #[error("{0}, as you answered")]
     Declined(&'static str),
+}
+
+/// A step after the swap that could not be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undone {
+    /// Which, and why not.
+    pub what: String,
+    /// What to type.
+    pub mend: String,
+}
+
+impl std::fmt::Display for Undone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.what)
+    }
 }
 
 impl Error {
@@ -146,8 +172,20 @@ impl Error {
             | Self::Differences(_)
             | Self::SwapBudget { .. }
             | Self::Slot(_)
+            | Self::GivenUp { .. }
+            | Self::Unsettled(_)
             | Self::Interrupted
             | Self::Declined(_) => false,
+        }
+    }
+
+    /// Whether going on would come to the same end again, whatever is done about it.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::GivenUp { .. } | Self::Differences(_) => true,
+            Self::Feed(_) => self.sqlstate().is_some_and(is_about_data),
+            _ => false,
         }
     }
 
@@ -166,7 +204,7 @@ impl Error {
             Self::Refused(_)
             | Self::Journal(
                 JournalError::PlanChanged { .. }
-                | JournalError::RollingBack { .. }
+                | JournalError::OnlyRollback { .. }
                 | JournalError::Stranger { .. },
             ) => 3,
             Self::Differences(_) => 4,
@@ -203,8 +241,25 @@ impl Error {
             Self::Journal(JournalError::NoRun(_)) => {
                 "`projh-bluegreen status` lists the runs of a database; is it the right one (--database-url, PGDATABASE)?"
             }
-            Self::Slot(_) => {
+            Self::GivenUp { kept: None, .. } => {
                 "the slot is gone: `projh-bluegreen rollback` and begin again; free disk space or raise settings.wal_budget first, if that is why"
+            }
+            Self::GivenUp { kept: Some(_), .. } => {
+                "the slot still keeps WAL: `projh-bluegreen rollback` drops it, or select pg_drop_replication_slot('<slot>') by a role that may"
+            }
+            Self::Unsettled(undone) => {
+                let mends: Vec<String> = undone.iter().map(|undone| undone.mend.clone()).collect();
+                return Some(format!(
+                    "{}; then execute again, or `projh-bluegreen finish --as-is` leaves it as it is",
+                    some(&mends)
+                ));
+            }
+            Self::Journal(JournalError::OnlyRollback { .. }) => {
+                "`projh-bluegreen rollback`, and begin again; its copy cannot be used any more"
+            }
+            Self::Feed(_) if self.sqlstate().is_some_and(is_about_data) => {
+                "a change of blue does not become what the plan makes of it, and the stream cannot pass by it: \
+                 `projh-bluegreen rollback`, change the plan or such rows, and begin again"
             }
             Self::Journal(JournalError::Held { backend, .. }) => {
                 let end =
@@ -227,7 +282,8 @@ impl Error {
     }
 
     /// The server's code, where it was the server that refused.
-    fn sqlstate(&self) -> Option<&SqlState> {
+    #[must_use]
+    pub fn sqlstate(&self) -> Option<&SqlState> {
         let mut cause: Option<&dyn std::error::Error> = Some(self);
         while let Some(error) = cause {
             if let Some(postgres) = error.downcast_ref::<tokio_postgres::Error>() {

@@ -232,7 +232,7 @@ async fn copying(client: &Client, run: &Summary, prepared: &Prepared) -> Result<
 fn indexes(progress: &Progress, prepared: &Prepared) -> Steps {
     let of = prepared.lanes.iter().flat_map(|lane| lane.green.index_builds());
     let of = of.map(|index| index.on_row_holders.len() + usize::from(index.on_parent.is_some())).sum();
-    Steps { done: progress.index_steps.len(), of }
+    Steps { done: progress.index_steps.count(), of }
 }
 
 async fn last_facts(client: &Client, run: &str) -> Result<Vec<Facts>, JournalError> {

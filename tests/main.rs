@@ -44,4 +44,5 @@ mod swap_under_load;
 mod terminal;
 mod throttle;
 mod verification;
+mod ways_on;
 mod what_a_swap_keeps;

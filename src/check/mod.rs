@@ -12,6 +12,7 @@ mod locks;
 mod names;
 mod names_itself;
 mod open_transactions;
+mod orphans;
 mod partition_rows;
 mod rehearsal;
 mod rights;
@@ -142,6 +143,7 @@ async fn table(
     }
     let rehearsed = rehearsal::check(session, subject, moves).await?;
     if rehearsed.findings.is_empty() {
+        findings.extend(orphans::check(session, subject).await?);
         findings.extend(toast::check(session, subject).await?);
         // What is asked of every row is asked in one scan.
         let mut counts = rules::counts(subject, &rehearsed.rules);

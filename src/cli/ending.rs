@@ -10,7 +10,7 @@ use super::Shell;
 use crate::error::Error;
 use crate::event::Event;
 use crate::journal::{self, JournalError, Summary};
-use crate::lifecycle::{Ending, Phase, Progress};
+use crate::lifecycle::{Progress, Standing};
 use crate::pg::connect::Target;
 use crate::plan;
 
@@ -19,36 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The state that the tables of a run are in, and what to type next.
 pub(super) fn state(progress: &Progress, run: &str, plan: &str) -> (String, Option<String>) {
-    match (progress.ended, progress.next_phase()) {
-        (Some(Ending::RolledBack), _) => {
-            let state = "rolled back: blue is live and as it was; nothing of the run is left but its journal";
-            (state.to_owned(), Some(format!("projh-bluegreen execute {plan}")))
-        }
-        (Some(Ending::Finished), _) => (
-            "finished: green is live, blue is gone; nothing of the run is left but its journal".to_owned(),
-            None,
-        ),
-        (None, _) if progress.rolling_back => {
-            let state = "blue is live, and clients notice nothing; the run is being rolled back, and can only be that";
-            (state.to_owned(), Some(format!("projh-bluegreen rollback {run}")))
-        }
-        (None, None) => {
-            let state = "swapped: green is live; blue is kept, and is not written any more";
-            (state.to_owned(), Some(format!("projh-bluegreen finish {run}")))
-        }
-        (None, Some(Phase::Settle)) => {
-            let state = "swapped: green is live; some work after the swap is left";
-            (state.to_owned(), Some(format!("projh-bluegreen execute {plan}")))
-        }
-        (None, Some(phase)) => {
-            let mut state =
-                format!("blue is live, and clients notice nothing; the run goes on with: {phase}");
-            if progress.slot.is_some() {
-                state += "; until it does or is rolled back, its slot keeps the server from reusing WAL";
-            }
-            (state, Some(format!("projh-bluegreen execute {plan}, or projh-bluegreen rollback {run}")))
-        }
-    }
+    let standing = Standing::of(progress, run, plan);
+    (standing.state, standing.next)
 }
 
 /// The plan's file, as far as it is known: where it lies is not in the journal.
@@ -86,6 +58,11 @@ async fn after(shell: &Shell<'_>, error: &Error) -> (String, Option<String>) {
     let Ok((run_or_plan, target)) = shell.run_and_target(&named) else {
         return (untouched, None);
     };
+    if shell.has_begun.load(Ordering::Acquire) && waits_for_a_standby(&target).await {
+        let state = "a commit of this program waits for a synchronous standby; what it did is visible once one answers";
+        let next = "bring the standby back, or take it out of synchronous_standby_names; then projh-bluegreen status";
+        return (state.to_owned(), Some(next.to_owned()));
+    }
     let ours = !matches!(error, Error::Journal(JournalError::Held { .. } | JournalError::Fenced { .. }));
     match read(&target, &run_or_plan, ours).await {
         Ok(Some(run)) if run.found.under_way || shell.cli.command.is_about_a_run() => {
@@ -115,7 +92,13 @@ fn after_error(error: &Error, run: &Summary, plan: &str) -> Option<String> {
         Error::Journal(JournalError::Held { .. } | JournalError::Fenced { .. }) => {
             Some(format!("projh-bluegreen status {} --watch", run.found.run))
         }
-        Error::Differences(_) | Error::Slot(_) if run.progress.swapped.is_none() => Some(rollback),
+        Error::Differences(_) if run.progress.swapped.is_none() => Some(rollback),
+        // The stream would come to the same change again.
+        Error::Feed(_) if error.is_final() => Some(rollback),
+        Error::Unsettled(_) => Some(format!(
+            "projh-bluegreen execute {plan} once the cause is gone, or projh-bluegreen finish {} --as-is",
+            run.found.run
+        )),
         // Of a run that has passed the checks.
         Error::Refused(_) if run.progress.prepared.is_some() => Some(rollback),
         Error::Journal(JournalError::PlanChanged { .. }) => {
@@ -132,14 +115,33 @@ fn unknown(again: &str) -> (String, Option<String>) {
     (state.to_owned(), Some(format!("{again}, as soon as the server can be reached")))
 }
 
-/// The latest run; of ours, once nothing is on its way any more.
+/// The latest run; of ours, once nothing is on its way any more. A COMMIT may be on its way for as long as a
+/// synchronous standby is gone: then what is visible by now is told, and that there may be more.
 async fn read(target: &Target, run_or_plan: &str, ours: bool) -> Result<Option<Summary>, Error> {
     let asked = async {
-        let session = target.connect("projh-bluegreen status", &[("lock_timeout", "10s")]).await?;
-        Ok(journal::latest(&session, run_or_plan, ours).await?)
+        // Its own lock on the run's row is a commit, too.
+        let settings = &[("lock_timeout", "5s"), ("synchronous_commit", "local")];
+        let session = target.connect("projh-bluegreen status", settings).await?;
+        match journal::latest(&session, run_or_plan, ours).await {
+            Err(error) if ours && error.is_lock_timeout() => {
+                Ok(journal::latest(&session, run_or_plan, false).await?)
+            }
+            found => Ok(found?),
+        }
     };
     match tokio::time::timeout(PATIENCE, asked).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Error::Interrupted),
     }
+}
+
+/// Whether a COMMIT of a run's waits for a synchronous standby.
+async fn waits_for_a_standby(target: &Target) -> bool {
+    let asked = async {
+        let session = target.connect("projh-bluegreen status", &[]).await.ok()?;
+        let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep' \
+                   AND datname = current_database() AND application_name LIKE 'projh-bluegreen %')";
+        session.query_one(sql, &[]).await.ok().map(|row| row.get::<_, bool>(0))
+    };
+    tokio::time::timeout(PATIENCE, asked).await.ok().flatten().unwrap_or(false)
 }

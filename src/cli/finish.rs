@@ -6,9 +6,10 @@ use super::Shell;
 use crate::error::Error;
 use crate::event::Event;
 use crate::journal::Journal;
+use crate::lifecycle::{Ending, Standing};
 use crate::phase::finish;
 
-pub(super) async fn run(shell: &Shell<'_>, plan_or_run: &str, yes: bool) -> Result<u8, Error> {
+pub(super) async fn run(shell: &Shell<'_>, plan_or_run: &str, yes: bool, as_is: bool) -> Result<u8, Error> {
     let (name, target) = shell.run_and_target(plan_or_run)?;
     if !yes && !std::io::stdin().is_terminal() {
         return Err(Error::Usage(
@@ -23,11 +24,10 @@ pub(super) async fn run(shell: &Shell<'_>, plan_or_run: &str, yes: bool) -> Resu
     }
     let work = async {
         let journal = Journal::resume(&target, &name).await?;
-        finish::run(&journal).await
+        finish::run(&journal, as_is).await
     };
     shell.unless_interrupted(work).await?;
-    let state =
-        "finished: green is live, blue is gone; nothing of the run is left but its journal".to_owned();
+    let state = Standing::ended(Ending::Finished).state;
     shell.tell(&Event::End { code: 0, state, next: None });
     Ok(0)
 }

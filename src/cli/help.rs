@@ -46,8 +46,9 @@ Example:
 The slot, the publication and both schemas of the run go; the journal stays, as the evidence. Exit code 6.";
 
 pub(super) const FINISH: &str = "\
-Example:
-  projh-bluegreen finish plan.yaml --yes";
+Examples:
+  projh-bluegreen finish plan.yaml --yes
+  projh-bluegreen finish plan.yaml --as-is              although some work after the swap could not be done";
 
 pub(super) const FIND: &str = "\
 Example:

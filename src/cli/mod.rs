@@ -104,6 +104,9 @@ enum Command {
         /// Do not ask; needed where there is no terminal to ask on.
         #[arg(long)]
         yes: bool,
+        /// Also where some work after the swap could not be done: it stays undone.
+        #[arg(long)]
+        as_is: bool,
     },
     /// Where the row is that a key digest stands for: what to type to read it. Prints no value of it.
     #[command(after_help = help::FIND)]
@@ -199,7 +202,7 @@ async fn command(shell: &Shell<'_>) -> Result<u8, Error> {
         Command::Execute { plan, until, yes, .. } => execute::run(shell, plan, *until, *yes).await,
         Command::Status { plan_or_run, watch } => status::run(shell, plan_or_run.as_deref(), *watch).await,
         Command::Rollback { plan_or_run } => rollback::run(shell, plan_or_run).await,
-        Command::Finish { plan_or_run, yes } => finish::run(shell, plan_or_run, *yes).await,
+        Command::Finish { plan_or_run, yes, as_is } => finish::run(shell, plan_or_run, *yes, *as_is).await,
         Command::Find { plan_or_run, table, digest } => find::run(shell, plan_or_run, table, digest).await,
         Command::Schema { events } => {
             let schema = if *events { event::schema::json_schema() } else { plan::json_schema() };

@@ -4,6 +4,7 @@ use super::{Shell, check};
 use crate::error::Error;
 use crate::event::Event;
 use crate::journal::Journal;
+use crate::lifecycle::{Ending, Standing};
 use crate::phase::rollback;
 
 /// Exit code of a run that was rolled back because somebody asked.
@@ -19,8 +20,7 @@ pub(super) async fn run(shell: &Shell<'_>, plan_or_run: &str) -> Result<u8, Erro
         Err(Error::Refused(findings)) => return check::refuse(shell, findings).map(|_| ROLLED_BACK),
         outcome => outcome?,
     }
-    let state =
-        "rolled back: blue is live and as it was; nothing of the run is left but its journal".to_owned();
+    let state = Standing::ended(Ending::RolledBack).state;
     shell.tell(&Event::End { code: ROLLED_BACK, state, next: None });
     Ok(ROLLED_BACK)
 }

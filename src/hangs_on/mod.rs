@@ -18,6 +18,7 @@ mod foreign_keys;
 mod grant;
 mod indexes;
 mod key;
+pub mod orphans;
 mod part;
 mod policies;
 mod privileges;

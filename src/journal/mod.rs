@@ -74,11 +74,13 @@ pub enum JournalError {
         /// What changed.
         changes: Vec<String>,
     },
-    /// A rollback of it was begun.
-    #[error("run {run} is being rolled back, and a part of what it made is gone")]
-    RollingBack {
+    /// It was given up, or a rollback of it was begun.
+    #[error("run {run} cannot go on: {why}")]
+    OnlyRollback {
         /// The run.
         run: String,
+        /// Why.
+        why: String,
     },
     /// There is no such run.
     #[error("this database has no run called `{0}`, and none of a plan called so")]
@@ -120,6 +122,12 @@ impl JournalError {
 }
 
 impl JournalError {
+    /// Whether a lock was waited for too long.
+    pub(crate) fn is_lock_timeout(&self) -> bool {
+        use tokio_postgres::error::SqlState;
+        matches!(self, Self::Postgres { source, .. } if source.code() == Some(&SqlState::LOCK_NOT_AVAILABLE))
+    }
+
     pub(crate) fn doing(doing: &'static str) -> impl FnOnce(tokio_postgres::Error) -> Self {
         move |source| Self::Postgres { doing, source }
     }

@@ -29,8 +29,8 @@ impl Journal {
                 if !changes.is_empty() {
                     return Err(JournalError::PlanChanged { run: found.run, changes });
                 }
-                if read(&session, &found.run).await?.rolling_back {
-                    return Err(JournalError::RollingBack { run: found.run });
+                if let Some(why) = read(&session, &found.run).await?.only_rollback() {
+                    return Err(JournalError::OnlyRollback { run: found.run, why });
                 }
                 Self::take_over(session, found).await
             }

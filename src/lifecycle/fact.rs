@@ -81,6 +81,9 @@ pub enum Fact {
         lane: usize,
         /// The statement's number among the lane's.
         step: usize,
+        /// The index and the relation; not written by version 0.1.0.
+        #[serde(default)]
+        what: String,
     },
     /// Every index is there, and green was analyzed.
     Indexed,
@@ -103,9 +106,17 @@ pub enum Fact {
         lane: usize,
         /// The statement's number among the lane's.
         step: usize,
+        /// What was done, on what; not written by version 0.1.0.
+        #[serde(default)]
+        what: String,
     },
     /// The work after the swap was done, slot and publication dropped.
     Settled,
+    /// The run's slot could not be kept: nothing is left to do but to roll back.
+    GivenUp {
+        /// Why.
+        why: String,
+    },
     /// Some of green's partitions were dropped: nothing is left to do but to roll back.
     PartitionsDropped,
     /// Everything the run made was dropped; blue is as it was.

@@ -8,8 +8,10 @@ mod blocks;
 mod fact;
 mod progress;
 mod secret;
+mod standing;
 
 pub use blocks::{Blocks, Span};
 pub use fact::{Fact, LaneDesign, Prepared, RoundEnd, SwapTimes, Verification};
-pub use progress::{Ending, IllegalFact, Phase, Progress};
+pub use progress::{Ending, IllegalFact, Phase, Progress, StepsDone};
 pub use secret::Secret;
+pub use standing::Standing;

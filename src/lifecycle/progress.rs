@@ -70,6 +70,36 @@ pub struct IllegalFact {
     pub fact: &'static str,
 }
 
+/// Statements of a phase that are done, each by what it does on what. Where version 0.1.0 wrote the fact, by their
+/// number among the lane's; that numbering is kept.
+#[derive(Clone, Debug, Default)]
+pub struct StepsDone {
+    numbers: BTreeSet<(usize, usize)>,
+    names: BTreeSet<(usize, String)>,
+}
+
+impl StepsDone {
+    fn add(&mut self, lane: usize, step: usize, what: &str) {
+        if what.is_empty() {
+            self.numbers.insert((lane, step));
+        } else {
+            self.names.insert((lane, what.to_owned()));
+        }
+    }
+
+    /// Whether a step of a lane is done.
+    #[must_use]
+    pub fn has(&self, lane: usize, step: usize, what: &str) -> bool {
+        self.numbers.contains(&(lane, step)) || self.names.contains(&(lane, what.to_owned()))
+    }
+
+    /// How many are done.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.numbers.len() + self.names.len()
+    }
+}
+
 /// Where a run stands.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
@@ -95,18 +125,20 @@ pub struct Progress {
     pub copy_finished: bool,
     /// The transaction id noted when the stream had caught up.
     pub caught_up: Option<u64>,
-    /// Index statements done: (lane, step).
-    pub index_steps: BTreeSet<(usize, usize)>,
+    /// Index statements done.
+    pub index_steps: StepsDone,
     /// All indexes are there.
     pub indexed: bool,
     /// The last verification, as long as it counts.
     pub verified: Option<Verification>,
     /// The swap's times.
     pub swapped: Option<SwapTimes>,
-    /// Statements after the swap done: (lane, step).
-    pub settled_steps: BTreeSet<(usize, usize)>,
+    /// Statements after the swap done.
+    pub settled_steps: StepsDone,
     /// The work after the swap is done.
     pub settled: bool,
+    /// Why the run was given up.
+    pub given_up: Option<String>,
     /// A part of green has been dropped.
     pub rolling_back: bool,
     /// The end.
@@ -142,6 +174,15 @@ impl Progress {
     #[must_use]
     pub fn done(&self) -> Vec<Phase> {
         self.stations().into_iter().filter(|(_, done)| *done).map(|(phase, _)| phase).collect()
+    }
+
+    /// Why nothing is left but a rollback, where that is so.
+    #[must_use]
+    pub fn only_rollback(&self) -> Option<String> {
+        if self.rolling_back {
+            return Some("the run is being rolled back".to_owned());
+        }
+        self.given_up.as_ref().map(|why| format!("the run was given up ({why})"))
     }
 
     fn stations(&self) -> [(Phase, bool); 7] {
@@ -219,9 +260,9 @@ impl Progress {
                 legal(self.copy_finished, "caught_up")?;
                 self.caught_up = Some(*xid);
             }
-            Fact::IndexBuilt { lane, step } => {
+            Fact::IndexBuilt { lane, step, what } => {
                 legal(self.prepared.is_some() && self.swapped.is_none(), "index_built")?;
-                self.index_steps.insert((*lane, *step));
+                self.index_steps.add(*lane, *step, what);
             }
             Fact::Indexed => self.indexed = true,
             Fact::Verified(verification) => {
@@ -233,13 +274,17 @@ impl Progress {
                 legal(self.verified.is_some() && self.swapped.is_none(), "swapped")?;
                 self.swapped = Some(*times);
             }
-            Fact::StepSettled { lane, step } => {
+            Fact::StepSettled { lane, step, what } => {
                 legal(self.swapped.is_some(), "step_settled")?;
-                self.settled_steps.insert((*lane, *step));
+                self.settled_steps.add(*lane, *step, what);
             }
             Fact::Settled => {
                 legal(self.swapped.is_some(), "settled")?;
                 self.settled = true;
+            }
+            Fact::GivenUp { why } => {
+                legal(self.prepared.is_some() && self.swapped.is_none(), "given_up")?;
+                self.given_up = Some(why.clone());
             }
             Fact::PartitionsDropped => {
                 legal(self.swapped.is_none(), "partitions_dropped")?;
@@ -250,7 +295,7 @@ impl Progress {
                 self.ended = Some(Ending::RolledBack);
             }
             Fact::Finished => {
-                legal(self.settled, "finished")?;
+                legal(self.swapped.is_some(), "finished")?;
                 self.ended = Some(Ending::Finished);
             }
             _ => {}
@@ -267,5 +312,38 @@ impl Progress {
         self.filenodes.clear();
         self.copied = vec![Blocks::default(); lanes];
         self.rows_copied = vec![0; lanes];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folded(facts: &[&str]) -> StepsDone {
+        let mut done = StepsDone::default();
+        for fact in facts {
+            match serde_json::from_str(fact).unwrap() {
+                Fact::IndexBuilt { lane, step, what } | Fact::StepSettled { lane, step, what } => {
+                    done.add(lane, step, &what);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        done
+    }
+
+    #[test]
+    fn a_step_is_known_by_what_it_does_and_where_version_0_1_0_wrote_it_by_its_number() {
+        let old = folded(&[
+            r#"{"fact":"index_built","lane":0,"step":3}"#,
+            r#"{"fact":"step_settled","lane":1,"step":0}"#,
+        ]);
+        assert!(old.has(0, 3, "index a on public.t") && old.has(1, 0, "validate x on public.t"));
+        assert!(!old.has(0, 0, "index a on public.t"));
+        let new =
+            folded(&[r#"{"fact":"step_settled","lane":0,"step":7,"what":"validate x on public.t_p1"}"#]);
+        assert!(new.has(0, 2, "validate x on public.t_p1"), "another version numbers otherwise");
+        assert!(!new.has(0, 7, "validate x on public.t_p2"));
+        assert_eq!((old.count(), new.count()), (2, 1));
     }
 }

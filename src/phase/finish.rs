@@ -1,6 +1,6 @@
 //! Finish: blue is dropped, and with it the way back. Nothing of ours is left but the journal.
 
-use super::settle::patiently;
+use super::settle::{self, patiently};
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::lane;
@@ -8,19 +8,26 @@ use crate::lifecycle::{Fact, Prepared};
 use crate::pg::sql::{LockMode, Statement, joined};
 use crate::pg::{Ident, QName};
 
-/// Drops blue and the homes.
+/// Drops blue and the homes. `as_is`: also where work after the swap is left, which is never done then.
 ///
 /// # Errors
 /// If the run is not that far, somebody has come to depend on blue, or the server said no.
-pub async fn run(journal: &Journal) -> Result<(), Error> {
-    let (settled, prepared) = {
+pub async fn run(journal: &Journal, as_is: bool) -> Result<(), Error> {
+    let (swapped, settled, prepared) = {
         let progress = journal.progress();
-        (progress.settled, progress.prepared.clone())
+        (progress.swapped.is_some(), progress.settled, progress.prepared.clone())
     };
-    let Some(prepared) = prepared.filter(|_| settled) else {
-        let what = "the run has not been swapped and settled yet, so there is nothing to finish";
+    let Some(prepared) = prepared.filter(|_| swapped) else {
+        let what = "the run has not been swapped yet, so there is nothing to finish";
         return Err(Error::Usage(format!("{what}; `projh-bluegreen execute` goes on with it")));
     };
+    if !settled && !as_is {
+        let what = "some work after the swap is left: `projh-bluegreen execute` goes on with it, and says what stops it";
+        return Err(Error::Usage(format!("{what}; `finish --as-is` leaves it undone and drops blue")));
+    }
+    if !settled {
+        settle::end_stream(journal.session(), &prepared.slot).await?;
+    }
     patiently(journal.session(), &joined(&statements(&prepared)), "dropping blue").await?;
     journal.end(journal.session(), Fact::Finished).await?;
     Ok(())
@@ -29,18 +36,20 @@ pub async fn run(journal: &Journal) -> Result<(), Error> {
 /// What finish carries out, in one transaction.
 pub(crate) fn statements(prepared: &Prepared) -> Vec<Statement> {
     let drop_table = |table: &QName| {
-        Statement::on(table, LockMode::AccessExclusive, "drop", format!("DROP TABLE {table}"))
+        Statement::on(table, LockMode::AccessExclusive, "drop", format!("DROP TABLE IF EXISTS {table}"))
     };
     let drop_schema =
-        |schema: &Ident| Statement::new("drop a private schema", format!("DROP SCHEMA {schema}"));
+        |schema: &Ident| Statement::new("drop a private schema", format!("DROP SCHEMA IF EXISTS {schema}"));
     let blues = prepared.lanes.iter().map(|lane| drop_table(&lane.table.in_schema(&prepared.blue_home)));
     let mut statements: Vec<Statement> = blues.collect();
     statements.push(drop_schema(&prepared.blue_home));
     for number in 0..prepared.lanes.len() {
         statements.push(drop_table(&lane::dirty_table(&prepared.green_home, number)));
         let row_type = lane::row_type(&prepared.green_home, number);
-        statements
-            .push(Statement::new("drop the type of rows on their way", format!("DROP TYPE {row_type}")));
+        statements.push(Statement::new(
+            "drop the type of rows on their way",
+            format!("DROP TYPE IF EXISTS {row_type}"),
+        ));
     }
     statements.push(drop_schema(&prepared.green_home));
     statements

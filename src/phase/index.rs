@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use crate::error::Error;
 use crate::event::Event;
 use crate::lifecycle::{Fact, Phase, Prepared};
+use crate::pg::QName;
 use crate::pg::connect::Session;
 use crate::pg::sql::Statement;
 use crate::run::Run;
@@ -29,6 +30,8 @@ pub(crate) struct IndexStep {
     pub(crate) is_key: bool,
     /// On a relation that holds rows; otherwise on the parent.
     pub(crate) on_leaf: bool,
+    /// What names it, whatever its number: the index and the relation.
+    pub(crate) name: String,
     /// Itself.
     pub(crate) statement: Statement,
 }
@@ -69,7 +72,9 @@ pub(crate) fn statements(prepared: &Prepared) -> Vec<IndexStep> {
             let on_leaves = index.on_row_holders.into_iter().map(|statement| (true, statement));
             let on_parent = index.on_parent.map(|statement| (false, statement));
             for (on_leaf, statement) in on_leaves.chain(on_parent) {
-                statements.push(IndexStep { lane, step, is_key, on_leaf, statement });
+                let on = statement.on.as_ref().map(QName::plain).unwrap_or_default();
+                let name = format!("index {} on {on}", index.name.as_str());
+                statements.push(IndexStep { lane, step, is_key, on_leaf, name, statement });
                 step += 1;
             }
         }
@@ -93,7 +98,7 @@ pub(super) async fn build_keys(run: &mut Run<'_>) -> Result<(), Error> {
 fn steps(run: &Run<'_>, keys: bool) -> Result<Steps, Error> {
     let mut steps = Steps::default();
     for step in statements(&super::prepared(run)?) {
-        let is_done = run.journal.progress().index_steps.contains(&(step.lane, step.step));
+        let is_done = run.journal.progress().index_steps.has(step.lane, step.step, &step.name);
         if step.is_key == keys && !is_done {
             let of = if step.on_leaf { &mut steps.leaves } else { &mut steps.parents };
             of.push_back(step);
@@ -133,13 +138,13 @@ async fn worker(
     let rest = run.pace.rest_of_a_worker();
     loop {
         let next = queue.lock().await.pop_front();
-        let Some(IndexStep { lane, step, statement, .. }) = next else { return Ok(()) };
+        let Some(IndexStep { lane, step, statement, name, .. }) = next else { return Ok(()) };
         let table = run.lanes[lane].table.plain();
         let doing = || Error::doing(format!("building an index of green of {table}"));
         let begun = Instant::now();
         session.batch_execute("BEGIN").await.map_err(doing())?;
         session.batch_execute(&statement.sql).await.map_err(doing())?;
-        run.journal.commit(session, Fact::IndexBuilt { lane, step }).await?;
+        run.journal.commit(session, Fact::IndexBuilt { lane, step, what: name }).await?;
         tracing::debug!(table, step, ms = begun.elapsed().as_millis(), "index statement done");
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         run.cx.tell(&Event::Step { phase: Phase::Index, what: statement.what, done, of });

@@ -23,7 +23,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::error::Error;
 use crate::lane::Lane;
-use crate::lifecycle::{Phase, Prepared};
+use crate::lifecycle::{Fact, Phase, Prepared};
 use crate::run::Run;
 
 use guard::check_fingerprints;
@@ -43,7 +43,8 @@ pub async fn run(phase: Phase, run: &mut Run<'_>) -> Result<(), Error> {
         Phase::Verify => unless(stopped, verify::run(run)).await,
         // Looks for itself, so that an attempt comes to its end, which is known then.
         Phase::Swap => swap::run(run).await,
-        Phase::Settle => unless(stopped, settle::run(run)).await,
+        // Nothing is streamed any more: whatever becomes of the slot stops nobody.
+        Phase::Settle => unless(run.cx.interrupted(), settle::run(run)).await,
     }
 }
 
@@ -65,11 +66,15 @@ pub(crate) async fn unless<T>(
 /// only be rolled back then.
 ///
 /// # Errors
-/// If the server said no.
-pub async fn give_up(run: &mut Run<'_>) -> Result<(), Error> {
+/// If it cannot be written down.
+pub async fn give_up(run: &mut Run<'_>, why: String) -> Result<Error, Error> {
     run.feed = None;
     let slot = prepared(run)?.slot;
-    stream::drop_slot(run.journal.session(), &slot).await
+    // First of all: whoever comes next must not wait for a slot that may be gone by then.
+    run.journal.record(Fact::GivenUp { why: why.clone() }).await?;
+    let dropped = stream::drop_slot(run.journal.session(), &slot).await;
+    let kept = dropped.err().map(|error| format!("slot {slot} could not be dropped: {error}"));
+    Ok(Error::GivenUp { why, kept })
 }
 
 /// Loads the lanes of a run that has been prepared and not been swapped.

@@ -1,13 +1,16 @@
-//! Settle: after the swap, with clients on green. Foreign keys are validated leaf by leaf and merged
-//! into the parent; slot and publication go.
+//! Settle: after the swap, with clients on green. Slot and publication go first of all, for nobody streams from them
+//! any more; then foreign keys are validated leaf by leaf and merged into the parent.
 //!
-//! Each statement takes its lock briefly or steps back; one statement is one transaction with its fact.
+//! Each statement takes its lock briefly or steps back; one statement is one transaction with its fact. What cannot be
+//! done holds up nothing else, and is said with what to type.
 
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::{is_lock_wait, prepared, step_back};
-use crate::error::Error;
+use crate::error::{Error, Undone};
 use crate::event::Event;
+use crate::hangs_on::orphans;
 use crate::lifecycle::{Fact, LaneDesign, Phase, Prepared};
 use crate::pg::Ident;
 use crate::pg::sql::Statement;
@@ -18,20 +21,118 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     run.feed = None;
     let client = run.connect("settle").await?;
     let prepared = prepared(run)?;
+    let mut undone = Vec::new();
+    if let Err(error) = end_stream(&client, &prepared.slot).await {
+        let mend =
+            format!("by a role that may: select pg_drop_replication_slot('{}')", prepared.slot.as_str());
+        undone.push(failed(error, &mend)?);
+    }
     let steps = steps(&prepared);
+    // A lane whose last validation failed: what comes after it, up to the next one, relies on it.
+    let mut without = None;
     for (done, (lane, number, step)) in steps.iter().enumerate() {
-        if run.journal.progress().settled_steps.contains(&(*lane, *number)) {
+        let is_validation = step.reads_rows;
+        if is_validation && without != Some((*lane, key_of(step))) {
+            without = None;
+        }
+        let relies = !is_validation && without.is_some_and(|(other, _)| other == *lane);
+        if relies || run.journal.progress().settled_steps.has(*lane, *number, &step.what) {
             continue;
         }
-        patiently(&client, &step.sql, &step.what).await?;
-        run.journal.commit(&client, Fact::StepSettled { lane: *lane, step: *number }).await?;
-        let what = step.what.clone();
-        run.cx.tell(&Event::Step { phase: Phase::Settle, what, done: done + 1, of: steps.len() });
+        let fact = Fact::StepSettled { lane: *lane, step: *number, what: step.what.clone() };
+        match carry_out(run, &client, step, fact).await? {
+            None => {
+                let what = step.what.clone();
+                run.cx.tell(&Event::Step { phase: Phase::Settle, what, done: done + 1, of: steps.len() });
+            }
+            Some(left) => {
+                let is_partitioned = prepared.lanes[*lane].green.partition.is_some();
+                if is_validation && is_partitioned {
+                    without = Some((*lane, key_of(step)));
+                }
+                undone.push(left);
+            }
+        }
     }
-    super::stream::drop_slot(&client, &prepared.slot).await?;
-    patiently(&client, &drop_publication(&prepared.slot).sql, "dropping the publication").await?;
-    run.journal.commit(&client, Fact::Settled).await?;
-    Ok(())
+    if !undone.is_empty() {
+        return Err(Error::Unsettled(undone));
+    }
+    Ok(run.journal.record(Fact::Settled).await?)
+}
+
+/// The constraint that a statement validates, which its text ends with.
+fn key_of(step: &Statement) -> &str {
+    step.sql.rsplit_once(" CONSTRAINT ").map_or("", |(_, key)| key)
+}
+
+/// One step; what is left of it if it cannot be done.
+async fn carry_out(
+    run: &Run<'_>,
+    client: &Client,
+    step: &Statement,
+    fact: Fact,
+) -> Result<Option<Undone>, Error> {
+    let Err(error) = patiently(client, &step.sql, &step.what).await else {
+        run.journal.commit(client, fact).await?;
+        return Ok(None);
+    };
+    if error.is_transient() {
+        return Err(error);
+    }
+    client.batch_execute("ROLLBACK").await.map_err(Error::doing("stepping back"))?;
+    let code = error.sqlstate().cloned();
+    let is = |one: SqlState| code.as_ref() == Some(&one);
+    // A partition that was dropped since needs no valid key; a key that somebody has merged is merged.
+    let is_gone = step.reads_rows && (is(SqlState::UNDEFINED_TABLE) || is(SqlState::INVALID_SCHEMA_NAME));
+    if is_gone || (!step.reads_rows && is(SqlState::DUPLICATE_OBJECT)) {
+        run.journal.record(fact).await?;
+        return Ok(None);
+    }
+    let again = "remove the cause";
+    let left = match &step.on {
+        Some(relation) if step.reads_rows && is(SqlState::FOREIGN_KEY_VIOLATION) => {
+            let key = key_of(step).trim_matches('"').replace("\"\"", "\"");
+            let counted = orphans::count(client, relation, Some(&key)).await;
+            let counted = counted.map_err(Error::doing("counting rows that point at no row"))?;
+            match counted.first().and_then(|found| found.rows.map(|rows| (rows, found))) {
+                Some((rows, found)) => Undone {
+                    what: format!(
+                        "foreign key {key} on {} cannot be validated: {rows} {} of {}",
+                        relation.plain(),
+                        if rows == 1 { "row points at no row" } else { "rows point at no row" },
+                        found.references
+                    ),
+                    mend: format!("correct or delete them: select fk.* {}", found.select),
+                },
+                None => failed(error, again)?,
+            }
+        }
+        _ => failed(error, again)?,
+    };
+    Ok(Some(left))
+}
+
+/// Something that could not be done, unless it may go by itself.
+fn failed(error: Error, mend: &str) -> Result<Undone, Error> {
+    if error.is_transient() {
+        return Err(error);
+    }
+    Ok(Undone { what: error.to_string(), mend: mend.to_owned() })
+}
+
+/// Drops the slot and the publication: from then on the server may reuse WAL.
+pub(super) async fn end_stream(client: &Client, slot: &Ident) -> Result<(), Error> {
+    super::stream::drop_slot(client, slot).await?;
+    let doing = "dropping the publication";
+    let dropped = match patiently(client, &drop_publication(slot).sql, doing).await {
+        Ok(()) => client.batch_execute("COMMIT").await.map_err(Error::doing(doing)),
+        Err(error) => Err(error),
+    };
+    if dropped.is_err() {
+        // The error is what counts; a connection that is gone has rolled back.
+        let _ = client.batch_execute("ROLLBACK").await;
+    }
+    dropped
 }
 
 /// Each step: its lane, its number among the lane's, itself.

@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::lane::feed::{Feed, FeedError, Parts};
 use crate::lane::point::{Making, Point, Tried};
 use crate::pg::{Ident, Lsn};
-use crate::replication::{Start, Walsender};
+use crate::replication::{ReplicationError, Start, Walsender};
 use crate::run::Run;
 
 /// Bytes of the stream that are kept in memory while it is not applied.
@@ -48,7 +48,10 @@ async fn feed(run: &Run<'_>, walsender: Walsender, slot: &Ident, from: Lsn) -> R
         from,
         buffer_bytes: STREAM_BUFFER_BYTES,
     };
-    let stream = walsender.start(start).await?;
+    let stream = match walsender.start(start).await {
+        Err(gone @ ReplicationError::SlotGone { .. }) => return Err(Error::Slot(gone.to_string())),
+        begun => begun?,
+    };
     let lenient = !run.journal.progress().copy_finished;
     let rest = run.pace.rest();
     let parts =

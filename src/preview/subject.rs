@@ -83,8 +83,8 @@ async fn under_way(cx: &Context, session: &Session) -> Result<(Option<String>, P
     if !changes.is_empty() {
         return Err(JournalError::PlanChanged { run: ours.found.run, changes }.into());
     }
-    if ours.progress.rolling_back {
-        return Err(JournalError::RollingBack { run: ours.found.run }.into());
+    if let Some(why) = ours.progress.only_rollback() {
+        return Err(JournalError::OnlyRollback { run: ours.found.run, why }.into());
     }
     Ok((Some(ours.found.run), ours.progress))
 }

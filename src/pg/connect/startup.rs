@@ -13,10 +13,14 @@ use super::target::{Target, Wanted};
 pub const fn base_settings() -> &'static [(&'static str, &'static str)] {
     &[
         ("row_security", "off"),
+        // A role may be made to log in as another one, which may have fewer rights.
+        ("role", "none"),
         // Whatever the role or the database has: what is committed is durable, and a statement sees what
         // was committed before it.
         ("synchronous_commit", "on"),
         ("default_transaction_isolation", "read committed"),
+        ("default_transaction_deferrable", "off"),
+        ("transform_null_equals", "off"),
         // Plans over many partitions look costly, and compiling them costs more than running them.
         ("jit", "off"),
         ("search_path", "pg_catalog"),

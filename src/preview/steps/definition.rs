@@ -33,7 +33,7 @@ impl Steps<'_> {
     pub(super) fn indexes(&mut self, stage: Stage, keys: bool) {
         let steps = index::statements(&self.subject.prepared);
         let is_left = |step: &index::IndexStep| {
-            step.is_key == keys && !self.subject.progress.index_steps.contains(&(step.lane, step.step))
+            step.is_key == keys && !self.subject.progress.index_steps.has(step.lane, step.step, &step.name)
         };
         let (leaves, parents): (Vec<_>, Vec<_>) =
             steps.into_iter().filter(is_left).partition(|step| step.on_leaf);
@@ -102,8 +102,12 @@ impl Steps<'_> {
 
     pub(super) fn settle(&mut self) {
         let stage = Stage::Settle;
+        let slot = &self.subject.prepared.slot;
+        self.step(stage, None, "drop the slot", phase::stream::DROP_SLOT.to_owned());
+        let step = self.statement(stage, None, settle::drop_publication(slot));
+        step.sql = format!("{};\n{};\nCOMMIT", phase::begin(), step.sql);
         for (lane, number, step) in settle::steps(&self.subject.prepared) {
-            if self.subject.progress.settled_steps.contains(&(lane, number)) {
+            if self.subject.progress.settled_steps.has(lane, number, &step.what) {
                 continue;
             }
             let green = &self.subject.prepared.lanes[lane].green;
@@ -120,10 +124,6 @@ impl Steps<'_> {
                 }
             }
         }
-        let slot = &self.subject.prepared.slot;
-        self.step(stage, None, "drop the slot", phase::stream::DROP_SLOT.to_owned());
-        let step = self.statement(stage, None, settle::drop_publication(slot));
-        step.sql = format!("{};\n{};\nCOMMIT", phase::begin(), step.sql);
     }
 
     pub(super) fn rollback(&mut self) {

@@ -1,0 +1,42 @@
+//! Rows that point at no row below a foreign key that is called valid: after the swap green's could not be
+//! validated.
+
+use super::{Finding, Subject};
+use crate::error::Error;
+use crate::hangs_on::orphans;
+use crate::pg::Ident;
+use crate::pg::connect::Session;
+
+pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
+    let table = &subject.definition.table.name;
+    let counted = orphans::count(session, table, None).await;
+    let mut findings = Vec::new();
+    for found in counted.map_err(Error::doing("counting rows that point at no row"))? {
+        let (key, there) = (Ident(found.key.clone()), &found.references);
+        let finding = match found.rows {
+            Some(0) => continue,
+            Some(rows) => {
+                let what = format!(
+                    "foreign key {key} is called valid, but {rows} {} of {there}",
+                    if rows == 1 { "row points at no row" } else { "rows point at no row" }
+                );
+                let mend = format!(
+                    "correct or delete them (select fk.* {}); or let the key say that it is not valid: alter table \
+                     {table} drop constraint {key}, add constraint {key} {} not valid",
+                    found.select, found.definition
+                );
+                Finding::table("foreign keys", table, what, mend)
+            }
+            None => {
+                let what = format!(
+                    "whether every row has its row in {there} (foreign key {key}) cannot be looked at; a row without \
+                     one would be found after the swap"
+                );
+                let mend = format!("grant select on {there} to this role, to have it checked now");
+                Finding::table("foreign keys", table, what, mend).into_note()
+            }
+        };
+        findings.push(finding);
+    }
+    Ok(findings)
+}
