@@ -30,6 +30,7 @@ mod long_waits;
 mod mistakes;
 mod oracle_is_honest;
 mod oracle_sees_swaps;
+mod partition_days;
 mod plans;
 mod preview;
 mod refusals;

@@ -52,8 +52,15 @@ fn plan(partition_by: Option<PartitionBy>) -> TablePlan {
 }
 
 fn by_month() -> (Option<PartitionBy>, Vec<Leaf>) {
-    let every = Partitions::Every { count: 1, unit: Unit::Month, from: None, ahead: 1 };
-    let by = PartitionBy { column: "Start".into(), into: every, default: true, schema: None, name: None };
+    let every = Partitions::Every { count: 1, unit: Unit::Month, from: None, until: None, ahead: 1 };
+    let by = PartitionBy {
+        column: "Start".into(),
+        into: every,
+        default: true,
+        schema: None,
+        name: None,
+        time_zone: None,
+    };
     let leaf = |name: &str, bound: &str| Leaf { name: name.into(), bound: bound.to_owned() };
     let leaves = vec![
         leaf("Termine_p2026_01", "FOR VALUES FROM ('2026-01-01') TO ('2026-02-01')"),

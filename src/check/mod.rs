@@ -13,6 +13,7 @@ mod names;
 mod names_itself;
 mod open_transactions;
 mod orphans;
+mod outliers;
 mod partition_rows;
 mod rehearsal;
 mod rights;
@@ -34,7 +35,6 @@ use crate::lifecycle::LaneDesign;
 use crate::pg::connect::Session;
 use crate::phase;
 use crate::plan::TablePlan;
-use crate::plan::partition::PartitionError;
 
 /// One table of the plan, as far as it could be understood.
 struct Subject<'a> {
@@ -105,13 +105,7 @@ async fn subject<'a>(
             None
         }
         Err(Error::Partition(error)) => {
-            let mend = match &error {
-                PartitionError::NotTime { .. } => {
-                    "name a date or timestamp, or give `bounds` instead of `every`"
-                }
-                _ => "change partition_by in the plan",
-            };
-            findings.push(Finding::table("partitions", &plan.table, error.to_string(), mend));
+            findings.push(outliers::refusal(session, plan, &definition, &error).await?);
             None
         }
         Err(error) => return Err(error),
@@ -144,10 +138,12 @@ async fn table(
     let rehearsed = rehearsal::check(session, subject, moves).await?;
     if rehearsed.findings.is_empty() {
         findings.extend(orphans::check(session, subject).await?);
+        findings.extend(outliers::note(session, subject).await?);
         findings.extend(toast::check(session, subject).await?);
         // What is asked of every row is asked in one scan.
         let mut counts = rules::counts(subject, &rehearsed.rules);
         counts.extend(partition_rows::count(session, subject).await?);
+        counts.extend(outliers::count(subject));
         counts.extend(xml::counts(subject));
         findings.extend(rows::check(cx, session, subject, &counts).await?);
     }

@@ -40,7 +40,7 @@ impl Green {
         if !conflicts.is_empty() {
             return Err(conflicts);
         }
-        green.notes = notes(&green);
+        green.notes = notes(&green, plan);
         Ok(green)
     }
 }
@@ -118,8 +118,9 @@ fn indexes(green: &Green, plan: &TablePlan) -> Vec<GreenIndex> {
     indexes
 }
 
-fn notes(green: &Green) -> Vec<String> {
+fn notes(green: &Green, plan: &TablePlan) -> Vec<String> {
     let mut notes = Vec::new();
+    notes.extend(begins_in_utc(green, plan));
     if green.partition.is_some() {
         for check in green.blue.checks.iter().filter(|check| check.no_inherit) {
             notes.push(format!(
@@ -138,6 +139,20 @@ fn notes(green: &Green) -> Vec<String> {
         }
     }
     notes
+}
+
+/// Days of a key with a time zone are those of UTC where the plan does not say otherwise.
+fn begins_in_utc(green: &Green, plan: &TablePlan) -> Option<String> {
+    let by = plan.partition_by.as_ref().filter(|by| by.time_zone.is_none())?;
+    let blue = green.blue.column(green.blue_name_of(&by.column))?;
+    let has_zone = blue.base_type.ends_with("with time zone") && matches!(by.into, Partitions::Every { .. });
+    let note = || {
+        format!(
+            "the ranges of {} begin at midnight UTC; `time_zone` in partition_by gives another zone",
+            by.column
+        )
+    };
+    has_zone.then(note)
 }
 
 /// The plain ones among an index's keys.

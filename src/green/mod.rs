@@ -8,10 +8,12 @@
 mod conflicts;
 mod design;
 mod evidence;
+mod leaves;
 mod nearest;
 mod sample;
 mod scripts;
 mod taken;
 
+pub(crate) use leaves::{leaves, time_key};
 pub use nearest::nearest;
 pub use scripts::Exchange;

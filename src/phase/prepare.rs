@@ -3,7 +3,6 @@
 //! The slot is not made here but by the first round of the copy, whose consistent point it is: a
 //! run that stops after prepare holds back no WAL.
 
-use jiff::civil::Date;
 use tokio_postgres::Client;
 
 use super::guard::changes_while_designed;
@@ -11,12 +10,12 @@ use super::{is_lock_wait, step_back};
 use crate::error::Error;
 use crate::event::Event;
 use crate::finding::Finding;
-use crate::hangs_on::{self, Column, Definition, Fingerprint, Green, Homes, ReplicaIdentityKind};
+use crate::green;
+use crate::hangs_on::{self, Definition, Fingerprint, Green, Homes, ReplicaIdentityKind};
 use crate::lifecycle::{Fact, LaneDesign, Prepared, Secret};
 use crate::pg::sql::{LockMode, Statement, joined};
-use crate::pg::{Ident, QName, list};
-use crate::plan::partition::{self, KeyType, Leaf, PartitionError};
-use crate::plan::{ColumnChange, Partitions, TablePlan};
+use crate::pg::{Ident, list};
+use crate::plan::TablePlan;
 use crate::run::Run;
 
 /// How often green is designed anew because a table was changed meanwhile.
@@ -107,7 +106,7 @@ pub(crate) async fn designed(client: &Client, tables: &[TablePlan], run: &str) -
 pub(crate) async fn design(client: &Client, table: &TablePlan, homes: &Homes) -> Result<LaneDesign, Error> {
     let fingerprint = Fingerprint::of(client, &table.table).await?;
     let definition = hangs_on::read(client, &table.table).await?;
-    let leaves = leaves(client, table, &definition).await?;
+    let leaves = green::leaves(client, table, &definition).await?;
     let refused = |findings| Error::Refused(findings);
     let green = Green::design(&definition, table, &leaves, homes)
         .map_err(|conflicts| refused(Finding::of_conflicts(&table.table, conflicts)))?;
@@ -119,60 +118,6 @@ pub(crate) async fn design(client: &Client, table: &TablePlan, homes: &Homes) ->
     Ok(LaneDesign { table: table.table.clone(), key, green, fingerprint, replica_identity_before, secret })
 }
 
-/// The partitions that the plan and the data ask for.
-pub(crate) async fn leaves(
-    client: &Client,
-    table: &TablePlan,
-    definition: &Definition,
-) -> Result<Vec<Leaf>, Error> {
-    let Some(by) = &table.partition_by else { return Ok(Vec::new()) };
-    let Some(column) = source_of(&by.column, table, definition) else { return Ok(Vec::new()) };
-    let of_blue = match column.type_oid {
-        1082 => KeyType::Date,
-        1114 => KeyType::Timestamp,
-        1184 => KeyType::TimestampTz,
-        _ => KeyType::Other,
-    };
-    let data = match by.into {
-        Partitions::Every { .. } if of_blue != KeyType::Other => {
-            range(client, &table.table, &column.name).await?
-        }
-        _ => None,
-    };
-    let (key_type, data_type) = match table.columns.get(&column.name) {
-        Some(ColumnChange::Change { data_type: Some(green), .. }) => (type_named(green), green),
-        _ => (of_blue, &column.data_type),
-    };
-    if key_type == KeyType::Other && matches!(by.into, Partitions::Every { .. }) {
-        let data_type = data_type.clone();
-        return Err(PartitionError::NotTime { column: by.column.clone(), data_type }.into());
-    }
-    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
-    Ok(partition::leaves(&table.table, by, key_type, data, today)?)
-}
-
-/// What a plan's type is to the bounds of partitions.
-fn type_named(data_type: &str) -> KeyType {
-    let name = data_type.to_lowercase();
-    let name = name.trim().trim_start_matches("pg_catalog.");
-    match name {
-        "date" => KeyType::Date,
-        _ if name.starts_with("timestamptz") || name.ends_with("with time zone") => KeyType::TimestampTz,
-        _ if name.starts_with("timestamp") => KeyType::Timestamp,
-        _ => KeyType::Other,
-    }
-}
-
-/// Blue's column for a column of green.
-fn source_of<'a>(green: &Ident, table: &TablePlan, definition: &'a Definition) -> Option<&'a Column> {
-    let renamed = |(blue, change): (&Ident, &ColumnChange)| match change {
-        ColumnChange::Change { rename: Some(name), .. } if name == green => Some(blue.clone()),
-        _ => None,
-    };
-    let blue = table.columns.iter().find_map(renamed).unwrap_or_else(|| green.clone());
-    definition.column(&blue)
-}
-
 /// What stands after REPLICA IDENTITY to have a table's identity again.
 fn replica_identity(definition: &Definition) -> String {
     let identity = &definition.table.replica_identity;
@@ -182,18 +127,6 @@ fn replica_identity(definition: &Definition) -> String {
         (ReplicaIdentityKind::Nothing, _) => "NOTHING".to_owned(),
         _ => "DEFAULT".to_owned(),
     }
-}
-
-/// The least and the greatest date of a column; none if there is none.
-async fn range(client: &Client, table: &QName, column: &Ident) -> Result<Option<(Date, Date)>, Error> {
-    let sql = format!(
-        "SELECT to_char(min({column}), 'YYYY-MM-DD'), to_char(max({column}), 'YYYY-MM-DD') FROM {table} \
-         WHERE isfinite({column})"
-    );
-    let row =
-        client.query_one(&sql, &[]).await.map_err(Error::doing("reading the range of the partition key"))?;
-    let date = |at| row.get::<_, Option<String>>(at).and_then(|text| text.parse().ok());
-    Ok(date(0).zip(date(1)))
 }
 
 /// What prepare carries out, in one transaction; each with the lane that it is for, if it is for one.

@@ -243,6 +243,16 @@ static PARTITION_BY: MapShape = MapShape {
             "is the first range's lower bound (from the data)",
         ),
         key(
+            "until",
+            Shape::Text { pattern: Some(r"^\d{4}-\d\d-\d\d$") },
+            "is the last range's upper bound (from the data, the present day and `ahead`)",
+        ),
+        key(
+            "time_zone",
+            TEXT,
+            "is the time zone in which the ranges' days begin: UTC, or an IANA name (UTC)",
+        ),
+        key(
             "ahead",
             Shape::Integer { min: 0, max: 1_000 },
             "is how many ranges to have past the present one (3)",
@@ -278,6 +288,6 @@ static PARTITION_BY: MapShape = MapShape {
         r#"{"if": {"required": ["hash"]},
             "then": {"properties": {"partitions": {"type": ["integer", "string"]},
                                     "default": {"not": {"const": true}}}}}"#,
-        r#"{"if": {"not": {"required": ["every"]}}, "then": {"properties": {"from": false, "ahead": false}}}"#,
+        r#"{"if": {"not": {"required": ["every"]}}, "then": {"properties": {"from": false, "until": false, "ahead": false}}}"#,
     ],
 };

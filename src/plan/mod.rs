@@ -269,6 +269,9 @@ pub struct PartitionBy {
     pub schema: Option<Ident>,
     /// The template of a partition's name; `None` is the default of its kind.
     pub name: Option<String>,
+    /// The IANA name of the zone in which days begin, for a key with a time zone; `None` is UTC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
 }
 
 /// Into what a table is partitioned.
@@ -283,6 +286,9 @@ pub enum Partitions {
         unit: Unit,
         /// First lower bound; `None` takes it from the data.
         from: Option<jiff::civil::Date>,
+        /// Last upper bound; `None` takes it from the data, the present day and `ahead`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        until: Option<jiff::civil::Date>,
         /// Partitions past the one that holds the present day (or the latest row, if later).
         ahead: u32,
     },

@@ -5,7 +5,8 @@
 
 use std::collections::HashSet;
 
-use jiff::civil::Date;
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::pg::{Ident, Literal, MAX_BYTES, QName, list};
@@ -29,7 +30,7 @@ pub struct Leaf {
 
 impl Leaf {
     /// The lower and the upper bound of a range, each as it stands in parentheses.
-    fn range(&self) -> Option<(&str, &str)> {
+    pub(crate) fn range(&self) -> Option<(&str, &str)> {
         let between = self.bound.strip_prefix("FOR VALUES FROM (")?.strip_suffix(')')?;
         // A value might hold what stands between the two.
         between.split_once(") TO (").filter(|(_, upper)| !upper.contains(") TO ("))
@@ -52,7 +53,7 @@ pub enum KeyType {
     Date,
     /// `timestamp without time zone`.
     Timestamp,
-    /// `timestamp with time zone`: a bound without a zone would mean the session's, so it gets UTC.
+    /// `timestamp with time zone`: a bound without a zone would mean the session's, so it gets that of the plan.
     TimestampTz,
     /// Anything else; bounds are written as the plan has them.
     Other,
@@ -91,6 +92,12 @@ pub enum PartitionError {
         /// The name.
         name: String,
     },
+    /// The plan has a time zone, and the key has none.
+    #[error("`time_zone` is for a key with a time zone, and column {column} has none")]
+    NoZone {
+        /// The partition key.
+        column: Ident,
+    },
     /// A range begins or ends before the year 1 or after the year 9999.
     #[error("the partitions would leave the years 1 to 9999")]
     OutOfTime,
@@ -104,8 +111,8 @@ pub enum PartitionError {
 
 /// The partitions of `table`, the default partition last.
 ///
-/// `data` is the least and the greatest day of the key in the table (UTC, where it has a zone);
-/// `today` is a day that the ranges hold in any case, and the present one counts as.
+/// `data` is the least and the greatest day of the key in the table, and `today` a day that the ranges hold in any
+/// case, and the present one counts as: both in the plan's time zone, where the key has one.
 ///
 /// # Errors
 ///
@@ -121,9 +128,13 @@ pub fn leaves(
     let text = by.name.as_deref().unwrap_or(kind.default_template());
     let template = Template::parse(text, kind).map_err(PartitionError::Template)?;
     let named = Named { table: table.name.as_str(), template };
+    let days = Days { key, zone: zone(by.time_zone.as_deref())? };
+    if by.time_zone.is_some() && matches!(key, KeyType::Date | KeyType::Timestamp) {
+        return Err(PartitionError::NoZone { column: by.column.clone() });
+    }
     let mut leaves = match &by.into {
-        Partitions::Every { .. } => every(&named, by, key, data.unwrap_or((today, today)), today)?,
-        Partitions::Bounds(bounds) => between(&named, bounds, key)?,
+        Partitions::Every { .. } => every(&named, by, &days, (data.unwrap_or((today, today)), today))?,
+        Partitions::Bounds(bounds) => between(&named, bounds, &days)?,
         Partitions::List(lists) => {
             lists.iter().map(|list| in_list(&named, list)).collect::<Result<_, _>>()?
         }
@@ -152,18 +163,75 @@ impl Named<'_> {
     }
 }
 
+/// Where days begin, for a key of this type.
+struct Days {
+    key: KeyType,
+    /// None is UTC.
+    zone: Option<TimeZone>,
+}
+
+fn zone(name: Option<&str>) -> Result<Option<TimeZone>, PartitionError> {
+    let unknown =
+        |_| PartitionError::Template(format!("time zone `{}` is not known here", name.unwrap_or_default()));
+    name.filter(|name| *name != "UTC").map(|name| TimeZone::get(name).map_err(unknown)).transpose()
+}
+
+impl Days {
+    /// A time without a zone as a bound's text.
+    fn bound(&self, time: DateTime) -> Option<String> {
+        let (day, clock) = (time.date(), time.time());
+        let Some(zone) = &self.zone else { return Some(format!("{day} {clock}+00")) };
+        // A time that the clocks skip is taken as the one after the gap.
+        let zoned = time.to_zoned(zone.clone()).ok()?;
+        Some(format!("{} {}{}", zoned.date(), zoned.time(), zoned.strftime("%:z")))
+    }
+
+    fn midnight(&self, day: Date) -> Result<String, PartitionError> {
+        match self.key {
+            KeyType::TimestampTz => {
+                self.bound(day.to_datetime(Time::midnight())).ok_or(PartitionError::OutOfTime)
+            }
+            KeyType::Date | KeyType::Timestamp | KeyType::Other => Ok(day.to_string()),
+        }
+    }
+
+    /// The day on which a bound lies: in the plan's zone or, where it has none, as it is written.
+    fn of(&self, bound: &str) -> Option<Date> {
+        match (value::comparable(bound)?, &self.zone) {
+            (Comparable::Civil(time), _) => Some(time.date()),
+            (Comparable::Instant(instant), Some(zone)) => Some(instant.to_zoned(zone.clone()).date()),
+            (Comparable::Instant(instant), None) => {
+                let written = bound.trim().parse::<DateTime>().map(DateTime::date);
+                Some(written.unwrap_or_else(|_| instant.to_zoned(TimeZone::UTC).date()))
+            }
+            _ => None,
+        }
+    }
+
+    /// A bound as the plan has it; one for `timestamptz` that has no zone of its own gets the plan's.
+    fn written(&self, bound: &str) -> String {
+        match (self.key, value::comparable(bound)) {
+            (KeyType::TimestampTz, Some(Comparable::Civil(time))) => {
+                self.bound(time).unwrap_or_else(|| bound.to_owned())
+            }
+            _ => bound.to_owned(),
+        }
+    }
+}
+
 fn every(
     named: &Named<'_>,
     by: &PartitionBy,
-    key: KeyType,
-    data: (Date, Date),
-    today: Date,
+    days: &Days,
+    (data, today): ((Date, Date), Date),
 ) -> Result<Vec<Leaf>, PartitionError> {
-    let Partitions::Every { count, unit, from, ahead } = by.into else { return Ok(Vec::new()) };
+    let Partitions::Every { count, unit, from, until, ahead } = by.into else { return Ok(Vec::new()) };
     let periods = Periods::new(count, unit, from);
-    let last_day = today.max(data.1);
-    let first = if from.is_some() { 0 } else { periods.holding(data.0.min(today)) };
-    let last = periods.holding(last_day).max(first) + i64::from(ahead);
+    // `until` is the first day outside.
+    let last_day = until.map_or(today.max(data.1), |end| end.yesterday().unwrap_or(end));
+    let first = if from.is_some() { 0 } else { periods.holding(data.0.min(today).min(last_day)) };
+    let ahead = if until.is_some() { 0 } else { i64::from(ahead) };
+    let last = periods.holding(last_day).max(first) + ahead;
     let start = |number: i64| periods.start(number).ok_or(PartitionError::OutOfTime);
     let count = last - first + 1;
     if usize::try_from(count).is_ok_and(|count| count > MAX_LEAVES) {
@@ -171,47 +239,28 @@ fn every(
     }
     (first..=last)
         .map(|number| {
-            let (from, to) = (start(number)?, start(number + 1)?);
-            let bound = for_range(&midnight(from, key), &midnight(to, key));
+            let from = start(number)?;
+            let to =
+                start(number + 1).or(until.filter(|_| number == last).ok_or(PartitionError::OutOfTime))?;
+            let to = until.map_or(to, |end| end.min(to));
+            let bound = for_range(&days.midnight(from)?, &days.midnight(to)?);
             named.leaf(Values { from: Some(from), to: Some(to), ..Values::default() }, bound)
         })
         .collect()
-}
-
-fn midnight(day: Date, key: KeyType) -> String {
-    match key {
-        KeyType::TimestampTz => format!("{day} 00:00:00+00"),
-        KeyType::Date | KeyType::Timestamp | KeyType::Other => day.to_string(),
-    }
 }
 
 fn for_range(from: &str, to: &str) -> String {
     format!("FOR VALUES FROM ({}) TO ({})", Literal(from), Literal(to))
 }
 
-fn between(named: &Named<'_>, bounds: &[String], key: KeyType) -> Result<Vec<Leaf>, PartitionError> {
-    let day = |bound: &str| match value::comparable(bound) {
-        Some(Comparable::Civil(time)) => Some(time.date()),
-        Some(Comparable::Instant(instant)) => Some(instant.to_zoned(jiff::tz::TimeZone::UTC).date()),
-        _ => None,
-    };
+fn between(named: &Named<'_>, bounds: &[String], days: &Days) -> Result<Vec<Leaf>, PartitionError> {
     let pairs = bounds.iter().zip(bounds.iter().skip(1)).enumerate();
     pairs
         .map(|(at, (from, to))| {
-            let values = Values { from: day(from), to: day(to), n: at + 1, ..Values::default() };
-            named.leaf(values, for_range(&with_zone(from, key), &with_zone(to, key)))
+            let values = Values { from: days.of(from), to: days.of(to), n: at + 1, ..Values::default() };
+            named.leaf(values, for_range(&days.written(from), &days.written(to)))
         })
         .collect()
-}
-
-/// A bound as the plan has it; one for `timestamptz` that has no zone of its own gets UTC.
-fn with_zone(bound: &str, key: KeyType) -> String {
-    match (key, value::comparable(bound)) {
-        (KeyType::TimestampTz, Some(Comparable::Civil(time))) => {
-            format!("{} {}+00", time.date(), time.time())
-        }
-        _ => bound.to_owned(),
-    }
 }
 
 fn in_list(
@@ -249,123 +298,4 @@ fn check_names(table: &QName, by: &PartitionBy, leaves: &[Leaf]) -> Result<(), P
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::Unit;
-    use jiff::civil::date;
-
-    fn by(into: Partitions) -> PartitionBy {
-        PartitionBy { column: Ident::from("c"), into, default: true, schema: None, name: None }
-    }
-
-    fn every(unit: Unit) -> PartitionBy {
-        by(Partitions::Every { count: 1, unit, from: None, ahead: 1 })
-    }
-
-    fn made(by: &PartitionBy, key: KeyType) -> Vec<(String, String)> {
-        let data = Some((date(2025, 11, 20), date(2025, 12, 1)));
-        let table = QName::new("public", "t");
-        let made = leaves(&table, by, key, data, date(2025, 12, 31)).unwrap();
-        made.into_iter().map(|leaf| (leaf.name.0, leaf.bound)).collect()
-    }
-
-    fn pair(name: &str, bound: &str) -> (String, String) {
-        (name.to_owned(), bound.to_owned())
-    }
-
-    #[test]
-    fn ranges_that_meet_are_joined() {
-        let leaf = |bound: &str| Leaf { name: Ident::from(bound), bound: bound.to_owned() };
-        let join = |bounds: &[&str]| {
-            let leaves: Vec<_> = bounds.iter().map(|bound| leaf(bound)).collect();
-            joined(&leaves).map(|leaf| leaf.bound)
-        };
-        let (first, second) = ("FOR VALUES FROM ('a') TO ('c')", "FOR VALUES FROM ('c') TO ('e')");
-        assert_eq!(join(&[first, second]).as_deref(), Some("FOR VALUES FROM ('a') TO ('e')"));
-        assert_eq!(join(&[first, "FOR VALUES FROM ('d') TO ('e')"]), None);
-        assert_eq!(join(&[first, "DEFAULT"]), None);
-        assert_eq!(join(&["FOR VALUES IN ('a')"]), None);
-        assert_eq!(join(&["FOR VALUES FROM (') TO (') TO ('b')"]), None);
-        assert_eq!(join(&[]), None);
-    }
-
-    #[test]
-    fn months_from_the_data_to_those_ahead() {
-        assert_eq!(
-            made(&every(Unit::Month), KeyType::Date),
-            [
-                pair("t_p2025_11", "FOR VALUES FROM ('2025-11-01') TO ('2025-12-01')"),
-                pair("t_p2025_12", "FOR VALUES FROM ('2025-12-01') TO ('2026-01-01')"),
-                pair("t_p2026_01", "FOR VALUES FROM ('2026-01-01') TO ('2026-02-01')"),
-                pair("t_default", "DEFAULT"),
-            ]
-        );
-    }
-
-    #[test]
-    fn a_bound_of_timestamptz_is_utc_in_every_session() {
-        let utc = "FOR VALUES FROM ('2025-11-01 00:00:00+00') TO ('2025-12-01 00:00:00+00')";
-        assert_eq!(made(&every(Unit::Month), KeyType::TimestampTz)[0].1, utc);
-        let bounds = by(Partitions::Bounds(vec!["2025-11-01".into(), "2025-12-01".into()]));
-        assert_eq!(made(&bounds, KeyType::TimestampTz)[0], pair("t_p1", utc));
-        let plain = "FOR VALUES FROM ('2025-11-01') TO ('2025-12-01')";
-        assert_eq!(made(&bounds, KeyType::Timestamp)[0].1, plain);
-        let zoned = by(Partitions::Bounds(vec!["2025-11-01T00:00+02".into(), "2025-12-01T12:30".into()]));
-        assert_eq!(
-            made(&zoned, KeyType::TimestampTz)[0].1,
-            "FOR VALUES FROM ('2025-11-01T00:00+02') TO ('2025-12-01 12:30:00+00')"
-        );
-    }
-
-    #[test]
-    fn each_kind_has_its_names() {
-        let first = |unit| made(&every(unit), KeyType::Date)[0].0.clone();
-        assert_eq!(first(Unit::Day), "t_p2025_11_20");
-        assert_eq!(first(Unit::Week), "t_p2025_11_17");
-        assert_eq!(first(Unit::Quarter), "t_p2025_q4");
-        assert_eq!(first(Unit::Year), "t_p2025");
-        assert_eq!(
-            made(&by(Partitions::Hash(2)), KeyType::Other),
-            [
-                pair("t_h0", "FOR VALUES WITH (MODULUS 2, REMAINDER 0)"),
-                pair("t_h1", "FOR VALUES WITH (MODULUS 2, REMAINDER 1)"),
-            ]
-        );
-        let list = Partitions::List(vec![("open".into(), vec![Some("it's".into()), None])]);
-        assert_eq!(
-            made(&by(list), KeyType::Other),
-            [pair("t_open", "FOR VALUES IN ('it''s', NULL)"), pair("t_default", "DEFAULT")]
-        );
-    }
-
-    #[test]
-    fn a_first_bound_is_taken_as_it_is() {
-        let into = Partitions::Every { count: 2, unit: Unit::Week, from: Some(date(2025, 12, 3)), ahead: 0 };
-        let made = made(&by(into), KeyType::Date);
-        assert_eq!(made[0].1, "FOR VALUES FROM ('2025-12-03') TO ('2025-12-17')");
-        assert_eq!(made.len(), 4);
-    }
-
-    #[test]
-    fn what_cannot_be_is_named() {
-        let table = QName::new("public", "t");
-        let today = date(2025, 12, 31);
-        let refuse = |by: &PartitionBy, data| leaves(&table, by, KeyType::Date, data, today).unwrap_err();
-        let long_ago = Some((date(1, 1, 1), today));
-        assert!(matches!(refuse(&every(Unit::Day), long_ago), PartitionError::TooMany { .. }));
-        let far = Some((date(9999, 12, 31), date(9999, 12, 31)));
-        assert_eq!(refuse(&every(Unit::Year), far), PartitionError::OutOfTime);
-        let named = |name: &str| PartitionBy { name: Some(name.to_owned()), ..every(Unit::Month) };
-        let same = PartitionError::SameName { name: "t_2025".to_owned() };
-        assert_eq!(refuse(&named("{table}_{from:%Y}"), Some((date(2025, 1, 1), today))), same);
-        let long = format!("{}{{from}}", "ä".repeat(27));
-        assert!(matches!(refuse(&named(&long), None), PartitionError::TooLong { name } if name.len() == 64));
-        assert!(matches!(refuse(&named("{table}"), None), PartitionError::Template(_)));
-        let hash = PartitionBy { name: Some("{n}".into()), ..by(Partitions::Hash(2)) };
-        let table = QName::new("public", "1");
-        let refused = leaves(&table, &hash, KeyType::Other, None, today);
-        assert_eq!(refused, Err(PartitionError::SameName { name: "1".to_owned() }));
-        let elsewhere = PartitionBy { schema: Some("parts".into()), ..hash };
-        assert!(leaves(&table, &elsewhere, KeyType::Other, None, today).is_ok());
-    }
-}
+mod tests;

@@ -30,7 +30,11 @@ pub(super) fn read(node: &Node, table: &QName, found: &mut Found) -> Option<Part
         None => None,
     };
     let default = default(node, kind, found);
-    let by = PartitionBy { column: column?, into: into?, default, schema, name: None };
+    let time_zone = match node.get("time_zone") {
+        Some(zone) => Some(time_zone(zone, found)?),
+        None => None,
+    };
+    let by = PartitionBy { column: column?, into: into?, default, schema, name: None, time_zone };
     let by = PartitionBy { name: name(node, Kind::of(&by.into), found)?, ..by };
     check_leaves(node, table, &by, found);
     Some(by)
@@ -92,6 +96,8 @@ fn refuse_foreign_keys(node: &Node, kind: &str, found: &mut Found) {
             ("every", "it belongs to `range`"),
             ("bounds", "it belongs to `range`"),
             ("from", "it belongs to `range` with `every`"),
+            ("until", "it belongs to `range` with `every`"),
+            ("time_zone", "it belongs to `range`"),
             ("ahead", "it belongs to `range` with `every`"),
         ],
     };
@@ -106,7 +112,7 @@ fn range(node: &Node, found: &mut Found) -> Option<Partitions> {
     match (node.get("every"), node.get("bounds")) {
         (Some(node_every), None) => every(node, node_every, found),
         (None, Some(list)) => {
-            for key in ["from", "ahead"] {
+            for key in ["from", "until", "ahead"] {
                 if let Some(value) = node.get(key) {
                     found.add(value.at, format!("`{key}` belongs to `every`, not to `bounds`"));
                 }
@@ -137,28 +143,54 @@ fn every(node: &Node, every: &Node, found: &mut Found) -> Option<Partitions> {
         Some(ahead) => ahead.scalar()?.text.parse().ok()?,
         None => AHEAD,
     };
-    let from = match node.get("from") {
-        Some(from) => Some(first_bound(from, unit, found)?),
-        None => None,
+    let mut bound = |key: &str| match node.get(key) {
+        Some(value) => Some(Some(end_of_ranges(key, value, unit, found)?)),
+        None => Some(None),
     };
-    Some(Partitions::Every { count, unit, from, ahead })
+    let (from, until) = (bound("from")?, bound("until")?);
+    if let (Some(first), Some(end), Some(value)) = (from, until, node.get("until"))
+        && end <= first
+    {
+        found.add_with_help(
+            value.at,
+            "`until` is not after `from`",
+            "it is the first day that is outside".to_owned(),
+        );
+    }
+    if let (Some(_), Some(ahead)) = (until, node.get("ahead")) {
+        let help = "`until` says where the ranges end: leave `ahead` away".to_owned();
+        found.add_with_help(ahead.at, "`ahead` and `until` exclude each other", help);
+    }
+    Some(Partitions::Every { count, unit, from, until, ahead })
 }
 
-fn first_bound(node: &Node, unit: Unit, found: &mut Found) -> Option<Date> {
+/// The zone in which the ranges' days begin.
+fn time_zone(node: &Node, found: &mut Found) -> Option<String> {
+    let scalar = node.scalar()?;
+    if scalar.text != "UTC" && jiff::tz::TimeZone::get(&scalar.text).is_err() {
+        let message = format!("`time_zone: {}` is no time zone that this machine knows", scalar.shown());
+        let help = "write `UTC`, or an IANA name such as `Europe/Berlin`".to_owned();
+        found.add_with_help(node.at, message, help);
+        return None;
+    }
+    Some(scalar.text.clone())
+}
+
+fn end_of_ranges(key: &str, node: &Node, unit: Unit, found: &mut Found) -> Option<Date> {
     let scalar = node.scalar()?;
     let Some(date) = value::date(&scalar.text) else {
-        let message = format!("`from: {}` is not a date", scalar.shown());
+        let message = format!("`{key}: {}` is not a date", scalar.shown());
         found.add_with_help(node.at, message, "write it as `2024-01-31`".to_owned());
         return None;
     };
     let by_month = matches!(unit, Unit::Month | Unit::Quarter | Unit::Year);
     if by_month && date.day() != 1 {
-        let message = format!("`from: {}` is not the first day of a month", scalar.shown());
+        let message = format!("`{key}: {}` is not the first day of a month", scalar.shown());
         found.add_with_help(node.at, message, format!("write `{}`", date.first_of_month()));
         return None;
     }
     if date.year() < 1 {
-        found.add(node.at, "`from` is before the year 1");
+        found.add(node.at, format!("`{key}` is before the year 1"));
         return None;
     }
     Some(date)
@@ -239,7 +271,7 @@ fn hash(node: &Node, found: &mut Found) -> Option<Partitions> {
 fn check_leaves(node: &Node, table: &QName, by: &PartitionBy, found: &mut Found) {
     let today = Date::constant(2000, 1, 1);
     let from = match by.into {
-        Partitions::Every { from, .. } => from.unwrap_or(today),
+        Partitions::Every { from, until, .. } => from.or(until).unwrap_or(today),
         _ => today,
     };
     let at = node.get("name").or(node.get("partitions")).unwrap_or(node).at;

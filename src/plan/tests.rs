@@ -62,7 +62,7 @@ fn a_range_has_a_default_partition_and_looks_three_ahead_unless_told() {
     let by = table("partition_by: {range: Start, every: month}").partition_by.unwrap();
     assert_eq!(by.column, Ident::from("start"));
     assert!(by.default);
-    let expected = Partitions::Every { count: 1, unit: Unit::Month, from: None, ahead: 3 };
+    let expected = Partitions::Every { count: 1, unit: Unit::Month, from: None, until: None, ahead: 3 };
     assert_eq!(by.into, expected);
     let by = table("partition_by: {range: a, bounds: [010, 20, 1e2], default: false}").partition_by.unwrap();
     assert!(!by.default);

@@ -28,6 +28,7 @@ async fn changed_columns_take_their_expressions_along() {
         default: false,
         schema: None,
         name: None,
+        time_zone: None,
     }));
     plan.table = QName::new("public", "a");
     let change = |rename: Option<&str>, data_type: Option<&str>, using: Option<&str>| ColumnChange::Change {
@@ -95,13 +96,14 @@ async fn every_contradiction_is_told_at_once_with_what_mends_it() {
         )
         .await
         .unwrap();
-    let every = Partitions::Every { count: 1, unit: Unit::Month, from: None, ahead: 1 };
+    let every = Partitions::Every { count: 1, unit: Unit::Month, from: None, until: None, ahead: 1 };
     let mut plan = plan(Some(PartitionBy {
         column: "start_time".into(),
         into: every,
         default: false,
         schema: None,
         name: None,
+        time_zone: None,
     }));
     plan.table = QName::new("public", "c");
     let leaf = Leaf { name: "c_1".into(), bound: "FOR VALUES FROM (minvalue) TO (maxvalue)".into() };

@@ -60,10 +60,11 @@ proptest! {
         let (last, today) = (day(days), day(today_after));
         let by = PartitionBy {
             column: Ident::from("c"),
-            into: Partitions::Every { count, unit, from: None, ahead },
+            into: Partitions::Every { count, unit, from: None, until: None, ahead },
             default: false,
             schema: None,
             name: Some("{table}_{from}".to_owned()),
+            time_zone: None,
         };
         let table = QName::new("public", "t");
         let made = leaves(&table, &by, key, Some((first, last)), today);
