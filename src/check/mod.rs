@@ -143,7 +143,6 @@ async fn table(
         // What is asked of every row is asked in one scan.
         let mut counts = rules::counts(subject, &rehearsed.rules);
         counts.extend(partition_rows::count(session, subject).await?);
-        counts.extend(outliers::count(subject));
         counts.extend(xml::counts(subject));
         findings.extend(rows::check(cx, session, subject, &counts).await?);
     }

@@ -1,16 +1,14 @@
 //! Rows that lie far from all others in time: an end of 9999-12-31 for "open", a beginning of 1900-01-01 for "unknown".
-//! They stretch the ranges of a plan that takes them from the data, and where the plan leaves them out they go to the
-//! default partition. Both are said, with the lines that the plan needs.
+//! They stretch the ranges of a plan that takes them from the data: that is said, with the lines that the plan needs.
 
 use jiff::civil::Date;
 
-use super::rows::{Count, Row};
 use super::{Finding, Subject};
 use crate::error::Error;
 use crate::green::time_key;
 use crate::hangs_on::{Definition, GreenPartition};
 use crate::pg::connect::Session;
-use crate::plan::partition::{self, PartitionError};
+use crate::plan::partition::PartitionError;
 use crate::plan::{Partitions, TablePlan, Unit};
 
 const CHECK: &str = "partitions";
@@ -67,35 +65,6 @@ fn partition_of<'a>(subject: &'a Subject<'_>) -> Option<&'a GreenPartition> {
     subject.design.as_ref()?.green.partition.as_ref()
 }
 
-/// Rows that no range holds, where there is a default partition for them.
-pub(super) fn count(subject: &Subject<'_>) -> Option<Count> {
-    let partition = partition_of(subject)?;
-    let (defaults, ranges): (Vec<_>, Vec<_>) =
-        partition.leaves.iter().cloned().partition(|leaf| leaf.bound == "DEFAULT");
-    let default = defaults.first()?.name.plain();
-    let all = partition::joined(&ranges)?;
-    let (from, to) = all.range().map(|(from, to)| (from.to_owned(), to.to_owned()))?;
-    let (column, table) = (&partition.column, subject.definition.table.name.clone());
-    let found = {
-        let (from, to) = (from.clone(), to.clone());
-        move |count: i64, _: i64| {
-            let what = format!(
-                "no range holds {count} rows (before {from}, from {to} on, or NULL): they go to partition {default}"
-            );
-            let mend = "nothing to do if that is meant; a range that is added later has to be free of rows of \
-                        the default partition";
-            Finding::table(CHECK, &table, what, mend).into_note()
-        }
-    };
-    Some(Count {
-        of: "rows that no range holds".to_owned(),
-        row: Row::Green,
-        condition: format!("{column} IS NULL OR {column} < {from} OR {column} >= {to}"),
-        found: Box::new(found),
-        raises: (CHECK, "let the partition key of every row be comparable with the bounds".to_owned()),
-    })
-}
-
 /// How many rows each month has, in ascending order; months are counted from the year 0.
 struct Months(Vec<(i64, i64)>);
 
@@ -110,7 +79,7 @@ impl Months {
         let civil = key.civil("c");
         let sql = format!(
             "SELECT (extract(year FROM {civil}) * 12 + extract(month FROM {civil}) - 1)::bigint, count(*) \
-             FROM (SELECT {value} AS c FROM ONLY {table} WHERE {in_range}) AS s GROUP BY 1 ORDER BY 1",
+             FROM (SELECT {value} AS c FROM {table} WHERE {in_range}) AS s GROUP BY 1 ORDER BY 1",
             value = key.value,
             table = plan.table,
             in_range = key.is_in_range(),

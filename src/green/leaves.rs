@@ -133,7 +133,7 @@ impl TimeKey {
             )
         };
         let sql = format!(
-            "SELECT {}, {} FROM (SELECT min({value}) AS lo, max({value}) AS hi FROM ONLY {table} WHERE {in_range}) AS s \
+            "SELECT {}, {} FROM (SELECT min({value}) AS lo, max({value}) AS hi FROM {table} WHERE {in_range}) AS s \
              WHERE lo IS NOT NULL",
             parts("lo"),
             parts("hi"),

@@ -30,7 +30,7 @@ pub struct Leaf {
 
 impl Leaf {
     /// The lower and the upper bound of a range, each as it stands in parentheses.
-    pub(crate) fn range(&self) -> Option<(&str, &str)> {
+    fn range(&self) -> Option<(&str, &str)> {
         let between = self.bound.strip_prefix("FOR VALUES FROM (")?.strip_suffix(')')?;
         // A value might hold what stands between the two.
         between.split_once(") TO (").filter(|(_, upper)| !upper.contains(") TO ("))
