@@ -14,6 +14,7 @@ use crate::lane::copy::CopyError;
 use crate::lane::feed::FeedError;
 use crate::lane::point::PointError;
 use crate::pg;
+use crate::pg::activity::ActivityError;
 use crate::pg::connect::ConnectError;
 use crate::plan::Problems;
 use crate::plan::partition::PartitionError;
@@ -52,6 +53,9 @@ pub enum Error {
     /// A comparison could not be made.
     #[error(transparent)]
     Compare(#[from] CompareError),
+    /// Other sessions.
+    #[error(transparent)]
+    Activity(#[from] ActivityError),
     /// The catalog.
     #[error(transparent)]
     Catalog(#[from] hangs_on::Error),
@@ -148,6 +152,7 @@ impl Error {
                 PointError::Replication(error) => error.is_transient(),
                 PointError::Connect(error) => error.is_transient(),
                 PointError::Postgres(error) => pg::is_transient(error),
+                PointError::Activity(error) => activity_is_transient(error),
             },
             Self::Copy(error) => match error {
                 CopyError::Postgres { source, .. } => pg::is_transient(source),
@@ -160,6 +165,7 @@ impl Error {
                 CompareError::Connect(error) => error.is_transient(),
                 CompareError::Incomplete { .. } => false,
             },
+            Self::Activity(error) => activity_is_transient(error),
             Self::Catalog(hangs_on::Error::Catalog { source, .. }) => pg::is_transient(source),
             Self::Catalog(_) => false,
             Self::Postgres { source, .. } => pg::is_transient(source),
@@ -240,6 +246,9 @@ impl Error {
             }
             Self::Journal(JournalError::NoRun(_)) => {
                 "`projh-bluegreen status` lists the runs of a database; is it the right one (--database-url, PGDATABASE)?"
+            }
+            Self::Activity(error) | Self::Point(PointError::Activity(error)) => {
+                return error.mend().map(|grant| format!("{grant}; and execute again"));
             }
             Self::GivenUp { kept: None, .. } => {
                 "the slot is gone: `projh-bluegreen rollback` and begin again; free disk space or raise settings.wal_budget first, if that is why"
@@ -335,6 +344,10 @@ fn journal_is_transient(error: &JournalError) -> bool {
         JournalError::Connect(error) => error.is_transient(),
         _ => false,
     }
+}
+
+fn activity_is_transient(error: &ActivityError) -> bool {
+    matches!(error, ActivityError::Postgres(source) if pg::is_transient(source))
 }
 
 fn feed_is_transient(error: &FeedError) -> bool {

@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::event::{Event, Reporter};
 use crate::journal::Journal;
 use crate::lane::feed::{Feed, State};
+use crate::pg::activity::{self, ActivityError};
 use crate::plan::{Settings, Throttle};
 use crate::rest::{Load, Rest};
 use crate::slot::Slot;
@@ -165,15 +166,19 @@ async fn look(
     if let Some(slot) = &slot {
         judge(&mut seen, &slot.wal_status, slot.safe_bytes, slot.retained_bytes, settings.wal_budget_bytes);
     }
-    let sql = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND backend_type = 'client backend' \
-               AND application_name NOT LIKE 'projh-bluegreen %'";
-    let active: i64 = client.query_one(sql, &[]).await?.get(0);
-    seen.load.is_busy = usize::try_from(active).is_ok_and(|active| active > settings.workers);
-    match throttled(client, &settings.throttle, active).await {
-        Ok(wait) => seen.wait = wait,
+    match considerate(client, &mut seen, settings).await {
+        Ok(()) => {}
+        // Who cannot see whether the server is busy has to take it to be so.
+        Err(ActivityError::Blind(role)) => {
+            seen.load.is_busy = true;
+            seen.wait = Some(format!(
+                "role {role} cannot see the sessions of others any more: {}",
+                activity::grant_sight(&role)
+            ));
+        }
         // The slot has to be watched whatever becomes of the plan's own query.
-        Err(error) if error.is_closed() => return Err(error),
-        Err(error) => tracing::warn!("the throttle could not be asked: {}", crate::pg::describe(&error)),
+        Err(ActivityError::Postgres(error)) if error.is_closed() => return Err(error),
+        Err(error) => tracing::warn!(%error, "the throttle could not be asked"),
     }
     Ok((seen, slot))
 }
@@ -190,19 +195,24 @@ fn judge(seen: &mut Seen, status: &str, safe: Option<i64>, held: u64, budget: u6
     }
 }
 
-/// What the plan asks to be considerate of.
+/// Whether clients need the server, and what the plan asks to be considerate of.
+async fn considerate(client: &Client, seen: &mut Seen, settings: &Settings) -> Result<(), ActivityError> {
+    let active = activity::active_clients(client).await?;
+    seen.load.is_busy = active > settings.workers as u64;
+    seen.wait = throttled(client, &settings.throttle, active).await?;
+    Ok(())
+}
+
 async fn throttled(
     client: &Client,
     throttle: &Throttle,
-    active: i64,
-) -> Result<Option<String>, tokio_postgres::Error> {
-    if let Some(most) = throttle.max_active_sessions.filter(|most| active > i64::from(*most)) {
+    active: u64,
+) -> Result<Option<String>, ActivityError> {
+    if let Some(most) = throttle.max_active_sessions.filter(|most| active > u64::from(*most)) {
         return Ok(Some(format!("{active} sessions are active, more than {most}")));
     }
     if let Some(most) = throttle.max_replica_lag {
-        let sql = "SELECT coalesce(extract(epoch FROM max(replay_lag)), 0)::float8 FROM pg_stat_replication \
-                   WHERE application_name NOT LIKE 'projh-bluegreen %'";
-        let lag: f64 = client.query_one(sql, &[]).await?.get(0);
+        let lag = activity::replay_lag(client).await?;
         if lag > most.as_secs_f64() {
             return Ok(Some(format!(
                 "a standby is {lag:.1} s behind, more than {:.1} s",

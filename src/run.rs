@@ -10,6 +10,7 @@ use crate::lane::Lane;
 use crate::lane::feed::Feed;
 use crate::pace::Pace;
 use crate::pg::connect::Session;
+use crate::phase::locks::Patience;
 
 /// A run in this session: the journal, and what lives only as long as the session does.
 pub struct Run<'a> {
@@ -36,6 +37,12 @@ impl Run<'_> {
     #[must_use]
     pub fn role(&self, role: &str) -> String {
         format!("projh-bluegreen {} {role}", self.journal.run())
+    }
+
+    /// How DDL outside the swap waits for locks.
+    #[must_use]
+    pub fn patience(&self) -> Patience<'_> {
+        Patience { target: &self.cx.target, reporter: &self.cx.reporter, run: self.journal.run() }
     }
 
     /// A connection for one role of the run.

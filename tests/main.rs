@@ -25,6 +25,7 @@ mod exit_codes;
 mod golden_runs;
 mod guarded;
 mod harness;
+mod in_the_way;
 mod logs;
 mod long_waits;
 mod mistakes;

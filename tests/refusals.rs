@@ -22,6 +22,8 @@ create role no_replication login in role app_owner;
 create role no_member login replication;
 create role no_heir noinherit login replication in role app_owner;
 create role only_reads login replication;
+create role no_sight login replication in role app_owner;
+grant pg_read_all_stats to migrator, no_replication, no_member, no_heir, only_reads;
 ";
 
 const SCHEMA: &str = "
@@ -35,9 +37,9 @@ create table app.visits (
 create index visits_person_at on app.visits (person, at);
 create policy visits_all on app.visits using (true);
 alter table app.visits owner to app_owner;
-grant usage, create on schema app to migrator, no_replication, no_member, no_heir, only_reads;
-grant usage on schema other to migrator, no_replication, no_member, no_heir, only_reads;
-grant references, update on other.people to migrator, no_replication, no_member, no_heir, only_reads;
+grant usage, create on schema app to migrator, no_replication, no_member, no_heir, only_reads, no_sight;
+grant usage on schema other to migrator, no_replication, no_member, no_heir, only_reads, no_sight;
+grant references, update on other.people to migrator, no_replication, no_member, no_heir, only_reads, no_sight;
 insert into app.visits (at, person, code, note)
 select timestamptz '2025-01-01 00:00+00' + n * interval '1 day', 1 + n % 10, n, 'note ' || n from generate_series(0, 99) n;
 ";
@@ -66,7 +68,7 @@ impl Stage {
     fn db(&self, name: &str, sql: &str) {
         self.cluster.psql("postgres", &format!("create database \"{name}\" template base"));
         let grants = format!(
-            "grant create on database \"{name}\" to migrator, no_replication, no_member, no_heir, only_reads"
+            "grant create on database \"{name}\" to migrator, no_replication, no_member, no_heir, only_reads, no_sight"
         );
         self.cluster.psql(name, &grants);
         if !sql.is_empty() {

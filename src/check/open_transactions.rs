@@ -1,35 +1,34 @@
 //! Transactions that are open for long: they hold up the consistent points, and the swap.
 
+use std::time::Duration;
+
 use super::Finding;
 use crate::error::Error;
+use crate::pg::activity::{self, ActivityError, Holder};
 use crate::pg::connect::Session;
-use crate::pg::{Ident, Literal};
 
-/// Seconds after which a transaction is worth a note.
-const LONG_S: f64 = 5.0;
+/// A transaction that has been open for longer is worth a note.
+const LONG: Duration = Duration::from_secs(5);
 
 pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
-    let sql = "SELECT format('process %s of %s (%s), state %s, open for %s s', pid, usename, application_name, state, \
-               round(extract(epoch FROM clock_timestamp() - xact_start))), pid \
-               FROM pg_stat_activity WHERE xact_start < clock_timestamp() - make_interval(secs => $1) \
-               AND (backend_xid IS NOT NULL OR backend_xmin IS NOT NULL) AND pid <> pg_backend_pid() \
-               AND backend_type = 'client backend'";
-    let rows = session.query(sql, &[&LONG_S]).await.map_err(Error::doing("looking for open transactions"))?;
-    let mut findings: Vec<Finding> = rows
-        .iter()
-        .map(|row| {
-            let what = format!("an open transaction will hold up the run: {}", row.get::<_, String>(0));
-            let mend = format!("end it, or wait: select pg_terminate_backend({})", row.get::<_, i32>(1));
-            Finding::server("open transactions", what, mend).into_note()
-        })
-        .collect();
-    let sql = "SELECT gid, to_char(prepared, 'YYYY-MM-DD HH24:MI'), database::text FROM pg_prepared_xacts ORDER BY gid";
-    for row in session.query(sql, &[]).await.map_err(Error::doing("looking for prepared transactions"))? {
-        let (gid, since): (String, String) = (row.get(0), row.get(1));
-        let what = format!("a prepared transaction `{gid}` of {since} keeps a slot from being made");
-        let (gid, database) = (Literal(&gid), Ident(row.get(2)));
-        let mend = format!("commit prepared {gid}, or rollback prepared {gid}, in database {database}");
-        findings.push(Finding::server("prepared transactions", what, mend));
+    let open = match activity::open_transactions(session, LONG).await {
+        Ok(open) => open,
+        // Refused with the rights.
+        Err(ActivityError::Blind(_)) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let note = |backend| {
+        let what = format!("an open transaction will hold up the run: {backend}");
+        let mend = format!("end it, or wait: {}", Holder::Backend(backend).mend());
+        Finding::server("open transactions", what, mend).into_note()
+    };
+    let mut findings: Vec<Finding> = open.into_iter().map(note).collect();
+    for prepared in activity::prepared(session).await? {
+        let (gid, owner, since) = (&prepared.gid, &prepared.owner, &prepared.since);
+        let what = format!(
+            "prepared transaction `{gid}` of {owner}, prepared at {since} UTC, keeps a slot from being made"
+        );
+        findings.push(Finding::server("prepared transactions", what, Holder::Prepared(prepared).mend()));
     }
     Ok(findings)
 }

@@ -7,6 +7,7 @@ use super::{Finding, Subject};
 use crate::error::Error;
 use crate::hangs_on::Table;
 use crate::journal::{self, JournalError};
+use crate::pg::activity::{self, ActivityError};
 use crate::pg::connect::Session;
 use crate::pg::{Ident, QName};
 
@@ -26,6 +27,15 @@ pub(super) async fn check_server(session: &Session) -> Result<Vec<Finding>, Erro
             what,
             format!("grant create on database {database} to {role}"),
         ));
+    }
+    match activity::expect_sight(session).await {
+        Err(ActivityError::Blind(_)) => {
+            let what = format!(
+                "role {role} cannot see the sessions of others: a client with an old snapshot would find the new table empty"
+            );
+            findings.push(Finding::server("rights", what, activity::grant_sight(&role)));
+        }
+        other => other?,
     }
     if let (Some(owner), false) = (row.get::<_, Option<String>>(3).map(Ident), row.get(4)) {
         let what = format!(

@@ -8,6 +8,7 @@ use crate::event::Event;
 use crate::journal::Journal;
 use crate::lifecycle::{Ending, Standing};
 use crate::phase::finish;
+use crate::phase::locks::Patience;
 
 pub(super) async fn run(shell: &Shell<'_>, plan_or_run: &str, yes: bool, as_is: bool) -> Result<u8, Error> {
     let (name, target) = shell.run_and_target(plan_or_run)?;
@@ -24,7 +25,8 @@ pub(super) async fn run(shell: &Shell<'_>, plan_or_run: &str, yes: bool, as_is: 
     }
     let work = async {
         let journal = Journal::resume(&target, &name).await?;
-        finish::run(&journal, as_is).await
+        let patience = Patience { target: &target, reporter: &shell.reporter, run: journal.run() };
+        finish::run(&journal, &patience, as_is).await
     };
     shell.unless_interrupted(work).await?;
     let state = Standing::ended(Ending::Finished).state;

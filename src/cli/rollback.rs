@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::journal::Journal;
 use crate::lifecycle::{Ending, Standing};
+use crate::phase::locks::Patience;
 use crate::phase::rollback;
 
 /// Exit code of a run that was rolled back because somebody asked.
@@ -14,7 +15,8 @@ pub(super) async fn run(shell: &Shell<'_>, plan_or_run: &str) -> Result<u8, Erro
     let (name, target) = shell.run_and_target(plan_or_run)?;
     let work = async {
         let journal = Journal::resume(&target, &name).await?;
-        rollback::run(&journal).await
+        let patience = Patience { target: &target, reporter: &shell.reporter, run: journal.run() };
+        rollback::run(&journal, &patience).await
     };
     match shell.unless_interrupted(work).await {
         Err(Error::Refused(findings)) => return check::refuse(shell, findings).map(|_| ROLLED_BACK),

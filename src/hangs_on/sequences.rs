@@ -2,7 +2,8 @@
 //!
 //! A serial's sequence is shared while both tables exist, and changes its owner in the swap. An
 //! identity's cannot change its owner: green has one of its own, under the same name in its home,
-//! which is set past blue's in the swap.
+//! which goes on where blue's stands at the swap. All of them are locked with the tables: a client that calls
+//! `nextval` before its INSERT holds the sequence and waits for the table.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,9 +19,11 @@ use crate::pg::{Ident, Literal, QName};
 pub(super) const SEQUENCES: Question =
     Question { what: "its sequences", sql: include_str!("../../sql/catalog/sequences.sql") };
 
-/// Steps that green's sequence is set ahead of blue's: table locks do not hold up `nextval` by
-/// name, so blue's may go on while the swap reads it.
+/// Numbers that green's identity sequence leaves out: a client that waits in `nextval` for the swap still gets its
+/// number from blue's. At least so many steps, and so many blocks of CACHE; but never more than a part of what is left.
 const GAP_STEPS: u32 = 1000;
+const GAP_BLOCKS: u32 = 100;
+const PART_OF_LEFT: u32 = 10;
 
 /// A sequence that belongs to a column.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,6 +112,19 @@ impl Part for Sequences {
     }
 }
 
+impl Green {
+    /// Locks all sequences of blue, so that their numbers stand still, and so that nothing later in the swap waits for
+    /// a client that has one: in PostgreSQL, LOCK TABLE takes no sequences, and this statement changes nothing.
+    #[must_use]
+    pub fn lock_sequences(&self) -> Vec<Statement> {
+        let lock = |sequence: &Sequence| {
+            let sql = format!("ALTER SEQUENCE {} OWNER TO {}", sequence.name, self.blue.table.owner);
+            Statement::on(&sequence.name, LockMode::AccessExclusive, "lock sequence", sql)
+        };
+        self.blue.sequences.iter().map(lock).collect()
+    }
+}
+
 /// Serial sequences whose column green has, with green's name of it.
 fn serials(green: &Green) -> impl Iterator<Item = (&Sequence, &Ident)> {
     let serial = green.blue.sequences.iter().filter(|sequence| !sequence.identity);
@@ -145,15 +161,19 @@ impl Sequence {
         )
     }
 
-    /// Sets green's sequence ahead of where blue's is at that moment.
+    /// Lets green's sequence go on where blue's stands, which is locked, but for the gap. It is not used before the
+    /// swap, so a number of its own says nothing.
     fn advance(&self, from: &QName, to: &QName) -> Statement {
-        let to_name = to.to_string();
         let sql = format!(
-            "SELECT pg_catalog.setval({to_text}::pg_catalog.regclass, CASE WHEN p.seqincrement > 0 \
-             THEN LEAST(p.seqmax, GREATEST(b.last_value::numeric + {GAP_STEPS} * p.seqincrement::numeric, g.last_value)) \
-             ELSE GREATEST(p.seqmin, LEAST(b.last_value::numeric + {GAP_STEPS} * p.seqincrement::numeric, g.last_value)) END::bigint) \
-             FROM {from} b, {to} g, pg_catalog.pg_sequence p WHERE p.seqrelid = {to_text}::pg_catalog.regclass",
-            to_text = Literal(&to_name),
+            "SELECT pg_catalog.setval({}::pg_catalog.regclass, GREATEST(p.seqmin, LEAST(p.seqmax, b.last_value \
+             + pg_catalog.sign(p.seqincrement::numeric) * LEAST(n.wanted, pg_catalog.floor(n.left / {PART_OF_LEFT})) \
+             * pg_catalog.abs(p.seqincrement::numeric)))::bigint, b.is_called OR n.left >= {PART_OF_LEFT}) \
+             FROM {from} b, pg_catalog.pg_sequence p, LATERAL (SELECT \
+             GREATEST({GAP_STEPS}, {GAP_BLOCKS} * p.seqcache::numeric) AS wanted, pg_catalog.floor((CASE WHEN p.seqincrement > 0 \
+             THEN p.seqmax::numeric - b.last_value ELSE b.last_value - p.seqmin::numeric END) \
+             / pg_catalog.abs(p.seqincrement::numeric)) AS left) n WHERE p.seqrelid = {}::pg_catalog.regclass",
+            Literal(&to.to_string()),
+            Literal(&to.to_string()),
         );
         Statement::making(to, "set ahead sequence", sql)
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::error::SqlState;
 
+use crate::pg::activity::{self, ActivityError};
 use crate::pg::connect::{ConnectError, Session, Target};
 use crate::pg::{Literal, Lsn};
 use crate::replication::{ReplicationError, Walsender};
@@ -24,6 +25,9 @@ pub enum PointError {
     /// The snapshot.
     #[error("a snapshot could not be held: {}", crate::pg::describe(.0))]
     Postgres(#[from] tokio_postgres::Error),
+    /// Who is in the way.
+    #[error(transparent)]
+    Activity(#[from] ActivityError),
 }
 
 /// A consistent point, held.
@@ -125,13 +129,14 @@ pub fn import(snapshot: &str) -> String {
     format!("BEGIN ISOLATION LEVEL REPEATABLE READ; SET TRANSACTION SNAPSHOT {}", Literal(snapshot))
 }
 
-/// The oldest transaction that has written something, for a person.
-async fn in_the_way(session: &Session) -> Result<String, tokio_postgres::Error> {
-    let sql = "SELECT format('process %s of %s (%s), in a transaction for %s s, state %s', pid, usename, \
-               application_name, round(extract(epoch FROM clock_timestamp() - xact_start)), state) \
-               FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() \
-               ORDER BY xact_start LIMIT 1";
-    let oldest = session.query_opt(sql, &[]).await?;
-    Ok(oldest
-        .map_or_else(|| "a prepared transaction, or one that has just ended".to_owned(), |row| row.get(0)))
+/// Who has written something in a transaction that is still open, for a person.
+async fn in_the_way(session: &Session) -> Result<String, ActivityError> {
+    const MOST: usize = 3;
+    let writers = activity::writers(session).await?;
+    let shown: Vec<String> = writers.iter().take(MOST).map(ToString::to_string).collect();
+    Ok(match writers.len().saturating_sub(MOST) {
+        _ if shown.is_empty() => "a transaction that has just ended".to_owned(),
+        0 => shown.join("; "),
+        more => format!("{}; and {more} more", shown.join("; ")),
+    })
 }

@@ -1,5 +1,6 @@
 //! PostgreSQL as the rest of the program sees it: connections, names, positions, catalog questions.
 
+pub mod activity;
 pub mod connect;
 mod describe;
 mod lsn;

@@ -1,6 +1,7 @@
 //! Finish: blue is dropped, and with it the way back. Nothing of ours is left but the journal.
 
-use super::settle::{self, patiently};
+use super::locks::Patience;
+use super::settle;
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::lane;
@@ -12,7 +13,7 @@ use crate::pg::{Ident, QName};
 ///
 /// # Errors
 /// If the run is not that far, somebody has come to depend on blue, or the server said no.
-pub async fn run(journal: &Journal, as_is: bool) -> Result<(), Error> {
+pub async fn run(journal: &Journal, patience: &Patience<'_>, as_is: bool) -> Result<(), Error> {
     let (swapped, settled, prepared) = {
         let progress = journal.progress();
         (progress.swapped.is_some(), progress.settled, progress.prepared.clone())
@@ -26,9 +27,9 @@ pub async fn run(journal: &Journal, as_is: bool) -> Result<(), Error> {
         return Err(Error::Usage(format!("{what}; `finish --as-is` leaves it undone and drops blue")));
     }
     if !settled {
-        settle::end_stream(journal.session(), &prepared.slot).await?;
+        settle::end_stream(patience, journal.session(), &prepared.slot).await?;
     }
-    patiently(journal.session(), &joined(&statements(&prepared)), "dropping blue").await?;
+    patience.execute(journal.session(), &joined(&statements(&prepared)), "dropping blue").await?;
     journal.end(journal.session(), Fact::Finished).await?;
     Ok(())
 }

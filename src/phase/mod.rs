@@ -9,6 +9,7 @@ pub(crate) mod copy;
 pub mod finish;
 mod guard;
 pub(crate) mod index;
+pub mod locks;
 pub(crate) mod prepare;
 pub mod rollback;
 pub(crate) mod settle;
@@ -102,12 +103,9 @@ fn passing_slot(run: &Run<'_>) -> String {
     format!("projh_bg_{}_{:08x}", run.journal.run(), fastrand::u32(..))
 }
 
-/// How long DDL of ours outside the swap waits for a lock before it steps back.
-const LOCK_WAIT: &str = "300ms";
-
 /// Begins a transaction whose locks are waited for no longer than that.
 pub(crate) fn begin() -> String {
-    format!("BEGIN; SET LOCAL lock_timeout = '{LOCK_WAIT}'")
+    format!("BEGIN; SET LOCAL lock_timeout = '{}ms'", locks::LOCK_WAIT.as_millis())
 }
 
 /// A pause between two tries of getting a lock: 0.5 to 2 s, so that clients that queued behind us go on.

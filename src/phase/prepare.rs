@@ -55,11 +55,7 @@ async fn made(run: &Run<'_>, client: &Client, prepared: &Prepared) -> Result<Vec
     let all: Vec<Statement> = statements(prepared).into_iter().map(|(_, statement)| statement).collect();
     let Some((hold, rest)) = all.split_first() else { return Ok(Vec::new()) };
     loop {
-        let begun = client.batch_execute(&format!("{}; {}", super::begin(), hold.sql)).await;
-        if let Err(error) = begun {
-            step_back_from(run, client, error).await?;
-            continue;
-        }
+        run.patience().execute(client, &hold.sql, "preparing").await?;
         let changed = changes_while_designed(client, prepared).await?;
         if !changed.is_empty() {
             return Ok(changed);

@@ -2,7 +2,8 @@
 
 use tokio_postgres::Client;
 
-use super::settle::{drop_publication, patiently};
+use super::locks::Patience;
+use super::settle::drop_publication;
 use crate::error::Error;
 use crate::finding::Finding;
 use crate::journal::Journal;
@@ -14,7 +15,7 @@ use crate::pg::{Ident, Literal, QName};
 ///
 /// # Errors
 /// If the run was swapped (going back from there is not this), or the server said no.
-pub async fn run(journal: &Journal) -> Result<(), Error> {
+pub async fn run(journal: &Journal, patience: &Patience<'_>) -> Result<(), Error> {
     let client = journal.session();
     if journal.progress().swapped.is_some() {
         let what = "the run has been swapped; going back from there is not supported by this version";
@@ -33,11 +34,11 @@ pub async fn run(journal: &Journal) -> Result<(), Error> {
     }
     let Transactions { portions, last } = transactions(&lanes, &slot);
     for sql in &portions {
-        patiently(client, &sql.sql, DOING).await?;
+        patience.execute(client, &sql.sql, DOING).await?;
         journal.commit(client, Fact::PartitionsDropped).await?;
     }
     // The slot goes last: where nothing goes in portions, who stops before leaves the run as it was.
-    patiently(client, &joined(&last), DOING).await?;
+    patience.execute(client, &joined(&last), DOING).await?;
     super::stream::drop_slot(client, &slot).await?;
     journal.end(client, Fact::RolledBack).await?;
     Ok(())

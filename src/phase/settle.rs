@@ -7,7 +7,8 @@
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use super::{is_lock_wait, prepared, step_back};
+use super::locks::Patience;
+use super::prepared;
 use crate::error::{Error, Undone};
 use crate::event::Event;
 use crate::hangs_on::orphans;
@@ -22,7 +23,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     let client = run.connect("settle").await?;
     let prepared = prepared(run)?;
     let mut undone = Vec::new();
-    if let Err(error) = end_stream(&client, &prepared.slot).await {
+    if let Err(error) = end_stream(&run.patience(), &client, &prepared.slot).await {
         let mend =
             format!("by a role that may: select pg_drop_replication_slot('{}')", prepared.slot.as_str());
         undone.push(failed(error, &mend)?);
@@ -72,7 +73,7 @@ async fn carry_out(
     step: &Statement,
     fact: Fact,
 ) -> Result<Option<Undone>, Error> {
-    let Err(error) = patiently(client, &step.sql, &step.what).await else {
+    let Err(error) = run.patience().execute(client, &step.sql, &step.what).await else {
         run.journal.commit(client, fact).await?;
         return Ok(None);
     };
@@ -121,10 +122,10 @@ fn failed(error: Error, mend: &str) -> Result<Undone, Error> {
 }
 
 /// Drops the slot and the publication: from then on the server may reuse WAL.
-pub(super) async fn end_stream(client: &Client, slot: &Ident) -> Result<(), Error> {
+pub(super) async fn end_stream(patience: &Patience<'_>, client: &Client, slot: &Ident) -> Result<(), Error> {
     super::stream::drop_slot(client, slot).await?;
     let doing = "dropping the publication";
-    let dropped = match patiently(client, &drop_publication(slot).sql, doing).await {
+    let dropped = match patience.execute(client, &drop_publication(slot).sql, doing).await {
         Ok(()) => client.batch_execute("COMMIT").await.map_err(Error::doing(doing)),
         Err(error) => Err(error),
     };
@@ -146,20 +147,4 @@ pub(crate) fn steps(prepared: &Prepared) -> Vec<(usize, usize, Statement)> {
 /// The run's publication has the slot's name.
 pub(crate) fn drop_publication(slot: &Ident) -> Statement {
     Statement::new("drop the publication", format!("DROP PUBLICATION IF EXISTS {slot}"))
-}
-
-/// Carries `sql` out in a transaction that is left open; as often as a lock is not granted in time.
-pub(super) async fn patiently(client: &Client, sql: &str, what: &str) -> Result<(), Error> {
-    loop {
-        let begun = format!("{}; {sql}", super::begin());
-        match client.batch_execute(&begun).await {
-            Ok(()) => return Ok(()),
-            Err(error) if is_lock_wait(&error) => {
-                tracing::debug!(what, "lock not granted in time");
-                client.batch_execute("ROLLBACK").await.map_err(Error::doing(what))?;
-                step_back().await;
-            }
-            Err(error) => return Err(Error::doing(what)(error)),
-        }
-    }
 }

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! gate (no lock): fingerprint, window, pace, keys to compare few, three quick marker round trips
-//! BEGIN; SHARE UPDATE EXCLUSIVE on green; ACCESS EXCLUSIVE on the live tables and what their foreign keys point at
+//! BEGIN; SHARE UPDATE EXCLUSIVE on green and on all tables below: autovacuum steps aside
+//!   ACCESS EXCLUSIVE on the live tables, what their foreign keys point at, and their sequences, within one deadline;
+//!   from here on nothing waits for a lock
 //!   fingerprint again; no snapshot older than green's rows
 //!   marker, drained through: all that was committed before the lock is in green
 //!   what changed since the last comparison is compared
@@ -13,7 +15,8 @@
 //! Whatever does not fit into the budget is rolled back: blue is live, clients go on, and the next
 //! attempt comes later. Whoever asks to stop waits for the attempt in hand, which is short: a COMMIT on its way
 //! cannot be taken back, and what came of it has to be known. The session gives up before a client could become a deadlock's victim
-//! (`lock_timeout` is below `deadlock_timeout`), and lets go by itself if we freeze.
+//! (all locks together are waited for more briefly than `deadlock_timeout`), and lets go by itself if we freeze. The COMMIT
+//! does not wait for standbys, for clients would wait with it; the swap is reported once they have it.
 
 mod attempt;
 mod gate;
@@ -42,8 +45,9 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
             run.cx.tell(&Event::Notice { text });
             return Ok(run.journal.record(Fact::VerificationVoided).await?);
         }
-        match attempt::attempt(run, &settings).await? {
+        match attempt::attempt(run, &settings, number).await? {
             Outcome::Swapped(swapped) => {
+                unless(run.stopped(), attempt::wait_for_standbys(run)).await?;
                 tracing::info!(attempt = number, stall_ms = swapped.stall_ms, times = ?swapped.times, "swapped");
                 run.cx.tell(&Event::Swapped {
                     attempt: number,

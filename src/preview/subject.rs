@@ -7,6 +7,7 @@ use crate::journal::{self, JournalError};
 use crate::lane::Lane;
 use crate::lifecycle::{Prepared, Progress};
 use crate::pg::connect::Session;
+use crate::phase::locks::Limits;
 use crate::phase::{prepare, stream};
 use crate::plan;
 
@@ -29,6 +30,8 @@ pub(super) struct Subject<'a> {
     pub(super) lanes: Vec<Lane>,
     /// The SQL that makes the journal, where there is none.
     pub(super) journal: Vec<&'static str>,
+    /// How long locks may be waited for.
+    pub(super) limits: Limits,
 }
 
 impl<'a> Subject<'a> {
@@ -59,7 +62,8 @@ impl<'a> Subject<'a> {
             }
         }
         let journal = journal::unmade(session).await?;
-        Ok(Self { cx, run, id, is_live, progress, prepared, lanes, journal })
+        let limits = Limits::of(session).await.map_err(Error::doing("reading deadlock_timeout"))?;
+        Ok(Self { cx, run, id, is_live, progress, prepared, lanes, journal, limits })
     }
 
     /// Green is there already.

@@ -46,7 +46,7 @@ const fn plan(
 
 pub const KEY: &str = "    primary_key: [id, at]\n";
 
-pub const CASES: [Case; 46] = [
+pub const CASES: [Case; 47] = [
     hangs(
         "view",
         "create view app.v as select * from app.visits",
@@ -197,6 +197,16 @@ pub const CASES: [Case; 46] = [
         "role \"migrator\" may not reach other.people",
         "grant usage on schema \"other\" to \"migrator\"",
     ),
+    Case {
+        place: "server",
+        role: "no_sight",
+        ..right(
+            "sight",
+            "",
+            "role \"no_sight\" cannot see the sessions of others",
+            "grant pg_read_all_stats to \"no_sight\"",
+        )
+    },
     Case {
         place: "server",
         ..right(

@@ -1,8 +1,10 @@
 //! One attempt to swap, from BEGIN to COMMIT or ROLLBACK.
 
+use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use crate::error::Error;
 use crate::event::Event;
@@ -10,9 +12,11 @@ use crate::lane::coalesce::Key;
 use crate::lane::compare::{ByKey, Differences};
 use crate::lane::feed::{Feed, FeedError};
 use crate::lifecycle::{Fact, SwapTimes};
+use crate::pg::Lsn;
+use crate::pg::activity::{self, ActivityError, Holder, Wait};
 use crate::pg::connect::Session;
 use crate::pg::sql::joined;
-use crate::pg::{Lsn, QName};
+use crate::phase::locks::{self, Limits};
 use crate::phase::{check_fingerprints, is_lock_wait, prepared, verify};
 use crate::plan::{SwapSettings, TerminateBlockers};
 use crate::run::Run;
@@ -52,56 +56,94 @@ impl From<FeedError> for Stop {
     }
 }
 
+impl From<ActivityError> for Stop {
+    fn from(error: ActivityError) -> Self {
+        match error {
+            // Who cannot see does not know.
+            ActivityError::Blind(_) => Self::Postpone(error.to_string()),
+            ActivityError::Postgres(_) => Self::Fail(error.into()),
+        }
+    }
+}
+
 /// Everything an attempt needs, got ready before there is a lock.
 struct Ready<'a> {
     session: &'a Session,
+    /// The server's process of that session.
+    pid: i32,
+    /// Looks who is in the way.
+    observer: Session,
     statements: Statements,
     comparisons: Vec<ByKey<'a>>,
     budget: Duration,
+    /// For all locks that clients queue behind, together.
+    lock_timeout: Duration,
+    terminate: TerminateBlockers,
 }
 
-pub(super) async fn attempt(run: &Run<'_>, settings: &SwapSettings) -> Result<Outcome, Error> {
+pub(super) async fn attempt(run: &Run<'_>, settings: &SwapSettings, number: u32) -> Result<Outcome, Error> {
     let session = run.connect("swap").await?;
+    let doing = || Error::doing("beginning the swap");
     let prepared = prepared(run)?;
     let comparisons = verify::comparisons(run).await?;
     let mut by_key = Vec::new();
     for comparison in &comparisons {
         by_key.push(comparison.by_key(&session, &session).await?);
     }
-    let statements = Statements::of(&prepared, run.journal.run(), settings);
-    let ready =
-        Ready { session: &session, statements, comparisons: by_key, budget: settings.max_write_stall };
+    let limits = Limits::of(&session).await.map_err(doing())?;
+    let ready = Ready {
+        session: &session,
+        pid: locks::pid(&session).await.map_err(doing())?,
+        observer: run.connect("blockers").await?,
+        statements: Statements::of(&prepared, run.journal.run(), settings, &limits),
+        comparisons: by_key,
+        budget: settings.max_write_stall,
+        lock_timeout: limits.brief(settings.lock_timeout),
+        terminate: settings.terminate_blockers,
+    };
     rehearse(run, &ready).await?;
-    if let Err(error) = begin(&ready).await {
-        if !is_lock_wait(&error) {
-            return Err(Error::doing("beginning the swap")(error));
-        }
-        roll_back(ready.session).await?;
-        let why = "green was locked by somebody else (a vacuum?)".to_owned();
-        return Ok(Outcome::Postponed { why, blockers: Vec::new() });
+    if let Err(stop) = displace(&ready).await {
+        return stop.end(&ready).await;
     }
+    let sequences_first = sequences_first(&ready, number).await?;
     let asked = Instant::now();
-    let blockers = Blockers::watch(run, &ready, settings);
-    if let Err(error) = ready.session.batch_execute(&ready.statements.lock_live.sql).await {
-        if !is_lock_wait(&error) {
-            return Err(Error::doing("locking the live tables")(error));
-        }
-        roll_back(ready.session).await?;
-        let why = format!("the lock was not granted within {} ms", settings.lock_timeout.as_millis());
-        return Ok(Outcome::Postponed { why, blockers: blockers.seen().await });
+    if let Err(stop) = lock(run, &ready, sequences_first).await {
+        return stop.end(&ready).await;
     }
-    drop(blockers);
     let lock_wait = asked.elapsed();
     match locked(run, &ready, (asked, lock_wait)).await {
         Ok(swapped) => Ok(Outcome::Swapped(swapped)),
-        Err(Stop::Postpone(why)) => {
-            roll_back(ready.session).await?;
-            Ok(Outcome::Postponed { why, blockers: Vec::new() })
+        Err(stop) => Blocked { stop, blockers: Vec::new() }.end(&ready).await,
+    }
+}
+
+/// An attempt that ends, and who was in its way.
+struct Blocked {
+    stop: Stop,
+    blockers: Vec<String>,
+}
+
+impl Blocked {
+    /// A lock that was not granted in time, or something that is wrong.
+    fn of(error: tokio_postgres::Error, (doing, why): (&str, String), wait: Option<&Wait>) -> Self {
+        let is_late = is_lock_wait(&error) || error.code() == Some(&SqlState::QUERY_CANCELED);
+        if !is_late {
+            return Self { stop: Stop::Fail(Error::doing(doing)(error)), blockers: Vec::new() };
         }
-        Err(Stop::Fail(error)) => {
-            // The connection may be gone; then the server has rolled back already.
-            let _ = roll_back(ready.session).await;
-            Err(error)
+        let on = wait.map_or_else(String::new, |wait| format!(" ({} on {})", wait.mode, wait.on));
+        let blockers = wait.into_iter().flat_map(|wait| &wait.holders).map(ToString::to_string).collect();
+        Self { stop: Stop::Postpone(format!("{why}{on}")), blockers }
+    }
+
+    async fn end(self, ready: &Ready<'_>) -> Result<Outcome, Error> {
+        // The connection may be gone; then the server has rolled back already.
+        let rolled_back = roll_back(ready.session).await;
+        match self.stop {
+            Stop::Fail(error) => Err(error),
+            Stop::Postpone(why) => {
+                rolled_back?;
+                Ok(Outcome::Postponed { why, blockers: self.blockers })
+            }
         }
     }
 }
@@ -122,9 +164,86 @@ async fn rehearse(run: &Run<'_>, ready: &Ready<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-async fn begin(ready: &Ready<'_>) -> Result<(), tokio_postgres::Error> {
-    let Statements { begin, lock_green, time_outs, .. } = &ready.statements;
-    ready.session.batch_execute(&joined([begin, lock_green, time_outs])).await
+/// Begins, with the locks that no client queues behind.
+async fn displace(ready: &Ready<'_>) -> Result<(), Blocked> {
+    let Statements { begin, displace, .. } = &ready.statements;
+    let sql = joined([begin, displace]);
+    let (outcome, wait) =
+        locks::observed(&ready.observer, ready.pid, ready.session.batch_execute(&sql)).await;
+    let why = "the lock that keeps autovacuum away was not granted in time".to_owned();
+    outcome.map_err(|error| Blocked::of(error, ("beginning the swap", why), wait.as_ref()))
+}
+
+/// Clients that call `nextval` before they touch the table hold the sequence and wait for the table, and others the other
+/// way round. Whichever the attempt meets comes first, and the other one in the next attempt.
+async fn sequences_first(ready: &Ready<'_>, number: u32) -> Result<bool, Error> {
+    let Statements { sequences, locked, .. } = &ready.statements;
+    if sequences.is_empty() {
+        return Ok(false);
+    }
+    let seen = activity::use_sequences_before_tables(&ready.observer, sequences, locked).await?;
+    Ok(seen == (number % 2 == 1))
+}
+
+/// All locks that clients queue behind, within one deadline: it is over before a client that queues behind the first of
+/// them looks for a deadlock. From the last of them on, the time-outs are those of the work.
+async fn lock(run: &Run<'_>, ready: &Ready<'_>, sequences_first: bool) -> Result<(), Blocked> {
+    let Statements { lock_live, lock_sequences, time_outs, .. } = &ready.statements;
+    let (before, after) =
+        if sequences_first { (&lock_sequences[..], &[][..]) } else { (&[][..], &lock_sequences[..]) };
+    let asked = Instant::now();
+    let work = async {
+        for statement in before.iter().chain([lock_live]).chain(after) {
+            let left = ready.lock_timeout.saturating_sub(asked.elapsed()).as_millis().max(1);
+            let sql = format!(
+                "SET LOCAL lock_timeout = {left}; SET LOCAL statement_timeout = {left}; {}",
+                statement.sql
+            );
+            ready.session.batch_execute(&sql).await?;
+        }
+        ready.session.batch_execute(&time_outs.sql).await
+    };
+    let observed = locks::observed(&ready.observer, ready.pid, work);
+    let (outcome, wait) = tokio::select! {
+        observed = observed => observed,
+        never = end_blockers(run, ready) => match never {},
+    };
+    let why = format!("the locks were not granted within {} ms", ready.lock_timeout.as_millis());
+    outcome.map_err(|error| Blocked::of(error, ("locking the live tables", why), wait.as_ref()))
+}
+
+/// After half of the time for the locks, ends whom the plan allows to end.
+async fn end_blockers(run: &Run<'_>, ready: &Ready<'_>) -> Infallible {
+    tokio::time::sleep(ready.lock_timeout / 2).await;
+    if ready.terminate != TerminateBlockers::Never
+        && let Ok(Some(wait)) = activity::wait_of(&ready.observer, ready.pid).await
+    {
+        for holder in &wait.holders {
+            let Holder::Backend(backend) = holder else { continue };
+            if ready.terminate == TerminateBlockers::IdleInTransaction && !backend.is_idle_in_transaction() {
+                continue;
+            }
+            match activity::terminate(&ready.observer, backend).await {
+                Ok(false) => {}
+                Ok(true) => {
+                    run.cx.tell(&Event::Notice { text: format!("ended, as the plan allows: {backend}") });
+                }
+                Err(error) => {
+                    let why = crate::pg::describe(&error);
+                    run.cx.tell(&Event::Notice { text: format!("{backend} could not be ended: {why}") });
+                }
+            }
+        }
+    }
+    std::future::pending().await
+}
+
+/// Waits until the standbys have the swap that the configuration waits for: the swap's own commit did not, for it held
+/// the locks.
+pub(super) async fn wait_for_standbys(run: &Run<'_>) -> Result<(), Error> {
+    let sql = "SELECT pg_logical_emit_message(true, 'projh_bluegreen_swapped', '')";
+    let flushed = run.journal.session().query_one(sql, &[]).await;
+    flushed.map(drop).map_err(Error::doing("waiting for the standbys"))
 }
 
 async fn roll_back(client: &Client) -> Result<(), Error> {
@@ -178,7 +297,7 @@ async fn still_fits(run: &Run<'_>, client: &Client) -> Result<(), Stop> {
         return Err(Stop::Postpone("a table was rewritten since it was verified".to_owned()));
     }
     match gate::old_snapshots(run, client).await? {
-        Some(holders) => {
+        Some((_, holders)) => {
             Err(Stop::Postpone(format!("transactions with a snapshot older than green's rows: {holders}")))
         }
         None => Ok(()),
@@ -220,7 +339,7 @@ async fn exchange(ready: &Ready<'_>) -> Result<(), Stop> {
         Err(error) if is_lock_wait(&error) => {
             Err(Stop::Postpone("a lock for the exchange was not granted in time".to_owned()))
         }
-        Err(error) if error.code() == Some(&tokio_postgres::error::SqlState::QUERY_CANCELED) => {
+        Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
             Err(Stop::Postpone("the exchange took too long".to_owned()))
         }
         Err(error) => Err(Stop::Fail(Error::doing("exchanging the tables")(error))),
@@ -229,65 +348,4 @@ async fn exchange(ready: &Ready<'_>) -> Result<(), Stop> {
 
 fn ms(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0
-}
-
-/// Looks, while the lock is waited for, who is in the way; ends them where the plan says so.
-struct Blockers(tokio::task::JoinHandle<Vec<String>>);
-
-impl Drop for Blockers {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-impl Blockers {
-    fn watch(run: &Run<'_>, ready: &Ready<'_>, settings: &SwapSettings) -> Self {
-        let target = run.cx.target.clone();
-        let reporter = std::sync::Arc::clone(&run.cx.reporter);
-        let name = format!("projh-bluegreen {} blockers", run.journal.run());
-        let (tables, wait, end) =
-            (ready.statements.locked.clone(), settings.lock_timeout / 2, settings.terminate_blockers);
-        Self(tokio::spawn(async move {
-            tokio::time::sleep(wait).await;
-            let Ok(session) = target.connect(&name, &[]).await else { return Vec::new() };
-            let (seen, ended) = look(&session, &tables, end).await.unwrap_or_default();
-            for who in ended {
-                reporter.tell(&Event::Notice { text: format!("ended, as the plan allows: {who}") });
-            }
-            seen
-        }))
-    }
-
-    async fn seen(mut self) -> Vec<String> {
-        (&mut self.0).await.unwrap_or_default()
-    }
-}
-
-/// Sessions of others that hold a lock on one of the tables. No query text: it may hold PHI.
-async fn look(
-    client: &Client,
-    tables: &[QName],
-    end: TerminateBlockers,
-) -> Result<(Vec<String>, Vec<String>), tokio_postgres::Error> {
-    let names: Vec<String> = tables.iter().map(ToString::to_string).collect();
-    let sql = "SELECT DISTINCT a.pid, format('process %s of %s (%s), in a transaction for %s s, state %s, %s', a.pid, \
-               a.usename, a.application_name, round(extract(epoch FROM clock_timestamp() - a.xact_start)), a.state, \
-               lower(replace(l.mode, 'Lock', ''))), a.state LIKE 'idle in transaction%' \
-               FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
-               WHERE l.granted AND l.relation IN (SELECT to_regclass(t)::oid FROM unnest($1::text[]) AS t) \
-               AND a.application_name NOT LIKE 'projh-bluegreen %' AND a.backend_type = 'client backend'";
-    let (mut seen, mut ended) = (Vec::new(), Vec::new());
-    for row in client.query(sql, &[&names]).await? {
-        let (pid, who, is_idle): (i32, String, bool) = (row.get(0), row.get(1), row.get(2));
-        let ends = match end {
-            TerminateBlockers::Never => false,
-            TerminateBlockers::IdleInTransaction => is_idle,
-            TerminateBlockers::All => true,
-        };
-        if ends && client.query_one("SELECT pg_terminate_backend($1)", &[&pid]).await?.get(0) {
-            ended.push(who.clone());
-        }
-        seen.push(who);
-    }
-    Ok((seen, ended))
 }

@@ -8,6 +8,7 @@ use tokio_postgres::Client;
 use crate::error::Error;
 use crate::event::Event;
 use crate::lane::feed::{Feed, FeedError};
+use crate::pg::activity::{self, ActivityError, Backend};
 use crate::phase::{check_fingerprints, stream, verify};
 use crate::plan::Window;
 use crate::run::Run;
@@ -73,29 +74,28 @@ async fn wait_for_lag(run: &Run<'_>, feed: &Feed, bar: &mut Bar) -> Result<(), E
 
 /// A transaction whose snapshot is older than green's rows would find green empty after the swap.
 async fn wait_for_old_snapshots(run: &Run<'_>) -> Result<(), Error> {
-    let mut told = false;
-    while let Some(holders) = old_snapshots(run, run.journal.session()).await? {
-        if !told {
+    let mut told = String::new();
+    while let Some((pids, holders)) = old_snapshots(run, run.journal.session()).await? {
+        if told != pids {
             let text = format!("the swap waits for snapshots that are older than green's rows: {holders}");
             run.cx.tell(&Event::Notice { text });
-            told = true;
+            told = pids;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     Ok(())
 }
 
-/// Who has a snapshot that is older than green's rows.
-pub(super) async fn old_snapshots(run: &Run<'_>, client: &Client) -> Result<Option<String>, Error> {
+/// Who has a snapshot that is older than green's rows: the processes, and the same for people.
+pub(super) async fn old_snapshots(
+    run: &Run<'_>,
+    client: &Client,
+) -> Result<Option<(String, String)>, ActivityError> {
     let Some(xid) = run.journal.progress().caught_up else { return Ok(None) };
-    // A 32-bit xid for age(); the epoch's bits are of no use there.
-    let xid = (xid & 0xFFFF_FFFF).to_string();
-    let sql = "SELECT coalesce(string_agg(format('process %s of %s', pid, usename), ', '), '') FROM pg_stat_activity \
-               WHERE backend_xmin IS NOT NULL AND datname = current_database() AND pid <> pg_backend_pid() \
-               AND backend_type = 'client backend' AND application_name NOT LIKE 'projh-bluegreen %' \
-               AND age(backend_xmin) > age($1::text::xid)";
-    let row = client.query_one(sql, &[&xid]).await.map_err(Error::doing("looking for old snapshots"))?;
-    Ok(Some(row.get::<_, String>(0)).filter(|holders| !holders.is_empty()))
+    let old = activity::snapshots_older_than(client, xid).await?;
+    let listed = |text: fn(&Backend) -> String, by: &str| old.iter().map(text).collect::<Vec<_>>().join(by);
+    let pids = listed(|backend| backend.pid.to_string(), ", ");
+    Ok((!old.is_empty()).then(|| (pids, listed(ToString::to_string, "; "))))
 }
 
 async fn wait_for_window(run: &Run<'_>, window: &Window) -> Result<(), Error> {

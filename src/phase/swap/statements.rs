@@ -1,24 +1,34 @@
 //! The statements of an attempt to swap whose text is known beforehand.
 
+use std::time::Duration;
+
 use crate::lane::feed::MESSAGE_PREFIX;
 use crate::lifecycle::Prepared;
 use crate::pg::sql::{LockMode, Statement};
 use crate::pg::{Literal, QName, list};
+use crate::phase::locks::Limits;
 use crate::plan::SwapSettings;
+
+/// A session of ours that says nothing for so much longer than it may take is frozen.
+const FROZEN_AFTER: Duration = Duration::from_secs(2);
 
 /// In the order of their execution.
 pub(crate) struct Statements {
     /// Begins the transaction, with its time-outs.
     pub(crate) begin: Statement,
-    /// Keeps autovacuum away from green; does not hold up the feed, and no client waits behind it, so
-    /// it may take as long as autovacuum takes to step aside.
-    pub(crate) lock_green: Statement,
-    /// From here on the time-outs of the live tables' lock.
-    pub(crate) time_outs: Statement,
+    /// Keeps autovacuum away from green, and from all that is locked after it; does not hold up the feed, and no
+    /// client waits behind it, so it may take as long as autovacuum takes to step aside.
+    pub(crate) displace: Statement,
     /// Every live table, then the tables that their foreign keys point at, each once.
     pub(crate) locked: Vec<QName>,
     /// The lock on all of them, at once; clients wait behind it.
     pub(crate) lock_live: Statement,
+    /// Every sequence that belongs to a live table.
+    pub(crate) sequences: Vec<QName>,
+    /// The locks on them. Their `nextval` waits behind it, so that blue's numbers stand still.
+    pub(crate) lock_sequences: Vec<Statement>,
+    /// From here on, the time-outs of what is done under the locks. It asks for no lock that somebody else may hold.
+    pub(crate) time_outs: Statement,
     /// What is exchanged, each with its lane: one round trip.
     pub(crate) exchange: Vec<(usize, Statement)>,
     /// The exact boundary in the stream.
@@ -26,30 +36,32 @@ pub(crate) struct Statements {
 }
 
 impl Statements {
-    pub(crate) fn of(prepared: &Prepared, run: &str, settings: &SwapSettings) -> Self {
-        let lock_timeout = settings.lock_timeout.as_millis();
-        let statement_timeout = settings.max_write_stall.as_millis().max(lock_timeout + 1);
+    pub(crate) fn of(prepared: &Prepared, run: &str, settings: &SwapSettings, limits: &Limits) -> Self {
+        let lock_timeout = limits.brief(settings.lock_timeout);
         let locked = locked(prepared);
-        let greens: Vec<QName> = prepared.lanes.iter().map(|lane| lane.green.at_home()).collect();
+        let greens = prepared.lanes.iter().map(|lane| lane.green.at_home());
+        let vacuumed: Vec<QName> = greens.chain(locked.iter().cloned()).collect();
+        let lock_sequences: Vec<Statement> =
+            prepared.lanes.iter().flat_map(|lane| lane.green.lock_sequences()).collect();
         Self {
-            begin: Statement::new(
-                "begin a transaction",
-                "BEGIN; SET LOCAL lock_timeout = '5s'; SET LOCAL idle_in_transaction_session_timeout = '5s'; \
-                    SET LOCAL synchronous_commit = on",
-            ),
-            lock_green: lock(&greens, LockMode::ShareUpdateExclusive, "keep autovacuum away from green"),
-            time_outs: Statement::new(
-                "set the time-outs",
-                format!(
-                    "SET LOCAL lock_timeout = {lock_timeout}; SET LOCAL statement_timeout = {statement_timeout}"
-                ),
-            ),
+            begin: begin(settings, limits),
+            displace: lock(&vacuumed, LockMode::ShareUpdateExclusive, "keep autovacuum away"),
             lock_live: lock(
                 &locked,
                 LockMode::AccessExclusive,
                 "lock the live tables: from here on clients wait",
             ),
             locked,
+            sequences: lock_sequences.iter().filter_map(|lock| lock.on.clone()).collect(),
+            lock_sequences,
+            time_outs: Statement::new(
+                "set the time-outs",
+                format!(
+                    "SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {}",
+                    (lock_timeout / 3).as_millis().max(1),
+                    settings.max_write_stall.max(lock_timeout).as_millis() + 1
+                ),
+            ),
             exchange: exchange(prepared),
             boundary: Statement::new(
                 "mark the exact boundary in the stream",
@@ -61,6 +73,19 @@ impl Statements {
             ),
         }
     }
+}
+
+/// The standby is waited for once the locks are gone; whoever freezes lets go by himself.
+fn begin(settings: &SwapSettings, limits: &Limits) -> Statement {
+    let idle = settings.max_write_stall + settings.lock_timeout + FROZEN_AFTER;
+    let look = if limits.may_look_sooner { "; SET LOCAL deadlock_timeout = '50ms'" } else { "" };
+    let sql = format!(
+        "BEGIN; SET LOCAL lock_timeout = '{}ms'; SET LOCAL idle_in_transaction_session_timeout = '{}ms'; \
+         SET LOCAL synchronous_commit = local{look}",
+        limits.patient().as_millis(),
+        idle.as_millis()
+    );
+    Statement::new("begin a transaction", sql)
 }
 
 fn locked(prepared: &Prepared) -> Vec<QName> {

@@ -77,19 +77,25 @@ impl Steps<'_> {
     pub(super) fn swap(&mut self) {
         let stage = Stage::Swap;
         let settings = &self.subject.cx.plan.settings.swap;
-        let statements = swap::Statements::of(&self.subject.prepared, &self.subject.id, settings);
+        let statements =
+            swap::Statements::of(&self.subject.prepared, &self.subject.id, settings, &self.subject.limits);
         let stall = self.estimate.stall();
-        for statement in [statements.begin, statements.lock_green, statements.time_outs] {
+        for statement in [statements.begin, statements.displace] {
             self.statement(stage, None, statement);
         }
-        for lock in &mut self.statement(stage, None, statements.lock_live).locks {
-            lock.seconds = stall;
+        let locks = std::iter::once(statements.lock_live).chain(statements.lock_sequences);
+        for statement in locks {
+            for lock in &mut self.statement(stage, None, statement).locks {
+                lock.seconds = stall;
+            }
         }
+        self.statement(stage, None, statements.time_outs);
         self.drain_and_compare();
         for (lane, statement) in statements.exchange {
             let step = self.statement(stage, Some(lane), statement);
-            // The live tables and what their keys point at are locked already.
-            step.locks.retain(|lock| statements.locked.iter().all(|table| table.plain() != lock.relation));
+            // The live tables, their sequences and what their keys point at are locked already.
+            let locked = || statements.locked.iter().chain(&statements.sequences);
+            step.locks.retain(|lock| locked().all(|locked| locked.plain() != lock.relation));
             for lock in &mut step.locks {
                 lock.seconds = stall;
             }

@@ -1,0 +1,176 @@
+//! Waits for locks: each names who is in the way, and none makes a client a deadlock's victim.
+//!
+//! A lock that clients queue behind is waited for more briefly than `deadlock_timeout`, so that no client's search for a
+//! deadlock finds us. PostgreSQL cancels an autovacuum only for who waits longer than that: it is displaced beforehand,
+//! by a lock that no client queues behind.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Client;
+
+use super::{begin, is_lock_wait, step_back};
+use crate::error::Error;
+use crate::event::{Event, Reporter};
+use crate::pg::activity::{self, Backend, Holder, Wait};
+use crate::pg::connect::{Session, Target};
+use crate::pg::{QName, list};
+
+/// How long DDL of ours outside the swap waits for a lock before it steps back.
+pub(super) const LOCK_WAIT: Duration = Duration::from_millis(300);
+/// How much longer than `deadlock_timeout` is waited for an autovacuum: time for it to end.
+const STEP_ASIDE: Duration = Duration::from_secs(2);
+/// A wait that goes on is told again this often.
+const TELL_AGAIN: Duration = Duration::from_secs(30);
+/// How often it is looked who is in the way.
+const LOOK: Duration = Duration::from_millis(40);
+
+/// What the server's `deadlock_timeout` means for waits of ours.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    deadlock_timeout: Duration,
+    /// The role may set a `deadlock_timeout` of its own.
+    pub(crate) may_look_sooner: bool,
+}
+
+impl Limits {
+    /// As they are on this server, for this role.
+    pub(crate) async fn of(client: &Client) -> Result<Self, tokio_postgres::Error> {
+        let (deadlock_timeout, may_look_sooner) = activity::deadlock_timeout(client).await?;
+        Ok(Self { deadlock_timeout, may_look_sooner })
+    }
+
+    /// The longest that may be waited for a lock that clients queue behind.
+    pub(crate) fn brief(&self, wanted: Duration) -> Duration {
+        wanted.min(self.deadlock_timeout * 3 / 4).max(Duration::from_millis(1))
+    }
+
+    /// How long is waited for a lock that no client queues behind, so that an autovacuum steps aside.
+    pub(crate) fn patient(&self) -> Duration {
+        self.deadlock_timeout + STEP_ASIDE
+    }
+}
+
+/// The server's process of a session.
+pub(super) async fn pid(client: &Client) -> Result<i32, tokio_postgres::Error> {
+    Ok(client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0))
+}
+
+/// Does `work` of session `pid`, and looks from `observer` what lock it waits for last.
+pub(super) async fn observed<T>(
+    observer: &Session,
+    pid: i32,
+    work: impl Future<Output = T>,
+) -> (T, Option<Wait>) {
+    let mut last = None;
+    let outcome = tokio::select! {
+        outcome = work => outcome,
+        never = look(observer, pid, &mut last) => match never {},
+    };
+    (outcome, last)
+}
+
+async fn look(observer: &Session, pid: i32, last: &mut Option<Wait>) -> Infallible {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        match activity::wait_of(observer, pid).await {
+            Ok(Some(wait)) if !wait.holders.is_empty() => *last = Some(wait),
+            Ok(_) => {}
+            // The work goes on without: it knows by itself that it waited.
+            Err(error) => {
+                tracing::warn!(%error, "who is in the way could not be asked");
+                return std::future::pending().await;
+            }
+        }
+    }
+}
+
+/// Executes DDL as often as a lock is not granted in time, and names who is in the way.
+pub struct Patience<'a> {
+    /// The server.
+    pub target: &'a Target,
+    /// Where it is told who is in the way.
+    pub reporter: &'a Arc<dyn Reporter>,
+    /// The run's short id.
+    pub run: &'a str,
+}
+
+impl Patience<'_> {
+    /// Executes `sql` in a transaction that is left open.
+    ///
+    /// # Errors
+    /// Whatever is not a wait for a lock.
+    pub(super) async fn execute(&self, client: &Client, sql: &str, what: &str) -> Result<(), Error> {
+        let doing = || Error::doing(what);
+        let name = format!("projh-bluegreen {} observer", self.run);
+        let (mut observer, mut aside) = (None, Vec::new());
+        let limits = Limits::of(client).await.map_err(doing())?;
+        let pid = pid(client).await.map_err(doing())?;
+        let (since, mut told) = (Instant::now(), None);
+        loop {
+            let begun = format!("{}; {sql}", begun(&aside, &limits));
+            let work = client.batch_execute(&begun);
+            let (outcome, wait) = match &observer {
+                Some(observer) => observed(observer, pid, work).await,
+                None => (work.await, None),
+            };
+            match outcome {
+                Ok(()) => return Ok(()),
+                Err(error) if is_lock_wait(&error) => {}
+                Err(error) => return Err(doing()(error)),
+            }
+            client.batch_execute("ROLLBACK").await.map_err(doing())?;
+            if observer.is_none() {
+                observer = Some(self.target.connect(&name, &[("statement_timeout", "2s")]).await?);
+                continue;
+            }
+            if let Some(table) = wait.as_ref().and_then(displaceable).filter(|table| !aside.contains(table)) {
+                aside.push(table);
+            }
+            self.tell(what, wait.as_ref(), since, &mut told);
+            step_back().await;
+        }
+    }
+
+    /// Once, and again when somebody else is in the way, or after a while.
+    fn tell(&self, what: &str, wait: Option<&Wait>, since: Instant, told: &mut Option<(Vec<i32>, Instant)>) {
+        let who: Vec<i32> = wait.iter().flat_map(|wait| wait.holders.iter().map(process)).collect();
+        if told.as_ref().is_some_and(|(before, at)| *before == who && at.elapsed() < TELL_AGAIN) {
+            return;
+        }
+        let lock = wait.map_or_else(|| "a lock".to_owned(), ToString::to_string);
+        let text =
+            format!("{what} has been waiting for {} s: {lock}; trying again", since.elapsed().as_secs());
+        self.reporter.tell(&Event::Notice { text });
+        *told = Some((who, Instant::now()));
+    }
+}
+
+fn process(holder: &Holder) -> i32 {
+    match holder {
+        Holder::Backend(Backend { pid, .. }) => *pid,
+        Holder::Prepared(_) => 0,
+    }
+}
+
+/// The table that an autovacuum holds which steps aside for who waits long enough.
+fn displaceable(wait: &Wait) -> Option<QName> {
+    let steps_aside = |holder: &Holder| matches!(holder, Holder::Backend(backend) if backend.steps_aside());
+    wait.table.clone().filter(|_| wait.holders.iter().any(steps_aside))
+}
+
+/// Begins a transaction; `aside` are tables whose autovacuum has to step aside first.
+fn begun(aside: &[QName], limits: &Limits) -> String {
+    let wait = limits.brief(LOCK_WAIT);
+    let lowered = format!("SET LOCAL lock_timeout = '{}ms'", wait.as_millis());
+    if !aside.is_empty() {
+        let patient = limits.patient().as_millis();
+        let (begin, tables) = (begin(), list(aside));
+        return format!(
+            "{begin}; SET LOCAL lock_timeout = '{patient}ms'; \
+             LOCK TABLE {tables} IN SHARE UPDATE EXCLUSIVE MODE; {lowered}"
+        );
+    }
+    if wait < LOCK_WAIT { format!("{}; {lowered}", begin()) } else { begin() }
+}
