@@ -251,7 +251,7 @@ fn statements_that_will_fail_are_found_and_no_literal_is_shown() {
         .filter(|notice| !notice["statements"].as_array().unwrap().is_empty())
         .map(|notice| notice["topic"].as_str().unwrap())
         .collect();
-    assert_eq!(topics, ["on_conflict", "copy_to"]);
+    assert_eq!(topics, ["copy_to", "on_conflict"]);
     assert!(!preview.stdout.contains("psychotherapy"), "a literal was shown");
 }
 

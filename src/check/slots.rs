@@ -60,6 +60,9 @@ fn finding(error: ReplicationError, role: &Ident) -> Result<Finding, Error> {
         Some(code) if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
             format!("let pg_hba.conf allow {role} to connect to this database for replication")
         }
+        Some(code) if *code == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE => {
+            "alter system set wal_level = 'logical'; then restart the server".to_owned()
+        }
         Some(_) => format!("let {role} make a logical slot with the plugin pgoutput"),
         None => return Err(error.into()),
     };

@@ -26,7 +26,7 @@ impl Green {
         let home = self.at_home();
         let mut statements = self.admit_owner();
         statements.push(self.create_parent(&home));
-        statements.push(close(&home));
+        statements.extend(self.row_security(&home));
         statements.extend(PARTS.iter().flat_map(|part| part.create(self)));
         statements.extend(self.rename_columns(&home));
         statements.extend(self.add_columns(&home));
@@ -117,9 +117,15 @@ impl Green {
         let leaves = partition.leaves.iter().flat_map(|leaf| {
             let name = QName { schema: self.homes.green.clone(), name: leaf.name.clone() };
             let sql = format!("CREATE TABLE {name} PARTITION OF {home} {}{storage}", leaf.bound);
-            [Statement::making(&name, "create partition", sql), close(&name)]
+            let create = Statement::making(&name, "create partition", sql);
+            std::iter::once(create).chain(self.row_security(&name))
         });
         leaves.collect()
+    }
+
+    /// Guarded as blue is, and no more: whoever may read all of the database reads this too, for a backup.
+    fn row_security(&self, relation: &QName) -> Option<Statement> {
+        self.blue.table.row_security.then(|| close(relation))
     }
 
     fn rename_columns(&self, home: &QName) -> Vec<Statement> {

@@ -190,7 +190,7 @@ impl Part for TableItself {
         set.collect()
     }
 
-    /// The parent's flags as blue's were; the leaves keep row security on.
+    /// The parent's flags as blue's were.
     fn arrive(&self, green: &Green) -> Vec<Statement> {
         let (live, table) = (green.live(), &green.blue.table);
         let set = |flag: &str| {
@@ -239,7 +239,9 @@ impl LeafState {
         compared.check(of("storage parameters"), &was.options, &self.options);
         compared.check(of("TOAST storage parameters"), &was.toast_options, &self.toast_options);
         compared.check(of("replica identity"), &was.replica_identity.kind, &self.replica_identity);
-        compared.check(of("row security"), &true, &self.row_security);
+        if was.row_security {
+            compared.check(of("row security"), &true, &self.row_security);
+        }
         compared.check(format!("roles that reach {name} directly"), &Vec::new(), &self.grantees);
     }
 }

@@ -50,7 +50,7 @@ fn open_transactions() -> PreviewNotice {
 
 async fn of_table(lane: &LaneDesign, seen: &Seen, client: &Client) -> Vec<PreviewNotice> {
     let green = &lane.green;
-    let texts = [keys(green), partitioning(green), columns(green), foreign_keys(green)].concat();
+    let texts = [partitioning(green), keys(green), columns(green), foreign_keys(green)].concat();
     let mut notices = Vec::new();
     for (topic, text) in texts {
         let mut notice = notice(topic, Some(&lane.table), text);
@@ -93,16 +93,48 @@ fn partitioning(green: &Green) -> Told {
     let (table, column, count) = (green.live().plain(), by.column.plain(), by.leaves.len());
     vec![
         (
-            "partition_key",
-            format!("a query without {column} in its condition looks into all {count} partitions"),
+            "ctid",
+            format!(
+                "a ctid is one of a partition's, no longer of the table's: DELETE FROM {table} WHERE ctid IN (SELECT ctid FROM \
+                 {table} ...) deletes rows of other partitions too: use the key, or tableoid and ctid"
+            ),
+        ),
+        (
+            "system_columns",
+            "INSERT, UPDATE and DELETE ... RETURNING xmin (cmin, xmax, cmax) fails (0A000); tableoid is the partition's"
+                .to_owned(),
+        ),
+        (
+            "only",
+            format!(
+                "SELECT, UPDATE and DELETE with ONLY {table} find no row, TRUNCATE ONLY fails (42809), LOCK TABLE ONLY locks \
+                 no partition: leave ONLY out"
+            ),
         ),
         ("copy_to", format!("COPY {table} TO fails (42809): COPY (SELECT ... FROM {table}) TO")),
-        ("only", format!("FROM ONLY {table} finds no row: leave ONLY out")),
         (
             "moved_rows",
             format!(
-                "an UPDATE of {column} may move a row; whoever waits to write that row gets 40001 and has to try again"
+                "an UPDATE of {column} may move a row, also one by INSERT ... ON CONFLICT DO UPDATE; whoever waits to write \
+                 or to lock that row (SELECT ... FOR UPDATE, WHERE CURRENT OF) gets 40001 and has to try again"
             ),
+        ),
+        (
+            "maintenance",
+            format!(
+                "REINDEX TABLE {table} fails in a transaction block (25001), CLUSTER {table} does everywhere before \
+                 PostgreSQL 15; VACUUM FULL and ANALYZE go through all {count} partitions"
+            ),
+        ),
+        (
+            "partition_key",
+            format!("a query without {column} in its condition looks into all {count} partitions"),
+        ),
+        (
+            "privileges",
+            "only the owner has a privilege on a partition itself: pg_dump by a role that is no superuser needs \
+                 `grant pg_read_all_data to <role>`, or --exclude-schema='projh_*' and `grant select on <each partition> to \
+                 <role>`; it is so from prepare on, and --exclude-schema stays needed after finish, for the journal".to_owned(),
         ),
     ]
 }
@@ -186,6 +218,8 @@ fn pattern(topic: &str, lane: &LaneDesign) -> Option<String> {
             Some(format!("\\m{table}\\M.*group\\s+by\\s[^;)]*{key}(\\W|$)"))
         }
         "copy_to" => Some(format!("^\\s*copy\\s+{table}\\s*(\\([^)]*\\)\\s*)?to\\M")),
+        "ctid" => Some(format!("\\m{table}\\M.*\\mctid\\M|\\mctid\\M.*\\m{table}\\M")),
+        "system_columns" => Some(format!("\\m{table}\\M.*\\mreturning\\M.*\\m(xmin|xmax|cmin|cmax)\\M")),
         "only" => Some(format!("\\monly\\s+\\(?\\s*{table}(\\W|$)")),
         _ => None,
     }
@@ -215,7 +249,7 @@ impl Seen {
         let sql = format!(
             "SELECT queryid::text, sum(calls)::bigint FROM {view} \
              WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND query ~* $1 \
-             AND query !~ 'projh_b|hash_record_extended' AND queryid IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5"
+             AND query !~ 'projh_|hash_record_extended' AND queryid IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5"
         );
         let rows = client.query(&sql, &[&pattern]).await.unwrap_or_default();
         let statement = |row: &tokio_postgres::Row| PreviewStatement {
