@@ -10,6 +10,7 @@ use crate::hangs_on::Green;
 use crate::pg::connect::Session;
 use crate::pg::sql::{self, Statement};
 use crate::pg::{Ident, QName};
+use crate::plan::Partitions;
 use crate::plan::partition::joined;
 
 const DEFAULT: &str = "DEFAULT";
@@ -35,17 +36,24 @@ pub(super) async fn count(session: &Session, subject: &Subject<'_>) -> Result<Op
     let rest = rest(session, &green).await;
     session.batch_execute("ROLLBACK").await.map_err(Error::doing(DOING))?;
     let (table, column) = (subject.definition.table.name.clone(), partition.column.clone());
+    let by = subject.plan.partition_by.as_ref();
+    let chosen = !by.is_some_and(|by| matches!(by.into, Partitions::Every { from: None, until: None, .. }));
     Ok(Some(Count {
         of: format!("rows that fit into none of the partitions by {}", column.plain()),
         row: Row::Green,
         condition: rest.map_err(Error::doing(DOING))?,
-        found: Box::new(move |strays, rows| finding(&table, &column, default, (strays, rows))),
+        found: Box::new(move |strays, rows| finding(&table, &column, (default, chosen), (strays, rows))),
         raises: ("partitions", "give partition_by bounds that hold every row".to_owned()),
     }))
 }
 
-/// Some rows may be in no range. Where most are, the ranges are a mistake.
-fn finding(table: &QName, column: &Ident, default: bool, (strays, rows): (i64, i64)) -> Finding {
+/// Some rows may be in no range. Where most are, and the plan has not chosen the ranges, they are a mistake.
+fn finding(
+    table: &QName,
+    column: &Ident,
+    (default, chosen): (bool, bool),
+    (strays, rows): (i64, i64),
+) -> Finding {
     if !default {
         let what = format!("{strays} rows fit into none of the partitions by {column}");
         let mend = "give partition_by a `default: true`, or bounds that hold them";
@@ -54,7 +62,7 @@ fn finding(table: &QName, column: &Ident, default: bool, (strays, rows): (i64, i
     let what = format!(
         "{strays} of {rows} rows fit into none of the ranges of {column}: the default partition takes them"
     );
-    if strays > rows / 2 {
+    if strays > rows / 2 && !chosen {
         let mend = "choose `from`, `until` or `bounds` in partition_by so that the ranges hold most of the rows, \
                     or partition by another column";
         return Finding::table("partitions", table, what, mend);
