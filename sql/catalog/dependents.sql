@@ -18,11 +18,6 @@ own(classid, objid) as (
   union select 'pg_attrdef'::regclass, a.oid from pg_attrdef a where a.adrelid = $1
   union select 'pg_policy'::regclass, p.oid from pg_policy p where p.polrelid = $1
   union select 'pg_class'::regclass, s.oid from seqs s
-),
-green(oid) as (
-  select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $2::text
-  union select h.inhrelid from pg_inherits h join pg_class c on c.oid = h.inhparent
-    join pg_namespace n on n.oid = c.relnamespace where n.nspname = $2::text
 )
 select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', x.object)), '[]') from (
   select case
@@ -77,6 +72,9 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
       join pg_depend e on e.classid = d.classid and e.objid = b.oid
         and e.refclassid = d.refclassid and e.refobjid = d.refobjid
       where d.classid = 'pg_attrdef'::regclass and a.oid = d.objid)
-    and not exists (select from pg_attrdef a join green on green.oid = a.adrelid
-                    where d.classid = 'pg_attrdef'::regclass and a.oid = d.objid)
+    and not exists (
+      select from pg_attrdef a join pg_class c on c.oid = a.adrelid
+      left join pg_inherits i on i.inhrelid = c.oid left join pg_class r on r.oid = i.inhparent
+      join pg_namespace g on g.nspname = $2::text and g.oid in (c.relnamespace, r.relnamespace)
+      where d.classid = 'pg_attrdef'::regclass and a.oid = d.objid)
 ) x

@@ -165,6 +165,10 @@ pub async fn blockers_around(
 ) -> Result<Vec<Blocker>, Error> {
     let oid = super::oid_of(client, table).await?;
     super::with_bare_path(client, async {
+        // So many joins take longer to plan than to run; they are written in a good order.
+        let limit = |value: &str| format!("SET join_collapse_limit = {value}");
+        let failed = |source| Error::Catalog { what: "what hangs on it", source };
+        client.batch_execute(&limit("1")).await.map_err(failed)?;
         let mut found = Vec::new();
         for (what, sql, schema) in [
             ("what depends on it", DEPENDENTS, around.green),
@@ -177,6 +181,7 @@ pub async fn blockers_around(
                 serde_json::from_value(answer).map_err(|source| Error::Shape { what, source })?;
             found.extend(some);
         }
+        client.batch_execute(&limit("DEFAULT")).await.map_err(failed)?;
         let is_ours = |found: &Found| {
             found.kind == BlockerKind::Publication
                 && found.schema.is_none()
