@@ -89,6 +89,18 @@ pub enum Error {
     /// Green is not equal to blue.
     #[error("verification found {}; nothing was swapped", differing(.0))]
     Differences(Differences),
+    /// A unique index of green cannot be built.
+    #[error(
+        "unique index {index} of {table} cannot be built for green: several rows have one key (SQLSTATE 23505)"
+    )]
+    NotUnique {
+        /// The table.
+        table: String,
+        /// The index.
+        index: String,
+        /// What to type where it is blue's own index that is damaged; none where the plan makes the keys.
+        mend: Option<String>,
+    },
     /// The swap did not go through.
     #[error("the swap did not go through in {attempts} attempts; the last one: {why}")]
     SwapBudget {
@@ -176,6 +188,7 @@ impl Error {
             | Self::SourceChanged { .. }
             | Self::NotStreamed { .. }
             | Self::Differences(_)
+            | Self::NotUnique { .. }
             | Self::SwapBudget { .. }
             | Self::Slot(_)
             | Self::GivenUp { .. }
@@ -189,7 +202,7 @@ impl Error {
     #[must_use]
     pub fn is_final(&self) -> bool {
         match self {
-            Self::GivenUp { .. } | Self::Differences(_) => true,
+            Self::GivenUp { .. } | Self::Differences(_) | Self::NotUnique { mend: Some(_), .. } => true,
             Self::Feed(_) => self.sqlstate().is_some_and(is_about_data),
             _ => false,
         }
@@ -266,10 +279,6 @@ impl Error {
             Self::Journal(JournalError::OnlyRollback { .. }) => {
                 "`projh-bluegreen rollback`, and begin again; its copy cannot be used any more"
             }
-            Self::Feed(_) if self.sqlstate().is_some_and(is_about_data) => {
-                "a change of blue does not become what the plan makes of it, and the stream cannot pass by it: \
-                 `projh-bluegreen rollback`, change the plan or such rows, and begin again"
-            }
             Self::Journal(JournalError::Held { backend, .. }) => {
                 let end =
                     backend.map_or_else(String::new, |pid| format!(": select pg_terminate_backend({pid})"));
@@ -278,16 +287,48 @@ impl Error {
                      is gone, the server notices within a minute, or end its session there{end}"
                 ));
             }
-            Self::Copy(_) if self.sqlstate().is_some_and(is_about_data) => {
+            Self::NotUnique { index, mend: Some(mend), .. } => {
+                return Some(format!(
+                    "blue itself has several rows under one key of {index}: its index is damaged. \
+                     `projh-bluegreen rollback`, {mend}; and begin again"
+                ));
+            }
+            Self::NotUnique { .. } => {
+                "the plan makes one key of several: change such rows and execute again, or `projh-bluegreen rollback`, \
+                 change the plan, and begin again"
+            }
+            _ => return self.advice_on_rows().map(str::to_owned),
+        };
+        Some(text.to_owned())
+    }
+
+    /// What to do where the server could not read, write or store a row.
+    fn advice_on_rows(&self) -> Option<&'static str> {
+        let code = self.sqlstate()?;
+        let is_about_copied = matches!(self, Self::Copy(_)) && is_about_data(code);
+        Some(match code.code() {
+            "53100" => {
+                "make room on the server's disk and execute again, or `projh-bluegreen rollback`, which frees what green takes"
+            }
+            "XX001" | "XX002" => {
+                "the server could not read a row or an index: it is damaged. Its log and pg_amcheck name what is; \
+                 `projh-bluegreen rollback`, repair it, and begin again"
+            }
+            "23505" if is_about_copied => {
+                "several rows of blue get one key: the index of its own key is damaged, or the plan makes one key of \
+                 several. `projh-bluegreen rollback`, change the rows or the plan, and begin again; `projh-bluegreen \
+                 check` counts such keys in a table of up to 256 MB"
+            }
+            _ if matches!(self, Self::Feed(_)) && is_about_data(code) => {
+                "a change of blue does not become what the plan makes of it, and the stream cannot pass by it: \
+                 `projh-bluegreen rollback`, change the plan or such rows, and begin again"
+            }
+            _ if is_about_copied => {
                 "a row does not become what the plan makes of it: change such rows and execute again, or \
                  `projh-bluegreen rollback`, change the plan, and begin again"
             }
-            _ if self.sqlstate() == Some(&SqlState::DISK_FULL) => {
-                "make room on the server's disk and execute again, or `projh-bluegreen rollback`, which frees what green takes"
-            }
             _ => return None,
-        };
-        Some(text.to_owned())
+        })
     }
 
     /// The server's code, where it was the server that refused.

@@ -16,6 +16,7 @@
 mod oracle;
 mod support;
 
+mod broken;
 mod check_counts;
 mod connections;
 mod events;

@@ -6,6 +6,7 @@
 mod connections;
 mod disk;
 mod functions;
+mod generated;
 mod hanging;
 mod kind;
 mod locks;
@@ -24,6 +25,7 @@ mod server;
 mod slots;
 mod throttle;
 mod toast;
+mod twins;
 mod types;
 mod xml;
 
@@ -144,7 +146,9 @@ async fn table(
         let mut counts = rules::counts(subject, &rehearsed.rules);
         counts.extend(partition_rows::count(session, subject).await?);
         counts.extend(xml::counts(subject));
+        counts.extend(generated::counts(subject));
         findings.extend(rows::check(cx, session, subject, &counts).await?);
+        findings.extend(twins::check(session, subject).await?);
     }
     findings.extend(rehearsed.findings);
     Ok(findings)

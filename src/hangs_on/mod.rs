@@ -26,6 +26,7 @@ mod published;
 mod sequences;
 mod shape;
 mod table;
+pub mod unique_keys;
 
 use serde::de::DeserializeOwned;
 use tokio_postgres::Client;

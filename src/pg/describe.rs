@@ -23,7 +23,8 @@ pub fn describe(error: &Error) -> String {
         };
     };
     let code = db.code().code();
-    let mut text = if TELLING.contains(&code.get(..2).unwrap_or_default()) {
+    let is_damage = matches!(code, "XX001" | "XX002");
+    let mut text = if is_damage || TELLING.contains(&code.get(..2).unwrap_or_default()) {
         format!("{} (SQLSTATE {code}", db.message())
     } else {
         format!("the server refused (SQLSTATE {code}")

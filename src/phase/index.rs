@@ -9,13 +9,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use tokio::sync::Mutex;
+use tokio_postgres::error::SqlState;
 
 use crate::error::Error;
 use crate::event::Event;
+use crate::hangs_on::unique_keys::UniqueKey;
+use crate::hangs_on::{GreenColumn, Source};
 use crate::lifecycle::{Fact, Phase, Prepared};
-use crate::pg::QName;
 use crate::pg::connect::Session;
 use crate::pg::sql::Statement;
+use crate::pg::{Ident, QName};
 use crate::run::Run;
 
 use super::statistics;
@@ -32,6 +35,8 @@ pub(crate) struct IndexStep {
     pub(crate) on_leaf: bool,
     /// What names it, whatever its number: the index and the relation.
     pub(crate) name: String,
+    /// The index, by its name on the parent.
+    pub(crate) index: Ident,
     /// Itself.
     pub(crate) statement: Statement,
 }
@@ -74,7 +79,8 @@ pub(crate) fn statements(prepared: &Prepared) -> Vec<IndexStep> {
             for (on_leaf, statement) in on_leaves.chain(on_parent) {
                 let on = statement.on.as_ref().map(QName::plain).unwrap_or_default();
                 let name = format!("index {} on {on}", index.name.as_str());
-                statements.push(IndexStep { lane, step, is_key, on_leaf, name, statement });
+                let index = index.name.clone();
+                statements.push(IndexStep { lane, step, is_key, on_leaf, name, index, statement });
                 step += 1;
             }
         }
@@ -138,16 +144,43 @@ async fn worker(
     let rest = run.pace.rest_of_a_worker();
     loop {
         let next = queue.lock().await.pop_front();
-        let Some(IndexStep { lane, step, statement, name, .. }) = next else { return Ok(()) };
+        let Some(IndexStep { lane, step, statement, name, index, .. }) = next else { return Ok(()) };
         let table = run.lanes[lane].table.plain();
         let doing = || Error::doing(format!("building an index of green of {table}"));
         let begun = Instant::now();
         session.batch_execute("BEGIN").await.map_err(doing())?;
-        session.batch_execute(&statement.sql).await.map_err(doing())?;
+        match session.batch_execute(&statement.sql).await {
+            Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
+                return Err(not_unique(run, lane, &index).await?);
+            }
+            built => built.map_err(doing())?,
+        }
         run.journal.commit(session, Fact::IndexBuilt { lane, step, what: name }).await?;
         tracing::debug!(table, step, ms = begun.elapsed().as_millis(), "index statement done");
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         run.cx.tell(&Event::Step { phase: Phase::Index, what: statement.what, done, of });
         tokio::time::sleep(rest.after(begun.elapsed())).await;
     }
+}
+
+/// Why a unique index of green cannot be built: blue's own has lost what it knew, or the plan makes one key of
+/// several.
+async fn not_unique(run: &Run<'_>, lane: usize, index: &Ident) -> Result<Error, Error> {
+    let design = &super::prepared(run)?.lanes[lane];
+    let blue = design.green.blue.indexes.iter().find(|of_blue| of_blue.name == *index);
+    let is_changed = |name: &Ident| {
+        let keeps = |column: &GreenColumn| match &column.source {
+            Source::Same(blue) | Source::Generated(blue) => blue == name,
+            Source::Expression { .. } | Source::Added => false,
+        };
+        !design.green.columns.iter().any(keeps)
+    };
+    let mend = if blue.is_some_and(|blue| blue.unique && !blue.columns.iter().any(is_changed)) {
+        let keys = UniqueKey::of(run.journal.session(), &design.table).await;
+        let keys = keys.map_err(Error::doing("reading the unique indexes"))?;
+        keys.iter().find(|key| key.index == *index).map(UniqueKey::mend)
+    } else {
+        None
+    };
+    Ok(Error::NotUnique { table: design.table.plain(), index: index.as_str().to_owned(), mend })
 }

@@ -1,0 +1,64 @@
+//! Generated values that are no longer what their expression gives, as after a function was replaced: green
+//! computes them anew, and the verification would find every one of them, but only after the copy.
+
+use super::rows::{Count, Row};
+use super::{Finding, Subject};
+use crate::hangs_on::{Column, Generated, Identity, Source};
+use crate::pg::Ident;
+
+const CHECK: &str = "generated values";
+
+/// What to count for the generated columns that green has, too.
+pub(super) fn counts(subject: &Subject<'_>) -> Vec<Count> {
+    let columns = subject.definition.columns.iter();
+    columns
+        .filter_map(|column| Some(of_column(subject, column, column.generated.as_ref()?)))
+        .flatten()
+        .collect()
+}
+
+/// A virtual one has no value of its own.
+fn of_column(subject: &Subject<'_>, column: &Column, generated: &Generated) -> Option<Count> {
+    let green = &subject.design.as_ref()?.green;
+    let is_it = |source: &Source| matches!(source, Source::Generated(blue) if *blue == column.name);
+    if !generated.stored || !green.columns.iter().any(|column| is_it(&column.source)) {
+        return None;
+    }
+    let (table, name, expression) = (green.live().clone(), column.name.plain(), &generated.expression);
+    // Another sign of zero, or one more digit of it, is another value for a client.
+    let condition = format!(
+        "NOT record_image_eq(ROW({}), ROW(CAST(({expression}) AS {})))",
+        column.name, column.data_type
+    );
+    let mend = again(subject, &name, generated, &condition);
+    let raises = format!("change the rows for which {expression} fails, or drop {name} in the plan");
+    Some(Count {
+        of: format!("values of {name} that are computed otherwise now"),
+        row: Row::Blue,
+        condition,
+        found: Box::new(move |rows, of| {
+            let what = format!(
+                "{rows} of {of} rows hold another value of the generated column {name} than its expression gives \
+                 now: green would compute it anew, and differ from blue"
+            );
+            Finding::table(CHECK, &table, what, mend.clone())
+        }),
+        raises: (CHECK, raises),
+    })
+}
+
+/// An UPDATE computes it anew where it sets a column that the expression reads.
+fn again(subject: &Subject<'_>, name: &str, generated: &Generated, condition: &str) -> String {
+    let can_be_set = |base: &&Ident| {
+        let column = subject.definition.column(base);
+        column.is_some_and(|column| column.identity != Some(Identity::Always))
+    };
+    let table = subject.definition.table.name.plain();
+    match generated.columns.iter().find(can_be_set) {
+        Some(base) => {
+            let base = base.plain();
+            format!("have its values computed again: update {table} set {base} = {base} where {condition}")
+        }
+        None => format!("alter table {table} drop column {name}, and add it again; or drop it in the plan"),
+    }
+}

@@ -1,0 +1,68 @@
+//! Keys of blue's own unique indexes that several rows have: an index that has lost entries lets them in, and
+//! green's would refuse them, but only after the copy.
+//!
+//! Counting them sorts the table, so it is done for small ones; for others the message that comes late says the
+//! same.
+
+use tokio_postgres::error::SqlState;
+
+use super::{Finding, Subject};
+use crate::error::Error;
+use crate::hangs_on::Index;
+use crate::hangs_on::unique_keys::{UniqueKey, WITHOUT_INDEXES};
+use crate::pg;
+use crate::pg::connect::Session;
+
+const CHECK: &str = "unique indexes";
+/// A heap that is counted: 256 MB.
+const BYTES_MAX: u64 = 256 << 20;
+
+pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
+    let Some(design) = subject.design.as_ref().filter(|_| subject.definition.table.heap_bytes <= BYTES_MAX)
+    else {
+        return Ok(Vec::new());
+    };
+    let table = &subject.definition.table.name;
+    let doing = || Error::doing("counting keys");
+    let is_kept = |index: &&Index| {
+        let in_green = design.green.indexes.iter().any(|kept| kept.name == index.name && kept.unique);
+        in_green && index.valid && index.immediate && !index.exclusion
+    };
+    let indexes: Vec<&Index> = subject.definition.indexes.iter().filter(is_kept).collect();
+    let begin = format!("BEGIN READ ONLY; {WITHOUT_INDEXES}");
+    let mut findings = Vec::new();
+    for key in UniqueKey::of(session, table).await.map_err(doing())? {
+        if !indexes.iter().any(|index| index.name == key.index) {
+            continue;
+        }
+        session.batch_execute(&begin).await.map_err(doing())?;
+        let counted = session.query_one(&key.count_twins(), &[]).await;
+        session.batch_execute("ROLLBACK").await.map_err(doing())?;
+        match counted.map(|row| row.get::<_, i64>(0)) {
+            Ok(0) => {}
+            Ok(count) => {
+                let what = format!(
+                    "{count} keys of its unique index {} have several rows each: the index has lost some, as after \
+                     an upgrade of the operating system that changed how text is sorted, or after a function of its \
+                     expression was replaced; green's would refuse them",
+                    key.index.plain()
+                );
+                findings.push(Finding::table(CHECK, table, what, key.mend()));
+            }
+            Err(error) if error.code().is_some_and(is_computed) => {
+                let (index, error) = (key.index.plain(), pg::describe(&error));
+                let what = format!("index {index} cannot be computed again for every row: {error}");
+                let mend =
+                    format!("change such rows, or the function; or `drop_indexes: [{}]`", key.index.as_str());
+                findings.push(Finding::table(CHECK, table, what, mend));
+            }
+            Err(error) => return Err(doing()(error)),
+        }
+    }
+    Ok(findings)
+}
+
+/// A value that an expression cannot be computed of.
+fn is_computed(code: &SqlState) -> bool {
+    ["22", "P0", "38"].iter().any(|class| code.code().starts_with(class))
+}

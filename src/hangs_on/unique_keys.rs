@@ -1,0 +1,68 @@
+//! What unique indexes of a table say is unique, and how to find the rows that an index does not know to be twins:
+//! one that has lost entries lets them in.
+
+use tokio_postgres::Client;
+
+use crate::pg::{Ident, QName, list};
+
+const UNIQUE_KEYS: &str = include_str!("../../sql/catalog/unique_keys.sql");
+/// So that no index hides what it has lost.
+pub const WITHOUT_INDEXES: &str = "set local enable_indexscan = off; set local enable_indexonlyscan = off; set local enable_bitmapscan = off";
+
+/// A unique index of a table.
+pub struct UniqueKey {
+    /// The table.
+    pub table: QName,
+    /// The index.
+    pub index: Ident,
+    /// What is unique, as SQL over the table's columns.
+    keys: String,
+    /// For which rows, as SQL.
+    rows: String,
+}
+
+impl UniqueKey {
+    /// Those of a table.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub async fn of(client: &Client, table: &QName) -> Result<Vec<Self>, tokio_postgres::Error> {
+        let rows = client.query(UNIQUE_KEYS, &[&table.to_string()]).await?;
+        let key = |row: &tokio_postgres::Row| {
+            let keys = list(row.get::<_, Vec<String>>("keys"));
+            let mut conditions: Vec<String> = row.get::<_, Option<String>>("predicate").into_iter().collect();
+            if !row.get::<_, bool>("nulls_are_keys") {
+                conditions.push(format!("num_nulls({keys}) = 0"));
+            }
+            let rows = if conditions.is_empty() {
+                String::new()
+            } else {
+                format!(" where {}", conditions.join(" and "))
+            };
+            Self { table: table.clone(), index: Ident(row.get("name")), keys, rows }
+        };
+        Ok(rows.iter().map(key).collect())
+    }
+
+    /// Counts the keys that several rows have.
+    #[must_use]
+    pub fn count_twins(&self) -> String {
+        format!("select count(*) from (select {}) as s", self.grouped(&self.table.to_string()))
+    }
+
+    /// What to type where several rows have one key.
+    #[must_use]
+    pub fn mend(&self) -> String {
+        let select = format!("select {}, array_agg(ctid) {}", self.keys, self.grouped(&self.table.plain()));
+        let index = QName::new(self.table.schema.clone(), self.index.clone());
+        format!(
+            "find the rows: begin; {WITHOUT_INDEXES}; {select}; commit; delete the wrong ones by their ctid; \
+             then: reindex index {}",
+            index.plain()
+        )
+    }
+
+    fn grouped(&self, table: &str) -> String {
+        format!("from {table}{} group by {} having count(*) > 1", self.rows, self.keys)
+    }
+}
