@@ -18,6 +18,7 @@ use crate::lifecycle::Phase;
 use crate::pace::Pace;
 use crate::phase;
 use crate::run::Run;
+use crate::waits;
 
 /// A session that lasted this long was a good one: what ends it is a new trouble.
 const GOOD_SESSION: Duration = Duration::from_secs(120);
@@ -105,7 +106,7 @@ async fn phases(cx: &Context, run: &mut Run<'_>) -> Result<(), Error> {
 
 /// Takes the run over, and has ready what its phases need.
 async fn open<'a>(cx: &'a Context, held: &mut Option<Backend>) -> Result<Run<'a>, Error> {
-    let journal = Journal::begin(&cx.target, &cx.plan, held.as_ref()).await?;
+    let journal = waits::told(cx, Journal::begin(&cx.target, &cx.plan, held.as_ref())).await?;
     *held = Some(journal.backend().clone());
     let (run, plan, resumed) = (journal.run().to_owned(), journal.plan().to_owned(), journal.resumed());
     let done = journal.progress().done();

@@ -44,3 +44,4 @@ pub mod rest;
 pub mod run;
 pub mod slot;
 pub mod status;
+mod waits;

@@ -25,6 +25,7 @@ use crate::pg::activity::{self, ActivityError};
 use crate::plan::{Settings, Throttle};
 use crate::rest::{Load, Rest};
 use crate::slot::Slot;
+use crate::waits::Waits;
 
 use lag::Lag;
 
@@ -78,6 +79,7 @@ impl Pace {
         let (rest_percent, workers) = (settings.throttle.rest_percent, settings.workers);
         let reporter = Arc::clone(&cx.reporter);
         let followed = Followed::default();
+        let mut waits = Waits::of(cx, Some(journal.run()));
         let mut lag = Lag::of(Arc::clone(&followed));
         let task = tokio::spawn(async move {
             // The session is gone when a query fails; whoever works will notice and begin anew.
@@ -93,6 +95,9 @@ impl Pace {
                 load_told.send_replace(next.load);
                 tell(&reporter, &told.borrow().wait, &next.wait);
                 told.send_replace(next);
+                if let Err(error) = waits.look(&session).await {
+                    tracing::warn!(%error, "the run's waits could not be looked at");
+                }
                 if let Some(event) = lagging {
                     reporter.tell(&event);
                 }

@@ -46,6 +46,7 @@ mod stream_rules;
 mod swap_under_load;
 mod terminal;
 mod throttle;
+mod under_way;
 mod verification;
 mod ways_on;
 mod what_a_swap_keeps;

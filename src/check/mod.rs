@@ -23,10 +23,12 @@ mod rows;
 mod rules;
 mod server;
 mod slots;
+mod standbys;
 mod throttle;
 mod toast;
 mod twins;
 mod types;
+mod under_way;
 mod xml;
 
 use crate::context::Context;
@@ -58,6 +60,7 @@ pub async fn run(cx: &Context) -> Result<Vec<Finding>, Error> {
     findings.extend(connections::check(cx, &session).await?);
     findings.extend(rights::check_server(&session).await?);
     findings.extend(throttle::check(cx, &session).await?);
+    findings.extend(standbys::check(&session).await?);
     // What cannot be tried is not tried: its failure would only repeat what is known.
     let can_try = !findings.iter().any(|finding| ["primary", "read_only", "rights"].contains(&finding.check));
     let mut subjects = Vec::new();
@@ -85,6 +88,12 @@ async fn subject<'a>(
 ) -> Result<Option<Subject<'a>>, Error> {
     if let Some(other) = kind::check(session, &plan.table).await? {
         findings.push(other);
+        return Ok(None);
+    }
+    let under_way = under_way::check(session, &plan.table).await?;
+    let is_held = under_way.iter().any(Finding::is_refusal);
+    findings.extend(under_way);
+    if is_held {
         return Ok(None);
     }
     let definition = hangs_on::read(session, &plan.table).await?;

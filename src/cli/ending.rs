@@ -12,6 +12,7 @@ use crate::event::Event;
 use crate::journal::{self, JournalError, Summary};
 use crate::lifecycle::{Progress, Standing};
 use crate::pg::connect::Target;
+use crate::pg::standbys::{self, Standbys};
 use crate::plan;
 
 /// How long the server is asked for the state.
@@ -58,10 +59,13 @@ async fn after(shell: &Shell<'_>, error: &Error) -> (String, Option<String>) {
     let Ok((run_or_plan, target)) = shell.run_and_target(&named) else {
         return (untouched, None);
     };
-    if shell.has_begun.load(Ordering::Acquire) && waits_for_a_standby(&target).await {
-        let state = "a commit of this program waits for a synchronous standby; what it did is visible once one answers";
-        let next = "bring the standby back, or take it out of synchronous_standby_names; then projh-bluegreen status";
-        return (state.to_owned(), Some(next.to_owned()));
+    if shell.has_begun.load(Ordering::Acquire)
+        && let Some(standbys) = waited_for(&target).await
+    {
+        let state = format!(
+            "a commit of this program waits for a synchronous standby ({standbys}); what it did is visible once one answers"
+        );
+        return (state, Some(format!("{}; then projh-bluegreen status", Standbys::MEND)));
     }
     let ours = !matches!(error, Error::Journal(JournalError::Held { .. } | JournalError::Fenced { .. }));
     match read(&target, &run_or_plan, ours).await {
@@ -100,7 +104,9 @@ fn after_error(error: &Error, run: &Summary, plan: &str) -> Option<String> {
             run.found.run
         )),
         // Of a run that has passed the checks.
-        Error::Refused(_) if run.progress.prepared.is_some() => Some(rollback),
+        Error::Refused(_) if run.progress.prepared.is_some() && run.progress.swapped.is_none() => {
+            Some(rollback)
+        }
         Error::Journal(JournalError::PlanChanged { .. }) => {
             let finish = format!("projh-bluegreen finish {}", run.found.run);
             let end = if run.progress.swapped.is_some() { finish } else { rollback };
@@ -135,13 +141,11 @@ async fn read(target: &Target, run_or_plan: &str, ours: bool) -> Result<Option<S
     }
 }
 
-/// Whether a COMMIT of a run's waits for a synchronous standby.
-async fn waits_for_a_standby(target: &Target) -> bool {
+/// The standbys that a COMMIT of this program waits for.
+async fn waited_for(target: &Target) -> Option<Standbys> {
     let asked = async {
         let session = target.connect("projh-bluegreen status", &[]).await.ok()?;
-        let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep' \
-                   AND datname = current_database() AND application_name LIKE 'projh-bluegreen %')";
-        session.query_one(sql, &[]).await.ok().map(|row| row.get::<_, bool>(0))
+        standbys::waited_for(&session).await.ok()?
     };
-    tokio::time::timeout(PATIENCE, asked).await.ok().flatten().unwrap_or(false)
+    tokio::time::timeout(PATIENCE, asked).await.ok().flatten()
 }

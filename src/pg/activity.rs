@@ -76,7 +76,7 @@ impl Backend {
         self.kind == "autovacuum worker" && !self.prevents_wraparound
     }
 
-    fn of(row: &Row) -> Option<Self> {
+    pub(super) fn of(row: &Row) -> Option<Self> {
         Some(Self {
             pid: row.get::<_, Option<i32>>(1)?,
             user: row.get(2),
@@ -187,19 +187,19 @@ impl fmt::Display for Wait {
     }
 }
 
-const SEES: &str =
+pub(super) const SEES: &str =
     "(SELECT pg_has_role('pg_read_all_stats', 'USAGE') AS sees, current_user::text AS me) AS s";
 
 /// The columns that [`Backend::of`] reads, behind whether the role sees.
-const BACKEND: &str = "s.sees, a.pid, coalesce(a.usename::text, ''), coalesce(a.datname::text, ''), \
+pub(super) const BACKEND: &str = "s.sees, a.pid, coalesce(a.usename::text, ''), coalesce(a.datname::text, ''), \
     coalesce(a.application_name, ''), coalesce(a.backend_type, ''), coalesce(a.state, ''), \
     extract(epoch FROM clock_timestamp() - a.xact_start)::float8, \
     coalesce(a.backend_type = 'autovacuum worker' AND a.query LIKE '%(to prevent wraparound)', false), s.me";
 
 /// Sessions of this database.
-const HERE: &str = "a.datid = (SELECT oid FROM pg_database WHERE datname = current_database())";
+pub(super) const HERE: &str = "a.datid = (SELECT oid FROM pg_database WHERE datname = current_database())";
 /// Sessions that are not an orchestrator's. The name alone would let anybody hide behind it.
-const NOT_OURS: &str = "a.pid <> pg_backend_pid() AND NOT (a.application_name LIKE 'projh-bluegreen %' AND a.usename = session_user)";
+pub(super) const NOT_OURS: &str = "a.pid <> pg_backend_pid() AND NOT (a.application_name LIKE 'projh-bluegreen %' AND a.usename = session_user)";
 
 const PREPARED: &str = "SELECT x.gid, x.owner::text, x.database::text, \
     to_char(x.prepared AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') FROM pg_prepared_xacts x";

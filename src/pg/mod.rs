@@ -6,6 +6,8 @@ mod describe;
 mod lsn;
 mod name;
 pub mod sql;
+pub mod standbys;
+pub mod under_way;
 
 pub use describe::{describe, is_transient};
 pub use lsn::{Lsn, NotAnLsn};

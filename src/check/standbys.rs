@@ -1,0 +1,25 @@
+//! Synchronous standbys: without them no commit of a run comes to its end, and a run's stream must not be taken for one.
+
+use super::Finding;
+use crate::error::Error;
+use crate::pg::connect::Session;
+use crate::pg::standbys::{self, Standbys};
+
+pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
+    let found = standbys::synchronous(session).await.map_err(Error::doing("asking for standbys"))?;
+    let Some(standbys) = found else { return Ok(Vec::new()) };
+    let mut findings = Vec::new();
+    if standbys.are_missing() {
+        let what = format!("every commit waits for a standby that is not there: {standbys}");
+        findings.push(Finding::server("standbys", what, Standbys::MEND));
+    }
+    if standbys.are_anybody() {
+        let what = format!(
+            "synchronous_standby_names is `{}`: a run's own stream would count as a standby, and clients' commits be \
+             confirmed that no standby has",
+            standbys.names
+        );
+        findings.push(Finding::server("standbys", what, "name the standbys in synchronous_standby_names"));
+    }
+    Ok(findings)
+}

@@ -1,0 +1,39 @@
+//! What others are doing to a table at this moment: a rewrite would have the copy begin again, an index build change
+//! what green is made from, and beside an exclusive lock nothing can be read.
+
+use std::time::Duration;
+
+use super::Finding;
+use crate::error::Error;
+use crate::pg::QName;
+use crate::pg::activity::Holder;
+use crate::pg::connect::Session;
+use crate::pg::under_way::{Kind, UnderWay, on_table};
+
+/// What is over after so long is no obstacle.
+const PASSING: Duration = Duration::from_secs(1);
+
+pub(super) async fn check(session: &Session, table: &QName) -> Result<Vec<Finding>, Error> {
+    let look = async || on_table(session, table).await.map_err(Error::doing("looking at what is under way"));
+    let mut seen = look().await?;
+    if !seen.is_empty() {
+        tokio::time::sleep(PASSING).await;
+        let before: Vec<i32> = seen.iter().map(|seen| seen.backend.pid).collect();
+        seen = look().await?;
+        seen.retain(|seen| before.contains(&seen.backend.pid));
+    }
+    Ok(seen.into_iter().map(|seen| finding(table, seen)).collect())
+}
+
+fn finding(table: &QName, seen: UnderWay) -> Finding {
+    let why = match seen.kind {
+        Kind::Rewrite => "with its end the table has another file, and a copy of it would begin again",
+        Kind::Index => "with its end the table has another definition than the one that green is made from",
+        Kind::Exclusive => "nobody can read the table beside it",
+        Kind::Lock => "preparing waits for its end",
+    };
+    let what = format!("under way: {seen}: {why}");
+    let mend = format!("wait for its end, or {}", Holder::Backend(seen.backend).mend());
+    let finding = Finding::table("under way", table, what, mend);
+    if seen.kind == Kind::Lock { finding.into_note() } else { finding }
+}

@@ -1,0 +1,141 @@
+//! Waits of a run that go on: who is in the way, and since when.
+//!
+//! Phases that expect to wait for somebody say so themselves. This is for all other waits: a chunk behind a VACUUM FULL,
+//! a commit that a standby has to confirm.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_postgres::{Client, Row};
+
+use crate::context::Context;
+use crate::event::{Event, Reporter};
+use crate::pg::QName;
+use crate::pg::activity::{self, ActivityError, Holder};
+use crate::pg::standbys;
+use crate::pg::under_way::{self, Kind};
+
+/// What every session of ours is called.
+const OURS: &str = "projh-bluegreen ";
+/// A wait that is over before is not told.
+const PATIENCE: Duration = Duration::from_secs(4);
+/// How often it is looked before there is a run.
+const EVERY: Duration = Duration::from_secs(2);
+/// A wait that goes on is told again this often.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
+/// What has been told.
+pub(crate) struct Waits {
+    reporter: Arc<dyn Reporter>,
+    /// What the run's sessions are called.
+    sessions: String,
+    tables: Vec<QName>,
+    told: BTreeMap<String, Instant>,
+}
+
+impl Waits {
+    /// Of a run; of every session of ours where it is not known yet.
+    pub(crate) fn of(cx: &Context, run: Option<&str>) -> Self {
+        Self {
+            reporter: Arc::clone(&cx.reporter),
+            sessions: run.map_or_else(|| OURS.to_owned(), |run| format!("{OURS}{run} ")),
+            tables: cx.plan.tables.iter().map(|table| table.table.clone()).collect(),
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// Looks once, and tells what is new.
+    pub(crate) async fn look(&mut self, client: &Client) -> Result<(), ActivityError> {
+        self.look_at_sessions(client).await?;
+        for table in self.tables.clone() {
+            for seen in under_way::on_table(client, &table).await? {
+                if seen.kind == Kind::Rewrite {
+                    let key = format!("{} {}", table.plain(), seen.backend.pid);
+                    let text = format!(
+                        "under way on {}: {seen}; with its end the table has another file, and its copy, or its \
+                         verification, begins again",
+                        table.plain()
+                    );
+                    self.tell(key, text);
+                }
+            }
+        }
+        self.told.retain(|_, at| at.elapsed() < TELL_AGAIN);
+        Ok(())
+    }
+
+    async fn look_at_sessions(&mut self, client: &Client) -> Result<(), ActivityError> {
+        let sql = "SELECT a.pid, a.application_name, a.wait_event = 'SyncRep', \
+                   extract(epoch FROM clock_timestamp() - coalesce(l.waitstart, a.query_start))::float8 \
+                   FROM pg_stat_activity a LEFT JOIN pg_locks l ON l.pid = a.pid AND NOT l.granted \
+                   WHERE a.datname = current_database() AND a.usename = session_user AND a.pid <> pg_backend_pid() \
+                   AND a.backend_type = 'client backend' AND (a.wait_event = 'SyncRep' OR l.pid IS NOT NULL) \
+                   AND starts_with(a.application_name, $1) \
+                   AND clock_timestamp() - coalesce(l.waitstart, a.query_start) > make_interval(secs => $2)";
+        for row in client.query(sql, &[&self.sessions, &PATIENCE.as_secs_f64()]).await? {
+            let told = if row.get(2) {
+                for_a_standby(client, &row).await?
+            } else {
+                for_a_lock(client, &row).await?
+            };
+            if let Some((key, text)) = told {
+                self.tell(key, text);
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, key: String, text: String) {
+        if let Entry::Vacant(entry) = self.told.entry(key) {
+            entry.insert(Instant::now());
+            self.reporter.tell(&Event::Notice { text });
+        }
+    }
+}
+
+/// The commit that began it is one of many that wait for the same.
+async fn for_a_standby(client: &Client, row: &Row) -> Result<Option<(String, String)>, ActivityError> {
+    let Some(standbys) = standbys::synchronous(client).await? else { return Ok(None) };
+    let text = format!(
+        "a commit has been waiting for {:.0} s for a synchronous standby: {standbys}; {}",
+        row.get::<_, f64>(3),
+        standbys::Standbys::MEND
+    );
+    Ok(Some(("standby".to_owned(), text)))
+}
+
+async fn for_a_lock(client: &Client, row: &Row) -> Result<Option<(String, String)>, ActivityError> {
+    let (pid, name): (i32, String) = (row.get(0), row.get(1));
+    let Some(wait) = activity::wait_of(client, pid).await? else { return Ok(None) };
+    let is_ours =
+        |holder: &Holder| matches!(holder, Holder::Backend(backend) if backend.application.starts_with(OURS));
+    if wait.holders.iter().all(is_ours) {
+        return Ok(None);
+    }
+    let role = name.rsplit(' ').next().unwrap_or_default();
+    let text = format!("{role} has been waiting for {:.0} s: {wait}", row.get::<_, f64>(3));
+    let key = wait.holders.iter().map(Holder::mend).collect::<Vec<_>>().join(" ");
+    Ok(Some((format!("{} {key}", wait.on), text)))
+}
+
+/// Does `work`, which begins a run, and tells what it waits for.
+pub(crate) async fn told<T>(cx: &Context, work: impl Future<Output = T>) -> T {
+    let look = async {
+        let mut waits = Waits::of(cx, None);
+        tokio::time::sleep(PATIENCE).await;
+        // Where no session can be had, the work will say why.
+        if let Ok(session) = cx.target.connect("projh-bluegreen waits", &[("statement_timeout", "2s")]).await
+        {
+            while waits.look(&session).await.is_ok() {
+                tokio::time::sleep(EVERY).await;
+            }
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        outcome = work => outcome,
+        outcome = look => outcome,
+    }
+}

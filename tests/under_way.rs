@@ -1,0 +1,201 @@
+//! Waits for somebody else: a synchronous standby, a table's rewrite. They are named, and begin no run.
+
+use std::time::Duration;
+
+use tokio_postgres::Client;
+
+use crate::support::{Bluegreen, Cluster, Finished};
+
+const DB: &str = "postgres";
+const SETUP: &str = "
+create table t (id bigint primary key, at date not null, note text);
+insert into t select g, date '2026-01-01' + (g % 60)::int, 'n' || g from generate_series(1, 300) g;";
+const PLAN: &str = "
+version: 1
+name: waits
+settings: {workers: 1}
+tables:
+  - table: public.t
+    partition_by: {range: at, bounds: [2026-01-01, 2026-02-01, 2026-03-15], default: true}
+    primary_key: [id, at]
+";
+
+async fn stage(cluster: &Cluster, setup: &str) -> (Client, Bluegreen) {
+    let client = cluster.client(DB).await;
+    client.batch_execute(&format!("{SETUP}{setup}")).await.unwrap();
+    (client, Bluegreen::new(cluster, DB).plan(PLAN))
+}
+
+/// Clients' commits wait for standbys of these names from now on.
+async fn want_standbys(client: &Client, names: &str) {
+    client.batch_execute(&format!("alter system set synchronous_standby_names = '{names}'")).await.unwrap();
+    client.batch_execute("select pg_reload_conf()").await.unwrap();
+    let sql = "select current_setting('synchronous_standby_names') = $1";
+    while !client.query_one(sql, &[&names]).await.unwrap().get::<_, bool>(0) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn refusal(finished: &Finished, check: &str) -> String {
+    let findings = finished.events_of("finding");
+    let found = findings.iter().find(|finding| finding["check"] == check && finding["severity"] == "refusal");
+    found.unwrap_or_else(|| panic!("no refusal by {check}:\n{}", finished.stdout)).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_synchronous_standby_that_is_gone_is_refused_before_the_first_commit() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, "").await;
+    want_standbys(&client, "FIRST 2 (a, b)").await;
+    let refused = program.execute(&["--yes"]).expect_code(3);
+    let told = refusal(&refused, "standbys");
+    for word in ["FIRST 2 (a, b)", "needs 2", "0 can", "pg_reload_conf()"] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    want_standbys(&client, "").await;
+    program.run("check", &[]).expect_code(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_of_ours_must_not_count_as_a_standby() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, "").await;
+    want_standbys(&client, "ANY 1 (*)").await;
+    let refused = program.run("check", &[]).expect_code(3);
+    assert!(refused.stdout.contains("would count as a standby"), "{}", refused.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_that_no_standby_confirms_is_named_and_so_is_the_state_after_ctrl_c() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, "").await;
+    program.execute(&["--until", "prepare"]).expect_code(0);
+    want_standbys(&client, "far_away").await;
+    let running = program.spawn("execute", &["--yes"]);
+    let waits = running.wait_for("notice");
+    let text = waits["text"].as_str().unwrap();
+    for word in ["synchronous standby", "far_away", "pg_reload_conf()"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    running.interrupt();
+    let stopped = running.finish().expect_code(7);
+    let end = stopped.events_of("end")[0].to_string();
+    assert!(end.contains("far_away") && end.contains("waits for a synchronous standby"), "{end}");
+    want_standbys(&client, "").await;
+    program.execute(&["--yes"]).expect_code(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_standby_that_goes_in_the_middle_of_a_run_is_named() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, "").await;
+    program.execute(&["--until", "verify"]).expect_code(0);
+    let old = cluster.client(DB).await;
+    old.batch_execute("begin isolation level repeatable read; select 1").await.unwrap();
+    let running = program.spawn("execute", &["--yes"]);
+    running.wait_until(|event| says(event, "snapshots that are older")).unwrap();
+    want_standbys(&client, "far_away").await;
+    old.batch_execute("commit").await.unwrap();
+    running.wait_until(|event| says(event, "far_away")).unwrap();
+    want_standbys(&client, "").await;
+    running.finish().expect_code(0);
+}
+
+fn says(event: &serde_json::Value, word: &str) -> bool {
+    event["type"] == "notice" && event["text"].as_str().is_some_and(|text| text.contains(word))
+}
+
+/// Its index is slow to build, for who asks for it.
+const SLOW: &str = "
+create function slow(bigint) returns bigint language plpgsql immutable as $$ begin
+    if current_setting('application_name') = 'rewriter' then perform pg_sleep(0.05); end if; return $1; end $$;
+create index on t (slow(id));";
+
+/// A session that does one thing.
+async fn other(cluster: &Cluster, sql: &'static str) -> tokio::task::JoinHandle<()> {
+    let client = cluster.client(DB).await;
+    client.batch_execute("set application_name = 'rewriter'").await.unwrap();
+    tokio::spawn(async move {
+        // It may be cancelled.
+        let _ = client.batch_execute(sql).await;
+    })
+}
+
+async fn until(client: &Client, sql: &str) {
+    for _ in 0..500 {
+        if client.query_one(sql, &[]).await.unwrap().get(0) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("never: {sql}");
+}
+
+const REWRITTEN: &str = "select exists (select from pg_stat_progress_cluster)";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_under_way_on_the_table_is_refused_and_named() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, SLOW).await;
+    let cases = [
+        ("vacuum full t", REWRITTEN, "VACUUM FULL"),
+        ("cluster t using t_pkey", REWRITTEN, "CLUSTER"),
+        (
+            "create index concurrently again on t (slow(id))",
+            "select exists (select from pg_stat_progress_create_index)",
+            "CREATE INDEX CONCURRENTLY",
+        ),
+        (
+            "begin; lock table t in access exclusive mode; select pg_sleep(20); commit",
+            "select exists (select from pg_locks where relation = 't'::regclass and mode = 'AccessExclusiveLock')",
+            "ACCESS EXCLUSIVE",
+        ),
+    ];
+    for (sql, seen, word) in cases {
+        let other = other(&cluster, sql).await;
+        until(&client, seen).await;
+        let refused = program.run("check", &[]).expect_code(3);
+        let told = refusal(&refused, "under way");
+        assert!(
+            told.contains(word) && told.contains("rewriter") && told.contains("pg_terminate_backend("),
+            "{told}"
+        );
+        let end =
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'rewriter'";
+        client.batch_execute(end).await.unwrap();
+        other.await.unwrap();
+        client.batch_execute("drop index if exists again").await.unwrap();
+    }
+    program.run("check", &[]).expect_code(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_that_waits_for_an_exclusive_lock_is_refused_too() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, "").await;
+    let reader = cluster.client(DB).await;
+    reader.batch_execute("begin; select count(*) from t").await.unwrap();
+    let other = other(&cluster, "alter table t add column more text").await;
+    until(&client, "select exists (select from pg_locks where relation = 't'::regclass and not granted)")
+        .await;
+    let refused = program.run("check", &[]).expect_code(3);
+    assert!(refusal(&refused, "under way").contains("waits for ACCESS EXCLUSIVE"), "{}", refused.stdout);
+    reader.batch_execute("commit").await.unwrap();
+    other.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rewrite_in_the_middle_of_a_run_is_named_and_the_run_goes_on_after_it() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, SLOW).await;
+    program.execute(&["--until", "prepare"]).expect_code(0);
+    let rewriter = other(&cluster, "vacuum full t").await;
+    until(&client, REWRITTEN).await;
+    let running = program.spawn("execute", &["--yes"]);
+    let named = running.wait_until(|event| says(event, "VACUUM FULL")).unwrap();
+    assert!(named["text"].as_str().unwrap().contains("rewriter"), "{named}");
+    rewriter.await.unwrap();
+    running.finish().expect_code(0);
+    let rows: i64 = client.query_one("select count(*) from t", &[]).await.unwrap().get(0);
+    assert_eq!(rows, 300);
+}
