@@ -40,6 +40,7 @@ mod replication;
 mod resume;
 mod retyped;
 mod rollback;
+mod row_types;
 mod shop_window;
 mod signals;
 mod stream_rules;

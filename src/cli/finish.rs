@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use super::Shell;
+use super::{Shell, check};
 use crate::error::Error;
 use crate::event::Event;
 use crate::journal::Journal;
@@ -10,7 +10,13 @@ use crate::lifecycle::{Ending, Standing};
 use crate::phase::finish;
 use crate::phase::locks::Patience;
 
-pub(super) async fn run(shell: &Shell<'_>, plan_or_run: &str, yes: bool, as_is: bool) -> Result<u8, Error> {
+pub(super) async fn run(
+    shell: &Shell<'_>,
+    plan_or_run: &str,
+    yes: bool,
+    as_is: bool,
+    now: bool,
+) -> Result<u8, Error> {
     let (name, target) = shell.run_and_target(plan_or_run)?;
     if !yes && !std::io::stdin().is_terminal() {
         return Err(Error::Usage(
@@ -26,9 +32,12 @@ pub(super) async fn run(shell: &Shell<'_>, plan_or_run: &str, yes: bool, as_is: 
     let work = async {
         let journal = Journal::resume(&target, &name).await?;
         let patience = Patience { target: &target, reporter: &shell.reporter, run: journal.run() };
-        finish::run(&journal, &patience, as_is).await
+        finish::run(&journal, &patience, as_is, now).await
     };
-    shell.unless_interrupted(work).await?;
+    match shell.unless_interrupted(work).await {
+        Err(Error::Refused(findings)) => return check::refuse(shell, findings).map(|_| 0),
+        outcome => outcome?,
+    }
     let state = Standing::ended(Ending::Finished).state;
     shell.tell(&Event::End { code: 0, state, next: None });
     Ok(0)

@@ -48,7 +48,11 @@ The slot, the publication and both schemas of the run go; the journal stays, as 
 pub(super) const FINISH: &str = "\
 Examples:
   projh-bluegreen finish plan.yaml --yes
-  projh-bluegreen finish plan.yaml --as-is              although some work after the swap could not be done";
+  projh-bluegreen finish plan.yaml --as-is              although some work after the swap could not be done
+
+A function that uses the table's row type (PL/pgSQL: t%rowtype) keeps it for a session. Where there is one that names the
+table, finish waits for sessions that are older than the swap, and says which: once blue is dropped, such calls of theirs
+fail until they connect again. --now does not wait.";
 
 pub(super) const FIND: &str = "\
 Example:

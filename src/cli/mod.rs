@@ -107,6 +107,10 @@ enum Command {
         /// Also where some work after the swap could not be done: it stays undone.
         #[arg(long)]
         as_is: bool,
+        /// Do not wait for sessions that are older than the swap: functions there that use the table's row type
+        /// fail until the session connects again.
+        #[arg(long)]
+        now: bool,
     },
     /// Where the row is that a key digest stands for: what to type to read it. Prints no value of it.
     #[command(after_help = help::FIND)]
@@ -202,7 +206,9 @@ async fn command(shell: &Shell<'_>) -> Result<u8, Error> {
         Command::Execute { plan, until, yes, .. } => execute::run(shell, plan, *until, *yes).await,
         Command::Status { plan_or_run, watch } => status::run(shell, plan_or_run.as_deref(), *watch).await,
         Command::Rollback { plan_or_run } => rollback::run(shell, plan_or_run).await,
-        Command::Finish { plan_or_run, yes, as_is } => finish::run(shell, plan_or_run, *yes, *as_is).await,
+        Command::Finish { plan_or_run, yes, as_is, now } => {
+            finish::run(shell, plan_or_run, *yes, *as_is, *now).await
+        }
         Command::Find { plan_or_run, table, digest } => find::run(shell, plan_or_run, table, digest).await,
         Command::Schema { events } => {
             let schema = if *events { event::schema::json_schema() } else { plan::json_schema() };

@@ -288,6 +288,17 @@ pub async fn active_clients(client: &Client) -> Result<u64, ActivityError> {
     Ok(active.len() as u64)
 }
 
+/// Client sessions of this database that were there before this moment, in seconds since 1970.
+///
+/// # Errors
+/// If they cannot be seen.
+pub async fn sessions_since_before(client: &Client, moment: f64) -> Result<Vec<Backend>, ActivityError> {
+    let condition = format!(
+        "a.backend_start < to_timestamp($1) AND a.backend_type = 'client backend' AND {HERE} AND {NOT_OURS}"
+    );
+    backends(client, &condition, &[&moment]).await
+}
+
 /// Seconds that the slowest standby needs until it has replayed what is written; 0 without one.
 ///
 /// # Errors

@@ -57,14 +57,18 @@ pub async fn synchronous(client: &Client) -> Result<Option<Standbys>, tokio_post
     Ok((!names.trim().is_empty()).then(|| Standbys { names, wanted, connected: row.get(1) }))
 }
 
-/// The standbys that a commit of a session of this role and program waits for; none where none waits.
+/// The standbys that a commit of a session of this role and program waits for in vain; none where none does.
 ///
 /// # Errors
 /// If the server refused the question.
 pub async fn waited_for(client: &Client) -> Result<Option<Standbys>, tokio_postgres::Error> {
     let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND usename = session_user \
                AND datname = current_database() AND application_name LIKE 'projh-bluegreen %')";
-    if client.query_one(sql, &[]).await?.get(0) { synchronous(client).await } else { Ok(None) }
+    if !client.query_one(sql, &[]).await?.get::<_, bool>(0) {
+        return Ok(None);
+    }
+    // One that is there confirms it in a moment.
+    Ok(synchronous(client).await?.filter(|standbys| standbys.connected.is_none() || standbys.are_missing()))
 }
 
 /// `FIRST 2 (a, b)`, `ANY 2 (a, b)`, `2 (a, b)`, or a list of which one is enough.

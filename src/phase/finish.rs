@@ -1,6 +1,7 @@
 //! Finish: blue is dropped, and with it the way back. Nothing of ours is left but the journal.
 
 use super::locks::Patience;
+use super::row_types;
 use super::settle;
 use crate::error::Error;
 use crate::journal::Journal;
@@ -9,11 +10,12 @@ use crate::lifecycle::{Fact, Prepared};
 use crate::pg::sql::{LockMode, Statement, joined};
 use crate::pg::{Ident, QName};
 
-/// Drops blue and the homes. `as_is`: also where work after the swap is left, which is never done then.
+/// Drops blue and the homes, once no session is left that its end would harm; `now` does not wait for those.
+/// `as_is`: also where work after the swap is left, which is never done then.
 ///
 /// # Errors
 /// If the run is not that far, somebody has come to depend on blue, or the server said no.
-pub async fn run(journal: &Journal, patience: &Patience<'_>, as_is: bool) -> Result<(), Error> {
+pub async fn run(journal: &Journal, patience: &Patience<'_>, as_is: bool, now: bool) -> Result<(), Error> {
     let (swapped, settled, prepared) = {
         let progress = journal.progress();
         (progress.swapped.is_some(), progress.settled, progress.prepared.clone())
@@ -26,6 +28,7 @@ pub async fn run(journal: &Journal, patience: &Patience<'_>, as_is: bool) -> Res
         let what = "some work after the swap is left: `projh-bluegreen execute` goes on with it, and says what stops it";
         return Err(Error::Usage(format!("{what}; `finish --as-is` leaves it undone and drops blue")));
     }
+    row_types::let_go(journal.session(), &prepared, patience, now).await?;
     if !settled {
         settle::end_stream(patience, journal.session(), &prepared.slot).await?;
     }

@@ -12,6 +12,7 @@ pub(crate) mod index;
 pub mod locks;
 pub(crate) mod prepare;
 pub mod rollback;
+pub(crate) mod row_types;
 pub(crate) mod settle;
 pub(crate) mod statistics;
 pub(crate) mod stream;

@@ -9,6 +9,7 @@ use crate::event::{PreviewNotice, PreviewStatement};
 use crate::hangs_on::{Green, Source};
 use crate::lifecycle::LaneDesign;
 use crate::pg::{Ident, QName, list};
+use crate::phase::row_types;
 use crate::phase::swap::Statements;
 
 use super::estimate::Estimate;
@@ -19,6 +20,7 @@ pub(super) async fn of(client: &Client, subject: &Subject<'_>, estimate: &Estima
     let seen = Seen::find(client).await;
     for lane in &subject.prepared.lanes {
         notices.extend(of_table(lane, &seen, client).await);
+        notices.extend(row_type(&lane.table, client).await);
     }
     notices
 }
@@ -46,6 +48,17 @@ fn open_transactions() -> PreviewNotice {
     let text = "a REPEATABLE READ transaction that is open across the swap does not see the last milliseconds \
                 before it; an open transaction that has used a table holds the swap up until it ends";
     notice("open_transactions", None, text)
+}
+
+/// Functions that keep the table's row type in a session.
+async fn row_type(table: &QName, client: &Client) -> Option<PreviewNotice> {
+    let functions = row_types::functions(client, table).await.ok().filter(|found| !found.is_empty())?;
+    let text = format!(
+        "functions name it: {}. A session that has called one may keep blue's row type, and so goes on well until blue \
+         is dropped; finish waits for sessions that are older than the swap, or says with --now whom it harms",
+        row_types::some(&functions)
+    );
+    Some(notice("row_type", Some(table), text))
 }
 
 async fn of_table(lane: &LaneDesign, seen: &Seen, client: &Client) -> Vec<PreviewNotice> {

@@ -1,0 +1,118 @@
+//! What sessions keep of blue: its row type.
+//!
+//! PL/pgSQL and languages like it look the row type of a table up once a session, and keep it by its OID. In a session
+//! that is older than the swap that is blue's: it goes on well while blue is there, and fails once blue is dropped
+//! ("cache lookup failed for type"), until it connects again. Only functions whose text names the table can do so.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Client;
+
+use crate::error::Error;
+use crate::event::Event;
+use crate::finding::Finding;
+use crate::lifecycle::Prepared;
+use crate::pg::QName;
+use crate::pg::activity::{self, ActivityError, Backend};
+
+use super::locks::Patience;
+
+/// How often it is looked whether they are gone.
+const EVERY: Duration = Duration::from_millis(500);
+/// A wait that goes on is told again this often.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+/// A session that began while the swap was committing may have found blue, too.
+const COMMITTING_SECONDS: f64 = 1.0;
+/// So many sessions and functions are named.
+const NAMED: usize = 5;
+
+/// Functions that may keep the row type of a table for a session.
+///
+/// # Errors
+/// If the server refused the question.
+pub(crate) async fn functions(client: &Client, table: &QName) -> Result<Vec<String>, Error> {
+    let sql = include_str!("../../sql/catalog/functions_that_name.sql");
+    let rows = client.query(sql, &[&table.name.as_str()]).await;
+    let rows = rows.map_err(Error::doing("reading the functions that name a table"))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Waits until no session is left that may have kept blue's row type; `now` only names them.
+pub(super) async fn let_go(
+    client: &Client,
+    prepared: &Prepared,
+    patience: &Patience<'_>,
+    now: bool,
+) -> Result<(), Error> {
+    let mut named = Vec::new();
+    for lane in &prepared.lanes {
+        named.extend(functions(client, &lane.table).await?);
+    }
+    if named.is_empty() {
+        return Ok(());
+    }
+    named.dedup();
+    let swapped = swapped_at(client, patience.run).await?;
+    let mut told: Option<(Vec<i32>, Instant)> = None;
+    loop {
+        let old = match activity::sessions_since_before(client, swapped + COMMITTING_SECONDS).await {
+            Err(ActivityError::Blind(_)) if now => return Ok(()),
+            Err(error @ ActivityError::Blind(_)) => return Err(blind(&error)),
+            old => old?,
+        };
+        if old.is_empty() {
+            return Ok(());
+        }
+        let pids: Vec<i32> = old.iter().map(|backend| backend.pid).collect();
+        if told.as_ref().is_none_or(|(before, at)| *before != pids || at.elapsed() > TELL_AGAIN) {
+            patience.reporter.tell(&Event::Notice { text: text(&old, &named, now) });
+            told = Some((pids, Instant::now()));
+        }
+        if now {
+            return Ok(());
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// When the swap was written down, in seconds since 1970; its COMMIT came right after.
+async fn swapped_at(client: &Client, run: &str) -> Result<f64, Error> {
+    let sql = "SELECT extract(epoch FROM max(at))::float8 FROM projh_bluegreen.fact \
+               WHERE run = $1 AND fact->>'fact' = 'swapped'";
+    let row = client.query_one(sql, &[&run]).await.map_err(Error::doing("reading when the swap was"))?;
+    Ok(row.get(0))
+}
+
+fn text(old: &[Backend], functions: &[String], now: bool) -> String {
+    let sessions: Vec<String> = old.iter().map(ToString::to_string).collect();
+    let why = format!(
+        "a session that called {} before the swap may have kept blue's row type, and its next call fails with \
+         \"cache lookup failed for type\" once blue is gone, until the session connects again",
+        some(functions)
+    );
+    let them = some(&sessions);
+    if now {
+        return format!("blue is dropped although sessions are older than the swap: {them}; {why}");
+    }
+    let ends: Vec<String> = old.iter().map(|old| format!("pg_terminate_backend({})", old.pid)).collect();
+    format!(
+        "finish waits for sessions that are older than the swap: {them}; {why}. Let them connect again (restart the \
+         pool, or select {}); finish --now does not wait",
+        some(&ends)
+    )
+}
+
+fn blind(error: &ActivityError) -> Error {
+    let what = format!("{error}: whether one is older than the swap");
+    let mend = format!("{}; or finish --now", error.mend().unwrap_or_default());
+    Error::Refused(vec![Finding::server("old sessions", what, mend)])
+}
+
+/// The first few of many.
+pub(crate) fn some(of: &[String]) -> String {
+    let named = of.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    match of.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named}, and {more} more"),
+    }
+}

@@ -1,0 +1,108 @@
+//! What sessions keep of blue, its row type: finish harms nobody who does.
+
+use std::time::Duration;
+
+use tokio_postgres::Client;
+
+use crate::support::{Bluegreen, Cluster};
+
+const DB: &str = "postgres";
+const SETUP: &str = "
+create table v (id bigint primary key, at date not null, note text);
+insert into v select g, date '2026-01-01' + (g % 60)::int, 'n' || g from generate_series(1, 300) g;";
+const FUNCTION: &str = "
+create function newest() returns bigint language plpgsql as
+$$ declare r v[]; begin select array_agg(x) into r from v x where id < 4; return array_length(r, 1); end $$;";
+const PLAN: &str = "
+version: 1
+name: rows
+settings: {workers: 1}
+tables:
+  - table: public.v
+    partition_by: {range: at, bounds: [2026-01-01, 2026-02-01, 2026-03-15], default: true}
+    primary_key: [id, at]
+";
+
+async fn swapped(cluster: &Cluster, setup: &str) -> (Client, Bluegreen) {
+    let client = cluster.client(DB).await;
+    client.batch_execute(&format!("set application_name = 'pooled'; {SETUP}{setup}")).await.unwrap();
+    let program = Bluegreen::new(cluster, DB).plan(PLAN);
+    if setup.contains("newest") {
+        client.batch_execute("select newest()").await.unwrap();
+    }
+    program.execute(&["--yes"]).expect_code(0);
+    (client, program)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn finish_waits_for_a_session_that_may_keep_blue_s_row_type() {
+    let cluster = Cluster::start();
+    let (old, program) = swapped(&cluster, FUNCTION).await;
+    let mut running = program.spawn("finish", &["--yes"]);
+    let waits = running.wait_for("notice");
+    let text = waits["text"].as_str().unwrap();
+    for word in ["(pooled)", "public.newest", "pg_terminate_backend(", "finish --now"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    // Who came after the swap is not waited for.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let young = cluster.client(DB).await;
+    assert!(running.is_running());
+    old.batch_execute("select newest()").await.unwrap();
+    drop(old);
+    running.finish().expect_code(0);
+    young.batch_execute("select newest()").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn finish_now_says_whom_it_harms() {
+    let cluster = Cluster::start();
+    let (old, program) = swapped(&cluster, FUNCTION).await;
+    let finished = program.run("finish", &["--yes", "--now"]).expect_code(0);
+    finished.expect_words(&["(pooled)", "public.newest", "cache lookup failed"]);
+    // The words are true.
+    let error = old.batch_execute("select newest()").await.unwrap_err();
+    assert!(error.as_db_error().unwrap().message().contains("cache lookup failed"), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn finish_waits_for_nobody_where_no_function_names_the_table() {
+    let cluster = Cluster::start();
+    let other = "create function other() returns text language plpgsql as $$ begin return 'vv v_1'; end $$;
+                 create function by_sql() returns bigint language sql as 'select count(*) from v'";
+    let (old, program) = swapped(&cluster, other).await;
+    old.batch_execute("select other(), by_sql()").await.unwrap();
+    program.run("finish", &["--yes"]).expect_code(0);
+    old.batch_execute("select other(), by_sql()").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn finish_by_a_role_that_cannot_see_is_refused_with_the_grant() {
+    let cluster = Cluster::start();
+    let rights = "create role owner; create role mover login replication in role owner; alter table v owner to owner;
+                  grant usage, create on schema public to mover, owner; grant create on database postgres to mover;
+                  grant pg_read_all_stats to mover;";
+    let client = cluster.client(DB).await;
+    client.batch_execute(&format!("{SETUP}{FUNCTION}{rights}")).await.unwrap();
+    let program = Bluegreen::new(&cluster, DB).plan(PLAN).env("PGUSER", "mover");
+    program.execute(&["--yes"]).expect_code(0);
+    client.batch_execute("revoke pg_read_all_stats from mover").await.unwrap();
+    let refused = program.run("finish", &["--yes"]).expect_code(3);
+    refused.expect_words(&[
+        "grant pg_read_all_stats to \\\"mover\\\"",
+        "finish --now",
+        "swapped: green is live",
+    ]);
+    program.run("finish", &["--yes", "--now"]).expect_code(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_preview_names_the_functions() {
+    let cluster = Cluster::start();
+    let client = cluster.client(DB).await;
+    client.batch_execute(&format!("{SETUP}{FUNCTION}")).await.unwrap();
+    let preview = Bluegreen::new(&cluster, DB).plan(PLAN).execute(&["--dry-run"]).expect_code(0);
+    let notices = preview.events_of("preview_notice");
+    let row_type = notices.iter().find(|notice| notice["topic"] == "row_type").expect("a notice");
+    assert!(row_type["text"].as_str().unwrap().contains("public.newest"), "{row_type}");
+}
