@@ -21,6 +21,7 @@ mod rights;
 mod row_security;
 mod rows;
 mod rules;
+mod sequences;
 mod server;
 mod slots;
 mod standbys;
@@ -151,6 +152,7 @@ async fn table(
         findings.extend(orphans::check(session, subject).await?);
         findings.extend(outliers::note(session, subject).await?);
         findings.extend(toast::check(session, subject).await?);
+        findings.extend(sequences::check(session, subject).await?);
         // What is asked of every row is asked in one scan.
         let mut counts = rules::counts(subject, &rehearsed.rules);
         counts.extend(partition_rows::count(session, subject).await?);

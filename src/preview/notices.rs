@@ -162,7 +162,9 @@ fn columns(green: &Green) -> Told {
     let mut told = vec![("prepared_statements", prepared.to_owned())];
     let mut identities = green.blue.sequences.iter().filter(|sequence| sequence.identity);
     if identities.any(|sequence| green.name_of(&sequence.column).is_some()) {
-        told.push(("identity", "identity values leave a gap of up to 1,000 steps at the swap".to_owned()));
+        let text = "identity values leave a gap at the swap: 1,000 steps (or 100 times the sequence's CACHE, if that is more), \
+                    but no more than a tenth of those that are left";
+        told.push(("identity", text.to_owned()));
     }
     told
 }
