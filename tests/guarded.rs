@@ -264,6 +264,7 @@ fn what_names_the_table_by_oid_is_refused_with_the_true_reason() {
                alter table t alter id add generated always as identity;
                select setval('t_id_seq', 3000); select nextval('t_id_seq');
                alter table t add kind regclass default 't'::regclass, add position bigint,
+               add of_its_type text default (null::t)::text,
                add constraint of_itself check (tableoid <> 't'::regclass or note is not null or true);
                alter table t alter position set default currval('t_id_seq');
                create index in_part on t (note) where 't'::regclass is not null;
@@ -272,22 +273,26 @@ fn what_names_the_table_by_oid_is_refused_with_the_true_reason() {
     refused(
         &program,
         &[
-            ("an expression elsewhere names it: default value for column of_t", "drop the default value"),
             (
-                "the default of column \"position\" names sequence public.t_id_seq",
-                "alter column \"position\" drop default",
+                "a default of another table names it: of_t on public.holder",
+                "alter table public.holder alter column of_t drop default",
             ),
-            ("the default of column \"kind\" names table public.t", "alter column \"kind\" drop default"),
+            (
+                "the default of column \"of_its_type\" names type public.t",
+                "alter column \"of_its_type\" drop default",
+            ),
             ("CHECK \"of_itself\" names table public.t", "drop constraint \"of_itself\""),
             ("index \"in_part\" names table public.t", "drop_indexes: [in_part]"),
         ],
     );
-    let mends =
-        "alter table t alter position drop default, alter kind drop default, drop constraint of_itself;
+    let mends = "alter table t alter of_its_type drop default, drop constraint of_itself;
                  drop index in_part; alter table holder drop of_t";
     cluster.psql("itself", mends);
     program.execute(&["--yes"]).expect_code(0);
     program.run("finish", &["--yes"]).expect_code(0);
+    // These defaults follow the name.
+    let insert = "insert into t (at) values ('2026-01-05') returning kind = 't'::regclass, position = id";
+    assert_eq!(cluster.psql("itself", insert).lines().next(), Some("t|t"));
 }
 
 #[test]
@@ -295,6 +300,7 @@ fn what_hangs_on_the_table_from_partitions_is_refused_once_with_a_mend_that_the_
     let cluster = Cluster::start();
     let program = stage(&cluster, "parts", BOUNDS);
     let sql = "create table k (id bigint default nextval('t_id_seq'), v bigint references t) partition by hash (id);
+               alter table k add of_t int, add check (of_t <> 't'::regclass::oid::int);
                create table k0 partition of k for values with (modulus 2, remainder 0);
                create table k1 partition of k for values with (modulus 2, remainder 1)";
     cluster.psql("parts", sql);
@@ -305,10 +311,14 @@ fn what_hangs_on_the_table_from_partitions_is_refused_once_with_a_mend_that_the_
                 "a foreign key points at it: k_v_fkey on public.k",
                 "alter table public.k drop constraint k_v_fkey",
             ),
+            (
+                "a CHECK of another table names it: k_of_t_check on public.k",
+                "alter table public.k drop constraint k_of_t_check",
+            ),
             ("its sequence: default value for column id of table public.k", "sequence of its own"),
         ],
     );
-    let mends = "alter table public.k drop constraint k_v_fkey; alter table k alter id drop default;
+    let mends = "alter table public.k drop constraint k_v_fkey, drop constraint k_of_t_check; alter table k alter id drop default;
                  alter table k0 alter id drop default; alter table k1 alter id drop default";
     cluster.psql("parts", mends);
     program.run("check", &[]).expect_code(0);
@@ -334,4 +344,10 @@ fn a_key_with_a_generated_column_is_refused_for_what_it_is() {
     cluster.psql("generated", "create unique index t_id on t (id)");
     let checked = program.run("check", &[]).expect_code(3);
     assert!(checked.stdout.contains("replica identity using index"), "{}", checked.stdout);
+    // The whole old row has the other key in it.
+    cluster.psql("generated", "alter table t replica identity full");
+    let full = program.run("check", &[]);
+    assert!(!full.stdout.contains("is generated"), "{}", full.stdout);
+    cluster.psql("generated", "drop index t_id");
+    refused(&program, &[(what, mend)]);
 }

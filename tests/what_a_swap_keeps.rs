@@ -3,6 +3,7 @@
 
 mod carried;
 mod changed;
+mod itself;
 mod refused;
 mod reported;
 

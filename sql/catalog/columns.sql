@@ -51,6 +51,15 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.attnum), '[]') from (
     k.conname as not_null_name,
     obj_description(k.oid, 'pg_constraint') as not_null_comment,
     case when a.attgenerated = '' then pg_get_expr(d.adbin, d.adrelid) end as default,
+    -- What it names by OID: the table itself, or sequences of its identity columns.
+    (select case when count(*) > 0 then coalesce(jsonb_agg(distinct i.attname) filter (where i.attname is not null), '[]') end
+     from pg_depend p
+     left join pg_depend s on p.refobjid <> $1 and s.classid = 'pg_class'::regclass and s.objid = p.refobjid
+       and s.refclassid = 'pg_class'::regclass and s.refobjid = $1 and s.deptype = 'i'
+     left join pg_attribute i on i.attrelid = $1 and i.attnum = s.refobjsubid
+     where a.attgenerated = '' and p.classid = 'pg_attrdef'::regclass and p.objid = d.oid
+       and p.refclassid = 'pg_class'::regclass and (p.refobjid = $1 and p.refobjsubid = 0 or s.objid is not null)
+    ) as default_names,
     case a.attidentity when 'a' then 'always' when 'd' then 'by_default' end as identity,
     case when a.attgenerated <> '' then jsonb_build_object(
       'expression', pg_get_expr(d.adbin, d.adrelid),

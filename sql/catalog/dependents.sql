@@ -31,7 +31,9 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
       when d.classid::regclass::text in ('pg_publication_rel', 'pg_catalog.pg_publication_rel') then 'publication'
       when d.classid = 'pg_statistic_ext'::regclass then 'extended_statistics'
       when d.classid = 'pg_attrdef'::regclass and d.refobjid in (select oid from seqs) then 'sequence_used_elsewhere'
-      when d.classid = 'pg_attrdef'::regclass then 'default_elsewhere'
+      when f.attgenerated <> '' then 'generated_elsewhere'
+      when f.attgenerated = '' then 'default_elsewhere'
+      when k.contype = 'c' and k.conrelid <> 0 then 'check_elsewhere'
       when d.classid = 'pg_type'::regclass then 'row_type'
       when d.classid = 'pg_class'::regclass and d.refclassid = 'pg_type'::regclass then 'row_type'
       when d.classid = 'pg_class'::regclass and h.inhrelid is not null then 'inheritance'
@@ -40,11 +42,12 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
       when v.relkind in ('v', 'm') then v.oid::regclass::text
       when w.oid is not null then format('%I on %s', w.rulename, w.ev_class::regclass)
       when d.classid = 'pg_proc'::regclass then d.objid::regprocedure::text
-      when k.oid is not null then format('%I on %s', k.conname, k.conrelid::regclass)
+      when k.conrelid <> 0 then format('%I on %s', k.conname, k.conrelid::regclass)
       when g.oid is not null then format('%I on %s', g.tgname, g.tgrelid::regclass)
       when q.oid is not null then format('%I on %s', q.polname, q.polrelid::regclass)
       when p.oid is not null then quote_ident(p.pubname)
       when e.oid is not null then format('%I.%I', en.nspname, e.stxname)
+      when f.attname is not null and not d.refobjid in (select oid from seqs) then format('%I on %s', f.attname, f.attrelid::regclass)
       else pg_describe_object(d.classid, d.objid, d.objsubid) end as object
   from pg_depend d
   join own o on o.classid = d.refclassid and o.objid = d.refobjid
@@ -57,21 +60,23 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   left join pg_publication p on p.oid = r.prpubid
   left join pg_statistic_ext e on d.classid = 'pg_statistic_ext'::regclass and e.oid = d.objid
   left join pg_namespace en on en.oid = e.stxnamespace
+  left join pg_attrdef fd on d.classid = 'pg_attrdef'::regclass and fd.oid = d.objid
+  left join pg_attribute f on f.attrelid = fd.adrelid and f.attnum = fd.adnum
+  left join pg_attribute c on d.classid = 'pg_class'::regclass and c.attrelid = d.objid and c.attnum = d.objsubid and d.objsubid > 0
+  left join pg_class x on d.classid = 'pg_class'::regclass and x.oid = d.objid and x.relkind in ('i', 'I')
   left join pg_inherits h on d.classid = 'pg_class'::regclass and h.inhrelid = d.objid and h.inhparent = $1
   where d.deptype not in ('P', 'S', 'p')
     and not exists (select from own x where x.classid = d.classid and x.objid = d.objid)
     and not coalesce(g.tgisinternal, false)
-    -- A partition's goes with that of its parent, which is the one to alter.
-    and coalesce(k.conparentid, 0) = 0
+    -- What a partition or a child has from its parent is said once, of the parent: the server lets nobody drop it here.
+    and not coalesce(k.coninhcount > 0 or g.tgparentid <> 0 or c.attinhcount > 0 or x.relispartition, false)
     and not exists (
-      select from pg_attrdef a join pg_inherits i on i.inhrelid = a.adrelid
-      join pg_class c on c.oid = a.adrelid and c.relispartition
-      join pg_attribute m on m.attrelid = a.adrelid and m.attnum = a.adnum
-      join pg_attribute n on n.attrelid = i.inhparent and n.attname = m.attname
-      join pg_attrdef b on b.adrelid = n.attrelid and b.adnum = n.attnum
-      join pg_depend e on e.classid = d.classid and e.objid = b.oid
-        and e.refclassid = d.refclassid and e.refobjid = d.refobjid
-      where d.classid = 'pg_attrdef'::regclass and a.oid = d.objid)
+      select from pg_inherits i
+      join pg_attribute ia on ia.attrelid = i.inhparent and ia.attname = f.attname
+      join pg_attrdef id on id.adrelid = ia.attrelid and id.adnum = ia.attnum
+      join pg_depend p on p.classid = 'pg_attrdef'::regclass and p.objid = id.oid
+        and p.refclassid = d.refclassid and p.refobjid = d.refobjid
+      where i.inhrelid = f.attrelid and f.attinhcount > 0)
     and not exists (
       select from pg_attrdef a join pg_class c on c.oid = a.adrelid
       left join pg_inherits i on i.inhrelid = c.oid left join pg_class r on r.oid = i.inhparent

@@ -1,49 +1,56 @@
-//! What of green names blue by OID, asked while green is rehearsed: after the swap it would name the retired table, and
-//! keep `finish` from dropping it.
+//! Whether anything of green names blue by OID, or its row type, an index, the sequence of an identity: after the swap it
+//! would go on using the table that was retired, and that table could not be dropped.
+//!
+//! Invariant: asked of the server, of objects that exist: while a rehearsal is in its middle.
 
-use super::{Finding, Subject};
-use crate::error::Error;
-use crate::lifecycle::LaneDesign;
+use crate::finding::Finding;
+use crate::hangs_on::{Green, late_defaults, late_policies};
 use crate::pg::Ident;
 use crate::pg::connect::Session;
 
 const GREEN_ON_BLUE: &str = include_str!("../../sql/catalog/green_on_blue.sql");
 
-pub(super) async fn check(
-    session: &Session,
-    subject: &Subject<'_>,
-    design: &LaneDesign,
-) -> Result<Vec<Finding>, Error> {
-    let table = &subject.definition.table;
-    let green = design.green.at_home().to_string();
-    let green = session.query_one("SELECT to_regclass($1)::oid", &[&green]).await;
-    let green: Option<u32> = green.map_err(Error::doing("rehearsing"))?.get(0);
-    let rows = session.query(GREEN_ON_BLUE, &[&table.oid, &green]).await;
+/// What of green, as far as it is made, names blue.
+pub(super) async fn check(session: &Session, green: &Green) -> Result<Vec<Finding>, tokio_postgres::Error> {
+    let defaults: Vec<&str> = late_defaults(green).map(|(column, _)| column.as_str()).collect();
+    let policies: Vec<&str> = late_policies(green).map(|policy| policy.name.as_str()).collect();
+    let rows = session
+        .query(GREEN_ON_BLUE, &[&green.blue.table.oid, &green.homes.green.as_str(), &defaults, &policies])
+        .await?;
     let finding = |row: &tokio_postgres::Row| {
-        let (kind, name, names): (&str, Ident, &str) = (row.get(0), Ident(row.get(1)), row.get(2));
-        let of = table.name.plain();
-        let (who, mend) = match kind {
-            "default" => (
-                format!("the default of column {name}"),
-                format!("alter table {of} alter column {name} drop default; and set it again after the swap"),
-            ),
-            "check" => (
-                format!("CHECK {name}"),
-                format!("alter table {of} drop constraint {name}; and add it again after the swap"),
-            ),
-            "policy" => (
-                format!("policy {name}"),
-                format!("drop policy {name} on {of}; and create it again after the swap"),
-            ),
-            "index" => {
-                (format!("index {name}"), format!("write in the plan: drop_indexes: [{}]", name.as_str()))
-            }
-            _ => {
-                (format!("column {name}"), format!("write in the plan: columns: {{{}: drop}}", name.as_str()))
-            }
+        let (kind, name, named) = (row.get::<_, &str>(0), Ident(row.get(1)), row.get::<_, &str>(2));
+        let is_check = |name: &Ident| green.blue.checks.iter().any(|check| check.name == *name);
+        let subject = match kind {
+            "constraint" if is_check(&name) => format!("CHECK {name}"),
+            "default" => format!("the default of column {name}"),
+            "object" => name.as_str().to_owned(),
+            _ => format!("{kind} {name}"),
         };
-        let what = format!("{who} names {names}, which the swap retires");
-        Finding::table("names itself", &table.name, what, mend)
+        let what = format!("{subject} names {named}, which the swap retires");
+        Finding::table("names itself", green.live(), what, mend(kind, &name, green))
     };
-    Ok(rows.map_err(Error::doing("rehearsing"))?.iter().map(finding).collect())
+    Ok(rows.iter().map(finding).collect())
+}
+
+/// What to type: other words for what blue has, and for what the plan brings in.
+fn mend(kind: &str, name: &Ident, green: &Green) -> String {
+    let (blue, table) = (&green.blue, green.live().plain());
+    let column = green.columns.iter().find(|column| column.name == *name).and_then(|column| column.blue());
+    let again = "and set it again after the swap";
+    match (kind, column) {
+        ("default", Some(column)) => {
+            format!("alter table {table} alter column {column} drop default; {again}")
+        }
+        ("generated column", Some(column)) => {
+            format!("write in the plan: columns: {{{}: drop}}", column.as_str())
+        }
+        ("constraint", _) if blue.checks.iter().any(|check| check.name == *name) => {
+            format!("alter table {table} drop constraint {name}; and add it again after the swap")
+        }
+        ("policy", _) => format!("drop policy {name} on {table}; and create it again after the swap"),
+        ("index", _) if blue.indexes.iter().any(|index| index.name == *name) => {
+            format!("write in the plan: drop_indexes: [{}]", name.as_str())
+        }
+        _ => "leave it out of the plan, and add it after the swap".to_owned(),
+    }
 }

@@ -39,14 +39,14 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>, moves: bool)
     let table = &subject.definition.table.name;
     session.batch_execute("BEGIN").await.map_err(Error::doing("rehearsing"))?;
     let rehearsed = match make(session, table, design, moves).await {
-        Ok(()) => speak(session, design).await,
+        Ok(named) => speak(session, design).await.map(|()| named),
         refused => refused,
     };
-    let (mut findings, rules) = match rehearsed {
-        Ok(()) => {
+    let (mut findings, rules) = match &rehearsed {
+        Ok(named) => {
             let rules = rules::read(session, &design.green).await.map_err(Error::doing("rehearsing"))?;
             let mut findings = unfilled(session, table, design).await?;
-            findings.extend(names_itself::check(session, subject, design).await?);
+            findings.extend(named.iter().cloned());
             let called = called(session, table, &design.green).await.map_err(Error::doing("rehearsing"))?;
             findings.extend(called);
             (findings, rules)
@@ -63,13 +63,21 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>, moves: bool)
     Ok(Rehearsed { findings, rules })
 }
 
-/// Makes green, and has the copy's statement planned.
-async fn make(session: &Session, table: &QName, design: &LaneDesign, moves: bool) -> Result<(), Refused> {
+/// Makes green, and has the copy's statement planned. What of green names blue.
+async fn make(
+    session: &Session,
+    table: &QName,
+    design: &LaneDesign,
+    moves: bool,
+) -> Result<Vec<Finding>, Refused> {
     let green = &design.green;
     let (columns, expressions) = green.select_list();
     let mut statements = green.homes.create();
     statements.extend(green.create());
+    // From here on what is made on green may be undone by the next statement: it is asked about after each.
+    let complete = statements.len();
     statements.extend(green.rehearsal());
+    let rehearsed = statements.len();
     if moves {
         statements.extend(green.move_leaves());
     }
@@ -80,7 +88,8 @@ async fn make(session: &Session, table: &QName, design: &LaneDesign, moves: bool
         list(&columns),
         list(&expressions),
     );
-    for statement in statements.iter().map(|statement| &statement.sql).chain([&copy]) {
+    let mut named = Vec::new();
+    for (done, statement) in statements.iter().map(|statement| &statement.sql).chain([&copy]).enumerate() {
         session.batch_execute(statement).await.map_err(|error| {
             let mend = format!("change the plan so that this statement works: {statement}");
             let what = format!("green cannot be made: {}", words(&error, statement));
@@ -88,8 +97,18 @@ async fn make(session: &Session, table: &QName, design: &LaneDesign, moves: bool
                 near(&error, green).map_or(mend.clone(), |near| format!("did you mean {near}? Or {mend}"));
             Refused { error: Some(error), what, mend }
         })?;
+        if (complete..=rehearsed).contains(&(done + 1)) {
+            let found = names_itself::check(session, green).await.map_err(unasked)?;
+            named.extend(found.into_iter().filter(|finding| !named.contains(finding)).collect::<Vec<_>>());
+        }
     }
-    Ok(())
+    Ok(named)
+}
+
+/// The catalog gave no answer.
+fn unasked(error: tokio_postgres::Error) -> Refused {
+    let what = format!("green cannot be looked at: {}", pg::describe(&error));
+    Refused { error: Some(error), what, mend: "mend what the server names, and check again".to_owned() }
 }
 
 /// Functions that the plan brings in, and index expressions that cannot be computed for some of blue's rows.

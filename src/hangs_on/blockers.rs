@@ -65,8 +65,12 @@ pub enum BlockerKind {
     SecurityLabel,
     /// A default elsewhere uses its sequence.
     SequenceUsedElsewhere,
-    /// A default or generated column elsewhere names it, its row type or an index of it.
+    /// A default of another table names it.
     DefaultElsewhere,
+    /// A generated column of another table names it.
+    GeneratedElsewhere,
+    /// A CHECK of another table names it.
+    CheckElsewhere,
     /// An exclusion constraint, or a key WITHOUT OVERLAPS.
     ExclusionConstraint,
     /// A deferrable primary key or unique constraint.
@@ -105,7 +109,9 @@ impl std::fmt::Display for BlockerKind {
             Self::ExtendedStatistics => "extended statistics",
             Self::SecurityLabel => "a security label",
             Self::SequenceUsedElsewhere => "a default elsewhere uses its sequence",
-            Self::DefaultElsewhere => "an expression elsewhere names it",
+            Self::DefaultElsewhere => "a default of another table names it",
+            Self::GeneratedElsewhere => "a generated column of another table names it",
+            Self::CheckElsewhere => "a CHECK of another table names it",
             Self::ExclusionConstraint => "an exclusion constraint",
             Self::DeferrableKey => "a deferrable key",
             Self::UnvalidatedNotNull => "a NOT NULL constraint that is not valid",
@@ -230,6 +236,13 @@ fn mend(kind: BlockerKind, object: &str, table: &str) -> String {
             format!("rename the table whose name is {object}, then rename {table} away and back")
         }
         Kind::PolicyElsewhere => format!("drop policy {object}; {again}"),
+        Kind::DefaultElsewhere => alter_column(object, |column| {
+            format!("alter column {column} drop default; and set it again after the swap")
+        }),
+        Kind::GeneratedElsewhere => {
+            alter_column(object, |column| format!("drop column {column}; and add it again after the swap"))
+        }
+        Kind::CheckElsewhere => drop_constraint(object, ", and add it again after the swap"),
         Kind::InboundForeignKey => drop_constraint(object, ", and add it again after the swap"),
         Kind::SelfForeignKey => drop_constraint(object, ", and add it again after the swap"),
         Kind::Trigger => format!("drop trigger {object}; {again}"),
@@ -251,7 +264,6 @@ fn mend(kind: BlockerKind, object: &str, table: &str) -> String {
             "security label on table {table} is null (provider {object}); label it again after the swap"
         ),
         Kind::SequenceUsedElsewhere => format!("give {object} a sequence of its own"),
-        Kind::DefaultElsewhere => format!("drop the {object}; {again}"),
         Kind::ExclusionConstraint => {
             format!("alter table {table} drop constraint {object}: a partitioned table could not keep it")
         }
@@ -263,6 +275,14 @@ fn mend(kind: BlockerKind, object: &str, table: &str) -> String {
             format!("only ordinary tables can be migrated by this version; {object} is none")
         }
         Kind::Unknown => format!("this version does not know how to carry it: remove it, {again}"),
+    }
+}
+
+/// `object` is `column on table`, both already quoted.
+fn alter_column(object: &str, action: impl Fn(&str) -> String) -> String {
+    match object.rsplit_once(" on ") {
+        Some((column, table)) => format!("alter table {table} {}", action(column)),
+        None => action(object),
     }
 }
 

@@ -8,6 +8,7 @@ use super::grant::{Grant, sorted};
 use super::part::{Compared, Conflict, Part, counted};
 use super::shape::{Green, Source};
 use super::table::{comment_on, comment_on_constraint, option_sql};
+use crate::pg::sql::lexer::mentions;
 use crate::pg::sql::{LockMode, Statement};
 use crate::pg::{Ident, QName};
 use crate::plan::TablePlan;
@@ -44,6 +45,9 @@ pub struct Column {
     pub not_null_comment: Option<String>,
     /// DEFAULT, as SQL text.
     pub default: Option<String>,
+    /// Where the default names the table itself, or sequences of identity columns, by OID: those columns.
+    #[serde(default)]
+    pub default_names: Option<Vec<Ident>>,
     /// GENERATED ... AS IDENTITY.
     pub identity: Option<Identity>,
     /// GENERATED ALWAYS AS (...).
@@ -99,6 +103,18 @@ impl Part for Columns {
             green.columns.iter().any(|column| of(&column.source))
         };
         let mut conflicts = Vec::new();
+        for (column, _) in green.kept_columns() {
+            let names = column.default_names.as_deref().unwrap_or_default();
+            if let Some(of) = green.dropped_of(names) {
+                let what = format!(
+                    "the default of column {} uses the sequence of column {of}, which the plan drops",
+                    column.name
+                );
+                let mend =
+                    format!("alter table {} alter column {} drop default", green.live().plain(), column.name);
+                conflicts.push(Conflict::new(what, mend));
+            }
+        }
         for (column, generated) in green
             .kept_columns()
             .filter_map(|(column, _)| column.generated.as_ref().map(|generated| (column, generated)))
@@ -112,6 +128,13 @@ impl Part for Columns {
             if let Some(read) = generated.columns.iter().find(expressed) {
                 let what = format!("generated column {} reads {read}, whose values change", column.name);
                 conflicts.push(Conflict::new(what, format!("{name}: drop, and add it under add_columns")));
+            }
+            if mentions(&generated.expression, "tableoid") {
+                let what = format!(
+                    "generated column {} reads tableoid, which is another after the swap",
+                    column.name
+                );
+                conflicts.push(Conflict::new(what, format!("{name}: drop")));
             }
         }
         conflicts
@@ -151,6 +174,20 @@ impl Part for Columns {
         statements
     }
 
+    fn rehearse(&self, green: &Green) -> Vec<Statement> {
+        let home = green.at_home();
+        let tried = late_defaults(green).flat_map(|(name, default)| {
+            let sql = format!("ALTER TABLE {home} ALTER COLUMN {name} DROP DEFAULT");
+            let verb = "undo the rehearsal of a default of";
+            [set_default(&home, name, default), Statement::on(&home, LockMode::AccessExclusive, verb, sql)]
+        });
+        tried.collect()
+    }
+
+    fn arrive(&self, green: &Green) -> Vec<Statement> {
+        late_defaults(green).map(|(name, default)| set_default(green.live(), name, default)).collect()
+    }
+
     fn kept(&self, green: &Green) -> Vec<String> {
         let same = green.columns.iter().filter(|column| match &column.source {
             Source::Same(blue) | Source::Generated(blue) => *blue == column.name,
@@ -176,6 +213,18 @@ impl Part for Columns {
     }
 }
 
+/// Defaults that name the table itself, or the sequence of an identity: they are set in the swap, once the names
+/// mean green and its sequence. Each with green's name of its column.
+pub(crate) fn late_defaults(green: &Green) -> impl Iterator<Item = (&Ident, &str)> {
+    let late = green.kept_columns().filter(|(column, _)| column.default_names.is_some());
+    late.filter_map(|(column, _)| Some((green.name_of(&column.name)?, column.default.as_deref()?)))
+}
+
+fn set_default(table: &QName, column: &Ident, default: &str) -> Statement {
+    let sql = format!("ALTER TABLE {table} ALTER COLUMN {column} SET DEFAULT {default}");
+    Statement::on(table, LockMode::AccessExclusive, "default of a column of", sql)
+}
+
 impl Column {
     /// How the column is written in CREATE TABLE, its own type replaced where `new_type` says so.
     fn sql(&self, new_type: Option<&str>, identity: Option<&str>) -> String {
@@ -189,7 +238,7 @@ impl Column {
             }
             sql += " NOT NULL";
         }
-        if let Some(default) = &self.default {
+        if let Some(default) = self.default.as_ref().filter(|_| self.default_names.is_none()) {
             sql += &format!(" DEFAULT {default}");
         }
         if let Some(generated) = &self.generated {

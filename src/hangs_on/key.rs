@@ -71,12 +71,12 @@ impl Definition {
                 .iter()
                 .find(|index| Some(&index.name) == self.table.replica_identity.index.as_ref())
                 .map(|index| (index, KeySource::ReplicaIdentityIndex)),
-            ReplicaIdentityKind::Full => primary().or_else(|| {
-                let mut unique: Vec<&Index> =
-                    self.indexes.iter().filter(|index| self.is_row_key(index)).collect();
-                unique.sort_by_key(|index| index.keys.len());
-                unique.first().map(|index| (*index, KeySource::UniqueIndex))
-            }),
+            ReplicaIdentityKind::Full => {
+                let unique = self.indexes.iter().filter(|index| self.is_row_key(index));
+                let unique = unique.min_by_key(|index| index.keys.len());
+                let key = primary().filter(|(index, _)| self.is_row_key(index));
+                key.or(unique.map(|index| (index, KeySource::UniqueIndex))).or_else(primary)
+            }
             ReplicaIdentityKind::Nothing => None,
         };
         let Some((index, source)) = found.filter(|(index, _)| self.is_row_key(index)) else {

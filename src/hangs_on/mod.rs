@@ -33,6 +33,7 @@ use tokio_postgres::Client;
 
 pub use blockers::{Around, Blocker, BlockerKind, blockers, blockers_around};
 pub use checks::Check;
+pub(crate) use columns::late_defaults;
 pub use columns::{Column, Generated, Identity};
 pub(crate) use definition::PARTS;
 pub use definition::{Definition, read};
@@ -44,6 +45,7 @@ pub use key::{Key, KeyColumn, KeySource, NoKey};
 pub(crate) use part::Compared;
 pub use part::Conflict;
 pub use policies::Policy;
+pub(crate) use policies::late_policies;
 pub use privileges::Grants;
 pub(crate) use privileges::{seal, seal_schema};
 pub use published::{Published, published};

@@ -1,8 +1,8 @@
 //! Row-level security policies.
 //!
 //! They are made on green while it still has blue's column names, so that the server itself
-//! rewrites them when a column is renamed. A policy that reads its own table again would then
-//! read blue for ever: it is made in the swap, when the name means green.
+//! rewrites them when a column is renamed. A policy that reads its own table again, or the sequence
+//! of an identity, would then read blue's for ever: it is made in the swap, when the name means green's.
 
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +55,7 @@ impl Part for Policies {
             let mut renamed =
                 green.blue.columns.iter().map(|column| &column.name).filter(|name| green.is_renamed(name));
             let named = renamed.find(|name| texts().any(|sql| mentions(sql, name.as_str())));
-            if let Some(name) = named.filter(|_| policy.reads(green.live())) {
+            if let Some(name) = named.filter(|_| policy.is_late(green)) {
                 let what = format!(
                     "policy {} reads {table} again, and column {name}, which is renamed",
                     policy.name
@@ -68,13 +68,13 @@ impl Part for Policies {
     }
 
     fn create(&self, green: &Green) -> Vec<Statement> {
-        let early = green.blue.policies.iter().filter(|policy| !policy.reads(green.live()));
+        let early = green.blue.policies.iter().filter(|policy| !policy.is_late(green));
         early.flat_map(|policy| policy.create(&green.at_home())).collect()
     }
 
     fn rehearse(&self, green: &Green) -> Vec<Statement> {
         let home = green.at_home();
-        let tried = late(green).flat_map(|policy| {
+        let tried = late_policies(green).flat_map(|policy| {
             let drop = format!("DROP POLICY {} ON {home}", policy.name);
             let verb = "undo the rehearsal of a policy on";
             let drop = Statement::on(&home, LockMode::AccessExclusive, verb, drop);
@@ -84,7 +84,7 @@ impl Part for Policies {
     }
 
     fn arrive(&self, green: &Green) -> Vec<Statement> {
-        late(green).flat_map(|policy| policy.create(green.live())).collect()
+        late_policies(green).flat_map(|policy| policy.create(green.live())).collect()
     }
 
     fn kept(&self, green: &Green) -> Vec<String> {
@@ -106,9 +106,9 @@ impl Part for Policies {
     }
 }
 
-/// Policies that read their own table: made in the swap.
-fn late(green: &Green) -> impl Iterator<Item = &Policy> {
-    green.blue.policies.iter().filter(|policy| policy.reads(green.live()))
+/// Policies that name their own table, or the sequence of an identity: made in the swap.
+pub(crate) fn late_policies(green: &Green) -> impl Iterator<Item = &Policy> {
+    green.blue.policies.iter().filter(|policy| policy.is_late(green))
 }
 
 impl Policy {
@@ -131,12 +131,14 @@ impl Policy {
         std::iter::once(create).chain(super::table::comment_on(&what, self.comment.as_ref())).collect()
     }
 
-    /// Whether its text names its own table. A name inside a string literal counts too: such a
+    /// Whether its text names what green has another of. A name inside a string literal counts too: such a
     /// policy is made in the swap, which is right for every policy.
-    fn reads(&self, table: &QName) -> bool {
-        let name = table.plain();
-        let quoted = table.to_string();
-        self.using.iter().chain(&self.check).any(|sql| sql.contains(&name) || sql.contains(&quoted))
+    fn is_late(&self, green: &Green) -> bool {
+        let identities = green.blue.sequences.iter().filter(|sequence| sequence.identity);
+        let names = std::iter::once(green.live()).chain(identities.map(|sequence| &sequence.name));
+        let names: Vec<String> = names.flat_map(|name| [name.plain(), name.to_string()]).collect();
+        let mut texts = self.using.iter().chain(&self.check);
+        texts.any(|sql| names.iter().any(|name| sql.contains(name)))
     }
 
     fn compare(&self, is: &Self, compared: &mut Compared<'_>) {

@@ -46,7 +46,7 @@ const fn plan(
 
 pub const KEY: &str = "    primary_key: [id, at]\n";
 
-pub const CASES: [Case; 47] = [
+pub const CASES: &[Case] = &[
     hangs(
         "view",
         "create view app.v as select * from app.visits",
@@ -389,6 +389,35 @@ pub const CASES: [Case; 47] = [
         "FROM-clause entry for table \"visits\"",
         "name nothing but columns of this table",
     ),
+    plan(
+        "added_names_it",
+        (
+            KEY,
+            "    primary_key: [id, at]\n    add_columns: [\"kind regclass default 'app.visits'::regclass\"]\n",
+        ),
+        "names itself",
+        "the default of column \"kind\" names table app.visits, which the swap retires",
+        "leave it out of the plan",
+    ),
+    plan(
+        "index_names_it",
+        (
+            KEY,
+            "    primary_key: [id, at]\n    indexes: [\"create index of_it on app.visits (note) where 'app.visits'::regclass is not null\"]\n",
+        ),
+        "names itself",
+        "index \"of_it\" names table app.visits, which the swap retires",
+        "leave it out of the plan",
+    ),
+    Case {
+        check: "plan fits table",
+        ..hangs(
+            "tableoid",
+            "alter table app.visits add of_table regclass generated always as (tableoid::regclass) stored",
+            "generated column \"of_table\" reads tableoid",
+            "of_table: drop",
+        )
+    },
     plan(
         "unfilled",
         (KEY, "    primary_key: [id, at]\n    add_columns: [follow_up boolean not null]\n"),
