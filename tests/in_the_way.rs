@@ -278,3 +278,17 @@ async fn whoever_holds_up_a_rollback_is_named() {
     reader.batch_execute("commit").await.unwrap();
     running.finish().expect_code(6);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_holds_up_an_index_is_named() {
+    let cluster = Cluster::start();
+    let (_client, program) = stage(&cluster, &format!("{SETUP}create index on t (note);")).await;
+    program.execute(&["--until", "copy"]).expect_code(0);
+    let holder = cluster.client(DB).await;
+    let lock = "set application_name = 'meddler'; begin; lock table t_default in row exclusive mode";
+    holder.batch_execute(lock).await.unwrap();
+    let running = program.spawn("execute", &["--until", "index"]);
+    running.wait_until(|event| says(event, "meddler")).unwrap();
+    holder.batch_execute("commit").await.unwrap();
+    running.finish().expect_code(0);
+}

@@ -146,14 +146,13 @@ async fn worker(
         let next = queue.lock().await.pop_front();
         let Some(IndexStep { lane, step, statement, name, index, .. }) = next else { return Ok(()) };
         let table = run.lanes[lane].table.plain();
-        let doing = || Error::doing(format!("building an index of green of {table}"));
+        let doing = format!("building an index of green of {table}");
         let begun = Instant::now();
-        session.batch_execute("BEGIN").await.map_err(doing())?;
-        match session.batch_execute(&statement.sql).await {
-            Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
+        match run.patience().execute(session, &statement.sql, &doing).await {
+            Err(error) if error.sqlstate() == Some(&SqlState::UNIQUE_VIOLATION) => {
                 return Err(not_unique(run, lane, &index).await?);
             }
-            built => built.map_err(doing())?,
+            built => built?,
         }
         run.journal.commit(session, Fact::IndexBuilt { lane, step, what: name }).await?;
         tracing::debug!(table, step, ms = begun.elapsed().as_millis(), "index statement done");
