@@ -72,20 +72,26 @@ pub async fn chunk(
     }
     client.batch_execute(&point::import(&round.snapshot)).await.map_err(&sql)?;
     let mut rows = client.execute(&read, &[]).await.map_err(&sql)?;
-    let file = "SELECT pg_relation_filenode(to_regclass($1))";
-    let file: Option<u32> = client.query_one(file, &[&lane.source.to_string()]).await.map_err(&sql)?.get(0);
-    let before = journal.progress().filenodes.get(lane.number).copied();
-    if file != before {
-        // Nobody waits for this answer.
-        let _ = client.batch_execute("ROLLBACK").await;
-        return Err(CopyError::Rewritten { table: lane.table.plain(), lane: lane.number });
-    }
+    check_file(client, journal, lane).await?;
     if let Some((_, unstage)) = &staging {
         client.batch_execute("COMMIT; BEGIN").await.map_err(&sql)?;
         rows = client.execute(unstage, &[]).await.map_err(&sql)?;
     }
     journal.commit(client, Fact::ChunkCopied { lane: lane.number, span, rows }).await?;
     Ok(rows)
+}
+
+/// In the transaction that has read the source, whose lock keeps its file: it is the one that the copy began with.
+async fn check_file(client: &Client, journal: &Journal, lane: &Lane) -> Result<(), CopyError> {
+    let file = "SELECT pg_relation_filenode(to_regclass($1))";
+    let row = client.query_one(file, &[&lane.source.to_string()]).await.map_err(CopyError::of(lane))?;
+    let before = journal.progress().filenodes.get(lane.number).copied();
+    if row.get::<_, Option<u32>>(0) == before {
+        return Ok(());
+    }
+    // Nobody waits for this answer.
+    let _ = client.batch_execute("ROLLBACK").await;
+    Err(CopyError::Rewritten { table: lane.table.plain(), lane: lane.number })
 }
 
 /// The statements that move the rows of one chunk.
@@ -184,6 +190,7 @@ pub async fn dirty_keys(
         let arrays: Vec<Array> = apply::key_arrays(lane, some.iter());
         client.execute_raw(&statement, &arrays).await.map_err(&sql)?;
     }
+    check_file(client, journal, lane).await?;
     client.batch_execute("COMMIT; BEGIN").await.map_err(&sql)?;
     client.execute(&unstage(lane), &[]).await.map_err(&sql)?;
     let empty = format!("TRUNCATE {}", lane.dirty_table());

@@ -88,7 +88,16 @@ pub async fn load_lanes(run: &mut Run<'_>, prepared: &Prepared) -> Result<(), Er
     run.published = guard::published(run.journal.session(), prepared).await?;
     for (number, design) in prepared.lanes.iter().enumerate() {
         let lane = Lane::load(run.journal.session(), number, design, &prepared.green_home).await;
-        run.lanes.push(lane.map_err(Error::doing("reading the tables' columns"))?);
+        let lane = lane.map_err(Error::doing("reading the tables' columns"))?;
+        // Renamed since the fingerprint was asked: without the whole key, rows would be taken for others.
+        if lane.source_oid == 0
+            || lane.key.len() != design.key.columns.len()
+            || lane.key_in_target().len() != lane.key.len()
+        {
+            let (table, what) = (design.table.plain(), vec!["columns of its key are gone".to_owned()]);
+            return Err(Error::SourceChanged { table, what });
+        }
+        run.lanes.push(lane);
     }
     Ok(())
 }
