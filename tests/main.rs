@@ -41,6 +41,7 @@ mod resume;
 mod retyped;
 mod rollback;
 mod row_types;
+mod session_settings;
 mod shop_window;
 mod signals;
 mod stream_rules;

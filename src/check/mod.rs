@@ -23,6 +23,7 @@ mod rows;
 mod rules;
 mod sequences;
 mod server;
+mod server_log;
 mod slots;
 mod standbys;
 mod throttle;
@@ -30,6 +31,7 @@ mod toast;
 mod twins;
 mod types;
 mod under_way;
+mod using;
 mod xml;
 
 use crate::context::Context;
@@ -60,6 +62,7 @@ pub async fn run(cx: &Context) -> Result<Vec<Finding>, Error> {
     findings.extend(slots::check(cx, &session, can_stream).await?);
     findings.extend(connections::check(cx, &session).await?);
     findings.extend(rights::check_server(&session).await?);
+    findings.extend(server_log::check(&session).await?);
     findings.extend(throttle::check(cx, &session).await?);
     findings.extend(standbys::check(&session).await?);
     // What cannot be tried is not tried: its failure would only repeat what is known.
@@ -153,6 +156,7 @@ async fn table(
         findings.extend(outliers::note(session, subject).await?);
         findings.extend(toast::check(session, subject).await?);
         findings.extend(sequences::check(session, subject).await?);
+        findings.extend(using::check(session, subject).await?);
         // What is asked of every row is asked in one scan.
         let mut counts = rules::counts(subject, &rehearsed.rules);
         counts.extend(partition_rows::count(session, subject).await?);

@@ -5,6 +5,7 @@
 //! else could fail (an index over a new type, a policy) is tried by its rehearsal on empty tables before a row is
 //! copied.
 
+pub(crate) mod casts;
 mod conflicts;
 mod design;
 mod evidence;

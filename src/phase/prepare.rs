@@ -104,8 +104,15 @@ pub(crate) async fn design(client: &Client, table: &TablePlan, homes: &Homes) ->
     let definition = hangs_on::read(client, &table.table).await?;
     let leaves = green::leaves(client, table, &definition).await?;
     let refused = |findings| Error::Refused(findings);
-    let green = Green::design(&definition, table, &leaves, homes)
-        .map_err(|conflicts| refused(Finding::of_conflicts(&table.table, conflicts)))?;
+    let unclear = green::casts::conflicts(client, &definition, table).await?;
+    let green = match Green::design(&definition, table, &leaves, homes) {
+        Ok(green) if unclear.is_empty() => green,
+        designed => {
+            let mut conflicts = designed.err().unwrap_or_default();
+            conflicts.extend(unclear);
+            return Err(refused(Finding::of_conflicts(&table.table, conflicts)));
+        }
+    };
     let key = definition
         .usable_key(table.replica_identity_full)
         .map_err(|none| refused(vec![Finding::of_no_key(&table.table, &none)]))?;

@@ -65,7 +65,7 @@ impl Walsender {
         })
         .await?;
         if let Some(statement) = connect::after_login(walsender.server_version_num) {
-            walsender.command(statement).await?;
+            walsender.command(&statement).await?;
         }
         Ok(walsender)
     }

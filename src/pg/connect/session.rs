@@ -142,7 +142,7 @@ impl Target {
         let session = Session { client, task, end, canceller, server_version_num };
         if let Some(statement) = startup::after_login(server_version_num) {
             session
-                .batch_execute(statement)
+                .batch_execute(&statement)
                 .await
                 .map_err(|error| attempt::refusal(&error, self, &address))?;
         }

@@ -9,9 +9,12 @@ use super::target::{Target, Wanted};
 ///
 /// Row security off turns a policy that would hide rows into an error. A fixed `search_path` and
 /// fixed output styles make texts the same whatever the role's or the database's own settings are.
+/// A role that the login role is set to (`ALTER ROLE ... SET role`, `PGOPTIONS`) may not replicate, and has not
+/// the rights that were checked.
 #[must_use]
 pub const fn base_settings() -> &'static [(&'static str, &'static str)] {
     &[
+        ("role", "none"),
         ("row_security", "off"),
         // A role may be made to log in as another one, which may have fewer rights.
         ("role", "none"),
@@ -19,6 +22,7 @@ pub const fn base_settings() -> &'static [(&'static str, &'static str)] {
         // was committed before it.
         ("synchronous_commit", "on"),
         ("default_transaction_isolation", "read committed"),
+        ("default_transaction_deferrable", "off"),
         ("default_transaction_deferrable", "off"),
         ("transform_null_equals", "off"),
         // Plans over many partitions look costly, and compiling them costs more than running them.
@@ -36,6 +40,15 @@ pub const fn base_settings() -> &'static [(&'static str, &'static str)] {
         ("standard_conforming_strings", "on"),
         ("quote_all_identifiers", "off"),
         ("array_nulls", "on"),
+        ("transform_null_equals", "off"),
+        ("plan_cache_mode", "auto"),
+        // Of an index it would leave rows out.
+        ("gin_fuzzy_search_limit", "0"),
+        // Rows are bound as parameters, and plans show those.
+        ("log_parameter_max_length_on_error", "0"),
+        ("debug_print_parse", "off"),
+        ("debug_print_rewritten", "off"),
+        ("debug_print_plan", "off"),
         // What green is made of is blue's, not the role's taste.
         ("default_tablespace", ""),
         ("default_table_access_method", "heap"),
@@ -70,14 +83,45 @@ pub(crate) fn options(own: Option<&str>, settings: &[(&str, &str)]) -> String {
     text
 }
 
+/// What keeps row values out of the server's log, and only a superuser, or who was granted it, may set: rows are bound
+/// as parameters, a plan shows them, and an error quotes them. Statements are logged as the server is told to: in
+/// their texts there is no value. A parameter of a library that is not loaded is left alone.
+const SILENCE: &str = "(VALUES ('log_parameter_max_length', '0'), ('log_min_messages', 'log'), \
+                       ('auto_explain.log_min_duration', '-1'), ('pgaudit.log_parameter', 'off')) AS wanted (name, value)";
+
+/// What stands in the way of silence yet, and meets `condition`: `selected` of `wanted` (name, value) and `found`.
+fn louder(selected: &str, condition: &str) -> String {
+    format!(
+        "SELECT {selected} FROM {SILENCE} JOIN pg_settings AS found ON found.name = wanted.name \
+         WHERE found.setting <> wanted.value AND (found.name, found.setting) NOT IN \
+         (('log_min_messages', 'fatal'), ('log_min_messages', 'panic')) AND {condition}"
+    )
+}
+
+/// Asks which settings this session could not have, so that the server may log values of rows: name and value of each.
+pub(crate) fn values_in_log() -> String {
+    let logs_statements = "(current_setting('log_statement') IN ('mod', 'all') \
+                           OR current_setting('log_min_duration_statement') <> '-1' \
+                           OR current_setting('log_min_duration_sample') <> '-1' \
+                           OR current_setting('log_transaction_sample_rate') <> '0')";
+    let condition = format!("(found.name <> 'log_parameter_max_length' OR {logs_statements})");
+    louder("wanted.name, wanted.value", &condition)
+}
+
 /// What can only be set once the version is known: an unknown setting in the startup message
-/// would refuse the connection.
-pub(crate) fn after_login(server_version_num: u32) -> Option<&'static str> {
-    match server_version_num {
-        170_000.. => Some("SET idle_session_timeout = 0; SET transaction_timeout = 0"),
-        140_000.. => Some("SET idle_session_timeout = 0"),
-        _ => None,
-    }
+/// would refuse the connection, and so would one that the role may not set.
+pub(crate) fn after_login(server_version_num: u32) -> Option<String> {
+    let timeouts = match server_version_num {
+        170_000.. => "SET idle_session_timeout = 0; SET transaction_timeout = 0",
+        140_000.. => "SET idle_session_timeout = 0",
+        _ => return None,
+    };
+    let granted = match server_version_num {
+        150_000.. => "has_parameter_privilege(found.name, 'SET')",
+        _ => "current_setting('is_superuser') = 'on'",
+    };
+    let silence = louder("set_config(wanted.name, wanted.value, false)", granted);
+    Some(format!("{timeouts}; {silence}"))
 }
 
 /// `server_version` as a number: `15.18 (Debian 15.18-1)` is 150018, `18beta1` is 180000.
@@ -193,7 +237,7 @@ mod tests {
 
     #[test]
     fn only_servers_that_know_a_timeout_are_told_of_it() {
-        let told = |version, name| after_login(version).is_some_and(|sql| sql.contains(name));
+        let told = |version, name| after_login(version).is_some_and(|sql: String| sql.contains(name));
         assert_eq!(after_login(130_022), None);
         assert!(told(140_000, "idle_session_timeout") && !told(160_009, "transaction_timeout"));
         assert!(told(170_000, "idle_session_timeout") && told(170_000, "transaction_timeout"));

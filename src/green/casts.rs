@@ -1,0 +1,88 @@
+//! Columns whose new type the plan leaves to a cast: the cast must mean the same in every session.
+//!
+//! A cast that reads TimeZone, DateStyle or another setting would be made with this program's settings, and not with
+//! those that the database's users have: the plan has to say what is meant.
+
+use tokio_postgres::Client;
+
+use crate::error::Error;
+use crate::hangs_on::{Column, Conflict, Definition, without_length};
+use crate::pg::Ident;
+use crate::plan::{ColumnChange, TablePlan};
+
+const READS_SETTINGS: &str = include_str!("../../sql/catalog/cast_reads_settings.sql");
+
+/// The conflict of each column whose cast reads settings.
+///
+/// # Errors
+/// If the catalog cannot be read.
+pub(crate) async fn conflicts(
+    client: &Client,
+    definition: &Definition,
+    plan: &TablePlan,
+) -> Result<Vec<Conflict>, Error> {
+    let mut conflicts = Vec::new();
+    for (name, change) in &plan.columns {
+        let ColumnChange::Change { data_type: Some(new), using: None, rename, .. } = change else { continue };
+        let Some(column) = definition.column(name).filter(|column| column.generated.is_none()) else {
+            continue;
+        };
+        let types: [String; 2] = [without_length(&column.data_type), without_length(new)];
+        let row = client.query_one(READS_SETTINGS, &[&types[0], &types[1]]).await;
+        if row.map_err(Error::doing("asking what a cast reads"))?.get(0) {
+            conflicts.push(conflict(column, new, rename.as_ref().unwrap_or(name)));
+        }
+    }
+    Ok(conflicts)
+}
+
+fn conflict(column: &Column, new: &str, green: &Ident) -> Conflict {
+    let (name, old) = (&column.name, &column.data_type);
+    let what = format!(
+        "column {name} cannot be cast from {old} to {new} without `using`: the result depends on settings of the \
+         session, such as TimeZone and DateStyle"
+    );
+    let (blue, green) = (name.as_str(), green.as_str());
+    let mend = match (moment(old), moment(new)) {
+        (Some(was), Some(is)) => format!(
+            "name the time zone that is meant: {blue}: {{type: {new}, using: \"{}\", back: \"{}\"}}",
+            in_zone(blue, was, is),
+            in_zone(green, is, was)
+        ),
+        _ => format!(
+            "write the conversion in the plan: {blue}: {{type: {new}, using: \"...\", back: \"...\"}}, with a time zone \
+             (at time zone 'Area/City') or a format (to_char, to_date, encode) where there is one"
+        ),
+    };
+    Conflict::new(what, mend)
+}
+
+/// A point in time as PostgreSQL's types have it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    Date,
+    Timestamp,
+    TimestampTz,
+}
+
+fn moment(data_type: &str) -> Option<Moment> {
+    let name = data_type.to_lowercase();
+    match name.trim().trim_start_matches("pg_catalog.") {
+        name if name.ends_with(']') => None,
+        "date" => Some(Moment::Date),
+        name if name.starts_with("timestamptz") => Some(Moment::TimestampTz),
+        name if name.starts_with("timestamp") && name.ends_with("with time zone") => {
+            Some(Moment::TimestampTz)
+        }
+        name if name.starts_with("timestamp") => Some(Moment::Timestamp),
+        _ => None,
+    }
+}
+
+/// The conversion of a column, in a zone that is named.
+fn in_zone(column: &str, from: Moment, to: Moment) -> String {
+    // AT TIME ZONE would first make a timestamptz of a date, in the session's zone.
+    let from = if from == Moment::Date { format!("{column}::timestamp") } else { column.to_owned() };
+    let there = format!("{from} at time zone 'Area/City'");
+    if to == Moment::Date { format!("({there})::date") } else { there }
+}
