@@ -9,12 +9,9 @@ use super::target::{Target, Wanted};
 ///
 /// Row security off turns a policy that would hide rows into an error. A fixed `search_path` and
 /// fixed output styles make texts the same whatever the role's or the database's own settings are.
-/// A role that the login role is set to (`ALTER ROLE ... SET role`, `PGOPTIONS`) may not replicate, and has not
-/// the rights that were checked.
 #[must_use]
 pub const fn base_settings() -> &'static [(&'static str, &'static str)] {
     &[
-        ("role", "none"),
         ("row_security", "off"),
         // A role may be made to log in as another one, which may have fewer rights.
         ("role", "none"),
@@ -22,7 +19,6 @@ pub const fn base_settings() -> &'static [(&'static str, &'static str)] {
         // was committed before it.
         ("synchronous_commit", "on"),
         ("default_transaction_isolation", "read committed"),
-        ("default_transaction_deferrable", "off"),
         ("default_transaction_deferrable", "off"),
         ("transform_null_equals", "off"),
         // Plans over many partitions look costly, and compiling them costs more than running them.
@@ -40,7 +36,6 @@ pub const fn base_settings() -> &'static [(&'static str, &'static str)] {
         ("standard_conforming_strings", "on"),
         ("quote_all_identifiers", "off"),
         ("array_nulls", "on"),
-        ("transform_null_equals", "off"),
         ("plan_cache_mode", "auto"),
         // Of an index it would leave rows out.
         ("gin_fuzzy_search_limit", "0"),
