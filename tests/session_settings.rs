@@ -41,7 +41,7 @@ fn a_role_that_becomes_another_at_login_runs_as_itself() {
         .env("PGOPTIONS", "-c role=app_owner")
         .plan(PLAN);
     program.execute(&["--until", "copy"]).expect_code(0);
-    program.run("rollback", &[]).expect_code(0);
+    program.run("rollback", &[]).expect_code(6);
     assert_eq!(cluster.psql("postgres", SLOTS).trim(), "0");
     program.execute(&["--yes"]).expect_code(0);
     assert_eq!(cluster.psql("postgres", SLOTS).trim(), "0");
