@@ -3,8 +3,10 @@
 
 use projh_bluegreen::journal;
 use projh_bluegreen::lane::Lane;
+use projh_bluegreen::lane::coalesce::Key;
 use projh_bluegreen::lane::compare::{Comparison, Differences, Sides};
 use projh_bluegreen::pg::connect::{Session, Target};
+use projh_bluegreen::replication::pgoutput::Value;
 use tokio_postgres::Client;
 
 use crate::support::{Bluegreen, Cluster};
@@ -115,4 +117,24 @@ async fn sum_and_xor_each_see_every_exchange() {
         }
     }
     assert_eq!(stage.sums().await, equal);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_keys_are_compared_over_one_connection() {
+    let stage = Stage::set(
+        "create table t (id bigint primary key, note text); insert into t select g, 'n' || g from generate_series(1, 15000) g",
+    )
+    .await;
+    let key = |id: i64| Key::new([&Value::Binary(id.to_be_bytes().to_vec().into())]).unwrap();
+    let keys: Vec<Key> = (1..=15_000).map(key).collect();
+    let keys: Vec<&Key> = keys.iter().collect();
+    let by_key = stage.comparison.by_key(&stage.session, &stage.session).await.unwrap();
+    let compare = async || {
+        let compared = tokio::time::timeout(std::time::Duration::from_secs(60), by_key.compare(&keys)).await;
+        compared.expect("the two sides wait for each other").unwrap()
+    };
+    assert_eq!(compare().await, Differences::default());
+    stage.green("update GREEN set note = 'other' where id = 14999; delete from GREEN where id = 3").await;
+    let found = compare().await;
+    assert_eq!((found.count, found.columns()), (2, vec![("note".to_owned(), 1)]));
 }

@@ -1,6 +1,7 @@
 //! The comparison of single keys: what changed since an earlier comparison.
 
-use tokio_postgres::{Client, RowStream, Statement};
+use futures_util::Stream;
+use tokio_postgres::{Client, Row, Statement};
 
 use super::difference::{Differences, Each};
 use super::{CompareError, Comparison, each_of, failed};
@@ -89,7 +90,7 @@ impl ByKey<'_> {
             let arrays = apply::key_arrays(lane, some.iter().copied());
             let both = tokio::try_join!(sums(&self.source, lane, &arrays), sums(&self.target, lane, &arrays));
             let (source, target) = both.map_err(|source| failed(lane, source))?;
-            let mut found = Differences::between(lane, source, target).await?;
+            let mut found = Differences::between(lane, rows(source), rows(target)).await?;
             self.name_columns(&arrays, &mut found).await?;
             differences.add(found);
         }
@@ -116,13 +117,18 @@ impl ByKey<'_> {
     }
 }
 
+/// Read to the end: both sides may share one connection, which answers the second query only then.
 async fn sums(
     (client, statement): &(&Client, Statement),
     lane: &Lane,
     keys: &[Array],
-) -> Result<RowStream, tokio_postgres::Error> {
+) -> Result<Vec<Row>, tokio_postgres::Error> {
     let (seed, secret) = (lane.secret.seed(), lane.secret.key());
     let mut params: Vec<&(dyn postgres_types::ToSql + Sync)> = vec![&seed, &secret];
     params.extend(keys.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)));
-    client.query_raw(statement, params).await
+    client.query(statement, &params).await
+}
+
+fn rows(rows: Vec<Row>) -> impl Stream<Item = Result<Row, tokio_postgres::Error>> {
+    futures_util::stream::iter(rows.into_iter().map(Ok))
 }
