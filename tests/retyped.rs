@@ -70,3 +70,45 @@ async fn a_rewrite_between_the_verification_and_the_swap_is_not_swapped_away() {
     let whole = client.query_one("select count(*) from t where n = 1", &[]).await.unwrap();
     assert_eq!(whole.get::<_, i64>(0), 100);
 }
+
+#[test]
+fn a_default_goes_the_way_of_the_values() {
+    let cluster = Cluster::start();
+    let table = "create type state as enum ('new', 'open');
+        create table t (id bigserial primary key, at timestamp not null default '2025-01-01 12:00',
+            status varchar(10) not null default 'new', extra text default '{\"a\": 1}', amount int not null default 7,
+            minutes interval not null default '90 min');
+        insert into t (status) values ('open')";
+    cluster.psql(DB, table);
+    let columns = "status: {type: public.state, using: 'status::text::public.state', back: 'status::text'}
+      extra: {type: jsonb}
+      amount: {type: 'numeric(10,2)'}
+      minutes: {type: integer, using: 'extract(epoch from minutes)::int / 60', back: 'make_interval(mins => minutes)'}
+      at: {type: timestamptz, using: \"at at time zone 'Europe/Berlin'\", back: \"at at time zone 'Europe/Berlin'\"}
+      id: {type: integer}";
+    let program = Bluegreen::new(&cluster, DB).plan(&plan(columns));
+    program.execute(&["--yes"]).expect_code(0);
+    let row = cluster.psql(
+        DB,
+        "set timezone = 'UTC'; insert into t default values returning id, status, extra, amount, minutes, at",
+    );
+    assert_eq!(row.trim(), "2|new|{\"a\": 1}|7.00|90|2025-01-01 11:00:00+00");
+    // The column is still a serial.
+    let owned = cluster.psql(DB, "select pg_get_serial_sequence('t', 'id')");
+    assert_eq!(owned.trim(), "public.t_id_seq");
+}
+
+#[test]
+fn a_default_that_cannot_go_through_using_is_asked_for() {
+    let cluster = Cluster::start();
+    let table = "create table t (id int primary key, factor int not null, price int not null default 3)";
+    cluster.psql(DB, table);
+    let columns = "price: {type: bigint, using: 'price * factor', one_way: true}";
+    let program = Bluegreen::new(&cluster, DB).plan(&plan(columns));
+    let refused = program.run("check", &[]).expect_code(3);
+    refused.expect_words(&["the default of column", "cannot go through `using`", "default: ..."]);
+    program.write_plan(&plan("price: {type: bigint, using: 'price * factor', one_way: true, default: '30'}"));
+    program.execute(&["--yes"]).expect_code(0);
+    let price = cluster.psql(DB, "insert into t (id, factor) values (1, 2) returning price");
+    assert_eq!(price.trim(), "30");
+}

@@ -195,7 +195,7 @@ impl Names {
         };
         let word =
             |back: usize, wanted: &str| at.checked_sub(back).is_some_and(|at| tokens[at].is_word(wanted));
-        let calls = symbol(Some(at + 1), '(');
+        let calls = symbol(Some(at + 1), '(') && !tokens[at].is_word("as");
         if symbol(at.checked_sub(1), '.') {
             let schema = at.checked_sub(2).and_then(|at| tokens[at].name()).filter(|_| calls);
             self.qualified.extend(schema.map(|schema| (schema.to_owned(), name.to_owned())));

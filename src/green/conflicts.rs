@@ -1,5 +1,6 @@
 //! What in a plan does not go together with blue. All of it at once, each with what to type.
 
+use super::defaults;
 use super::nearest::nearest;
 use crate::hangs_on::{Conflict, Green, GreenPartition, PARTS, Source, integer_type};
 use crate::pg::Ident;
@@ -47,7 +48,8 @@ fn unknown_names(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
 fn columns(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
     let mut conflicts = Vec::new();
     for (name, change) in &plan.columns {
-        let (Some(column), ColumnChange::Change { data_type, using, .. }) = (green.blue.column(name), change)
+        let (Some(column), ColumnChange::Change { data_type, using, default, .. }) =
+            (green.blue.column(name), change)
         else {
             continue;
         };
@@ -58,6 +60,12 @@ fn columns(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
             );
             conflicts
                 .push(Conflict::new(what, "drop it, and add it under add_columns with the new definition"));
+        }
+        let is_lost = |new: &&String| defaults::is_lost(&green.blue, column, using.as_deref(), new);
+        if default.is_none() && other_type.filter(is_lost).is_some() {
+            let what =
+                format!("the default of column {name} cannot go through `using`, which reads other columns");
+            conflicts.push(Conflict::new(what, format!("{}: {{..., default: ...}}", name.as_str())));
         }
         if let Some(new) = other_type.filter(|new| column.identity.is_some() && integer_type(new).is_none()) {
             let what = format!("column {name} is an identity and cannot become {new}");

@@ -1,6 +1,6 @@
 //! From blue and the plan to green, or to everything that stands in the way of it.
 
-use super::conflicts;
+use super::{conflicts, defaults};
 use crate::hangs_on::{
     Column, Conflict, Definition, Green, GreenColumn, GreenIndex, GreenPartition, Homes, Source,
     without_length,
@@ -54,17 +54,24 @@ fn strategy(into: &Partitions) -> &'static str {
 }
 
 fn columns(definition: &Definition, plan: &TablePlan) -> Vec<GreenColumn> {
-    let kept =
-        definition.columns.iter().filter_map(|column| green_column(column, plan.columns.get(&column.name)));
+    let kept = definition
+        .columns
+        .iter()
+        .filter_map(|column| green_column(definition, column, plan.columns.get(&column.name)));
     let added = plan.add_columns.iter().map(|added| GreenColumn {
         name: added.name.clone(),
         data_type: added.definition.clone(),
         source: Source::Added,
+        default: None,
     });
     kept.chain(added).collect()
 }
 
-fn green_column(column: &Column, change: Option<&ColumnChange>) -> Option<GreenColumn> {
+fn green_column(
+    definition: &Definition,
+    column: &Column,
+    change: Option<&ColumnChange>,
+) -> Option<GreenColumn> {
     let blue = column.name.clone();
     let Some(change) = change else {
         let source = if column.generated.is_some() {
@@ -72,9 +79,11 @@ fn green_column(column: &Column, change: Option<&ColumnChange>) -> Option<GreenC
         } else {
             Source::Same(blue.clone())
         };
-        return Some(GreenColumn { name: blue, data_type: column.data_type.clone(), source });
+        return Some(GreenColumn { name: blue, data_type: column.data_type.clone(), source, default: None });
     };
-    let ColumnChange::Change { rename, data_type, using, back, one_way } = change else { return None };
+    let ColumnChange::Change { rename, data_type, using, back, one_way, default } = change else {
+        return None;
+    };
     let name = rename.clone().unwrap_or_else(|| blue.clone());
     let new_type = data_type.clone().unwrap_or_else(|| column.data_type.clone());
     let source = if column.generated.is_some() {
@@ -89,7 +98,11 @@ fn green_column(column: &Column, change: Option<&ColumnChange>) -> Option<GreenC
         let sql = cast(&blue, &new_type);
         Source::Expression { sql, blue: blue.clone(), back: (!one_way).then_some(back) }
     };
-    Some(GreenColumn { name, data_type: new_type, source })
+    let default = default.clone().or_else(|| {
+        let is_retyped = matches!(source, Source::Expression { .. }) && new_type != column.data_type;
+        defaults::through(definition, column, using.as_deref(), &new_type).filter(|_| is_retyped)
+    });
+    Some(GreenColumn { name, data_type: new_type, source, default })
 }
 
 /// The key first: the stream finds rows by it. Then blue's other indexes, then the plan's.

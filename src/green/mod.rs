@@ -7,6 +7,7 @@
 
 pub(crate) mod casts;
 mod conflicts;
+mod defaults;
 mod design;
 mod evidence;
 mod leaves;

@@ -147,7 +147,10 @@ impl Part for Columns {
             let identity = identity.map(|sequence| {
                 sequence.identity_clause(&sequence.name.in_schema(&green.homes.green), retyped)
             });
-            column.sql(retyped.then_some(data_type), identity.as_deref())
+            let of_green = green.columns.iter().find(|of| of.blue() == Some(&column.name));
+            let of_blue = column.default.as_ref().filter(|_| column.default_names.is_none());
+            let default = of_green.and_then(|of| of.default.as_ref()).or(of_blue);
+            column.sql(retyped.then_some(data_type), default, identity.as_deref())
         };
         green.kept_columns().map(clause).collect()
     }
@@ -216,7 +219,11 @@ impl Part for Columns {
 /// Defaults that name the table itself, or the sequence of an identity: they are set in the swap, once the names
 /// mean green and its sequence. Each with green's name of its column.
 pub(crate) fn late_defaults(green: &Green) -> impl Iterator<Item = (&Ident, &str)> {
-    let late = green.kept_columns().filter(|(column, _)| column.default_names.is_some());
+    let has_own =
+        |name: &Ident| green.columns.iter().any(|of| of.blue() == Some(name) && of.default.is_some());
+    let late = green
+        .kept_columns()
+        .filter(move |(column, _)| column.default_names.is_some() && !has_own(&column.name));
     late.filter_map(|(column, _)| Some((green.name_of(&column.name)?, column.default.as_deref()?)))
 }
 
@@ -227,7 +234,7 @@ fn set_default(table: &QName, column: &Ident, default: &str) -> Statement {
 
 impl Column {
     /// How the column is written in CREATE TABLE, its own type replaced where `new_type` says so.
-    fn sql(&self, new_type: Option<&str>, identity: Option<&str>) -> String {
+    fn sql(&self, new_type: Option<&str>, default: Option<&String>, identity: Option<&str>) -> String {
         let mut sql = format!("{} {}", self.name, new_type.unwrap_or(&self.data_type));
         if let (None, Some(collation)) = (new_type, &self.collation) {
             sql += &format!(" COLLATE {collation}");
@@ -238,7 +245,7 @@ impl Column {
             }
             sql += " NOT NULL";
         }
-        if let Some(default) = self.default.as_ref().filter(|_| self.default_names.is_none()) {
+        if let Some(default) = default {
             sql += &format!(" DEFAULT {default}");
         }
         if let Some(generated) = &self.generated {

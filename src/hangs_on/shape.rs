@@ -45,6 +45,9 @@ pub struct GreenColumn {
     pub data_type: String,
     /// Where its values come from.
     pub source: Source,
+    /// Its default, where it is another one than blue's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<String>,
 }
 
 /// Where a column's values come from.

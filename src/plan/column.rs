@@ -97,13 +97,14 @@ fn change(node: &Node, blue: &Ident, found: &mut Found) -> Option<ColumnChange> 
     }
     let mut sql_of = |key: &str| node.get(key).and_then(|value| sql::take(value, key, sql::fragment, found));
     let (data_type, using, back) = (sql_of("type"), sql_of("using"), sql_of("back"));
+    let default = sql_of("default");
     let rename = node.get("rename").and_then(|value| sql::take(value, "rename", sql::ident, found));
     let one_way = node.get("one_way").and_then(|v| v.scalar()?.as_bool()).unwrap_or(false);
     check_way_back(node, one_way, found);
     if let Some(value) = node.get("rename").filter(|_| rename.as_ref() == Some(blue)) {
         found.add(value.at, format!("`{}` already has this name", blue.as_str()));
     }
-    Some(ColumnChange::Change { rename, data_type, using, back, one_way })
+    Some(ColumnChange::Change { rename, data_type, using, back, one_way, default })
 }
 
 fn check_way_back(node: &Node, one_way: bool, found: &mut Found) {
@@ -113,6 +114,9 @@ fn check_way_back(node: &Node, one_way: bool, found: &mut Found) {
         found.add_with_help(node.at, "nothing becomes of this column", help);
     } else if has("back") && !has("type") && !has("using") {
         found.add(node.at, "`back` has nothing to undo: there is no `type` and no `using`");
+    }
+    if has("default") && !has("type") && !has("using") {
+        found.add(node.at, "`default` goes with a new `type` or `using`, and there is neither");
     }
     if has("back") && one_way {
         found.add_with_help(

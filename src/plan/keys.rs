@@ -205,6 +205,7 @@ static COLUMN: MapShape = MapShape {
         key("type", TEXT, "is its new type"),
         key("using", TEXT, "is SQL over the old columns that gives the new value; a cast without it"),
         key("back", TEXT, "is SQL over the new columns that gives the old value back"),
+        key("default", TEXT, "is its new default; without it, the old one by way of `using` or the cast"),
         key("one_way", Shape::Bool, "accepts that a way back loses this column's new values"),
     ],
     later: &["encrypt"],
@@ -214,6 +215,7 @@ static COLUMN: MapShape = MapShape {
             {"required": ["one_way"], "properties": {"one_way": {"not": {"const": false}}}}]}}"#,
         r#"{"if": {"required": ["back"]}, "then": {"anyOf": [{"required": ["type"]}, {"required": ["using"]}],
             "properties": {"one_way": {"not": {"const": true}}}}}"#,
+        r#"{"if": {"required": ["default"]}, "then": {"anyOf": [{"required": ["type"]}, {"required": ["using"]}]}}"#,
     ],
 };
 

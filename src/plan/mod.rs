@@ -233,6 +233,9 @@ pub enum ColumnChange {
         back: Option<String>,
         /// The plan accepts that a way back after the swap loses this column's new values.
         one_way: bool,
+        /// Green's default, as SQL text; `None` takes blue's through `using`, or the cast.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        default: Option<String>,
     },
 }
 

@@ -37,6 +37,7 @@ async fn changed_columns_take_their_expressions_along() {
         using: using.map(str::to_owned),
         back: None,
         one_way: false,
+        default: None,
     };
     plan.columns.insert("id".into(), change(Some("key"), Some("bigint"), None));
     plan.columns.insert("n".into(), change(None, Some("bigint"), None));
@@ -144,6 +145,7 @@ async fn every_contradiction_is_told_at_once_with_what_mends_it() {
         using: None,
         back: None,
         one_way: false,
+        default: None,
     };
     plan.columns.insert("ref".into(), rename);
     plan.add_columns.push(AddColumn { name: "id".into(), definition: "int".into() });

@@ -59,6 +59,7 @@ async fn defaults_follow_to_a_plain_green_and_a_renamed_column() {
         using: None,
         back: None,
         one_way: false,
+        default: None,
     };
     let plan = TablePlan { columns: [("position".into(), change)].into(), table: docs(), ..plan(None) };
     swap(&plan, &[], "place").await;
