@@ -55,13 +55,18 @@ fn with_value(sql: &str, column: &Ident, value: &str, is_column: impl Fn(&str) -
     Some(out)
 }
 
-/// Not a function's name, a type's or a part of a qualified name.
+/// Not a function's name, a type's, a part of a qualified name or of an operator.
 fn stands_for_a_column(tokens: &[Token], at: usize) -> bool {
     let symbol = |at: Option<usize>, signs: &[char]| {
         at.and_then(|at| tokens.get(at)).is_some_and(|token| signs.iter().any(|sign| token.is_symbol(*sign)))
     };
+    let is_word = |at: usize, word: &str| tokens.get(at).is_some_and(|token| token.is_word(word));
+    let at_time_zone = is_word(at, "at") && is_word(at + 1, "time") && is_word(at + 2, "zone");
     let after_as = at.checked_sub(1).is_some_and(|before| tokens[before].is_word("as"));
-    !symbol(Some(at + 1), &['(', '.']) && !symbol(at.checked_sub(1), &['.', ':']) && !after_as
+    !symbol(Some(at + 1), &['(', '.'])
+        && !symbol(at.checked_sub(1), &['.', ':'])
+        && !after_as
+        && !at_time_zone
 }
 
 #[cfg(test)]
@@ -84,6 +89,7 @@ mod tests {
 
     #[test]
     fn an_expression_over_other_columns_has_no_value_for_a_new_row() {
+        assert_eq!(with("status at time zone 'UTC'").unwrap(), "'new' at time zone 'UTC'");
         assert_eq!(with("status || at"), None);
         assert_eq!(with("'"), None);
     }
