@@ -169,7 +169,7 @@ impl Error {
             Self::Copy(error) => match error {
                 CopyError::Postgres { source, .. } => pg::is_transient(source),
                 CopyError::Journal(error) => journal_is_transient(error),
-                CopyError::Rewritten { .. } => false,
+                CopyError::Rewritten { .. } | CopyError::NoKey { .. } => false,
             },
             Self::Feed(error) => feed_is_transient(error),
             Self::Compare(error) => match error {
@@ -245,6 +245,11 @@ impl Error {
             Self::SourceChanged { .. } | Self::Feed(FeedError::SourceChanged { .. }) => {
                 "undo the DDL and execute again, or `projh-bluegreen rollback` and begin again with a plan for the new shape"
             }
+            Self::Feed(FeedError::Foreign { .. }) => {
+                "the stream cannot pass by it: `projh-bluegreen rollback` and begin again; add no table to a publication \
+                 whose name begins with projh_bg_"
+            }
+            Self::Copy(CopyError::NoKey { .. }) => "`projh-bluegreen rollback` and begin again",
             Self::NotStreamed { .. } => {
                 "what was written meanwhile cannot be known: `projh-bluegreen rollback`, and begin again"
             }

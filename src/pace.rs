@@ -227,7 +227,7 @@ async fn throttled(
     }
     if let Some(query) = &throttle.query {
         let row = client.query_opt(query.as_str(), &[]).await?;
-        if row.is_some_and(|row| row.try_get::<_, bool>(0).unwrap_or(false)) {
+        if row.map(|row| row.try_get::<_, Option<bool>>(0)).transpose()?.flatten() == Some(true) {
             return Ok(Some("the plan's throttle query asks to wait".to_owned()));
         }
     }

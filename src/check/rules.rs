@@ -5,6 +5,7 @@
 //! out of an outer join. The copy writes every row again, and would fail there. Where the plan gives a
 //! column new values, it is these that are held against green's rules.
 
+use postgres_types::Json;
 use serde::Deserialize;
 
 use super::rows::{Count, Found, Row};
@@ -32,9 +33,7 @@ pub(super) async fn read(session: &Session, green: &Green) -> Result<Vec<Rule>, 
     let oid = "SELECT to_regclass($1)::oid";
     let oid: u32 = session.query_one(oid, &[&green.at_home().to_string()]).await?.get(0);
     let row = session.query_one(include_str!("../../sql/catalog/rules_of_rows.sql"), &[&oid]).await?;
-    let json: serde_json::Value = row.get(0);
-    // The query above says what it has: another shape would be a mistake of this file.
-    Ok(serde_json::from_value(json).unwrap_or_default())
+    Ok(row.try_get::<_, Json<Vec<Rule>>>(0)?.0)
 }
 
 /// What to count for these rules, and for the values that the plan's expressions give.

@@ -137,7 +137,7 @@ impl Apply {
         let count = i64::try_from(replaced.len()).unwrap_or(i64::MAX);
         let missed = client.query(statement, &[&rows, &masks, &count]).await?;
         let done = replaced.len() - missed.len();
-        let missed = missed.iter().filter_map(|row| replaced.get(ordinal(row)).copied());
+        let missed = missed.iter().map(|row| replaced[ordinal(row)]);
         work.replace_otherwise(missed);
         Ok(done as u64)
     }

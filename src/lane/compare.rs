@@ -236,6 +236,12 @@ impl Comparison {
         if is_source { &self.hash.source } else { &self.hash.target }
     }
 
+    /// All rows of a side, for FROM. The source's are its own alone, as the copy and the stream have them; green
+    /// may have partitions.
+    fn relation(&self, is_source: bool) -> String {
+        if is_source { format!("ONLY {}", self.lane.source) } else { self.lane.target.to_string() }
+    }
+
     /// Count, sum and xor of the hashes of the rows of a relation (quoted) that meet a condition.
     #[must_use]
     pub fn sum_sql(&self, is_source: bool, relation: &str, condition: &str) -> String {
@@ -289,10 +295,9 @@ impl<'a> Side<'a> {
         } else {
             key_digest(pairs.iter().map(|key| key.column))
         };
-        let (relation, each) =
-            if is_source { (&lane.source, &hash.each.0) } else { (&lane.target, &hash.each.1) };
-        let hash = comparison.hash_of(is_source);
-        Self { client, lane, relation: relation.to_string(), hash, each, digest }
+        let each = if is_source { &hash.each.0 } else { &hash.each.1 };
+        let (hash, relation) = (comparison.hash_of(is_source), comparison.relation(is_source));
+        Self { client, lane, relation, hash, each, digest }
     }
 
     /// The sums by bucket.

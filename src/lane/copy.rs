@@ -36,6 +36,16 @@ pub enum CopyError {
         /// The lane's number.
         lane: usize,
     },
+    /// A key that is to be read again has no value in one of its columns.
+    #[error(
+        "{table}: {table_of_keys} holds a key that cannot be read, so the rows to read again are not known"
+    )]
+    NoKey {
+        /// The table.
+        table: String,
+        /// Where the keys are kept.
+        table_of_keys: String,
+    },
 }
 
 impl CopyError {
@@ -168,7 +178,7 @@ const DIRTY_AT_ONCE: usize = 5_000;
 /// `at_snapshot` is in a transaction at the snapshot; it cannot see the keys, which are younger.
 ///
 /// # Errors
-/// If the run is not ours any more, or the server said no.
+/// If one of the keys cannot be read, the run is not ours any more, or the server rejected a statement.
 pub async fn dirty_keys(
     client: &Client,
     at_now: &Client,
@@ -182,7 +192,11 @@ pub async fn dirty_keys(
     if rows.is_empty() {
         return Ok(0);
     }
-    let keys: Vec<Key> = rows.iter().filter_map(|row| key_of_row(row, lane)).collect();
+    let keys: Option<Vec<Key>> = rows.iter().map(|row| key_of_row(row, lane)).collect();
+    let keys = keys.ok_or_else(|| CopyError::NoKey {
+        table: lane.table.plain(),
+        table_of_keys: lane.dirty_table().plain(),
+    })?;
     client.batch_execute(&stage(lane)).await.map_err(&sql)?;
     client.batch_execute(&point::import(&round.snapshot)).await.map_err(&sql)?;
     let statement = client.prepare(&read_again(lane)).await.map_err(&sql)?;

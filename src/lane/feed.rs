@@ -69,6 +69,14 @@ pub enum FeedError {
         /// How.
         what: String,
     },
+    /// A table that the plan does not name is in the run's publication.
+    #[error(
+        "the stream carries changes of {what}, which is no table of the plan: it was added to the run's publication"
+    )]
+    Foreign {
+        /// The table, by name where the server has sent it.
+        what: String,
+    },
     /// A change came without its key.
     #[error("a change of {table} came without its key")]
     NoKey {
@@ -83,6 +91,9 @@ pub enum FeedError {
         /// The lane's number.
         lane: usize,
     },
+    /// Nobody has asked it to remember which keys change.
+    #[error("which keys have changed since the tables were compared is not known")]
+    Unremembered,
     /// Waiting took longer than it may.
     #[error("the stream did not get there within {} ms", .0.as_millis())]
     Late(Duration),
@@ -307,10 +318,12 @@ impl Feed {
     }
 
     /// Which keys have changed since [`Feed::take_touched`]; they stay remembered.
-    #[must_use]
-    pub fn touched(&self) -> Vec<HashSet<Key>> {
+    ///
+    /// # Errors
+    /// If they are not remembered: no keys would mean that nothing has changed.
+    pub fn touched(&self) -> Result<Vec<HashSet<Key>>, FeedError> {
         let touched = self.shared.touched.lock().unwrap_or_else(PoisonError::into_inner);
-        touched.clone().unwrap_or_default()
+        touched.clone().ok_or(FeedError::Unremembered)
     }
 
     /// How many keys have changed since [`Feed::take_touched`].

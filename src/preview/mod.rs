@@ -51,7 +51,7 @@ pub async fn preview(cx: &Context) -> Result<Preview, Error> {
     let before_swap = subject.progress.swapped.is_none();
     let swaps = before_swap && cx.until.is_none_or(|until| until >= Phase::Swap);
     let (changes, notices) = if swaps {
-        (changes::of(&subject.prepared), notices::of(&session, &subject, &estimate).await)
+        (changes::of(&subject.prepared), notices::of(&session, &subject, &estimate).await?)
     } else {
         (Vec::new(), Vec::new())
     };

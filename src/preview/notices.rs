@@ -5,6 +5,7 @@
 
 use tokio_postgres::Client;
 
+use crate::error::Error;
 use crate::event::{PreviewNotice, PreviewStatement};
 use crate::hangs_on::{Green, Source};
 use crate::lifecycle::LaneDesign;
@@ -15,14 +16,20 @@ use crate::phase::swap::Statements;
 use super::estimate::Estimate;
 use super::subject::Subject;
 
-pub(super) async fn of(client: &Client, subject: &Subject<'_>, estimate: &Estimate) -> Vec<PreviewNotice> {
+/// # Errors
+/// If the server refused a question: nothing said would mean that there is nothing to notice.
+pub(super) async fn of(
+    client: &Client,
+    subject: &Subject<'_>,
+    estimate: &Estimate,
+) -> Result<Vec<PreviewNotice>, Error> {
     let mut notices = vec![stall(subject, estimate), open_transactions()];
     let seen = Seen::find(client).await;
     for lane in &subject.prepared.lanes {
         notices.extend(of_table(lane, &seen, client).await);
-        notices.extend(row_type(&lane.table, client).await);
+        notices.extend(row_type(&lane.table, client).await?);
     }
-    notices
+    Ok(notices)
 }
 
 fn notice(topic: &'static str, table: Option<&QName>, text: impl Into<String>) -> PreviewNotice {
@@ -51,14 +58,17 @@ fn open_transactions() -> PreviewNotice {
 }
 
 /// Functions that keep the table's row type in a session.
-async fn row_type(table: &QName, client: &Client) -> Option<PreviewNotice> {
-    let functions = row_types::functions(client, table).await.ok().filter(|found| !found.is_empty())?;
+async fn row_type(table: &QName, client: &Client) -> Result<Option<PreviewNotice>, Error> {
+    let functions = row_types::functions(client, table).await?;
+    if functions.is_empty() {
+        return Ok(None);
+    }
     let text = format!(
         "functions name it: {}. A session that has called one may keep blue's row type, and so goes on well until blue \
          is dropped; finish waits for sessions that are older than the swap, or says with --now whom it harms",
         row_types::some(&functions)
     );
-    Some(notice("row_type", Some(table), text))
+    Ok(Some(notice("row_type", Some(table), text)))
 }
 
 async fn of_table(lane: &LaneDesign, seen: &Seen, client: &Client) -> Vec<PreviewNotice> {

@@ -26,3 +26,21 @@ async fn a_rewrite_of_blue_between_two_chunks_is_noticed() {
     let error = copy::chunk(&worker, &bench.journal, &bench.lane, rest, &round).await.unwrap_err();
     assert!(matches!(error, CopyError::Rewritten { lane: 0, .. }), "{error:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_to_read_again_that_cannot_be_read_is_not_forgotten() {
+    let bench = Bench::set().await;
+    let keys = bench.lane.dirty_table();
+    let lost = format!("alter table {keys} drop constraint dirty_0_pkey, alter id drop not null");
+    bench.sql(&format!("{lost}; insert into {keys} values (7), (null)")).await;
+    let (now, worker) = (bench.cluster.client(DB).await, bench.cluster.client(DB).await);
+    now.batch_execute("begin isolation level repeatable read").await.unwrap();
+    let snapshot = now.query_one("select pg_export_snapshot()", &[]).await.unwrap().get(0);
+    let round = Round { snapshot, skip_present: true };
+    let journal = &bench.journal;
+    let read = copy::dirty_keys(&worker, journal.session(), journal, &bench.lane, &round).await;
+    let error = read.unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, CopyError::NoKey { .. }) && text.contains(&keys.plain()), "{text}");
+    assert_eq!(bench.number(&format!("select count(*) from {keys}")).await, 2);
+}

@@ -1,6 +1,8 @@
 //! What stops the stream rather than leave green wrong.
 
 use projh_bluegreen::lane::apply::ApplyError;
+use projh_bluegreen::lane::coalesce::Key;
+use projh_bluegreen::lane::compare::Comparison;
 use projh_bluegreen::lane::feed::FeedError;
 
 use super::bench::Bench;
@@ -78,4 +80,58 @@ async fn ddl_on_blue_stops_it_before_a_row_is_written() {
         bench.sql("delete from t where id = 100").await;
         bench.sql(back).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_of_a_table_that_is_no_lane_stop_it() {
+    let mut bench = Bench::set().await;
+    bench.sql("create table other (id int primary key)").await;
+    let publication = bench.prepared.slot.as_str().to_owned();
+    for change in
+        ["insert into other values (1)", "update other set id = 2", "delete from other", "truncate other"]
+    {
+        bench.forget_stream().await;
+        bench.start(false).await;
+        bench.feed().free();
+        bench.sql(&format!("alter publication {publication} add table other")).await;
+        bench.sql(change).await;
+        let error = bench.try_drain().await.unwrap_err();
+        let text = error.to_string();
+        assert!(
+            matches!(error, FeedError::Foreign { .. }) && text.contains("public.other"),
+            "{change}: {text}"
+        );
+        bench.sql(&format!("alter publication {publication} drop table other")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_not_remembered_is_not_nothing() {
+    let bench = Bench::strict().await;
+    assert!(matches!(bench.feed().touched(), Err(FeedError::Unremembered)));
+    bench.feed().take_touched(1);
+    bench.sql("update t set n = 1 where id = 7").await;
+    bench.try_drain().await.unwrap();
+    assert_eq!(bench.feed().touched().unwrap()[0].len(), 1);
+    bench.feed().forget_touched();
+    assert!(matches!(bench.feed().touched(), Err(FeedError::Unremembered)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_of_a_child_table_are_not_taken_for_blue_s() {
+    let bench = Bench::strict().await;
+    bench.feed().take_touched(1);
+    bench.sql("update t set n = 1 where id = 7").await;
+    bench.try_drain().await.unwrap();
+    bench.sql("create table child () inherits (t); insert into child select * from t where id = 7").await;
+    let comparison = Comparison::of(&bench.client, &bench.lane).await.unwrap();
+    let by_key = comparison.by_key(&bench.client, &bench.client).await.unwrap();
+    let touched = bench.feed().touched().unwrap();
+    let keys: Vec<&Key> = touched[0].iter().collect();
+    assert_eq!(keys.len(), 1);
+    assert_eq!(by_key.compare(&keys).await.unwrap().count, 0);
+    bench.sql("update only t set n = 2 where id = 7; update child set n = 1").await;
+    bench.try_drain().await.unwrap();
+    bench.sql("update GREEN set n = 3 where id = 7").await;
+    assert_eq!(by_key.compare(&keys).await.unwrap().count, 1);
 }

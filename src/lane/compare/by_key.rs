@@ -56,7 +56,7 @@ impl Comparison {
     fn rows_of_keys(&self, is_source: bool, asked: &str) -> String {
         let lane = &self.lane;
         let pairs = lane.key_in_target();
-        let relation = if is_source { &lane.source } else { &lane.target };
+        let relation = self.relation(is_source);
         let on = lane.key.iter().zip(&pairs).enumerate().map(|(at, (key, there))| {
             let (column, equals) =
                 if is_source { (&key.name, key.equals.as_str()) } else { (there.column, there.equals) };

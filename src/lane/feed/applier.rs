@@ -200,17 +200,12 @@ impl Applier {
                 }
             }
             Logical::Relation(relation) => {
-                self.way(relation.oid).map_or(Ok(()), |way| way.check(&relation))?;
+                let name = || format!("{}.{}", relation.schema, relation.name);
+                self.way(relation.oid).map_err(|_| FeedError::Foreign { what: name() })?.check(&relation)?;
             }
-            Logical::Insert { relation, new } => {
-                self.way(relation).map_or(Ok(()), |way| way.insert(new))?;
-            }
-            Logical::Update { relation, old, new } => {
-                self.way(relation).map_or(Ok(()), |way| way.update(old, new))?;
-            }
-            Logical::Delete { relation, old } => {
-                self.way(relation).map_or(Ok(()), |way| way.delete(&old))?;
-            }
+            Logical::Insert { relation, new } => self.way(relation)?.insert(new)?,
+            Logical::Update { relation, old, new } => self.way(relation)?.update(old, new)?,
+            Logical::Delete { relation, old } => self.way(relation)?.delete(&old)?,
             Logical::Truncate { relations, .. } => self.truncate(&relations).await?,
             Logical::Message(message) if message.transactional && message.prefix == MESSAGE_PREFIX => {
                 self.take_in_marker(&message.content);
@@ -247,8 +242,9 @@ impl Applier {
         self.marker > self.state.borrow().marker
     }
 
-    fn way(&mut self, relation: u32) -> Option<&mut Way> {
-        self.by_relation.get(&relation).and_then(|at| self.ways.get_mut(*at))
+    fn way(&mut self, relation: u32) -> Result<&mut Way, FeedError> {
+        let way = self.by_relation.get(&relation).and_then(|at| self.ways.get_mut(*at));
+        way.ok_or_else(|| FeedError::Foreign { what: format!("the relation with OID {relation}") })
     }
 
     fn is_full(&self) -> bool {
@@ -276,9 +272,9 @@ impl Applier {
     async fn truncate(&mut self, relations: &[u32]) -> Result<(), FeedError> {
         self.flush().await?;
         for relation in relations {
-            let Some(at) = self.by_relation.get(relation) else { continue };
-            let lane = &self.ways[*at].lane;
-            if self.shared.lenient.load(Ordering::Acquire) {
+            let is_lenient = self.shared.lenient.load(Ordering::Acquire);
+            let lane = &self.way(*relation)?.lane;
+            if is_lenient {
                 return Err(FeedError::Truncated { table: lane.table.plain(), lane: lane.number });
             }
             let sql = format!("TRUNCATE {}", lane.target);

@@ -156,7 +156,7 @@ async fn rehearse(run: &Run<'_>, ready: &Ready<'_>) -> Result<(), Error> {
     check_fingerprints(run, ready.session).await?;
     verify::is_void(run, ready.session).await?;
     gate::old_snapshots(run, ready.session).await?;
-    let touched = run.feed.as_ref().map(Feed::touched).unwrap_or_default();
+    let touched = feed(run)?.touched()?;
     for (comparison, keys) in ready.comparisons.iter().zip(&touched) {
         let keys: Vec<&Key> = keys.iter().collect();
         comparison.compare(&keys).await?;
@@ -304,8 +304,12 @@ async fn still_fits(run: &Run<'_>, client: &Client) -> Result<(), Stop> {
     }
 }
 
+fn feed<'a>(run: &'a Run<'_>) -> Result<&'a Feed, Error> {
+    run.feed.as_ref().ok_or_else(|| Error::Usage("the stream does not run".to_owned()))
+}
+
 async fn drain(run: &Run<'_>, within: Duration) -> Result<(), Stop> {
-    let feed = run.feed.as_ref().ok_or_else(|| Error::Usage("the stream does not run".to_owned()))?;
+    let feed = feed(run)?;
     let drained = async {
         let marker = feed.mark().await?;
         feed.drain_through(marker, within).await
@@ -320,7 +324,7 @@ async fn drain(run: &Run<'_>, within: Duration) -> Result<(), Stop> {
 
 /// What changed since the last comparison; nothing changes any more.
 async fn compare(run: &Run<'_>, ready: &Ready<'_>) -> Result<u64, Stop> {
-    let touched = run.feed.as_ref().map(Feed::touched).unwrap_or_default();
+    let touched = feed(run)?.touched()?;
     let (mut differences, mut compared) = (Differences::default(), 0);
     for (comparison, keys) in ready.comparisons.iter().zip(&touched) {
         let keys: Vec<&Key> = keys.iter().collect();
