@@ -208,3 +208,34 @@ fn whoever_may_read_the_whole_database_can_dump_it_in_every_phase() {
     dumps();
     assert_eq!(stage.0.psql("dump", unguarded).trim(), "0");
 }
+
+#[test]
+fn generated_columns_in_a_replica_identity_are_refused_where_clients_would_fail() {
+    let stage = Stage::set();
+    let version = stage.0.psql("postgres", "show server_version_num").trim().parse::<u32>().unwrap();
+    let table = TABLE.replace("note text", "note text, long int generated always as (length(note)) stored");
+    let own = format!("{table} alter table v replica identity full");
+    let of_plan = format!("{PLAN}    replica_identity: full\n");
+    let back = "alter table public.v replica identity default";
+    for (db, sql, plan, mend) in [
+        ("own_full", &own, PLAN, back.to_owned()),
+        ("plan_full", &table, &of_plan, "take `replica_identity: full` out of the plan".to_owned()),
+        ("both_full", &own, &of_plan, format!("take `replica_identity: full` out of the plan; and {back}")),
+    ] {
+        let found = stage.found(db, sql, plan, if version < 180_000 { 0 } else { 3 });
+        if version < 180_000 {
+            assert!(found.iter().all(|finding| finding["severity"] == "note"), "{found:#?}");
+        } else {
+            expect(&found, "replica identity", "column long is generated", &mend);
+        }
+    }
+    if version >= 180_000 {
+        let rejected = "create publication p for table v;
+            do $$ begin update v set note = 'x'; assert false, 'updated';
+            exception when others then assert sqlerrm like 'cannot update table%', sqlerrm; end $$";
+        stage.0.psql("own_full", rejected);
+        let unread = table.replace("stored", "virtual");
+        let found = stage.found("virtual", &format!("{unread} alter table v replica identity full"), PLAN, 3);
+        expect(&found, "replica identity", "column long is generated", back);
+    }
+}

@@ -50,6 +50,9 @@ select count(*) from pg_publication";
 #[test]
 fn runs_that_an_earlier_release_left_behind_go_on() {
     let cluster = Cluster::start();
+    // From 17 on the catalog has other privileges, and from 18 on other constraints, than the 15 of the dumps: a run
+    // that was not swapped does not outlive an upgrade to there, as its slot does not.
+    let version = cluster.psql("postgres", "show server_version_num").trim().parse::<u32>().unwrap();
     for (stopped, dump) in STOPPED {
         cluster.create_db(stopped);
         cluster.psql(stopped, dump);
@@ -65,6 +68,10 @@ fn runs_that_an_earlier_release_left_behind_go_on() {
         let number = if matches!(stopped, "swap" | "settle") { "number" } else { "code" };
         cluster.psql(stopped, &format!("update visits set note = note || ', since' where {number} < 7"));
         let program = Bluegreen::new(&cluster, stopped).plan(PLAN);
+        if version >= 170_000 && !matches!(stopped, "swap" | "settle") {
+            program.execute(&["--yes"]).expect_code(1).expect_words(&["was changed by DDL", "rollback"]);
+            continue;
+        }
         program.execute(&["--yes"]).expect_code(0);
         // The parent's key, and one on each of four partitions.
         assert_eq!(cluster.psql(stopped, STATE).trim(), "39\n7\n20\n5\n5\n0\n0", "stopped after {stopped}");

@@ -3,7 +3,7 @@
 
 use super::rows::{Count, Row};
 use super::{Finding, Subject};
-use crate::hangs_on::{Column, Generated, Identity, Source};
+use crate::hangs_on::{Column, Generated, Identity, KeySource, ReplicaIdentityKind, Source};
 use crate::pg::Ident;
 
 const CHECK: &str = "generated values";
@@ -61,4 +61,35 @@ fn again(subject: &Subject<'_>, name: &str, generated: &Generated, condition: &s
         }
         None => format!("alter table {table} drop column {name}, and add it again; or drop it in the plan"),
     }
+}
+
+/// `server_version_num` from which on the server rejects UPDATE and DELETE of a published table whose replica identity
+/// has a generated column that is not published: FULL has them all.
+const REJECTS_UNPUBLISHED: u32 = 180_000;
+
+/// A generated column under REPLICA IDENTITY FULL: as soon as the run's publication has the table, the clients' UPDATE
+/// and DELETE would fail.
+pub(super) fn check_identity(server_version_num: u32, subject: &Subject<'_>) -> Option<Finding> {
+    let Subject { plan, definition, design } = subject;
+    let own = definition.table.replica_identity.kind;
+    let is_full = plan.replica_identity_full || own == ReplicaIdentityKind::Full;
+    if server_version_num < REJECTS_UNPUBLISHED || !is_full {
+        return None;
+    }
+    let column = definition.columns.iter().find(|column| column.generated.is_some())?;
+    let (table, key) = (&definition.table.name, &design.as_ref()?.key);
+    let identity = match key.source {
+        KeySource::PrimaryKey => "default".to_owned(),
+        KeySource::UniqueIndex | KeySource::ReplicaIdentityIndex => format!("using index {}", key.index),
+    };
+    let out = plan.replica_identity_full.then(|| "take `replica_identity: full` out of the plan".to_owned());
+    let is_set = own == ReplicaIdentityKind::Default && key.source == KeySource::PrimaryKey;
+    let alter = (!is_set).then(|| format!("alter table {} replica identity {identity}", table.plain()));
+    let what = format!(
+        "column {} is generated, and from version 18 on the server rejects every UPDATE and DELETE of a published table \
+         with a generated column under REPLICA IDENTITY FULL",
+        column.name.plain()
+    );
+    let mend: Vec<String> = out.into_iter().chain(alter).collect();
+    Some(Finding::table("replica identity", table, what, mend.join("; and ")))
 }

@@ -139,6 +139,7 @@ async fn table(
     let blockers = hangs_on::blockers_around(session, &subject.definition.table.name, &around).await?;
     let mut findings = rights::check_table(session, subject).await?;
     findings.extend(types::check_statements(subject));
+    findings.extend(generated::check_identity(session.server_version_num(), subject));
     let can_try = can_try && findings.is_empty() && !blockers.iter().any(hanging::spoils_rehearsal);
     let is_in_a_run = blockers.iter().any(|blocker| blocker.run().is_some());
     findings.extend(Finding::of_blockers(&subject.definition.table.name, blockers));
