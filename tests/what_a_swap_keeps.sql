@@ -74,6 +74,14 @@ comment on index public."Termine_pkey" is 'c6';
 comment on policy p_itself on public."Termine für ""alle""" is 'c7';
 comment on policy p_select on public."Termine für ""alle""" is 'c8';
 comment on sequence public."Termine für ""alle""_id_seq" is 'c9';
+create statistics public."Statistik ä" (dependencies, mcv) on clinic, status from public."Termine für ""alle""";
+create statistics public.of_text on (lower(notes)), status, (patient % 7) from public."Termine für ""alle""";
+create statistics public.of_one on (lower(notes)) from public."Termine für ""alle""";
+alter statistics public."Statistik ä" set statistics 77;
+alter statistics public."Statistik ä" owner to "Owner Ö";
+alter statistics public.of_text owner to "Owner Ö";
+alter statistics public.of_one owner to "Owner Ö";
+comment on statistics public.of_text is 'c10';
 alter table public."Termine für ""alle""" drop constraint old_rows_break_it;
 insert into public."Termine für ""alle""" ("Start", patient, clinic, provider, status, notes, tags, payload, price)
   select '2026-01-01'::timestamptz + g * interval '1 hour', g % 50 + 1, 'c' || g % 50 + 1, g % 50 + 1, 'done', repeat('n', g), array['a', g::text], '{}', g

@@ -17,6 +17,7 @@ own(classid, objid) as (
   union select 'pg_class'::regclass, i.indexrelid from pg_index i where i.indrelid = $1
   union select 'pg_attrdef'::regclass, a.oid from pg_attrdef a where a.adrelid = $1
   union select 'pg_policy'::regclass, p.oid from pg_policy p where p.polrelid = $1
+  union select 'pg_statistic_ext'::regclass, s.oid from pg_statistic_ext s where s.stxrelid = $1
   union select 'pg_class'::regclass, s.oid from seqs s
 )
 select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', x.object)), '[]') from (
@@ -29,7 +30,6 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
       when d.classid = 'pg_constraint'::regclass and k.contype = 'f' then 'inbound_foreign_key'
       when d.classid = 'pg_trigger'::regclass then 'trigger'
       when d.classid::regclass::text in ('pg_publication_rel', 'pg_catalog.pg_publication_rel') then 'publication'
-      when d.classid = 'pg_statistic_ext'::regclass then 'extended_statistics'
       when d.classid = 'pg_attrdef'::regclass and d.refobjid in (select oid from seqs) then 'sequence_used_elsewhere'
       when f.attgenerated <> '' then 'generated_elsewhere'
       when f.attgenerated = '' then 'default_elsewhere'
@@ -46,7 +46,6 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
       when g.oid is not null then format('%I on %s', g.tgname, g.tgrelid::regclass)
       when q.oid is not null then format('%I on %s', q.polname, q.polrelid::regclass)
       when p.oid is not null then quote_ident(p.pubname)
-      when e.oid is not null then format('%I.%I', en.nspname, e.stxname)
       when f.attname is not null and not d.refobjid in (select oid from seqs) then format('%I on %s', f.attname, f.attrelid::regclass)
       else pg_describe_object(d.classid, d.objid, d.objsubid) end as object
   from pg_depend d
@@ -58,8 +57,6 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   left join pg_policy q on d.classid = 'pg_policy'::regclass and q.oid = d.objid
   left join pg_publication_rel r on d.classid = 'pg_publication_rel'::regclass and r.oid = d.objid
   left join pg_publication p on p.oid = r.prpubid
-  left join pg_statistic_ext e on d.classid = 'pg_statistic_ext'::regclass and e.oid = d.objid
-  left join pg_namespace en on en.oid = e.stxnamespace
   left join pg_attrdef fd on d.classid = 'pg_attrdef'::regclass and fd.oid = d.objid
   left join pg_attribute f on f.attrelid = fd.adrelid and f.attnum = fd.adnum
   left join pg_attribute c on d.classid = 'pg_class'::regclass and c.attrelid = d.objid and c.attnum = d.objsubid and d.objsubid > 0

@@ -40,6 +40,10 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = $1
     and d.deptype in ('a', 'i')
   union all
+  select 'statistics ' || s.stxname, concat_ws('|', 'statistics', pg_get_statisticsobjdef(s.oid), s.stxowner,
+      nullif(s.stxstattarget, -1), obj_description(s.oid, 'pg_statistic_ext'))
+  from pg_statistic_ext s where s.stxrelid = $1
+  union all
   select concat('comment on ', coalesce(pg_describe_object(d.classoid, d.objoid, d.objsubid), 'what is gone')),
       concat_ws('|', 'comment', pg_describe_object(d.classoid, d.objoid, d.objsubid), d.description)
   from pg_description d
@@ -56,5 +60,5 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
       concat_ws('|', 'dependent', pg_describe_object(d.classid, d.objid, 0))
   from pg_depend d left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
   where d.refclassid = 'pg_class'::regclass and d.refobjid = $1
-    and d.classid in ('pg_rewrite'::regclass, 'pg_policy'::regclass, 'pg_proc'::regclass, 'pg_statistic_ext'::regclass)
+    and d.classid in ('pg_rewrite'::regclass, 'pg_policy'::regclass, 'pg_proc'::regclass)
 ) s group by what

@@ -59,8 +59,6 @@ pub enum BlockerKind {
     Inheritance,
     /// It is a member of an extension.
     Extension,
-    /// Extended statistics.
-    ExtendedStatistics,
     /// A security label.
     SecurityLabel,
     /// A default elsewhere uses its sequence.
@@ -106,7 +104,6 @@ impl std::fmt::Display for BlockerKind {
             Self::Subscription => "a subscription writes it",
             Self::Inheritance => "an inheritance parent or child, or it is a partition",
             Self::Extension => "it belongs to an extension",
-            Self::ExtendedStatistics => "extended statistics",
             Self::SecurityLabel => "a security label",
             Self::SequenceUsedElsewhere => "a default elsewhere uses its sequence",
             Self::DefaultElsewhere => "a default of another table names it",
@@ -259,7 +256,6 @@ fn mend(kind: BlockerKind, object: &str, table: &str) -> String {
         }
         Kind::Inheritance => format!("alter table ... no inherit, or detach the partition ({object})"),
         Kind::Extension => format!("alter extension {object} drop table {table}"),
-        Kind::ExtendedStatistics => format!("drop statistics {object}; {again}"),
         Kind::SecurityLabel => format!(
             "security label on table {table} is null (provider {object}); label it again after the swap"
         ),

@@ -14,8 +14,11 @@ use super::part::Part;
 use super::policies::Policy;
 use super::privileges::Grants;
 use super::sequences::Sequence;
+use super::statistics::Statistics;
 use super::table::{LeafState, Table};
-use super::{Error, checks, columns, foreign_keys, indexes, policies, privileges, sequences, table};
+use super::{
+    Error, checks, columns, foreign_keys, indexes, policies, privileges, sequences, statistics, table,
+};
 use crate::pg::{Ident, QName};
 
 /// Everything a table is made of. All SQL texts in it are schema-qualified.
@@ -37,12 +40,15 @@ pub struct Definition {
     pub policies: Vec<Policy>,
     /// Who may do what with it.
     pub grants: Grants,
+    /// Its extended statistics.
+    #[serde(default)]
+    pub statistics: Vec<Statistics>,
     /// Its leaves, where it is partitioned.
     pub leaves: Vec<LeafState>,
 }
 
 /// Every kind, in the order in which its verbs are carried out.
-pub(crate) const PARTS: [&dyn Part; 8] = [
+pub(crate) const PARTS: [&dyn Part; 9] = [
     &columns::Columns,
     &sequences::Sequences,
     &checks::Checks,
@@ -51,6 +57,7 @@ pub(crate) const PARTS: [&dyn Part; 8] = [
     &privileges::Privileges,
     &indexes::Indexes,
     &foreign_keys::ForeignKeys,
+    &statistics::ExtendedStatistics,
 ];
 
 /// Reads a table's definition.
@@ -75,6 +82,7 @@ async fn read_by_oid(client: &Client, oid: u32) -> Result<Definition, Error> {
         indexes: indexes::INDEXES.ask(client, oid).await?,
         policies: policies::POLICIES.ask(client, oid).await?,
         grants: privileges::GRANTS.ask(client, oid).await?,
+        statistics: statistics::STATISTICS.ask(client, oid).await?,
     })
 }
 

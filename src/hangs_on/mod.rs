@@ -25,6 +25,7 @@ mod privileges;
 mod published;
 mod sequences;
 mod shape;
+mod statistics;
 mod table;
 pub mod unique_keys;
 
@@ -52,6 +53,7 @@ pub use published::{Published, published};
 pub use sequences::Sequence;
 pub(crate) use sequences::integer_type;
 pub use shape::{Green, GreenColumn, GreenPartition, Homes, Source, VerifiedColumn, without_length};
+pub use statistics::Statistics;
 pub(crate) use table::tablespace_clause;
 pub use table::{LeafForeignKey, LeafState, ReplicaIdentity, ReplicaIdentityKind, Table};
 

@@ -106,12 +106,6 @@ pub const CASES: &[Case] = &[
         )
     },
     hangs(
-        "statistics",
-        "create statistics app.s on person, code from app.visits",
-        "extended statistics: app.s",
-        "drop statistics app.s",
-    ),
-    hangs(
         "inheritance",
         "create table app.child () inherits (app.visits)",
         "an inheritance parent or child",

@@ -79,7 +79,6 @@ async fn everything_else_is_refused_by_name() {
             BlockerKind::Inheritance,
             "public.t inherits public.mother",
         ),
-        ("create statistics st on a, b from t", BlockerKind::ExtendedStatistics, "public.st"),
         (
             "alter table t add constraint ex exclude using btree (a with =)",
             BlockerKind::ExclusionConstraint,

@@ -15,6 +15,9 @@ async fn whatever_is_taken_away_is_reported() {
     let t = table().to_string();
     let damages = [
         (format!("alter table {t} owner to postgres"), "owner"),
+        ("drop statistics of_text".to_owned(), "statistics public.of_text are gone"),
+        ("comment on statistics of_text is null".to_owned(), "statistics public.of_text"),
+        ("alter statistics public.\"Statistik ä\" set statistics 5".to_owned(), "statistics"),
         (format!("comment on table {t} is null"), "comment"),
         (format!("alter table {t} disable row level security"), "row security"),
         (format!("alter table {t} no force row level security"), "forced row security"),
@@ -148,7 +151,7 @@ async fn the_fingerprint_sees_ddl_and_not_what_the_run_does() {
         (format!("create view v as select * from {t}"), "view public.v is new"),
         (format!("alter table {t} owner to postgres"), "the table itself"),
         (format!("alter table {t} alter id set cache 7"), "sequence"),
-        (format!("create statistics st on patient, clinic from {t}"), "st is new"),
+        (format!("create statistics st on patient, clinic from {t}"), "statistics st is new"),
         (format!("alter table {t} cluster on \"Termine_pkey\""), "index Termine_pkey is not"),
     ];
     for (sql, told) in theirs {

@@ -13,6 +13,7 @@ use crate::pg::Ident;
 use crate::pg::sql::Statement;
 use crate::plan::TablePlan;
 
+pub(super) use of_green::name_on_leaf;
 pub use of_green::{GreenIndex, IndexBuild};
 
 pub(super) const INDEXES: Question =

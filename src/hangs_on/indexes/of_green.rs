@@ -191,14 +191,13 @@ impl GreenIndex {
             return Some(self.name.clone());
         }
         let number = green.indexes.iter().position(|index| index.name == self.name)?;
-        self.names_leaf_indexes().then(|| leaf_index_name(relation, leaf, number))
+        self.names_leaf_indexes().then(|| name_on_leaf(relation, leaf, &format!("_i{number}")))
     }
 }
 
-/// `<leaf>_i<number>`, shortened (and told apart by the leaf's number) where it would be too long.
-fn leaf_index_name(leaf: &QName, leaf_number: usize, index_number: usize) -> Ident {
+/// The leaf's name and `suffix`, shortened (and told apart by the leaf's number) where it would be too long.
+pub(in crate::hangs_on) fn name_on_leaf(leaf: &QName, leaf_number: usize, suffix: &str) -> Ident {
     let name = leaf.name.as_str();
-    let suffix = format!("_i{index_number}");
     if name.len() + suffix.len() <= MAX_BYTES {
         return Ident::from(format!("{name}{suffix}"));
     }

@@ -1,0 +1,162 @@
+//! Extended statistics: CREATE STATISTICS.
+//!
+//! They are objects with a schema of their own, which does not follow their table's. Green's are made in its home while it
+//! is empty, so that the ANALYZE after the copy fills them, and change places with blue's in the swap. A partition is
+//! planned by its own statistics where a query reads it alone: it gets the same, under a name of its own.
+
+use serde::{Deserialize, Serialize};
+
+use super::Question;
+use super::indexes::name_on_leaf;
+use super::part::{Compared, Conflict, Part, counted};
+use super::shape::Green;
+use super::table::comment_on;
+use crate::pg::sql::Statement;
+use crate::pg::{Ident, QName};
+use crate::plan::TablePlan;
+
+pub(super) const STATISTICS: Question =
+    Question { what: "its extended statistics", sql: include_str!("../../sql/catalog/statistics.sql") };
+
+/// An object of extended statistics.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Statistics {
+    /// Schema and name.
+    pub name: QName,
+    /// Its owner, which need not be the table's.
+    pub owner: Ident,
+    /// ndistinct, dependencies, mcv; none where it is about one expression.
+    pub kinds: Vec<String>,
+    /// The columns that it is about.
+    pub columns: Vec<Ident>,
+    /// The expressions that it is about, as SQL text.
+    pub expressions: Vec<String>,
+    /// Every column that it reads.
+    pub reads: Vec<Ident>,
+    /// SET STATISTICS, where it is set.
+    pub target: Option<i32>,
+    /// COMMENT ON STATISTICS.
+    pub comment: Option<String>,
+}
+
+/// The kind.
+pub(super) struct ExtendedStatistics;
+
+impl Part for ExtendedStatistics {
+    fn conflicts(&self, green: &Green, _plan: &TablePlan) -> Vec<Conflict> {
+        let mut conflicts = Vec::new();
+        for (at, statistics) in green.blue.statistics.iter().enumerate() {
+            let name = statistics.name.plain();
+            let mend = format!("drop statistics {name}, and create them again after the swap");
+            if let Some(column) = green.dropped_of(&statistics.reads) {
+                let what = format!("statistics {name} use column {column}, which the plan drops");
+                conflicts.push(Conflict::new(what, mend.clone()));
+            }
+            let in_text = !statistics.expressions.is_empty();
+            if let Some(column) = green.renamed_of(&statistics.reads).filter(|_| in_text) {
+                let what =
+                    format!("statistics {name} have column {column}, which is renamed, in an expression");
+                conflicts.push(Conflict::new(what, mend.clone()));
+            }
+            let same_name = |other: &Statistics| other.name.name == statistics.name.name;
+            if green.blue.statistics[..at].iter().any(same_name) {
+                let what =
+                    format!("statistics {name} have the name of others of this table in another schema");
+                conflicts.push(Conflict::new(what, format!("alter statistics {name} rename to ...")));
+            }
+        }
+        conflicts
+    }
+
+    fn adorn(&self, green: &Green) -> Vec<Statement> {
+        let mut statements = Vec::new();
+        for (number, statistics) in green.blue.statistics.iter().enumerate() {
+            let at_home = statistics.name.in_schema(&green.homes.green);
+            statements.extend(statistics.create(green, &at_home, &green.at_home()));
+            statements.extend(comment_on(&format!("STATISTICS {at_home}"), statistics.comment.as_ref()));
+            let Some(partition) = &green.partition else { continue };
+            for (leaf, relation) in green.row_holders_at_home().iter().enumerate() {
+                let name = name_on_leaf(relation, leaf, &format!("_s{number}"));
+                let name = QName { schema: partition.schema.clone(), name };
+                statements.extend(statistics.create(green, &name, relation));
+            }
+        }
+        statements
+    }
+
+    /// Whether blue's may be moved: their owner may be another one than the table's.
+    fn rehearse(&self, green: &Green) -> Vec<Statement> {
+        let there_and_back = green.blue.statistics.iter().flat_map(|statistics| {
+            let away = statistics.name.in_schema(&green.homes.blue);
+            [set_schema(&statistics.name, &green.homes.blue), set_schema(&away, &statistics.name.schema)]
+        });
+        there_and_back.collect()
+    }
+
+    fn leave(&self, green: &Green) -> Vec<Statement> {
+        green
+            .blue
+            .statistics
+            .iter()
+            .map(|statistics| set_schema(&statistics.name, &green.homes.blue))
+            .collect()
+    }
+
+    fn arrive(&self, green: &Green) -> Vec<Statement> {
+        let arrive = |statistics: &Statistics| {
+            set_schema(&statistics.name.in_schema(&green.homes.green), &statistics.name.schema)
+        };
+        green.blue.statistics.iter().map(arrive).collect()
+    }
+
+    fn kept(&self, green: &Green) -> Vec<String> {
+        let count = green.blue.statistics.len();
+        counted(count, "object of extended statistics", "objects of extended statistics")
+            .into_iter()
+            .collect()
+    }
+
+    fn compare(&self, compared: &mut Compared<'_>) {
+        for was in &compared.was.statistics {
+            let name = was.name.plain();
+            let Some(is) = compared.is.statistics.iter().find(|is| is.name == was.name) else {
+                compared.note(format!("statistics {name} are gone"));
+                continue;
+            };
+            let mut expected = was.clone();
+            expected.columns = compared.green.green_names(&was.columns);
+            expected.reads = compared.green.green_names(&was.reads);
+            expected.reads.sort();
+            if was.reads.iter().any(|column| compared.is_changed(column)) {
+                // Printed differently.
+                expected.expressions.clone_from(&is.expressions);
+            }
+            compared.check(format!("statistics {name}"), &expected, is);
+        }
+    }
+}
+
+impl Statistics {
+    fn create(&self, green: &Green, name: &QName, relation: &QName) -> Vec<Statement> {
+        let kinds =
+            if self.kinds.is_empty() { String::new() } else { format!(" ({})", self.kinds.join(", ")) };
+        let columns = green.green_names(&self.columns).into_iter().map(|column| column.to_string());
+        let expressions = self.expressions.iter().map(|sql| format!("({sql})"));
+        let on: Vec<String> = columns.chain(expressions).collect();
+        let sql = format!("CREATE STATISTICS {name}{kinds} ON {} FROM {relation}", on.join(", "));
+        let mut statements = vec![Statement::making(relation, "extended statistics on", sql)];
+        if let Some(target) = self.target {
+            let sql = format!("ALTER STATISTICS {name} SET STATISTICS {target}");
+            statements.push(Statement::new("settings of extended statistics", sql));
+        }
+        let sql = format!("ALTER STATISTICS {name} OWNER TO {}", self.owner);
+        statements.push(Statement::new("give their owner to extended statistics", sql));
+        statements
+    }
+}
+
+/// It locks nothing that a client's statement waits for.
+fn set_schema(name: &QName, schema: &Ident) -> Statement {
+    let what = format!("move extended statistics {} to another schema", name.name.as_str());
+    Statement::new(what, format!("ALTER STATISTICS {name} SET SCHEMA {schema}"))
+}
