@@ -19,6 +19,7 @@ mod support;
 mod broken;
 mod check_counts;
 mod connections;
+mod encodings;
 mod events;
 mod every_type;
 mod exchanges;

@@ -129,8 +129,8 @@ async fn every_kind_of_change_arrives_as_it_was_made() {
     assert!(matches!(message(&mut stream).await, Logical::Begin { .. }));
     let Logical::Relation(relation) = message(&mut stream).await else { panic!("no relation") };
     assert_eq!((&*relation.schema, &*relation.name), ("public", "t"));
-    let columns: Vec<_> = relation.columns.iter().map(|c| (c.is_key, &*c.name, c.type_oid)).collect();
-    assert_eq!(columns, [(true, "id", 20), (false, "note", 25)]);
+    let columns: Vec<_> = relation.columns.iter().map(|c| (c.is_key, &c.name[..], c.type_oid)).collect();
+    assert_eq!(columns, [(true, &b"id"[..], 20), (false, &b"note"[..], 25)]);
     let Logical::Insert { new, .. } = message(&mut stream).await else { panic!("no insert") };
     assert_eq!(new[1], Value::Null);
     let Logical::Message(marker) = message(&mut stream).await else { panic!("no message") };

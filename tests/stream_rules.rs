@@ -3,7 +3,7 @@
 //! `bench` has a run right after its copy with its feed in the test's own hands, so that a situation
 //! is made, not waited for; `runs` has what only whole runs of the program show.
 
-mod bench;
+pub mod bench;
 mod changes;
 mod copying;
 mod order;

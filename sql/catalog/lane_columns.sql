@@ -16,6 +16,7 @@ base(attnum, oid) as (
 select a.relation,
        a.row_type,
        a.attname::text as name,
+       convert_to(a.attname::text, getdatabaseencoding()) as stored_name,
        a.atttypid as type_oid,
        b.oid as base_oid,
        a.attgenerated <> '' as generated,

@@ -175,20 +175,22 @@ fn staged(lane: &Lane) -> String {
 const DIRTY_AT_ONCE: usize = 5_000;
 
 /// Reads the rows of dirty keys at a snapshot; the keys are clean then. Returns how many there were.
-/// `at_snapshot` is in a transaction at the snapshot; it cannot see the keys, which are younger.
+/// They are read before the transaction at the snapshot begins, which cannot see them: they are younger.
 ///
 /// # Errors
 /// If one of the keys cannot be read, the run is not ours any more, or the server rejected a statement.
 pub async fn dirty_keys(
     client: &Client,
-    at_now: &Client,
     journal: &Journal,
     lane: &Lane,
     round: &Round,
 ) -> Result<u64, CopyError> {
     let sql = CopyError::of(lane);
     let list_keys = format!("SELECT {} FROM {}", lane.key_columns(), lane.dirty_table());
-    let rows = at_now.query(&list_keys, &[]).await.map_err(&sql)?;
+    let list_keys = client.prepare(&list_keys).await.map_err(&sql)?;
+    lane.encoding.as_stored(client).await.map_err(&sql)?;
+    let rows = client.query(&list_keys, &[]).await.map_err(&sql)?;
+    lane.encoding.as_utf8(client).await.map_err(&sql)?;
     if rows.is_empty() {
         return Ok(0);
     }
@@ -200,10 +202,12 @@ pub async fn dirty_keys(
     client.batch_execute(&stage(lane)).await.map_err(&sql)?;
     client.batch_execute(&point::import(&round.snapshot)).await.map_err(&sql)?;
     let statement = client.prepare(&read_again(lane)).await.map_err(&sql)?;
+    lane.encoding.as_stored(client).await.map_err(&sql)?;
     for some in keys.chunks(DIRTY_AT_ONCE) {
         let arrays: Vec<Array> = apply::key_arrays(lane, some.iter());
         client.execute_raw(&statement, &arrays).await.map_err(&sql)?;
     }
+    lane.encoding.as_utf8(client).await.map_err(&sql)?;
     check_file(client, journal, lane).await?;
     client.batch_execute("COMMIT; BEGIN").await.map_err(&sql)?;
     client.execute(&unstage(lane), &[]).await.map_err(&sql)?;

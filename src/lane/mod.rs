@@ -24,7 +24,7 @@ use tokio_postgres::Client;
 
 use crate::hangs_on::VerifiedColumn;
 use crate::lifecycle::{LaneDesign, Secret};
-use crate::pg::{Ident, QName, list};
+use crate::pg::{Encoding, Ident, QName, list};
 use crate::replication::pgoutput::{Tuple, Value};
 
 use self::coalesce::Key;
@@ -64,6 +64,8 @@ pub struct TargetKeyColumn<'a> {
 pub struct SourceColumn {
     /// Its name.
     pub name: Ident,
+    /// The same as the stream has it: in the database's encoding.
+    pub stored_name: Vec<u8>,
     /// Its type, as the stream names it.
     pub type_oid: u32,
     /// The type under every domain: how it travels.
@@ -110,6 +112,8 @@ pub struct Lane {
     pub home: Ident,
     /// What its hashes and digests start from.
     pub secret: Secret,
+    /// The database's encoding, in which its rows travel.
+    pub encoding: Encoding,
 }
 
 /// Where to look for a row first.
@@ -166,6 +170,7 @@ impl Lane {
             target,
             home: home.clone(),
             secret: design.secret.clone(),
+            encoding: Encoding::of(client).await?,
         })
     }
 
@@ -259,6 +264,7 @@ impl Found {
         let column = |row: &tokio_postgres::Row| FoundColumn {
             column: SourceColumn {
                 name: Ident(row.get("name")),
+                stored_name: row.get("stored_name"),
                 type_oid: row.get("type_oid"),
                 base_oid: row.get("base_oid"),
                 generated: row.get("generated"),

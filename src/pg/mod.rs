@@ -3,6 +3,7 @@
 pub mod activity;
 pub mod connect;
 mod describe;
+mod encoding;
 mod lsn;
 mod name;
 pub mod sql;
@@ -10,5 +11,7 @@ pub mod standbys;
 pub mod under_way;
 
 pub use describe::{describe, is_transient};
+pub(crate) use encoding::AS_STORED;
+pub use encoding::Encoding;
 pub use lsn::{Lsn, NotAnLsn};
 pub use name::{Ident, Literal, MAX_BYTES, QName, list};

@@ -85,7 +85,7 @@ async fn round(run: &mut Run<'_>) -> Result<RoundEnd, Error> {
 /// What the stream could not complete is read again.
 async fn dirty_keys(run: &Run<'_>, client: &Client, round: &Round) -> Result<(), Error> {
     for lane in &run.lanes {
-        chunks::dirty_keys(client, run.journal.session(), &run.journal, lane, round).await?;
+        chunks::dirty_keys(client, &run.journal, lane, round).await?;
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use super::link::{Incoming, Link, error_fields};
 use super::login::{self, LoggedIn};
 use super::stream::Stream;
 use crate::pg::connect::{self, CancelKey, Canceller, ConnectError, Encryption, Endpoint, Target, Wire};
-use crate::pg::{Ident, Lsn};
+use crate::pg::{AS_STORED, Ident, Lsn};
 
 /// A connection to the server's walsender.
 ///
@@ -114,12 +114,13 @@ impl Walsender {
         self.command(&command).await.map(drop).map_err(|error| error.of_slot(name))
     }
 
-    /// Turns the connection into a stream of `start.slot`'s changes.
+    /// Turns the connection into a stream of `start.slot`'s changes, whose texts are as the database stores them.
     ///
     /// # Errors
     /// [`ReplicationError::SlotGone`] when the slot does not exist or was invalidated; 55006
     /// (transient) while another connection streams from it.
     pub async fn start(mut self, start: Start) -> Result<Stream, ReplicationError> {
+        self.command(AS_STORED).await?;
         self.send(&start_replication(&start.slot, &start.publication, start.from)).await?;
         match self.link.next().await.map_err(ReplicationError::Lost)? {
             Incoming::CopyBoth => {

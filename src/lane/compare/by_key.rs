@@ -19,8 +19,15 @@ const FIRST_KEY: usize = 3;
 /// A comparison of single keys, prepared.
 pub struct ByKey<'a> {
     comparison: &'a Comparison,
-    source: (&'a Client, Statement),
-    target: (&'a Client, Statement),
+    source: Prepared<'a>,
+    target: Prepared<'a>,
+}
+
+/// One side, and what is asked of it. Keys travel as the database stores them, so nothing is parsed meanwhile.
+struct Prepared<'a> {
+    client: &'a Client,
+    sums: Statement,
+    each: Statement,
 }
 
 impl Comparison {
@@ -33,10 +40,19 @@ impl Comparison {
         source: &'a Client,
         target: &'a Client,
     ) -> Result<ByKey<'a>, CompareError> {
-        let (of_source, of_target) = (self.keys_sql(true), self.keys_sql(false));
-        let prepared = tokio::try_join!(source.prepare(&of_source), target.prepare(&of_target));
-        let (of_source, of_target) = prepared.map_err(|source| failed(&self.lane, source))?;
-        Ok(ByKey { comparison: self, source: (source, of_source), target: (target, of_target) })
+        let prepared = tokio::try_join!(self.prepare(source, true), self.prepare(target, false));
+        let (source, target) = prepared.map_err(|source| failed(&self.lane, source))?;
+        Ok(ByKey { comparison: self, source, target })
+    }
+
+    async fn prepare<'a>(
+        &self,
+        client: &'a Client,
+        is_source: bool,
+    ) -> Result<Prepared<'a>, tokio_postgres::Error> {
+        let (sums, each) = (self.keys_sql(is_source), self.each_sql(is_source));
+        let (sums, each) = tokio::try_join!(client.prepare(&sums), client.prepare(&each))?;
+        Ok(Prepared { client, sums, each })
     }
 
     /// The rows of the keys in the parameters, one array a key column: digest of the key, and sums.
@@ -86,6 +102,10 @@ impl ByKey<'_> {
     pub async fn compare(&self, keys: &[&Key]) -> Result<Differences, CompareError> {
         let lane = &self.comparison.lane;
         let mut differences = Differences::default();
+        let clients = [self.source.client, self.target.client];
+        for client in clients {
+            lane.encoding.as_stored(client).await.map_err(|source| failed(lane, source))?;
+        }
         for some in keys.chunks(KEYS_AT_ONCE) {
             let arrays = apply::key_arrays(lane, some.iter().copied());
             let both = tokio::try_join!(sums(&self.source, lane, &arrays), sums(&self.target, lane, &arrays));
@@ -93,6 +113,9 @@ impl ByKey<'_> {
             let mut found = Differences::between(lane, rows(source), rows(target)).await?;
             self.name_columns(&arrays, &mut found).await?;
             differences.add(found);
+        }
+        for client in clients {
+            lane.encoding.as_utf8(client).await.map_err(|source| failed(lane, source))?;
         }
         Ok(differences)
     }
@@ -102,31 +125,27 @@ impl ByKey<'_> {
         if digests.is_empty() {
             return Ok(());
         }
-        let of = async |client: &Client, is_source| {
+        let of = async |side: &Prepared<'_>| {
             let Comparison { lane, .. } = self.comparison;
             let (seed, secret) = (lane.secret.seed(), lane.secret.key());
             let mut params: Vec<&(dyn postgres_types::ToSql + Sync)> = vec![&seed, &secret];
             params.extend(keys.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)));
             params.push(&digests);
-            let rows = client.query(&self.comparison.each_sql(is_source), &params).await;
+            let rows = side.client.query(&side.each, &params).await;
             Ok::<Each, CompareError>(each_of(&rows.map_err(|source| failed(lane, source))?))
         };
-        let both = tokio::try_join!(of(self.source.0, true), of(self.target.0, false))?;
+        let both = tokio::try_join!(of(&self.source), of(&self.target))?;
         found.name_columns(&self.comparison.hash.columns, &both.0, &both.1);
         Ok(())
     }
 }
 
 /// Read to the end: both sides may share one connection, which answers the second query only then.
-async fn sums(
-    (client, statement): &(&Client, Statement),
-    lane: &Lane,
-    keys: &[Array],
-) -> Result<Vec<Row>, tokio_postgres::Error> {
+async fn sums(side: &Prepared<'_>, lane: &Lane, keys: &[Array]) -> Result<Vec<Row>, tokio_postgres::Error> {
     let (seed, secret) = (lane.secret.seed(), lane.secret.key());
     let mut params: Vec<&(dyn postgres_types::ToSql + Sync)> = vec![&seed, &secret];
     params.extend(keys.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)));
-    client.query(statement, &params).await
+    side.client.query(&side.sums, &params).await
 }
 
 fn rows(rows: Vec<Row>) -> impl Stream<Item = Result<Row, tokio_postgres::Error>> {

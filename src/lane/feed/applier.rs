@@ -33,6 +33,7 @@ const BATCH_CHANGES: u64 = 20_000;
 const BATCH_BYTES: usize = 8 << 20;
 
 pub(super) struct Applier {
+    /// Its texts travel as the database stores them: statements with names in them are prepared.
     session: Session,
     stream: Stream,
     fence: Fence,
@@ -75,7 +76,11 @@ impl Applier {
         for lane in parts.lanes {
             by_relation.insert(lane.source_oid, ways.len());
             let apply = Apply::prepare(&session, &lane).await?;
-            ways.push(Way { lane, apply, changes: Coalesced::default() });
+            let truncate = session.prepare(&format!("TRUNCATE {}", lane.target)).await?;
+            ways.push(Way { lane, apply, truncate, changes: Coalesced::default() });
+        }
+        if let Some(way) = ways.first() {
+            way.lane.encoding.as_stored(&session).await?;
         }
         Ok(Self {
             touched: vec![Vec::new(); ways.len()],
@@ -273,13 +278,13 @@ impl Applier {
         self.flush().await?;
         for relation in relations {
             let is_lenient = self.shared.lenient.load(Ordering::Acquire);
-            let lane = &self.way(*relation)?.lane;
+            let Way { lane, truncate, .. } = self.way(*relation)?;
             if is_lenient {
                 return Err(FeedError::Truncated { table: lane.table.plain(), lane: lane.number });
             }
-            let sql = format!("TRUNCATE {}", lane.target);
+            let truncate = truncate.clone();
             begin(&self.session, &mut self.in_target_transaction).await?;
-            self.session.batch_execute(&sql).await?;
+            self.session.execute(&truncate, &[]).await?;
             self.truncated = true;
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! One table's changes on their way: from the stream's messages to one net change a key.
 
+use tokio_postgres::Statement;
+
 use super::FeedError;
 use crate::lane::Lane;
 use crate::lane::apply::Apply;
@@ -10,6 +12,7 @@ use crate::replication::pgoutput::{Old, OldKind, Relation, Tuple, Value};
 pub(super) struct Way {
     pub(super) lane: Lane,
     pub(super) apply: Apply,
+    pub(super) truncate: Statement,
     pub(super) changes: Coalesced,
 }
 
@@ -44,17 +47,21 @@ impl Way {
 
     /// The server tells a table's columns before its first change and after each DDL.
     pub(super) fn check(&self, relation: &Relation) -> Result<(), FeedError> {
-        let told: Vec<(&str, u32)> =
-            relation.columns.iter().map(|column| (column.name.as_str(), column.type_oid)).collect();
-        let known: Vec<(&str, u32)> =
-            self.lane.streamed().map(|column| (column.name.as_str(), column.type_oid)).collect();
+        let told: Vec<(&[u8], u32)> =
+            relation.columns.iter().map(|column| (&*column.name, column.type_oid)).collect();
+        let known: Vec<(&[u8], u32)> =
+            self.lane.streamed().map(|column| (&*column.stored_name, column.type_oid)).collect();
         if told == known {
             return Ok(());
         }
-        let different = told.iter().zip(&known).find(|(told, known)| told != known);
+        let columns = self.lane.streamed().zip(told.iter().zip(&known));
+        let different = columns.into_iter().find(|(_, (told, known))| told != known);
         let what = different.map_or_else(
             || format!("it has {} columns where the plan was made for {}", told.len(), known.len()),
-            |(told, known)| format!("column `{}` is not `{}` as it was", told.0, known.0),
+            |(column, (told, _))| {
+                let told = String::from_utf8_lossy(told.0);
+                format!("column `{told}` is not `{}` as it was", column.name.as_str())
+            },
         );
         Err(FeedError::SourceChanged { table: self.lane.table.plain(), what })
     }

@@ -25,9 +25,6 @@ pub enum Malformed {
     /// A part of a message has an unknown mark.
     #[error("unknown mark {0:#04x} in a pgoutput message")]
     UnknownMark(u8),
-    /// A name is not UTF-8.
-    #[error("a name in a pgoutput message is not UTF-8")]
-    NotUtf8,
     /// A time is outside every calendar.
     #[error("a time in a pgoutput message is out of range")]
     Time,
@@ -119,11 +116,17 @@ impl Reader {
         }
     }
 
-    fn string(&mut self) -> Result<String, Malformed> {
+    /// Up to a zero byte, in the database's encoding.
+    fn name(&mut self) -> Result<Bytes, Malformed> {
         let end = self.0.iter().position(|byte| *byte == 0).ok_or(Malformed::Truncated)?;
-        let text = std::str::from_utf8(&self.0[..end]).map_err(|_| Malformed::NotUtf8)?.to_owned();
-        self.0.advance(end + 1);
-        Ok(text)
+        let name = self.0.split_to(end);
+        self.0.advance(1);
+        Ok(name)
+    }
+
+    /// A name that is shown and never compared: what is not UTF-8 in it is left out.
+    fn string(&mut self) -> Result<String, Malformed> {
+        Ok(String::from_utf8_lossy(&self.name()?).into_owned())
     }
 
     /// A length in four bytes, and so many bytes.
@@ -189,7 +192,7 @@ impl Reader {
             .map(|_| {
                 Ok(RelationColumn {
                     is_key: self.flag()?,
-                    name: self.string()?,
+                    name: self.name()?,
                     type_oid: self.u32()?,
                     type_modifier: self.u32()?.cast_signed(),
                 })

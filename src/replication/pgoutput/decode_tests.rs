@@ -79,7 +79,8 @@ fn put_relation(out: &mut BytesMut, relation: &Relation) {
     out.put_u16(u16::try_from(relation.columns.len()).unwrap());
     for column in &relation.columns {
         out.put_u8(u8::from(column.is_key));
-        put_string(out, &column.name);
+        out.put_slice(&column.name);
+        out.put_u8(0);
         out.put_u32(column.type_oid);
         out.put_i32(column.type_modifier);
     }
@@ -166,7 +167,12 @@ fn relation() -> impl Strategy<Value = Relation> {
         Just(ReplicaIdentity::Index),
     ];
     let column = (any::<bool>(), name(), any::<u32>(), any::<i32>()).prop_map(
-        |(is_key, name, type_oid, type_modifier)| RelationColumn { is_key, name, type_oid, type_modifier },
+        |(is_key, name, type_oid, type_modifier)| RelationColumn {
+            is_key,
+            name: name.into(),
+            type_oid,
+            type_modifier,
+        },
     );
     (any::<u32>(), name(), name(), identity, prop::collection::vec(column, 0..8)).prop_map(
         |(oid, schema, name, replica_identity, columns)| Relation {

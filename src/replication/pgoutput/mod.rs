@@ -110,8 +110,8 @@ pub struct Relation {
 pub struct RelationColumn {
     /// Part of the replica identity.
     pub is_key: bool,
-    /// Its name.
-    pub name: String,
+    /// Its name, in the database's encoding.
+    pub name: Bytes,
     /// Its type's oid.
     pub type_oid: u32,
     /// Its type's modifier, -1 for none.
