@@ -57,14 +57,21 @@ fn blue(word: &str, bytes: &str) -> String {
         alter table \"{word}\" alter big set storage external;
         create index \"{word}_index\" on \"{word}\" ((short || '{word}')) where short <> '{word}';
         comment on column \"{word}\".big is '{word}';
-        create function fill(who text, first int, last int) returns void language sql as $$
-            insert into \"{word}\" (id, at, \"{word}\", big, domained, pair, tags, doc, fixed, short)
-            select who || raw('{bytes}') || g, timestamptz '2026-01-10' + g % 50 * interval '1 day', raw('{bytes}') || '{word}',
-                   repeat(raw('{bytes}') || md5(g::text), 100), raw('{bytes}'), row(raw('{bytes}'), '{word}')::\"{word}_pair\",
-                   array[raw('{bytes}'), '{word}'], to_jsonb('{word}'::text), raw('{bytes}'), raw('{bytes}') || g
-            from generate_series(first, last) g $$;
-        select fill('a', 1, 2000);
-        analyze \"{word}\";"
+        create table mirror (like \"{word}\" including all);
+        {rows}; insert into mirror select * from \"{word}\";
+        analyze \"{word}\";",
+        rows = insert(word, word, bytes, "a", 1000)
+    )
+}
+
+fn insert(table: &str, word: &str, bytes: &str, who: &str, rows: u32) -> String {
+    format!(
+        "insert into \"{table}\" (id, at, \"{word}\", big, domained, pair, tags, doc, fixed, short)
+         select '{who}' || raw('{bytes}') || g, timestamptz '2026-01-10' + g % 50 * interval '1 day',
+                raw('{bytes}') || '{word}', repeat(raw('{bytes}') || md5(g::text), 100), raw('{bytes}'),
+                row(raw('{bytes}'), '{word}')::\"{word}_pair\", array[raw('{bytes}'), '{word}'],
+                to_jsonb('{word}'::text), raw('{bytes}'), raw('{bytes}') || g
+         from generate_series(1, {rows}) g"
     )
 }
 
@@ -83,44 +90,35 @@ tables:
     )
 }
 
-/// One transaction of each kind of change, among them such that send no large value, and exchange keys.
-async fn write(client: &Client, word: &str, bytes: &str, round: i32) {
+/// Each kind of change, among them such that send no large value or change a key; once for blue, once for what it has to
+/// be in the end.
+async fn write(client: &Client, word: &str, bytes: &str, round: u32) {
     let who = round % 7;
-    let sql = format!(
-        "select fill('b{round}', 1, 5);
-         update \"{word}\" set \"{word}\" = raw('{bytes}') || '{round}' where id = 'b{round}' || raw('{bytes}') || 1;
-         update \"{word}\" set short = raw('{bytes}') || '{round}' where id like '%{who}';
-         update \"{word}\" set id = id || raw('{bytes}') where id like '%{who}3';
-         update \"{word}\" set at = at + interval '30 days', tags = tags || raw('{bytes}') where id like '%{who}4';
-         delete from \"{word}\" where id = 'b{round}' || raw('{bytes}') || 2"
-    );
-    client.batch_execute(&sql).await.unwrap();
+    let both = [word, "mirror"].map(|table| {
+        format!(
+            "{rows};
+             update \"{table}\" set \"{word}\" = raw('{bytes}') || '{round}' where id = 'b{round}' || raw('{bytes}') || 1;
+             update \"{table}\" set short = raw('{bytes}') || '{round}' where id like '%{who}2';
+             update \"{table}\" set id = id || raw('{bytes}') where id like '%{who}3';
+             update \"{table}\" set at = at + interval '30 days', tags = tags || raw('{bytes}') where id like '%{who}4';
+             delete from \"{table}\" where id = 'b{round}' || raw('{bytes}') || 2",
+            rows = insert(table, word, bytes, &format!("b{round}"), 5)
+        )
+    });
+    client.batch_execute(&both.join(";")).await.unwrap();
 }
 
 async fn goes_through(encoding: &str, word: &str, bytes: &str) {
     let cluster = encoded(encoding).await;
     let client = cluster.client(DB).await;
     client.batch_execute(&blue(word, bytes)).await.unwrap();
-    // What every change must also have become, kept by the server itself.
-    let mirror = format!(
-        "create table mirror (like \"{word}\" including all);
-         insert into mirror select * from \"{word}\";
-         create function mirror() returns trigger language plpgsql as $$
-         begin
-           if tg_op <> 'INSERT' then delete from mirror where (id, at) = (old.id, old.at); end if;
-           if tg_op <> 'DELETE' then insert into mirror select new.*; end if;
-           return null;
-         end $$;
-         create trigger mirror after insert or update or delete on \"{word}\" for each row execute function mirror()"
-    );
-    client.batch_execute(&mirror).await.unwrap();
     let program = Bluegreen::new(&cluster, DB).plan(&plan(word));
     let running = tokio::task::spawn_blocking(move || (program.execute(&["--yes"]), program));
     let mut round = 0;
     while !running.is_finished() {
         write(&client, word, bytes, round).await;
         round += 1;
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let (finished, program) = running.await.unwrap();
     let finished = finished.expect_code(0);

@@ -13,7 +13,7 @@ mod difference;
 use std::collections::HashMap;
 
 use tokio::sync::Mutex;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Statement};
 
 use super::row_hash::{Lacking, RowHash, SUMS, key_digest};
 use super::{Lane, copy, point};
@@ -218,7 +218,7 @@ impl Comparison {
         let sql = self.sum_sql(piece.is_source, &piece.relation, &piece.condition);
         let read = async {
             session.batch_execute(&point::import(snapshot)).await?;
-            let row = session.query_one(&sql, &[&self.seed()]).await?;
+            let row = self.lane.encoding.query_one(session, &sql, &[&self.seed()]).await?;
             session.batch_execute("COMMIT").await?;
             Ok(row)
         };
@@ -260,7 +260,9 @@ impl Comparison {
         let sql = |source| failed(&self.lane, source);
         source_session.batch_execute(&point::import(sides.source)).await.map_err(sql)?;
         target_session.batch_execute(&point::import(sides.target)).await.map_err(sql)?;
-        let both = [Side::of(self, &source_session, true), Side::of(self, &target_session, false)];
+        let sides =
+            tokio::try_join!(Side::of(self, &source_session, true), Side::of(self, &target_session, false));
+        let both = <[Side<'_>; 2]>::from(sides.map_err(sql)?);
         let (source, target) = tokio::try_join!(both[0].buckets(), both[1].buckets())?;
         let differing: Vec<i64> =
             (0..BUCKETS).filter(|bucket| source.get(bucket) != target.get(bucket)).collect();
@@ -275,18 +277,21 @@ impl Comparison {
     }
 }
 
-/// One side of a comparison that is narrowed down.
+/// One side of a comparison that is narrowed down, on a session of its own.
 struct Side<'a> {
     client: &'a Client,
     lane: &'a Lane,
-    relation: String,
-    hash: &'a str,
-    each: &'a str,
-    digest: String,
+    buckets: Statement,
+    keys: Statement,
+    each: Statement,
 }
 
 impl<'a> Side<'a> {
-    fn of(comparison: &'a Comparison, client: &'a Client, is_source: bool) -> Self {
+    async fn of(
+        comparison: &'a Comparison,
+        client: &'a Client,
+        is_source: bool,
+    ) -> Result<Self, tokio_postgres::Error> {
         let Comparison { lane, hash } = comparison;
         let pairs = lane.key_in_target();
         // A key is told in the target's form on both sides.
@@ -297,16 +302,26 @@ impl<'a> Side<'a> {
         };
         let each = if is_source { &hash.each.0 } else { &hash.each.1 };
         let (hash, relation) = (comparison.hash_of(is_source), comparison.relation(is_source));
-        Self { client, lane, relation, hash, each, digest }
+        let mask = BUCKETS - 1;
+        let buckets = format!(
+            "SELECT h & {mask}, {SUMS} FROM (SELECT {hash} AS h FROM {relation} OFFSET 0) AS s GROUP BY 1"
+        );
+        let keys = format!(
+            "SELECT d, {SUMS} FROM (SELECT {digest} AS d, {hash} AS h FROM {relation} OFFSET 0) AS s \
+             WHERE h & {mask} = ANY ($3) GROUP BY d ORDER BY d"
+        );
+        let each = format!(
+            "SELECT d, h FROM (SELECT {digest} AS d, {each} AS h FROM {relation} OFFSET 0) AS s WHERE d = ANY ($3)"
+        );
+        let (buckets, keys, each) =
+            tokio::try_join!(client.prepare(&buckets), client.prepare(&keys), client.prepare(&each))?;
+        lane.encoding.as_stored(client).await?;
+        Ok(Self { client, lane, buckets, keys, each })
     }
 
     /// The sums by bucket.
     async fn buckets(&self) -> Result<HashMap<i64, Sum>, CompareError> {
-        let (relation, hash, mask) = (&self.relation, self.hash, BUCKETS - 1);
-        let sql = format!(
-            "SELECT h & {mask}, {SUMS} FROM (SELECT {hash} AS h FROM {relation} OFFSET 0) AS s GROUP BY 1"
-        );
-        let rows = self.client.query(&sql, &[&self.lane.secret.seed()]).await;
+        let rows = self.client.query(&self.buckets, &[&self.lane.secret.seed()]).await;
         let rows = rows.map_err(|source| failed(self.lane, source))?;
         let bucket = |row: &tokio_postgres::Row| {
             let sum = sum_of(row, 1).map_err(|why| CompareError::incomplete(self.lane, why))?;
@@ -317,25 +332,15 @@ impl<'a> Side<'a> {
 
     /// The sums by key of the rows in some buckets, in the order of the keys' digests.
     async fn keys(&self, buckets: &[i64]) -> Result<tokio_postgres::RowStream, tokio_postgres::Error> {
-        let Self { relation, hash, digest, .. } = self;
-        let mask = BUCKETS - 1;
-        let sql = format!(
-            "SELECT d, {SUMS} FROM (SELECT {digest} AS d, {hash} AS h FROM {relation} OFFSET 0) AS s \
-             WHERE h & {mask} = ANY ($3) GROUP BY d ORDER BY d"
-        );
         let secret = &self.lane.secret;
         let params: [&(dyn postgres_types::ToSql + Sync); 3] = [&secret.seed(), &secret.key(), &buckets];
-        self.client.query_raw(&sql, params).await
+        self.client.query_raw(&self.keys, params).await
     }
 
     /// The hash of each column of some rows.
     async fn each(&self, digests: &[String]) -> Result<difference::Each, tokio_postgres::Error> {
-        let Self { relation, each, digest, .. } = self;
-        let sql = format!(
-            "SELECT d, h FROM (SELECT {digest} AS d, {each} AS h FROM {relation} OFFSET 0) AS s WHERE d = ANY ($3)"
-        );
         let secret = &self.lane.secret;
-        let rows = self.client.query(&sql, &[&secret.seed(), &secret.key(), &digests]).await?;
+        let rows = self.client.query(&self.each, &[&secret.seed(), &secret.key(), &digests]).await?;
         Ok(each_of(&rows))
     }
 }

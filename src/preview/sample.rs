@@ -167,7 +167,8 @@ async fn hashed(
             let next = slices.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
             let Some(span) = next else { break };
             let sql = comparison.sum_sql(true, &lane.source.to_string(), &condition(span));
-            rows += session.query_one(&sql, &[&comparison.seed()]).await?.get::<_, i64>(0);
+            let row = lane.encoding.query_one(session, &sql, &[&comparison.seed()]).await?;
+            rows += row.get::<_, i64>(0);
         }
         session.batch_execute("ROLLBACK").await?;
         Ok(rows)
