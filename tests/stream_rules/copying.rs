@@ -38,7 +38,7 @@ async fn a_key_to_read_again_that_cannot_be_read_is_not_forgotten() {
     let snapshot = now.query_one("select pg_export_snapshot()", &[]).await.unwrap().get(0);
     let round = Round { snapshot, skip_present: true };
     let journal = &bench.journal;
-    let read = copy::dirty_keys(&worker, journal.session(), journal, &bench.lane, &round).await;
+    let read = copy::dirty_keys(&worker, journal, &bench.lane, &round).await;
     let error = read.unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, CopyError::NoKey { .. }) && text.contains(&keys.plain()), "{text}");
