@@ -204,7 +204,7 @@ fn window() -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_role_that_logs_in_as_another_one_swaps_and_rolls_back() {
     let (cluster, client, _) = stage("").await;
-    let sql = "create role keeper; create role deployer login replication in role keeper;
+    let sql = "create role keeper; create role deployer login replication in role keeper, pg_read_all_stats;
                alter role deployer set role = keeper; alter role deployer set default_transaction_deferrable = on;
                grant create on database postgres to keeper, deployer; grant all on schema public to keeper, deployer;";
     client.batch_execute(sql).await.unwrap();

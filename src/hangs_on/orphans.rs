@@ -34,7 +34,7 @@ pub async fn count(
     let mut found = Vec::new();
     for row in client.query(SQL, &[&table.to_string(), &key]).await? {
         let select: String = row.get(3);
-        let rows = match client.query_one(&format!("select count(*) {select}"), &[]).await {
+        let rows = match client.query_one(&format!("select count(*) as projh_orphans {select}"), &[]).await {
             Ok(row) => Some(row.get(0)),
             Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => None,
             Err(error) => return Err(error),

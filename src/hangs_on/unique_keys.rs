@@ -47,7 +47,7 @@ impl UniqueKey {
     /// Counts the keys that several rows have.
     #[must_use]
     pub fn count_twins(&self) -> String {
-        format!("select count(*) from (select {}) as s", self.grouped(&self.table.to_string()))
+        format!("select count(*) from (select {}) as projh_twins", self.grouped(&self.table.to_string()))
     }
 
     /// What to type where several rows have one key.

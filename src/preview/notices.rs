@@ -274,7 +274,7 @@ impl Seen {
         let sql = format!(
             "SELECT queryid::text, sum(calls)::bigint FROM {view} \
              WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND query ~* $1 \
-             AND query !~ 'projh_|hash_record_extended' AND queryid IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5"
+             AND query !~* 'projh_|hash_record_extended|^\\s*lock\\s' AND queryid IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5"
         );
         let rows = client.query(&sql, &[&pattern]).await.unwrap_or_default();
         let statement = |row: &tokio_postgres::Row| PreviewStatement {

@@ -133,6 +133,20 @@ fn type_name(name: &str) -> String {
     format!("pg_catalog.\"{name}\"")
 }
 
+/// Some minor releases cannot read an empty tsquery in the binary form in which they send it.
+fn reads_empty_tsquery() -> bool {
+    let cluster = Cluster::start();
+    let file = cluster.data().join("empty_tsquery");
+    let sql = format!(
+        "create table probe (q tsquery); do $$ begin
+         execute $q$copy (select ''::tsquery) to '{file}' (format binary)$q$;
+         execute $q$copy probe from '{file}' (format binary)$q$;
+         exception when internal_error then null; end $$; select count(*) from probe",
+        file = file.display()
+    );
+    cluster.psql(DB, &sql).trim() == "1"
+}
+
 fn columns() -> Vec<Column> {
     let multiranges = MULTIRANGES.iter().map(|(multirange, range)| {
         let samples = SAMPLES.iter().find(|(name, _)| name == range).unwrap().1;
@@ -141,7 +155,15 @@ fn columns() -> Vec<Column> {
     });
     let plain =
         SAMPLES.iter().map(|(name, samples)| (*name, samples.iter().map(ToString::to_string).collect()));
-    plain.chain(multiranges).flat_map(|(name, samples)| of_type(name, &samples)).collect()
+    let has_empty = reads_empty_tsquery();
+    let readable = |name: &str, sample: &String| has_empty || name != "tsquery" || !sample.is_empty();
+    plain
+        .chain(multiranges)
+        .map(|(name, samples)| {
+            (name, samples.into_iter().filter(|sample| readable(name, sample)).collect::<Vec<_>>())
+        })
+        .flat_map(|(name, samples)| of_type(name, &samples))
+        .collect()
 }
 
 /// One column of the type, and one of arrays of it: with NULL, of two dimensions, from another lower bound, empty.

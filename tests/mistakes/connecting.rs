@@ -89,7 +89,7 @@ fn a_server_without_tls_or_without_room_says_so_and_databases_are_all_that_pg_hb
     let cluster = Cluster::builder().hba(hba).start();
     cluster.psql(
         DB,
-        "create table t (id int primary key); create role mover login replication; alter table t owner to mover;
+        "create table t (id int primary key); create role mover login replication; alter table t owner to mover; grant pg_read_all_stats to mover;
          grant create on database postgres to mover; grant create on schema public to mover;
          create role full_up login replication connection limit 0; create role sleeper",
     );
