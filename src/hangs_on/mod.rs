@@ -1,7 +1,7 @@
 //! What a table's definition is made of, and what hangs on it.
 //!
-//! One file a kind, each with the same verbs: its struct is what was *found* in the catalog, and its [`Part`] says how
-//! green gets it, how it changes hands in the swap, and what of it is not as it was. [`PARTS`] is their list; the
+//! One file a kind, each with the same verbs: its struct is what was *found* in the catalog, and its `Part` says how
+//! green gets it, how it changes hands in the swap, and what of it is not as it was. `PARTS` is their list; the
 //! scripts of [`crate::green`] put the statements in order.
 //!
 //! Invariant: this module executes catalog reads only. The statements that it makes are correct under any
