@@ -33,6 +33,7 @@ mod long_waits;
 mod mistakes;
 mod oracle_is_honest;
 mod oracle_sees_swaps;
+mod owners_functions;
 mod partition_days;
 mod plans;
 mod preview;

@@ -5,6 +5,10 @@ select jsonb_build_object(
   'kind', c.relkind::text,
   'persistence', c.relpersistence::text,
   'owner', pg_get_userbyid(c.relowner),
+  -- It may read every row, and this role can act as it.
+  'owner_acts', (not (c.relrowsecurity and c.relforcerowsecurity) or o.rolsuper or o.rolbypassrls)
+    and has_table_privilege(c.relowner, c.oid, 'SELECT') and has_schema_privilege(c.relowner, n.oid, 'USAGE')
+    and pg_has_role(c.relowner, case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end),
   'tablespace', s.spcname,
   'access_method', nullif(m.amname, 'heap'),
   'options', coalesce(to_jsonb(c.reloptions), '[]'),
@@ -24,6 +28,7 @@ select jsonb_build_object(
   'array_type', a.typname)
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace
+join pg_roles o on o.oid = c.relowner
 left join pg_tablespace s on s.oid = c.reltablespace
 left join pg_am m on m.oid = c.relam
 left join pg_class t on t.oid = c.reltoastrelid

@@ -9,6 +9,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::Finding;
+use crate::hangs_on::Table;
 use crate::pg::connect::Session;
 use crate::pg::sql::lexer::{self, Kind, Token};
 use crate::pg::{self, Ident, QName};
@@ -127,7 +128,7 @@ pub(super) fn is_about_names(error: &tokio_postgres::Error) -> bool {
 /// and a view that has its columns over blue's rows.
 pub(super) async fn check_indexes(
     session: &Session,
-    table: &QName,
+    table: &Table,
     (green, view): (&QName, &QName),
 ) -> Result<Vec<Finding>, tokio_postgres::Error> {
     let sql = include_str!("../../sql/catalog/index_expressions.sql");
@@ -140,7 +141,7 @@ pub(super) async fn check_indexes(
             "SELECT count(*) FILTER (WHERE num_nulls({expression}) > 1) FROM ({sample}) AS {}",
             green.name
         );
-        session.batch_execute("SAVEPOINT projh_expression").await?;
+        session.batch_execute(&format!("SAVEPOINT projh_expression; {}", table.acting())).await?;
         let tried = session.batch_execute(&sql).await;
         session.batch_execute("ROLLBACK TO SAVEPOINT projh_expression").await?;
         match tried {
@@ -155,7 +156,7 @@ pub(super) async fn check_indexes(
                     true => MEND.to_owned(),
                     false => format!("drop_indexes: [{index}], or mend the function that it calls"),
                 };
-                findings.push(Finding::table(CHECK, table, what, mend));
+                findings.push(Finding::table(CHECK, &table.name, what, mend));
             }
         }
     }

@@ -3,6 +3,7 @@
 //! One check a file. A check looks at the server or at one table and returns findings; a refusal
 //! says what, where, and what to type to mend it. Rights are probed by doing where that is possible.
 
+mod acting;
 mod connections;
 mod disk;
 mod functions;
@@ -138,9 +139,11 @@ async fn table(
     let around = Around { leaves, ..Around::default() };
     let blockers = hangs_on::blockers_around(session, &subject.definition.table.name, &around).await?;
     let mut findings = rights::check_table(session, subject).await?;
+    let acting = acting::check(session, &subject.definition.table).await?;
     findings.extend(types::check_statements(subject));
     findings.extend(generated::check_identity(session.server_version_num(), subject));
     let can_try = can_try && findings.is_empty() && !blockers.iter().any(hanging::spoils_rehearsal);
+    findings.extend(acting.filter(|_| findings.is_empty()));
     let is_in_a_run = blockers.iter().any(|blocker| blocker.run().is_some());
     findings.extend(Finding::of_blockers(&subject.definition.table.name, blockers));
     findings.extend(types::check(subject));

@@ -9,7 +9,7 @@ use crate::pg::connect::Session;
 
 pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
     let table = &subject.definition.table.name;
-    let counted = orphans::count(session, table, None).await;
+    let counted = orphans::count(session, (table, &subject.definition.table.acting()), None).await;
     let mut findings = Vec::new();
     for found in counted.map_err(Error::doing("counting rows that point at no row"))? {
         let (key, there) = (Ident(found.key.clone()), &found.references);
@@ -32,7 +32,10 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
                     "whether every row has its row in {there} (foreign key {key}) cannot be looked at; a row without \
                      one would be found after the swap"
                 );
-                let mend = format!("grant select on {there} to this role, to have it checked now");
+                let mend = format!(
+                    "grant select on {there} to {}, to have it checked now",
+                    subject.definition.table.owner
+                );
                 Finding::table("foreign keys", table, what, mend).into_note()
             }
         };

@@ -84,7 +84,8 @@ impl Months {
             table = plan.table,
             in_range = key.is_in_range(),
         );
-        let rows = session.query(&sql, &[]).await.map_err(Error::doing("counting rows by month"))?;
+        let rows = definition.table.acting().ask(session, &sql, &[]).await;
+        let rows = rows.map_err(Error::doing("counting rows by month"))?;
         Ok(Some(Self(rows.iter().map(|row| (row.get(0), row.get(1))).collect())))
     }
 

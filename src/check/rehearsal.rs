@@ -13,7 +13,7 @@ use crate::lane::apply::Apply;
 use crate::lane::compare::{CompareError, Comparison};
 use crate::lifecycle::LaneDesign;
 use crate::pg::connect::Session;
-use crate::pg::{self, Ident, QName, list};
+use crate::pg::{self, AS_OPERATOR, Ident, QName, list};
 use crate::phase;
 
 /// The server said no.
@@ -83,7 +83,8 @@ async fn make(
     }
     statements.extend(phase::prepare::working_objects(0, design, &green.homes.green));
     let copy = format!(
-        "EXPLAIN INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {table}",
+        "{}; EXPLAIN INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {table}; {AS_OPERATOR}",
+        green.blue.table.acting(),
         green.at_home(),
         list(&columns),
         list(&expressions),
@@ -91,7 +92,15 @@ async fn make(
     let mut named = Vec::new();
     for (done, statement) in statements.iter().map(|statement| &statement.sql).chain([&copy]).enumerate() {
         session.batch_execute(statement).await.map_err(|error| {
-            let mend = format!("change the plan so that this statement works: {statement}");
+            let is_right = error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) && *statement == copy;
+            let mend = if is_right {
+                let owner = &green.blue.table.owner;
+                format!(
+                    "the table's rows are copied with its owner's rights: grant {owner} what the server names"
+                )
+            } else {
+                format!("change the plan so that this statement works: {statement}")
+            };
             let what = format!("green cannot be made: {}", words(&error, statement));
             let mend =
                 near(&error, green).map_or(mend.clone(), |near| format!("did you mean {near}? Or {mend}"));
@@ -119,7 +128,12 @@ async fn called(
 ) -> Result<Vec<Finding>, tokio_postgres::Error> {
     let view = QName::new(green.homes.green.clone(), "projh_values");
     let values = list(rows::columns(green));
-    session.batch_execute(&format!("CREATE VIEW {view} AS SELECT {values} FROM {table}")).await?;
+    session
+        .batch_execute(&format!(
+            "CREATE VIEW {view} AS SELECT {values} FROM {table}; GRANT SELECT ON {view} TO {}",
+            green.blue.table.owner
+        ))
+        .await?;
     let added = green.columns.iter().filter(|column| column.source == Source::Added);
     let added: Vec<String> = added.map(|column| column.name.as_str().to_owned()).collect();
     let mut findings = Vec::new();
@@ -128,7 +142,8 @@ async fn called(
         findings.extend(functions::check(session, table, row.get(0), &added).await?);
     }
     if findings.is_empty() {
-        findings.extend(functions::check_indexes(session, table, (&green.at_home(), &view)).await?);
+        findings
+            .extend(functions::check_indexes(session, &green.blue.table, (&green.at_home(), &view)).await?);
     }
     Ok(findings)
 }
@@ -160,6 +175,7 @@ async fn speak(session: &Session, design: &LaneDesign) -> Result<(), Refused> {
                 .to_owned(),
     };
     let lane = Lane::load(session, 0, design, &design.green.homes.green).await.map_err(refused)?;
+    session.batch_execute(&lane.acting.to_string()).await.map_err(refused)?;
     Apply::prepare(session, &lane).await.map_err(refused)?;
     let comparison = match Comparison::of(session, &lane).await {
         Ok(comparison) => comparison,
@@ -171,11 +187,13 @@ async fn speak(session: &Session, design: &LaneDesign) -> Result<(), Refused> {
         // It has made no connection.
         Err(CompareError::Connect(_)) => return Ok(()),
     };
-    match comparison.by_key(session, session).await {
+    let compared = match comparison.by_key(session, session).await {
         Err(CompareError::Postgres { source, .. }) => Err(refused(source)),
         // It compares nothing yet.
         Ok(_) | Err(CompareError::Connect(_) | CompareError::Incomplete { .. }) => Ok(()),
-    }
+    };
+    compared?;
+    session.batch_execute(AS_OPERATOR).await.map_err(refused)
 }
 
 /// What the server said. A bound is the plan's own literal, so the server's words on it hold no row's

@@ -67,7 +67,7 @@ pub(super) async fn check_table(session: &Session, subject: &Subject<'_>) -> Res
     let of_leaves = subject.plan.partition_by.as_ref().and_then(|by| by.schema.as_ref());
     if let Some(schema) = of_leaves.filter(|schema| **schema != table.name.schema) {
         findings.extend(of_schema(session, table, schema).await?);
-        if !subject.definition.foreign_keys.is_empty() {
+        if table.owner_acts || !subject.definition.foreign_keys.is_empty() {
             findings.extend(of_owner_in(session, table, schema).await?);
         }
     }
@@ -121,13 +121,17 @@ async fn of_schema(session: &Session, table: &Table, schema: &Ident) -> Result<O
     Ok((!may).then(|| refusal(table, what(), format!("grant usage, create on schema {schema} to {role}"))))
 }
 
-/// What follows from a foreign key (ON DELETE CASCADE, say) is done to the partitions as their owner.
+/// The run reads the partitions as their owner, and what follows from a foreign key (ON DELETE CASCADE, say) is done to
+/// them as their owner.
 async fn of_owner_in(session: &Session, table: &Table, schema: &Ident) -> Result<Option<Finding>, Error> {
     let sql = "SELECT bool_and(has_schema_privilege($1, oid, 'USAGE')) FROM pg_namespace WHERE nspname = $2";
     let row = ask(session, sql, &[table.owner.as_str(), schema.as_str()]).await?;
     let may = row.get::<_, Option<bool>>(0).unwrap_or(true);
     let what = || {
-        format!("the owner {} may not use schema {schema}, where foreign keys act in its name", table.owner)
+        format!(
+            "the owner {} may not use schema {schema}, where the run and foreign keys act in its name",
+            table.owner
+        )
     };
     Ok((!may).then(|| refusal(table, what(), format!("grant usage on schema {schema} to {}", table.owner))))
 }

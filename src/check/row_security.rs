@@ -12,7 +12,7 @@ use crate::pg::{self, Ident};
 /// Whether every row of the table can be read, by doing.
 pub(super) async fn check(session: &Session, table: &Table) -> Result<Option<Finding>, Error> {
     let sql = format!("SELECT 1 FROM {} LIMIT 0", table.name);
-    match session.query(&sql, &[]).await {
+    match table.acting().ask(session, &sql, &[]).await {
         Ok(_) => Ok(None),
         Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
             explain(session, table).await.map(Some)

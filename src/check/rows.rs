@@ -162,9 +162,11 @@ struct Scan<'a> {
 impl Scan<'_> {
     async fn ask(&self, counts: &[&Count]) -> Result<Answer, tokio_postgres::Error> {
         let spans = spans(self.blocks, self.sessions.len());
+        let begin = format!("BEGIN READ ONLY; {}", self.green.blue.table.acting());
+        let begin = begin.as_str();
         let parts = self.sessions.iter().zip(&spans).map(|(session, span)| async {
             let sql = self.sql(counts, span);
-            session.batch_execute("BEGIN READ ONLY").await?;
+            session.batch_execute(begin).await?;
             let row = session.query_one(&sql, &[]).await;
             session.batch_execute("ROLLBACK").await?;
             row

@@ -29,7 +29,7 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
         in_green && index.valid && index.immediate && !index.exclusion
     };
     let indexes: Vec<&Index> = subject.definition.indexes.iter().filter(is_kept).collect();
-    let begin = format!("BEGIN READ ONLY; {WITHOUT_INDEXES}");
+    let begin = format!("BEGIN READ ONLY; {WITHOUT_INDEXES}; {}", subject.definition.table.acting());
     let mut findings = Vec::new();
     for key in UniqueKey::of(session, table).await.map_err(doing())? {
         if !indexes.iter().any(|index| index.name == key.index) {

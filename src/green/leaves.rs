@@ -8,8 +8,8 @@ use jiff::tz::TimeZone;
 use tokio_postgres::Client;
 
 use crate::error::Error;
-use crate::hangs_on::{Column, Definition, without_length};
-use crate::pg::{Ident, Literal, QName};
+use crate::hangs_on::{Column, Definition, Table, without_length};
+use crate::pg::{Ident, Literal};
 use crate::plan::partition::{self, KeyType, Leaf, PartitionError};
 use crate::plan::{ColumnChange, PartitionBy, Partitions, TablePlan};
 
@@ -40,7 +40,7 @@ pub(crate) async fn leaves(
         return Err(PartitionError::NotTime { column: by.column.clone(), data_type }.into());
     }
     let data = match TimeKey::of(by, table, column, key) {
-        Some(time) if !has_both_ends(by) => time.range(client, &table.table).await?,
+        Some(time) if !has_both_ends(by) => time.range(client, &definition.table).await?,
         _ => None,
     };
     let zone = by.time_zone.as_deref().and_then(|zone| TimeZone::get(zone).ok()).unwrap_or(TimeZone::UTC);
@@ -125,7 +125,7 @@ impl TimeKey {
     }
 
     /// The least and the greatest day; none where no row is in range.
-    async fn range(&self, client: &Client, table: &QName) -> Result<Option<(Date, Date)>, Error> {
+    async fn range(&self, client: &Client, table: &Table) -> Result<Option<(Date, Date)>, Error> {
         let parts = |of: &str| {
             let civil = self.civil(of);
             format!(
@@ -139,10 +139,11 @@ impl TimeKey {
             parts("hi"),
             value = self.value,
             in_range = self.is_in_range(),
+            table = table.name,
         );
-        let row = client.query_opt(&sql, &[]).await;
-        let row = row.map_err(Error::doing("reading the range of the partition key"))?;
-        let Some(row) = row else { return Ok(None) };
+        let rows = table.acting().ask(client, &sql, &[]).await;
+        let rows = rows.map_err(Error::doing("reading the range of the partition key"))?;
+        let Some(row) = rows.first() else { return Ok(None) };
         let date = |at: usize| {
             let part = |at: usize| row.get::<_, i32>(at);
             let year = i16::try_from(part(at)).ok()?;

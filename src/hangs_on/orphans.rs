@@ -4,7 +4,7 @@
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use crate::pg::QName;
+use crate::pg::{Acting, QName};
 
 const SQL: &str = include_str!("../../sql/catalog/orphans.sql");
 
@@ -18,7 +18,7 @@ pub struct Orphans {
     pub definition: String,
     /// From FROM on; the referencing table is called `fk` there.
     pub select: String,
-    /// How many rows; none where this role may not read the other table.
+    /// How many rows; none where the table's owner may not read the other table.
     pub rows: Option<i64>,
 }
 
@@ -28,14 +28,15 @@ pub struct Orphans {
 /// If the server rejects the question for another reason than a missing right.
 pub async fn count(
     client: &Client,
-    table: &QName,
+    (table, acting): (&QName, &Acting),
     key: Option<&str>,
 ) -> Result<Vec<Orphans>, tokio_postgres::Error> {
     let mut found = Vec::new();
     for row in client.query(SQL, &[&table.to_string(), &key]).await? {
         let select: String = row.get(3);
-        let rows = match client.query_one(&format!("select count(*) as projh_orphans {select}"), &[]).await {
-            Ok(row) => Some(row.get(0)),
+        let rows = match acting.ask(client, &format!("select count(*) as projh_orphans {select}"), &[]).await
+        {
+            Ok(rows) => rows.first().map(|row| row.get(0)),
             Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => None,
             Err(error) => return Err(error),
         };

@@ -6,7 +6,7 @@ use super::Question;
 use super::part::{Compared, Part};
 use super::shape::Green;
 use crate::pg::sql::{LockMode, Statement};
-use crate::pg::{Ident, Literal, QName};
+use crate::pg::{Acting, Ident, Literal, QName};
 
 pub(super) const TABLE: Question =
     Question { what: "the table", sql: include_str!("../../sql/catalog/table.sql") };
@@ -26,6 +26,9 @@ pub struct Table {
     pub persistence: String,
     /// The owner.
     pub owner: Ident,
+    /// It may read every row of the table, and the operator can act as it. Not so in runs of a version that did not ask.
+    #[serde(default)]
+    pub owner_acts: bool,
     /// Where it is not the database's own.
     pub tablespace: Option<Ident>,
     /// Where it is not `heap`.
@@ -112,6 +115,12 @@ pub struct LeafForeignKey {
 }
 
 impl Table {
+    /// With whose rights its rows are touched: its owner's, where those are enough.
+    #[must_use]
+    pub fn acting(&self) -> Acting {
+        Acting::role(self.owner_acts.then(|| self.owner.clone()))
+    }
+
     /// Whether it has partitions.
     #[must_use]
     pub fn is_partitioned(&self) -> bool {

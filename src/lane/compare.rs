@@ -217,13 +217,18 @@ impl Comparison {
         let snapshot = if piece.is_source { sides.source } else { sides.target };
         let sql = self.sum_sql(piece.is_source, &piece.relation, &piece.condition);
         let read = async {
-            session.batch_execute(&point::import(snapshot)).await?;
+            session.batch_execute(&self.reading(snapshot)).await?;
             let row = self.lane.encoding.query_one(session, &sql, &[&self.seed()]).await?;
             session.batch_execute("COMMIT").await?;
             Ok(row)
         };
         let row = read.await.map_err(|source| failed(&self.lane, source))?;
         sum_of(&row, 0).map_err(|why| CompareError::incomplete(&self.lane, why))
+    }
+
+    /// Begins a transaction at a snapshot, which reads rows.
+    fn reading(&self, snapshot: &str) -> String {
+        format!("{}; {}", point::import(snapshot), self.lane.acting)
     }
 
     /// What the row hashes of this comparison start from: `$1` of its statements.
@@ -258,8 +263,8 @@ impl Comparison {
         let source_session = target.connect(&name, &[]).await?;
         let target_session = target.connect(&name, &[]).await?;
         let sql = |source| failed(&self.lane, source);
-        source_session.batch_execute(&point::import(sides.source)).await.map_err(sql)?;
-        target_session.batch_execute(&point::import(sides.target)).await.map_err(sql)?;
+        source_session.batch_execute(&self.reading(sides.source)).await.map_err(sql)?;
+        target_session.batch_execute(&self.reading(sides.target)).await.map_err(sql)?;
         let sides =
             tokio::try_join!(Side::of(self, &source_session, true), Side::of(self, &target_session, false));
         let both = <[Side<'_>; 2]>::from(sides.map_err(sql)?);

@@ -11,7 +11,7 @@ use super::raw::{Array, Raw};
 use super::{Lane, apply, point};
 use crate::journal::{Journal, JournalError};
 use crate::lifecycle::{Fact, Span};
-use crate::pg::{Ident, QName, list};
+use crate::pg::{AS_OPERATOR, Ident, QName, list};
 use crate::replication::pgoutput::Value;
 
 /// What went wrong in a copy.
@@ -80,14 +80,27 @@ pub async fn chunk(
     if let Some((stage, _)) = &staging {
         client.batch_execute(stage).await.map_err(&sql)?;
     }
-    client.batch_execute(&point::import(&round.snapshot)).await.map_err(&sql)?;
+    client.batch_execute(&at_snapshot(lane, round)).await.map_err(&sql)?;
     let mut rows = client.execute(&read, &[]).await.map_err(&sql)?;
+    client.batch_execute(AS_OPERATOR).await.map_err(&sql)?;
     check_file(client, journal, lane).await?;
     if let Some((_, unstage)) = &staging {
-        client.batch_execute("COMMIT; BEGIN").await.map_err(&sql)?;
-        rows = client.execute(unstage, &[]).await.map_err(&sql)?;
+        rows = take_over(client, lane, unstage).await.map_err(&sql)?;
     }
     journal.commit(client, Fact::ChunkCopied { lane: lane.number, span, rows }).await?;
+    Ok(rows)
+}
+
+/// Begins a transaction at the round's snapshot, which touches rows.
+fn at_snapshot(lane: &Lane, round: &Round) -> String {
+    format!("{}; {}", point::import(&round.snapshot), lane.acting)
+}
+
+/// Commits what was staged, and takes it into the target in another transaction, which is left open.
+async fn take_over(client: &Client, lane: &Lane, unstage: &str) -> Result<u64, tokio_postgres::Error> {
+    client.batch_execute(&format!("COMMIT; BEGIN; {}", lane.acting)).await?;
+    let rows = client.execute(unstage, &[]).await?;
+    client.batch_execute(AS_OPERATOR).await?;
     Ok(rows)
 }
 
@@ -143,12 +156,13 @@ pub(crate) fn insert(lane: &Lane, into: &str, from: &str) -> String {
 /// temporary table of its session, and another transaction takes the rows from there.
 fn stage(lane: &Lane) -> String {
     format!(
-        "CREATE TEMP TABLE IF NOT EXISTS {stage} AS SELECT {columns} FROM {target} WHERE false; \
-         TRUNCATE {staged}",
+        "CREATE TEMP TABLE IF NOT EXISTS {stage} AS SELECT {columns} FROM {target} WITH NO DATA; \
+         GRANT SELECT, INSERT ON {staged} TO {owner}; TRUNCATE {staged}",
         stage = staged_name(lane),
         columns = lane.target_columns(),
         target = lane.target,
         staged = staged(lane),
+        owner = lane.owner,
     )
 }
 
@@ -200,7 +214,7 @@ pub async fn dirty_keys(
         table_of_keys: lane.dirty_table().plain(),
     })?;
     client.batch_execute(&stage(lane)).await.map_err(&sql)?;
-    client.batch_execute(&point::import(&round.snapshot)).await.map_err(&sql)?;
+    client.batch_execute(&at_snapshot(lane, round)).await.map_err(&sql)?;
     let statement = client.prepare(&read_again(lane)).await.map_err(&sql)?;
     lane.encoding.as_stored(client).await.map_err(&sql)?;
     for some in keys.chunks(DIRTY_AT_ONCE) {
@@ -208,9 +222,9 @@ pub async fn dirty_keys(
         client.execute_raw(&statement, &arrays).await.map_err(&sql)?;
     }
     lane.encoding.as_utf8(client).await.map_err(&sql)?;
+    client.batch_execute(AS_OPERATOR).await.map_err(&sql)?;
     check_file(client, journal, lane).await?;
-    client.batch_execute("COMMIT; BEGIN").await.map_err(&sql)?;
-    client.execute(&unstage(lane), &[]).await.map_err(&sql)?;
+    take_over(client, lane, &unstage(lane)).await.map_err(&sql)?;
     let empty = format!("TRUNCATE {}", lane.dirty_table());
     client.batch_execute(&empty).await.map_err(&sql)?;
     let count = keys.len() as u64;

@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 use super::compare::CompareError;
 use super::row_hash::key_digest;
 use crate::lifecycle::LaneDesign;
-use crate::pg::{Literal, QName};
+use crate::pg::{Acting, Literal, QName};
 
 /// Which table a row is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -56,7 +56,13 @@ pub async fn find(
     let of_green = key_digest(pairs.iter().map(|mapped| &mapped.target));
     let mut found = Vec::new();
     for (side, relation, keyed) in [(Side::Blue, blue, of_blue), (Side::Green, green, of_green)] {
-        let rows = rows(client, &relation, &keyed, (design.secret.key(), digest)).await;
+        let rows = rows(
+            client,
+            (&design.green.blue.table.acting(), &relation),
+            &keyed,
+            (design.secret.key(), digest),
+        )
+        .await;
         let rows = rows.map_err(|source| CompareError::Postgres { table: table.clone(), source })?;
         found.extend(rows.into_iter().map(|(relation, ctid)| RowFound {
             side,
@@ -70,7 +76,7 @@ pub async fn find(
 /// Relation and ctid of the rows with a digest; none where the table is not there (any more).
 async fn rows(
     client: &Client,
-    relation: &QName,
+    (acting, relation): (&Acting, &QName),
     keyed: &str,
     (key, digest): (&str, &str),
 ) -> Result<Vec<(String, String)>, tokio_postgres::Error> {
@@ -79,6 +85,6 @@ async fn rows(
         return Ok(Vec::new());
     }
     let sql = format!("SELECT tableoid::regclass::text, ctid::text FROM {relation} WHERE {keyed} = $1");
-    let rows = client.query(&sql, &[&digest, &key]).await?;
+    let rows = acting.ask(client, &sql, &[&digest, &key]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }

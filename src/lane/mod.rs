@@ -24,7 +24,7 @@ use tokio_postgres::Client;
 
 use crate::hangs_on::VerifiedColumn;
 use crate::lifecycle::{LaneDesign, Secret};
-use crate::pg::{Encoding, Ident, QName, list};
+use crate::pg::{Acting, Encoding, Ident, QName, list};
 use crate::replication::pgoutput::{Tuple, Value};
 
 use self::coalesce::Key;
@@ -114,6 +114,10 @@ pub struct Lane {
     pub secret: Secret,
     /// The database's encoding, in which its rows travel.
     pub encoding: Encoding,
+    /// The owner of both tables.
+    pub owner: Ident,
+    /// With whose rights the rows of both tables are read and written.
+    pub acting: Acting,
 }
 
 /// Where to look for a row first.
@@ -171,6 +175,8 @@ impl Lane {
             home: home.clone(),
             secret: design.secret.clone(),
             encoding: Encoding::of(client).await?,
+            owner: design.green.blue.table.owner.clone(),
+            acting: design.green.blue.table.acting(),
         })
     }
 

@@ -1,5 +1,6 @@
 //! PostgreSQL as the rest of the program sees it: connections, names, positions, catalog questions.
 
+mod acting;
 pub mod activity;
 pub mod connect;
 mod describe;
@@ -10,6 +11,7 @@ pub mod sql;
 pub mod standbys;
 pub mod under_way;
 
+pub use acting::{AS_OPERATOR, Acting};
 pub use describe::{describe, is_transient};
 pub(crate) use encoding::AS_STORED;
 pub use encoding::Encoding;

@@ -174,12 +174,12 @@ fn publish(prepared: &Prepared) -> Statement {
 
 /// Where the feed notes keys whose rows it could not complete, no rows but keys; and the type of rows
 /// on their way into green.
-pub(crate) fn working_objects(number: usize, lane: &LaneDesign, home: &Ident) -> [Statement; 4] {
+pub(crate) fn working_objects(number: usize, lane: &LaneDesign, home: &Ident) -> [Statement; 5] {
     let columns = list(lane.key.columns.iter().map(|column| &column.name));
     let dirty = crate::lane::dirty_table(home, number);
     let streamed = lane.green.blue.columns.iter().filter(|column| column.generated.is_none());
     let travelling = list(streamed.map(|column| format!("{} {}", column.name, column.base_type)));
-    let create = format!("CREATE TABLE {dirty} AS SELECT {columns} FROM {} WHERE false", lane.table);
+    let create = format!("CREATE TABLE {dirty} AS SELECT {columns} FROM {} WITH NO DATA", lane.table);
     let key = format!("ALTER TABLE {dirty} ADD PRIMARY KEY ({columns})");
     let row_type = format!("CREATE TYPE {} AS ({travelling})", crate::lane::row_type(home, number));
     [
@@ -187,6 +187,10 @@ pub(crate) fn working_objects(number: usize, lane: &LaneDesign, home: &Ident) ->
             .locking(&lane.table, LockMode::AccessShare),
         Statement::on(&dirty, LockMode::AccessExclusive, "build a key on", key),
         Statement::new("revoke", format!("REVOKE ALL ON {dirty} FROM PUBLIC")),
+        Statement::new(
+            "grant",
+            format!("GRANT SELECT, INSERT, DELETE ON {dirty} TO {}", lane.green.blue.table.owner),
+        ),
         Statement::new("create the type of rows on their way", row_type),
     ]
 }

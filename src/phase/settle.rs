@@ -13,8 +13,8 @@ use crate::error::{Error, Undone};
 use crate::event::Event;
 use crate::hangs_on::orphans;
 use crate::lifecycle::{Fact, LaneDesign, Phase, Prepared};
-use crate::pg::Ident;
 use crate::pg::sql::Statement;
+use crate::pg::{AS_OPERATOR, Acting, Ident};
 use crate::run::Run;
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
@@ -41,7 +41,8 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
             continue;
         }
         let fact = Fact::StepSettled { lane: *lane, step: *number, what: step.what.clone() };
-        match carry_out(run, &client, step, fact).await? {
+        let acting = prepared.lanes[*lane].green.blue.table.acting();
+        match carry_out(run, &client, (step, &acting), fact).await? {
             None => {
                 let what = step.what.clone();
                 run.cx.tell(&Event::Step { phase: Phase::Settle, what, done: done + 1, of: steps.len() });
@@ -70,10 +71,13 @@ fn key_of(step: &Statement) -> &str {
 async fn carry_out(
     run: &Run<'_>,
     client: &Client,
-    step: &Statement,
+    (step, acting): (&Statement, &Acting),
     fact: Fact,
 ) -> Result<Option<Undone>, Error> {
-    let Err(error) = run.patience().execute(client, &step.sql, &step.what).await else {
+    // To validate a key is to compare values of the table.
+    let sql =
+        if step.reads_rows { format!("{acting}; {}; {AS_OPERATOR}", step.sql) } else { step.sql.clone() };
+    let Err(error) = run.patience().execute(client, &sql, &step.what).await else {
         run.journal.commit(client, fact).await?;
         return Ok(None);
     };
@@ -93,7 +97,7 @@ async fn carry_out(
     let left = match &step.on {
         Some(relation) if step.reads_rows && is(SqlState::FOREIGN_KEY_VIOLATION) => {
             let key = key_of(step).trim_matches('"').replace("\"\"", "\"");
-            let counted = orphans::count(client, relation, Some(&key)).await;
+            let counted = orphans::count(client, (relation, acting), Some(&key)).await;
             let counted = counted.map_err(Error::doing("counting rows that point at no row"))?;
             match counted.first().and_then(|found| found.rows.map(|rows| (rows, found))) {
                 Some((rows, found)) => Undone {

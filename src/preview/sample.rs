@@ -57,7 +57,7 @@ pub(super) async fn sample(
     let share = TIME / u32::try_from(tables.max(1)).unwrap_or(1);
     let mut slices = Slices::of(&design.green.blue.table.heap_bytes);
     let mut sample = Sample::default();
-    session.batch_execute(&format!("SAVEPOINT projh_sample; {STATEMENT}")).await?;
+    session.batch_execute(&format!("SAVEPOINT projh_sample; {STATEMENT}; {}", lane.acting)).await?;
     let outcome = async {
         session.batch_execute(&design.green.create_sample().join("; ")).await?;
         copied(session, lane, design, (&mut slices, share * 2 / 5), &mut sample).await?;
@@ -161,7 +161,7 @@ async fn hashed(
     let slices = std::sync::Mutex::new(Slices::of(&u64::try_from(heap).unwrap_or(0)).cycle());
     let begun = Instant::now();
     let work = workers.iter().map(|session| async {
-        session.batch_execute(&format!("BEGIN READ ONLY; {STATEMENT}")).await?;
+        session.batch_execute(&format!("BEGIN READ ONLY; {STATEMENT}; {}", lane.acting)).await?;
         let mut rows = 0;
         while begun.elapsed() < time {
             let next = slices.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();

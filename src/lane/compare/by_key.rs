@@ -10,6 +10,7 @@ use crate::lane::apply;
 use crate::lane::coalesce::Key;
 use crate::lane::raw::Array;
 use crate::lane::row_hash::{SUMS, key_digest};
+use crate::pg::AS_OPERATOR;
 
 /// Keys that one statement compares.
 const KEYS_AT_ONCE: usize = 10_000;
@@ -95,12 +96,13 @@ impl Comparison {
 }
 
 impl ByKey<'_> {
-    /// Compares the rows of some keys; each side as its client sees it.
+    /// Compares the rows of some keys, in the transaction that is open on each side's client, as that sees them.
     ///
     /// # Errors
     /// If the server said no.
     pub async fn compare(&self, keys: &[&Key]) -> Result<Differences, CompareError> {
         let lane = &self.comparison.lane;
+        self.acting(&lane.acting.to_string()).await?;
         let mut differences = Differences::default();
         let clients = [self.source.client, self.target.client];
         for client in clients {
@@ -117,7 +119,14 @@ impl ByKey<'_> {
         for client in clients {
             lane.encoding.as_utf8(client).await.map_err(|source| failed(lane, source))?;
         }
+        self.acting(AS_OPERATOR).await?;
         Ok(differences)
+    }
+
+    async fn acting(&self, sql: &str) -> Result<(), CompareError> {
+        let both =
+            tokio::try_join!(self.source.client.batch_execute(sql), self.target.client.batch_execute(sql));
+        both.map(|_| ()).map_err(|source| failed(&self.comparison.lane, source))
     }
 
     async fn name_columns(&self, keys: &[Array], found: &mut Differences) -> Result<(), CompareError> {

@@ -13,8 +13,8 @@ use super::{FeedError, MESSAGE_PREFIX, Mode, Parts, Shared, State, TOUCHED_MAX};
 use crate::journal::Fence;
 use crate::lane::apply::Apply;
 use crate::lane::coalesce::{Coalesced, Key};
-use crate::pg::Lsn;
 use crate::pg::connect::Session;
+use crate::pg::{AS_OPERATOR, Lsn};
 use crate::replication::pgoutput::Logical;
 use crate::replication::{Received, Stream};
 use crate::rest::Rest;
@@ -77,7 +77,8 @@ impl Applier {
             by_relation.insert(lane.source_oid, ways.len());
             let apply = Apply::prepare(&session, &lane).await?;
             let truncate = session.prepare(&format!("TRUNCATE {}", lane.target)).await?;
-            ways.push(Way { lane, apply, truncate, changes: Coalesced::default() });
+            let acting = session.prepare(&lane.acting.to_string()).await?;
+            ways.push(Way { lane, acting, apply, truncate, changes: Coalesced::default() });
         }
         if let Some(way) = ways.first() {
             way.lane.encoding.as_stored(&session).await?;
@@ -278,12 +279,13 @@ impl Applier {
         self.flush().await?;
         for relation in relations {
             let is_lenient = self.shared.lenient.load(Ordering::Acquire);
-            let Way { lane, truncate, .. } = self.way(*relation)?;
+            let Way { lane, acting, truncate, .. } = self.way(*relation)?;
             if is_lenient {
                 return Err(FeedError::Truncated { table: lane.table.plain(), lane: lane.number });
             }
-            let truncate = truncate.clone();
+            let (truncate, acting) = (truncate.clone(), acting.clone());
             begin(&self.session, &mut self.in_target_transaction).await?;
+            self.session.execute(&acting, &[]).await?;
             self.session.execute(&truncate, &[]).await?;
             self.truncated = true;
         }
@@ -300,6 +302,7 @@ impl Applier {
             self.changes += way.changes.changes();
             let keys = way.changes.take();
             begin(&self.session, &mut self.in_target_transaction).await?;
+            self.session.execute(&way.acting, &[]).await?;
             way.apply.apply(&self.session, &keys, lenient).await?;
             self.touched[at].extend(keys.into_keys());
         }
@@ -314,6 +317,7 @@ impl Applier {
         if self.in_target_transaction {
             // Somebody waits for a marker, perhaps with a lock: the disk can wait until after it.
             let is_durable = !self.has_marker() && self.durable.0.elapsed() >= DURABLE_EVERY;
+            self.session.batch_execute(AS_OPERATOR).await?;
             let sql = "WITH held AS (SELECT projh_bluegreen.fence($1, $2)) \
                        UPDATE projh_bluegreen.stream SET applied_lsn = $3 FROM held WHERE run = $1";
             self.session

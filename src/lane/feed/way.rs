@@ -11,6 +11,8 @@ use crate::replication::pgoutput::{Old, OldKind, Relation, Tuple, Value};
 /// A lane, and what has been taken in for it.
 pub(super) struct Way {
     pub(super) lane: Lane,
+    /// Gives the rest of a transaction the rights of the table's owner.
+    pub(super) acting: Statement,
     pub(super) apply: Apply,
     pub(super) truncate: Statement,
     pub(super) changes: Coalesced,

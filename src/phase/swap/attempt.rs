@@ -157,11 +157,13 @@ async fn rehearse(run: &Run<'_>, ready: &Ready<'_>) -> Result<(), Error> {
     verify::is_void(run, ready.session).await?;
     gate::old_snapshots(run, ready.session).await?;
     let touched = feed(run)?.touched()?;
+    let doing = || Error::doing("preparing the swap");
+    ready.session.batch_execute("BEGIN").await.map_err(doing())?;
     for (comparison, keys) in ready.comparisons.iter().zip(&touched) {
         let keys: Vec<&Key> = keys.iter().collect();
         comparison.compare(&keys).await?;
     }
-    Ok(())
+    ready.session.batch_execute("ROLLBACK").await.map_err(doing())
 }
 
 /// Begins, with the locks that no client queues behind.
