@@ -10,7 +10,7 @@ use crate::lane::apply;
 use crate::lane::coalesce::Key;
 use crate::lane::raw::Array;
 use crate::lane::row_hash::{SUMS, key_digest};
-use crate::pg::AS_OPERATOR;
+use crate::pg::Acting;
 
 /// Keys that one statement compares.
 const KEYS_AT_ONCE: usize = 10_000;
@@ -119,7 +119,7 @@ impl ByKey<'_> {
         for client in clients {
             lane.encoding.as_utf8(client).await.map_err(|source| failed(lane, source))?;
         }
-        self.acting(AS_OPERATOR).await?;
+        self.acting(&Acting::default().to_string()).await?;
         Ok(differences)
     }
 
