@@ -1,0 +1,112 @@
+//! What a person does about an error, where there is more to say than the error itself.
+
+use super::{Error, is_about_data, some};
+use crate::journal::JournalError;
+use crate::lane::apply::ApplyError;
+use crate::lane::copy::CopyError;
+use crate::lane::feed::FeedError;
+use crate::lane::point::PointError;
+
+impl Error {
+    /// What to type or to change, in one sentence; `None` if the error says all there is.
+    #[must_use]
+    pub fn advice(&self) -> Option<String> {
+        let text = match self {
+            Self::Differences(_) | Self::Feed(FeedError::Apply(ApplyError::Diverged { .. })) => {
+                "keep green for an investigation (`projh-bluegreen find` finds a row by its key digest), or \
+                 `projh-bluegreen rollback` and begin again"
+            }
+            Self::SourceChanged { .. } | Self::Feed(FeedError::SourceChanged { .. }) => {
+                "undo the DDL and execute again, or `projh-bluegreen rollback` and begin again with a plan for the new shape"
+            }
+            Self::Feed(FeedError::Foreign { .. }) => {
+                "the stream cannot pass by it: `projh-bluegreen rollback` and begin again; add no table to a publication \
+                 whose name begins with projh_bg_"
+            }
+            Self::Copy(CopyError::NoKey { .. }) => "`projh-bluegreen rollback` and begin again",
+            Self::NotStreamed { .. } => {
+                "what was written meanwhile cannot be known: `projh-bluegreen rollback`, and begin again"
+            }
+            Self::SwapBudget { .. } => {
+                "execute again at a quieter time, or raise settings.swap.max_write_stall"
+            }
+            Self::Journal(JournalError::PlanChanged { .. }) => {
+                "execute the plan as it was; or end the run first (`rollback` before its swap, `finish` after it)"
+            }
+            Self::Journal(JournalError::Stranger { .. }) => {
+                "connect as the role that made the journal; or look at what is in schema projh_bluegreen, and drop it if it is not a journal"
+            }
+            Self::Journal(JournalError::NoRun(_)) => {
+                "`projh-bluegreen status` lists the runs of a database; is it the right one (--database-url, PGDATABASE)?"
+            }
+            Self::Activity(error) | Self::Point(PointError::Activity(error)) => {
+                return error.mend().map(|grant| format!("{grant}; and execute again"));
+            }
+            Self::GivenUp { kept: None, .. } => {
+                "the slot is gone: `projh-bluegreen rollback` and begin again; free disk space or raise settings.wal_budget first, if that is why"
+            }
+            Self::GivenUp { kept: Some(_), .. } => {
+                "the slot still keeps WAL: `projh-bluegreen rollback` drops it, or select pg_drop_replication_slot('<slot>') by a role that may"
+            }
+            Self::Unsettled(undone) => {
+                let mends: Vec<String> = undone.iter().map(|undone| undone.mend.clone()).collect();
+                return Some(format!(
+                    "{}; then execute again, or `projh-bluegreen finish --as-is` leaves it as it is",
+                    some(&mends)
+                ));
+            }
+            Self::Journal(JournalError::OnlyRollback { .. }) => {
+                "`projh-bluegreen rollback`, and begin again; its copy cannot be used any more"
+            }
+            Self::Journal(JournalError::Held { backend, .. }) => {
+                let end =
+                    backend.map_or_else(String::new, |pid| format!(": select pg_terminate_backend({pid})"));
+                return Some(format!(
+                    "wait for it, or end that process; the run can be resumed at once after it is gone. If its host \
+                     is gone, the server notices within a minute, or end its session there{end}"
+                ));
+            }
+            Self::NotUnique { index, mend: Some(mend), .. } => {
+                return Some(format!(
+                    "blue itself has several rows under one key of {index}: its index is damaged. \
+                     `projh-bluegreen rollback`, {mend}; and begin again"
+                ));
+            }
+            Self::NotUnique { .. } => {
+                "the plan makes one key of several: change such rows and execute again, or `projh-bluegreen rollback`, \
+                 change the plan, and begin again"
+            }
+            _ => return self.advice_on_rows().map(str::to_owned),
+        };
+        Some(text.to_owned())
+    }
+
+    /// What to do where the server could not read, write or store a row.
+    fn advice_on_rows(&self) -> Option<&'static str> {
+        let code = self.sqlstate()?;
+        let is_about_copied = matches!(self, Self::Copy(_)) && is_about_data(code);
+        Some(match code.code() {
+            "53100" => {
+                "make room on the server's disk and execute again, or `projh-bluegreen rollback`, which frees what green takes"
+            }
+            "XX001" | "XX002" => {
+                "the server could not read a row or an index: it is damaged. Its log and pg_amcheck name what is; \
+                 `projh-bluegreen rollback`, repair it, and begin again"
+            }
+            "23505" if is_about_copied => {
+                "several rows of blue get one key: the index of its own key is damaged, or the plan makes one key of \
+                 several. `projh-bluegreen rollback`, change the rows or the plan, and begin again; `projh-bluegreen \
+                 check` counts such keys in a table of up to 256 MB"
+            }
+            _ if matches!(self, Self::Feed(_)) && is_about_data(code) => {
+                "a change of blue does not become what the plan makes of it, and the stream cannot pass by it: \
+                 `projh-bluegreen rollback`, change the plan or such rows, and begin again"
+            }
+            _ if is_about_copied => {
+                "a row does not become what the plan makes of it: change such rows and execute again, or \
+                 `projh-bluegreen rollback`, change the plan, and begin again"
+            }
+            _ => return None,
+        })
+    }
+}
