@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::hangs_on::Green;
 use crate::pg::connect::Session;
 use crate::pg::sql::{self, Statement};
-use crate::pg::{Ident, QName};
+use crate::pg::{Ident, QName, rolled_back};
 use crate::plan::Partitions;
 use crate::plan::partition::joined;
 
@@ -32,9 +32,7 @@ pub(super) async fn count(session: &Session, subject: &Subject<'_>) -> Result<Op
             partition.leaves = vec![one];
         }
     }
-    session.batch_execute("BEGIN").await.map_err(Error::doing(DOING))?;
-    let rest = rest(session, &green).await;
-    session.batch_execute("ROLLBACK").await.map_err(Error::doing(DOING))?;
+    let rest = rolled_back(session, "BEGIN", rest(session, &green)).await.flatten();
     let (table, column) = (subject.definition.table.name.clone(), partition.column.clone());
     let by = subject.plan.partition_by.as_ref();
     let chosen = !by.is_some_and(|by| matches!(by.into, Partitions::Every { from: None, until: None, .. }));

@@ -13,7 +13,7 @@ use crate::lane::apply::Apply;
 use crate::lane::compare::{CompareError, Comparison};
 use crate::lifecycle::LaneDesign;
 use crate::pg::connect::Session;
-use crate::pg::{self, AS_OPERATOR, Ident, QName, list};
+use crate::pg::{self, AS_OPERATOR, Ident, QName, list, rolled_back};
 use crate::phase;
 
 /// The server said no.
@@ -37,7 +37,16 @@ pub(super) struct Rehearsed {
 pub(super) async fn check(session: &Session, subject: &Subject<'_>, moves: bool) -> Result<Rehearsed, Error> {
     let Some(design) = &subject.design else { return Ok(Rehearsed::default()) };
     let table = &subject.definition.table.name;
-    session.batch_execute("BEGIN").await.map_err(Error::doing("rehearsing"))?;
+    let rehearsed = rolled_back(session, "BEGIN", rehearse(session, table, design, moves)).await;
+    rehearsed.map_err(Error::doing("rehearsing"))?
+}
+
+async fn rehearse(
+    session: &Session,
+    table: &QName,
+    design: &LaneDesign,
+    moves: bool,
+) -> Result<Rehearsed, Error> {
     let rehearsed = match make(session, table, design, moves).await {
         Ok(named) => speak(session, design).await.map(|()| named),
         refused => refused,
@@ -59,7 +68,6 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>, moves: bool)
         }
         findings.push(Finding::table("rehearsal", table, what, mend));
     }
-    session.batch_execute("ROLLBACK").await.map_err(Error::doing("rehearsing"))?;
     Ok(Rehearsed { findings, rules })
 }
 

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::try_join_all;
+use futures_util::future::{join_all, try_join_all};
 
 use super::{Finding, Subject, functions};
 use crate::context::Context;
@@ -17,7 +17,7 @@ use crate::hangs_on::{Green, Source, without_length};
 use crate::lane::copy::condition;
 use crate::lifecycle::Span;
 use crate::pg::connect::Session;
-use crate::pg::{self, list};
+use crate::pg::{self, list, rolled_back};
 
 /// A scan that takes longer says what it counts.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -166,12 +166,9 @@ impl Scan<'_> {
         let begin = begin.as_str();
         let parts = self.sessions.iter().zip(&spans).map(|(session, span)| async {
             let sql = self.sql(counts, span);
-            session.batch_execute(begin).await?;
-            let row = session.query_one(&sql, &[]).await;
-            session.batch_execute("ROLLBACK").await?;
-            row
+            rolled_back(session, begin, session.query_one(&sql, &[])).await.flatten()
         });
-        let parts = try_join_all(parts).await?;
+        let parts = join_all(parts).await.into_iter().collect::<Result<Vec<_>, _>>()?;
         let sum = |at: usize| parts.iter().map(|row| row.get::<_, i64>(at)).sum();
         Ok(Answer { rows: sum(0), counted: (1..=counts.len()).map(sum).collect() })
     }

@@ -10,7 +10,7 @@ use crate::hangs_on::{ReplicaIdentityKind, Source};
 use crate::lifecycle::LaneDesign;
 use crate::pg::connect::Session;
 use crate::pg::sql::joined;
-use crate::pg::{Ident, QName, list};
+use crate::pg::{Ident, QName, list, rolled_back};
 
 pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
     let Some(design) = &subject.design else { return Ok(Vec::new()) };
@@ -18,10 +18,8 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
     if subject.plan.replica_identity_full || identity == ReplicaIdentityKind::Full {
         return Ok(Vec::new());
     }
-    session.batch_execute("BEGIN").await.map_err(Error::doing("reading the expressions"))?;
-    let found = find(session, subject, design).await;
-    session.batch_execute("ROLLBACK").await.map_err(Error::doing("reading the expressions"))?;
-    found.map_err(Error::doing("reading the expressions"))
+    let found = rolled_back(session, "BEGIN", find(session, subject, design)).await;
+    found.flatten().map_err(Error::doing("reading the expressions"))
 }
 
 async fn find(

@@ -10,8 +10,8 @@ use super::{Finding, Subject};
 use crate::error::Error;
 use crate::hangs_on::Index;
 use crate::hangs_on::unique_keys::{UniqueKey, WITHOUT_INDEXES};
-use crate::pg;
 use crate::pg::connect::Session;
+use crate::pg::{self, rolled_back};
 
 const CHECK: &str = "unique indexes";
 /// A heap that is counted: 256 MB.
@@ -35,9 +35,8 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
         if !indexes.iter().any(|index| index.name == key.index) {
             continue;
         }
-        session.batch_execute(&begin).await.map_err(doing())?;
-        let counted = session.query_one(&key.count_twins(), &[]).await;
-        session.batch_execute("ROLLBACK").await.map_err(doing())?;
+        let count = key.count_twins();
+        let counted = rolled_back(session, &begin, session.query_one(&count, &[])).await.map_err(doing())?;
         match counted.map(|row| row.get::<_, i64>(0)) {
             Ok(0) => {}
             Ok(count) => {

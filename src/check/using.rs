@@ -9,17 +9,15 @@ use super::{Finding, Subject};
 use crate::error::Error;
 use crate::hangs_on::Source;
 use crate::lifecycle::LaneDesign;
-use crate::pg::QName;
 use crate::pg::connect::Session;
 use crate::pg::sql::joined;
+use crate::pg::{QName, rolled_back};
 use crate::plan::ColumnChange;
 
 pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
     let Some(design) = &subject.design else { return Ok(Vec::new()) };
-    session.batch_execute("BEGIN").await.map_err(Error::doing("reading the expressions"))?;
-    let found = find(session, subject, design).await;
-    session.batch_execute("ROLLBACK").await.map_err(Error::doing("reading the expressions"))?;
-    found.map_err(Error::doing("reading the expressions"))
+    let found = rolled_back(session, "BEGIN", find(session, subject, design)).await;
+    found.flatten().map_err(Error::doing("reading the expressions"))
 }
 
 /// A generated column takes what is immutable, and the server says what is not.

@@ -14,7 +14,7 @@ use std::fmt;
 use postgres_types::ToSql;
 use tokio_postgres::{Client, Row};
 
-use super::Ident;
+use super::{Ident, rolled_back};
 
 /// Gives the rest of a transaction back to the operator; what was deferred to its end is done before, as the owner.
 pub const AS_OPERATOR: &str = "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL ROLE NONE";
@@ -40,10 +40,7 @@ impl Acting {
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, tokio_postgres::Error> {
-        client.batch_execute(&format!("BEGIN; {self}")).await?;
-        let rows = client.query(sql, params).await;
-        client.batch_execute("ROLLBACK").await?;
-        rows
+        rolled_back(client, &format!("BEGIN; {self}"), client.query(sql, params)).await.flatten()
     }
 }
 

@@ -6,14 +6,15 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use tokio_postgres::Client;
 
 use crate::lane::Lane;
 use crate::lane::compare::Comparison;
 use crate::lane::copy::{condition, insert};
 use crate::lifecycle::{LaneDesign, Span};
-use crate::pg::QName;
 use crate::pg::connect::Session;
+use crate::pg::{QName, rolled_back};
 
 /// How long all tables together are sampled.
 const TIME: Duration = Duration::from_millis(1_000);
@@ -160,20 +161,21 @@ async fn hashed(
     };
     let slices = std::sync::Mutex::new(Slices::of(&u64::try_from(heap).unwrap_or(0)).cycle());
     let begun = Instant::now();
-    let work = workers.iter().map(|session| async {
-        session.batch_execute(&format!("BEGIN READ ONLY; {STATEMENT}; {}", lane.acting)).await?;
-        let mut rows = 0;
-        while begun.elapsed() < time {
-            let next = slices.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
-            let Some(span) = next else { break };
-            let sql = comparison.sum_sql(true, &lane.source.to_string(), &condition(span));
-            let row = lane.encoding.query_one(session, &sql, &[&comparison.seed()]).await?;
-            rows += row.get::<_, i64>(0);
-        }
-        session.batch_execute("ROLLBACK").await?;
-        Ok(rows)
+    let begin = format!("BEGIN READ ONLY; {STATEMENT}; {}", lane.acting);
+    let work = workers.iter().map(|session| {
+        rolled_back(session, &begin, async {
+            let mut rows = 0;
+            while begun.elapsed() < time {
+                let next = slices.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
+                let Some(span) = next else { break };
+                let sql = comparison.sum_sql(true, &lane.source.to_string(), &condition(span));
+                let row = lane.encoding.query_one(session, &sql, &[&comparison.seed()]).await?;
+                rows += row.get::<_, i64>(0);
+            }
+            Ok::<_, tokio_postgres::Error>(rows)
+        })
     });
-    let rows: Vec<i64> = futures_util::future::try_join_all(work).await?;
+    let rows = join_all(work).await.into_iter().map(Result::flatten).collect::<Result<Vec<i64>, _>>()?;
     Ok(per_second(u64::try_from(rows.iter().sum::<i64>()).unwrap_or(0), begun.elapsed()))
 }
 

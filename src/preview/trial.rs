@@ -11,9 +11,9 @@ use crate::hangs_on::Homes;
 use crate::lane::Lane;
 use crate::lane::compare::Comparison;
 use crate::lifecycle::LaneDesign;
-use crate::pg;
 use crate::pg::connect::Session;
 use crate::pg::sql::joined;
+use crate::pg::{self, rolled_back};
 
 use super::sample::{self, Sample};
 use super::subject::Subject;
@@ -33,12 +33,15 @@ pub(super) struct Trial {
 
 impl Trial {
     pub(super) async fn make(session: &Session, subject: &Subject<'_>) -> Result<Self, Error> {
-        let mut trial = Self::default();
         if subject.lanes.is_empty() {
-            return Ok(trial);
+            return Ok(Self::default());
         }
-        let doing = || Error::doing("trying green out");
-        session.batch_execute("BEGIN").await.map_err(doing())?;
+        let tried = rolled_back(session, "BEGIN", Self::of_green(session, subject)).await;
+        tried.map_err(Error::doing("trying green out"))?
+    }
+
+    async fn of_green(session: &Session, subject: &Subject<'_>) -> Result<Self, Error> {
+        let mut trial = Self::default();
         let lanes = if subject.has_green() {
             subject.lanes.iter().cloned().zip(subject.prepared.lanes.iter().cloned()).collect()
         } else {
@@ -55,7 +58,6 @@ impl Trial {
         } else {
             trial.take_samples(session, subject, &lanes).await?
         };
-        session.batch_execute("ROLLBACK").await.map_err(doing())?;
         Ok(trial)
     }
 
