@@ -1,6 +1,6 @@
 //! One attempt to swap, from BEGIN to COMMIT or ROLLBACK.
 
-use std::convert::Infallible;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
@@ -205,18 +205,18 @@ async fn lock(run: &Run<'_>, ready: &Ready<'_>, sequences_first: bool) -> Result
         }
         ready.session.batch_execute(&time_outs.sql).await
     };
-    let observed = locks::observed(&ready.observer, ready.pid, work);
-    let (outcome, wait) = tokio::select! {
-        observed = observed => observed,
-        never = end_blockers(run, ready) => match never {},
+    let mut observed = pin!(locks::observed(&ready.observer, ready.pid, work));
+    let (outcome, wait) = match tokio::time::timeout(ready.lock_timeout / 2, &mut observed).await {
+        Ok(granted) => granted,
+        // To the end, also where the lock comes meanwhile: whoever was ended is told of.
+        Err(_) => tokio::join!(observed, end_blockers(run, ready)).0,
     };
     let why = format!("the locks were not granted within {} ms", ready.lock_timeout.as_millis());
     outcome.map_err(|error| Blocked::of(error, ("locking the live tables", why), wait.as_ref()))
 }
 
-/// After half of the time for the locks, ends whom the plan allows to end.
-async fn end_blockers(run: &Run<'_>, ready: &Ready<'_>) -> Infallible {
-    tokio::time::sleep(ready.lock_timeout / 2).await;
+/// Ends whom the plan allows to end.
+async fn end_blockers(run: &Run<'_>, ready: &Ready<'_>) {
     if ready.terminate != TerminateBlockers::Never
         && let Ok(Some(wait)) = activity::wait_of(&ready.observer, ready.pid).await
     {
@@ -237,7 +237,6 @@ async fn end_blockers(run: &Run<'_>, ready: &Ready<'_>) -> Infallible {
             }
         }
     }
-    std::future::pending().await
 }
 
 /// Waits until the standbys have the swap that the configuration waits for: the swap's own commit did not, for it held
