@@ -12,7 +12,7 @@ use crate::support::{Bluegreen, Cluster};
 
 mod cases;
 
-use cases::{CASES, Case, KEY};
+use cases::{Case, KEY};
 
 /// Roles are the cluster's; each lacks one right.
 const ROLES: &str = "
@@ -145,7 +145,7 @@ fn each_refusal_says_what_where_and_how_to_mend_it_and_changes_nothing() {
         assert!(refusals(&checked).is_empty());
         assert_eq!(stage.state("whole"), before);
     }
-    let (left, wrong) = (Mutex::new(CASES.iter()), Mutex::new(Vec::new()));
+    let (left, wrong) = (Mutex::new(cases::all()), Mutex::new(Vec::new()));
     let worker = || {
         loop {
             let next = left.lock().unwrap().next();

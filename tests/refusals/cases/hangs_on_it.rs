@@ -1,0 +1,88 @@
+//! What hangs on the table, or is in its way there.
+
+use super::{Case, hangs};
+
+pub const CASES: &[Case] = &[
+    hangs(
+        "view",
+        "create view app.v as select * from app.visits",
+        "a view reads it: app.v",
+        "drop view app.v",
+    ),
+    hangs(
+        "matview",
+        "create materialized view app.m as select 1 from app.visits",
+        "a materialized view reads it: app.m",
+        "drop materialized view app.m",
+    ),
+    hangs(
+        "inbound",
+        "create table app.bills (visit bigint constraint bills_visit references app.visits)",
+        "a foreign key points at it: bills_visit on app.bills",
+        "alter table app.bills drop constraint bills_visit",
+    ),
+    hangs(
+        "itself",
+        "alter table app.visits add before bigint constraint visits_before references app.visits",
+        "a foreign key of its own points at itself: visits_before",
+        "alter table app.visits drop constraint visits_before",
+    ),
+    hangs(
+        "trigger",
+        "create function app.f() returns trigger language plpgsql as 'begin return new; end';
+         create trigger t before insert on app.visits for each row execute function app.f()",
+        "a trigger: t on app.visits",
+        "drop trigger t on app.visits",
+    ),
+    hangs(
+        "rule",
+        "create rule r as on delete to app.visits do also select 1",
+        "a rule: r on app.visits",
+        "drop rule r",
+    ),
+    hangs(
+        "publication",
+        "create publication p for table app.visits",
+        "a publication: p",
+        "alter publication p drop table app.visits",
+    ),
+    hangs(
+        "all_tables",
+        "create publication p for all tables",
+        "a publication for all tables: p",
+        "lists its tables",
+    ),
+    Case {
+        check: "another run",
+        ..hangs(
+            "other_run",
+            "create publication projh_bg_0123abcd for table app.visits",
+            "run 0123abcd of another plan",
+            "projh-bluegreen rollback 0123abcd",
+        )
+    },
+    hangs(
+        "inheritance",
+        "create table app.child () inherits (app.visits)",
+        "an inheritance parent or child",
+        "no inherit",
+    ),
+    hangs(
+        "function",
+        "create function app.g() returns bigint language sql begin atomic select max(id) from app.visits; end",
+        "a function uses it: app.g()",
+        "drop function app.g()",
+    ),
+    hangs(
+        "unlogged",
+        "alter table app.visits set unlogged",
+        "it is unlogged",
+        "alter table app.visits set logged",
+    ),
+    hangs(
+        "exclusion",
+        "alter table app.visits add constraint once exclude using btree (code with =)",
+        "an exclusion constraint: once",
+        "drop constraint once",
+    ),
+];
