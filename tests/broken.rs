@@ -3,9 +3,7 @@
 
 use tokio_postgres::Client;
 
-use crate::support::{Bluegreen, Cluster};
-
-const DB: &str = "postgres";
+use crate::support::{Bluegreen, Cluster, stage};
 
 const BLUE: &str = "
 create function vat(numeric) returns numeric immutable language sql as 'select round($1 * 1.19, 2)';
@@ -33,10 +31,8 @@ struct Stage {
 impl Stage {
     async fn set() -> Self {
         let cluster = Cluster::start();
-        let client = cluster.client(DB).await;
-        client.batch_execute(BLUE).await.unwrap();
         let plan = "{version: 1, name: broken, tables: [{table: public.t}]}";
-        let program = Bluegreen::new(&cluster, DB).plan(plan);
+        let (client, program) = stage(&cluster, BLUE, plan).await;
         program.run("check", &[]).expect_code(0);
         Self { _cluster: cluster, client, program }
     }
@@ -48,8 +44,7 @@ impl Stage {
     /// The one refusal of `check`: what, and what to type.
     fn refusal(&self, check: &str) -> (String, String) {
         let checked = self.program.run("check", &[]).expect_code(3);
-        let findings = checked.events_of("finding");
-        let refusals: Vec<_> = findings.iter().filter(|finding| finding["severity"] == "refusal").collect();
+        let refusals = checked.refusals();
         assert_eq!(refusals.len(), 1, "{refusals:#?}");
         assert_eq!(
             (refusals[0]["check"].as_str(), refusals[0]["place"].as_str()),
@@ -87,9 +82,8 @@ async fn a_report_of_differences_has_the_true_count_and_the_columns() {
         found.len() == 100 && found.iter().all(|one| one["columns"] == serde_json::json!(["gross"])),
         "{found:?}"
     );
-    let error = finished.events_of("error")[0]["message"].as_str().unwrap().to_owned();
     let expected = "verification found 1000 differences in the columns gross (100); 100 of them are shown; nothing was swapped";
-    assert_eq!(error, expected);
+    assert_eq!(finished.error(), expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::support::bluegreen::tells;
 use crate::support::{Bluegreen, Cluster};
 
 const PLAN: &str = "version: 1
@@ -34,11 +35,8 @@ impl Stage {
 
 #[track_caller]
 fn expect(found: &[Value], check: &str, what: &str, mend: &str) {
-    let holds = |finding: &Value, part: &str, text: &str| finding[part].as_str().unwrap().contains(text);
-    let is_it = |finding: &&Value| {
-        finding["check"] == check && holds(finding, "what", what) && holds(finding, "mend", mend)
-    };
-    assert!(found.iter().any(|finding| is_it(&finding)), "{what} / {mend}: {found:#?}");
+    let is_it = |finding: &Value| finding["check"] == check && tells(finding, what, mend);
+    assert!(found.iter().any(is_it), "{what} / {mend}: {found:#?}");
 }
 
 #[test]

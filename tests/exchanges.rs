@@ -9,7 +9,7 @@ use projh_bluegreen::pg::connect::{Session, Target};
 use projh_bluegreen::replication::pgoutput::Value;
 use tokio_postgres::Client;
 
-use crate::support::{Bluegreen, Cluster};
+use crate::support::{Cluster, stage};
 
 const DB: &str = "postgres";
 
@@ -26,11 +26,10 @@ impl Stage {
     /// A run as far as its indexes.
     async fn set(table: &str) -> Self {
         let cluster = Cluster::start();
-        let client = cluster.client(DB).await;
-        client.batch_execute(table).await.unwrap();
         let plan =
             "{version: 1, name: exchanges, tables: [{table: public.t, columns: {note: {type: varchar}}}]}";
-        Bluegreen::new(&cluster, DB).plan(plan).execute(&["--until", "index"]).expect_code(0);
+        let (client, program) = stage(&cluster, table, plan).await;
+        program.execute(&["--until", "index"]).expect_code(0);
         let target = Target::resolve(Some(&cluster.url(DB)), &|_| None).unwrap();
         let prepared = journal::list(&client).await.unwrap().remove(0).progress.prepared.unwrap();
         let session = target.connect("test", &[]).await.unwrap();

@@ -1,7 +1,7 @@
 //! Every exit code that the contract names, and a way to get it; after each end the state that the tables are in,
 //! and what to type next.
 
-use crate::support::{Bluegreen, Cluster, Finished};
+use crate::support::{Cluster, Finished, home, stage};
 
 const DB: &str = "postgres";
 
@@ -36,9 +36,7 @@ fn ends(finished: Finished, code: i32, state: &str, next: Option<&str>) -> Finis
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_code_of_the_contract_has_a_way_to_get_it() {
     let cluster = Cluster::start();
-    let client = cluster.client(DB).await;
-    client.batch_execute(BLUE).await.unwrap();
-    let program = Bluegreen::new(&cluster, DB).plan(PLAN);
+    let (client, program) = stage(&cluster, BLUE, PLAN).await;
 
     // 2: the plan's text; a command line that cannot be; a run that is not there.
     program.write_plan(&PLAN.replace("primary_key", "primary_kye"));
@@ -101,9 +99,8 @@ async fn each_code_of_the_contract_has_a_way_to_get_it() {
     drop(other);
 
     // 4: somebody wrote to green.
-    let home = "select nspname::text from pg_namespace where nspname ~ '^projh_bg_.*_green$'";
-    let home: String = client.query_one(home, &[]).await.unwrap().get(0);
-    client.batch_execute(&format!("update {home}.t set note = 'x' where id = 7")).await.unwrap();
+    let green = home(&client, "green").await;
+    client.batch_execute(&format!("update {green}.t set note = 'x' where id = 7")).await.unwrap();
     let different = ends(program.execute(&["--yes"]), 4, "blue is live", Some("projh-bluegreen rollback"));
     assert_eq!(different.events_of("difference").len(), 1);
 
@@ -127,10 +124,8 @@ async fn each_code_of_the_contract_has_a_way_to_get_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_does_not_come_back_is_said_to_be_gone() {
     let mut cluster = Cluster::start();
-    cluster.client(DB).await.batch_execute(BLUE).await.unwrap();
-    let program = Bluegreen::new(&cluster, DB).plan(PLAN);
+    let (client, program) = stage(&cluster, BLUE, PLAN).await;
     program.execute(&["--until", "index"]).expect_code(0);
-    let client = cluster.client(DB).await;
     client.batch_execute("begin; create table elsewhere ()").await.unwrap();
     let running = program.spawn("execute", &["--yes"]);
     running.wait_for("notice");

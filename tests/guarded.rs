@@ -1,6 +1,7 @@
 //! What green is designed from, and what the run relies on, is guarded from the first look at a table to the swap's
 //! lock: DDL of others is taken in, or refused by name, and never undone by the swap.
 
+use crate::support::bluegreen::tells;
 use crate::support::{Bluegreen, Cluster, Finished};
 
 const SCHEMA: &str = "
@@ -43,7 +44,8 @@ fn with_ddl_in_prepare(cluster: &Cluster, db: &str, ddl: &str) -> Finished {
     let when_it_looks = format!(
         "do $$ begin loop perform pg_stat_clear_snapshot();
          exit when exists (select from pg_stat_activity where application_name like 'projh-bluegreen % prepare'
-         and state = 'active' and query like '%min(%'); perform pg_sleep(0.001); end loop; {ddl}; end $$"
+         and state = 'active' and query like '%min(%'); perform pg_sleep(0.001);
+         assert clock_timestamp() < now() + interval '5 min', 'it does not look'; end loop; {ddl}; end $$"
     );
     std::thread::scope(|scope| {
         scope.spawn(|| cluster.psql(db, &when_it_looks));
@@ -176,15 +178,15 @@ async fn a_publication_that_was_altered_for_a_moment_after_the_verification_is_n
     program.execute(&["--yes", "--until", "catch_up"]).expect_code(0);
     let run = cluster.psql("moment", "select run from projh_bluegreen.run").trim().to_owned();
     let reader = cluster.client("moment").await;
-    let running = program.spawn("execute", &["--yes"]);
     reader.batch_execute("begin isolation level repeatable read; select count(*) from holder").await.unwrap();
+    let running = program.spawn("execute", &["--yes"]);
     running.wait_until(|event| event["type"] == "phase_started" && event["phase"] == "swap").unwrap();
     let publication = format!("alter publication projh_bg_{run} set");
     cluster.psql("moment", &format!("{publication} (publish = 'insert')"));
     cluster.psql("moment", "update t set note = 'lost' where id < 100");
     cluster.psql("moment", &format!("{publication} (publish = 'insert, update, delete, truncate')"));
     reader.batch_execute("commit").await.unwrap();
-    let finished = tokio::task::spawn_blocking(|| running.finish()).await.unwrap();
+    let finished = running.finish();
     let said = error_of(&finished.expect_code(1));
     assert!(said.contains("was altered") && said.contains("rollback"), "{said}");
     assert_eq!(cluster.psql("moment", "select count(*) from t where note = 'lost'").trim(), "99");
@@ -219,10 +221,8 @@ fn a_journal_that_somebody_else_has_made_is_neither_read_nor_called() {
         cluster.psql(db, "grant create on schema public to low");
         cluster.psql(db, &sql);
         let checked = program.run("check", &[]).expect_code(3);
-        let findings = checked.events_of("finding");
-        let found = findings.iter().find(|finding| finding["check"] == "rights").unwrap();
-        assert!(found["what"].as_str().unwrap().contains("belongs to \"low\""), "{found}");
-        assert!(found["mend"].as_str().unwrap().contains("drop schema projh_bluegreen"), "{found}");
+        let found = checked.finding("rights");
+        assert!(tells(found, "belongs to \"low\"", "drop schema projh_bluegreen"), "{found}");
         program.execute(&["--yes"]).expect_code(3);
         for (command, args) in [("status", &[][..]), ("rollback", &[]), ("finish", &["--yes"])] {
             let finished = program.say(&[&[command, "guarded"], args].concat());
@@ -244,13 +244,9 @@ fn a_journal_that_somebody_else_has_made_is_neither_read_nor_called() {
 
 fn refused(program: &Bluegreen, words: &[(&str, &str)]) {
     let checked = program.run("check", &[]).expect_code(3);
-    let findings: Vec<_> =
-        checked.events_of("finding").into_iter().filter(|finding| finding["severity"] == "refusal").collect();
+    let findings = checked.refusals();
     for (what, mend) in words {
-        let has = |finding: &serde_json::Value, part: &str, text: &str| {
-            finding[part].as_str().unwrap().contains(text)
-        };
-        let found = findings.iter().any(|finding| has(finding, "what", what) && has(finding, "mend", mend));
+        let found = findings.iter().any(|finding| tells(finding, what, mend));
         assert!(found, "{what} / {mend}: {findings:#?}");
     }
     assert_eq!(findings.len(), words.len(), "{findings:#?}");

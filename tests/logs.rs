@@ -1,8 +1,6 @@
 //! What the program says of itself with `-v`, `-vv`, `-vvv` and `RUST_LOG`, and what it never says: a row's value.
 
-use crate::support::{Bluegreen, Cluster, Finished};
-
-const DB: &str = "postgres";
+use crate::support::{self, Bluegreen, Cluster, Finished};
 
 /// In rows, in keys, and in the changes that come while the run is under way.
 const SENTINEL: &str = "Zyxomma-4711";
@@ -21,15 +19,13 @@ tables:
 
 async fn stage() -> (Cluster, tokio_postgres::Client, Bluegreen) {
     let cluster = Cluster::start();
-    let client = cluster.client(DB).await;
     let blue = format!(
         "create table public.patients (name text primary key, at date not null, note text, age integer, code text);
          insert into public.patients select '{SENTINEL} ' || g, date '2026-01-01' + g % 80, '{SENTINEL}', g % 99, g
            from generate_series(1, 5000) g;
          analyze public.patients;"
     );
-    client.batch_execute(&blue).await.unwrap();
-    let program = Bluegreen::new(&cluster, DB).plan(PLAN);
+    let (client, program) = support::stage(&cluster, &blue, PLAN).await;
     (cluster, client, program)
 }
 
@@ -93,6 +89,6 @@ async fn a_failure_with_values_in_the_servers_words_is_told_without_them() {
     let sql = format!("insert into public.patients values ('new', '2026-02-02', null, 7, '{SENTINEL}')");
     client.batch_execute(&sql).await.unwrap();
     let failed = program.execute(&["-vvv", "--yes"]).expect_code(1);
-    println!("{}", failed.events_of("error")[0]);
+    assert!(failed.error().contains("22P02"), "{}", failed.error());
     expect_silence(&failed);
 }

@@ -1,11 +1,9 @@
 //! Whatever a run waits for, its stream is applied meanwhile: a slot that does not move fills the disk.
 
-use std::time::{Duration, Instant};
-
 use tokio_postgres::Client;
 
-use crate::support::bluegreen::Running;
-use crate::support::{Bluegreen, Cluster};
+use crate::support::waiting::eventually;
+use crate::support::{self, Bluegreen, Cluster, closed_window, home};
 
 const DB: &str = "postgres";
 const BLUE: &str = "
@@ -27,27 +25,9 @@ const CHANGED: i64 = 20_000;
 
 async fn stage(until: &str, window: &str) -> (Cluster, Client, Bluegreen) {
     let cluster = Cluster::start();
-    let client = cluster.client(DB).await;
-    client.batch_execute(BLUE).await.unwrap();
-    let program = Bluegreen::new(&cluster, DB).plan(&PLAN.replace("WINDOW", window));
+    let (client, program) = support::stage(&cluster, BLUE, &PLAN.replace("WINDOW", window)).await;
     program.execute(&["--until", until]).expect_code(0);
     (cluster, client, program)
-}
-
-fn a_window_in_six_hours() -> String {
-    let hour = |from_now: i64| {
-        let time = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(from_now);
-        time.strftime("%H:00").to_string()
-    };
-    format!("window: \"{}-{} UTC\"", hour(6), hour(7))
-}
-
-async fn eventually(client: &Client, sql: &str, running: &Running) {
-    let begun = Instant::now();
-    while !client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0) {
-        assert!(begun.elapsed() < Duration::from_secs(40), "never: {sql}\n{}", running.said());
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
 }
 
 async fn change(client: &Client) -> String {
@@ -58,24 +38,20 @@ async fn change(client: &Client) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_changes_while_the_swap_waits_is_compared() {
-    let (_cluster, client, program) = stage("index", &a_window_in_six_hours()).await;
+    let (_cluster, client, program) = stage("index", &closed_window()).await;
     let running = program.spawn("execute", &["--yes"]);
-    let waits = running.wait_until(|event| {
-        event["type"] == "notice" && event["text"].as_str().unwrap().contains("waits for its window")
-    });
-    waits.expect("there is a window");
+    running.wait_for_notice("waits for its window");
     for _ in 0..2 {
         let is_applied = change(&client).await;
-        eventually(&client, &is_applied, &running).await;
+        eventually(&client, &is_applied).await;
     }
     let compared = |event: &serde_json::Value| event["type"] == "delta_verified" && event["keys"] == CHANGED;
     running.wait_until(compared).expect("it compares");
     // What differs is found while there is time.
-    let green = "select nspname::text from pg_namespace where nspname ~ '^projh_bg_.*_green$'";
-    let green: String = client.query_one(green, &[]).await.unwrap().get(0);
+    let green = home(&client, "green").await;
     change(&client).await;
     let is_there = format!("select n = 3 from {green}.t where id = 7");
-    eventually(&client, &is_there, &running).await;
+    eventually(&client, &is_there).await;
     client.batch_execute(&format!("update {green}.t set n = -1 where id = 7")).await.unwrap();
     let differs = running.finish().expect_code(4);
     assert_eq!(differs.events_of("difference").len(), 1, "{}", differs.stdout);
@@ -90,7 +66,7 @@ async fn the_stream_is_applied_while_a_consistent_point_waits_for_a_transaction(
     running.wait_for("notice");
     for _ in 0..2 {
         let is_applied = change(&client).await;
-        eventually(&client, &is_applied, &running).await;
+        eventually(&client, &is_applied).await;
     }
     other.batch_execute("rollback").await.unwrap();
     running.finish().expect_code(0);

@@ -63,11 +63,7 @@ fn sentinel_dates_are_told_with_the_lines_that_leave_them_out() {
         let by = format!("range: at, every: {every}");
         let program = stage(&cluster, &db, "at date not null", rows, &by);
         let refused = program.run("check", &[]).expect_code(3);
-        let finding = refused
-            .events_of("finding")
-            .into_iter()
-            .find(|finding| finding["check"] == "partitions")
-            .unwrap();
+        let finding = refused.finding("partitions");
         let mend = finding["mend"].as_str().unwrap();
         assert!(mend.contains("2 rows are outside of them, and go to the default partition"), "{finding}");
         // What it says works.

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use serde_json::Value;
 
-use crate::support::bluegreen::Finished;
+use crate::support::bluegreen::{Finished, tells};
 use crate::support::{Bluegreen, Cluster};
 
 mod cases;
@@ -100,8 +100,7 @@ impl Stage {
 }
 
 fn refusals(finished: &Finished) -> Vec<Value> {
-    let found = finished.events_of("finding").into_iter().filter(|finding| finding["severity"] == "refusal");
-    let found: Vec<Value> = found.cloned().collect();
+    let found: Vec<Value> = finished.refusals().into_iter().cloned().collect();
     for finding in &found {
         for part in ["check", "place", "what", "mend"] {
             assert!(finding[part].as_str().is_some_and(|text| !text.is_empty()), "{finding}");
@@ -111,8 +110,7 @@ fn refusals(finished: &Finished) -> Vec<Value> {
 }
 
 fn says(finding: &Value, (check, place): (&str, &str), what: &str, mend: &str) -> bool {
-    let holds = |part: &str, text: &str| finding[part].as_str().unwrap().contains(text);
-    finding["check"] == check && finding["place"] == place && holds("what", what) && holds("mend", mend)
+    finding["check"] == check && finding["place"] == place && tells(finding, what, mend)
 }
 
 /// What is wrong with the case, if something is.
@@ -244,11 +242,8 @@ async fn an_open_transaction_is_a_note() {
     client.batch_execute("insert into other.people values (99)").await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(5_200)).await;
     let checked = stage.program("open", "postgres", PLAN).run("check", &[]).expect_code(0);
-    let notes = checked.events_of("finding");
-    let is_it = |note: &&&Value| note["check"] == "open transactions" && note["severity"] == "note";
-    let note = notes.iter().find(is_it).unwrap();
-    assert!(note["what"].as_str().unwrap().contains("reporting"), "{note}");
-    assert!(note["mend"].as_str().unwrap().contains("pg_terminate_backend("), "{note}");
+    let note = checked.finding("open transactions");
+    assert!(note["severity"] == "note" && tells(note, "reporting", "pg_terminate_backend("), "{note}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Columns that become another type: nothing is cut in silence, and a key that changes its form is
 //! still the same key.
 
-use crate::support::{Bluegreen, Cluster};
+use crate::support::{Bluegreen, Cluster, stage};
 
 const DB: &str = "postgres";
 
@@ -12,12 +12,9 @@ fn plan(columns: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_value_that_does_not_fit_the_new_type_is_an_error_and_stays_what_it_is() {
     let cluster = Cluster::start();
-    let client = cluster.client(DB).await;
     let table = "create table t (id int primary key, n text); insert into t select g, 'secret value' from generate_series(1, 10) g";
-    client.batch_execute(table).await.unwrap();
-    let program = Bluegreen::new(&cluster, DB).plan(&plan("n: {type: varchar(5)}"));
-    let finished = tokio::task::spawn_blocking(move || program.execute(&["--yes"])).await.unwrap();
-    let finished = finished.expect_code(3);
+    let (client, program) = stage(&cluster, table, &plan("n: {type: varchar(5)}")).await;
+    let finished = program.execute(&["--yes"]).expect_code(3);
     assert!(!finished.stdout.contains("secret") && !finished.stderr.contains("secret"));
     let counted = "10 values of column n do not fit into varchar(5)";
     assert!(finished.stdout.contains(counted), "{}", finished.stdout);
@@ -28,10 +25,8 @@ async fn a_value_that_does_not_fit_the_new_type_is_an_error_and_stays_what_it_is
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_whose_key_takes_another_form_are_compared_under_writes() {
     let cluster = Cluster::start();
-    let client = cluster.client(DB).await;
     let table = "create table t (id int primary key, n int not null); insert into t select g, 0 from generate_series(1, 3000) g";
-    client.batch_execute(table).await.unwrap();
-    let program = Bluegreen::new(&cluster, DB).plan(&plan("id: {type: 'numeric(12,2)'}"));
+    let (client, program) = stage(&cluster, table, &plan("id: {type: 'numeric(12,2)'}")).await;
     let execute = tokio::task::spawn_blocking(move || program.execute(&["--yes"]));
     let mut written = 0_i64;
     while !execute.is_finished() {
@@ -53,20 +48,13 @@ async fn rows_whose_key_takes_another_form_are_compared_under_writes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rewrite_between_the_verification_and_the_swap_is_not_swapped_away() {
     let cluster = Cluster::start();
-    let client = cluster.client(DB).await;
     let table = "create table t (id int primary key, n int not null); insert into t select g, 0 from generate_series(1, 100) g";
-    client.batch_execute(table).await.unwrap();
+    let (client, program) = stage(&cluster, table, &plan("n: {rename: m}")).await;
     client.batch_execute("begin; lock table t in access share mode").await.unwrap();
-    let program = Bluegreen::new(&cluster, DB).plan(&plan("n: {rename: m}"));
     let running = program.spawn("execute", &["--yes"]);
-    let running = tokio::task::spawn_blocking(move || {
-        running.wait_for("swap_postponed");
-        running
-    });
-    let running = running.await.unwrap();
+    running.wait_for("swap_postponed");
     client.batch_execute("alter table t alter n type int using n + 1; commit").await.unwrap();
-    let finished = tokio::task::spawn_blocking(move || running.finish()).await.unwrap();
-    finished.expect_code(4);
+    running.finish().expect_code(4);
     let whole = client.query_one("select count(*) from t where n = 1", &[]).await.unwrap();
     assert_eq!(whole.get::<_, i64>(0), 100);
 }

@@ -2,7 +2,8 @@
 
 use tokio_postgres::Client;
 
-use crate::support::{Bluegreen, Cluster, Finished};
+use crate::support::waiting::waits_for_a_lock;
+use crate::support::{Bluegreen, Cluster, Finished, stage};
 
 const DB: &str = "postgres";
 /// More partitions than one transaction drops.
@@ -20,26 +21,14 @@ impl Stage {
     /// A run that is prepared.
     async fn prepared(plan: &str) -> Self {
         let cluster = Cluster::start();
-        let client = cluster.client(DB).await;
-        client.batch_execute("create table public.many (id bigint primary key)").await.unwrap();
-        let program = Bluegreen::new(&cluster, DB).plan(plan);
-        let (stage, done) =
-            Self { cluster, client, program }.off(|program| program.execute(&["--until", "prepare"])).await;
-        done.expect_code(0);
-        stage
+        let table = "create table public.many (id bigint primary key)";
+        let (client, program) = stage(&cluster, table, plan).await;
+        program.execute(&["--until", "prepare"]).expect_code(0);
+        Self { cluster, client, program }
     }
 
-    /// Something that waits for the program, without holding up the clients' runtime.
-    async fn off(self, work: impl FnOnce(&Bluegreen) -> Finished + Send + 'static) -> (Self, Finished) {
-        let work = move || {
-            let done = work(&self.program);
-            (self, done)
-        };
-        tokio::task::spawn_blocking(work).await.unwrap()
-    }
-
-    async fn rolled_back(self) -> (Self, Finished) {
-        self.off(|program| program.run("rollback", &[])).await
+    fn roll_back(&self, code: i32) -> Finished {
+        self.program.run("rollback", &[]).expect_code(code)
     }
 
     async fn tables(&self) -> Vec<String> {
@@ -64,8 +53,7 @@ async fn a_table_that_only_has_a_partitions_name_stays() {
     let taken = &names[60];
     let sql = format!("drop table public.{taken}; create table public.{taken} (not_ours text)");
     stage.client.batch_execute(&sql).await.unwrap();
-    let (stage, done) = stage.rolled_back().await;
-    done.expect_code(6);
+    stage.roll_back(6);
     assert_eq!(stage.tables().await, ["many", taken]);
 }
 
@@ -77,16 +65,13 @@ async fn what_somebody_made_of_green_is_named_and_stays_until_it_is_dropped() {
         let leaf = stage.last_leaf().await;
         let sql = format!("create view public.theirs as select * from {leaf}");
         stage.client.batch_execute(&sql).await.unwrap();
-        let (stage, refused) = stage.rolled_back().await;
-        let refused = refused.expect_code(3);
+        let refused = stage.roll_back(3);
         let finding = refused.events_of("finding")[0].clone();
         assert!(finding["what"].as_str().unwrap().contains("view public.theirs"), "{finding}");
         assert_eq!(stage.tables().await, before);
         stage.client.batch_execute("drop view public.theirs").await.unwrap();
-        let (stage, done) = stage.rolled_back().await;
-        done.expect_code(6);
+        stage.roll_back(6);
         assert_eq!(stage.tables().await, ["many"]);
-        drop(stage.cluster);
     }
 }
 
@@ -97,11 +82,7 @@ async fn one_that_is_cut_short_can_only_be_gone_on_with() {
     let leaf = stage.last_leaf().await;
     other.batch_execute(&format!("begin; lock table {leaf} in access share mode")).await.unwrap();
     let running = stage.program.spawn("rollback", &[]);
-    let waits = "select exists (select from pg_stat_activity where wait_event_type = 'Lock' \
-                 and application_name like 'projh-bluegreen%')";
-    while !stage.client.query_one(waits, &[]).await.unwrap().get::<_, bool>(0) {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    waits_for_a_lock(&stage.client).await;
     running.kill9();
     assert_eq!(stage.tables().await.len(), 21, "the first hundred are gone");
     drop(other);
@@ -115,16 +96,14 @@ async fn one_that_is_cut_short_can_only_be_gone_on_with() {
     let status = stage.program.run("status", &[]).expect_code(0);
     let status = status.events_of("status")[0].clone();
     assert!(status["state"].as_str().unwrap().contains("being rolled back"), "{status}");
-    let (stage, done) = stage.rolled_back().await;
-    done.expect_code(6);
+    stage.roll_back(6);
     assert_eq!(stage.tables().await, ["many"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn its_preview_says_what_a_portion_is() {
     let stage = Stage::prepared(MANY).await;
-    let (_, preview) = stage.off(|program| program.execute(&["--dry-run"])).await;
-    let preview = preview.expect_code(0);
+    let preview = stage.program.execute(&["--dry-run"]).expect_code(0);
     let steps = preview.events_of("preview_step");
     let drops = steps.iter().filter(|step| step["sql"].as_str().unwrap().contains("'DROP TABLE"));
     let words: Vec<&str> = drops.map(|step| step["what"].as_str().unwrap()).collect();

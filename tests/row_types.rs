@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
-use crate::support::{Bluegreen, Cluster};
+use crate::support::{Bluegreen, Cluster, stage};
 
 const DB: &str = "postgres";
 const SETUP: &str = "
@@ -24,9 +24,8 @@ tables:
 ";
 
 async fn swapped(cluster: &Cluster, setup: &str) -> (Client, Bluegreen) {
-    let client = cluster.client(DB).await;
-    client.batch_execute(&format!("set application_name = 'pooled'; {SETUP}{setup}")).await.unwrap();
-    let program = Bluegreen::new(cluster, DB).plan(PLAN);
+    let named = format!("set application_name = 'pooled'; {SETUP}{setup}");
+    let (client, program) = stage(cluster, &named, PLAN).await;
     if setup.contains("newest") {
         client.batch_execute("select newest()").await.unwrap();
     }
@@ -39,9 +38,9 @@ async fn finish_waits_for_a_session_that_may_keep_blue_s_row_type() {
     let cluster = Cluster::start();
     let (old, program) = swapped(&cluster, FUNCTION).await;
     let mut running = program.spawn("finish", &["--yes"]);
-    let waits = running.wait_for("notice");
+    let waits = running.wait_for_notice("(pooled)");
     let text = waits["text"].as_str().unwrap();
-    for word in ["(pooled)", "public.newest", "pg_terminate_backend(", "finish --now"] {
+    for word in ["public.newest", "pg_terminate_backend(", "finish --now"] {
         assert!(text.contains(word), "{word}: {text}");
     }
     // Who came after the swap is not waited for.
@@ -82,9 +81,8 @@ async fn finish_by_a_role_that_cannot_see_is_refused_with_the_grant() {
     let rights = "create role owner; create role mover login replication in role owner; alter table v owner to owner;
                   grant usage, create on schema public to mover, owner; grant create on database postgres to mover;
                   grant pg_read_all_stats to mover;";
-    let client = cluster.client(DB).await;
-    client.batch_execute(&format!("{SETUP}{FUNCTION}{rights}")).await.unwrap();
-    let program = Bluegreen::new(&cluster, DB).plan(PLAN).env("PGUSER", "mover");
+    let (client, program) = stage(&cluster, &format!("{SETUP}{FUNCTION}{rights}"), PLAN).await;
+    let program = program.env("PGUSER", "mover");
     program.execute(&["--yes"]).expect_code(0);
     client.batch_execute("revoke pg_read_all_stats from mover").await.unwrap();
     let refused = program.run("finish", &["--yes"]).expect_code(3);
@@ -99,9 +97,8 @@ async fn finish_by_a_role_that_cannot_see_is_refused_with_the_grant() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_preview_names_the_functions() {
     let cluster = Cluster::start();
-    let client = cluster.client(DB).await;
-    client.batch_execute(&format!("{SETUP}{FUNCTION}")).await.unwrap();
-    let preview = Bluegreen::new(&cluster, DB).plan(PLAN).execute(&["--dry-run"]).expect_code(0);
+    let (_client, program) = stage(&cluster, &format!("{SETUP}{FUNCTION}"), PLAN).await;
+    let preview = program.execute(&["--dry-run"]).expect_code(0);
     let notices = preview.events_of("preview_notice");
     let row_type = notices.iter().find(|notice| notice["topic"] == "row_type").expect("a notice");
     assert!(row_type["text"].as_str().unwrap().contains("public.newest"), "{row_type}");

@@ -7,7 +7,8 @@ use serde_json::Value;
 use tokio_postgres::Client;
 
 use crate::support::bluegreen::Running;
-use crate::support::{Bluegreen, Cluster, Finished};
+use crate::support::waiting::{eventually, notice, waits_for_a_lock};
+use crate::support::{Bluegreen, Cluster, Finished, closed_window, home, stage};
 
 const DB: &str = "postgres";
 
@@ -43,24 +44,21 @@ enum Signal {
 impl Stage {
     async fn set() -> Self {
         let cluster = Cluster::start();
-        let client = cluster.client(DB).await;
-        client.batch_execute(BLUE).await.unwrap();
-        let program = Bluegreen::new(&cluster, DB).plan(PLAN);
+        let (client, program) = stage(&cluster, BLUE, PLAN).await;
         Self { cluster, client, program }
     }
 
     /// A session of somebody else that does something and does not commit.
     async fn other(&self, sql: &str) -> Client {
         let other = self.cluster.client(DB).await;
-        let sql = sql.replace("GREEN", &self.home("green").await).replace("OLD", &self.home("blue").await);
-        other.batch_execute(&format!("begin; {sql}")).await.unwrap();
+        let mut sql = format!("begin; {sql}");
+        for (word, side) in [("GREEN", "green"), ("OLD", "blue")] {
+            if sql.contains(word) {
+                sql = sql.replace(word, &home(&self.client, side).await);
+            }
+        }
+        other.batch_execute(&sql).await.unwrap();
         other
-    }
-
-    async fn home(&self, which: &str) -> String {
-        let sql = format!("select nspname::text from pg_namespace where nspname ~ '^projh_bg_.*_{which}$'");
-        let row = self.client.query_opt(&sql, &[]).await.unwrap();
-        row.map_or_else(String::new, |row| row.get(0))
     }
 
     async fn is_partitioned(&self) -> bool {
@@ -85,10 +83,6 @@ fn begins(phase: &'static str) -> impl Fn(&Value) -> bool {
     move |event| event["type"] == "phase_started" && event["phase"] == phase
 }
 
-fn notices(text: &'static str) -> impl Fn(&Value) -> bool {
-    move |event| event["type"] == "notice" && event["text"].as_str().unwrap().contains(text)
-}
-
 /// The last word, after the error.
 fn expect_end(finished: &Finished, state: &str, next: &str) {
     let end = finished.events.last().unwrap();
@@ -107,13 +101,13 @@ async fn stopped_in_each_phase_a_run_says_where_it_is_and_goes_on() {
 
     // Prepare: the publication waits for somebody's VACUUM, say.
     let other = stage.other("lock table public.t in share update exclusive mode").await;
-    let stopped = stage.stop("execute", all, notices("preparing"), Signal::Interrupt);
+    let stopped = stage.stop("execute", all, notice("preparing"), Signal::Interrupt);
     expect_end(&stopped, "blue is live, and clients notice nothing; the run goes on with: prepare", goes_on);
     drop(other);
 
     // Copy: the slot waits for a transaction that has written.
     let other = stage.other("create table elsewhere ()").await;
-    let stopped = stage.stop("execute", all, notices("waits for an open transaction"), Signal::Terminate);
+    let stopped = stage.stop("execute", all, notice("waits for an open transaction"), Signal::Terminate);
     expect_end(&stopped, "goes on with: copy", goes_on);
     drop(other);
     stage.program.execute(&["--until", "copy"]).expect_code(0);
@@ -135,17 +129,14 @@ async fn stopped_in_each_phase_a_run_says_where_it_is_and_goes_on() {
 
     // Verify: its consistent point waits for a transaction that has written.
     let other = stage.other("create table elsewhere ()").await;
-    let stopped = stage.stop("execute", all, notices("the verification waits"), Signal::Interrupt);
+    let stopped = stage.stop("execute", all, notice("the verification waits"), Signal::Interrupt);
     expect_end(&stopped, "blue is live", goes_on);
     drop(other);
 
     // Swap, at the gate: its window is closed.
-    let hour = stage.client.query_one("select extract(hour from now() at time zone 'UTC')::int", &[]).await;
-    let hour: i32 = hour.unwrap().get(0);
-    let window =
-        format!("window: '{:02}:00-{:02}:00 UTC', max_write_stall: 2s", (hour + 3) % 24, (hour + 4) % 24);
+    let window = format!("{}, max_write_stall: 2s", closed_window());
     stage.program.write_plan(&PLAN.replace("max_write_stall: 2s", &window));
-    let stopped = stage.stop("execute", all, notices("waits for its window"), Signal::Terminate);
+    let stopped = stage.stop("execute", all, notice("waits for its window"), Signal::Terminate);
     expect_end(&stopped, "goes on with: swap", goes_on);
     stage.program.write_plan(PLAN);
 
@@ -168,7 +159,7 @@ async fn stopped_in_each_phase_a_run_says_where_it_is_and_goes_on() {
     // Finish: somebody reads blue.
     let other = stage.other("select from OLD.t").await;
     let running = stage.program.spawn("finish", &["--yes"]);
-    stage.waits_for_a_lock().await;
+    waits_for_a_lock(&stage.client).await;
     let stopped = interrupt(running);
     expect_end(&stopped, "swapped: green is live; blue is kept", "projh-bluegreen finish");
     drop(other);
@@ -180,24 +171,13 @@ fn interrupt(running: Running) -> Finished {
     running.finish().expect_code(7)
 }
 
-impl Stage {
-    /// Until a session of ours has waited for a lock.
-    async fn waits_for_a_lock(&self) {
-        let sql = "select exists (select from pg_stat_activity where wait_event_type = 'Lock' \
-                   and application_name like 'projh-bluegreen%')";
-        while !self.client.query_one(sql, &[]).await.unwrap().get::<_, bool>(0) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rollback_that_is_stopped_has_changed_nothing() {
     let stage = Stage::set().await;
     stage.program.execute(&["--until", "index"]).expect_code(0);
     let other = stage.other("select from GREEN.t").await;
     let running = stage.program.spawn("rollback", &[]);
-    stage.waits_for_a_lock().await;
+    waits_for_a_lock(&stage.client).await;
     let stopped = interrupt(running);
     expect_end(&stopped, "blue is live, and clients notice nothing", "projh-bluegreen rollback");
     drop(other);
@@ -210,27 +190,30 @@ async fn a_rollback_that_is_stopped_has_changed_nothing() {
 async fn stopped_while_a_commit_is_on_its_way_the_swap_is_told_as_it_went() {
     let stage = Stage::set().await;
     stage.program.execute(&["--until", "verify"]).expect_code(0);
+    stage.program.write_plan(&PLAN.replace("max_write_stall: 2s", "max_write_stall: 5min"));
+    // It is on its way for as long as the test holds the advisory lock 1.
     let slow = "
-        create function public.slow() returns trigger language plpgsql as $$
-            begin perform pg_sleep(1.2); return null; end $$;
+        create function public.slow() returns trigger language plpgsql as $$ begin
+            while not pg_try_advisory_xact_lock(1) loop perform pg_sleep(0.02); end loop; return null; end $$;
         create constraint trigger slow after insert on projh_bluegreen.fact deferrable initially deferred
             for each row when (new.fact->>'fact' = 'swapped') execute function public.slow();";
     stage.client.batch_execute(slow).await.unwrap();
     let commits = "select exists (select from pg_stat_activity where query = 'COMMIT' and state = 'active' \
                    and application_name like 'projh-bluegreen % swap')";
     for twice in [false, true] {
+        stage.client.batch_execute("select pg_advisory_lock(1)").await.unwrap();
         let running = stage.program.spawn("execute", &["--yes"]);
-        while !stage.client.query_one(commits, &[]).await.unwrap().get::<_, bool>(0) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        eventually(&stage.client, commits).await;
         running.interrupt();
+        running.wait_for_notice("once more stops at once");
         if twice {
-            running.wait_until(notices("once more stops at once")).unwrap();
             running.interrupt();
             let stopped = running.finish().expect_code(7);
             assert!(stopped.events_of("end")[0]["state"].as_str().unwrap().contains("at once"));
             assert!(!stage.is_partitioned().await, "it waited for the commit");
+            stage.client.batch_execute("select pg_advisory_unlock(1)").await.unwrap();
         } else {
+            stage.client.batch_execute("select pg_advisory_unlock(1)").await.unwrap();
             let stopped = running.finish().expect_code(7);
             expect_end(&stopped, "swapped: green is live; some work after the swap is left", "execute");
             assert!(stage.is_partitioned().await);
@@ -261,9 +244,9 @@ async fn once_it_waits_for_the_chunk_in_hand_twice_it_does_not() {
     let other = stage.other(leaf).await;
     let mut running = stage.program.spawn("execute", &["--yes", "--until", "copy"]);
     running.wait_for("round");
-    stage.waits_for_a_lock().await;
+    waits_for_a_lock(&stage.client).await;
     running.interrupt();
-    running.wait_until(notices("once more stops at once")).unwrap();
+    running.wait_for_notice("once more stops at once");
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(running.is_running(), "the chunk in hand was dropped");
     running.terminate();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_postgres::{Client, Config};
 
 use crate::oracle::{Load, own};
-use crate::support::{Bluegreen, Cluster};
+use crate::support::{Bluegreen, Cluster, home};
 
 const DB: &str = "postgres";
 const TABLES: [&str; 3] = ["by_uuid", "by_identity", "by_tenant"];
@@ -34,19 +34,9 @@ impl Stage {
         Load::new(&config, own::tables()).clients(6).pause(Duration::from_millis(3))
     }
 
-    /// Runs the program to its end without holding up the clients' runtime.
-    async fn execute(self, args: &'static [&'static str]) -> Self {
-        let execute = move || {
-            let finished = self.program.execute(args);
-            finished.expect_code(0);
-            self
-        };
-        tokio::task::spawn_blocking(execute).await.unwrap()
-    }
-
-    async fn blue_home(&self) -> String {
-        let sql = "select nspname::text from pg_namespace where nspname ~ '^projh_bg_.*_blue$'";
-        self.client.query_one(sql, &[]).await.unwrap().get(0)
+    /// The program to its end; the clients are on other threads.
+    fn execute(&self, args: &[&str]) {
+        self.program.execute(args).expect_code(0);
     }
 
     async fn assert_all_partitioned(&self) {
@@ -62,7 +52,8 @@ impl Stage {
         let columns =
             "select string_agg(quote_ident(attname) || '::text', ', ' order by attnum) from pg_attribute
                        where attrelid = $1::text::regclass and attnum > 0 and not attisdropped";
-        let (blue, green) = (format!("{}.{table}", self.blue_home().await), format!("oracle.{table}"));
+        let (blue, green) =
+            (format!("{}.{table}", home(&self.client, "blue").await), format!("oracle.{table}"));
         let columns: String = self.client.query_one(columns, &[&blue]).await.unwrap().get(0);
         let rows = |of: &str| format!("(select {columns} from {of} where {condition})");
         for (one, other) in [(&blue, &green), (&green, &blue)] {
@@ -80,7 +71,7 @@ async fn clients_that_write_all_the_way_through_notice_nothing() {
     let stage = Stage::set(20_000).await;
     let running = stage.load().start(&stage.client).await.unwrap();
     running.answers(1_000).await;
-    let stage = stage.execute(&["--yes"]).await;
+    stage.execute(&["--yes"]);
     running.answers(1_000).await;
     let outcome = running.stop().await;
 
@@ -97,11 +88,11 @@ async fn blue_and_green_hold_the_same_rows_when_nobody_wrote_after_the_swap() {
     let stage = Stage::set(5_000).await;
     let running = stage.load().start(&stage.client).await.unwrap();
     running.answers(1_000).await;
-    let stage = stage.execute(&["--yes", "--until", "verify"]).await;
+    stage.execute(&["--yes", "--until", "verify"]);
     // Between the verification and the swap: what the catch-up and the comparison under the lock are for.
     running.answers(1_000).await;
     let outcome = running.stop().await;
-    let stage = stage.execute(&["--yes"]).await;
+    stage.execute(&["--yes"]);
 
     outcome.check(&stage.client).await.unwrap().expect_clean();
     stage.assert_all_partitioned().await;
@@ -112,7 +103,8 @@ async fn blue_and_green_hold_the_same_rows_when_nobody_wrote_after_the_swap() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_next_clients_find_tables_that_they_can_go_on_with() {
-    let stage = Stage::set(1_000).await.execute(&["--yes"]).await;
+    let stage = Stage::set(1_000).await;
+    stage.execute(&["--yes"]);
     let running = stage.load().start(&stage.client).await.unwrap();
     running.answers(2_000).await;
     let outcome = running.stop().await;

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
-use crate::support::{Bluegreen, Cluster};
+use crate::support::{Cluster, home, stage};
 
-const DB: &str = "postgres";
 const SETUP: &str = "
 create table t (id int primary key, note text not null);
 insert into t select n, 'as it was' from generate_series(1, 75000) n;
@@ -30,9 +29,7 @@ async fn count(client: &Client, sql: &str) -> i64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_copy_and_a_backlog_wait_while_the_plan_s_query_asks_for_it() {
     let cluster = Cluster::start();
-    let client = cluster.client(DB).await;
-    client.batch_execute(SETUP).await.unwrap();
-    let program = Bluegreen::new(&cluster, DB).plan(PLAN);
+    let (client, program) = stage(&cluster, SETUP, PLAN).await;
 
     for (query, what) in [
         ("select asked from paused", "cannot be asked: relation \"paused\" does not exist"),
@@ -66,9 +63,8 @@ async fn the_copy_and_a_backlog_wait_while_the_plan_s_query_asks_for_it() {
     let mut running = program.spawn("execute", &["--until", "catch_up"]);
     running.wait_until(|event| event["type"] == "phase_started").unwrap();
     tokio::time::sleep(A_WHILE).await;
-    let home = "select format('%I', nspname) from pg_namespace where nspname like 'projh_bg_%_green'";
-    let home: String = client.query_one(home, &[]).await.unwrap().get(0);
-    let changed = format!("select count(*) from {home}.t where note = 'changed'");
+    let green = home(&client, "green").await;
+    let changed = format!("select count(*) from {green}.t where note = 'changed'");
     let so_far = count(&client, &changed).await;
     assert!(running.is_running() && so_far < 75_000, "it did not wait: {so_far} rows");
     client.batch_execute("update paused set asked = false").await.unwrap();

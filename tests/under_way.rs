@@ -1,10 +1,9 @@
 //! Waits for somebody else: a synchronous standby, a table's rewrite. They are named, and begin no run.
 
-use std::time::Duration;
-
 use tokio_postgres::Client;
 
-use crate::support::{Bluegreen, Cluster, Finished};
+use crate::support::waiting::eventually;
+use crate::support::{self, Bluegreen, Cluster, Finished};
 
 const DB: &str = "postgres";
 const SETUP: &str = "
@@ -20,26 +19,21 @@ tables:
     primary_key: [id, at]
 ";
 
-async fn stage(cluster: &Cluster, setup: &str) -> (Client, Bluegreen) {
-    let client = cluster.client(DB).await;
-    client.batch_execute(&format!("{SETUP}{setup}")).await.unwrap();
-    (client, Bluegreen::new(cluster, DB).plan(PLAN))
+async fn stage(cluster: &Cluster, more: &str) -> (Client, Bluegreen) {
+    support::stage(cluster, &format!("{SETUP}{more}"), PLAN).await
 }
 
 /// Clients' commits wait for standbys of these names from now on.
 async fn want_standbys(client: &Client, names: &str) {
     client.batch_execute(&format!("alter system set synchronous_standby_names = '{names}'")).await.unwrap();
     client.batch_execute("select pg_reload_conf()").await.unwrap();
-    let sql = "select current_setting('synchronous_standby_names') = $1";
-    while !client.query_one(sql, &[&names]).await.unwrap().get::<_, bool>(0) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    eventually(client, &format!("select current_setting('synchronous_standby_names') = '{names}'")).await;
 }
 
 fn refusal(finished: &Finished, check: &str) -> String {
-    let findings = finished.events_of("finding");
-    let found = findings.iter().find(|finding| finding["check"] == check && finding["severity"] == "refusal");
-    found.unwrap_or_else(|| panic!("no refusal by {check}:\n{}", finished.stdout)).to_string()
+    let finding = finished.finding(check);
+    assert_eq!(finding["severity"], "refusal");
+    finding.to_string()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -72,9 +66,9 @@ async fn a_commit_that_no_standby_confirms_is_named_and_so_is_the_state_after_ct
     program.execute(&["--until", "prepare"]).expect_code(0);
     want_standbys(&client, "far_away").await;
     let running = program.spawn("execute", &["--yes"]);
-    let waits = running.wait_for("notice");
+    let waits = running.wait_for_notice("synchronous standby");
     let text = waits["text"].as_str().unwrap();
-    for word in ["synchronous standby", "far_away", "pg_reload_conf()"] {
+    for word in ["far_away", "pg_reload_conf()"] {
         assert!(text.contains(word), "{word}: {text}");
     }
     running.interrupt();
@@ -93,23 +87,21 @@ async fn a_standby_that_goes_in_the_middle_of_a_run_is_named() {
     let old = cluster.client(DB).await;
     old.batch_execute("begin isolation level repeatable read; select 1").await.unwrap();
     let running = program.spawn("execute", &["--yes"]);
-    running.wait_until(|event| says(event, "snapshots that are older")).unwrap();
+    running.wait_for_notice("snapshots that are older");
     want_standbys(&client, "far_away").await;
     old.batch_execute("commit").await.unwrap();
-    running.wait_until(|event| says(event, "far_away")).unwrap();
+    running.wait_for_notice("far_away");
     want_standbys(&client, "").await;
     running.finish().expect_code(0);
 }
 
-fn says(event: &serde_json::Value, word: &str) -> bool {
-    event["type"] == "notice" && event["text"].as_str().is_some_and(|text| text.contains(word))
-}
-
-/// Its index is slow to build, for who asks for it.
+/// Whoever is called `rewriter` builds its index only once the advisory lock 1 is free.
 const SLOW: &str = "
 create function slow(bigint) returns bigint language plpgsql immutable as $$ begin
-    if current_setting('application_name') = 'rewriter' then perform pg_sleep(0.05); end if; return $1; end $$;
-create index on t (slow(id));";
+    while current_setting('application_name') = 'rewriter' and not pg_try_advisory_xact_lock(1) loop
+        perform pg_sleep(0.02); end loop; return $1; end $$;
+create index on t (slow(id));
+select pg_advisory_lock(1);";
 
 /// A session that does one thing.
 async fn other(cluster: &Cluster, sql: &'static str) -> tokio::task::JoinHandle<()> {
@@ -119,16 +111,6 @@ async fn other(cluster: &Cluster, sql: &'static str) -> tokio::task::JoinHandle<
         // It may be cancelled.
         let _ = client.batch_execute(sql).await;
     })
-}
-
-async fn until(client: &Client, sql: &str) {
-    for _ in 0..500 {
-        if client.query_one(sql, &[]).await.unwrap().get(0) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("never: {sql}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -175,14 +157,14 @@ async fn what_is_under_way_on_the_table_is_refused_and_named() {
             "CREATE INDEX CONCURRENTLY",
         ),
         (
-            "begin; lock table t in access exclusive mode; select pg_sleep(20); commit",
+            "begin; lock table t in access exclusive mode; select pg_sleep(600); commit",
             "select exists (select from pg_locks where relation = 't'::regclass and mode = 'AccessExclusiveLock')",
             "ACCESS EXCLUSIVE",
         ),
     ];
     for (sql, seen, word) in cases {
         let other = other(&cluster, sql).await;
-        until(&client, seen).await;
+        eventually(&client, seen).await;
         let refused = program.run("check", &[]).expect_code(3);
         let told = refusal(&refused, "under way");
         assert!(
@@ -205,8 +187,11 @@ async fn a_statement_that_waits_for_an_exclusive_lock_is_refused_too() {
     let reader = cluster.client(DB).await;
     reader.batch_execute("begin; select count(*) from t").await.unwrap();
     let other = other(&cluster, "alter table t add column more text").await;
-    until(&client, "select exists (select from pg_locks where relation = 't'::regclass and not granted)")
-        .await;
+    eventually(
+        &client,
+        "select exists (select from pg_locks where relation = 't'::regclass and not granted)",
+    )
+    .await;
     let refused = program.run("check", &[]).expect_code(3);
     assert!(refusal(&refused, "under way").contains("waits for ACCESS EXCLUSIVE"), "{}", refused.stdout);
     reader.batch_execute("commit").await.unwrap();
@@ -219,10 +204,11 @@ async fn a_rewrite_in_the_middle_of_a_run_is_named_and_the_run_goes_on_after_it(
     let (client, program) = stage(&cluster, SLOW).await;
     program.execute(&["--until", "prepare"]).expect_code(0);
     let rewriter = other(&cluster, "vacuum full t").await;
-    until(&client, REWRITTEN).await;
+    eventually(&client, REWRITTEN).await;
     let running = program.spawn("execute", &["--yes"]);
-    let named = running.wait_until(|event| says(event, "VACUUM FULL")).unwrap();
+    let named = running.wait_for_notice("VACUUM FULL");
     assert!(named["text"].as_str().unwrap().contains("rewriter"), "{named}");
+    client.batch_execute("select pg_advisory_unlock(1)").await.unwrap();
     rewriter.await.unwrap();
     running.finish().expect_code(0);
     let rows: i64 = client.query_one("select count(*) from t", &[]).await.unwrap().get(0);

@@ -7,7 +7,7 @@ use projh_bluegreen::lane::compare::{Comparison, Sides};
 use projh_bluegreen::pg::connect::Target;
 use tokio_postgres::Client;
 
-use crate::support::{Bluegreen, Cluster};
+use crate::support::{Bluegreen, Cluster, home, stage};
 
 const DB: &str = "postgres";
 
@@ -41,12 +41,9 @@ struct Stage {
 impl Stage {
     async fn set(until: &str) -> Self {
         let cluster = Cluster::start();
-        let client = cluster.client(DB).await;
-        client.batch_execute(BLUE).await.unwrap();
-        let program = Bluegreen::new(&cluster, DB).plan(PLAN);
+        let (client, program) = stage(&cluster, BLUE, PLAN).await;
         program.execute(&["--yes", "--until", until]).expect_code(0);
-        let sql = "select nspname::text from pg_namespace where nspname ~ '^projh_bg_.*_green$'";
-        let green = format!("{}.t", client.query_one(sql, &[]).await.unwrap().get::<_, String>(0));
+        let green = format!("{}.t", home(&client, "green").await);
         Self { _cluster: cluster, client, program, green }
     }
 

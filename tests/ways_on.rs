@@ -3,7 +3,7 @@
 
 use tokio_postgres::Client;
 
-use crate::support::{Bluegreen, Cluster, Finished};
+use crate::support::{self, Bluegreen, Cluster, Finished, closed_window, home};
 
 const DB: &str = "postgres";
 const PLAN: &str = "
@@ -31,9 +31,7 @@ reset session_replication_role;";
 
 async fn stage(blue: &str) -> (Cluster, Client, Bluegreen) {
     let cluster = Cluster::start();
-    let client = cluster.client(DB).await;
-    client.batch_execute(blue).await.unwrap();
-    let program = Bluegreen::new(&cluster, DB).plan(PLAN);
+    let (client, program) = support::stage(&cluster, blue, PLAN).await;
     (cluster, client, program)
 }
 
@@ -141,8 +139,7 @@ async fn orphans_are_counted_before_and_a_run_that_has_them_can_be_finished_as_i
     let (_cluster, client, program) = stage(&BLUE.replace("MATCH", "match full")).await;
     client.batch_execute(&format!("{ORPHANS}{half}")).await.unwrap();
     let refused = program.run("check", &[]).expect_code(3);
-    let finding =
-        refused.events_of("finding").into_iter().find(|one| one["check"] == "foreign keys").unwrap();
+    let finding = refused.finding("foreign keys");
     assert!(finding["what"].as_str().unwrap().contains("but 11 rows point at no row of"), "{finding}");
     // With what it says to type, it passes.
     let mend = finding["mend"].as_str().unwrap();
@@ -153,32 +150,25 @@ async fn orphans_are_counted_before_and_a_run_that_has_them_can_be_finished_as_i
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_given_up_leaves_no_slot_and_everybody_says_that_it_can_only_be_rolled_back() {
-    let (_cluster, client, program) = stage(&BLUE.replace("MATCH", "")).await;
-    program.write_plan(
-        &PLAN
-            .replace("workers: 1", "workers: 1, wal_budget: 64MiB, swap: {window: \"WHEN UTC\"}")
-            .replace("WHEN", &window()),
-    );
+    let (cluster, client, program) = stage(&BLUE.replace("MATCH", "")).await;
+    let settings = format!("workers: 1, wal_budget: 64MiB, swap: {{{}}}", closed_window());
+    program.write_plan(&PLAN.replace("workers: 1", &settings));
     let running = program.spawn("execute", &["--yes"]);
-    let waits = |event: &serde_json::Value| {
-        event["type"] == "notice" && event["text"].as_str().unwrap().contains("waits for its window")
-    };
-    running.wait_until(waits).expect("there is a window");
+    running.wait_for_notice("waits for its window");
     // Nothing of it can be applied meanwhile.
-    let green: String = client
-        .query_one("select nspname::text from pg_namespace where nspname ~ '^projh_bg_.*_green$'", &[])
-        .await
-        .unwrap()
-        .get(0);
+    let green = home(&client, "green").await;
+    let holder = cluster.client(DB).await;
+    let lock = format!("begin; lock table {green}.kids in access exclusive mode");
+    holder.batch_execute(&lock).await.unwrap();
     client
-        .batch_execute(&format!(
-            "begin; lock table {green}.kids in access exclusive mode; update public.kids set note = 'm';
-             select pg_logical_emit_message(false, 'x', repeat('x', 10000000)) from generate_series(1, 8);
-             select pg_sleep(3); commit"
-        ))
+        .batch_execute(
+            "update public.kids set note = 'm';
+             select pg_logical_emit_message(false, 'x', repeat('x', 10000000)) from generate_series(1, 8)",
+        )
         .await
         .unwrap();
     let given_up = running.finish().expect_code(1);
+    drop(holder);
     assert!(error(&given_up).contains("the slot is gone"), "{}", error(&given_up));
     assert_eq!(count(&client, "pg_replication_slots").await, 0);
     let (state, next) = end(&given_up);
@@ -191,14 +181,6 @@ async fn a_run_given_up_leaves_no_slot_and_everybody_says_that_it_can_only_be_ro
     }
     let (state, next) = end(&program.run("rollback", &[]).expect_code(6));
     holds(&client, &program, &state, &next).await;
-}
-
-fn window() -> String {
-    let hour = |from_now: i64| {
-        let time = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(from_now);
-        time.strftime("%H:00").to_string()
-    };
-    format!("{}-{}", hour(6), hour(7))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

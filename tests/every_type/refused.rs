@@ -9,8 +9,11 @@ const PLAN: &str =
 
 fn findings(checked: &Finished) -> Vec<(String, String, String)> {
     let text = |event: &serde_json::Value, name: &str| event[name].as_str().unwrap().to_owned();
-    let refusals = checked.events_of("finding").into_iter().filter(|event| event["severity"] == "refusal");
-    refusals.map(|event| (text(event, "check"), text(event, "what"), text(event, "mend"))).collect()
+    checked
+        .refusals()
+        .into_iter()
+        .map(|event| (text(event, "check"), text(event, "what"), text(event, "mend")))
+        .collect()
 }
 
 /// `setup` is refused by the check of this name, for this reason; the mend is what the check says, or it holds `mend`.
@@ -21,8 +24,7 @@ async fn refuse(cluster: &Cluster, setup: &str, plan: &str, [check, what, mend]:
         .await
         .unwrap();
     let program = Bluegreen::new(cluster, DB).plan(plan);
-    let checked =
-        tokio::task::spawn_blocking(move || program.run("check", &[])).await.unwrap().expect_code(3);
+    let checked = program.run("check", &[]).expect_code(3);
     let found = findings(&checked);
     assert!(!found.is_empty());
     for (by, why, how) in &found {
@@ -39,7 +41,7 @@ async fn refuse_and_mend(cluster: &Cluster, setup: &str, says: [&str; 3]) {
         client.batch_execute(&mend).await.unwrap_or_else(|error| panic!("{mend}: {error:?}"));
     }
     let program = Bluegreen::new(cluster, DB).plan(PLAN);
-    tokio::task::spawn_blocking(move || program.run("check", &[])).await.unwrap().expect_code(0);
+    program.run("check", &[]).expect_code(0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -108,11 +110,8 @@ async fn partitions_that_need_more_locks_than_there_are() {
     let client = cluster.client(DB).await;
     client.batch_execute(&format!("create schema app; {setup}")).await.unwrap();
     let program = Bluegreen::new(&cluster, DB).plan(plan);
-    let done = tokio::task::spawn_blocking(move || {
-        program.execute(&["--yes", "--until", "copy"]).expect_code(0);
-        program.run("rollback", &[]).expect_code(6)
-    });
-    done.await.unwrap();
+    program.execute(&["--yes", "--until", "copy"]).expect_code(0);
+    program.run("rollback", &[]).expect_code(6);
     let left = "select nspname::text from pg_namespace where nspname like 'projh\\_bg%'";
     assert!(client.query(left, &[]).await.unwrap().is_empty());
 }

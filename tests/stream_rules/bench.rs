@@ -1,7 +1,5 @@
 //! A run whose copy is over, and its feed in the test's hands.
 
-use std::time::Duration;
-
 use projh_bluegreen::journal::{self, Journal};
 use projh_bluegreen::lane::Lane;
 use projh_bluegreen::lane::feed::{Feed, FeedError, Parts};
@@ -13,7 +11,8 @@ use projh_bluegreen::replication::{Start, Walsender};
 use projh_bluegreen::rest::Rest;
 use tokio_postgres::Client;
 
-use crate::support::{Bluegreen, Cluster};
+use crate::support::waiting::{PATIENCE, eventually};
+use crate::support::{Cluster, stage};
 
 pub const DB: &str = "postgres";
 
@@ -37,9 +36,6 @@ tables:
     primary_key: [id, at]
 ";
 
-/// Longest wait for anything that has to come.
-pub const PATIENCE: Duration = Duration::from_secs(30);
-
 pub struct Bench {
     pub cluster: Cluster,
     pub client: Client,
@@ -58,9 +54,8 @@ impl Bench {
 
     /// Any server, table and plan, after the given phase.
     pub async fn of(cluster: Cluster, blue: &str, plan: &str, until: &str) -> Self {
-        let client = cluster.client(DB).await;
-        client.batch_execute(blue).await.unwrap();
-        Bluegreen::new(&cluster, DB).plan(plan).execute(&["--until", until]).expect_code(0);
+        let (client, program) = stage(&cluster, blue, plan).await;
+        program.execute(&["--until", until]).expect_code(0);
         let target = Target::resolve(Some(&cluster.url(DB)), &|_| None).unwrap();
         let name = journal::list(&client).await.unwrap().remove(0).found.plan_name;
         let journal = Journal::resume(&target, &name).await.unwrap();
@@ -94,9 +89,11 @@ impl Bench {
     /// The feed ends without a word, and the server has noticed.
     pub async fn crash(&mut self) {
         self.feed = None;
-        let busy = "select not exists (select from pg_replication_slots where slot_name = $1 and active)";
-        let slot = self.prepared.slot.as_str().to_owned();
-        self.eventually(busy, &[&slot]).await;
+        let slot = self.prepared.slot.as_str();
+        let free = format!(
+            "select not exists (select from pg_replication_slots where slot_name = '{slot}' and active)"
+        );
+        eventually(&self.client, &free).await;
     }
 
     /// The slot anew, from here on; for a stream in which there is something that stops every feed.
@@ -171,11 +168,6 @@ impl Bench {
         self.client.query(&sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
     }
 
-    /// Waits until a question is answered with true.
-    pub async fn eventually(&self, sql: &str, params: &[&(dyn postgres_types::ToSql + Sync)]) {
-        eventually(&self.client, sql, params).await;
-    }
-
     /// Another session that holds green against the feed until it is dropped.
     pub async fn block_green(&self) -> Client {
         let blocker = self.cluster.client(DB).await;
@@ -187,14 +179,6 @@ impl Bench {
     /// The feed has begun to apply something, and waits for a lock.
     pub async fn is_blocked(&self) {
         let sql = "select exists (select from pg_stat_activity where application_name like '% apply' and wait_event_type = 'Lock')";
-        self.eventually(sql, &[]).await;
-    }
-}
-
-pub async fn eventually(client: &Client, sql: &str, params: &[&(dyn postgres_types::ToSql + Sync)]) {
-    let until = std::time::Instant::now() + PATIENCE;
-    while !client.query_one(sql, params).await.unwrap().get::<_, bool>(0) {
-        assert!(std::time::Instant::now() < until, "never: {sql}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        eventually(&self.client, sql).await;
     }
 }

@@ -2,6 +2,7 @@
 
 use super::bench::{BLUE, Bench, PLAN};
 use crate::support::Cluster;
+use crate::support::waiting::{PATIENCE, eventually, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_and_position_are_one_transaction_and_acknowledged_only_after_it() {
@@ -13,9 +14,9 @@ async fn rows_and_position_are_one_transaction_and_acknowledged_only_after_it() 
     bench.is_blocked().await;
     // The server has heard from us twice since: it knows what we say is done.
     for _ in 0..2 {
-        let heard = "select reply_time > $1 from pg_stat_replication";
-        let now = bench.client.query_one("select clock_timestamp()", &[]).await.unwrap();
-        bench.eventually(heard, &[&now.get::<_, std::time::SystemTime>(0)]).await;
+        let now = bench.client.query_one("select clock_timestamp()::text", &[]).await.unwrap();
+        let heard = format!("select reply_time > '{}' from pg_stat_replication", now.get::<_, &str>(0));
+        eventually(&bench.client, &heard).await;
     }
     assert!(bench.confirmed().await <= before, "acknowledged before it is applied");
     assert!(bench.journal.applied().await.unwrap().unwrap() <= before);
@@ -38,9 +39,10 @@ async fn rows_and_position_are_one_transaction_and_acknowledged_only_after_it() 
     );
     let applied = bench.journal.applied().await.unwrap().unwrap();
     assert!(applied > before);
-    let acknowledged =
-        "select confirmed_flush_lsn >= $1 from pg_replication_slots where slot_name like 'projh_bg_%'";
-    bench.eventually(acknowledged, &[&applied]).await;
+    let acknowledged = format!(
+        "select confirmed_flush_lsn >= '{applied}' from pg_replication_slots where slot_name like 'projh_bg_%'"
+    );
+    eventually(&bench.client, &acknowledged).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -103,7 +105,7 @@ async fn a_feed_that_holds_still_has_no_transaction_open_and_begins_none() {
     bench.feed().hold();
     drop(blocker);
     let idle = "select exists (select from pg_stat_activity where application_name like '% apply' and state = 'idle' and backend_xid is null)";
-    bench.eventually(idle, &[]).await;
+    eventually(&bench.client, idle).await;
     bench.expect_same().await;
     bench.sql("update t set n = 1").await;
     bench.sql("create table other ()").await;
@@ -120,9 +122,10 @@ async fn on_an_idle_table_the_slot_follows_the_log() {
     bench.sql("create table busy as select g from generate_series(1, 1000) g").await;
     bench.sql("update busy set g = g + 1").await;
     let now = bench.now().await;
-    let follows =
-        "select confirmed_flush_lsn >= $1 from pg_replication_slots where slot_name like 'projh_bg_%'";
-    bench.eventually(follows, &[&now]).await;
+    let follows = format!(
+        "select confirmed_flush_lsn >= '{now}' from pg_replication_slots where slot_name like 'projh_bg_%'"
+    );
+    eventually(&bench.client, &follows).await;
     bench.apply("update t set n = 1").await;
     bench.expect_same().await;
 }
@@ -155,9 +158,7 @@ async fn a_marker_of_an_earlier_feed_is_not_taken_for_ones_own() {
     let marked = bench.now().await;
     bench.start(false).await;
     bench.feed().free();
-    while bench.feed().state().applied < marked {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    until("the markers are applied", async || bench.feed().state().applied >= marked).await;
     let blocker = bench.block_green().await;
     bench.sql("update t set n = 1").await;
     bench.is_blocked().await;
@@ -165,6 +166,6 @@ async fn a_marker_of_an_earlier_feed_is_not_taken_for_ones_own() {
     let drained = bench.feed().drain_through(marker, std::time::Duration::from_secs(1)).await;
     assert!(drained.is_err(), "drained through a change that waits for a lock");
     drop(blocker);
-    bench.feed().drain_through(marker, super::bench::PATIENCE).await.unwrap();
+    bench.feed().drain_through(marker, PATIENCE).await.unwrap();
     bench.expect_same().await;
 }

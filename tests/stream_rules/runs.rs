@@ -2,8 +2,9 @@
 
 use tokio_postgres::Client;
 
-use super::bench::{BLUE, DB, PLAN, eventually};
-use crate::support::{Bluegreen, Cluster};
+use super::bench::{BLUE, DB, PLAN};
+use crate::support::waiting::{eventually, waits_for_a_lock};
+use crate::support::{Bluegreen, Cluster, Finished, home, stage};
 
 /// So that a copy takes many chunks, and rounds of one chunk each. One row in ten is large.
 const MORE: &str = "
@@ -22,10 +23,8 @@ struct Stage {
 impl Stage {
     async fn set(blue: &str, until: &str) -> Self {
         let cluster = Cluster::start();
-        let client = cluster.client(DB).await;
-        client.batch_execute(blue).await.unwrap();
         let plan = PLAN.replace("workers: 1", "workers: 1, max_snapshot_age: 10ms");
-        let program = Bluegreen::new(&cluster, DB).plan(&plan);
+        let (client, program) = stage(&cluster, blue, &plan).await;
         program.execute(&["--until", until]).expect_code(0);
         Self { cluster, client, program }
     }
@@ -36,11 +35,11 @@ impl Stage {
         let stage = Self::set(&format!("{BLUE}{MORE}"), "prepare").await;
         let blocker = stage.block("public.t_p2").await;
         let running = stage.program.spawn("execute", &["--until", "copy"]);
-        stage.is_blocked().await;
+        waits_for_a_lock(&stage.client).await;
         running.kill9();
         drop(blocker);
         let gone = "select not exists (select from pg_stat_activity where application_name like 'projh-bluegreen % copy')";
-        eventually(&stage.client, gone, &[]).await;
+        eventually(&stage.client, gone).await;
         let copied: i64 = stage.one(&format!("select count(*) from {}", stage.green().await)).await;
         assert!((1..3000).contains(&copied), "{copied} rows were copied");
         stage
@@ -54,13 +53,8 @@ impl Stage {
         self.client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
-    async fn home(&self, side: &str) -> String {
-        self.one(&format!("select nspname::text from pg_namespace where nspname ~ '^projh_bg_.*_{side}$'"))
-            .await
-    }
-
     async fn green(&self) -> String {
-        format!("{}.t", self.home("green").await)
+        format!("{}.t", home(&self.client, "green").await)
     }
 
     /// Another session that keeps one of green's relations from being written.
@@ -71,11 +65,6 @@ impl Stage {
         blocker
     }
 
-    async fn is_blocked(&self) {
-        let sql = "select exists (select from pg_stat_activity where application_name like 'projh-bluegreen %' and wait_event_type = 'Lock')";
-        eventually(&self.client, sql, &[]).await;
-    }
-
     async fn is_plain(&self) -> bool {
         self.one(
             "select not exists (select from pg_class where oid = to_regclass('public.t') and relkind <> 'r')",
@@ -84,10 +73,10 @@ impl Stage {
     }
 
     /// To the swap; then blue and green hold the same.
-    async fn swaps(&self) -> crate::support::bluegreen::Finished {
+    async fn swaps(&self) -> Finished {
         let finished = self.program.execute(&["--yes"]).expect_code(0);
         assert!(!self.is_plain().await);
-        let blue = format!("{}.t", self.home("blue").await);
+        let blue = format!("{}.t", home(&self.client, "blue").await);
         let rows = |of: &str| format!("select to_jsonb(r)::text from {of} r");
         let (blue, green) = (rows(&blue), rows("public.t"));
         let sql = format!(
@@ -101,7 +90,7 @@ impl Stage {
     async fn stops(&self) -> String {
         let finished = self.program.execute(&["--yes"]).expect_code(1);
         assert!(self.is_plain().await && finished.events_of("swapped").is_empty());
-        finished.events_of("error")[0]["message"].as_str().unwrap().to_owned()
+        finished.error().to_owned()
     }
 }
 
@@ -148,7 +137,7 @@ async fn killed_while_it_applies_it_goes_on_where_it_was() {
         let blocker = stage.block(&stage.green().await).await;
         stage.sql(changes).await;
         let running = stage.program.spawn("execute", &["--until", "verify"]);
-        stage.is_blocked().await;
+        waits_for_a_lock(&stage.client).await;
         running.kill9();
         drop(blocker);
     }
@@ -245,12 +234,10 @@ async fn values_that_unique_indexes_are_computed_of_can_be_exchanged() {
     ];
     for unique in uniques {
         let cluster = Cluster::start();
-        let client = cluster.client(DB).await;
         let table = "create table t (id int primary key, email text not null, n int not null);
                      insert into t select g, 'E' || g, g from generate_series(1, 50) g";
-        client.batch_execute(&format!("{table}; {unique}")).await.unwrap();
         let plan = "{version: 1, name: exchanged, tables: [{table: public.t}]}";
-        let program = Bluegreen::new(&cluster, DB).plan(plan);
+        let (client, program) = stage(&cluster, &format!("{table}; {unique}"), plan).await;
         program.execute(&["--until", "index"]).expect_code(0);
         let exchange = "begin; update t set email = 'tmp', n = 0 where id = 1; update t set email = 'E1', n = 1 where id = 2;
                         update t set email = 'E2', n = 2 where id = 1; commit";
@@ -273,11 +260,9 @@ async fn the_index_of_the_streams_key_is_built_with_the_copy() {
     ];
     for (identity, full) in identities {
         let cluster = Cluster::start();
-        let client = cluster.client(DB).await;
         let table = "create table t (id int primary key, ref int not null, n int not null); insert into t select g, g, 0 from generate_series(1, 100) g";
-        client.batch_execute(&format!("{table}; {identity}")).await.unwrap();
         let plan = format!("{{version: 1, name: keyed, tables: [{{table: public.t{full}}}]}}");
-        let program = Bluegreen::new(&cluster, DB).plan(&plan);
+        let (client, program) = stage(&cluster, &format!("{table}; {identity}"), &plan).await;
         program.execute(&["--until", "copy"]).expect_code(0);
         let sql = "select count(*) from pg_indexes where schemaname ~ '_green$' and indexname = 'by_ref'";
         assert_eq!(client.query_one(sql, &[]).await.unwrap().get::<_, i64>(0), 1, "{identity}");

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 use super::cluster::Cluster;
 use super::contract::expect_documented;
 use super::process::{LastSignal, bound_to_us, signal, spawn};
+use super::waiting::notice;
 
 /// Longest run of the program in any test.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -59,6 +60,30 @@ impl Finished {
     pub fn events_of(&self, event_type: &str) -> Vec<&Value> {
         self.events.iter().filter(|event| event["type"] == event_type).collect()
     }
+
+    /// The findings that stand in the way.
+    pub fn refusals(&self) -> Vec<&Value> {
+        let findings = self.events_of("finding").into_iter();
+        findings.filter(|finding| finding["severity"] == "refusal").collect()
+    }
+
+    /// The first finding of one check; panics if it has none.
+    pub fn finding(&self, check: &str) -> &Value {
+        let found = self.events_of("finding").into_iter().find(|finding| finding["check"] == check);
+        found.unwrap_or_else(|| panic!("no finding of `{check}`:\n{}", self.stdout))
+    }
+
+    /// The message of the error that it ended with; panics if there is none.
+    pub fn error(&self) -> &str {
+        let error = self.events_of("error").first().and_then(|error| error["message"].as_str());
+        error.unwrap_or_else(|| panic!("no error:\n{}", self.stdout))
+    }
+}
+
+/// Whether a finding says what is wrong in these words, and in these what to do.
+pub fn tells(finding: &Value, what: &str, mend: &str) -> bool {
+    let holds = |part: &str, text: &str| finding[part].as_str().unwrap().contains(text);
+    holds("what", what) && holds("mend", mend)
 }
 
 impl Bluegreen {
@@ -191,6 +216,11 @@ impl Running {
     pub fn wait_for(&self, event_type: &str) -> Value {
         self.wait_until(|event| event["type"] == event_type)
             .unwrap_or_else(|| panic!("it ended without `{event_type}`:\n{}", self.said()))
+    }
+
+    /// Waits for the first notice with a word in it, past ones included.
+    pub fn wait_for_notice(&self, word: &str) -> Value {
+        self.wait_until(notice(word)).unwrap_or_else(|| panic!("it ended without `{word}`:\n{}", self.said()))
     }
 
     /// Waits for the first event that `wanted` accepts, past ones included; `None` if it ended without.

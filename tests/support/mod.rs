@@ -7,8 +7,33 @@ pub mod forwarder;
 mod install;
 pub mod pooler;
 mod process;
+pub mod waiting;
 
 pub use bluegreen::{Bluegreen, Finished};
 pub use cluster::Cluster;
 pub use forwarder::Forwarder;
 pub use pooler::Pooler;
+
+use tokio_postgres::Client;
+
+/// The database `postgres` as `setup` makes it: a client of it, and the program with a plan for it.
+pub async fn stage(cluster: &Cluster, setup: &str, plan: &str) -> (Client, Bluegreen) {
+    let client = cluster.client("postgres").await;
+    client.batch_execute(setup).await.unwrap();
+    (client, Bluegreen::new(cluster, "postgres").plan(plan))
+}
+
+/// The schema of the only run's `green` or `blue`.
+pub async fn home(client: &Client, side: &str) -> String {
+    let sql = format!("select nspname::text from pg_namespace where nspname ~ '^projh_bg_.*_{side}$'");
+    client.query_one(&sql, &[]).await.unwrap().get(0)
+}
+
+/// A swap window that is closed for hours.
+pub fn closed_window() -> String {
+    let hour = |from_now: i64| {
+        let time = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(from_now);
+        time.strftime("%H:00").to_string()
+    };
+    format!("window: \"{}-{} UTC\"", hour(6), hour(7))
+}
