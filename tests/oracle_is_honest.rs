@@ -207,7 +207,7 @@ async fn a_statement_that_waits_shows_as_the_longest_stall() {
     let (outcome, findings) = during_a_load(load(&cluster), &client, lock, "select 1").await;
     findings.expect_clean();
     let stall = outcome.longest_stall();
-    assert!(stall > Duration::from_millis(300) && stall < Duration::from_secs(5), "{stall:?}");
+    assert!(stall > Duration::from_millis(300) && stall < Duration::from_secs(60), "{stall:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,6 @@
 //! The replication client against a real walsender.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use projh_bluegreen::pg::Lsn;
 use projh_bluegreen::pg::connect::Target;
@@ -8,6 +8,7 @@ use projh_bluegreen::replication::pgoutput::{Logical, OldKind, Value};
 use projh_bluegreen::replication::{Received, ReplicationError, Start, Stream, Walsender};
 
 use crate::support::Cluster;
+use crate::support::waiting::until;
 
 const TABLE: &str = "create table t (id bigint primary key, note text); create publication p for table t";
 const MEBIBYTE: usize = 1 << 20;
@@ -45,12 +46,8 @@ async fn message(stream: &mut Stream) -> Logical {
 }
 
 /// Waits until the server's answer to `question` is `expected`.
-async fn becomes(cluster: &Cluster, question: &str, expected: &str, within: Duration) {
-    let begun = Instant::now();
-    while cluster.psql("postgres", question).trim() != expected {
-        assert!(begun.elapsed() < within, "`{question}` did not become {expected}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+async fn becomes(cluster: &Cluster, question: &str, expected: &str) {
+    until(question, async || cluster.psql("postgres", question).trim() == expected).await;
 }
 
 fn code(error: &ReplicationError) -> &str {
@@ -71,8 +68,9 @@ async fn the_wait_for_a_slot_is_bounded_and_can_be_cancelled() {
 
     let mut unbounded = walsender(&cluster, &[]).await;
     let canceller = unbounded.canceller();
+    let waits = "select exists (select from pg_stat_activity where backend_type = 'walsender' and wait_event_type = 'Lock')";
     let (created, cancelled) = tokio::join!(unbounded.create_slot("s", false), async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        becomes(&cluster, waits, "t").await;
         canceller.cancel().await
     });
     cancelled.unwrap();
@@ -85,7 +83,7 @@ async fn the_wait_for_a_slot_is_bounded_and_can_be_cancelled() {
     unbounded.canceller().cancel().await.unwrap();
 
     writer.batch_execute("commit").await.unwrap();
-    becomes(&cluster, "select count(*) from pg_replication_slots", "0", Duration::from_secs(5)).await;
+    becomes(&cluster, "select count(*) from pg_replication_slots", "0").await;
     bounded.create_slot("s", false).await.unwrap();
     assert_eq!(code(&bounded.create_slot("s", false).await.unwrap_err()), "42710");
     assert_eq!(code(&bounded.create_slot("other", false).await.unwrap_err()), "53400");
@@ -200,7 +198,7 @@ async fn what_was_acknowledged_does_not_come_again_and_the_rest_does() {
     };
     stream.acknowledge(end);
     let confirmed = format!("select confirmed_flush_lsn >= '{end}' from pg_replication_slots");
-    becomes(&cluster, &confirmed, "t", Duration::from_secs(5)).await;
+    becomes(&cluster, &confirmed, "t").await;
     cluster.psql("postgres", "insert into t values (2)");
     assert!(matches!(message(&mut stream).await, Logical::Begin { .. }));
     stream.stop().await.unwrap();
@@ -237,7 +235,7 @@ async fn wal_that_is_not_ours_is_released_through_keepalives() {
     };
     tokio::time::timeout(Duration::from_secs(20), wait).await.expect("a keepalive");
     let confirmed = format!("select confirmed_flush_lsn >= '{end}' from pg_replication_slots");
-    becomes(&cluster, &confirmed, "t", Duration::from_secs(5)).await;
+    becomes(&cluster, &confirmed, "t").await;
 }
 
 #[tokio::test]

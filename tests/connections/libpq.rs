@@ -10,6 +10,7 @@ use projh_bluegreen::replication::{ReplicationError, Walsender};
 
 use super::certificates::scram_server;
 use crate::support::Cluster;
+use crate::support::waiting::until;
 
 /// Variables, and who we are then: the role, and whether the connection is encrypted.
 type Way = (Vec<(&'static str, String)>, &'static str, bool);
@@ -40,9 +41,7 @@ async fn leads_in(cluster: &Cluster, (variables, role, encrypted): &Way) {
     assert_eq!(cluster.psql("postgres", sql).trim(), expected, "{variables:?}");
     walsender.close().await;
     drop(session);
-    while cluster.psql("postgres", sql).trim() != "" {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+    until("both are gone", async || cluster.psql("postgres", sql).trim().is_empty()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,9 @@
 //! `application_name` says which run a connection belongs to, and which role it has in it.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
+use crate::support::waiting::PATIENCE;
 use crate::support::{Bluegreen, Cluster};
 
 const DB: &str = "postgres";
@@ -34,7 +36,9 @@ async fn every_connection_says_its_run_and_its_role() {
     let sql = "select application_name, pid in (select pid from pg_stat_replication) from pg_stat_activity
                where usename = 'migrator' and backend_type in ('client backend', 'walsender')
                  and state is not null"; // Or it is being logged in, and has no name yet.
+    let until = Instant::now() + PATIENCE;
     while running.is_running() {
+        assert!(Instant::now() < until, "it does not end:\n{}", running.said());
         for row in client.query(sql, &[]).await.unwrap() {
             seen.insert(row.get::<_, String>(0));
             if row.get(1) {

@@ -1,9 +1,8 @@
 //! What a session of ours looks like from the inside, and how it ends.
 
-use std::time::Duration;
-
 use super::target;
 use crate::support::Cluster;
+use crate::support::waiting::until;
 
 #[tokio::test]
 async fn a_session_is_the_same_whatever_the_role_and_the_database_say() {
@@ -58,7 +57,8 @@ async fn a_session_can_be_cancelled_ended_and_dropped() {
     let session = target.connect("victim", &[]).await.unwrap();
     let canceller = session.canceller();
     let (slept, cancelled) = tokio::join!(session.batch_execute("select pg_sleep(30)"), async {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        let sleeps = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
+        until(sleeps, async || cluster.psql("postgres", sleeps).trim() == "1").await;
         canceller.cancel().await
     });
     cancelled.unwrap();
@@ -68,20 +68,12 @@ async fn a_session_can_be_cancelled_ended_and_dropped() {
         "postgres",
         "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'victim'",
     );
-    while !session.is_closed() {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until("the session is closed", async || session.is_closed()).await;
     assert_eq!(session.ended_by().unwrap().code(), "57P01");
 
     let session = target.connect("dropped", &[]).await.unwrap();
     session.batch_execute("select 1").await.unwrap();
     drop(session);
     let count = "select count(*) from pg_stat_activity where application_name = 'dropped'";
-    for _ in 0..500 {
-        if cluster.psql("postgres", count).trim() == "0" {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("a dropped session is still connected");
+    until(count, async || cluster.psql("postgres", count).trim() == "0").await;
 }

@@ -2,8 +2,10 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::time::Instant;
 
 use crate::connections::certificates::scram_server;
+use crate::support::waiting::PATIENCE;
 use crate::support::{Bluegreen, Cluster};
 
 const DB: &str = "postgres";
@@ -75,7 +77,11 @@ fn who_is_not_let_in_is_told_why_and_nothing_is_changed() {
     for (certificate, told) in certificates {
         let shown = directory.path().join(certificate).display().to_string();
         cluster.psql(DB, &format!("alter system set ssl_cert_file = '{shown}'"));
-        cluster.psql(DB, "select pg_reload_conf(); select pg_sleep(0.2)");
+        cluster.psql(DB, "select pg_reload_conf()");
+        let until = Instant::now() + PATIENCE;
+        while cluster.psql(DB, "show ssl_cert_file").trim() != shown {
+            assert!(Instant::now() < until, "the server does not show {certificate}");
+        }
         let checked: &[_] = &[by_name, ("PGSSLMODE", "verify-ca"), ("PGSSLROOTCERT", authority)];
         each_is_told(&cluster, &[(checked, told)]);
     }

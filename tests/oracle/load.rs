@@ -159,8 +159,9 @@ impl Running {
 
     /// Waits until this many more statements are answered; not for ever where clients have ended.
     pub async fn answers(&self, more: u64) {
-        let goal = self.answered() + more;
+        let (goal, until) = (self.answered() + more, Instant::now() + Duration::from_secs(300));
         while self.answered() < goal && self.is_alive() {
+            assert!(Instant::now() < until, "the clients have no answers");
             sleep(Duration::from_millis(5)).await;
         }
     }

@@ -185,7 +185,13 @@ impl Cluster {
 
     /// Lets nobody in any more, and ends when the last one has left.
     pub fn shut_down_smartly(&self) {
-        signal(self.server.as_ref().expect("the server runs"), "TERM");
+        let server = self.server.as_ref().expect("the server runs");
+        signal(server, "TERM");
+        let until = Instant::now() + START_PATIENCE;
+        while !is_in_state(&self.data(), server.id(), "stopping") {
+            assert!(Instant::now() < until, "it does not shut down:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Starts it again on the same port: after a kill, or by a fast shutdown first.
@@ -239,7 +245,7 @@ impl Cluster {
                 self.server = None;
                 return false;
             }
-            if is_ready(&self.dir.join("data"), server.id()) {
+            if is_in_state(&self.dir.join("data"), server.id(), "ready") {
                 return true;
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -274,11 +280,10 @@ pub(super) fn remove(dir: &Path) {
 }
 
 /// What `pg_ctl` looks at too: the eighth line of the pid file that this very server wrote.
-fn is_ready(data: &Path, pid: u32) -> bool {
+fn is_in_state(data: &Path, pid: u32, wanted: &str) -> bool {
     let text = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
     let mut lines = text.lines();
-    lines.next() == Some(pid.to_string().as_str())
-        && lines.nth(6).is_some_and(|state| state.trim() == "ready")
+    lines.next() == Some(pid.to_string().as_str()) && lines.nth(6).is_some_and(|state| state.trim() == wanted)
 }
 
 fn children_of(pid: u32) -> Vec<u32> {
