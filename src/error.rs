@@ -1,7 +1,7 @@
 //! What went wrong: one error for the whole program, which knows whether trying again helps, which
 //! exit code it means, and what a person does next.
 
-mod advice;
+mod hint;
 
 use std::fmt::Write;
 
@@ -101,7 +101,7 @@ pub enum Error {
         /// The index.
         index: String,
         /// What to type where it is blue's own index that is damaged; none where the plan makes the keys.
-        mend: Option<String>,
+        hint: Option<String>,
     },
     /// The swap did not go through.
     #[error("the swap did not go through in {attempts} attempts; the last one: {why}")]
@@ -139,7 +139,7 @@ pub struct Undone {
     /// Which, and why not.
     pub what: String,
     /// What to type.
-    pub mend: String,
+    pub hint: String,
 }
 
 impl std::fmt::Display for Undone {
@@ -204,7 +204,7 @@ impl Error {
     #[must_use]
     pub fn is_final(&self) -> bool {
         match self {
-            Self::GivenUp { .. } | Self::Differences(_) | Self::NotUnique { mend: Some(_), .. } => true,
+            Self::GivenUp { .. } | Self::Differences(_) | Self::NotUnique { hint: Some(_), .. } => true,
             Self::Feed(_) => self.sqlstate().is_some_and(is_about_data),
             _ => false,
         }

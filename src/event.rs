@@ -203,7 +203,7 @@ pub enum Event {
         /// What went wrong.
         message: String,
         /// What to do about it.
-        advice: Option<String>,
+        hint: Option<String>,
         /// The exit code.
         code: u8,
     },

@@ -27,7 +27,7 @@ pub struct Finding {
     /// What.
     pub what: String,
     /// What to type, or do.
-    pub mend: String,
+    pub hint: String,
 }
 
 impl Finding {
@@ -37,22 +37,22 @@ impl Finding {
         check: &'static str,
         table: &QName,
         what: impl Into<String>,
-        mend: impl Into<String>,
+        hint: impl Into<String>,
     ) -> Self {
         Self {
             check,
             severity: Severity::Refusal,
             place: table.plain(),
             what: what.into(),
-            mend: mend.into(),
+            hint: hint.into(),
         }
     }
 
     /// A refusal that concerns the server.
     #[must_use]
-    pub fn server(check: &'static str, what: impl Into<String>, mend: impl Into<String>) -> Self {
+    pub fn server(check: &'static str, what: impl Into<String>, hint: impl Into<String>) -> Self {
         let place = "server".to_owned();
-        Self { check, severity: Severity::Refusal, place, what: what.into(), mend: mend.into() }
+        Self { check, severity: Severity::Refusal, place, what: what.into(), hint: hint.into() }
     }
 
     /// The same, as a note.
@@ -72,7 +72,7 @@ impl Finding {
     pub fn of_conflicts(table: &QName, conflicts: Vec<Conflict>) -> Vec<Self> {
         let mut findings: Vec<Self> = Vec::new();
         for conflict in conflicts {
-            let finding = Self::table("plan fits table", table, conflict.what, conflict.mend);
+            let finding = Self::table("plan fits table", table, conflict.what, conflict.hint);
             // A column that the plan names twice is unknown once.
             if !findings.contains(&finding) {
                 findings.push(finding);
@@ -87,12 +87,12 @@ impl Finding {
         let finding = |blocker: Blocker| match blocker.run() {
             Some(run) => {
                 let what = format!("run {run} of another plan, or one that was left behind, migrates it");
-                let mend = format!("end that run first: projh-bluegreen rollback {run}");
-                Self::table("another run", table, what, mend)
+                let hint = format!("end that run first: projh-bluegreen rollback {run}");
+                Self::table("another run", table, what, hint)
             }
             None => {
                 let what = format!("{}: {}", blocker.kind, blocker.object);
-                Self::table("what hangs on it", table, what, blocker.mend)
+                Self::table("what hangs on it", table, what, blocker.hint)
             }
         };
         blockers.into_iter().map(finding).collect()
@@ -101,6 +101,6 @@ impl Finding {
     /// A table without a usable key, as a finding.
     #[must_use]
     pub fn of_no_key(table: &QName, none: &NoKey) -> Self {
-        Self::table("key", table, none.why.clone(), none.mend.clone())
+        Self::table("key", table, none.why.clone(), none.hint.clone())
     }
 }

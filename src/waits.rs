@@ -101,7 +101,7 @@ async fn for_a_standby(client: &Client, row: &Row) -> Result<Option<(String, Str
     let text = format!(
         "a commit has been waiting for {:.0} s for a synchronous standby: {standbys}; {}",
         row.get::<_, f64>(3),
-        standbys::Standbys::MEND
+        standbys::Standbys::HINT
     );
     Ok(Some(("standby".to_owned(), text)))
 }
@@ -116,7 +116,7 @@ async fn for_a_lock(client: &Client, row: &Row) -> Result<Option<(String, String
     }
     let role = name.rsplit(' ').next().unwrap_or_default();
     let text = format!("{role} has been waiting for {:.0} s: {wait}", row.get::<_, f64>(3));
-    let key = wait.holders.iter().map(Holder::mend).collect::<Vec<_>>().join(" ");
+    let key = wait.holders.iter().map(Holder::hint).collect::<Vec<_>>().join(" ");
     Ok(Some((format!("{} {key}", wait.on), text)))
 }
 

@@ -51,7 +51,7 @@ impl Stage {
             (Some(check), Some("public.t"))
         );
         let text = |part: &str| refusals[0][part].as_str().unwrap().to_owned();
-        (text("what"), text("mend"))
+        (text("what"), text("hint"))
     }
 }
 
@@ -59,9 +59,9 @@ impl Stage {
 async fn generated_values_of_a_function_that_was_replaced_are_counted_before_the_copy() {
     let stage = Stage::set().await;
     stage.sql("create or replace function vat(numeric) returns numeric immutable language sql as 'select round($1 * 1.16, 2)'").await;
-    let (what, mend) = stage.refusal("generated values");
+    let (what, hint) = stage.refusal("generated values");
     assert!(what.starts_with("1000 of 1000 rows hold another value of the generated column gross"), "{what}");
-    stage.sql(mend.split_once("again: ").unwrap().1).await;
+    stage.sql(hint.split_once("again: ").unwrap().1).await;
     stage.program.run("check", &[]).expect_code(0);
     stage.sql("create or replace function vat(numeric) returns numeric immutable language plpgsql as 'begin return 1 / ($1 - 7); end'").await;
     let (what, _) = stage.refusal("generated values");
@@ -87,7 +87,7 @@ async fn a_report_of_differences_has_the_true_count_and_the_columns() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn several_rows_below_one_key_are_counted_named_and_mended() {
+async fn several_rows_below_one_key_are_counted_named_and_repaired() {
     let twins = [
         ("t_pkey", "(5, 'other', 2005, 5), (6, 'another', 2006, 6)", 2, "id"),
         ("t_code_key", "(2007, 'other', 7, 7)", 1, "code"),
@@ -96,9 +96,9 @@ async fn several_rows_below_one_key_are_counted_named_and_mended() {
     for (index, rows, count, key) in twins {
         let stage = Stage::set().await;
         stage.sql(&unseen_by(index, rows)).await;
-        let (what, mend) = stage.refusal("unique indexes");
+        let (what, hint) = stage.refusal("unique indexes");
         assert!(what.starts_with(&format!("{count} keys of its unique index {index}")), "{what}");
-        let (find, rest) = mend.split_once("find the rows: ").unwrap().1.split_once("; delete").unwrap();
+        let (find, rest) = hint.split_once("find the rows: ").unwrap().1.split_once("; delete").unwrap();
         assert!(find.contains(key), "{find}");
         let statements: Vec<&str> = find.split("; ").collect();
         let mut found = 0;
@@ -129,12 +129,9 @@ async fn a_key_that_fails_late_is_said_to_be_blues_own() {
         stage.sql(&unseen_by(index, row)).await;
         let finished = stage.program.execute(&["--yes"]).expect_code(1);
         let error = finished.events_of("error")[0];
-        let (message, advice) = (error["message"].as_str().unwrap(), error["advice"].as_str().unwrap());
+        let (message, hint) = (error["message"].as_str().unwrap(), error["hint"].as_str().unwrap());
         assert!(message.contains(index) && message.contains("public.t"), "{message}");
-        assert!(
-            advice.contains("rollback") && advice.contains(key) && advice.contains("reindex index"),
-            "{advice}"
-        );
+        assert!(hint.contains("rollback") && hint.contains(key) && hint.contains("reindex index"), "{hint}");
         assert!(
             !finished.stdout.contains("other") && !finished.stdout.contains("NAME 8"),
             "{}",

@@ -34,9 +34,9 @@ impl Stage {
 }
 
 #[track_caller]
-fn expect(found: &[Value], check: &str, what: &str, mend: &str) {
-    let is_it = |finding: &Value| finding["check"] == check && tells(finding, what, mend);
-    assert!(found.iter().any(is_it), "{what} / {mend}: {found:#?}");
+fn expect(found: &[Value], check: &str, what: &str, hint: &str) {
+    let is_it = |finding: &Value| finding["check"] == check && tells(finding, what, hint);
+    assert!(found.iter().any(is_it), "{what} / {hint}: {found:#?}");
 }
 
 #[test]
@@ -117,7 +117,7 @@ const SQUASH: &str = "create schema app;
 #[test]
 fn a_function_that_needs_its_clients_search_path_is_named_with_what_to_type() {
     let stage = Stage::set();
-    let mend = "alter function app.norm(t text) set search_path = app";
+    let hint = "alter function app.norm(t text) set search_path = app";
     for (db, sql, root) in [
         ("inlined", "create index v_norm on v (app.norm(note))", "index v_norm"),
         ("called", "create index v_norm on v (app.outer_norm(note))", "index v_norm"),
@@ -139,10 +139,10 @@ fn a_function_that_needs_its_clients_search_path_is_named_with_what_to_type() {
             &found,
             "functions",
             &format!("{root} calls function app.norm(t text), which names function squash"),
-            mend,
+            hint,
         );
         assert_eq!(found.len(), 1, "{found:#?}");
-        stage.0.psql(db, mend);
+        stage.0.psql(db, hint);
         Bluegreen::new(&stage.0, db).plan(PLAN).execute(&["--yes"]).expect_code(0);
     }
     // What only the execution can tell: the text of a dictionary's name.
@@ -215,7 +215,7 @@ fn generated_columns_in_a_replica_identity_are_refused_where_clients_would_fail(
     let own = format!("{table} alter table v replica identity full");
     let of_plan = format!("{PLAN}    replica_identity: full\n");
     let back = "alter table public.v replica identity default";
-    for (db, sql, plan, mend) in [
+    for (db, sql, plan, hint) in [
         ("own_full", &own, PLAN, back.to_owned()),
         ("plan_full", &table, &of_plan, "take `replica_identity: full` out of the plan".to_owned()),
         ("both_full", &own, &of_plan, format!("take `replica_identity: full` out of the plan; and {back}")),
@@ -224,7 +224,7 @@ fn generated_columns_in_a_replica_identity_are_refused_where_clients_would_fail(
         if version < 180_000 {
             assert!(found.iter().all(|finding| finding["severity"] == "note"), "{found:#?}");
         } else {
-            expect(&found, "replica identity", "column long is generated", &mend);
+            expect(&found, "replica identity", "column long is generated", &hint);
         }
     }
     if version >= 180_000 {

@@ -40,8 +40,8 @@ async fn each_code_of_the_contract_has_a_way_to_get_it() {
 
     // 2: the plan's text; a command line that cannot be; a run that is not there.
     program.write_plan(&PLAN.replace("primary_key", "primary_kye"));
-    let invalid = ends(program.execute(&["--yes"]), 2, "nothing was changed", Some("mend the plan"));
-    assert!(invalid.events_of("problem")[0]["help"].as_str().unwrap().contains("primary_key"));
+    let invalid = ends(program.execute(&["--yes"]), 2, "nothing was changed", Some("correct the plan"));
+    assert!(invalid.events_of("problem")[0]["hint"].as_str().unwrap().contains("primary_key"));
     program.write_plan(PLAN);
     ends(program.execute(&[]), 2, "nothing was changed", Some("projh-bluegreen execute plan.yaml"));
     ends(program.run("rollback", &[]), 2, "there is no run", Some("projh-bluegreen status"));

@@ -245,9 +245,9 @@ fn a_journal_that_somebody_else_has_made_is_neither_read_nor_called() {
 fn refused(program: &Bluegreen, words: &[(&str, &str)]) {
     let checked = program.run("check", &[]).expect_code(3);
     let findings = checked.refusals();
-    for (what, mend) in words {
-        let found = findings.iter().any(|finding| tells(finding, what, mend));
-        assert!(found, "{what} / {mend}: {findings:#?}");
+    for (what, hint) in words {
+        let found = findings.iter().any(|finding| tells(finding, what, hint));
+        assert!(found, "{what} / {hint}: {findings:#?}");
     }
     assert_eq!(findings.len(), words.len(), "{findings:#?}");
 }
@@ -281,9 +281,9 @@ fn what_names_the_table_by_oid_is_refused_with_the_true_reason() {
             ("index \"in_part\" names table public.t", "drop_indexes: [in_part]"),
         ],
     );
-    let mends = "alter table t alter of_its_type drop default, drop constraint of_itself;
+    let repairs = "alter table t alter of_its_type drop default, drop constraint of_itself;
                  drop index in_part; alter table holder drop of_t";
-    cluster.psql("itself", mends);
+    cluster.psql("itself", repairs);
     program.execute(&["--yes"]).expect_code(0);
     program.run("finish", &["--yes"]).expect_code(0);
     // These defaults follow the name.
@@ -292,7 +292,7 @@ fn what_names_the_table_by_oid_is_refused_with_the_true_reason() {
 }
 
 #[test]
-fn what_hangs_on_the_table_from_partitions_is_refused_once_with_a_mend_that_the_server_accepts() {
+fn what_hangs_on_the_table_from_partitions_is_refused_once_with_a_hint_that_the_server_accepts() {
     let cluster = Cluster::start();
     let program = stage(&cluster, "parts", BOUNDS);
     let sql = "create table k (id bigint default nextval('t_id_seq'), v bigint references t) partition by hash (id);
@@ -314,15 +314,15 @@ fn what_hangs_on_the_table_from_partitions_is_refused_once_with_a_mend_that_the_
             ("its sequence: default value for column id of table public.k", "sequence of its own"),
         ],
     );
-    let mends = "alter table public.k drop constraint k_v_fkey, drop constraint k_of_t_check; alter table k alter id drop default;
+    let repairs = "alter table public.k drop constraint k_v_fkey, drop constraint k_of_t_check; alter table k alter id drop default;
                  alter table k0 alter id drop default; alter table k1 alter id drop default";
-    cluster.psql("parts", mends);
+    cluster.psql("parts", repairs);
     program.run("check", &[]).expect_code(0);
     for schema in ["public", "archive"] {
         cluster.psql("parts", &format!("create publication warehouse for tables in schema {schema}"));
-        let mend = format!("alter publication warehouse drop tables in schema {schema}");
-        refused(&program, &[("warehouse", &mend)]);
-        cluster.psql("parts", &format!("{mend}; drop publication warehouse"));
+        let hint = format!("alter publication warehouse drop tables in schema {schema}");
+        refused(&program, &[("warehouse", &hint)]);
+        cluster.psql("parts", &format!("{hint}; drop publication warehouse"));
     }
 }
 
@@ -335,8 +335,8 @@ fn a_key_with_a_generated_column_is_refused_for_what_it_is() {
                alter table t add primary key (code)";
     cluster.psql("generated", sql);
     let what = "column \"code\" of its key is generated, and the stream carries no generated columns";
-    let mend = "create a unique index over NOT NULL columns of public.t that are not generated";
-    refused(&program, &[(what, mend)]);
+    let hint = "create a unique index over NOT NULL columns of public.t that are not generated";
+    refused(&program, &[(what, hint)]);
     cluster.psql("generated", "create unique index t_id on t (id)");
     let checked = program.run("check", &[]).expect_code(3);
     assert!(checked.stdout.contains("replica identity using index"), "{}", checked.stdout);
@@ -345,5 +345,5 @@ fn a_key_with_a_generated_column_is_refused_for_what_it_is() {
     let full = program.run("check", &[]);
     assert!(!full.stdout.contains("is generated"), "{}", full.stdout);
     cluster.psql("generated", "drop index t_id");
-    refused(&program, &[(what, mend)]);
+    refused(&program, &[(what, hint)]);
 }

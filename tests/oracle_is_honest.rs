@@ -152,13 +152,13 @@ async fn half_a_transaction_over_several_tables_is_named() {
     assert!(findings.list.iter().all(|finding| finding.table == "oracle.by_identity"), "{findings}");
 }
 
-/// Something is wrong for a moment while clients write, and is mended before the check.
-async fn during_a_load(load: Load, client: &Client, wrong: &str, mended: &str) -> (Outcome, Findings) {
+/// Something is wrong for a moment while clients write, and is repaired before the check.
+async fn during_a_load(load: Load, client: &Client, wrong: &str, repaired: &str) -> (Outcome, Findings) {
     let running = load.start(client).await.unwrap();
     running.answers(1_000).await;
     client.batch_execute(wrong).await.unwrap();
     running.answers(200).await;
-    client.batch_execute(mended).await.unwrap();
+    client.batch_execute(repaired).await.unwrap();
     running.answers(1_000).await;
     let outcome = running.stop().await;
     let findings = outcome.check(client).await.unwrap();

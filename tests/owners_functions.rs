@@ -137,7 +137,7 @@ tables:
         let checked = program.run("check", &[]).expect_code(0);
         let notes =
             checked.events_of("finding").into_iter().filter(|finding| finding["check"] == "owner's rights");
-        notes.map(|note| note["mend"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        notes.map(|note| note["hint"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(noted(), Vec::<String>::new());
     let cases = [
@@ -151,12 +151,12 @@ tables:
             "alter role \"low\" bypassrls",
         ),
     ];
-    for (sql, mend) in cases {
+    for (sql, hint) in cases {
         cluster.psql(DB, sql);
         let notes = noted();
-        assert!(notes.len() == 1 && notes[0].contains(mend), "{notes:?}");
-        cluster.psql(DB, mend);
-        assert_eq!(noted(), Vec::<String>::new(), "{mend}");
+        assert!(notes.len() == 1 && notes[0].contains(hint), "{notes:?}");
+        cluster.psql(DB, hint);
+        assert_eq!(noted(), Vec::<String>::new(), "{hint}");
     }
     // Without the owner's rights a run is complete all the same.
     cluster.psql(DB, "alter role low nobypassrls");

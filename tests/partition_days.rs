@@ -64,10 +64,10 @@ fn sentinel_dates_are_told_with_the_lines_that_leave_them_out() {
         let program = stage(&cluster, &db, "at date not null", rows, &by);
         let refused = program.run("check", &[]).expect_code(3);
         let finding = refused.finding("partitions");
-        let mend = finding["mend"].as_str().unwrap();
-        assert!(mend.contains("2 rows are outside of them, and go to the default partition"), "{finding}");
+        let hint = finding["hint"].as_str().unwrap();
+        assert!(hint.contains("2 rows are outside of them, and go to the default partition"), "{finding}");
         // What it says works.
-        let lines = mend.split_once("partition_by: ").unwrap().1.split_once(" (").unwrap().0;
+        let lines = hint.split_once("partition_by: ").unwrap().1.split_once(" (").unwrap().0;
         assert!(lines.starts_with("from: 2025-01-01, until: 20"), "{lines}");
         program.write_plan(&plan(&format!("{by}, {lines}")));
         program.execute(&["--yes"]).expect_code(0);

@@ -102,15 +102,15 @@ impl Stage {
 fn refusals(finished: &Finished) -> Vec<Value> {
     let found: Vec<Value> = finished.refusals().into_iter().cloned().collect();
     for finding in &found {
-        for part in ["check", "place", "what", "mend"] {
+        for part in ["check", "place", "what", "hint"] {
             assert!(finding[part].as_str().is_some_and(|text| !text.is_empty()), "{finding}");
         }
     }
     found
 }
 
-fn says(finding: &Value, (check, place): (&str, &str), what: &str, mend: &str) -> bool {
-    finding["check"] == check && finding["place"] == place && tells(finding, what, mend)
+fn says(finding: &Value, (check, place): (&str, &str), what: &str, hint: &str) -> bool {
+    finding["check"] == check && finding["place"] == place && tells(finding, what, hint)
 }
 
 /// What is wrong with the case, if something is.
@@ -120,9 +120,9 @@ fn run(stage: &Stage, case: &Case) -> Option<String> {
         Some((from, to)) => PLAN.replace(from, to),
         None => PLAN.to_owned(),
     };
-    let (what, mend) = (case.what.replace('X', case.name), case.mend.replace('X', case.name));
+    let (what, hint) = (case.what.replace('X', case.name), case.hint.replace('X', case.name));
     let found = stage.refused(case.name, case.role, &plan);
-    let is_it = |finding: &Value| says(finding, (case.check, case.place), &what, &mend);
+    let is_it = |finding: &Value| says(finding, (case.check, case.place), &what, &hint);
     // Who may not even read the table lacks more than one right, and is told all of them.
     let enough = if ["member", "heir"].contains(&case.name) { !found.is_empty() } else { found.len() == 1 };
     let right = enough && found.iter().any(is_it);
@@ -130,10 +130,10 @@ fn run(stage: &Stage, case: &Case) -> Option<String> {
 }
 
 #[test]
-fn each_refusal_says_what_where_and_how_to_mend_it_and_changes_nothing() {
+fn each_refusal_says_what_where_and_what_to_do_and_changes_nothing() {
     let stage = Stage::set(Cluster::start());
     stage.db("whole", "");
-    // With the mend, an expression over a large value passes.
+    // With the hint followed, an expression over a large value passes.
     let full = "    primary_key: [id, at]\n    replica_identity: full\n    columns: {code: {using: length(note), one_way: true}}\n";
     for (role, plan) in
         [("migrator", PLAN.to_owned()), ("postgres", PLAN.to_owned()), ("migrator", PLAN.replace(KEY, full))]
@@ -180,8 +180,8 @@ fn five_things_at_once_are_five_findings() {
         ("partitions", "app.visits", "1 rows fit into none", "default: true"),
         ("table", "other.persons", "no such table", "did you mean other.people?"),
     ];
-    for (check, place, what, mend) in expected {
-        assert!(found.iter().any(|finding| says(finding, (check, place), what, mend)), "{what}: {found:#?}");
+    for (check, place, what, hint) in expected {
+        assert!(found.iter().any(|finding| says(finding, (check, place), what, hint)), "{what}: {found:#?}");
     }
     assert_eq!(found.len(), expected.len(), "{found:#?}");
 }
@@ -221,9 +221,9 @@ fn a_server_that_is_not_set_up_is_told_every_setting() {
         ("slots", "1 WAL senders are free", "max_wal_senders"),
         ("prepared transactions", "`it's`", "rollback prepared 'it''s', in database \"postgres\""),
     ];
-    for (check, what, mend) in expected {
+    for (check, what, hint) in expected {
         assert!(
-            found.iter().any(|finding| says(finding, (check, "server"), what, mend)),
+            found.iter().any(|finding| says(finding, (check, "server"), what, hint)),
             "{what}: {found:#?}"
         );
     }

@@ -119,9 +119,9 @@ fn a_role_that_cannot_keep_values_out_of_the_servers_log_is_given_what_to_type()
     let note = || {
         let checked = program.run("check", &[]).expect_code(0);
         let found = checked.events_of("finding").into_iter().find(|finding| finding["check"] == "server log");
-        found.map(|finding| finding["mend"].as_str().unwrap().to_owned())
+        found.map(|finding| finding["hint"].as_str().unwrap().to_owned())
     };
-    let mend = note().expect("the role may set none of them");
+    let hint = note().expect("the role may set none of them");
     let settings = [
         "auto_explain.log_min_duration = '-1'",
         "log_min_messages = 'log'",
@@ -129,11 +129,11 @@ fn a_role_that_cannot_keep_values_out_of_the_servers_log_is_given_what_to_type()
     ];
     for setting in settings {
         assert!(
-            mend.contains(&format!("alter role \"deploy\" in database \"postgres\" set {setting}")),
-            "{mend}"
+            hint.contains(&format!("alter role \"deploy\" in database \"postgres\" set {setting}")),
+            "{hint}"
         );
     }
-    cluster.psql("postgres", mend.strip_prefix("as a superuser: ").unwrap());
+    cluster.psql("postgres", hint.strip_prefix("as a superuser: ").unwrap());
     assert_eq!(note(), None);
 }
 
@@ -208,8 +208,8 @@ fn the_proposed_conversions_work() {
         "version: 1\nname: t\ntables:\n  - table: public.t\n    columns:\n      c: {type: timestamptz}\n";
     let program = Bluegreen::new(&cluster, "postgres").plan(plan);
     let refused = program.run("check", &[]).expect_code(3);
-    let mend = refused.events_of("finding")[0]["mend"].as_str().unwrap().to_owned();
-    let line = mend.split_once("meant: ").unwrap().1.replace("Area/City", "Europe/Berlin");
+    let hint = refused.events_of("finding")[0]["hint"].as_str().unwrap().to_owned();
+    let line = hint.split_once("meant: ").unwrap().1.replace("Area/City", "Europe/Berlin");
     program.write_plan(&plan.replace("c: {type: timestamptz}", &line));
     program.execute(&["--yes"]).expect_code(0);
     assert_eq!(

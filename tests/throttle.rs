@@ -39,7 +39,7 @@ async fn the_copy_and_a_backlog_wait_while_the_plan_s_query_asks_for_it() {
         let refused = program.run("check", &[]).expect_code(3);
         let finding = refused.events_of("finding")[0];
         assert!(finding["what"].as_str().unwrap().contains(what), "{finding}");
-        assert!(finding["mend"].as_str().unwrap().contains("named with their schemas"), "{finding}");
+        assert!(finding["hint"].as_str().unwrap().contains("named with their schemas"), "{finding}");
     }
     program.write_plan(PLAN);
 

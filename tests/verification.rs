@@ -100,7 +100,7 @@ impl Stage {
     }
 }
 
-/// Each damage to green, and what mends it.
+/// Each damage to green, and what repairs it.
 const DAMAGES: [(&str, &str, &str, i64); 9] = [
     (
         "update GREEN set note = 'Note 5' where id = 5",
@@ -149,13 +149,13 @@ const DAMAGES: [(&str, &str, &str, i64); 9] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_damage_is_found_named_and_mended() {
+async fn every_damage_is_found_named_and_repaired() {
     let stage = Stage::set("index").await;
     // Each alone: nothing hides behind another.
-    for (damage, mend, kind, id) in DAMAGES {
+    for (damage, repair, kind, id) in DAMAGES {
         stage.green(damage).await;
         assert_eq!(stage.differences().await, [(kind.to_owned(), id)], "{damage}");
-        stage.green(mend).await;
+        stage.green(repair).await;
     }
     stage.green("drop table kept").await;
     // All at once.
@@ -166,8 +166,8 @@ async fn every_damage_is_found_named_and_mended() {
         DAMAGES.iter().map(|(.., kind, id)| ((*kind).to_owned(), *id)).collect();
     all.sort();
     assert_eq!(stage.differences().await, all);
-    for (_, mend, ..) in DAMAGES {
-        stage.green(mend).await;
+    for (_, repair, ..) in DAMAGES {
+        stage.green(repair).await;
     }
     stage.swaps().await;
 }
@@ -272,13 +272,13 @@ async fn the_row_hash_tells_apart_what_a_user_can_in_every_type() {
     };
     assert_eq!(compare().await, []);
     for (at, (of, value, other)) in TYPES.iter().enumerate() {
-        for (id, damage, mend) in [(1, *other, *value), (1, "null", *value), (2, *value, "null")] {
+        for (id, damage, repair) in [(1, *other, *value), (1, "null", *value), (2, *value, "null")] {
             let update = |to: &str| format!("update {} set c{at} = {to} where id = {id}", lane.target);
             client.batch_execute(&update(damage)).await.unwrap();
             let found = compare().await;
-            assert_eq!(found.len(), 1, "{of}: {mend} and {damage}");
+            assert_eq!(found.len(), 1, "{of}: {repair} and {damage}");
             assert_eq!(found[0].columns, [format!("c{at}")], "{of}");
-            client.batch_execute(&update(mend)).await.unwrap();
+            client.batch_execute(&update(repair)).await.unwrap();
         }
     }
     assert_eq!(compare().await, []);

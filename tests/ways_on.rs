@@ -41,7 +41,7 @@ async fn count(client: &Client, sql: &str) -> i64 {
 
 fn error(finished: &Finished) -> String {
     let event = finished.events_of("error")[0];
-    format!("{} / {}", event["message"].as_str().unwrap(), event["advice"].as_str().unwrap_or_default())
+    format!("{} / {}", event["message"].as_str().unwrap(), event["hint"].as_str().unwrap_or_default())
 }
 
 fn end(finished: &Finished) -> (String, String) {
@@ -142,8 +142,8 @@ async fn orphans_are_counted_before_and_a_run_that_has_them_can_be_finished_as_i
     let finding = refused.finding("foreign keys");
     assert!(finding["what"].as_str().unwrap().contains("but 11 rows point at no row of"), "{finding}");
     // With what it says to type, it passes.
-    let mend = finding["mend"].as_str().unwrap();
-    let (_, alter) = mend.split_once("alter table").unwrap();
+    let hint = finding["hint"].as_str().unwrap();
+    let (_, alter) = hint.split_once("alter table").unwrap();
     client.batch_execute(&format!("alter table {alter}")).await.unwrap();
     program.run("check", &[]).expect_code(0);
 }

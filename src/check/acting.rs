@@ -30,8 +30,8 @@ pub(super) async fn check(session: &Session, table: &Table) -> Result<Option<Fin
         "functions of its constraints, indexes and columns run with the rights of role {role}: its owner {owner} may not \
          read every row, or {role} may not act as {owner}"
     );
-    let mend = format!("trust {owner}, or: {}", lacks.join("; "));
-    Ok(Some(Finding::table("owner's rights", name, what, mend).into_note()))
+    let hint = format!("trust {owner}, or: {}", lacks.join("; "));
+    Ok(Some(Finding::table("owner's rights", name, what, hint).into_note()))
 }
 
 fn with_set(session: &Session) -> &'static str {

@@ -49,13 +49,13 @@ pub(super) async fn check(cx: &Context, session: &Session) -> Result<Vec<Finding
     ];
     // This one will be gone by then.
     let too_few =
-        limits.into_iter().filter_map(|(free, needed, of, mend)| Some((free? + 1, needed, of, mend)));
-    let finding = |(free, needed, of, mend): (i64, i64, String, String)| {
+        limits.into_iter().filter_map(|(free, needed, of, hint)| Some((free? + 1, needed, of, hint)));
+    let finding = |(free, needed, of, hint): (i64, i64, String, String)| {
         let free = free.max(0);
         let what = format!(
             "{free} connections are free {of}, and a run with {workers} workers needs up to {needed}"
         );
-        Finding::server("connections", what, format!("lower settings.workers, or {mend}"))
+        Finding::server("connections", what, format!("lower settings.workers, or {hint}"))
     };
     Ok(too_few.filter(|(free, needed, ..)| free < needed).map(finding).collect())
 }

@@ -119,12 +119,12 @@ fn refusal(volume: Volume, needs: &[&Need]) -> Option<Finding> {
         place.display(),
         ByteSize(volume.free)
     );
-    let mend = if of.contains(&"its WAL") {
+    let hint = if of.contains(&"its WAL") {
         "make room, or lower settings.wal_budget"
     } else {
         "make room, or migrate fewer tables in one plan"
     };
-    Some(Finding::server("disk", what, mend))
+    Some(Finding::server("disk", what, hint))
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::pg::{self, Ident, QName};
 /// The check's name.
 pub(super) const CHECK: &str = "functions";
 /// What to do where the function is not known.
-pub(super) const MEND: &str = "let every function that is called here name what it uses with its schema, or give it a path \
+pub(super) const HINT: &str = "let every function that is called here name what it uses with its schema, or give it a path \
                                of its own: alter function ... set search_path = ...";
 /// An index expression is tried on so many rows.
 const SAMPLE: u32 = 1_000;
@@ -115,8 +115,8 @@ async fn unqualified(
         function.signature,
         named.join(", ")
     );
-    let mend = format!("alter function {} set search_path = {}", function.signature, path.join(", "));
-    Ok(Some(Finding::table(CHECK, table, what, mend)))
+    let hint = format!("alter function {} set search_path = {}", function.signature, path.join(", "));
+    Ok(Some(Finding::table(CHECK, table, what, hint)))
 }
 
 /// Whether something was not found by its name: a function or operator, a table, a type, a schema.
@@ -152,11 +152,11 @@ pub(super) async fn check_indexes(
                     "index {index} cannot be computed for some row in a session without a search_path: {}",
                     pg::describe(&error)
                 );
-                let mend = match is_about_names(&error) {
-                    true => MEND.to_owned(),
-                    false => format!("drop_indexes: [{index}], or mend the function that it calls"),
+                let hint = match is_about_names(&error) {
+                    true => HINT.to_owned(),
+                    false => format!("drop_indexes: [{index}], or correct the function that it calls"),
                 };
-                findings.push(Finding::table(CHECK, &table.name, what, mend));
+                findings.push(Finding::table(CHECK, &table.name, what, hint));
             }
         }
     }

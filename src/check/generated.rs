@@ -30,7 +30,7 @@ fn of_column(subject: &Subject<'_>, column: &Column, generated: &Generated) -> O
         "NOT record_image_eq(ROW({}), ROW(CAST(({expression}) AS {})))",
         column.name, column.data_type
     );
-    let mend = again(subject, &name, generated, &condition);
+    let hint = again(subject, &name, generated, &condition);
     let raises = format!("change the rows for which {expression} fails, or drop {name} in the plan");
     Some(Count {
         of: format!("values of {name} that are computed otherwise now"),
@@ -41,7 +41,7 @@ fn of_column(subject: &Subject<'_>, column: &Column, generated: &Generated) -> O
                 "{rows} of {of} rows hold another value of the generated column {name} than its expression gives \
                  now: green would compute it anew, and differ from blue"
             );
-            Finding::table(CHECK, &table, what, mend.clone())
+            Finding::table(CHECK, &table, what, hint.clone())
         }),
         raises: (CHECK, raises),
     })
@@ -90,6 +90,6 @@ pub(super) fn check_identity(server_version_num: u32, subject: &Subject<'_>) -> 
          with a generated column under REPLICA IDENTITY FULL",
         column.name.plain()
     );
-    let mend: Vec<String> = out.into_iter().chain(alter).collect();
-    Some(Finding::table("replica identity", table, what, mend.join("; and ")))
+    let hint: Vec<String> = out.into_iter().chain(alter).collect();
+    Some(Finding::table("replica identity", table, what, hint.join("; and ")))
 }

@@ -10,7 +10,7 @@ use crate::pg::{Ident, QName};
 
 /// Why this is no table that can be migrated; none where it is one.
 pub(super) async fn check(session: &Session, table: &QName) -> Result<Option<Finding>, Error> {
-    let refusal = |what: &str, mend: &str| Ok(Some(Finding::table("table", table, what, mend)));
+    let refusal = |what: &str, hint: &str| Ok(Some(Finding::table("table", table, what, hint)));
     match table.schema.as_str() {
         "pg_catalog" | "information_schema" | "pg_toast" => {
             return refusal("it belongs to PostgreSQL itself", "name a table of your own");
@@ -37,8 +37,8 @@ fn of(row: &Row, table: &QName) -> Option<Finding> {
     let kind: String = row.get(0);
     if let Some(parent) = row.get::<_, Option<String>>(1) {
         let what = format!("it is a partition of {parent}, and only tables by themselves can be migrated");
-        let mend = format!("alter table {parent} detach partition {}, or name another table", table.plain());
-        return Some(Finding::table("table", table, what, mend));
+        let hint = format!("alter table {parent} detach partition {}, or name another table", table.plain());
+        return Some(Finding::table("table", table, what, hint));
     }
     let what = match kind.as_str() {
         "r" => return None,
@@ -67,7 +67,7 @@ async fn missing(session: &Session, table: &QName) -> Result<Finding, Error> {
     let rows = session.query(sql, &[]).await.map_err(Error::doing("looking for a table"))?;
     let tables: Vec<QName> =
         rows.iter().map(|row| QName::new(row.get::<_, String>(0), row.get::<_, String>(1))).collect();
-    let mend = match nearest(table, &tables) {
+    let hint = match nearest(table, &tables) {
         Some(near) => format!("did you mean {}?", near.plain()),
         None if tables.is_empty() => {
             "it has no table at all: connect to the right one with PGDATABASE or --database-url".to_owned()
@@ -79,7 +79,7 @@ async fn missing(session: &Session, table: &QName) -> Result<Finding, Error> {
     let row = session.query_one("SELECT current_database()::text", &[]).await;
     let database = row.map_err(Error::doing("looking for a table"))?.get(0);
     let what = format!("there is no such table in database {}", Ident(database));
-    Ok(Finding::table("table", table, what, mend))
+    Ok(Finding::table("table", table, what, hint))
 }
 
 /// One of the same name elsewhere, or the one whose name is most like it.

@@ -31,10 +31,10 @@ pub(super) async fn check(session: &Session, subjects: &[Subject<'_>]) -> Result
     let what = format!(
         "the partitions and their indexes need {needed} locks at once, and the server has {all} for everybody"
     );
-    let mend = format!(
+    let hint = format!(
         "alter system set max_locks_per_transaction = {enough}; and restart the server, or make fewer partitions"
     );
-    Ok(vec![Finding::server("locks", what, mend)])
+    Ok(vec![Finding::server("locks", what, hint)])
 }
 
 fn needed(green: &Green) -> i64 {

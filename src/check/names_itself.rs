@@ -27,13 +27,13 @@ pub(super) async fn check(session: &Session, green: &Green) -> Result<Vec<Findin
             _ => format!("{kind} {name}"),
         };
         let what = format!("{subject} names {named}, which the swap retires");
-        Finding::table("names itself", green.live(), what, mend(kind, &name, green))
+        Finding::table("names itself", green.live(), what, hint(kind, &name, green))
     };
     Ok(rows.iter().map(finding).collect())
 }
 
 /// What to type: other words for what blue has, and for what the plan brings in.
-fn mend(kind: &str, name: &Ident, green: &Green) -> String {
+fn hint(kind: &str, name: &Ident, green: &Green) -> String {
     let (blue, table) = (&green.blue, green.live().plain());
     let column = green.columns.iter().find(|column| column.name == *name).and_then(|column| column.blue());
     let again = "and set it again after the swap";

@@ -19,8 +19,8 @@ pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
     };
     let note = |backend| {
         let what = format!("an open transaction will hold up the run: {backend}");
-        let mend = format!("end it, or wait: {}", Holder::Backend(backend).mend());
-        Finding::server("open transactions", what, mend).into_note()
+        let hint = format!("end it, or wait: {}", Holder::Backend(backend).hint());
+        Finding::server("open transactions", what, hint).into_note()
     };
     let mut findings: Vec<Finding> = open.into_iter().map(note).collect();
     for prepared in activity::prepared(session).await? {
@@ -28,7 +28,7 @@ pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
         let what = format!(
             "prepared transaction `{gid}` of {owner}, prepared at {since} UTC, keeps a slot from being made"
         );
-        findings.push(Finding::server("prepared transactions", what, Holder::Prepared(prepared).mend()));
+        findings.push(Finding::server("prepared transactions", what, Holder::Prepared(prepared).hint()));
     }
     Ok(findings)
 }

@@ -20,23 +20,23 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
                     "foreign key {key} is called valid, but {rows} {} of {there}",
                     if rows == 1 { "row points at no row" } else { "rows point at no row" }
                 );
-                let mend = format!(
+                let hint = format!(
                     "correct or delete them (select fk.* {}); or let the key say that it is not valid: alter table \
                      {table} drop constraint {key}, add constraint {key} {} not valid",
                     found.select, found.definition
                 );
-                Finding::table("foreign keys", table, what, mend)
+                Finding::table("foreign keys", table, what, hint)
             }
             None => {
                 let what = format!(
                     "whether every row has its row in {there} (foreign key {key}) cannot be looked at; a row without \
                      one would be found after the swap"
                 );
-                let mend = format!(
+                let hint = format!(
                     "grant select on {there} to {}, to have it checked now",
                     subject.definition.table.owner
                 );
-                Finding::table("foreign keys", table, what, mend).into_note()
+                Finding::table("foreign keys", table, what, hint).into_note()
             }
         };
         findings.push(finding);

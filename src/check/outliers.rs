@@ -34,7 +34,7 @@ pub(super) async fn refusal(
         }
         _ => None,
     };
-    let mend = match (proposal, error) {
+    let hint = match (proposal, error) {
         (Some(proposal), _) => proposal,
         (None, PartitionError::NotTime { .. }) => {
             "name a date or timestamp, or give `bounds` instead of `every`".to_owned()
@@ -45,7 +45,7 @@ pub(super) async fn refusal(
         }
         (None, _) => "change partition_by in the plan".to_owned(),
     };
-    Ok(Finding::table(CHECK, &plan.table, error.to_string(), mend))
+    Ok(Finding::table(CHECK, &plan.table, error.to_string(), hint))
 }
 
 /// Partitions that can be made, but most of which will be empty.

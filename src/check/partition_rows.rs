@@ -54,20 +54,20 @@ fn finding(
 ) -> Finding {
     if !default {
         let what = format!("{strays} rows fit into none of the partitions by {column}");
-        let mend = "give partition_by a `default: true`, or bounds that hold them";
-        return Finding::table("partitions", table, what, mend);
+        let hint = "give partition_by a `default: true`, or bounds that hold them";
+        return Finding::table("partitions", table, what, hint);
     }
     let what = format!(
         "{strays} of {rows} rows fit into none of the ranges of {column}: the default partition takes them"
     );
     if strays > rows / 2 && !chosen {
-        let mend = "choose `from`, `until` or `bounds` in partition_by so that the ranges hold most of the rows, \
+        let hint = "choose `from`, `until` or `bounds` in partition_by so that the ranges hold most of the rows, \
                     or partition by another column";
-        return Finding::table("partitions", table, what, mend);
+        return Finding::table("partitions", table, what, hint);
     }
-    let mend = "accept it, or choose other ranges in partition_by: a range can be added later only after its rows \
+    let hint = "accept it, or choose other ranges in partition_by: a range can be added later only after its rows \
                 were taken out of the default partition";
-    Finding::table("partitions", table, what, mend).into_note()
+    Finding::table("partitions", table, what, hint).into_note()
 }
 
 /// The constraint of a default partition of green, as the server has it.

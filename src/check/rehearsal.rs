@@ -22,7 +22,7 @@ struct Refused {
     /// What does not work.
     what: String,
     /// What to do.
-    mend: String,
+    hint: String,
 }
 
 /// What came of it.
@@ -62,11 +62,11 @@ async fn rehearse(
         }
         Err(_) => (Vec::new(), Vec::new()),
     };
-    if let Err(Refused { error, what, mend }) = rehearsed {
+    if let Err(Refused { error, what, hint }) = rehearsed {
         if let Some(error) = error.filter(tokio_postgres::Error::is_closed) {
             return Err(Error::doing("rehearsing")(error));
         }
-        findings.push(Finding::table("rehearsal", table, what, mend));
+        findings.push(Finding::table("rehearsal", table, what, hint));
     }
     Ok(Rehearsed { findings, rules })
 }
@@ -101,7 +101,7 @@ async fn make(
     for (done, statement) in statements.iter().map(|statement| &statement.sql).chain([&copy]).enumerate() {
         session.batch_execute(statement).await.map_err(|error| {
             let is_right = error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) && *statement == copy;
-            let mend = if is_right {
+            let hint = if is_right {
                 let owner = &green.blue.table.owner;
                 format!(
                     "the table's rows are copied with its owner's rights: grant {owner} what the server names"
@@ -110,9 +110,9 @@ async fn make(
                 format!("change the plan so that this statement works: {statement}")
             };
             let what = format!("green cannot be made: {}", words(&error, statement));
-            let mend =
-                near(&error, green).map_or(mend.clone(), |near| format!("did you mean {near}? Or {mend}"));
-            Refused { error: Some(error), what, mend }
+            let hint =
+                near(&error, green).map_or(hint.clone(), |near| format!("did you mean {near}? Or {hint}"));
+            Refused { error: Some(error), what, hint }
         })?;
         if (complete..=rehearsed).contains(&(done + 1)) {
             let found = names_itself::check(session, green).await.map_err(unasked)?;
@@ -125,7 +125,7 @@ async fn make(
 /// The catalog gave no answer.
 fn unasked(error: tokio_postgres::Error) -> Refused {
     let what = format!("green cannot be looked at: {}", pg::describe(&error));
-    Refused { error: Some(error), what, mend: "mend what the server names, and check again".to_owned() }
+    Refused { error: Some(error), what, hint: "correct what the server names, and check again".to_owned() }
 }
 
 /// Functions that the plan brings in, and index expressions that cannot be computed for some of blue's rows.
@@ -167,8 +167,8 @@ async fn unfilled(session: &Session, table: &QName, design: &LaneDesign) -> Resu
     let rows = rows.map_err(Error::doing("rehearsing"))?;
     let finding = |name: String| {
         let what = format!("column {name} must not be null, and no row has a value for it");
-        let mend = format!("give {name} a default in add_columns, or leave out its not null");
-        Finding::table("rehearsal", table, what, mend)
+        let hint = format!("give {name} a default in add_columns, or leave out its not null");
+        Finding::table("rehearsal", table, what, hint)
     };
     Ok(rows.iter().map(|row| finding(row.get(0))).collect())
 }
@@ -178,7 +178,7 @@ async fn speak(session: &Session, design: &LaneDesign) -> Result<(), Refused> {
     let refused = |error: tokio_postgres::Error| Refused {
         what: format!("the stream's rows cannot be written or compared: {}", pg::describe(&error)),
         error: Some(error),
-        mend:
+        hint:
             "in the plan's expressions, name nothing but columns of this table, and those without the table"
                 .to_owned(),
     };
@@ -189,8 +189,8 @@ async fn speak(session: &Session, design: &LaneDesign) -> Result<(), Refused> {
         Ok(comparison) => comparison,
         Err(CompareError::Postgres { source, .. }) => return Err(refused(source)),
         Err(incomplete @ CompareError::Incomplete { .. }) => {
-            let mend = "change the plan so that green has every column of blue's key".to_owned();
-            return Err(Refused { error: None, what: incomplete.to_string(), mend });
+            let hint = "change the plan so that green has every column of blue's key".to_owned();
+            return Err(Refused { error: None, what: incomplete.to_string(), hint });
         }
         // It has made no connection.
         Err(CompareError::Connect(_)) => return Ok(()),

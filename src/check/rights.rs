@@ -41,8 +41,8 @@ pub(super) async fn check_server(session: &Session) -> Result<Vec<Finding>, Erro
         let what = format!(
             "the journal, schema projh_bluegreen, belongs to {owner}, and {role} is not a member of it"
         );
-        let mend = format!("grant {owner} to {role}, or connect as {owner}");
-        findings.push(Finding::server("rights", what, mend));
+        let hint = format!("grant {owner} to {role}, or connect as {owner}");
+        findings.push(Finding::server("rights", what, hint));
     } else if let Err(stranger) = journal::check_owners(session).await {
         findings.push(of_stranger(stranger)?);
     }
@@ -53,11 +53,11 @@ pub(super) async fn check_server(session: &Session) -> Result<Vec<Finding>, Erro
 fn of_stranger(error: JournalError) -> Result<Finding, Error> {
     let what = error.to_string();
     let JournalError::Stranger { owner, role, .. } = error else { return Err(error.into()) };
-    let mend = format!(
+    let hint = format!(
         "look at what is in schema projh_bluegreen. If {owner} made it for this program: grant {owner} to {role}; \
          if not: drop schema projh_bluegreen cascade"
     );
-    Ok(Finding::server("rights", what, mend))
+    Ok(Finding::server("rights", what, hint))
 }
 
 pub(super) async fn check_table(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
@@ -86,8 +86,8 @@ async fn ask(session: &Session, sql: &str, names: &[&str]) -> Result<Row, Error>
     session.query_one(sql, &params).await.map_err(Error::doing("asking for rights"))
 }
 
-fn refusal(table: &Table, what: String, mend: String) -> Finding {
-    Finding::table("rights", &table.name, what, mend)
+fn refusal(table: &Table, what: String, hint: String) -> Finding {
+    Finding::table("rights", &table.name, what, hint)
 }
 
 /// Green is made, given away and exchanged in the owner's name.
@@ -98,12 +98,12 @@ async fn of_owner(session: &Session, table: &Table) -> Result<Option<Finding>, E
     let (has_rights, is_member): (bool, bool) = (row.get(1), row.get(2));
     let what = || format!("role {role} does not have the rights of the table's owner {owner}");
     // From version 16 on it is the membership that inherits, and not the role.
-    let mend = if is_member && session.server_version_num() < 160_000 {
+    let hint = if is_member && session.server_version_num() < 160_000 {
         format!("alter role {role} inherit")
     } else {
         format!("grant {owner} to {role}{}", if is_member { " with inherit true" } else { "" })
     };
-    Ok((!has_rights).then(|| refusal(table, what(), mend)))
+    Ok((!has_rights).then(|| refusal(table, what(), hint)))
 }
 
 /// Where green, or its leaves, will be.
@@ -163,7 +163,7 @@ async fn of_referenced(
         grants.push(format!("grant {} on {referenced} to {role}", rights.join(", ")));
     }
     let lock = "; instead of update, delete or truncate lets it lock too. Revoke it after the swap";
-    let mend = format!("{}{}", grants.join("; "), if may_lock { "" } else { lock });
+    let hint = format!("{}{}", grants.join("; "), if may_lock { "" } else { lock });
     let verbs: Vec<&str> = [(may_reference, "reference"), (may_lock, "lock")]
         .iter()
         .filter(|(may, _)| !may)
@@ -171,5 +171,5 @@ async fn of_referenced(
         .collect();
     let verbs = if verbs.is_empty() { "reach".to_owned() } else { verbs.join(" and ") };
     let what = format!("role {role} may not {verbs} {}, which a foreign key points at", referenced.plain());
-    Ok((!grants.is_empty()).then(|| refusal(table, what, mend)))
+    Ok((!grants.is_empty()).then(|| refusal(table, what, hint)))
 }

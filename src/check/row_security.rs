@@ -20,9 +20,9 @@ pub(super) async fn check(session: &Session, table: &Table) -> Result<Option<Fin
         Err(error) if error.as_db_error().is_some() && !pg::is_transient(&error) => {
             let what =
                 format!("it cannot be read in a session without a search_path: {}", pg::describe(&error));
-            let mend =
+            let hint =
                 "give the functions of its indexes a search_path: alter function ... set search_path = ...";
-            Ok(Some(Finding::table("functions", &table.name, what, mend)))
+            Ok(Some(Finding::table("functions", &table.name, what, hint)))
         }
         Err(error) => Err(Error::doing("reading a table")(error)),
     }
@@ -35,15 +35,15 @@ async fn explain(session: &Session, table: &Table) -> Result<Finding, Error> {
     let (role, may_read) = (Ident(row.get(0)), row.get::<_, bool>(1));
     Ok(if may_read {
         let what = format!("row security would hide rows of it from role {role}");
-        let mend = if table.force_row_security {
+        let hint = if table.force_row_security {
             format!("alter role {role} bypassrls")
         } else {
             format!("grant {} to {role}, or alter role {role} bypassrls", table.owner)
         };
-        Finding::table("row security", &table.name, what, mend)
+        Finding::table("row security", &table.name, what, hint)
     } else {
         let schema = &table.name.schema;
-        let mend = format!("grant usage on schema {schema} to {role}; grant {} to {role}", table.owner);
-        Finding::table("rights", &table.name, format!("role {role} may not read it"), mend)
+        let hint = format!("grant usage on schema {schema} to {role}; grant {} to {role}", table.owner);
+        Finding::table("rights", &table.name, format!("role {role} may not read it"), hint)
     })
 }

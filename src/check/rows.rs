@@ -94,12 +94,12 @@ async fn one_by_one(
             // It writes, as nextval does, and was not allowed to: it cannot be tried.
             Err(error) if error.code().is_some_and(|code| code.code() == "25006") => {}
             Err(error) if error.as_db_error().is_some() && !pg::is_transient(&error) => {
-                let (check, mend) = match functions::is_about_names(&error) {
-                    true => (functions::CHECK, functions::MEND),
+                let (check, hint) = match functions::is_about_names(&error) {
+                    true => (functions::CHECK, functions::HINT),
                     false => (count.raises.0, count.raises.1.as_str()),
                 };
                 let what = format!("{} cannot be counted: {}", count.of, pg::describe(&error));
-                findings.push(Finding::table(check, &subject.definition.table.name, what, mend));
+                findings.push(Finding::table(check, &subject.definition.table.name, what, hint));
             }
             Err(error) => return Err(Error::doing("reading a table's rows")(error)),
         }

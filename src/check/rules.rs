@@ -73,8 +73,8 @@ fn of_rule(green: &Green, rule: &Rule) -> Option<Count> {
         let columns = list(computed.iter().map(|name| name.as_str()));
         Box::new(move |rows, _| {
             let what = format!("{rows} rows would break {name} with their new value of {columns}");
-            let mend = format!("change `using` of {columns} in the plan, or these rows");
-            Finding::table("rows", &table, what, mend)
+            let hint = format!("change `using` of {columns} in the plan, or these rows");
+            Finding::table("rows", &table, what, hint)
         })
     };
     Some(Count {
@@ -91,7 +91,7 @@ fn broken_in_blue(table: &QName, rule: &str, condition: &str, rows: i64) -> Find
         "{rows} rows break {rule}, which says that it holds for all rows: none of them could be copied"
     );
     let find = format!("select * from {} where {condition}", table.plain());
-    let mend = match rule.strip_prefix("CHECK ").filter(|name| !name.contains(" of domain ")) {
+    let hint = match rule.strip_prefix("CHECK ").filter(|name| !name.contains(" of domain ")) {
         Some(name) => format!(
             "change these rows ({find}), or say that it holds for new ones alone: alter table {0} drop constraint \
              {name}, add constraint {name} check (...) not valid",
@@ -99,7 +99,7 @@ fn broken_in_blue(table: &QName, rule: &str, condition: &str, rows: i64) -> Find
         ),
         None => format!("change these rows: {find}"),
     };
-    Finding::table("rows", table, what, mend)
+    Finding::table("rows", table, what, hint)
 }
 
 /// SQL that is true where the rule is broken.

@@ -39,10 +39,10 @@ fn note(subject: &Subject<'_>, sequence: &Sequence, left: f64) -> Finding {
     let what = format!(
         "identity sequence {name} ({data_type}) has {left:.0} values left, and the swap leaves out up to a tenth of them"
     );
-    let mend = if sequence.data_type == "bigint" {
+    let hint = if sequence.data_type == "bigint" {
         format!("alter sequence {} maxvalue (or minvalue) ...", sequence.name)
     } else {
         format!("give the column a wider type in the plan: columns: {{{column}: {{type: bigint}}}}")
     };
-    Finding::table("sequences", &subject.definition.table.name, what, mend).into_note()
+    Finding::table("sequences", &subject.definition.table.name, what, hint).into_note()
 }

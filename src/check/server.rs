@@ -21,23 +21,23 @@ pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
     }
     if !may_decode(&wal_level, row.get(1)) {
         let what = format!("wal_level is `{wal_level}`, and logical decoding needs `logical`");
-        let mend = "alter system set wal_level = 'logical'; then restart the server";
-        findings.push(Finding::server("wal_level", what, mend));
+        let hint = "alter system set wal_level = 'logical'; then restart the server";
+        findings.push(Finding::server("wal_level", what, hint));
     }
     // The server checks no text there, and gives nobody the ones that are not UTF-8 as such.
     if row.get::<_, &str>(6) == "SQL_ASCII" {
         let what =
             "the database has no encoding (SQL_ASCII), so that its texts may be of any, and not be read";
-        let mend = "migrate in a database with an encoding: pg_dump --encoding=..., createdb --encoding=UTF8";
-        findings.push(Finding::server("encoding", what, mend));
+        let hint = "migrate in a database with an encoding: pg_dump --encoding=..., createdb --encoding=UTF8";
+        findings.push(Finding::server("encoding", what, hint));
     }
     if read_only == "on" {
         let what = "default_transaction_read_only is on for this role or database";
         // What is set for a role in a database counts more than all that is set elsewhere.
         let (role, database) = (Ident(row.get(4)), Ident(row.get(5)));
-        let mend =
+        let hint =
             format!("alter role {role} in database {database} set default_transaction_read_only = off");
-        findings.push(Finding::server("read_only", what, mend));
+        findings.push(Finding::server("read_only", what, hint));
     }
     Ok(findings)
 }

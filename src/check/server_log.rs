@@ -23,6 +23,6 @@ pub(super) async fn check(session: &Session) -> Result<Option<Finding>, Error> {
     let set = settings
         .iter()
         .map(|(name, value)| format!("alter role {role} in database {database} set {name} = '{value}'"));
-    let mend = format!("as a superuser: {}", set.collect::<Vec<_>>().join("; "));
-    Ok(Some(Finding::server("server log", what, mend).into_note()))
+    let hint = format!("as a superuser: {}", set.collect::<Vec<_>>().join("; "));
+    Ok(Some(Finding::server("server log", what, hint).into_note()))
 }

@@ -24,8 +24,8 @@ pub(super) async fn check(cx: &Context, session: &Session, can_stream: bool) -> 
         let free: i64 = row.get(at);
         if free < NEEDED {
             let what = format!("{free} {what} are free, and a run needs {NEEDED}");
-            let mend = format!("drop what is not used any more, or raise {setting} and restart the server");
-            findings.push(Finding::server("slots", what, mend));
+            let hint = format!("drop what is not used any more, or raise {setting} and restart the server");
+            findings.push(Finding::server("slots", what, hint));
         }
     }
     if can_stream && findings.is_empty() {
@@ -55,7 +55,7 @@ async fn probe(cx: &Context, session: &Session) -> Result<Option<Finding>, Error
 }
 
 fn finding(error: ReplicationError, role: &Ident) -> Result<Finding, Error> {
-    let mend = match error.sqlstate() {
+    let hint = match error.sqlstate() {
         Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => format!("alter role {role} replication"),
         Some(code) if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
             format!("let pg_hba.conf allow {role} to connect to this database for replication")
@@ -66,5 +66,5 @@ fn finding(error: ReplicationError, role: &Ident) -> Result<Finding, Error> {
         Some(_) => format!("let {role} make a logical slot with the plugin pgoutput"),
         None => return Err(error.into()),
     };
-    Ok(Finding::server("replication", error.to_string(), mend))
+    Ok(Finding::server("replication", error.to_string(), hint))
 }

@@ -11,7 +11,7 @@ pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
     let mut findings = Vec::new();
     if standbys.are_missing() {
         let what = format!("every commit waits for a standby that is not there: {standbys}");
-        findings.push(Finding::server("standbys", what, Standbys::MEND));
+        findings.push(Finding::server("standbys", what, Standbys::HINT));
     }
     if standbys.are_anybody() {
         let what = format!(

@@ -11,8 +11,8 @@ use crate::pg::connect::Session;
 pub(super) async fn check(cx: &Context, session: &Session) -> Result<Vec<Finding>, Error> {
     let Some(query) = &cx.plan.settings.throttle.query else { return Ok(Vec::new()) };
     let refused = |what: String| {
-        let mend = "its first column must be boolean, and its tables named with their schemas: a run has no search_path";
-        Ok(vec![Finding::server("throttle", what, mend)])
+        let hint = "its first column must be boolean, and its tables named with their schemas: a run has no search_path";
+        Ok(vec![Finding::server("throttle", what, hint)])
     };
     match session.prepare(query.as_str()).await {
         Ok(statement) if statement.columns().first().is_some_and(|column| *column.type_() == Type::BOOL) => {

@@ -52,8 +52,8 @@ async fn find(
             column.name,
             list(&large)
         );
-        let mend = "add `replica_identity: full` to the table in the plan";
-        findings.push(Finding::table("unchanged values", table, what, mend));
+        let hint = "add `replica_identity: full` to the table in the plan";
+        findings.push(Finding::table("unchanged values", table, what, hint));
     }
     Ok(findings)
 }

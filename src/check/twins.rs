@@ -46,14 +46,14 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
                      expression was replaced; green's would refuse them",
                     key.index.plain()
                 );
-                findings.push(Finding::table(CHECK, table, what, key.mend()));
+                findings.push(Finding::table(CHECK, table, what, key.hint()));
             }
             Err(error) if error.code().is_some_and(is_computed) => {
                 let (index, error) = (key.index.plain(), pg::describe(&error));
                 let what = format!("index {index} cannot be computed again for every row: {error}");
-                let mend =
+                let hint =
                     format!("change such rows, or the function; or `drop_indexes: [{}]`", key.index.as_str());
-                findings.push(Finding::table(CHECK, table, what, mend));
+                findings.push(Finding::table(CHECK, table, what, hint));
             }
             Err(error) => return Err(doing()(error)),
         }

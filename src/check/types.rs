@@ -22,8 +22,8 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Finding> {
 
 fn named_like_ours(table: &QName, column: &Column) -> Option<Finding> {
     let what = format!("column {} has a name like the columns of our own statements", column.name);
-    let mend = format!("alter table {} rename column {} to ...", table.plain(), column.name);
-    column.name.as_str().starts_with(OURS).then(|| Finding::table("types", table, what, mend))
+    let hint = format!("alter table {} rename column {} to ...", table.plain(), column.name);
+    column.name.as_str().starts_with(OURS).then(|| Finding::table("types", table, what, hint))
 }
 
 fn without_binary_form(table: &QName, column: &Column) -> Option<Finding> {
@@ -32,8 +32,8 @@ fn without_binary_form(table: &QName, column: &Column) -> Option<Finding> {
          streamed nor compared exactly",
         column.name, column.data_type
     );
-    let mend = "change its type first, or drop it in the plan";
-    (!column.binary_io).then(|| Finding::table("types", table, what, mend))
+    let hint = "change its type first, or drop it in the plan";
+    (!column.binary_io).then(|| Finding::table("types", table, what, hint))
 }
 
 /// A row comes through the stream as a whole, also where an UPDATE left such a value alone.
@@ -44,11 +44,11 @@ fn not_validated(table: &QName, column: &Column) -> Option<Finding> {
          written again",
         column.name
     );
-    let mend = match constraint.rsplit_once(" of domain ") {
+    let hint = match constraint.rsplit_once(" of domain ") {
         Some((name, domain)) => format!("alter domain {domain} validate constraint {name}"),
         None => "validate it".to_owned(),
     };
-    Some(Finding::table("types", table, what, mend))
+    Some(Finding::table("types", table, what, hint))
 }
 
 /// What our statements could not even be written for, so that green cannot be rehearsed.

@@ -33,7 +33,7 @@ fn finding(table: &QName, seen: UnderWay) -> Finding {
         Kind::Lock => "preparing waits for its end",
     };
     let what = format!("under way: {seen}: {why}");
-    let mend = format!("wait for its end, or {}", Holder::Backend(seen.backend).mend());
-    let finding = Finding::table("under way", table, what, mend);
+    let hint = format!("wait for its end, or {}", Holder::Backend(seen.backend).hint());
+    let finding = Finding::table("under way", table, what, hint);
     if seen.kind == Kind::Lock { finding.into_note() } else { finding }
 }

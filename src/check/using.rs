@@ -47,8 +47,8 @@ async fn find(
                 "`using` of column {blue} has a function or a cast that is not immutable: its result may depend on \
                  settings, and is computed with TimeZone UTC, DateStyle ISO and IntervalStyle postgres"
             );
-            let mend = "name time zones in it (at time zone 'Area/City'), or make sure that these settings are meant";
-            findings.push(Finding::table("using", table, what, mend).into_note());
+            let hint = "name time zones in it (at time zone 'Area/City'), or make sure that these settings are meant";
+            findings.push(Finding::table("using", table, what, hint).into_note());
         }
     }
     Ok(findings)

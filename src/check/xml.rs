@@ -28,11 +28,11 @@ fn count(table: &QName, column: &Column) -> Count {
             let what = format!(
                 "{values} values of column {name} begin with an empty line, which PostgreSQL does not send as it is"
             );
-            let mend = format!(
+            let hint = format!(
                 "update {} set {name} = ltrim(xml_out({name})::text, E'\\n')::xml where xml_out({name})::text like E'\\n%'",
                 table.plain()
             );
-            Finding::table("xml", &table, what, mend)
+            Finding::table("xml", &table, what, hint)
         }),
     }
 }

@@ -54,7 +54,7 @@ async fn after(shell: &Shell<'_>, error: &Error) -> (String, Option<String>) {
         return (untouched, None);
     };
     if let Error::Plan(_) = error {
-        return (untouched, Some(format!("mend the plan, then projh-bluegreen check {named}")));
+        return (untouched, Some(format!("correct the plan, then projh-bluegreen check {named}")));
     }
     let Ok((run_or_plan, target)) = shell.run_and_target(&named) else {
         return (untouched, None);
@@ -65,7 +65,7 @@ async fn after(shell: &Shell<'_>, error: &Error) -> (String, Option<String>) {
         let state = format!(
             "a commit of this program waits for a synchronous standby ({standbys}); what it did is visible once one answers"
         );
-        return (state, Some(format!("{}; then projh-bluegreen status", Standbys::MEND)));
+        return (state, Some(format!("{}; then projh-bluegreen status", Standbys::HINT)));
     }
     let ours = !matches!(error, Error::Journal(JournalError::Held { .. } | JournalError::Fenced { .. }));
     match read(&target, &run_or_plan, ours).await {
@@ -75,7 +75,7 @@ async fn after(shell: &Shell<'_>, error: &Error) -> (String, Option<String>) {
             (state, after_error(error, &run, &plan).or(next))
         }
         Ok(_) if matches!(error, Error::Refused(_)) => {
-            (untouched, Some(format!("mend what stands in the way, then projh-bluegreen check {named}")))
+            (untouched, Some(format!("correct what stands in the way, then projh-bluegreen check {named}")))
         }
         Ok(None) if shell.cli.command.is_about_a_run() => (
             format!("there is no run of that plan or id; {untouched}"),

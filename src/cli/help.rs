@@ -23,7 +23,7 @@ pub(super) const CHECK: &str = "\
 Example:
   projh-bluegreen check plans/project-h/appointments.yaml
 
-Exit code 0: nothing stands in the way. 2: the plan is not valid. 3: refused, with what to type to mend it.";
+Exit code 0: nothing stands in the way. 2: the plan is not valid. 3: refused, with what to type.";
 
 pub(super) const EXECUTE: &str = "\
 Examples:

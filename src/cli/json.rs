@@ -14,7 +14,7 @@ impl Lines {
         let words = words.map(|word| if word.contains("://") && word.contains('@') { "..." } else { word });
         let message = words.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned();
         let next = Some("projh-bluegreen --help".to_owned());
-        self.tell(&Event::Error { message, advice: None, code });
+        self.tell(&Event::Error { message, hint: None, code });
         self.tell(&Event::End { code, state: "nothing was changed".to_owned(), next });
     }
 }
@@ -40,7 +40,7 @@ impl Reporter for Lines {
             }
             _ => {}
         }
-        let (message, advice, code) = (error.to_string(), error.advice(), error.exit_code());
-        self.tell(&Event::Error { message, advice, code });
+        let (message, hint, code) = (error.to_string(), error.hint(), error.exit_code());
+        self.tell(&Event::Error { message, hint, code });
     }
 }

@@ -43,7 +43,7 @@ fn conflict(column: &Column, new: &str, green: &Ident) -> Conflict {
          session, such as TimeZone and DateStyle"
     );
     let (blue, green) = (name.as_str(), green.as_str());
-    let mend = match (moment(old), moment(new)) {
+    let hint = match (moment(old), moment(new)) {
         (Some(was), Some(is)) => format!(
             "name the time zone that is meant: {blue}: {{type: {new}, using: \"{}\", back: \"{}\"}}",
             in_zone(blue, was, is),
@@ -54,7 +54,7 @@ fn conflict(column: &Column, new: &str, green: &Ident) -> Conflict {
              (at time zone 'Area/City') or a format (to_char, to_date, encode) where there is one"
         ),
     };
-    Conflict::new(what, mend)
+    Conflict::new(what, hint)
 }
 
 /// A point in time as PostgreSQL's types have it.

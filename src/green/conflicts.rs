@@ -26,11 +26,11 @@ fn unknown_names(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
     let kept: Vec<&Ident> = green.columns.iter().map(|column| &column.name).collect();
     let indexes: Vec<&Ident> = green.blue.indexes.iter().map(|index| &index.name).collect();
     let unknown = |what: &str, name: &Ident, known: &[&Ident]| {
-        let mend = match nearest(name, known.iter().copied()) {
+        let hint = match nearest(name, known.iter().copied()) {
             Some(near) => format!("did you mean {near}?"),
             None => format!("it has {}", crate::pg::list(known.iter().map(|name| name.as_str()))),
         };
-        (!known.contains(&name)).then(|| Conflict::new(format!("{table} has no {what} {name}"), mend))
+        (!known.contains(&name)).then(|| Conflict::new(format!("{table} has no {what} {name}"), hint))
     };
     let changed = plan.columns.keys().filter_map(|name| unknown("column", name, &blue));
     let partition =
@@ -75,8 +75,8 @@ fn columns(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
     for added in &plan.add_columns {
         if let Some(word) = index_word(&added.definition) {
             let what = format!("added column {} has {word} in its definition", added.name);
-            let mend = "an index under `indexes`, a key under `primary_key`, a foreign key after the swap";
-            conflicts.push(Conflict::new(what, mend));
+            let hint = "an index under `indexes`, a key under `primary_key`, a foreign key after the swap";
+            conflicts.push(Conflict::new(what, hint));
         }
     }
     conflicts
@@ -166,13 +166,13 @@ fn key(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
         }
     }
     match green.blue.usable_key(plan.replica_identity_full) {
-        Err(none) => conflicts.push(Conflict::new(none.to_string(), none.mend)),
+        Err(none) => conflicts.push(Conflict::new(none.to_string(), none.hint)),
         Ok(key) => {
             let blue: Vec<Ident> = key.columns.iter().map(|column| column.name.clone()).collect();
             if let Some(column) = green.dropped_of(&blue) {
                 let what = format!("the key {} uses column {column}, which the plan drops", key.index);
-                let mend = "keep it until a later migration: the stream of changes knows rows by it";
-                conflicts.push(Conflict::new(what, mend));
+                let hint = "keep it until a later migration: the stream of changes knows rows by it";
+                conflicts.push(Conflict::new(what, hint));
             }
             let wanted = green.green_names(&blue);
             let found = green
@@ -250,7 +250,7 @@ fn partitioning(green: &Green, plan: &TablePlan, partition: &GreenPartition) -> 
             index.name
         );
         let keys = index.keys.clone().unwrap_or_default();
-        let mend = if index.primary {
+        let hint = if index.primary {
             proposed_key(&keys, Some(partition))
         } else if plan.indexes.iter().any(|new| new.name == index.name) {
             format!("add {column} to its columns")
@@ -260,7 +260,7 @@ fn partitioning(green: &Green, plan: &TablePlan, partition: &GreenPartition) -> 
                 .map(|key| format!(", or partition_by: {{hash: {}, partitions: 16}}", key.as_str()));
             format!("drop_indexes: [{}]{}", index.name.as_str(), hash.unwrap_or_default())
         };
-        conflicts.push(Conflict::new(what, mend));
+        conflicts.push(Conflict::new(what, hint));
     }
     conflicts
 }

@@ -20,7 +20,7 @@ pub struct Blocker {
     /// Its name, qualified.
     pub object: String,
     /// What to do about it.
-    pub mend: String,
+    pub hint: String,
 }
 
 /// Kinds of things that stop a swap.
@@ -201,7 +201,7 @@ pub async fn blockers_around(
 
 impl Found {
     fn explained(self, table: &QName) -> Blocker {
-        let mend = match (self.kind, &self.schema) {
+        let hint = match (self.kind, &self.schema) {
             (BlockerKind::Publication, Some(schema)) => format!(
                 "alter publication {} drop tables in schema {schema}; and add the schema's other tables one by one",
                 self.object
@@ -211,14 +211,14 @@ impl Found {
                  and add its tables one by one",
                 self.object
             ),
-            _ => mend(self.kind, &self.object, &table.plain()),
+            _ => hint(self.kind, &self.object, &table.plain()),
         };
-        Blocker { kind: self.kind, object: self.object, mend }
+        Blocker { kind: self.kind, object: self.object, hint }
     }
 }
 
 /// What to type, or to decide.
-fn mend(kind: BlockerKind, object: &str, table: &str) -> String {
+fn hint(kind: BlockerKind, object: &str, table: &str) -> String {
     use BlockerKind as Kind;
     let again = "and create it again after the swap";
     match kind {

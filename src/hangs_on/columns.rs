@@ -110,9 +110,9 @@ impl Part for Columns {
                     "the default of column {} uses the sequence of column {of}, which the plan drops",
                     column.name
                 );
-                let mend =
+                let hint =
                     format!("alter table {} alter column {} drop default", green.live().plain(), column.name);
-                conflicts.push(Conflict::new(what, mend));
+                conflicts.push(Conflict::new(what, hint));
             }
         }
         for (column, generated) in green

@@ -43,11 +43,11 @@ pub(super) struct ForeignKeys;
 
 impl Part for ForeignKeys {
     fn conflicts(&self, green: &Green, _plan: &TablePlan) -> Vec<Conflict> {
-        let mend =
+        let hint =
             |key: &ForeignKey| format!("alter table {} drop constraint {}", green.live().plain(), key.name);
         let conflicts =
             green.blue.foreign_keys.iter().flat_map(|key| {
-                key.conflicts(green).into_iter().map(move |what| Conflict::new(what, mend(key)))
+                key.conflicts(green).into_iter().map(move |what| Conflict::new(what, hint(key)))
             });
         conflicts.collect()
     }

@@ -52,7 +52,7 @@ pub struct NoKey {
     /// Why.
     pub why: String,
     /// What to type.
-    pub mend: String,
+    pub hint: String,
 }
 
 impl Definition {
@@ -122,7 +122,7 @@ impl Definition {
             ReplicaIdentityKind::Nothing => "its replica identity is NOTHING",
         };
         let candidate = self.indexes.iter().find(|index| self.is_row_key(index));
-        let mend = match (kind, candidate) {
+        let hint = match (kind, candidate) {
             (_, None) if generated.is_some() => format!(
                 "create a unique index over NOT NULL columns of {0} that are not generated, and \
                  alter table {0} replica identity using index ...",
@@ -136,6 +136,6 @@ impl Definition {
             }
             _ => format!("alter table {} add primary key (...)", table.plain()),
         };
-        NoKey { table: table.plain(), why: in_key.unwrap_or_else(|| why.to_owned()), mend }
+        NoKey { table: table.plain(), why: in_key.unwrap_or_else(|| why.to_owned()), hint }
     }
 }

@@ -78,12 +78,12 @@ pub struct Conflict {
     /// What is wrong.
     pub what: String,
     /// What to type, or to decide.
-    pub mend: String,
+    pub hint: String,
 }
 
 impl Conflict {
-    pub(crate) fn new(what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { what: what.into(), mend: mend.into() }
+    pub(crate) fn new(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { what: what.into(), hint: hint.into() }
     }
 }
 

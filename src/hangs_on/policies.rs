@@ -60,8 +60,8 @@ impl Part for Policies {
                     "policy {} reads {table} again, and column {name}, which is renamed",
                     policy.name
                 );
-                let mend = format!("drop policy {} on {table}, and create it after the swap", policy.name);
-                conflicts.push(Conflict::new(what, mend));
+                let hint = format!("drop policy {} on {table}, and create it after the swap", policy.name);
+                conflicts.push(Conflict::new(what, hint));
             }
         }
         conflicts

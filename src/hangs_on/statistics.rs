@@ -47,16 +47,16 @@ impl Part for ExtendedStatistics {
         let mut conflicts = Vec::new();
         for (at, statistics) in green.blue.statistics.iter().enumerate() {
             let name = statistics.name.plain();
-            let mend = format!("drop statistics {name}, and create them again after the swap");
+            let hint = format!("drop statistics {name}, and create them again after the swap");
             if let Some(column) = green.dropped_of(&statistics.reads) {
                 let what = format!("statistics {name} use column {column}, which the plan drops");
-                conflicts.push(Conflict::new(what, mend.clone()));
+                conflicts.push(Conflict::new(what, hint.clone()));
             }
             let in_text = !statistics.expressions.is_empty();
             if let Some(column) = green.renamed_of(&statistics.reads).filter(|_| in_text) {
                 let what =
                     format!("statistics {name} have column {column}, which is renamed, in an expression");
-                conflicts.push(Conflict::new(what, mend.clone()));
+                conflicts.push(Conflict::new(what, hint.clone()));
             }
             let same_name = |other: &Statistics| other.name.name == statistics.name.name;
             if green.blue.statistics[..at].iter().any(same_name) {

@@ -52,7 +52,7 @@ impl UniqueKey {
 
     /// What to type where several rows have one key.
     #[must_use]
-    pub fn mend(&self) -> String {
+    pub fn hint(&self) -> String {
         let select = format!("select {}, array_agg(ctid) {}", self.keys, self.grouped(&self.table.plain()));
         let index = QName::new(self.table.schema.clone(), self.index.clone());
         format!(

@@ -28,7 +28,7 @@ pub enum ActivityError {
 impl ActivityError {
     /// What to type, where the role may not see.
     #[must_use]
-    pub fn mend(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<String> {
         match self {
             Self::Blind(role) => Some(grant_sight(role)),
             Self::Postgres(_) => None,
@@ -143,7 +143,7 @@ pub enum Holder {
 impl Holder {
     /// What to type to end it.
     #[must_use]
-    pub fn mend(&self) -> String {
+    pub fn hint(&self) -> String {
         match self {
             Self::Backend(backend) => format!("select pg_terminate_backend({})", backend.pid),
             Self::Prepared(prepared) => {

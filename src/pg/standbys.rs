@@ -29,7 +29,7 @@ impl Standbys {
     }
 
     /// What to do where they are missing.
-    pub const MEND: &'static str =
+    pub const HINT: &'static str =
         "start the standby, or alter system set synchronous_standby_names = ''; select pg_reload_conf()";
 }
 

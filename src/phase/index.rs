@@ -174,12 +174,12 @@ async fn not_unique(run: &Run<'_>, lane: usize, index: &Ident) -> Result<Error, 
         };
         !design.green.columns.iter().any(keeps)
     };
-    let mend = if blue.is_some_and(|blue| blue.unique && !blue.columns.iter().any(is_changed)) {
+    let hint = if blue.is_some_and(|blue| blue.unique && !blue.columns.iter().any(is_changed)) {
         let keys = UniqueKey::of(run.journal.session(), &design.table).await;
         let keys = keys.map_err(Error::doing("reading the unique indexes"))?;
-        keys.iter().find(|key| key.index == *index).map(UniqueKey::mend)
+        keys.iter().find(|key| key.index == *index).map(UniqueKey::hint)
     } else {
         None
     };
-    Ok(Error::NotUnique { table: design.table.plain(), index: index.as_str().to_owned(), mend })
+    Ok(Error::NotUnique { table: design.table.plain(), index: index.as_str().to_owned(), hint })
 }

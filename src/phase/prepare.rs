@@ -46,8 +46,8 @@ async fn prepare(run: &mut Run<'_>) -> Result<(), Error> {
         run.cx.tell(&Event::Notice { text });
     }
     let what = format!("tables were changed by DDL each time green was made: {}", changed.join(", "));
-    let mend = "execute again when nobody runs DDL on them";
-    Err(Error::Refused(vec![Finding::server("tables at rest", what, mend)]))
+    let hint = "execute again when nobody runs DDL on them";
+    Err(Error::Refused(vec![Finding::server("tables at rest", what, hint)]))
 }
 
 /// Makes green in a transaction that is left open. What changed since green was designed: nothing, or it counts not.

@@ -104,8 +104,8 @@ fn text(old: &[Backend], functions: &[String], now: bool) -> String {
 
 fn blind(error: &ActivityError) -> Error {
     let what = format!("{error}: whether one is older than the swap");
-    let mend = format!("{}; or finish --now", error.mend().unwrap_or_default());
-    Error::Refused(vec![Finding::server("old sessions", what, mend)])
+    let hint = format!("{}; or finish --now", error.hint().unwrap_or_default());
+    Error::Refused(vec![Finding::server("old sessions", what, hint)])
 }
 
 /// The first few of many.

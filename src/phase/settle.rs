@@ -24,9 +24,9 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     let prepared = prepared(run)?;
     let mut undone = Vec::new();
     if let Err(error) = end_stream(&run.patience(), &client, &prepared.slot).await {
-        let mend =
+        let hint =
             format!("by a role that may: select pg_drop_replication_slot('{}')", prepared.slot.as_str());
-        undone.push(failed(error, &mend)?);
+        undone.push(failed(error, &hint)?);
     }
     let steps = steps(&prepared);
     // A lane whose last validation failed: what comes after it, up to the next one, relies on it.
@@ -107,7 +107,7 @@ async fn carry_out(
                         if rows == 1 { "row points at no row" } else { "rows point at no row" },
                         found.references
                     ),
-                    mend: format!("correct or delete them: select fk.* {}", found.select),
+                    hint: format!("correct or delete them: select fk.* {}", found.select),
                 },
                 None => failed(error, again)?,
             }
@@ -118,11 +118,11 @@ async fn carry_out(
 }
 
 /// Something that could not be done, unless it may go by itself.
-fn failed(error: Error, mend: &str) -> Result<Undone, Error> {
+fn failed(error: Error, hint: &str) -> Result<Undone, Error> {
     if error.is_transient() {
         return Err(error);
     }
-    Ok(Undone { what: error.to_string(), mend: mend.to_owned() })
+    Ok(Undone { what: error.to_string(), hint: hint.to_owned() })
 }
 
 /// Drops the slot and the publication: from then on the server may reuse WAL.

@@ -30,8 +30,8 @@ impl Columns {
                 found.add(at, format!("`{}` is a column that this plan drops", name.as_str()));
             }
             Some(ColumnChange::Change { rename: Some(new), .. }) => {
-                let help = format!("the new table calls it `{}`", new.as_str());
-                found.add_with_help(at, format!("`{}` is renamed by this plan", name.as_str()), help);
+                let hint = format!("the new table calls it `{}`", new.as_str());
+                found.add_with_hint(at, format!("`{}` is renamed by this plan", name.as_str()), hint);
             }
             _ => {}
         }
@@ -82,7 +82,7 @@ fn blue_name(word: &Word, found: &mut Found) -> Option<Ident> {
     match sql::ident(&word.text) {
         Ok(name) => Some(name),
         Err(problem) => {
-            found.add_with_help(word.at, format!("`{}`: {}", word.text, problem.message), problem.help);
+            found.add_with_hint(word.at, format!("`{}`: {}", word.text, problem.message), problem.hint);
             None
         }
     }
@@ -110,8 +110,8 @@ fn change(node: &Node, blue: &Ident, found: &mut Found) -> Option<ColumnChange> 
 fn check_way_back(node: &Node, one_way: bool, found: &mut Found) {
     let has = |key: &str| node.get(key).is_some();
     if !has("rename") && !has("type") && !has("using") {
-        let help = "write `drop`, or `{rename: ...}`, `{type: ...}`, `{using: ..., back: ...}`".to_owned();
-        found.add_with_help(node.at, "nothing becomes of this column", help);
+        let hint = "write `drop`, or `{rename: ...}`, `{type: ...}`, `{using: ..., back: ...}`".to_owned();
+        found.add_with_hint(node.at, "nothing becomes of this column", hint);
     } else if has("back") && !has("type") && !has("using") {
         found.add(node.at, "`back` has nothing to undo: there is no `type` and no `using`");
     }
@@ -119,13 +119,13 @@ fn check_way_back(node: &Node, one_way: bool, found: &mut Found) {
         found.add(node.at, "`default` goes with a new `type` or `using`, and there is neither");
     }
     if has("back") && one_way {
-        found.add_with_help(
+        found.add_with_hint(
             node.at,
             "`one_way: true` says there is no way back, and `back` gives one",
             "keep one of the two".to_owned(),
         );
     } else if has("using") && !has("back") && !one_way {
-        found.add_with_help(
+        found.add_with_hint(
             node.at,
             "`using` has no way back",
             "give `back: <SQL over the new columns>`, or accept with `one_way: true` that a rollback after \

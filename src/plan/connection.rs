@@ -44,7 +44,7 @@ impl Connection {
             Value::Scalar(url) if !url.text.trim().is_empty() => Given::Url(url.text.clone()),
             Value::Unset(unset) => {
                 let mut found = Found::default();
-                found.add_with_help(node.at, unset.message.clone(), unset.help.clone());
+                found.add_with_hint(node.at, unset.message.clone(), unset.hint.clone());
                 found.into_problems(file, text).map_or(Given::Nothing, Given::Unset)
             }
             _ => Given::Nothing,

@@ -9,14 +9,14 @@ pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 #[derive(Clone, Debug)]
 pub(super) struct Unfilled {
     pub(super) message: String,
-    pub(super) help: Option<String>,
+    pub(super) hint: Option<String>,
     /// The text is right, and the environment lacks the variable.
     pub(super) unset: bool,
 }
 
 impl Unfilled {
     fn malformed(message: String) -> Self {
-        Self { message, help: Some("write `${NAME}` or `${NAME:-default}`".to_owned()), unset: false }
+        Self { message, hint: Some("write `${NAME}` or `${NAME:-default}`".to_owned()), unset: false }
     }
 }
 
@@ -54,7 +54,7 @@ fn look_up(name: &str, default: Option<&str>, env: Env<'_>) -> Result<String, Un
         (_, Some(default)) => Ok(default.to_owned()),
         (None, None) => Err(Unfilled {
             message: format!("the environment has no `{name}`"),
-            help: Some(format!("set it, or give a default: `${{{name}:-...}}`")),
+            hint: Some(format!("set it, or give a default: `${{{name}:-...}}`")),
             unset: true,
         }),
     }

@@ -12,7 +12,7 @@ pub(super) const MAX_BYTES: u64 = 1 << 20;
 /// The file's name for messages, and its text.
 pub(super) fn read(path: &Path) -> Result<(String, String), Problems> {
     let label = path.display().to_string();
-    let refuse = |message: String, help: Option<String>| Problems::of_file(&label, message, help.as_deref());
+    let refuse = |message: String, hint: Option<String>| Problems::of_file(&label, message, hint.as_deref());
     let unreadable = |error: std::io::Error| match error.kind() {
         ErrorKind::NotFound => refuse("there is no such file".to_owned(), near(path)),
         ErrorKind::PermissionDenied => {

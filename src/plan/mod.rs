@@ -106,8 +106,8 @@ fn name(node: &Node, found: &mut Found) -> String {
     let Some(scalar) = node.scalar() else { return String::new() };
     let name = scalar.text.as_str();
     if !is_name(name) || !name.starts_with(|c: char| c.is_ascii_lowercase()) || name.len() > 40 {
-        let help = "1 to 40 of a-z, 0-9, `_` and `-`, a letter first".to_owned();
-        found.add_with_help(node.at, format!("`name: {}` is not a plan's name", scalar.shown()), help);
+        let hint = "1 to 40 of a-z, 0-9, `_` and `-`, a letter first".to_owned();
+        found.add_with_hint(node.at, format!("`name: {}` is not a plan's name", scalar.shown()), hint);
     }
     name.to_owned()
 }

@@ -45,8 +45,8 @@ fn default(node: &Node, kind: &str, found: &mut Found) -> bool {
     let written = node.get("default").and_then(|value| Some((value.at, value.scalar()?.as_bool()?)));
     match written {
         Some((at, true)) if kind == "hash" => {
-            let help = "a hash has a partition for every row: leave `default` away".to_owned();
-            found.add_with_help(at, "`default: true` with `hash`", help);
+            let hint = "a hash has a partition for every row: leave `default` away".to_owned();
+            found.add_with_hint(at, "`default: true` with `hash`", hint);
             false
         }
         Some((_, written)) => written,
@@ -60,9 +60,9 @@ fn name(node: &Node, kind: Kind, found: &mut Found) -> Option<Option<String>> {
     let scalar = name.scalar()?;
     match Template::parse(&scalar.text, kind) {
         Ok(_) => Some(Some(scalar.text.clone())),
-        Err(help) => {
+        Err(hint) => {
             let message = format!("`name: {}` cannot name the partitions", scalar.shown());
-            found.add_with_help(name.at, message, help);
+            found.add_with_hint(name.at, message, hint);
             None
         }
     }
@@ -75,14 +75,14 @@ fn kind<'a>(node: &'a Node, found: &mut Found) -> Option<(&'static str, &'a Node
     match kinds.as_slice() {
         [one] => Some(*one),
         [] => {
-            let help = "write `range: column` with `every` or `bounds`, `list: column` or `hash: column` with \
+            let hint = "write `range: column` with `every` or `bounds`, `list: column` or `hash: column` with \
                         `partitions`";
-            found.add_with_help(node.at, "by which column to partition is missing", help.to_owned());
+            found.add_with_hint(node.at, "by which column to partition is missing", hint.to_owned());
             None
         }
         [first, second, ..] => {
             let message = format!("`{}` and `{}` exclude each other", first.0, second.0);
-            found.add_with_help(second.1.at, message, "keep one of them".to_owned());
+            found.add_with_hint(second.1.at, message, "keep one of them".to_owned());
             None
         }
     }
@@ -101,9 +101,9 @@ fn refuse_foreign_keys(node: &Node, kind: &str, found: &mut Found) {
             ("ahead", "it belongs to `range` with `every`"),
         ],
     };
-    for (key, help) in foreign {
+    for (key, hint) in foreign {
         if let Some((word, _)) = node.entries().iter().find(|(word, _)| word.text == *key) {
-            found.add_with_help(word.at, format!("`{key}` has no place with `{kind}`"), (*help).to_owned());
+            found.add_with_hint(word.at, format!("`{key}` has no place with `{kind}`"), (*hint).to_owned());
         }
     }
 }
@@ -120,12 +120,12 @@ fn range(node: &Node, found: &mut Found) -> Option<Partitions> {
             bounds(list, found)
         }
         (Some(_), Some(list)) => {
-            found.add_with_help(list.at, "`every` and `bounds` exclude each other", "keep one".to_owned());
+            found.add_with_hint(list.at, "`every` and `bounds` exclude each other", "keep one".to_owned());
             None
         }
         (None, None) => {
-            let help = "`every: 1 month`, or `bounds: [2024-01-01, 2025-01-01]`".to_owned();
-            found.add_with_help(node.at, "`range` needs `every` or `bounds`", help);
+            let hint = "`every: 1 month`, or `bounds: [2024-01-01, 2025-01-01]`".to_owned();
+            found.add_with_hint(node.at, "`range` needs `every` or `bounds`", hint);
             None
         }
     }
@@ -135,8 +135,8 @@ fn every(node: &Node, every: &Node, found: &mut Found) -> Option<Partitions> {
     let scalar = every.scalar()?;
     let Some((count, unit)) = value::interval(&scalar.text) else {
         let message = format!("`every: {}` is not a length of time", scalar.shown());
-        let help = "write `1 month`: a count up to 1000, and day, week, month, quarter or year".to_owned();
-        found.add_with_help(every.at, message, help);
+        let hint = "write `1 month`: a count up to 1000, and day, week, month, quarter or year".to_owned();
+        found.add_with_hint(every.at, message, hint);
         return None;
     };
     let ahead = match node.get("ahead") {
@@ -151,15 +151,15 @@ fn every(node: &Node, every: &Node, found: &mut Found) -> Option<Partitions> {
     if let (Some(first), Some(end), Some(value)) = (from, until, node.get("until"))
         && end <= first
     {
-        found.add_with_help(
+        found.add_with_hint(
             value.at,
             "`until` is not after `from`",
             "it is the first day that is outside".to_owned(),
         );
     }
     if let (Some(_), Some(ahead)) = (until, node.get("ahead")) {
-        let help = "`until` says where the ranges end: leave `ahead` away".to_owned();
-        found.add_with_help(ahead.at, "`ahead` and `until` exclude each other", help);
+        let hint = "`until` says where the ranges end: leave `ahead` away".to_owned();
+        found.add_with_hint(ahead.at, "`ahead` and `until` exclude each other", hint);
     }
     Some(Partitions::Every { count, unit, from, until, ahead })
 }
@@ -169,8 +169,8 @@ fn time_zone(node: &Node, found: &mut Found) -> Option<String> {
     let scalar = node.scalar()?;
     if scalar.text != "UTC" && jiff::tz::TimeZone::get(&scalar.text).is_err() {
         let message = format!("`time_zone: {}` is no time zone that this machine knows", scalar.shown());
-        let help = "write `UTC`, or an IANA name such as `Europe/Berlin`".to_owned();
-        found.add_with_help(node.at, message, help);
+        let hint = "write `UTC`, or an IANA name such as `Europe/Berlin`".to_owned();
+        found.add_with_hint(node.at, message, hint);
         return None;
     }
     Some(scalar.text.clone())
@@ -180,13 +180,13 @@ fn end_of_ranges(key: &str, node: &Node, unit: Unit, found: &mut Found) -> Optio
     let scalar = node.scalar()?;
     let Some(date) = value::date(&scalar.text) else {
         let message = format!("`{key}: {}` is not a date", scalar.shown());
-        found.add_with_help(node.at, message, "write it as `2024-01-31`".to_owned());
+        found.add_with_hint(node.at, message, "write it as `2024-01-31`".to_owned());
         return None;
     };
     let by_month = matches!(unit, Unit::Month | Unit::Quarter | Unit::Year);
     if by_month && date.day() != 1 {
         let message = format!("`{key}: {}` is not the first day of a month", scalar.shown());
-        found.add_with_help(node.at, message, format!("write `{}`", date.first_of_month()));
+        found.add_with_hint(node.at, message, format!("write `{}`", date.first_of_month()));
         return None;
     }
     if date.year() < 1 {
@@ -206,11 +206,11 @@ fn bounds(list: &Node, found: &mut Found) -> Option<Partitions> {
         if bounds.contains(&scalar.text) || order.is_some_and(std::cmp::Ordering::is_eq) {
             found.add(item.at, format!("the bound `{}` is there twice", scalar.shown()));
         } else if order.is_some_and(std::cmp::Ordering::is_gt) {
-            let help = "put the bounds in ascending order".to_owned();
-            found.add_with_help(
+            let hint = "put the bounds in ascending order".to_owned();
+            found.add_with_hint(
                 item.at,
                 format!("the bound `{}` is below the one before it", scalar.shown()),
-                help,
+                hint,
             );
         }
         last = this;
@@ -220,16 +220,16 @@ fn bounds(list: &Node, found: &mut Found) -> Option<Partitions> {
 }
 
 fn list(node: &Node, found: &mut Found) -> Option<Partitions> {
-    const HELP: &str = "write `partitions: {open: [scheduled], closed: [done, cancelled]}`";
+    const HINT: &str = "write `partitions: {open: [scheduled], closed: [done, cancelled]}`";
     let Some(partitions) = node.get("partitions") else {
-        found.add_with_help(node.at, "`list` needs `partitions`", HELP.to_owned());
+        found.add_with_hint(node.at, "`list` needs `partitions`", HINT.to_owned());
         return None;
     };
     if partitions.entries().is_empty() {
-        found.add_with_help(
+        found.add_with_hint(
             partitions.at,
             "`partitions` of a list needs names with their values",
-            HELP.to_owned(),
+            HINT.to_owned(),
         );
         return None;
     }
@@ -243,8 +243,8 @@ fn list(node: &Node, found: &mut Found) -> Option<Partitions> {
             if let Some(owner) = owner.or(values.contains(&value).then_some(&word.text)) {
                 let shown =
                     value.as_ref().and(item.scalar()).map_or("null".to_owned(), super::yaml::Scalar::shown);
-                let help = format!("it is in `{owner}` already; a value belongs to one partition");
-                found.add_with_help(item.at, format!("the value `{shown}` is there twice"), help);
+                let hint = format!("it is in `{owner}` already; a value belongs to one partition");
+                found.add_with_hint(item.at, format!("the value `{shown}` is there twice"), hint);
             }
             values.push(value);
         }
@@ -255,13 +255,13 @@ fn list(node: &Node, found: &mut Found) -> Option<Partitions> {
 
 fn hash(node: &Node, found: &mut Found) -> Option<Partitions> {
     let Some(partitions) = node.get("partitions") else {
-        let help = "say how many: `partitions: 16`".to_owned();
-        found.add_with_help(node.at, "`hash` needs `partitions`", help);
+        let hint = "say how many: `partitions: 16`".to_owned();
+        found.add_with_hint(node.at, "`hash` needs `partitions`", hint);
         return None;
     };
     let Some(scalar) = partitions.scalar() else {
-        let help = "say how many: `partitions: 16`".to_owned();
-        found.add_with_help(partitions.at, "`partitions` of a hash is a number", help);
+        let hint = "say how many: `partitions: 16`".to_owned();
+        found.add_with_hint(partitions.at, "`partitions` of a hash is a number", hint);
         return None;
     };
     scalar.text.parse().ok().map(Partitions::Hash)
@@ -276,12 +276,12 @@ fn check_leaves(node: &Node, table: &QName, by: &PartitionBy, found: &mut Found)
     };
     let at = node.get("name").or(node.get("partitions")).unwrap_or(node).at;
     if let Err(error) = partition::leaves(table, by, partition::KeyType::Other, None, from) {
-        let help = match error {
+        let hint = match error {
             partition::PartitionError::TooMany { .. } => format!("at most {MAX_LEAVES} partitions"),
             _ => {
                 "give the partitions' `name` a template that tells them apart and is short enough".to_owned()
             }
         };
-        found.add_with_help(at, error.to_string(), help);
+        found.add_with_hint(at, error.to_string(), hint);
     }
 }

@@ -26,7 +26,7 @@ pub struct Problem {
     /// What is wrong.
     pub message: String,
     /// What to write instead, where we know.
-    pub help: Option<String>,
+    pub hint: Option<String>,
     /// The line of the plan, passwords masked.
     #[serde(skip)]
     source: Option<String>,
@@ -46,8 +46,8 @@ impl fmt::Display for Problem {
             writeln!(f, "  {number} | {source}")?;
             writeln!(f, "  {gutter} | {}^", " ".repeat(caret))?;
         }
-        match &self.help {
-            Some(help) => writeln!(f, "  help: {help}"),
+        match &self.hint {
+            Some(hint) => writeln!(f, "  hint: {hint}"),
             None => Ok(()),
         }
     }
@@ -60,9 +60,9 @@ pub struct Problems(Vec<Problem>);
 
 impl Problems {
     /// A single problem with the file as a whole.
-    pub(super) fn of_file(file: &str, message: String, help: Option<&str>) -> Self {
-        let help = help.map(str::to_owned);
-        Self(vec![Problem { file: file.to_owned(), line: None, column: None, message, help, source: None }])
+    pub(super) fn of_file(file: &str, message: String, hint: Option<&str>) -> Self {
+        let hint = hint.map(str::to_owned);
+        Self(vec![Problem { file: file.to_owned(), line: None, column: None, message, hint, source: None }])
     }
 
     /// Each problem, in the order of the text.
@@ -101,13 +101,13 @@ impl Found {
     }
 
     /// Adds a problem and what to write instead.
-    pub(super) fn add_with_help(
+    pub(super) fn add_with_hint(
         &mut self,
         at: Position,
         message: impl Into<String>,
-        help: impl Into<Option<String>>,
+        hint: impl Into<Option<String>>,
     ) {
-        self.0.push((at, message.into(), help.into()));
+        self.0.push((at, message.into(), hint.into()));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -122,12 +122,12 @@ impl Found {
         let problems: Vec<Problem> = self
             .0
             .into_iter()
-            .map(|(at, message, help)| Problem {
+            .map(|(at, message, hint)| Problem {
                 file: file.to_owned(),
                 line: Some(at.line),
                 column: Some(at.column),
                 message,
-                help,
+                hint,
                 source: lines.get(at.line.saturating_sub(1)).map(|line| mask_passwords(line)),
             })
             .collect();

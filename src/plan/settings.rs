@@ -77,7 +77,7 @@ fn throttle(throttle: &mut Throttle, node: &Node, found: &mut Found) {
     if let Some((query, text)) = node.get("query").and_then(|query| Some((query, &query.scalar()?.text))) {
         match sql::statement(text) {
             Ok(statement) => throttle.query = Some(statement),
-            Err(problem) => found.add_with_help(query.at, format!("`query`: {problem}"), problem.help),
+            Err(problem) => found.add_with_hint(query.at, format!("`query`: {problem}"), problem.hint),
         }
     }
 }
@@ -95,9 +95,9 @@ fn swap(swap: &mut SwapSettings, node: &Node, found: &mut Found) {
     if let Some((window, scalar)) = node.get("window").and_then(|window| Some((window, window.scalar()?))) {
         match value::window(&scalar.text) {
             Ok(window) => swap.window = Some(window),
-            Err(help) => {
+            Err(hint) => {
                 let message = format!("`window` is not a window of the day: `{}`", scalar.shown());
-                found.add_with_help(window.at, message, help);
+                found.add_with_hint(window.at, message, hint);
             }
         }
     }

@@ -156,7 +156,7 @@ fn check_map(node: &Node, map: &'static MapShape, found: &mut Found) {
     }
     for key in map.keys.iter().filter(|key| key.required && !meant.contains(&key.name)) {
         if !node.entries().iter().any(|(word, _)| word.text == key.name) {
-            found.add_with_help(
+            found.add_with_hint(
                 node.at,
                 format!("`{}` is missing from {}", key.name, map.what),
                 format!("`{}: ...` {}", key.name, key.about),
@@ -173,17 +173,17 @@ fn unknown_key(word: &Word, map: &'static MapShape, found: &mut Found) -> Option
     }
     let known: Vec<&'static str> = map.keys.iter().map(|key| key.name).collect();
     let near = nearest(&word.text, known.iter().copied());
-    let help = match near {
+    let hint = match near {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("the keys of {} are `{}`", map.what, known.join("`, `")),
     };
-    found.add_with_help(word.at, format!("`{}` is not a key of {}", word.text, map.what), help);
+    found.add_with_hint(word.at, format!("`{}` is not a key of {}", word.text, map.what), hint);
     near
 }
 
 fn check_scalar(node: &Node, scalar: &Scalar, shape: &Shape, name: &str, found: &mut Found) {
     let text = scalar.text.as_str();
-    let (good, help) = match shape {
+    let (good, hint) = match shape {
         Shape::Word(words) => {
             let near = nearest(text, words.iter().copied()).map(|near| format!("did you mean `{near}`?"));
             (words.contains(&text), near)
@@ -205,6 +205,6 @@ fn check_scalar(node: &Node, scalar: &Scalar, shape: &Shape, name: &str, found: 
     };
     if !good {
         let message = format!("`{name}` must be {}, not `{}`", expected(shape), scalar.shown());
-        found.add_with_help(node.at, message, help);
+        found.add_with_hint(node.at, message, hint);
     }
 }

@@ -16,7 +16,7 @@ use super::yaml::Node;
 #[error("{message}")]
 pub(super) struct SqlProblem {
     pub(super) message: String,
-    pub(super) help: Option<String>,
+    pub(super) hint: Option<String>,
 }
 
 /// Reads one value with `parse`, and tells what is wrong with it under the value's name.
@@ -31,7 +31,7 @@ pub(super) fn take<T>(
         Ok(value) => Some(value),
         Err(problem) => {
             let message = format!("`{name}: {}`: {}", scalar.shown(), problem.message);
-            found.add_with_help(node.at, message, problem.help);
+            found.add_with_hint(node.at, message, problem.hint);
             None
         }
     }
@@ -39,7 +39,7 @@ pub(super) fn take<T>(
 
 impl From<LexError> for SqlProblem {
     fn from(error: LexError) -> Self {
-        Self { message: error.problem.to_owned(), help: error.hint.map(str::to_owned) }
+        Self { message: error.problem.to_owned(), hint: error.hint.map(str::to_owned) }
     }
 }
 
@@ -56,9 +56,9 @@ fn tokens(text: &str) -> Result<Vec<Token>, SqlProblem> {
     }
 }
 
-fn problem<T>(message: impl Into<String>, help: &str) -> Result<T, SqlProblem> {
-    let help = (!help.is_empty()).then(|| help.to_owned());
-    Err(SqlProblem { message: message.into(), help })
+fn problem<T>(message: impl Into<String>, hint: &str) -> Result<T, SqlProblem> {
+    let hint = (!hint.is_empty()).then(|| hint.to_owned());
+    Err(SqlProblem { message: message.into(), hint })
 }
 
 /// Checks that a name fits; PostgreSQL would cut it off silently.
@@ -180,14 +180,14 @@ fn top_level(found: &[Token]) -> impl Iterator<Item = &Token> {
 
 /// `name definition`: a column, its name taken off.
 pub(super) fn column(text: &str) -> Result<(Ident, String), SqlProblem> {
-    const HELP: &str = "write `name type ...`, as in `follow_up boolean not null default false`";
+    const HINT: &str = "write `name type ...`, as in `follow_up boolean not null default false`";
     let found = tokens(text)?;
     let Some(name) = found.first().and_then(Token::name) else {
-        return problem("this is not a column", HELP);
+        return problem("this is not a column", HINT);
     };
     check_length(name)?;
     if found.len() < 2 {
-        return problem("this column has no type", HELP);
+        return problem("this column has no type", HINT);
     }
     let definition = fragment(&text[found[0].end..])?;
     Ok((Ident::from(name), definition))

@@ -24,13 +24,13 @@ pub(super) fn read_all(plan: &Node, found: &mut Found) -> Vec<TablePlan> {
 fn refuse_same_table(tables: &[TablePlan], table: &QName, at: Position, found: &mut Found) {
     let plain = table.plain();
     if tables.iter().any(|other| other.table == *table) {
-        let help = "say all of one table in one entry".to_owned();
-        found.add_with_help(at, format!("`{plain}` is in this plan twice"), help);
+        let hint = "say all of one table in one entry".to_owned();
+        found.add_with_hint(at, format!("`{plain}` is in this plan twice"), hint);
     } else if let Some(other) = tables.iter().find(|other| other.table.name == table.name) {
         let message = format!("`{plain}` has the same name as `{}` of this plan", other.table.plain());
-        let help =
+        let hint =
             "while they are built, all new tables share one schema: write two plans, run one after the other";
-        found.add_with_help(at, message, help.to_owned());
+        found.add_with_hint(at, message, hint.to_owned());
     }
 }
 
@@ -91,7 +91,7 @@ fn check_keys(
     if let Some(by) = by.filter(|by| !key.contains(&by.column)) {
         let wider: Vec<String> =
             key.iter().chain([&by.column]).map(|name| name.as_str().to_owned()).collect();
-        found.add_with_help(
+        found.add_with_hint(
             key_node.at,
             format!("`primary_key` lacks `{}`, by which the table is partitioned", by.column.as_str()),
             format!("PostgreSQL demands it there: `primary_key: [{}]`", wider.join(", ")),
@@ -104,7 +104,7 @@ fn index(item: &Node, table: &QName, seen: &mut Vec<QName>, found: &mut Found) -
     let same_schema = head.schema.as_ref().is_none_or(|schema| *schema == table.schema);
     if head.table != table.name || !same_schema {
         let on = QName { schema: head.schema.unwrap_or_else(|| table.schema.clone()), name: head.table };
-        found.add_with_help(
+        found.add_with_hint(
             item.at,
             format!("this index is on `{}`, but stands under `{}`", on.plain(), table.plain()),
             "move it to its own table's `indexes`, or correct the name".to_owned(),

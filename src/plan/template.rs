@@ -195,8 +195,8 @@ mod tests {
             ("{table}", Kind::Hash, "one name"),
             ("", Kind::Hash, "one name"),
         ] {
-            let help = Template::parse(text, kind).unwrap_err();
-            assert!(help.contains(expected), "{text}: {help}");
+            let hint = Template::parse(text, kind).unwrap_err();
+            assert!(hint.contains(expected), "{text}: {hint}");
         }
     }
 }

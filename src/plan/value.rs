@@ -43,10 +43,10 @@ pub(super) fn show_size(bytes: u64) -> String {
 
 /// `02:00-05:00 UTC`.
 pub(super) fn window(text: &str) -> Result<Window, String> {
-    const HELP: &str = "write `HH:MM-HH:MM ZONE`, as in \"02:00-05:00 UTC\"";
+    const HINT: &str = "write `HH:MM-HH:MM ZONE`, as in \"02:00-05:00 UTC\"";
     let (times, zone) = text.trim().split_once(char::is_whitespace).unwrap_or((text.trim(), ""));
-    let (from, to) = times.split_once('-').ok_or(HELP)?;
-    let (from, to) = (time(from).ok_or(HELP)?, time(to).ok_or(HELP)?);
+    let (from, to) = times.split_once('-').ok_or(HINT)?;
+    let (from, to) = (time(from).ok_or(HINT)?, time(to).ok_or(HINT)?);
     let zone = zone.trim();
     if zone.is_empty() {
         return Err(format!("say in which time zone: \"{times} UTC\", or an IANA name"));

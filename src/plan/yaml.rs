@@ -143,7 +143,7 @@ pub(super) fn read(text: &str, env: Env<'_>, found: &mut Found) -> Option<Node> 
             Err(error) => {
                 let message = format!("this is not YAML: {}", error.info());
                 let at = position(error.marker());
-                tree.found.add_with_help(at, message, help(&error.info(), text, at));
+                tree.found.add_with_hint(at, message, hint(&error.info(), text, at));
                 Err(Stop)
             }
         };
@@ -153,24 +153,24 @@ pub(super) fn read(text: &str, env: Env<'_>, found: &mut Found) -> Option<Node> 
     }
     let root = tree.root.filter(|root| !root.is_null());
     if root.is_none() && found.is_empty() {
-        let help = "begin with `version: 1`, `name: ...` and `tables:`".to_owned();
-        found.add_with_help(Position { line: 1, column: 1 }, "the plan is empty", help);
+        let hint = "begin with `version: 1`, `name: ...` and `tables:`".to_owned();
+        found.add_with_hint(Position { line: 1, column: 1 }, "the plan is empty", hint);
     }
     root
 }
 
 /// What a mistake in the YAML itself most often is.
-fn help(info: &str, text: &str, at: Position) -> Option<String> {
+fn hint(info: &str, text: &str, at: Position) -> Option<String> {
     let line = text.lines().nth(at.line.saturating_sub(1)).unwrap_or_default();
     let indent = line.len() - line.trim_start().len();
-    let help = if line[..indent].contains('\t') {
+    let hint = if line[..indent].contains('\t') {
         "indent with blanks: YAML takes no tabs there"
     } else if info.contains("after double-quoted scalar") || info.contains("after single-quoted scalar") {
         "quote the value as a whole, as in '\"Schema\".\"Table\"'"
     } else {
         return None;
     };
-    Some(help.to_owned())
+    Some(hint.to_owned())
 }
 
 fn position(marker: &Marker) -> Position {
@@ -272,8 +272,8 @@ impl Tree<'_> {
                 Value::Scalar(Scalar { text: filled, written, plain: style == ScalarStyle::Plain })
             }
             Err(unfilled) if unfilled.unset && self.is_connection() => Value::Unset(unfilled),
-            Err(Unfilled { message, help, .. }) => {
-                self.found.add_with_help(at, message, help);
+            Err(Unfilled { message, hint, .. }) => {
+                self.found.add_with_hint(at, message, hint);
                 Value::Broken
             }
         };
@@ -315,8 +315,8 @@ impl Tree<'_> {
 fn insert(entries: &mut Vec<(Word, Node)>, word: Word, node: Node, found: &mut Found) {
     match entries.iter().find(|(first, _)| first.text == word.text) {
         Some((first, _)) => {
-            let help = format!("it is first written on line {}; keep one of the two", first.at.line);
-            found.add_with_help(word.at, format!("`{}` is written twice", word.text), help);
+            let hint = format!("it is first written on line {}; keep one of the two", first.at.line);
+            found.add_with_hint(word.at, format!("`{}` is written twice", word.text), hint);
         }
         None => entries.push((word, node)),
     }

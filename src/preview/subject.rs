@@ -102,8 +102,8 @@ async fn find_slot(session: &Session, run: &str, progress: &Progress) -> Result<
         return Ok(());
     }
     let what = format!("slot {} of run {run} is gone, and with it what it has not applied", prepared.slot);
-    let mend = format!("projh-bluegreen rollback {run}, and begin again");
-    Err(Error::Refused(vec![Finding::server("slots", what, mend)]))
+    let hint = format!("projh-bluegreen rollback {run}, and begin again");
+    Err(Error::Refused(vec![Finding::server("slots", what, hint)]))
 }
 
 /// Whether an orchestrator's connections are there. Its advisory lock is not tried: to hold it for a

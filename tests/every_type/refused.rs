@@ -1,4 +1,4 @@
-//! What cannot be carried is refused by a check, with its reason and how to mend it, and mended so it is carried.
+//! What cannot be carried is refused by a check, with its reason and what to do, and once that is done it is carried.
 
 use super::built_in::REFUSED;
 use super::twin::DB;
@@ -12,12 +12,12 @@ fn findings(checked: &Finished) -> Vec<(String, String, String)> {
     checked
         .refusals()
         .into_iter()
-        .map(|event| (text(event, "check"), text(event, "what"), text(event, "mend")))
+        .map(|event| (text(event, "check"), text(event, "what"), text(event, "hint")))
         .collect()
 }
 
-/// `setup` is refused by the check of this name, for this reason; the mend is what the check says, or it holds `mend`.
-async fn refuse(cluster: &Cluster, setup: &str, plan: &str, [check, what, mend]: [&str; 3]) -> Vec<String> {
+/// `setup` is refused by the check of this name, for this reason; its hint holds `hint`.
+async fn refuse(cluster: &Cluster, setup: &str, plan: &str, [check, what, hint]: [&str; 3]) -> Vec<String> {
     let client = cluster.client(DB).await;
     client
         .batch_execute(&format!("drop schema if exists app cascade; create schema app; {setup}"))
@@ -28,24 +28,24 @@ async fn refuse(cluster: &Cluster, setup: &str, plan: &str, [check, what, mend]:
     let found = findings(&checked);
     assert!(!found.is_empty());
     for (by, why, how) in &found {
-        assert!(by == check && why.contains(what) && how.contains(mend), "{setup}: {by}: {why}; {how}");
+        assert!(by == check && why.contains(what) && how.contains(hint), "{setup}: {by}: {why}; {how}");
     }
-    found.into_iter().map(|(_, _, mend)| mend).collect()
+    found.into_iter().map(|(_, _, hint)| hint).collect()
 }
 
-/// The mend, typed as it stands, mends it.
+/// The hint, typed as it stands, is enough.
 async fn refuse_and_mend(cluster: &Cluster, setup: &str, says: [&str; 3]) {
-    let mends = refuse(cluster, setup, PLAN, says).await;
+    let hints = refuse(cluster, setup, PLAN, says).await;
     let client = cluster.client(DB).await;
-    for mend in mends {
-        client.batch_execute(&mend).await.unwrap_or_else(|error| panic!("{mend}: {error:?}"));
+    for hint in hints {
+        client.batch_execute(&hint).await.unwrap_or_else(|error| panic!("{hint}: {error:?}"));
     }
     let program = Bluegreen::new(cluster, DB).plan(PLAN);
     program.run("check", &[]).expect_code(0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_cannot_be_carried_is_refused_and_can_be_mended() {
+async fn what_cannot_be_carried_is_refused_and_can_be_repaired() {
     let cluster = Cluster::start();
     for name in REFUSED {
         let setup = format!("create table app.t (id int primary key, x pg_catalog.{name})");
@@ -96,12 +96,12 @@ async fn partitions_that_need_more_locks_than_there_are() {
     let plan =
         "version: 1\nname: locks\ntables:\n  - table: app.t\n    partition_by: {hash: id, partitions: 500}\n";
     let setup = "create table app.t (id int primary key)";
-    let mends =
+    let hints =
         refuse(&cluster, setup, plan, ["locks", "need 2000 locks at once", "max_locks_per_transaction = "])
             .await;
     // What it asks for is enough.
     let number: String =
-        mends[0].chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
+        hints[0].chars().skip_while(|c| !c.is_ascii_digit()).take_while(char::is_ascii_digit).collect();
     drop(cluster);
     let cluster = Cluster::builder()
         .setting("max_connections", "100")

@@ -15,11 +15,11 @@ pub struct Case {
     pub check: &'static str,
     pub place: &'static str,
     pub what: &'static str,
-    pub mend: &'static str,
+    pub hint: &'static str,
 }
 
 /// Something hangs on the table.
-const fn hangs(name: &'static str, sql: &'static str, what: &'static str, mend: &'static str) -> Case {
+const fn hangs(name: &'static str, sql: &'static str, what: &'static str, hint: &'static str) -> Case {
     Case {
         name,
         sql,
@@ -28,13 +28,13 @@ const fn hangs(name: &'static str, sql: &'static str, what: &'static str, mend: 
         check: "what hangs on it",
         place: "app.visits",
         what,
-        mend,
+        hint,
     }
 }
 
 /// The role lacks a right.
-const fn right(name: &'static str, sql: &'static str, what: &'static str, mend: &'static str) -> Case {
-    Case { check: "rights", ..hangs(name, sql, what, mend) }
+const fn right(name: &'static str, sql: &'static str, what: &'static str, hint: &'static str) -> Case {
+    Case { check: "rights", ..hangs(name, sql, what, hint) }
 }
 
 /// The plan asks for what the table cannot be.
@@ -43,9 +43,9 @@ const fn plan(
     change: (&'static str, &'static str),
     check: &'static str,
     what: &'static str,
-    mend: &'static str,
+    hint: &'static str,
 ) -> Case {
-    Case { plan: Some(change), check, ..hangs(name, "", what, mend) }
+    Case { plan: Some(change), check, ..hangs(name, "", what, hint) }
 }
 
 pub const KEY: &str = "    primary_key: [id, at]\n";

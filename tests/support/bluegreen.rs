@@ -81,9 +81,9 @@ impl Finished {
 }
 
 /// Whether a finding says what is wrong in these words, and in these what to do.
-pub fn tells(finding: &Value, what: &str, mend: &str) -> bool {
+pub fn tells(finding: &Value, what: &str, hint: &str) -> bool {
     let holds = |part: &str, text: &str| finding[part].as_str().unwrap().contains(text);
-    holds("what", what) && holds("mend", mend)
+    holds("what", what) && holds("hint", hint)
 }
 
 impl Bluegreen {

@@ -84,7 +84,7 @@ async fn changed_columns_take_their_expressions_along() {
 
 #[tokio::test]
 #[allow(clippy::too_many_lines, reason = "a table of cases")]
-async fn every_contradiction_is_told_at_once_with_what_mends_it() {
+async fn every_contradiction_is_told_at_once_with_hints() {
     let (_cluster, client) = database().await;
     client
         .batch_execute(
@@ -111,12 +111,12 @@ async fn every_contradiction_is_told_at_once_with_what_mends_it() {
     let blue = hangs_on::read(&client, &plan.table).await.unwrap();
     let refused = |plan: &TablePlan| -> Vec<(String, String)> {
         let conflicts = Green::design(&blue, plan, std::slice::from_ref(&leaf), &homes()).unwrap_err();
-        conflicts.into_iter().map(|conflict| (conflict.what, conflict.mend)).collect()
+        conflicts.into_iter().map(|conflict| (conflict.what, conflict.hint)).collect()
     };
-    let has = |found: &[(String, String)], what: &str, mend: &str| {
+    let has = |found: &[(String, String)], what: &str, hint: &str| {
         assert!(
-            found.iter().any(|(w, m)| w.contains(what) && m.contains(mend)),
-            "{what} / {mend}: {found:#?}"
+            found.iter().any(|(w, m)| w.contains(what) && m.contains(hint)),
+            "{what} / {hint}: {found:#?}"
         );
     };
 
@@ -125,7 +125,7 @@ async fn every_contradiction_is_told_at_once_with_what_mends_it() {
     has(&found, "index \"c_ref_key\" lacks the partition key", "drop_indexes: [c_ref_key]");
     assert_eq!(found.len(), 2, "{found:#?}");
 
-    // with those mended it is a design
+    // with those repaired it is a design
     plan.primary_key = Some(vec!["id".into(), "start_time".into()]);
     plan.drop_indexes = vec!["c_ref_key".into()];
     assert!(Green::design(&blue, &plan, std::slice::from_ref(&leaf), &homes()).is_ok());

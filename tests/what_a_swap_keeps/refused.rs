@@ -153,7 +153,7 @@ async fn only_a_key_that_identifies_rows_is_usable() {
         |key: &hangs_on::Key| key.columns.iter().map(|column| column.name.0.clone()).collect::<Vec<_>>();
     let blue = hangs_on::read(&client, &k).await.unwrap();
     let none = blue.usable_key(false).unwrap_err();
-    assert_eq!(none.mend, "alter table public.k replica identity using index \"two\"");
+    assert_eq!(none.hint, "alter table public.k replica identity using index \"two\"");
     let key = blue.usable_key(true).unwrap();
     assert_eq!(
         (names(&key), key.source),
@@ -167,5 +167,5 @@ async fn only_a_key_that_identifies_rows_is_usable() {
     assert!(hangs_on::read(&client, &k).await.unwrap().usable_key(false).is_err());
     client.batch_execute("drop index two; alter table public.k replica identity full").await.unwrap();
     let none = hangs_on::read(&client, &k).await.unwrap().usable_key(false).unwrap_err();
-    assert_eq!(none.mend, "alter table public.k add primary key (...)");
+    assert_eq!(none.hint, "alter table public.k add primary key (...)");
 }

@@ -99,8 +99,8 @@ impl Reporter for Person {
                 self.screen.err(&format!("  {table}: {kind}{columns}, key digest {digest}"));
             }
         }
-        if let Some(advice) = error.advice() {
-            self.screen.err(&format!("help: {advice}"));
+        if let Some(hint) = error.hint() {
+            self.screen.err(&format!("hint: {hint}"));
         }
     }
 }

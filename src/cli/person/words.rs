@@ -106,7 +106,7 @@ fn finding(finding: &Finding) -> String {
         Severity::Refusal => "refused",
         Severity::Note => "note",
     };
-    format!("{weight}: {}: {}\n         mend: {}", finding.place, finding.what, finding.mend)
+    format!("{weight}: {}: {}\n         hint: {}", finding.place, finding.what, finding.hint)
 }
 
 fn verified(verification: &Verification) -> String {

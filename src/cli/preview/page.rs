@@ -104,8 +104,8 @@ fn findings(findings: &[Finding], style: &Style) -> Vec<String> {
                 Severity::Refusal => "refused",
                 Severity::Note => "note",
             };
-            let Finding { place, what, mend, .. } = finding;
-            format!("  {} {weight}: {place}: {what}\n    mend: {mend}", style.sign('!'))
+            let Finding { place, what, hint, .. } = finding;
+            format!("  {} {weight}: {place}: {what}\n    hint: {hint}", style.sign('!'))
         })
         .collect();
     lines.push("  nothing stands in the way".to_owned());

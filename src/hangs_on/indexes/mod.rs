@@ -161,13 +161,13 @@ impl Index {
         let mut conflicts = Vec::new();
         let leave_out = format!("drop_indexes: [{}]", self.name.as_str());
         if let Some(column) = green.dropped_of(&self.columns) {
-            let (kind, mend) = if self.primary {
+            let (kind, hint) = if self.primary {
                 ("primary key", "primary_key: [...] without it".to_owned())
             } else {
                 ("index", leave_out.clone())
             };
             let what = format!("{kind} {} uses column {column}, which the plan drops", self.name);
-            conflicts.push(Conflict::new(what, mend));
+            conflicts.push(Conflict::new(what, hint));
         }
         if self.body.is_none() {
             let what = format!("the definition of index {} is not understood", self.name);

@@ -11,14 +11,14 @@ use tokio_postgres::error::SqlState;
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// A setting has a value that cannot be used. `place` says where it was read.
-    #[error("{place}: {problem}; {remedy}")]
+    #[error("{place}: {problem}; {hint}")]
     Setting {
         /// Where the value came from: a variable's name, a file and line, the connection string.
         place: String,
         /// What is wrong with it.
         problem: String,
         /// What to type instead.
-        remedy: String,
+        hint: String,
     },
     /// The host's name has no address.
     #[error(
@@ -281,8 +281,8 @@ impl ConnectError {
     pub(super) fn setting(
         place: impl Into<String>,
         problem: impl Into<String>,
-        remedy: impl Into<String>,
+        hint: impl Into<String>,
     ) -> Self {
-        Self::Setting { place: place.into(), problem: problem.into(), remedy: remedy.into() }
+        Self::Setting { place: place.into(), problem: problem.into(), hint: hint.into() }
     }
 }

@@ -86,10 +86,10 @@ pub(super) fn is_ours(keyword: &str, value: &str, place: &str) -> Result<bool, C
     let problem = format!("unknown parameter `{}`", keyword.escape_debug());
     let likeness = |known: &str| strsim::jaro_winkler(known, keyword);
     let near = OURS.iter().map(|(known, _)| *known).max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    let remedy = near
+    let hint = near
         .filter(|near| likeness(near) > 0.85)
         .map_or_else(|| "take it out".to_owned(), |near| format!("did you mean `{near}`?"));
-    Err(ConnectError::setting(place, problem, remedy))
+    Err(ConnectError::setting(place, problem, hint))
 }
 
 #[cfg(test)]

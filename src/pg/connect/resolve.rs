@@ -56,8 +56,8 @@ struct Setting {
 }
 
 impl Setting {
-    fn error(&self, problem: impl Into<String>, remedy: impl Into<String>) -> ConnectError {
-        ConnectError::setting(&*self.place, problem, remedy)
+    fn error(&self, problem: impl Into<String>, hint: impl Into<String>) -> ConnectError {
+        ConnectError::setting(&*self.place, problem, hint)
     }
 }
 
@@ -189,10 +189,10 @@ impl Settings {
         })
     }
 
-    fn bad(&self, keyword: &str, problem: &str, remedy: &str) -> ConnectError {
+    fn bad(&self, keyword: &str, problem: &str, hint: &str) -> ConnectError {
         match self.get(keyword) {
-            Some(setting) => setting.error(problem, remedy),
-            None => ConnectError::setting(keyword, problem, remedy),
+            Some(setting) => setting.error(problem, hint),
+            None => ConnectError::setting(keyword, problem, hint),
         }
     }
 

@@ -48,12 +48,12 @@ fn a_connection_that_is_not_set_matters_only_to_who_asks_for_it() {
 
 #[test]
 fn a_slip_in_the_yaml_is_told_with_what_it_mostly_is() {
-    for (text, help) in [
+    for (text, hint) in [
         ("tables:\n\t- table: t\n", "indent with blanks"),
         ("tables:\n  - table: \"a\".\"b\"\n", "quote the value as a whole"),
     ] {
         let told = parse(text).unwrap_err().to_string();
-        assert!(told.contains("this is not YAML") && told.contains(help), "{told}");
+        assert!(told.contains("this is not YAML") && told.contains(hint), "{told}");
     }
 }
 

@@ -10,7 +10,7 @@ use crate::lane::point::PointError;
 impl Error {
     /// What to type or to change, in one sentence; `None` if the error says all there is.
     #[must_use]
-    pub fn advice(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<String> {
         let text = match self {
             Self::Differences(_) | Self::Feed(FeedError::Apply(ApplyError::Diverged { .. })) => {
                 "keep green for an investigation (`projh-bluegreen find` finds a row by its key digest), or \
@@ -40,7 +40,7 @@ impl Error {
                 "`projh-bluegreen status` lists the runs of a database; is it the right one (--database-url, PGDATABASE)?"
             }
             Self::Activity(error) | Self::Point(PointError::Activity(error)) => {
-                return error.mend().map(|grant| format!("{grant}; and execute again"));
+                return error.hint().map(|grant| format!("{grant}; and execute again"));
             }
             Self::GivenUp { kept: None, .. } => {
                 "the slot is gone: `projh-bluegreen rollback` and begin again; free disk space or raise settings.wal_budget first, if that is why"
@@ -49,10 +49,10 @@ impl Error {
                 "the slot still keeps WAL: `projh-bluegreen rollback` drops it, or select pg_drop_replication_slot('<slot>') by a role that may"
             }
             Self::Unsettled(undone) => {
-                let mends: Vec<String> = undone.iter().map(|undone| undone.mend.clone()).collect();
+                let hints: Vec<String> = undone.iter().map(|undone| undone.hint.clone()).collect();
                 return Some(format!(
                     "{}; then execute again, or `projh-bluegreen finish --as-is` leaves it as it is",
-                    some(&mends)
+                    some(&hints)
                 ));
             }
             Self::Journal(JournalError::OnlyRollback { .. }) => {
@@ -66,23 +66,23 @@ impl Error {
                      is gone, the server notices within a minute, or end its session there{end}"
                 ));
             }
-            Self::NotUnique { index, mend: Some(mend), .. } => {
+            Self::NotUnique { index, hint: Some(hint), .. } => {
                 return Some(format!(
                     "blue itself has several rows under one key of {index}: its index is damaged. \
-                     `projh-bluegreen rollback`, {mend}; and begin again"
+                     `projh-bluegreen rollback`, {hint}; and begin again"
                 ));
             }
             Self::NotUnique { .. } => {
                 "the plan makes one key of several: change such rows and execute again, or `projh-bluegreen rollback`, \
                  change the plan, and begin again"
             }
-            _ => return self.advice_on_rows().map(str::to_owned),
+            _ => return self.hint_on_rows().map(str::to_owned),
         };
         Some(text.to_owned())
     }
 
     /// What to do where the server could not read, write or store a row.
-    fn advice_on_rows(&self) -> Option<&'static str> {
+    fn hint_on_rows(&self) -> Option<&'static str> {
         let code = self.sqlstate()?;
         let is_about_copied = matches!(self, Self::Copy(_)) && is_about_data(code);
         Some(match code.code() {
