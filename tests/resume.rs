@@ -173,7 +173,7 @@ async fn a_run_that_another_orchestrator_began_during_the_checks_is_not_in_their
     let (_, (first, second)) = stage
         .off(|program| {
             let second = program.spawn("execute", &["--until", "copy"]);
-            second.wait_for("check_started");
+            second.wait_until(|event| event["type"] == "phase_started" && event["phase"] == "check").unwrap();
             second.freeze(true);
             let first = program.execute(&["--until", "copy"]);
             second.freeze(false);
