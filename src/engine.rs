@@ -1,20 +1,22 @@
-//! The only loop: the next phase, and the next, until there is none.
+//! The only loop: the next phase towards the goal, and the next, until there is none.
 //!
 //! A fresh run and a resumed one are the same loop, for what a phase finds done in the journal it
-//! does not do again. A session that is lost (the server restarted, a COMMIT's answer never came)
-//! is opened again, and the journal says where it stands.
+//! does not do again; a check, a rollback and a finish are phases like the others. A session that is lost (the server
+//! restarted, a COMMIT's answer never came) is opened again, and the journal says where it stands. A server that cannot be
+//! reached in the first place is told of at once.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use backon::BackoffBuilder;
 use tokio::task::JoinSet;
 
-use crate::context::Context;
+use crate::context::{Context, Forward, Goal};
 use crate::error::Error;
 use crate::event::Event;
-use crate::journal::{Backend, Journal};
-use crate::lifecycle::Phase;
+use crate::journal::{Backend, Journal, JournalError};
+use crate::lifecycle::{Ending, Phase};
 use crate::pace::Pace;
 use crate::phase;
 use crate::run::Run;
@@ -23,11 +25,11 @@ use crate::waits;
 /// A session that lasted this long was a good one: what ends it is a new trouble.
 const GOOD_SESSION: Duration = Duration::from_secs(120);
 
-/// Executes the plan, or goes on where it stopped.
+/// Reaches the goal, or goes on towards it from where an earlier command stopped.
 ///
 /// # Errors
 /// Whatever stopped it; the run can be resumed unless the error says otherwise.
-pub async fn execute(cx: &Context) -> Result<(), Error> {
+pub async fn reach(cx: &Context, goal: &Goal) -> Result<(), Error> {
     let pauses = || {
         backon::ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(500))
@@ -39,13 +41,15 @@ pub async fn execute(cx: &Context) -> Result<(), Error> {
     let (mut waits, mut trouble, mut held) = (pauses(), None, None);
     loop {
         let begun = Instant::now();
-        let outcome = session(cx, &mut held).await;
+        let outcome = session(cx, goal, &mut held).await;
         let Err(error) = outcome else { return Ok(()) };
         if begun.elapsed() > GOOD_SESSION {
             (waits, trouble) = (pauses(), None);
         }
         let since = *trouble.get_or_insert_with(Instant::now);
-        let may_wait = error.is_transient() && since.elapsed() < cx.plan.settings.reconnect_for;
+        let may_wait = cx.has_begun.load(Ordering::Acquire)
+            && error.is_transient()
+            && since.elapsed() < cx.reconnect_for;
         let wait = if may_wait { waits.next() } else { None };
         let Some(wait) = wait else { return Err(error) };
         tracing::warn!(%error, wait_ms = wait.as_millis(), "a new session is tried");
@@ -57,32 +61,96 @@ pub async fn execute(cx: &Context) -> Result<(), Error> {
     }
 }
 
-/// Waits for a person, perhaps; not longer than the run may go on. What changes meanwhile is compared.
-async fn may_swap(run: &Run<'_>) -> Result<bool, Error> {
-    let asks = Arc::clone(&run.cx.may_swap);
-    let asked = tokio::task::spawn_blocking(move || asks());
-    let answer = async { Ok(asked.await.unwrap_or(false)) };
-    phase::unless(run.stopped(), phase::verify::comparing_meanwhile(run, answer)).await
+/// One session: from opening the journal to the goal, or to an error.
+/// `held` is the session that holds the run: the last one before it, and then this one.
+async fn session(cx: &Context, goal: &Goal, held: &mut Option<Backend>) -> Result<(), Error> {
+    match goal {
+        Goal::Checked(plan) => {
+            let work = phase::unless(cx.interrupted(), phase::check::run(cx, plan));
+            carry_out(cx, Phase::Check, work).await
+        }
+        Goal::Forward(forward) => {
+            if !cx.has_begun.load(Ordering::Acquire) {
+                if !phase::unless(cx.interrupted(), phase::check::is_done(cx, &forward.plan)).await? {
+                    let work = phase::unless(cx.interrupted(), phase::check::before_run(cx, &forward.plan));
+                    carry_out(cx, Phase::Check, work).await?;
+                }
+                cx.has_begun.store(true, Ordering::Release);
+            }
+            ahead(cx, forward, held).await
+        }
+        Goal::Back { run } => {
+            let Some(journal) = resume(cx, run, held, Ending::RolledBack).await? else { return Ok(()) };
+            let work = phase::unless(cx.interrupted(), phase::rollback::run(cx, &journal));
+            carry_out(cx, Phase::Rollback, work).await
+        }
+        Goal::Finished { run, as_is, now } => {
+            let Some(journal) = resume(cx, run, held, Ending::Finished).await? else { return Ok(()) };
+            let work = phase::unless(cx.interrupted(), phase::finish::run(cx, &journal, *as_is, *now));
+            carry_out(cx, Phase::Finish, work).await
+        }
+    }
 }
 
-/// One session: from opening the journal to the end, or to an error.
-/// `held` is the session that holds the run: the last one before it, and then this one.
-/// A slot that cannot be kept is given up here, wherever in the session that came up.
-async fn session(cx: &Context, held: &mut Option<Backend>) -> Result<(), Error> {
-    let mut run = phase::unless(cx.interrupted(), open(cx, held)).await?;
-    match phases(cx, &mut run).await {
+/// Carries a phase out, and tells of it.
+async fn carry_out(
+    cx: &Context,
+    phase: Phase,
+    work: impl Future<Output = Result<(), Error>>,
+) -> Result<(), Error> {
+    tracing::info!(%phase, "phase begins");
+    cx.tell(&Event::PhaseStarted { phase });
+    let begun = Instant::now();
+    let outcome = work.await;
+    let ms = begun.elapsed().as_millis();
+    match &outcome {
+        Ok(()) => tracing::info!(%phase, ms, "phase ends"),
+        Err(error) => tracing::info!(%phase, ms, %error, "phase stopped"),
+    }
+    if let Err(Error::Refused(findings)) = &outcome {
+        for finding in findings {
+            cx.tell(&Event::Finding(finding.clone()));
+        }
+    }
+    outcome?;
+    cx.tell(&Event::PhaseDone { phase, seconds: begun.elapsed().as_secs_f64() });
+    Ok(())
+}
+
+/// Takes over a run that is to be ended; `None` where the session before, whose COMMIT got no answer, has ended it.
+async fn resume(
+    cx: &Context,
+    run: &str,
+    held: &mut Option<Backend>,
+    wanted: Ending,
+) -> Result<Option<Journal>, Error> {
+    let begun = held.is_some();
+    let taken = async { Ok(Journal::resume(&cx.target, run, held.as_ref()).await?) };
+    match phase::unless(cx.interrupted(), taken).await {
+        Err(Error::Journal(JournalError::Ended { ending, .. })) if begun && ending == wanted => Ok(None),
+        journal => {
+            let journal = journal?;
+            *held = Some(journal.backend().clone());
+            cx.has_begun.store(true, Ordering::Release);
+            Ok(Some(journal))
+        }
+    }
+}
+
+/// Carries out what is left of a plan. A slot that cannot be kept is given up here, wherever in the session that came up.
+async fn ahead(cx: &Context, forward: &Forward, held: &mut Option<Backend>) -> Result<(), Error> {
+    let mut run = phase::unless(cx.interrupted(), open(cx, forward, held)).await?;
+    match phases(&mut run).await {
         Err(Error::Slot(why)) => Err(phase::give_up(&mut run, why).await?),
         outcome => outcome,
     }
 }
 
-async fn phases(cx: &Context, run: &mut Run<'_>) -> Result<(), Error> {
+async fn phases(run: &mut Run<'_>) -> Result<(), Error> {
+    let cx = run.cx;
     loop {
         let next = run.journal.progress().next_phase();
-        let Some(phase) = next else { return Ok(()) };
-        if cx.until.is_some_and(|until| phase > until) {
-            return Ok(());
-        }
+        let Some(phase) = next.filter(|phase| run.forward.reaches(*phase)) else { return Ok(()) };
         let is_agreed = phase != Phase::Swap || may_swap(run).await?;
         if cx.is_interrupted() {
             return Err(Error::Interrupted);
@@ -90,31 +158,35 @@ async fn phases(cx: &Context, run: &mut Run<'_>) -> Result<(), Error> {
         if !is_agreed {
             return Err(Error::Declined("not swapped"));
         }
-        tracing::info!(%phase, "phase begins");
-        cx.tell(&Event::PhaseStarted { phase });
-        let begun = Instant::now();
-        let outcome = phase::run(phase, run).await;
-        let ms = begun.elapsed().as_millis();
-        match &outcome {
-            Ok(()) => tracing::info!(%phase, ms, "phase ends"),
-            Err(error) => tracing::info!(%phase, ms, %error, "phase stopped"),
-        }
-        outcome?;
-        cx.tell(&Event::PhaseDone { phase, seconds: begun.elapsed().as_secs_f64() });
+        carry_out(cx, phase, phase::run(phase, run)).await?;
     }
 }
 
+/// Waits for a person, perhaps; not longer than the run may go on. What changes meanwhile is compared.
+async fn may_swap(run: &Run<'_>) -> Result<bool, Error> {
+    let asks = Arc::clone(&run.forward.may_swap);
+    let asked = tokio::task::spawn_blocking(move || asks());
+    let answer = async { Ok(asked.await.unwrap_or(false)) };
+    phase::unless(run.stopped(), phase::verify::comparing_meanwhile(run, answer)).await
+}
+
 /// Takes the run over, and has ready what its phases need.
-async fn open<'a>(cx: &'a Context, held: &mut Option<Backend>) -> Result<Run<'a>, Error> {
-    let journal = waits::told(cx, Journal::begin(&cx.target, &cx.plan, held.as_ref())).await?;
+async fn open<'a>(
+    cx: &'a Context,
+    forward: &'a Forward,
+    held: &mut Option<Backend>,
+) -> Result<Run<'a>, Error> {
+    let plan = &forward.plan;
+    let journal = waits::told(cx, plan, Journal::begin(&cx.target, plan, held.as_ref())).await?;
     *held = Some(journal.backend().clone());
-    let (run, plan, resumed) = (journal.run().to_owned(), journal.plan().to_owned(), journal.resumed());
+    let (run, resumed) = (journal.run().to_owned(), journal.resumed());
     let done = journal.progress().done();
-    tracing::info!(run, plan, resumed, ?done, "run taken over");
-    cx.tell(&Event::Run { run, plan, resumed, done, until: cx.until });
-    let pace = Pace::keep(cx, &journal).await?;
+    tracing::info!(run, plan = plan.name, resumed, ?done, "run taken over");
+    cx.tell(&Event::Run { run, plan: plan.name.clone(), resumed, done, until: forward.until });
+    let pace = Pace::keep(cx, plan, &journal).await?;
     let mut run = Run {
         cx,
+        forward,
         journal,
         lanes: Vec::new(),
         feed: None,

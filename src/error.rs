@@ -125,6 +125,9 @@ pub enum Error {
     /// Work after the swap could not be done; what could be, was.
     #[error("green is live, but some work after the swap could not be done: {}", some(&.0.iter().map(Undone::to_string).collect::<Vec<_>>()))]
     Unsettled(Vec<Undone>),
+    /// The program's own assumptions do not hold.
+    #[error("{0}: this is a defect of projh-bluegreen; please report it")]
+    Bug(&'static str),
     /// Somebody asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -195,6 +198,7 @@ impl Error {
             | Self::Slot(_)
             | Self::GivenUp { .. }
             | Self::Unsettled(_)
+            | Self::Bug(_)
             | Self::Interrupted
             | Self::Declined(_) => false,
         }

@@ -20,7 +20,7 @@ use crate::plan::Problem;
 use crate::status::Status;
 
 pub use preview::{
-    Blocks, PreviewChange, PreviewLock, PreviewNotice, PreviewStatement, PreviewStep, PreviewSummary, Stage,
+    Blocks, PreviewChange, PreviewLock, PreviewNotice, PreviewStatement, PreviewStep, PreviewSummary,
 };
 
 /// One thing that happened.
@@ -40,14 +40,10 @@ pub enum Event {
         /// The phase after which this command stops; none if it goes to the end.
         until: Option<Phase>,
     },
-    /// The plan is checked against the database.
-    CheckStarted {},
     /// Nothing stands in the way.
     Checked {
         /// Findings that are notes.
         notes: usize,
-        /// How long it took.
-        seconds: f64,
     },
     /// What is wrong with the plan's text.
     Problem(Problem),

@@ -22,7 +22,7 @@ use crate::event::{Event, Reporter};
 use crate::journal::Journal;
 use crate::lane::feed::{Feed, State};
 use crate::pg::activity::{self, ActivityError};
-use crate::plan::{Settings, Throttle};
+use crate::plan::{Plan, Settings, Throttle};
 use crate::rest::{Load, Rest};
 use crate::slot::Slot;
 use crate::waits::Waits;
@@ -69,17 +69,17 @@ impl Pace {
     ///
     /// # Errors
     /// If its connection cannot be made.
-    pub async fn keep(cx: &Context, journal: &Journal) -> Result<Self, Error> {
+    pub async fn keep(cx: &Context, plan: &Plan, journal: &Journal) -> Result<Self, Error> {
         let name = format!("projh-bluegreen {} pace", journal.run());
         let session = cx.target.connect(&name, &[("statement_timeout", "2s")]).await?;
         let (told, seen) = watch::channel(Seen::default());
         let (load_told, load) = watch::channel(Load::default());
         let run = journal.run().to_owned();
-        let settings = cx.plan.settings.clone();
+        let settings = plan.settings.clone();
         let (rest_percent, workers) = (settings.throttle.rest_percent, settings.workers);
         let reporter = Arc::clone(&cx.reporter);
         let followed = Followed::default();
-        let mut waits = Waits::of(cx, Some(journal.run()));
+        let mut waits = Waits::of(cx, plan, Some(journal.run()));
         let mut lag = Lag::of(Arc::clone(&followed));
         let task = tokio::spawn(async move {
             // The session is gone when a query fails; whoever works will notice and begin anew.

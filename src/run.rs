@@ -2,7 +2,7 @@
 
 use tokio::task::JoinSet;
 
-use crate::context::Context;
+use crate::context::{Context, Forward};
 use crate::error::Error;
 use crate::hangs_on::Published;
 use crate::journal::Journal;
@@ -16,6 +16,8 @@ use crate::phase::locks::Patience;
 pub struct Run<'a> {
     /// What the command was given.
     pub cx: &'a Context,
+    /// What is to be carried out.
+    pub forward: &'a Forward,
     /// The journal.
     pub journal: Journal,
     /// The lanes, once green has been made.
@@ -42,7 +44,15 @@ impl Run<'_> {
     /// How DDL outside the swap waits for locks.
     #[must_use]
     pub fn patience(&self) -> Patience<'_> {
-        Patience { target: &self.cx.target, reporter: &self.cx.reporter, run: self.journal.run() }
+        Patience::of(self.cx, &self.journal)
+    }
+
+    /// The stream into the targets.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn feed(&self) -> Result<&Feed, Error> {
+        self.feed.as_ref().ok_or(Error::Bug("the stream does not run"))
     }
 
     /// A connection for one role of the run.
@@ -72,7 +82,7 @@ impl Run<'_> {
     pub async fn workers(&self, role: &str) -> Result<Vec<Session>, Error> {
         let name = self.role(role);
         let connect = |_| self.cx.target.connect(&name, &[("synchronous_commit", "off")]);
-        let connections = (0..self.cx.plan.settings.workers).map(connect);
+        let connections = (0..self.forward.plan.settings.workers).map(connect);
         Ok(futures_util::future::try_join_all(connections).await?)
     }
 }

@@ -16,6 +16,7 @@ use crate::pg::QName;
 use crate::pg::activity::{self, ActivityError, Holder};
 use crate::pg::standbys;
 use crate::pg::under_way::{self, Kind};
+use crate::plan::Plan;
 
 /// What every session of ours is called.
 const OURS: &str = "projh-bluegreen ";
@@ -37,11 +38,11 @@ pub(crate) struct Waits {
 
 impl Waits {
     /// Of a run; of every session of ours where it is not known yet.
-    pub(crate) fn of(cx: &Context, run: Option<&str>) -> Self {
+    pub(crate) fn of(cx: &Context, plan: &Plan, run: Option<&str>) -> Self {
         Self {
             reporter: Arc::clone(&cx.reporter),
             sessions: run.map_or_else(|| OURS.to_owned(), |run| format!("{OURS}{run} ")),
-            tables: cx.plan.tables.iter().map(|table| table.table.clone()).collect(),
+            tables: plan.tables.iter().map(|table| table.table.clone()).collect(),
             told: BTreeMap::new(),
         }
     }
@@ -121,9 +122,9 @@ async fn for_a_lock(client: &Client, row: &Row) -> Result<Option<(String, String
 }
 
 /// Does `work`, which begins a run, and tells what it waits for.
-pub(crate) async fn told<T>(cx: &Context, work: impl Future<Output = T>) -> T {
+pub(crate) async fn told<T>(cx: &Context, plan: &Plan, work: impl Future<Output = T>) -> T {
     let look = async {
-        let mut waits = Waits::of(cx, None);
+        let mut waits = Waits::of(cx, plan, None);
         tokio::time::sleep(PATIENCE).await;
         // Where no session can be had, the work will say why.
         if let Ok(session) = cx.target.connect("projh-bluegreen waits", &[("statement_timeout", "2s")]).await

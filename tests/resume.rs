@@ -144,7 +144,7 @@ async fn a_second_orchestrator_is_refused_with_the_name_of_the_first() {
 async fn a_run_that_another_orchestrator_began_during_the_checks_is_not_in_their_way() {
     let stage = Stage::set(500, &own::plan("meanwhile")).await;
     let second = stage.program.spawn("execute", &["--until", "copy"]);
-    second.wait_for("check_started");
+    second.wait_until(|event| event["type"] == "phase_started" && event["phase"] == "check").unwrap();
     second.freeze(true);
     stage.program.execute(&["--until", "copy"]).expect_code(0);
     second.freeze(false);

@@ -1,10 +1,10 @@
 //! Connections that are free: on the server, for the database, for the role.
 
 use super::Finding;
-use crate::context::Context;
 use crate::error::Error;
 use crate::pg::Ident;
 use crate::pg::connect::Session;
+use crate::plan::Plan;
 
 /// Beside the workers: journal, pace, apply, marker, the phase's own, two snapshots, and two that compare.
 const BESIDE_WORKERS: i64 = 9;
@@ -22,9 +22,9 @@ SELECT current_setting('max_connections')::bigint - coalesce(current_setting('re
        r.rolname::text, d.datname::text
 FROM pg_roles r, pg_database d WHERE r.rolname = session_user AND d.datname = current_database()";
 
-pub(super) async fn check(cx: &Context, session: &Session) -> Result<Vec<Finding>, Error> {
+pub(super) async fn check(plan: &Plan, session: &Session) -> Result<Vec<Finding>, Error> {
     let row = session.query_one(FREE, &[]).await.map_err(Error::doing("counting connections"))?;
-    let workers = cx.plan.settings.workers;
+    let workers = plan.settings.workers;
     let needed = i64::try_from(workers).unwrap_or(i64::MAX).saturating_add(BESIDE_WORKERS);
     let (role, database) = (Ident(row.get(3)), Ident(row.get(4)));
     let limits = [

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use bytesize::ByteSize;
 
 use super::{Finding, Subject};
-use crate::context::Context;
 use crate::error::Error;
 use crate::pg::connect::Session;
+use crate::plan::Plan;
 
 pub(super) async fn check(
-    cx: &Context,
+    plan: &Plan,
     session: &Session,
     subjects: &[Subject<'_>],
 ) -> Result<Vec<Finding>, Error> {
@@ -27,7 +27,7 @@ pub(super) async fn check(
     }
     // About as much again at its peak, for it is recycled at checkpoints, but never more than the slot
     // may hold back.
-    let wal = needs.iter().map(|need| need.bytes).sum::<u64>().min(cx.plan.settings.wal_budget_bytes);
+    let wal = needs.iter().map(|need| need.bytes).sum::<u64>().min(plan.settings.wal_budget_bytes);
     let place = data.map(|data| Some(data.join("pg_wal")).filter(|wal| wal.exists()).unwrap_or(data));
     needs.push(Need { what: "its WAL", bytes: wal, place });
     let is_local = is_local(session).await?;

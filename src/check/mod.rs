@@ -42,7 +42,7 @@ use crate::hangs_on::{self, Around, Definition, Homes};
 use crate::lifecycle::LaneDesign;
 use crate::pg::connect::Session;
 use crate::phase;
-use crate::plan::TablePlan;
+use crate::plan::{Plan, TablePlan};
 
 /// One table of the plan, as far as it could be understood.
 struct Subject<'a> {
@@ -56,20 +56,20 @@ struct Subject<'a> {
 ///
 /// # Errors
 /// If the server could not be asked; what it answers are findings.
-pub async fn run(cx: &Context) -> Result<Vec<Finding>, Error> {
+pub async fn run(cx: &Context, plan: &Plan) -> Result<Vec<Finding>, Error> {
     let session = cx.target.connect("projh-bluegreen check", &[("lock_timeout", "2s")]).await?;
     let mut findings = server::check(&session).await?;
     let can_stream = !findings.iter().any(Finding::is_refusal);
     findings.extend(slots::check(cx, &session, can_stream).await?);
-    findings.extend(connections::check(cx, &session).await?);
+    findings.extend(connections::check(plan, &session).await?);
     findings.extend(rights::check_server(&session).await?);
     findings.extend(server_log::check(&session).await?);
-    findings.extend(throttle::check(cx, &session).await?);
+    findings.extend(throttle::check(plan, &session).await?);
     findings.extend(standbys::check(&session).await?);
     // What cannot be tried is not tried: its failure would only repeat what is known.
     let can_try = !findings.iter().any(|finding| ["primary", "read_only", "rights"].contains(&finding.check));
     let mut subjects = Vec::new();
-    for table in &cx.plan.tables {
+    for table in &plan.tables {
         subjects.extend(subject(&session, table, &mut findings).await?);
     }
     let locks = locks::check(&session, &subjects).await?;
@@ -77,11 +77,11 @@ pub async fn run(cx: &Context) -> Result<Vec<Finding>, Error> {
     let can_try = can_try && locks.is_empty();
     findings.extend(locks);
     for subject in &subjects {
-        findings.extend(table(cx, &session, subject, can_try).await?);
+        findings.extend(table(cx, plan, &session, subject, can_try).await?);
     }
     findings.extend(names::check_together(&subjects));
     findings.extend(open_transactions::check(&session).await?);
-    findings.extend(disk::check(cx, &session, &subjects).await?);
+    findings.extend(disk::check(plan, &session, &subjects).await?);
     Ok(findings)
 }
 
@@ -131,6 +131,7 @@ async fn subject<'a>(
 
 async fn table(
     cx: &Context,
+    plan: &Plan,
     session: &Session,
     subject: &Subject<'_>,
     can_try: bool,
@@ -166,7 +167,7 @@ async fn table(
         counts.extend(partition_rows::count(session, subject).await?);
         counts.extend(xml::counts(subject));
         counts.extend(generated::counts(subject));
-        findings.extend(rows::check(cx, session, subject, &counts).await?);
+        findings.extend(rows::check(cx, session, subject, &counts, plan.settings.workers).await?);
         findings.extend(twins::check(session, subject).await?);
     }
     findings.extend(rehearsed.findings);

@@ -62,12 +62,13 @@ pub(super) async fn check(
     session: &Session,
     subject: &Subject<'_>,
     counts: &[Count],
+    workers: usize,
 ) -> Result<Vec<Finding>, Error> {
     let Some(design) = &subject.design else { return Ok(Vec::new()) };
     if counts.is_empty() {
         return Ok(Vec::new());
     }
-    let others = connections(cx, subject.definition.table.heap_bytes).await?;
+    let others = connections(cx, subject.definition.table.heap_bytes, workers).await?;
     let sessions: Vec<&Session> = std::iter::once(session).chain(&others).collect();
     let scan = Scan { sessions, green: &design.green, blocks: blocks(subject) };
     let all: Vec<&Count> = counts.iter().collect();
@@ -127,9 +128,9 @@ async fn patiently<T>(
     answer.await
 }
 
-async fn connections(cx: &Context, heap_bytes: u64) -> Result<Vec<Session>, Error> {
+async fn connections(cx: &Context, heap_bytes: u64, workers: usize) -> Result<Vec<Session>, Error> {
     let worth = usize::try_from(heap_bytes / BLOCK_BYTES / BLOCKS_EACH).unwrap_or(usize::MAX);
-    let more = worth.min(cx.plan.settings.workers).min(CONNECTIONS_MAX).saturating_sub(1);
+    let more = worth.min(workers).min(CONNECTIONS_MAX).saturating_sub(1);
     let settings = [("lock_timeout", "2s")];
     let opened = (0..more).map(|_| cx.target.connect("projh-bluegreen check", &settings));
     Ok(try_join_all(opened).await?)

@@ -3,13 +3,13 @@
 use tokio_postgres::types::Type;
 
 use super::Finding;
-use crate::context::Context;
 use crate::error::Error;
 use crate::pg;
 use crate::pg::connect::Session;
+use crate::plan::Plan;
 
-pub(super) async fn check(cx: &Context, session: &Session) -> Result<Vec<Finding>, Error> {
-    let Some(query) = &cx.plan.settings.throttle.query else { return Ok(Vec::new()) };
+pub(super) async fn check(plan: &Plan, session: &Session) -> Result<Vec<Finding>, Error> {
+    let Some(query) = &plan.settings.throttle.query else { return Ok(Vec::new()) };
     let refused = |what: String| {
         let hint = "its first column must be boolean, and its tables named with their schemas: a run has no search_path";
         Ok(vec![Finding::server("throttle", what, hint)])

@@ -5,7 +5,6 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::journal::{self, JournalError};
 use crate::lane::find;
-use crate::lifecycle::Ending;
 
 pub(super) async fn run(
     shell: &Shell<'_>,
@@ -19,8 +18,7 @@ pub(super) async fn run(
         let run = journal::latest(&client, &name, false).await?;
         let run = run.ok_or_else(|| JournalError::NoRun(name.clone()))?;
         if let Some(ending) = run.progress.ended {
-            let how = if ending == Ending::RolledBack { "rolled back" } else { "finished" };
-            return Err(JournalError::Ended { run: run.found.run, plan: run.found.plan_name, how }.into());
+            return Err(JournalError::Ended { run: run.found.run, plan: run.found.plan_name, ending }.into());
         }
         let lanes = run.progress.prepared.map(|prepared| prepared.lanes).unwrap_or_default();
         let Some(lane) = lanes.iter().find(|lane| lane.table.plain() == table) else {

@@ -22,6 +22,7 @@ mod status;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use tokio::sync::watch;
@@ -31,7 +32,7 @@ use crate::error::Error;
 use crate::event::{self, Event, Reporter};
 use crate::lifecycle::Phase;
 use crate::pg::connect::Target;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, Settings};
 
 use screen::Screen;
 
@@ -187,7 +188,7 @@ async fn run(cli: &Cli, reporter: &Arc<dyn Reporter>, screen: &Screen) -> std::i
         reporter: Arc::clone(reporter),
         screen: screen.clone(),
         interrupted,
-        has_begun: AtomicBool::new(false),
+        has_begun: Arc::new(AtomicBool::new(false)),
     };
     Ok(match command(&shell).await {
         Ok(code) => code,
@@ -227,7 +228,7 @@ struct Shell<'a> {
     screen: Screen,
     interrupted: watch::Receiver<bool>,
     /// The engine has begun: from then on there is a run.
-    has_begun: AtomicBool,
+    has_begun: Arc<AtomicBool>,
 }
 
 impl Shell<'_> {
@@ -255,20 +256,24 @@ impl Shell<'_> {
         Ok((plan.name, target))
     }
 
-    fn context(
-        &self,
-        plan: Plan,
-        until: Option<Phase>,
-        may_swap: impl Fn() -> bool + Send + Sync + 'static,
-    ) -> Result<Context, Error> {
-        Ok(Context {
-            target: self.target(Some(&plan))?,
-            plan,
+    /// For a command on a run, whose plan need not be at hand.
+    fn run_and_context(&self, plan_or_run: &str) -> Result<(String, Context), Error> {
+        let (run, target) = self.run_and_target(plan_or_run)?;
+        Ok((run, self.context_of(target, Settings::default().reconnect_for)))
+    }
+
+    fn context(&self, plan: &Plan) -> Result<Context, Error> {
+        Ok(self.context_of(self.target(Some(plan))?, plan.settings.reconnect_for))
+    }
+
+    fn context_of(&self, target: Target, reconnect_for: Duration) -> Context {
+        Context {
+            target,
             reporter: Arc::clone(&self.reporter),
-            until,
-            may_swap: Arc::new(may_swap),
             interrupted: self.interrupted.clone(),
-        })
+            reconnect_for,
+            has_begun: Arc::clone(&self.has_begun),
+        }
     }
 
     fn tell(&self, event: &Event) {

@@ -2,33 +2,48 @@
 
 mod page;
 
-use super::{Shell, check};
-use crate::context::Context;
+use super::Shell;
+use crate::context::{Context, Forward};
 use crate::error::Error;
 use crate::event::Event;
 use crate::finding::Finding;
 use crate::preview::{self, Preview};
 
 /// The findings come first; a refusal ends it.
-pub(super) async fn run(shell: &Shell<'_>, cx: &Context, path: &str, checks: bool) -> Result<u8, Error> {
-    let findings = if checks { crate::check::run(cx).await? } else { Vec::new() };
+pub(super) async fn run(
+    shell: &Shell<'_>,
+    cx: &Context,
+    forward: &Forward,
+    path: &str,
+    checks: bool,
+) -> Result<u8, Error> {
+    let findings = if checks { crate::check::run(cx, &forward.plan).await? } else { Vec::new() };
     if shell.cli.json || findings.iter().any(Finding::is_refusal) {
-        check::refuse(shell, findings.clone())?;
+        refuse(shell, findings.clone())?;
     }
-    let preview = match preview::preview(cx).await {
-        Err(Error::Refused(findings)) => return check::refuse(shell, findings).map(|_| 0),
+    let preview = match preview::preview(cx, forward).await {
+        Err(Error::Refused(findings)) => return refuse(shell, findings).map(|()| 0),
         preview => preview?,
     };
     if shell.cli.json {
         tell(shell, preview);
     } else {
         let style = page::Style::of_terminal(shell.cli.verbose > 0);
-        shell.screen.out(page::page(&cx.plan.name, &findings, &preview, &style).trim_end());
+        shell.screen.out(page::page(&forward.plan.name, &findings, &preview, &style).trim_end());
     }
     let state = "this was a preview; nothing was changed".to_owned();
     let next = Some(format!("projh-bluegreen execute {path}"));
     shell.tell(&Event::End { code: 0, state, next });
     Ok(0)
+}
+
+/// Tells every finding; an error if one of them is a refusal.
+fn refuse(shell: &Shell<'_>, findings: Vec<Finding>) -> Result<(), Error> {
+    for finding in &findings {
+        shell.tell(&Event::Finding(finding.clone()));
+    }
+    let refusals: Vec<Finding> = findings.into_iter().filter(Finding::is_refusal).collect();
+    if refusals.is_empty() { Ok(()) } else { Err(Error::Refused(refusals)) }
 }
 
 fn tell(shell: &Shell<'_>, preview: Preview) {

@@ -4,29 +4,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// A station of a run's journey, the two ways to end it included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Stage {
-    /// Make green's home, green, the publication.
-    Prepare,
-    /// Copy every row that was there at a consistent point.
-    Copy,
-    /// Apply the stream until its lag is small.
-    CatchUp,
-    /// Build green's indexes.
-    Index,
-    /// Compare blue and green at one point in time.
-    Verify,
-    /// Exchange them.
-    Swap,
-    /// Validate foreign keys, drop slot and publication.
-    Settle,
-    /// What `rollback` would do instead of the swap.
-    Rollback,
-    /// What `finish` would do after it.
-    Finish,
-}
+use crate::lifecycle::Phase;
 
 /// What waits behind a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
@@ -57,7 +35,7 @@ pub struct PreviewLock {
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct PreviewStep {
     /// When.
-    pub phase: Stage,
+    pub phase: Phase,
     /// The live table that it is for; none where it is for all of them.
     pub table: Option<String>,
     /// The relation that it works on, where it is about one: a partition, say.

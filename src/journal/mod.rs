@@ -14,7 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio_postgres::Client;
 
-use crate::lifecycle::{Fact, IllegalFact, Progress};
+use crate::lifecycle::{Ending, Fact, IllegalFact, Progress};
 use crate::pg::Lsn;
 use crate::pg::connect::{ConnectError, Session};
 
@@ -86,14 +86,14 @@ pub enum JournalError {
     #[error("this database has no run called `{0}`, and none of a plan called so")]
     NoRun(String),
     /// The run has ended.
-    #[error("run {run} of plan `{plan}` has ended: it was {how}")]
+    #[error("run {run} of plan `{plan}` has ended: it was {ending}")]
     Ended {
         /// The run.
         run: String,
         /// The plan's name.
         plan: String,
         /// How.
-        how: &'static str,
+        ending: Ending,
     },
     /// A fact could not be read: another version wrote it.
     #[error("a fact of run {run} cannot be read by this version of the program: {source}")]

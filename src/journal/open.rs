@@ -51,23 +51,25 @@ impl Journal {
         }
     }
 
-    /// Takes over a run that is under way, by its short id or its plan's name.
+    /// Takes over a run that is under way, by its short id or its plan's name. `lost` is the session in which
+    /// this process held it before, where it did.
     ///
     /// # Errors
     /// If there is none, or another orchestrator holds it.
-    pub async fn resume(target: &Target, run_or_plan: &str) -> Result<Self, JournalError> {
+    pub async fn resume(
+        target: &Target,
+        run_or_plan: &str,
+        lost: Option<&Backend>,
+    ) -> Result<Self, JournalError> {
         let session = target.connect("projh-bluegreen journal", &[("lock_timeout", "10s")]).await?;
         let found = find(&session, run_or_plan).await?;
         let found = found.ok_or_else(|| JournalError::NoRun(run_or_plan.to_owned()))?;
         if !found.under_way {
-            let how = match read(&session, &found.run).await?.ended {
-                Some(Ending::RolledBack) => "rolled back",
-                _ => "finished",
-            };
-            return Err(JournalError::Ended { run: found.run, plan: found.plan_name, how });
+            let ending = read(&session, &found.run).await?.ended.unwrap_or(Ending::Finished);
+            return Err(JournalError::Ended { run: found.run, plan: found.plan_name, ending });
         }
         schema::migrate(&session).await?;
-        lock::take(&session, &found.plan_name, None).await?;
+        lock::take(&session, &found.plan_name, lost).await?;
         Self::take_over(session, found).await
     }
 

@@ -125,6 +125,15 @@ pub enum Fact {
     Finished,
 }
 
+impl Fact {
+    /// Its name in the journal.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let json = serde_json::to_value(self).unwrap_or_default();
+        json["fact"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
 /// What `prepare` made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Prepared {

@@ -6,12 +6,14 @@
 
 mod blocks;
 mod fact;
+mod phase;
 mod progress;
 mod secret;
 mod standing;
 
 pub use blocks::{Blocks, Span};
 pub use fact::{Fact, LaneDesign, Prepared, RoundEnd, SwapTimes, Verification};
-pub use progress::{Ending, IllegalFact, Phase, Progress, StepsDone};
+pub use phase::Phase;
+pub use progress::{Ending, IllegalFact, Progress, StepsDone};
 pub use secret::Secret;
 pub use standing::Standing;

@@ -2,55 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Blocks, Fact, Prepared, SwapTimes, Verification};
+use super::{Blocks, Fact, Phase, Prepared, SwapTimes, Verification};
 use crate::pg::Lsn;
-
-/// The stations of a run's journey, in their order.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    serde::Serialize,
-    clap::ValueEnum,
-    schemars::JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-#[value(rename_all = "snake_case")]
-pub enum Phase {
-    /// Make green's home, green, the publication.
-    Prepare,
-    /// Copy every row that was there at a consistent point.
-    Copy,
-    /// Apply the stream until its lag is small.
-    CatchUp,
-    /// Build green's indexes.
-    Index,
-    /// Compare blue and green at one point in time.
-    Verify,
-    /// Exchange them.
-    Swap,
-    /// Validate foreign keys, drop slot and publication.
-    Settle,
-}
-
-impl std::fmt::Display for Phase {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Phase::Prepare => "prepare",
-            Phase::Copy => "copy",
-            Phase::CatchUp => "catch up",
-            Phase::Index => "index",
-            Phase::Verify => "verify",
-            Phase::Swap => "swap",
-            Phase::Settle => "settle",
-        })
-    }
-}
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,13 +14,22 @@ pub enum Ending {
     Finished,
 }
 
+impl std::fmt::Display for Ending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::RolledBack => "rolled back",
+            Self::Finished => "finished",
+        })
+    }
+}
+
 /// The facts are not those of any possible run: the journal was tampered with, or a program of
 /// another version wrote it.
 #[derive(Debug, thiserror::Error)]
-#[error("the journal cannot be right: {fact} cannot follow what came before it")]
+#[error("the journal cannot be right: {fact} cannot follow the facts before it")]
 pub struct IllegalFact {
     /// The fact, by name.
-    pub fact: &'static str,
+    pub fact: String,
 }
 
 /// Statements of a phase that are done, each by what it does on what. Where version 0.1.0 wrote the fact, by their
@@ -165,15 +127,15 @@ impl Progress {
     }
 
     /// What is left to be done, in its order.
-    pub fn left(&self) -> impl Iterator<Item = Phase> + use<> {
-        let over = self.ended.is_some();
-        self.stations().into_iter().filter(move |(_, done)| !done && !over).map(|(phase, _)| phase)
+    pub fn left(&self) -> impl Iterator<Item = Phase> {
+        let is_left = |phase: &Phase| self.ended.is_none() && !self.is_done(*phase);
+        Phase::FORWARD.into_iter().filter(is_left)
     }
 
     /// The phases that are done, in their order.
     #[must_use]
     pub fn done(&self) -> Vec<Phase> {
-        self.stations().into_iter().filter(|(_, done)| *done).map(|(phase, _)| phase).collect()
+        Phase::FORWARD.into_iter().filter(|phase| self.is_done(*phase)).collect()
     }
 
     /// Why nothing is left but a rollback, where that is so.
@@ -185,25 +147,75 @@ impl Progress {
         self.given_up.as_ref().map(|why| format!("the run was given up ({why})"))
     }
 
-    fn stations(&self) -> [(Phase, bool); 7] {
-        [
-            (Phase::Prepare, self.prepared.is_some()),
-            (Phase::Copy, self.copy_finished),
-            (Phase::CatchUp, self.caught_up.is_some() || self.swapped.is_some()),
-            (Phase::Index, self.indexed),
-            (Phase::Verify, self.verified.is_some() || self.swapped.is_some()),
-            (Phase::Swap, self.swapped.is_some()),
-            (Phase::Settle, self.settled),
-        ]
+    /// Whether a phase has nothing left to do.
+    #[must_use]
+    pub fn is_done(&self, phase: Phase) -> bool {
+        let swapped = self.swapped.is_some();
+        match phase {
+            // A run begins once its checks have passed.
+            Phase::Check => self.orchestrator.is_some(),
+            Phase::Prepare => self.prepared.is_some(),
+            Phase::Copy => self.copy_finished,
+            Phase::CatchUp => self.caught_up.is_some() || swapped,
+            Phase::Index => self.indexed,
+            Phase::Verify => self.verified.is_some() || swapped,
+            Phase::Swap => swapped,
+            Phase::Settle => self.settled,
+            Phase::Rollback => self.ended == Some(Ending::RolledBack),
+            Phase::Finish => self.ended == Some(Ending::Finished),
+        }
     }
 
     /// Takes one more fact in.
     ///
     /// # Errors
-    /// If it cannot follow what came before it; nothing has changed then.
+    /// If it cannot follow the facts before it; nothing has changed then.
     pub fn add(&mut self, fact: &Fact) -> Result<(), IllegalFact> {
-        let legal = |legal: bool, fact: &'static str| if legal { Ok(()) } else { Err(IllegalFact { fact }) };
-        legal(self.ended.is_none(), "anything after the end")?;
+        if !self.allows(fact) {
+            return Err(IllegalFact { fact: fact.name() });
+        }
+        self.take_in(fact);
+        Ok(())
+    }
+
+    /// Whether a run that stands here can produce the fact. A transaction may be on its way while the run is given up:
+    /// what a copy or an index makes is legal after that, too.
+    fn allows(&self, fact: &Fact) -> bool {
+        let (prepared, swapped) = (self.prepared.is_some(), self.swapped.is_some());
+        self.ended.is_none()
+            && match fact {
+                Fact::Started { .. } => true,
+                Fact::Prepared(_) => !prepared,
+                Fact::SlotIntended => prepared && !swapped,
+                Fact::SlotCreated { filenodes, .. } => {
+                    self.slot_intended && self.slot.is_none() && filenodes.len() == self.copied.len()
+                }
+                Fact::RoundBegan { .. } => self.slot.is_some() && !self.copy_finished,
+                Fact::ChunkCopied { lane, span, .. } => {
+                    let is_missing = |copied: &Blocks| copied.lacks(*span);
+                    self.slot.is_some()
+                        && !self.copy_finished
+                        && self.copied.get(*lane).is_some_and(is_missing)
+                }
+                Fact::KeyBuilt { lane } => *lane < self.copied.len() && !swapped,
+                Fact::DirtyKeysRead { .. } | Fact::RoundEnded { .. } => self.slot.is_some() && !swapped,
+                Fact::CopyRestarted { .. } => prepared && !self.copy_finished,
+                Fact::CopyFinished => {
+                    self.slot.is_some()
+                        && !self.copy_finished
+                        && self.copied.iter().all(Blocks::is_everything)
+                }
+                Fact::CaughtUp { .. } => self.copy_finished && !swapped,
+                Fact::IndexBuilt { .. } | Fact::GivenUp { .. } => prepared && !swapped,
+                Fact::Indexed => self.copy_finished && !swapped,
+                Fact::Verified(_) => self.indexed && !swapped,
+                Fact::Swapped { .. } => self.verified.is_some() && !swapped,
+                Fact::VerificationVoided | Fact::PartitionsDropped | Fact::RolledBack => !swapped,
+                Fact::StepSettled { .. } | Fact::Settled | Fact::Finished => swapped,
+            }
+    }
+
+    fn take_in(&mut self, fact: &Fact) {
         match fact {
             Fact::Started { host, pid, .. } => {
                 self.orchestrator = Some((host.clone(), *pid));
@@ -212,95 +224,40 @@ impl Progress {
                 self.caught_up = None;
             }
             Fact::Prepared(prepared) => {
-                legal(self.prepared.is_none(), "prepared")?;
                 self.copied = vec![Blocks::default(); prepared.lanes.len()];
                 self.rows_copied = vec![0; prepared.lanes.len()];
                 self.prepared = Some((**prepared).clone());
             }
-            Fact::SlotIntended => {
-                legal(self.prepared.is_some(), "slot_intended")?;
-                self.slot_intended = true;
-            }
+            Fact::SlotIntended => self.slot_intended = true,
             Fact::SlotCreated { lsn, filenodes } => {
-                legal(self.slot_intended && self.slot.is_none(), "slot_created")?;
-                legal(filenodes.len() == self.copied.len(), "slot_created")?;
                 self.slot = Some(*lsn);
                 self.filenodes.clone_from(filenodes);
             }
             Fact::RoundBegan { .. } => self.rounds += 1,
             Fact::ChunkCopied { lane, span, rows } => {
-                legal(self.slot.is_some() && !self.copy_finished, "chunk_copied")?;
-                let blocks = self.copied.get_mut(*lane).ok_or(IllegalFact { fact: "chunk_copied" })?;
-                legal(blocks.add(*span), "chunk_copied")?;
+                self.copied[*lane].add(*span);
                 self.rows_copied[*lane] += rows;
             }
             Fact::KeyBuilt { lane } => {
                 self.keys_built.insert(*lane);
             }
-            Fact::DirtyKeysRead { .. } | Fact::RoundEnded { .. } => {
-                legal(self.slot.is_some(), "round_ended")?;
-            }
-            Fact::CopyRestarted { .. } => {
-                legal(!self.copy_finished, "copy_restarted")?;
-                self.restart_copy();
-            }
-            Fact::CopyFinished => {
-                legal(self.copied.iter().all(Blocks::is_everything), "copy_finished")?;
-                self.copy_finished = true;
-            }
-            _ => return self.add_after_copy(fact),
-        }
-        Ok(())
-    }
-
-    fn add_after_copy(&mut self, fact: &Fact) -> Result<(), IllegalFact> {
-        let legal = |legal: bool, fact: &'static str| if legal { Ok(()) } else { Err(IllegalFact { fact }) };
-        match fact {
-            Fact::CaughtUp { xid } => {
-                legal(self.copy_finished, "caught_up")?;
-                self.caught_up = Some(*xid);
-            }
-            Fact::IndexBuilt { lane, step, what } => {
-                legal(self.prepared.is_some() && self.swapped.is_none(), "index_built")?;
-                self.index_steps.add(*lane, *step, what);
-            }
+            // For people who read the journal.
+            Fact::DirtyKeysRead { .. } | Fact::RoundEnded { .. } => {}
+            Fact::CopyRestarted { .. } => self.restart_copy(),
+            Fact::CopyFinished => self.copy_finished = true,
+            Fact::CaughtUp { xid } => self.caught_up = Some(*xid),
+            Fact::IndexBuilt { lane, step, what } => self.index_steps.add(*lane, *step, what),
             Fact::Indexed => self.indexed = true,
-            Fact::Verified(verification) => {
-                legal(self.indexed && self.swapped.is_none(), "verified")?;
-                self.verified = Some(verification.clone());
-            }
+            Fact::Verified(verification) => self.verified = Some(verification.clone()),
             Fact::VerificationVoided => self.verified = None,
-            Fact::Swapped { times, .. } => {
-                legal(self.verified.is_some() && self.swapped.is_none(), "swapped")?;
-                self.swapped = Some(*times);
-            }
-            Fact::StepSettled { lane, step, what } => {
-                legal(self.swapped.is_some(), "step_settled")?;
-                self.settled_steps.add(*lane, *step, what);
-            }
-            Fact::Settled => {
-                legal(self.swapped.is_some(), "settled")?;
-                self.settled = true;
-            }
-            Fact::GivenUp { why } => {
-                legal(self.prepared.is_some() && self.swapped.is_none(), "given_up")?;
-                self.given_up = Some(why.clone());
-            }
-            Fact::PartitionsDropped => {
-                legal(self.swapped.is_none(), "partitions_dropped")?;
-                self.rolling_back = true;
-            }
-            Fact::RolledBack => {
-                legal(self.swapped.is_none(), "rolled_back")?;
-                self.ended = Some(Ending::RolledBack);
-            }
-            Fact::Finished => {
-                legal(self.swapped.is_some(), "finished")?;
-                self.ended = Some(Ending::Finished);
-            }
-            _ => {}
+            Fact::Swapped { times, .. } => self.swapped = Some(*times),
+            Fact::StepSettled { lane, step, what } => self.settled_steps.add(*lane, *step, what),
+            Fact::Settled => self.settled = true,
+            Fact::GivenUp { why } => self.given_up = Some(why.clone()),
+            Fact::PartitionsDropped => self.rolling_back = true,
+            Fact::RolledBack => self.ended = Some(Ending::RolledBack),
+            Fact::Finished => self.ended = Some(Ending::Finished),
         }
-        Ok(())
     }
 
     /// The copy begins again, at a slot of its own: all that was known of green's rows is void.
@@ -316,34 +273,4 @@ impl Progress {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn folded(facts: &[&str]) -> StepsDone {
-        let mut done = StepsDone::default();
-        for fact in facts {
-            match serde_json::from_str(fact).unwrap() {
-                Fact::IndexBuilt { lane, step, what } | Fact::StepSettled { lane, step, what } => {
-                    done.add(lane, step, &what);
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-        done
-    }
-
-    #[test]
-    fn a_step_is_known_by_what_it_does_and_where_version_0_1_0_wrote_it_by_its_number() {
-        let old = folded(&[
-            r#"{"fact":"index_built","lane":0,"step":3}"#,
-            r#"{"fact":"step_settled","lane":1,"step":0}"#,
-        ]);
-        assert!(old.has(0, 3, "index a on public.t") && old.has(1, 0, "validate x on public.t"));
-        assert!(!old.has(0, 0, "index a on public.t"));
-        let new =
-            folded(&[r#"{"fact":"step_settled","lane":0,"step":7,"what":"validate x on public.t_p1"}"#]);
-        assert!(new.has(0, 2, "validate x on public.t_p1"), "another version numbers otherwise");
-        assert!(!new.has(0, 7, "validate x on public.t_p2"));
-        assert_eq!((old.count(), new.count()), (2, 1));
-    }
-}
+mod tests;

@@ -148,7 +148,7 @@ const CHUNK_BLOCKS_MIN: u32 = 128;
 
 /// What is missing of every lane, the lanes taking turns.
 fn missing(run: &Run<'_>, blocks: &[u32]) -> VecDeque<(usize, Span)> {
-    let per_chunk = |blocks| blocks_per_chunk(&run.cx.plan.settings, blocks);
+    let per_chunk = |blocks| blocks_per_chunk(&run.forward.plan.settings, blocks);
     let by_lane: Vec<Vec<Span>> = {
         let progress = run.journal.progress();
         let lanes = progress.copied.iter().zip(blocks);
@@ -207,14 +207,14 @@ async fn worker(
         if queue.lock().await.is_empty() {
             return Ok(RoundEnd::Complete);
         }
-        let age = run.cx.plan.settings.max_snapshot_age.saturating_sub(point.since.elapsed());
+        let age = run.forward.plan.settings.max_snapshot_age.saturating_sub(point.since.elapsed());
         tokio::select! {
             biased;
             () = run.pace.go() => {}
             _ = run.cx.interrupted() => {}
             () = tokio::time::sleep(age) => return Ok(RoundEnd::SnapshotAge),
         }
-        let too_old = has_copied && point.since.elapsed() > run.cx.plan.settings.max_snapshot_age;
+        let too_old = has_copied && point.since.elapsed() > run.forward.plan.settings.max_snapshot_age;
         if too_old || run.cx.is_interrupted() {
             return Ok(RoundEnd::SnapshotAge);
         }

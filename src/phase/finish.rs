@@ -3,6 +3,7 @@
 use super::locks::Patience;
 use super::row_types;
 use super::settle;
+use crate::context::Context;
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::lane;
@@ -15,7 +16,8 @@ use crate::pg::{Ident, QName};
 ///
 /// # Errors
 /// If the run is not that far, somebody has come to depend on blue, or the server said no.
-pub async fn run(journal: &Journal, patience: &Patience<'_>, as_is: bool, now: bool) -> Result<(), Error> {
+pub(crate) async fn run(cx: &Context, journal: &Journal, as_is: bool, now: bool) -> Result<(), Error> {
+    let patience = &Patience::of(cx, journal);
     let (swapped, settled, prepared) = {
         let progress = journal.progress();
         (progress.swapped.is_some(), progress.settled, progress.prepared.clone())

@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
 use super::{begin, is_lock_wait, step_back};
+use crate::context::Context;
 use crate::error::Error;
 use crate::event::{Event, Reporter};
+use crate::journal::Journal;
 use crate::pg::activity::{self, Backend, Holder, Wait};
 use crate::pg::connect::{Session, Target};
 use crate::pg::{QName, list};
@@ -96,7 +98,12 @@ pub struct Patience<'a> {
     pub run: &'a str,
 }
 
-impl Patience<'_> {
+impl<'a> Patience<'a> {
+    /// Of a run.
+    pub(crate) fn of(cx: &'a Context, journal: &'a Journal) -> Self {
+        Self { target: &cx.target, reporter: &cx.reporter, run: journal.run() }
+    }
+
     /// Executes `sql` in a transaction that is left open.
     ///
     /// # Errors

@@ -5,13 +5,14 @@
 //! carries out and `execute --dry-run` shows.
 
 pub(crate) mod catch_up;
+pub(crate) mod check;
 pub(crate) mod copy;
-pub mod finish;
+pub(crate) mod finish;
 mod guard;
 pub(crate) mod index;
 pub mod locks;
 pub(crate) mod prepare;
-pub mod rollback;
+pub(crate) mod rollback;
 pub(crate) mod row_types;
 pub(crate) mod settle;
 pub(crate) mod statistics;
@@ -30,7 +31,7 @@ use crate::run::Run;
 
 use guard::check_fingerprints;
 
-/// Does what is left of a phase.
+/// Does what is left of a phase that leads forward.
 ///
 /// # Errors
 /// Whatever stopped it.
@@ -47,6 +48,7 @@ pub async fn run(phase: Phase, run: &mut Run<'_>) -> Result<(), Error> {
         Phase::Swap => swap::run(run).await,
         // Nothing is streamed any more: whatever becomes of the slot stops nobody.
         Phase::Settle => unless(run.cx.interrupted(), settle::run(run)).await,
+        Phase::Check | Phase::Rollback | Phase::Finish => Err(Error::Bug("a phase that no run leads to")),
     }
 }
 
@@ -105,7 +107,7 @@ pub async fn load_lanes(run: &mut Run<'_>, prepared: &Prepared) -> Result<(), Er
 /// What prepare made. Every phase after it may rely on it.
 fn prepared(run: &Run<'_>) -> Result<Prepared, Error> {
     let prepared = run.journal.progress().prepared.clone();
-    prepared.ok_or_else(|| Error::Usage("the run has not been prepared".to_owned()))
+    prepared.ok_or_else(|| Error::Bug("the run has not been prepared"))
 }
 
 /// A name for a temporary slot; one of an orchestrator that was killed may live a little longer.

@@ -34,7 +34,7 @@ async fn prepare(run: &mut Run<'_>) -> Result<(), Error> {
     let client = run.connect("prepare").await?;
     let mut changed = Vec::new();
     for _ in 0..DESIGNS {
-        let prepared = designed(&client, &run.cx.plan.tables, run.journal.run()).await?;
+        let prepared = designed(&client, &run.forward.plan.tables, run.journal.run()).await?;
         changed = made(run, &client, &prepared).await?;
         if changed.is_empty() {
             run.journal.commit(&client, Fact::Prepared(Box::new(prepared.clone()))).await?;

@@ -4,10 +4,12 @@ use tokio_postgres::Client;
 
 use super::locks::Patience;
 use super::settle::drop_publication;
+use crate::context::Context;
 use crate::error::Error;
+use crate::event::Event;
 use crate::finding::Finding;
 use crate::journal::Journal;
-use crate::lifecycle::{Fact, LaneDesign};
+use crate::lifecycle::{Fact, LaneDesign, Phase};
 use crate::pg::sql::{LockMode, Statement, joined};
 use crate::pg::{Ident, Literal, QName};
 
@@ -15,7 +17,8 @@ use crate::pg::{Ident, Literal, QName};
 ///
 /// # Errors
 /// If the run was swapped (going back from there is not this), or the server said no.
-pub async fn run(journal: &Journal, patience: &Patience<'_>) -> Result<(), Error> {
+pub(crate) async fn run(cx: &Context, journal: &Journal) -> Result<(), Error> {
+    let patience = Patience::of(cx, journal);
     let client = journal.session();
     if journal.progress().swapped.is_some() {
         let what = "the run has been swapped; going back from there is not supported by this version";
@@ -33,9 +36,11 @@ pub async fn run(journal: &Journal, patience: &Patience<'_>) -> Result<(), Error
         }
     }
     let Transactions { portions, last } = transactions(&lanes, &slot);
-    for sql in &portions {
-        patience.execute(client, &sql.sql, DOING).await?;
+    let of = portions.len();
+    for (number, statement) in (1..).zip(portions) {
+        patience.execute(client, &statement.sql, DOING).await?;
         journal.commit(client, Fact::PartitionsDropped).await?;
+        cx.tell(&Event::Step { phase: Phase::Rollback, what: statement.what, done: number, of });
     }
     // The slot goes last: where nothing goes in portions, who stops before leaves the run as it was.
     patience.execute(client, &joined(&last), DOING).await?;

@@ -14,8 +14,7 @@ use crate::run::Run;
 /// phase, which waits for them, is still to come.
 pub(super) fn begin(run: &mut Run<'_>) -> Result<(), Error> {
     let lanes = lanes(run, false)?;
-    let is_waited_for =
-        !run.journal.progress().indexed && run.cx.until.is_none_or(|until| until >= Phase::Index);
+    let is_waited_for = !run.journal.progress().indexed && run.forward.reaches(Phase::Index);
     if is_waited_for && run.meanwhile.is_empty() && !lanes.is_empty() {
         let (target, name) = (run.cx.target.clone(), run.role("statistics"));
         run.meanwhile.spawn(async move { gather(&target.connect(&name, &[]).await?, &lanes).await });

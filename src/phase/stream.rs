@@ -89,18 +89,13 @@ pub(super) async fn drop_slot(client: &Client, slot: &Ident) -> Result<(), Error
     Ok(())
 }
 
-/// The feed, where it has to run by now.
-pub(super) fn running<'a>(run: &'a Run<'_>) -> Result<&'a Feed, Error> {
-    run.feed.as_ref().ok_or_else(|| Error::Usage("the stream does not run".to_owned()))
-}
-
 /// The longest that the feed runs between two tries to make a consistent point.
 const BETWEEN_TRIES: Duration = Duration::from_secs(10);
 
 /// A temporary slot's consistent point, with the stream applied strictly up to it; the feed holds still there.
 /// As long as `who` waits for somebody's transaction the stream is applied all the same, between two tries.
 pub(super) async fn point(run: &Run<'_>, who: &str) -> Result<Point, Error> {
-    let feed = running(run)?;
+    let feed = run.feed()?;
     let name = super::passing_slot(run);
     let mut making = Making::begin(&run.cx.target, run.journal.run(), &name, true).await?;
     loop {

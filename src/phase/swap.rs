@@ -36,7 +36,7 @@ use attempt::Outcome;
 pub(crate) use statements::Statements;
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
-    let settings = run.cx.plan.settings.swap.clone();
+    let settings = run.forward.plan.settings.swap.clone();
     let mut last = String::new();
     for number in 1..=settings.attempts {
         unless(run.stopped(), gate::pass(run)).await?;

@@ -91,7 +91,7 @@ impl Drop for Held<'_> {
 }
 
 async fn moment<'a>(run: &'a Run<'_>) -> Result<Moment<'a>, Error> {
-    let feed = super::stream::running(run)?;
+    let feed = run.feed()?;
     let held = Held(feed);
     let point = super::stream::point(run, "the verification").await?;
     let green = run.connect("snapshot").await?;
@@ -201,7 +201,7 @@ pub(super) struct Delta {
 
 /// The keys that changed since the last moment, until few do so while one comparison is made.
 pub(super) async fn delta(run: &Run<'_>) -> Result<Delta, Error> {
-    let feed = run.feed.as_ref().ok_or_else(|| Error::Usage("the stream does not run".to_owned()))?;
+    let feed = run.feed()?;
     let comparisons = comparisons(run).await?;
     let mut delta = Delta::default();
     let mut before = usize::MAX;

@@ -12,9 +12,9 @@ mod steps;
 mod subject;
 mod trial;
 
-use crate::context::Context;
+use crate::context::{Context, Forward};
 use crate::error::Error;
-use crate::event::{PreviewChange, PreviewNotice, PreviewStep, PreviewSummary, Stage};
+use crate::event::{PreviewChange, PreviewNotice, PreviewStep, PreviewSummary};
 use crate::lifecycle::Phase;
 
 use estimate::Estimate;
@@ -43,13 +43,13 @@ pub struct Preview {
 ///
 /// # Errors
 /// If the plan is not the one that its run began with, or the server said no.
-pub async fn preview(cx: &Context) -> Result<Preview, Error> {
+pub async fn preview(cx: &Context, forward: &Forward) -> Result<Preview, Error> {
     let session = cx.target.connect("projh-bluegreen preview", &[("lock_timeout", "5s")]).await?;
-    let subject = Subject::find(cx, &session).await?;
+    let subject = Subject::find(cx, forward, &session).await?;
     let estimate = Estimate::make(&session, &subject).await?;
     let steps = steps::of(&subject, &estimate);
     let before_swap = subject.progress.swapped.is_none();
-    let swaps = before_swap && cx.until.is_none_or(|until| until >= Phase::Swap);
+    let swaps = before_swap && forward.reaches(Phase::Swap);
     let (changes, notices) = if swaps {
         (changes::of(&subject.prepared), notices::of(&session, &subject, &estimate).await?)
     } else {
@@ -67,22 +67,22 @@ pub async fn preview(cx: &Context) -> Result<Preview, Error> {
 }
 
 fn summary(subject: &Subject<'_>, estimate: &Estimate, steps: &[PreviewStep]) -> PreviewSummary {
-    let of_run: Vec<&PreviewStep> = steps.iter().filter(|step| step.phase <= Stage::Settle).collect();
-    let has = |stage| of_run.iter().any(|step| step.phase == stage);
+    let of_run: Vec<&PreviewStep> = steps.iter().filter(|step| step.phase <= Phase::Settle).collect();
+    let has = |phase| of_run.iter().any(|step| step.phase == phase);
     let lanes = &subject.prepared.lanes;
     let partitions = lanes.iter().filter_map(|lane| lane.green.partition.as_ref());
-    let swaps = has(Stage::Swap);
+    let swaps = has(Phase::Swap);
     PreviewSummary {
         run: subject.run.clone(),
         tables: lanes.len(),
-        partitions: if has(Stage::Prepare) { partitions.map(|by| by.leaves.len()).sum() } else { 0 },
-        indexes: if has(Stage::Index) { lanes.iter().map(|lane| lane.green.indexes.len()).sum() } else { 0 },
+        partitions: if has(Phase::Prepare) { partitions.map(|by| by.leaves.len()).sum() } else { 0 },
+        indexes: if has(Phase::Index) { lanes.iter().map(|lane| lane.green.indexes.len()).sum() } else { 0 },
         seconds: of_run.iter().map(|step| step.seconds).sum(),
         bytes: of_run.iter().map(|step| step.bytes).sum(),
         wal_bytes: of_run.iter().map(|step| step.wal_bytes).sum(),
         stall_seconds: if swaps { estimate.stall() } else { 0.0 },
         stall_seconds_max: if swaps {
-            subject.cx.plan.settings.swap.max_write_stall.as_secs_f64()
+            subject.forward.plan.settings.swap.max_write_stall.as_secs_f64()
         } else {
             0.0
         },

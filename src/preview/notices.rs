@@ -37,7 +37,7 @@ fn notice(topic: &'static str, table: Option<&QName>, text: impl Into<String>) -
 }
 
 fn stall(subject: &Subject<'_>, estimate: &Estimate) -> PreviewNotice {
-    let settings = &subject.cx.plan.settings.swap;
+    let settings = &subject.forward.plan.settings.swap;
     let locked = Statements::of(&subject.prepared, &subject.id, settings, &subject.limits).locked;
     let text = format!(
         "statements on {} wait once, for about {:.0} ms; an attempt that waits longer than {} ms for its lock, or takes \

@@ -4,7 +4,7 @@
 mod data;
 mod definition;
 
-use crate::event::{Blocks, PreviewLock, PreviewStep, Stage};
+use crate::event::{Blocks, PreviewLock, PreviewStep};
 use crate::lifecycle::Phase;
 use crate::pg::QName;
 use crate::pg::sql::{LockMode, Statement};
@@ -15,9 +15,10 @@ use super::subject::Subject;
 /// Everything that is left to do, and the two ways to end the run.
 pub(super) fn of(subject: &Subject<'_>, estimate: &Estimate) -> Vec<PreviewStep> {
     let mut steps = Steps { subject, estimate, steps: Vec::new() };
-    let until = subject.cx.until;
-    for phase in subject.progress.left().filter(|phase| until.is_none_or(|until| *phase <= until)) {
+    for phase in subject.progress.left().filter(|phase| subject.forward.reaches(*phase)) {
         match phase {
+            // A check changes nothing, and the other two are shown below.
+            Phase::Check | Phase::Rollback | Phase::Finish => {}
             Phase::Prepare => steps.prepare(),
             Phase::Copy => steps.copy(),
             Phase::CatchUp => steps.catch_up(),
@@ -30,7 +31,7 @@ pub(super) fn of(subject: &Subject<'_>, estimate: &Estimate) -> Vec<PreviewStep>
     if subject.progress.swapped.is_none() {
         steps.rollback();
     }
-    if until.is_none() {
+    if subject.forward.until.is_none() {
         steps.finish();
     }
     steps.steps
@@ -44,7 +45,7 @@ struct Steps<'a> {
 
 impl Steps<'_> {
     /// A statement of a phase, for one lane or for all of them.
-    fn statement(&mut self, phase: Stage, lane: Option<usize>, statement: Statement) -> &mut PreviewStep {
+    fn statement(&mut self, phase: Phase, lane: Option<usize>, statement: Statement) -> &mut PreviewStep {
         let design = lane.and_then(|lane| self.subject.prepared.lanes.get(lane));
         let seconds = self.estimate.ddl_s;
         let locks = statement.locks.iter().filter(|(relation, _)| self.is_visible(phase, relation));
@@ -66,23 +67,23 @@ impl Steps<'_> {
     }
 
     /// A step in words of its own; its locks are added by whoever knows them.
-    fn step(&mut self, phase: Stage, lane: Option<usize>, what: &str, sql: String) -> &mut PreviewStep {
+    fn step(&mut self, phase: Phase, lane: Option<usize>, what: &str, sql: String) -> &mut PreviewStep {
         self.statement(phase, lane, Statement::new(what, sql))
     }
 
-    fn begin(&mut self, phase: Stage) {
+    fn begin(&mut self, phase: Phase) {
         self.step(phase, None, "begin a transaction", crate::phase::begin());
     }
 
-    fn commit(&mut self, phase: Stage) -> &mut PreviewStep {
+    fn commit(&mut self, phase: Phase) -> &mut PreviewStep {
         self.step(phase, None, "commit", "COMMIT".to_owned())
     }
 
     /// Nobody but us reaches what is in the run's homes, and partitions of green before the swap makes it live.
-    fn is_visible(&self, phase: Stage, relation: &QName) -> bool {
+    fn is_visible(&self, phase: Phase, relation: &QName) -> bool {
         let prepared = &self.subject.prepared;
         let at_home = relation.schema == prepared.green_home || relation.schema == prepared.blue_home;
-        let is_live = matches!(phase, Stage::Settle | Stage::Finish);
+        let is_live = matches!(phase, Phase::Settle | Phase::Finish);
         !at_home && (is_live || !prepared.lanes.iter().any(|lane| lane.green.has_leaf(relation)))
     }
 }

@@ -1,6 +1,6 @@
 //! What a preview is about: a run that has not begun, or what is left of one that has.
 
-use crate::context::Context;
+use crate::context::{Context, Forward};
 use crate::error::Error;
 use crate::finding::Finding;
 use crate::journal::{self, JournalError};
@@ -9,13 +9,15 @@ use crate::lifecycle::{Prepared, Progress};
 use crate::pg::connect::Session;
 use crate::phase::locks::Limits;
 use crate::phase::{prepare, stream};
-use crate::plan;
+use crate::plan::{self, Plan};
 
 use super::NEW_RUN;
 
 /// The run, as far as it has come.
 pub(super) struct Subject<'a> {
     pub(super) cx: &'a Context,
+    /// What would be carried out.
+    pub(super) forward: &'a Forward,
     /// The run that is under way.
     pub(super) run: Option<String>,
     /// Its id, or what stands for that of a new one.
@@ -35,8 +37,12 @@ pub(super) struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    pub(super) async fn find(cx: &'a Context, session: &Session) -> Result<Self, Error> {
-        let (run, mut progress) = under_way(cx, session).await?;
+    pub(super) async fn find(
+        cx: &'a Context,
+        forward: &'a Forward,
+        session: &Session,
+    ) -> Result<Self, Error> {
+        let (run, mut progress) = under_way(&forward.plan, session).await?;
         let is_live = match &run {
             Some(run) => is_executed(session, run).await?,
             None => false,
@@ -52,7 +58,7 @@ impl<'a> Subject<'a> {
         let id = run.clone().unwrap_or_else(|| NEW_RUN.to_owned());
         let prepared = match progress.prepared.clone() {
             Some(prepared) => prepared,
-            None => prepare::designed(session, &cx.plan.tables, &id).await?,
+            None => prepare::designed(session, &forward.plan.tables, &id).await?,
         };
         let mut lanes = Vec::new();
         if progress.swapped.is_none() {
@@ -63,7 +69,7 @@ impl<'a> Subject<'a> {
         }
         let journal = journal::unmade(session).await?;
         let limits = Limits::of(session).await.map_err(Error::doing("reading deadlock_timeout"))?;
-        Ok(Self { cx, run, id, is_live, progress, prepared, lanes, journal, limits })
+        Ok(Self { cx, forward, run, id, is_live, progress, prepared, lanes, journal, limits })
     }
 
     /// Green is there already.
@@ -73,17 +79,17 @@ impl<'a> Subject<'a> {
 }
 
 /// The plan's unfinished run, read from the journal as it is.
-async fn under_way(cx: &Context, session: &Session) -> Result<(Option<String>, Progress), Error> {
+async fn under_way(plan: &Plan, session: &Session) -> Result<(Option<String>, Progress), Error> {
     let runs = match journal::list(session).await {
         // The checks say what is missing.
         Err(error) if error.is_forbidden() => return Ok((None, Progress::default())),
         runs => runs?,
     };
-    let ours = runs.into_iter().find(|run| run.found.plan_name == cx.plan.name && run.found.under_way);
+    let ours = runs.into_iter().find(|run| run.found.plan_name == plan.name && run.found.under_way);
     let Some(ours) = ours else { return Ok((None, Progress::default())) };
-    let plan = serde_json::to_value(&cx.plan)
-        .map_err(|source| JournalError::Unreadable { run: cx.plan.name.clone(), source })?;
-    let changes = plan::changes(&ours.found.plan, &plan);
+    let json = serde_json::to_value(plan)
+        .map_err(|source| JournalError::Unreadable { run: plan.name.clone(), source })?;
+    let changes = plan::changes(&ours.found.plan, &json);
     if !changes.is_empty() {
         return Err(JournalError::PlanChanged { run: ours.found.run, changes }.into());
     }

@@ -51,7 +51,7 @@ impl Trial {
             let comparison = Comparison::of(session, lane).await?;
             trial.comparisons.push(comparison.along(&subject.lanes[number]));
         }
-        trial.why_not = if !subject.cx.plan.settings.preview.sample {
+        trial.why_not = if !subject.forward.plan.settings.preview.sample {
             Some("the plan does not allow a sample".to_owned())
         } else if subject.is_live {
             Some("the run is being executed, and is not disturbed by a sample".to_owned())
@@ -92,7 +92,7 @@ impl Trial {
         lanes: &[(Lane, LaneDesign)],
     ) -> Result<Option<String>, Error> {
         let connect = |_| subject.cx.target.connect("projh-bluegreen preview", &[]);
-        let workers = (0..subject.cx.plan.settings.workers).map(connect);
+        let workers = (0..subject.forward.plan.settings.workers).map(connect);
         let workers: Vec<Session> = futures_util::future::try_join_all(workers).await?;
         let mut why_not = None;
         for ((lane, design), comparison) in lanes.iter().zip(&self.comparisons) {

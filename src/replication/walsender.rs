@@ -205,13 +205,28 @@ async fn open(
     let key = CancelKey::Replication { process_id, secret_key };
     let canceller = Canceller::new(target, endpoint, encrypted, key);
     let mut walsender = Walsender { link, canceller, server_version_num, busy: false };
-    let serving = walsender
-        .command(connect::SERVING_PROCESS)
-        .await
-        .map_err(|error| ConnectError::Protocol { address: address.clone(), problem: error.to_string() })?;
+    let serving = walsender.command(connect::SERVING_PROCESS).await;
+    let serving = serving.map_err(|error| not_connected(error, target, &address))?;
     let serving = serving.first().and_then(|pid| pid.as_deref()?.parse().ok());
     connect::check_direct(&address, process_id, serving)?;
     Ok(walsender)
+}
+
+/// What an error of the first command means, which belongs to connecting.
+fn not_connected(error: ReplicationError, target: &Target, address: &str) -> ConnectError {
+    let owned = address.to_owned();
+    match error {
+        ReplicationError::Connect(error) => error,
+        ReplicationError::Server { sqlstate, message } => target.refused(address, &sqlstate, &message),
+        ReplicationError::Lost(source) => ConnectError::Broken { address: owned, source },
+        ReplicationError::SlotGone { .. }
+        | ReplicationError::Ended
+        | ReplicationError::Malformed(_)
+        | ReplicationError::Protocol(_)
+        | ReplicationError::Interrupted => {
+            ConnectError::Protocol { address: owned, problem: error.to_string() }
+        }
+    }
 }
 
 fn texts(body: &DataRowBody) -> Result<Vec<Option<String>>, ReplicationError> {
@@ -244,4 +259,26 @@ pub(crate) fn start_replication(slot: &str, publication: &str, from: impl fmt::D
 /// A string of the replication grammar, which knows no `E''`: a backslash is a backslash.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_postgres::error::SqlState;
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_goes_down_while_we_connect_is_tried_again() {
+        let target = Target::resolve(Some("postgres://u@h/d"), &|_| None).unwrap();
+        let went_down = |sqlstate| ReplicationError::Server { sqlstate, message: "going".to_owned() };
+        for error in [
+            went_down(SqlState::ADMIN_SHUTDOWN),
+            went_down(SqlState::CRASH_SHUTDOWN),
+            ReplicationError::Lost(std::io::ErrorKind::ConnectionReset.into()),
+        ] {
+            assert!(not_connected(error, &target, "h:5432").is_transient());
+        }
+        let strange = not_connected(ReplicationError::Protocol("a row"), &target, "h:5432");
+        assert!(!strange.is_transient() && strange.to_string().contains("a row"), "{strange}");
+    }
 }

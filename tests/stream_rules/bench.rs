@@ -58,7 +58,7 @@ impl Bench {
         program.execute(&["--until", until]).expect_code(0);
         let target = Target::resolve(Some(&cluster.url(DB)), &|_| None).unwrap();
         let name = journal::list(&client).await.unwrap().remove(0).found.plan_name;
-        let journal = Journal::resume(&target, &name).await.unwrap();
+        let journal = Journal::resume(&target, &name, None).await.unwrap();
         let prepared = journal.progress().prepared.clone().unwrap();
         let lane = Lane::load(journal.session(), 0, &prepared.lanes[0], &prepared.green_home).await.unwrap();
         Self { cluster, client, target, journal, prepared, lane, feed: None }

@@ -17,9 +17,6 @@ use crate::meter::Reached;
 /// How long one sign of the turning ones is shown.
 const TURN: Duration = Duration::from_millis(120);
 
-const PHASES: [Phase; 7] =
-    [Phase::Prepare, Phase::Copy, Phase::CatchUp, Phase::Index, Phase::Verify, Phase::Swap, Phase::Settle];
-
 #[derive(Clone, Copy, Debug)]
 enum State {
     ToDo,
@@ -32,16 +29,9 @@ enum State {
 
 #[derive(Debug)]
 struct Station {
-    /// None is the check, which is no phase of the run.
-    phase: Option<Phase>,
+    phase: Phase,
     state: State,
     detail: String,
-}
-
-impl Station {
-    fn name(&self) -> String {
-        self.phase.map_or_else(|| "check".to_owned(), |phase| phase.to_string())
-    }
 }
 
 #[derive(Debug)]
@@ -88,16 +78,13 @@ impl Checklist {
     /// Takes an event in. Whether it is shown here; if not, it is for a line of its own.
     pub(super) fn take_in(&mut self, event: &Event, now: Instant) -> bool {
         match event {
-            Event::CheckStarted {} => {
-                self.stations = vec![Station { phase: None, state: State::Runs(now), detail: String::new() }];
-            }
-            Event::Checked { notes, seconds } => {
+            Event::Checked { notes } => {
                 let notes = match notes {
                     0 => "",
                     1 => ", see the note",
                     _ => ", see the notes",
                 };
-                self.done(None, *seconds, Some(format!("nothing stands in the way{notes}")));
+                self.detail(Phase::Check, format!("nothing stands in the way{notes}"));
             }
             Event::Run { run, plan, resumed, done, until } => {
                 let resumed = if *resumed { ", resumed" } else { "" };
@@ -106,11 +93,14 @@ impl Checklist {
             }
             Event::PhaseStarted { phase } => {
                 self.tables.clear();
-                self.set(Some(*phase), State::Runs(now), Some(String::new()));
+                if !self.stations.iter().any(|station| station.phase == *phase) {
+                    self.stations.push(Station { phase: *phase, state: State::ToDo, detail: String::new() });
+                }
+                self.set(*phase, State::Runs(now), Some(String::new()));
             }
             Event::PhaseDone { phase, seconds } => {
                 let detail = self.summary(*phase);
-                self.done(Some(*phase), *seconds, detail);
+                self.done(*phase, *seconds, detail);
                 self.tables.clear();
                 if *phase == Phase::Swap {
                     self.stream.clear();
@@ -179,18 +169,21 @@ impl Checklist {
 
     fn lay_out(&mut self, done: &[Phase], until: Option<Phase>) {
         self.settled = None;
-        let check = self.stations.drain(..).filter(|station| station.phase.is_none());
-        let mut stations: Vec<Station> = check.collect();
-        let phases = PHASES.iter().filter(|phase| until.is_none_or(|until| **phase <= until));
-        stations.extend(phases.map(|phase| Station {
-            phase: Some(*phase),
-            state: if done.contains(phase) { State::DoneBefore } else { State::ToDo },
+        let before = std::mem::take(&mut self.stations);
+        let phases = Phase::FORWARD.into_iter().filter(|phase| until.is_none_or(|until| *phase <= until));
+        let station = |phase| Station {
+            phase,
+            state: if done.contains(&phase) { State::DoneBefore } else { State::ToDo },
             detail: String::new(),
-        }));
+        };
+        let mut stations: Vec<Station> = phases.map(station).collect();
+        if let Some(checked) = before.into_iter().find(|station| station.phase == Phase::Check) {
+            stations[0] = checked;
+        }
         self.stations = stations;
     }
 
-    fn set(&mut self, phase: Option<Phase>, state: State, detail: Option<String>) {
+    fn set(&mut self, phase: Phase, state: State, detail: Option<String>) {
         if let Some(station) = self.stations.iter_mut().find(|station| station.phase == phase) {
             station.state = state;
             if let Some(detail) = detail {
@@ -199,12 +192,12 @@ impl Checklist {
         }
     }
 
-    fn done(&mut self, phase: Option<Phase>, seconds: f64, detail: Option<String>) {
+    fn done(&mut self, phase: Phase, seconds: f64, detail: Option<String>) {
         self.set(phase, State::Done(Duration::from_secs_f64(seconds.max(0.0))), detail);
     }
 
     fn detail(&mut self, phase: Phase, detail: String) {
-        if let Some(station) = self.stations.iter_mut().find(|station| station.phase == Some(phase)) {
+        if let Some(station) = self.stations.iter_mut().find(|station| station.phase == phase) {
             station.detail = detail;
         }
     }
@@ -212,7 +205,7 @@ impl Checklist {
     /// The key's index is built while the copy goes on.
     fn step(&mut self, phase: Phase, text: String) {
         let runs = self.stations.iter().find(|station| matches!(station.state, State::Runs(_)));
-        self.detail(runs.and_then(|station| station.phase).unwrap_or(phase), text);
+        self.detail(runs.map_or(phase, |station| station.phase), text);
     }
 
     fn table(&mut self, name: &str, rows: (u64, Option<u64>), rows_per_s: f64, reached: Reached) {
@@ -270,7 +263,7 @@ impl Checklist {
             of(Style::new().bold()),
             of(Style::new().dim()),
         );
-        let name = format!("{:<8}", station.name());
+        let name = format!("{:<8}", station.phase.to_string());
         let (sign, name, took) = match station.state {
             State::ToDo => (dim.apply_to(to_do), dim.apply_to(name), String::new()),
             State::DoneBefore => (green.apply_to(done), dim.apply_to(name), "before".to_owned()),

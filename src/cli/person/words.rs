@@ -12,8 +12,7 @@ pub(super) fn words(event: &Event) -> String {
         Event::Run { run, plan, resumed, .. } => {
             format!("run {run} of plan {plan}{}", if *resumed { ", resumed" } else { "" })
         }
-        Event::CheckStarted {} => "check ...".to_owned(),
-        Event::Checked { seconds, .. } => format!("check done in {seconds:.1} s: nothing stands in the way"),
+        Event::Checked { .. } => "  nothing stands in the way".to_owned(),
         Event::Finding(finding) => self::finding(finding),
         Event::PhaseStarted { phase } => format!("{phase} ..."),
         Event::PhaseDone { phase, seconds } => format!("{phase} done in {seconds:.1} s"),

@@ -5,8 +5,9 @@ use std::io::IsTerminal as _;
 
 use bytesize::ByteSize;
 
-use crate::event::{Blocks, PreviewChange, PreviewLock, PreviewNotice, PreviewStep, PreviewSummary, Stage};
+use crate::event::{Blocks, PreviewChange, PreviewLock, PreviewNotice, PreviewStep, PreviewSummary};
 use crate::finding::{Finding, Severity};
+use crate::lifecycle::Phase;
 use crate::preview::{NEW_RUN, Preview};
 
 /// How the page looks.
@@ -164,7 +165,7 @@ fn steps(steps: &[PreviewStep], style: &Style) -> Vec<String> {
     while let Some(first) = rest.first() {
         let count = rest.iter().take_while(|step| step.phase == first.phase).count();
         let (phase, after) = rest.split_at(count);
-        lines.push(format!("  {}  {}", style.bold(title(first.phase)), style.dim(&cost(phase))));
+        lines.push(format!("  {}  {}", style.bold(&title(first.phase)), style.dim(&cost(phase))));
         for group in groups(phase, style.all) {
             lines.extend(of_group(&group, style));
         }
@@ -173,17 +174,11 @@ fn steps(steps: &[PreviewStep], style: &Style) -> Vec<String> {
     lines
 }
 
-fn title(phase: Stage) -> &'static str {
+fn title(phase: Phase) -> String {
     match phase {
-        Stage::Prepare => "prepare",
-        Stage::Copy => "copy",
-        Stage::CatchUp => "catch up",
-        Stage::Index => "index",
-        Stage::Verify => "verify",
-        Stage::Swap => "swap",
-        Stage::Settle => "settle",
-        Stage::Rollback => "instead of the swap: rollback",
-        Stage::Finish => "after it, when all is well: finish",
+        Phase::Rollback => "instead of the swap: rollback".to_owned(),
+        Phase::Finish => "after it, when all is well: finish".to_owned(),
+        phase => phase.to_string(),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::lane::coalesce::Key;
 use crate::lane::compare::{ByKey, Differences};
-use crate::lane::feed::{Feed, FeedError};
+use crate::lane::feed::FeedError;
 use crate::lifecycle::{Fact, SwapTimes};
 use crate::pg::Lsn;
 use crate::pg::activity::{self, ActivityError, Holder, Wait};
@@ -156,7 +156,7 @@ async fn rehearse(run: &Run<'_>, ready: &Ready<'_>) -> Result<(), Error> {
     check_fingerprints(run, ready.session).await?;
     verify::is_void(run, ready.session).await?;
     gate::old_snapshots(run, ready.session).await?;
-    let touched = feed(run)?.touched()?;
+    let touched = run.feed()?.touched()?;
     let doing = || Error::doing("preparing the swap");
     ready.session.batch_execute("BEGIN").await.map_err(doing())?;
     for (comparison, keys) in ready.comparisons.iter().zip(&touched) {
@@ -305,12 +305,8 @@ async fn still_fits(run: &Run<'_>, client: &Client) -> Result<(), Stop> {
     }
 }
 
-fn feed<'a>(run: &'a Run<'_>) -> Result<&'a Feed, Error> {
-    run.feed.as_ref().ok_or_else(|| Error::Usage("the stream does not run".to_owned()))
-}
-
 async fn drain(run: &Run<'_>, within: Duration) -> Result<(), Stop> {
-    let feed = feed(run)?;
+    let feed = run.feed()?;
     let drained = async {
         let marker = feed.mark().await?;
         feed.drain_through(marker, within).await
@@ -325,7 +321,7 @@ async fn drain(run: &Run<'_>, within: Duration) -> Result<(), Stop> {
 
 /// What changed since the last comparison; nothing changes any more.
 async fn compare(run: &Run<'_>, ready: &Ready<'_>) -> Result<u64, Stop> {
-    let touched = feed(run)?.touched()?;
+    let touched = run.feed()?.touched()?;
     let (mut differences, mut compared) = (Differences::default(), 0);
     for (comparison, keys) in ready.comparisons.iter().zip(&touched) {
         let keys: Vec<&Key> = keys.iter().collect();

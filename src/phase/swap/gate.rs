@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::lane::feed::{Feed, FeedError};
 use crate::pg::activity::{self, ActivityError, Backend};
-use crate::phase::{check_fingerprints, stream, verify};
+use crate::phase::{check_fingerprints, verify};
 use crate::plan::Window;
 use crate::run::Run;
 
@@ -25,9 +25,9 @@ const KEYS_MAX: usize = 4_000;
 
 /// Waits until an attempt has a good chance.
 pub(super) async fn pass(run: &Run<'_>) -> Result<(), Error> {
-    let feed = stream::running(run)?;
+    let feed = run.feed()?;
     let waited = async {
-        if let Some(window) = &run.cx.plan.settings.swap.window {
+        if let Some(window) = &run.forward.plan.settings.swap.window {
             wait_for_window(run, window).await?;
         }
         run.pace.go().await;
@@ -53,7 +53,7 @@ struct Bar {
 }
 
 async fn wait_for_lag(run: &Run<'_>, feed: &Feed, bar: &mut Bar) -> Result<(), Error> {
-    let most = run.cx.plan.settings.swap.max_write_stall / PART_OF_BUDGET;
+    let most = run.forward.plan.settings.swap.max_write_stall / PART_OF_BUDGET;
     let (mut quick, mut tried) = (0, 0);
     while quick < IN_A_ROW {
         tried += 1;

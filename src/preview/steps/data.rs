@@ -1,9 +1,9 @@
 //! The phases that move and compare rows: copy, catch up, verify.
 
-use crate::event::Stage;
 use crate::lane::apply::ApplySql;
 use crate::lane::copy::{ChunkSql, Round, condition};
 use crate::lane::point;
+use crate::lifecycle::Phase;
 use crate::lifecycle::Span;
 use crate::pg::sql::LockMode;
 use crate::phase::copy::blocks_per_chunk;
@@ -18,29 +18,29 @@ const LSN: &str = "<lsn>";
 
 impl Steps<'_> {
     pub(super) fn copy(&mut self) {
-        let stage = Stage::Copy;
+        let phase = Phase::Copy;
         let first = self.subject.progress.slot.is_none();
         let slot = self.subject.prepared.slot.as_str().to_owned();
         if first {
             let sql = create_slot(&slot, false);
-            self.step(stage, None, "make the slot; it gives the first consistent point", sql);
+            self.step(phase, None, "make the slot; it gives the first consistent point", sql);
         } else {
-            self.indexes(stage, true);
+            self.indexes(phase, true);
             let sql = create_slot(&format!("{slot}_<random>"), true);
-            self.step(stage, None, "a consistent point for this round, by a slot that goes at once", sql);
+            self.step(phase, None, "a consistent point for this round, by a slot that goes at once", sql);
         }
-        self.stream(stage);
+        self.stream(phase);
         for lane in 0..self.subject.lanes.len() {
             self.chunks(lane, first);
         }
         if first {
-            self.indexes(stage, true);
+            self.indexes(phase, true);
         }
     }
 
-    fn stream(&mut self, stage: Stage) {
+    fn stream(&mut self, phase: Phase) {
         let slot = self.subject.prepared.slot.as_str().to_owned();
-        self.step(stage, None, "stream the changes", start_replication(&slot, &slot, LSN));
+        self.step(phase, None, "stream the changes", start_replication(&slot, &slot, LSN));
     }
 
     /// One step for all chunks of a table: they differ in their blocks only.
@@ -49,7 +49,7 @@ impl Steps<'_> {
         let table = &self.subject.prepared.lanes[number].green.blue.table;
         let blocks = u32::try_from(table.heap_bytes / 8_192).unwrap_or(u32::MAX);
         let copied = self.subject.progress.copied.get(number).cloned().unwrap_or_default();
-        let missing = copied.missing(blocks, blocks_per_chunk(&self.subject.cx.plan.settings, blocks));
+        let missing = copied.missing(blocks, blocks_per_chunk(&self.subject.forward.plan.settings, blocks));
         let Some(span) = missing.first() else { return };
         let left: u64 =
             missing.iter().map(|span| u64::from(span.to.unwrap_or(blocks).max(span.from) - span.from)).sum();
@@ -58,15 +58,15 @@ impl Steps<'_> {
         let round = Round { snapshot: SNAPSHOT.to_owned(), skip_present: !first };
         let ChunkSql { staging, read } = ChunkSql::of(lane, *span, &round);
         let mut sql = vec![point::import(SNAPSHOT), read];
-        if let Some((stage, unstage)) = staging {
-            sql.insert(0, stage);
+        if let Some((phase, unstage)) = staging {
+            sql.insert(0, phase);
             sql.extend(["COMMIT; BEGIN".to_owned(), unstage]);
         }
         sql.push("COMMIT".to_owned());
         let (seconds, bytes, wal) =
             (rows * pace.copy_s + missing.len() as f64 * COMMIT_S, rows * pace.bytes, pace.wal(rows));
         let held = lock(&lane.source, LockMode::AccessShare, seconds / missing.len() as f64);
-        let step = self.step(Stage::Copy, Some(number), "copy a chunk of", sql.join(";\n"));
+        let step = self.step(Phase::Copy, Some(number), "copy a chunk of", sql.join(";\n"));
         step.relation = step.table.clone();
         step.what = format!("copy about {rows:.0} rows, a chunk of blocks a time");
         step.times = Some(missing.len() as u64);
@@ -75,12 +75,12 @@ impl Steps<'_> {
     }
 
     pub(super) fn catch_up(&mut self) {
-        let stage = Stage::CatchUp;
+        let phase = Phase::CatchUp;
         if self.subject.progress.copy_finished && !self.subject.is_live {
-            self.stream(stage);
+            self.stream(phase);
         }
         let copying: f64 =
-            self.steps.iter().filter(|step| step.phase == Stage::Copy).map(|step| step.seconds).sum();
+            self.steps.iter().filter(|step| step.phase == Phase::Copy).map(|step| step.seconds).sum();
         let seconds = self.estimate.applied(copying) / self.subject.lanes.len().max(1) as f64;
         for number in 0..self.subject.lanes.len() {
             let sql = ApplySql::of(&self.subject.lanes[number]);
@@ -92,7 +92,7 @@ impl Steps<'_> {
                 Some(("replace rows whose large values the stream does not repeat", sql.rewrite)),
             ];
             for (at, (what, sql)) in steps.into_iter().flatten().enumerate() {
-                let step = self.step(stage, Some(number), what, sql);
+                let step = self.step(phase, Some(number), what, sql);
                 step.times = None;
                 step.seconds = if at == 0 { seconds } else { 0.0 };
             }
@@ -100,9 +100,9 @@ impl Steps<'_> {
     }
 
     pub(super) fn verify(&mut self) {
-        let stage = Stage::Verify;
+        let phase = Phase::Verify;
         let slot = format!("{}_<random>", self.subject.prepared.slot.as_str());
-        self.step(stage, None, "a consistent point, by a slot that goes at once", create_slot(&slot, true));
+        self.step(phase, None, "a consistent point, by a slot that goes at once", create_slot(&slot, true));
         for number in 0..self.estimate.comparisons.len() {
             let comparison = &self.estimate.comparisons[number];
             let lane = &self.subject.lanes[number];
@@ -119,32 +119,32 @@ impl Steps<'_> {
             let greens: Vec<_> =
                 holders.iter().map(|leaf| (leaf.plain(), sql(false, &leaf.to_string()))).collect();
             let held = lock(&lane.source, LockMode::AccessShare, seconds);
-            let step = self.step(stage, Some(number), "count and hash every row of blue", blue);
+            let step = self.step(phase, Some(number), "count and hash every row of blue", blue);
             step.relation = step.table.clone();
             (step.seconds, step.locks) = (seconds, vec![held]);
             for (leaf, sql) in greens {
-                let step = self.step(stage, Some(number), "count and hash every row of", sql);
+                let step = self.step(phase, Some(number), "count and hash every row of", sql);
                 (step.seconds, step.what) = (of_leaf, format!("count and hash every row of {leaf}"));
                 step.relation = Some(leaf);
             }
         }
-        self.keys(stage, "compare the keys that changed meanwhile");
+        self.keys(phase, "compare the keys that changed meanwhile");
     }
 
     /// Under the lock: what was committed before it comes in, and what changed last is compared.
     pub(super) fn drain_and_compare(&mut self) {
         let sql = crate::lane::feed::EMIT.to_owned();
-        self.step(Stage::Swap, None, "a marker; the stream is drained through it", sql);
-        self.keys(Stage::Swap, "compare the keys that changed last");
+        self.step(Phase::Swap, None, "a marker; the stream is drained through it", sql);
+        self.keys(Phase::Swap, "compare the keys that changed last");
     }
 
-    fn keys(&mut self, stage: Stage, what: &str) {
+    fn keys(&mut self, phase: Phase, what: &str) {
         let seconds = self.estimate.compared() / self.estimate.comparisons.len().max(1) as f64 / 2.0;
         for number in 0..self.estimate.comparisons.len() {
             for (is_source, side) in [(true, "blue"), (false, "green")] {
                 let sql = self.estimate.comparisons[number].keys_sql(is_source);
-                let step = self.step(stage, Some(number), &format!("{what}: {side}"), sql);
-                step.times = if stage == Stage::Swap { Some(1) } else { None };
+                let step = self.step(phase, Some(number), &format!("{what}: {side}"), sql);
+                step.times = if phase == Phase::Swap { Some(1) } else { None };
                 step.seconds = seconds;
             }
         }

@@ -1,7 +1,7 @@
 //! The phases that define things: prepare, index, swap, settle, and the two ways to end a run.
 
-use crate::event::Stage;
 use crate::lifecycle::LaneDesign;
+use crate::lifecycle::Phase;
 use crate::pg::QName;
 use crate::pg::sql::Statement;
 use crate::phase::{self, index, settle, statistics, swap};
@@ -11,26 +11,26 @@ use crate::preview::estimate::COMMIT_S;
 
 impl Steps<'_> {
     pub(super) fn prepare(&mut self) {
-        let stage = Stage::Prepare;
+        let phase = Phase::Prepare;
         for sql in self.subject.journal.clone() {
             let journal = sql.trim().trim_end_matches(';').to_owned();
-            self.step(stage, None, "make the journal, schema projh_bluegreen", journal);
+            self.step(phase, None, "make the journal, schema projh_bluegreen", journal);
         }
-        self.begin(stage);
+        self.begin(phase);
         let statements = phase::prepare::statements(&self.subject.prepared);
         let count = statements.len();
         for (number, (lane, statement)) in statements.into_iter().enumerate() {
             // One transaction: a lock is held until its end.
             let held = (count - number) as f64 * self.estimate.ddl_s;
-            for lock in &mut self.statement(stage, lane, statement).locks {
+            for lock in &mut self.statement(phase, lane, statement).locks {
                 lock.seconds = held;
             }
         }
-        self.commit(stage);
+        self.commit(phase);
     }
 
     /// The statements that build indexes: the key's, or all others.
-    pub(super) fn indexes(&mut self, stage: Stage, keys: bool) {
+    pub(super) fn indexes(&mut self, phase: Phase, keys: bool) {
         let steps = index::statements(&self.subject.prepared);
         let is_left = |step: &index::IndexStep| {
             step.is_key == keys && !self.subject.progress.index_steps.has(step.lane, step.step, &step.name)
@@ -39,7 +39,7 @@ impl Steps<'_> {
             steps.into_iter().filter(is_left).partition(|step| step.on_leaf);
         for index::IndexStep { lane, step, on_leaf, statement, .. } in leaves.into_iter().chain(parents) {
             let (seconds, bytes) = if on_leaf { self.index_of_leaf(lane, step) } else { (0.0, 0.0) };
-            let step = self.statement(stage, Some(lane), statement);
+            let step = self.statement(phase, Some(lane), statement);
             step.seconds += seconds + COMMIT_S;
             step.bytes = bytes as u64;
             step.wal_bytes = bytes as u64;
@@ -58,41 +58,41 @@ impl Steps<'_> {
     }
 
     pub(super) fn index(&mut self) {
-        let stage = Stage::Index;
-        self.indexes(stage, false);
+        let phase = Phase::Index;
+        self.indexes(phase, false);
         for (lane, design) in self.subject.prepared.lanes.iter().enumerate() {
             let pace = &self.estimate.paces[lane];
             let seconds = pace.analyzed * pace.analyze_s;
-            self.statement(stage, Some(lane), statistics::analyze(design)).seconds += seconds;
+            self.statement(phase, Some(lane), statistics::analyze(design)).seconds += seconds;
         }
-        self.step(stage, None, "begin a transaction", "BEGIN".to_owned());
+        self.step(phase, None, "begin a transaction", "BEGIN".to_owned());
         for (lane, design) in self.subject.prepared.lanes.iter().enumerate() {
             for statement in design.green.after_indexes() {
-                self.statement(stage, Some(lane), statement);
+                self.statement(phase, Some(lane), statement);
             }
         }
-        self.commit(stage);
+        self.commit(phase);
     }
 
     pub(super) fn swap(&mut self) {
-        let stage = Stage::Swap;
-        let settings = &self.subject.cx.plan.settings.swap;
+        let phase = Phase::Swap;
+        let settings = &self.subject.forward.plan.settings.swap;
         let statements =
             swap::Statements::of(&self.subject.prepared, &self.subject.id, settings, &self.subject.limits);
         let stall = self.estimate.stall();
         for statement in [statements.begin, statements.displace] {
-            self.statement(stage, None, statement);
+            self.statement(phase, None, statement);
         }
         let locks = std::iter::once(statements.lock_live).chain(statements.lock_sequences);
         for statement in locks {
-            for lock in &mut self.statement(stage, None, statement).locks {
+            for lock in &mut self.statement(phase, None, statement).locks {
                 lock.seconds = stall;
             }
         }
-        self.statement(stage, None, statements.time_outs);
+        self.statement(phase, None, statements.time_outs);
         self.drain_and_compare();
         for (lane, statement) in statements.exchange {
-            let step = self.statement(stage, Some(lane), statement);
+            let step = self.statement(phase, Some(lane), statement);
             // The live tables, their sequences and what their keys point at are locked already.
             let locked = || statements.locked.iter().chain(&statements.sequences);
             step.locks.retain(|lock| locked().all(|locked| locked.plain() != lock.relation));
@@ -100,17 +100,17 @@ impl Steps<'_> {
                 lock.seconds = stall;
             }
         }
-        self.statement(stage, None, statements.boundary);
-        let told: f64 = self.steps.iter().filter(|step| step.phase == stage).map(|step| step.seconds).sum();
+        self.statement(phase, None, statements.boundary);
+        let told: f64 = self.steps.iter().filter(|step| step.phase == phase).map(|step| step.seconds).sum();
         // What is left of the stall is the stream's way through, and the disk's.
-        self.commit(stage).seconds = (stall - told).max(COMMIT_S);
+        self.commit(phase).seconds = (stall - told).max(COMMIT_S);
     }
 
     pub(super) fn settle(&mut self) {
-        let stage = Stage::Settle;
+        let phase = Phase::Settle;
         let slot = &self.subject.prepared.slot;
-        self.step(stage, None, "drop the slot", phase::stream::DROP_SLOT.to_owned());
-        let step = self.statement(stage, None, settle::drop_publication(slot));
+        self.step(phase, None, "drop the slot", phase::stream::DROP_SLOT.to_owned());
+        let step = self.statement(phase, None, settle::drop_publication(slot));
         step.sql = format!("{};\n{};\nCOMMIT", phase::begin(), step.sql);
         for (lane, number, step) in settle::steps(&self.subject.prepared) {
             if self.subject.progress.settled_steps.has(lane, number, &step.what) {
@@ -120,7 +120,7 @@ impl Steps<'_> {
             let pace = &self.estimate.paces[lane];
             let scanned = pace.rows / green.row_holders().len() as f64 * pace.hash_s;
             let reads_rows = step.reads_rows;
-            let shown = self.statement(stage, Some(lane), step);
+            let shown = self.statement(phase, Some(lane), step);
             shown.seconds += COMMIT_S;
             shown.sql = format!("{};\n{};\nCOMMIT", phase::begin(), shown.sql);
             if reads_rows {
@@ -133,30 +133,30 @@ impl Steps<'_> {
     }
 
     pub(super) fn rollback(&mut self) {
-        let stage = Stage::Rollback;
+        let phase = Phase::Rollback;
         let prepared = &self.subject.prepared;
         let parts = phase::rollback::transactions(&prepared.lanes, &prepared.slot);
         for statement in parts.portions {
-            self.begin(stage);
-            self.statement(stage, None, statement);
-            self.commit(stage);
+            self.begin(phase);
+            self.statement(phase, None, statement);
+            self.commit(phase);
         }
-        self.transaction(stage, parts.last);
-        self.step(stage, None, "drop the slot", phase::stream::DROP_SLOT.to_owned());
+        self.transaction(phase, parts.last);
+        self.step(phase, None, "drop the slot", phase::stream::DROP_SLOT.to_owned());
     }
 
     pub(super) fn finish(&mut self) {
-        self.transaction(Stage::Finish, phase::finish::statements(&self.subject.prepared));
+        self.transaction(Phase::Finish, phase::finish::statements(&self.subject.prepared));
     }
 
     /// All of these in one transaction.
-    fn transaction(&mut self, stage: Stage, statements: Vec<Statement>) {
-        self.begin(stage);
+    fn transaction(&mut self, phase: Phase, statements: Vec<Statement>) {
+        self.begin(phase);
         for statement in statements {
             let lane = statement.on.as_ref().and_then(|on| self.lane_of(on));
-            self.statement(stage, lane, statement);
+            self.statement(phase, lane, statement);
         }
-        self.commit(stage);
+        self.commit(phase);
     }
 
     /// The lane of a live table, or of blue after the swap.

@@ -8,8 +8,9 @@ fn begun(until: Option<Phase>, done: &[Phase]) -> (Checklist, Instant) {
     let mut checklist = Checklist::new(UNICODE);
     let now = checklist.begun;
     let (run, plan) = ("1a2b3c4d".to_owned(), "phase-1".to_owned());
-    checklist.take_in(&Event::CheckStarted {}, now);
-    checklist.take_in(&Event::Checked { notes: 1, seconds: 0.2 }, now);
+    checklist.take_in(&Event::PhaseStarted { phase: Phase::Check }, now);
+    checklist.take_in(&Event::Checked { notes: 1 }, now);
+    checklist.take_in(&Event::PhaseDone { phase: Phase::Check, seconds: 0.2 }, now);
     checklist.take_in(&Event::Run { run, plan, resumed: false, done: done.to_vec(), until }, now);
     (checklist, now)
 }

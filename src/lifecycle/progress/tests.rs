@@ -1,0 +1,140 @@
+//! What can follow what, and what follows from it.
+
+use super::*;
+use crate::lifecycle::{RoundEnd, Span};
+use crate::pg::Ident;
+
+fn folded(facts: &[&str]) -> StepsDone {
+    let mut done = StepsDone::default();
+    for fact in facts {
+        match serde_json::from_str(fact).unwrap() {
+            Fact::IndexBuilt { lane, step, what } | Fact::StepSettled { lane, step, what } => {
+                done.add(lane, step, &what);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    done
+}
+
+#[test]
+fn a_step_is_known_by_what_it_does_and_where_version_0_1_0_wrote_it_by_its_number() {
+    let old = folded(&[
+        r#"{"fact":"index_built","lane":0,"step":3}"#,
+        r#"{"fact":"step_settled","lane":1,"step":0}"#,
+    ]);
+    assert!(old.has(0, 3, "index a on public.t") && old.has(1, 0, "validate x on public.t"));
+    assert!(!old.has(0, 0, "index a on public.t"));
+    let new = folded(&[r#"{"fact":"step_settled","lane":0,"step":7,"what":"validate x on public.t_p1"}"#]);
+    assert!(new.has(0, 2, "validate x on public.t_p1"), "another version numbers otherwise");
+    assert!(!new.has(0, 7, "validate x on public.t_p2"));
+    assert_eq!((old.count(), new.count()), (2, 1));
+}
+
+fn facts() -> Vec<Fact> {
+    let home = |name: &str| Ident(name.to_owned());
+    let (lsn, span) = (Lsn(1), Span { from: 0, to: None });
+    let what = || "index a on public.t".to_owned();
+    let verification = Verification { lsn, rows: vec![], columns: vec![], delta_steps: 0, delta_keys: 0 };
+    vec![
+        Fact::Started { host: "h".to_owned(), pid: 1, version: "0".to_owned() },
+        Fact::Prepared(Box::new(Prepared {
+            lanes: vec![],
+            blue_home: home("b"),
+            green_home: home("g"),
+            slot: home("s"),
+        })),
+        Fact::SlotIntended,
+        Fact::SlotCreated { lsn, filenodes: vec![7] },
+        Fact::RoundBegan { lsn },
+        Fact::ChunkCopied { lane: 0, span, rows: 3 },
+        Fact::KeyBuilt { lane: 0 },
+        Fact::DirtyKeysRead { lane: 0, keys: 1 },
+        Fact::RoundEnded { why: RoundEnd::Complete },
+        Fact::CopyFinished,
+        Fact::CaughtUp { xid: 9 },
+        Fact::IndexBuilt { lane: 0, step: 0, what: what() },
+        Fact::Indexed,
+        Fact::Verified(verification),
+        Fact::Swapped { lsn, compared: 0, times: SwapTimes::default() },
+        Fact::StepSettled { lane: 0, step: 0, what: what() },
+        Fact::Settled,
+        Fact::Finished,
+        Fact::CopyRestarted { lane: 0 },
+        Fact::VerificationVoided,
+        Fact::GivenUp { why: "full".to_owned() },
+        Fact::PartitionsDropped,
+        Fact::RolledBack,
+    ]
+}
+
+/// A column is where a run stands, a row is a fact: `+` where it can follow.
+#[test]
+fn what_can_follow_what() {
+    let facts = facts();
+    let mut progress = Progress::default();
+    let mut lines: Vec<String> = facts.iter().map(|fact| format!("{:<20}", fact.name())).collect();
+    for next in &facts[..18] {
+        for (line, fact) in lines.iter_mut().zip(&facts) {
+            line.push(if progress.allows(fact) { '+' } else { '.' });
+        }
+        progress.add(next).unwrap();
+        if let Fact::Prepared(_) = next {
+            // Of one lane; its design does not matter here.
+            (progress.copied, progress.rows_copied) = (vec![Blocks::default()], vec![0]);
+        }
+    }
+    assert!(facts.iter().all(|fact| !progress.allows(fact)), "nothing follows the end");
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    started             ++++++++++++++++++
+    prepared            ++................
+    slot_intended       ..+++++++++++++...
+    slot_created        ...+..............
+    round_began         ....++++++........
+    chunk_copied        ....++............
+    key_built           ..+++++++++++++...
+    dirty_keys_read     ....+++++++++++...
+    round_ended         ....+++++++++++...
+    copy_finished       ......++++........
+    caught_up           ..........+++++...
+    index_built         ..+++++++++++++...
+    indexed             ..........+++++...
+    verified            .............++...
+    swapped             ..............+...
+    step_settled        ...............+++
+    settled             ...............+++
+    finished            ...............+++
+    copy_restarted      ..++++++++........
+    verification_voided +++++++++++++++...
+    given_up            ..+++++++++++++...
+    partitions_dropped  +++++++++++++++...
+    rolled_back         +++++++++++++++...
+    ");
+}
+
+#[test]
+fn what_is_refused_changes_nothing_and_is_named() {
+    let mut progress = Progress::default();
+    let refused = progress.add(&Fact::Settled).unwrap_err();
+    assert_eq!(refused.to_string(), "the journal cannot be right: settled cannot follow the facts before it");
+    assert!(!progress.settled);
+}
+
+#[test]
+fn a_run_that_is_taken_over_catches_up_and_is_verified_again() {
+    let facts = facts();
+    let mut progress = Progress { copied: vec![Blocks::default()], ..Progress::default() };
+    for fact in &facts[..14] {
+        progress.add(fact).unwrap();
+        if let Fact::Prepared(_) = fact {
+            (progress.copied, progress.rows_copied) = (vec![Blocks::default()], vec![0]);
+        }
+    }
+    assert_eq!(progress.next_phase(), Some(Phase::Swap));
+    progress.add(&facts[0]).unwrap();
+    assert_eq!(
+        progress.left().collect::<Vec<_>>(),
+        [Phase::CatchUp, Phase::Verify, Phase::Swap, Phase::Settle]
+    );
+    assert!(!progress.allows(&facts[14]), "not swapped without a verification");
+}
