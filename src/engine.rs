@@ -130,11 +130,20 @@ async fn resume(
         Err(Error::Journal(JournalError::Ended { ending, .. })) if begun && ending == wanted => Ok(None),
         journal => {
             let journal = journal?;
-            *held = Some(journal.backend().clone());
             cx.has_begun.store(true, Ordering::Release);
+            take(cx, &journal, None, held);
             Ok(Some(journal))
         }
     }
+}
+
+/// The run is ours now.
+fn take(cx: &Context, journal: &Journal, until: Option<Phase>, held: &mut Option<Backend>) {
+    *held = Some(journal.backend().clone());
+    let (run, plan, resumed) = (journal.run().to_owned(), journal.plan().to_owned(), journal.resumed());
+    let done = journal.progress().done();
+    tracing::info!(run, plan, resumed, ?done, "run taken over");
+    cx.tell(&Event::Run { run, plan, resumed, done, until });
 }
 
 /// Carries out what is left of a plan. A slot that cannot be kept is given up here, wherever in the session that came up.
@@ -178,11 +187,7 @@ async fn open<'a>(
 ) -> Result<Run<'a>, Error> {
     let plan = &forward.plan;
     let journal = waits::told(cx, plan, Journal::begin(&cx.target, plan, held.as_ref())).await?;
-    *held = Some(journal.backend().clone());
-    let (run, resumed) = (journal.run().to_owned(), journal.resumed());
-    let done = journal.progress().done();
-    tracing::info!(run, plan = plan.name, resumed, ?done, "run taken over");
-    cx.tell(&Event::Run { run, plan: plan.name.clone(), resumed, done, until: forward.until });
+    take(cx, &journal, forward.until, held);
     let pace = Pace::keep(cx, plan, &journal).await?;
     let mut run = Run {
         cx,

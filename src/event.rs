@@ -3,6 +3,7 @@
 //! Invariant: no event holds a row's value. Events are a public interface under `--json`: their
 //! names and fields are only ever added to.
 
+pub(crate) mod line;
 mod preview;
 pub mod schema;
 
@@ -177,6 +178,25 @@ pub enum Event {
         /// When the next try comes.
         seconds: f64,
     },
+    /// The run waits for something that others have to end, or that has its time.
+    Waiting {
+        /// For what.
+        cause: WaitCause,
+        /// Who is in the way and what ends the wait.
+        text: String,
+    },
+    /// What a phase had done is void, and it begins again.
+    BegunAgain {
+        /// The phase.
+        phase: Phase,
+        /// Why.
+        why: String,
+    },
+    /// A session that was in the way of the swap was ended, as the plan's `terminate_blockers` allows.
+    BackendTerminated {
+        /// Process, user, `application_name`, state and age of its transaction.
+        backend: String,
+    },
     /// Anything else a person should know.
     Notice {
         /// The text.
@@ -212,6 +232,28 @@ pub enum Event {
         /// What to type next.
         next: Option<String>,
     },
+}
+
+/// What a run waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitCause {
+    /// A lock that another session holds.
+    Lock,
+    /// A transaction that was open when a consistent point was wanted.
+    Transaction,
+    /// Snapshots that are older than green's rows, which would find green empty after the swap.
+    Snapshot,
+    /// The lag of the stream.
+    Lag,
+    /// The plan's window for the swap.
+    Window,
+    /// A synchronous standby, which has to confirm a commit.
+    Standby,
+    /// A statement that rewrites a table.
+    Rewrite,
+    /// Sessions that may have cached a row type of blue.
+    RowType,
 }
 
 /// Where events go.

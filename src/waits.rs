@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::{Client, Row};
 
 use crate::context::Context;
-use crate::event::{Event, Reporter};
+use crate::event::{Event, Reporter, WaitCause};
 use crate::pg::QName;
 use crate::pg::activity::{self, ActivityError, Holder};
 use crate::pg::standbys;
@@ -59,7 +59,7 @@ impl Waits {
                          verification, begins again",
                         table.plain()
                     );
-                    self.tell(key, text);
+                    self.tell(WaitCause::Rewrite, key, text);
                 }
             }
         }
@@ -76,22 +76,21 @@ impl Waits {
                    AND starts_with(a.application_name, $1) \
                    AND clock_timestamp() - coalesce(l.waitstart, a.query_start) > make_interval(secs => $2)";
         for row in client.query(sql, &[&self.sessions, &PATIENCE.as_secs_f64()]).await? {
-            let told = if row.get(2) {
-                for_a_standby(client, &row).await?
-            } else {
-                for_a_lock(client, &row).await?
+            let (cause, told) = match row.get(2) {
+                true => (WaitCause::Standby, for_a_standby(client, &row).await?),
+                false => (WaitCause::Lock, for_a_lock(client, &row).await?),
             };
             if let Some((key, text)) = told {
-                self.tell(key, text);
+                self.tell(cause, key, text);
             }
         }
         Ok(())
     }
 
-    fn tell(&mut self, key: String, text: String) {
+    fn tell(&mut self, cause: WaitCause, key: String, text: String) {
         if let Entry::Vacant(entry) = self.told.entry(key) {
             entry.insert(Instant::now());
-            self.reporter.tell(&Event::Notice { text });
+            self.reporter.tell(&Event::Waiting { cause, text });
         }
     }
 }

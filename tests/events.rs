@@ -12,14 +12,17 @@ use crate::support::contract::expect_documented;
 
 #[test]
 fn a_line_that_the_contract_does_not_know_is_noticed() {
-    let refused = |line: &str| std::panic::catch_unwind(|| expect_documented([line])).is_err();
-    let good = r#"{"type":"throttled","why":null}"#;
-    assert_eq!(expect_documented([good])["throttled"], 1);
+    let refused_line = |line: &str| std::panic::catch_unwind(|| expect_documented([line])).is_err();
+    let at = r#""at":"2026-01-01T00:00:00.000Z","run":null"#;
+    let refused = |event: &str| refused_line(&event.replacen('{', &format!("{{{at},"), 1));
+    let good = &format!(r#"{{{at},"type":"throttled","why":null}}"#);
+    assert_eq!(expect_documented([good.as_str()])["throttled"], 1);
     assert!(refused(r#"{"type":"throttled"}"#), "a field is missing");
     assert!(refused(r#"{"type":"throttled","why":null,"who":"me"}"#), "a field is not documented");
     assert!(refused(r#"{"type":"throttled","why":7}"#), "a field is of another type");
     assert!(refused(r#"{"type":"stalled"}"#), "a type is not documented");
-    assert!(refused("throttled"), "it is not JSON");
+    assert!(refused_line("throttled"), "it is not JSON");
+    assert!(refused_line(r#"{"type":"throttled","why":null}"#), "it says neither when nor of which run");
 }
 
 /// `docs/events.md` is written from the schema: `PROJH_WRITE_DOCS=1 cargo test events`.
@@ -40,7 +43,9 @@ fn page(schema: &Value) -> String {
          With `--json`, standard output is one JSON object a line. `type` says what it is; no line holds a row's value.\n\
          `projh-bluegreen schema --events` prints the JSON Schema of all of them, one a `type` under `$defs`.\n\n\
          Types and fields are only ever added to: let pass what you do not know. A field that may be `null` is there all\n\
-         the same. Times are ISO 8601, or numbers whose names end in their unit: `_s` seconds, `_ms` milliseconds.\n",
+         the same. Times are ISO 8601, or numbers whose names end in their unit: `_s` seconds, `_ms` milliseconds.\n\n\
+         Every line has `at`, when it was told (UTC), and `run`, the short id of the run that the command is about, `null`\n\
+         before it is known.\n",
     );
     let events = schema["oneOf"].as_array().unwrap().iter().map(|event| name_of(event).to_owned());
     let events: Vec<String> = events.collect();
@@ -66,9 +71,12 @@ fn section(page: &mut String, name: &str, of: &Value, is_event: bool) {
         let word = one["const"].as_str().unwrap();
         writeln!(page, "- `{word}`: {}", text(&one["description"])).unwrap();
     }
-    let fields =
-        of["properties"].as_object().into_iter().flatten().filter(|(field, _)| *field != "type" || !is_event);
-    let fields: Vec<_> = fields.collect();
+    let is_of_every_line = |field: &str, of: &Value| {
+        let is_of_the_command = text(&of["description"]).contains("that the command is about");
+        field == "type" || field == "at" || field == "run" && is_of_the_command
+    };
+    let fields = of["properties"].as_object().into_iter().flatten();
+    let fields: Vec<_> = fields.filter(|(field, of)| !is_event || !is_of_every_line(field, of)).collect();
     if fields.is_empty() {
         return;
     }

@@ -85,7 +85,7 @@ async fn each_code_of_the_contract_has_a_way_to_get_it() {
     let other = cluster.client(DB).await;
     other.batch_execute("begin; create table elsewhere ()").await.unwrap();
     let running = program.spawn("execute", &["--yes"]);
-    running.wait_for("notice");
+    running.wait_for("waiting");
     running.interrupt();
     ends(running.finish(), 7, "blue is live", Some("projh-bluegreen execute plan.yaml"));
     drop(other);
@@ -128,7 +128,7 @@ async fn a_server_that_does_not_come_back_is_said_to_be_gone() {
     program.execute(&["--until", "index"]).expect_code(0);
     client.batch_execute("begin; create table elsewhere ()").await.unwrap();
     let running = program.spawn("execute", &["--yes"]);
-    running.wait_for("notice");
+    running.wait_for("waiting");
     cluster.kill9();
     running.wait_for("retry");
     running.interrupt();

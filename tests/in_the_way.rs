@@ -190,7 +190,7 @@ async fn no_session_of_another_database_is_ended() {
     other.batch_execute("begin; select count(*) from t").await.unwrap();
     here.batch_execute("begin; select count(*) from t").await.unwrap();
     let running = program.spawn("execute", &["--yes"]);
-    running.wait_for_notice("ended, as the plan allows");
+    running.wait_for("backend_terminated");
     running.finish().expect_code(0);
     other.batch_execute("select count(*) from t; commit").await.unwrap();
     assert!(here.batch_execute("commit").await.is_err());

@@ -63,7 +63,7 @@ async fn the_stream_is_applied_while_a_consistent_point_waits_for_a_transaction(
     let other = cluster.client(DB).await;
     other.batch_execute("begin; drop table public.elsewhere").await.unwrap();
     let running = program.spawn("execute", &["--until", "verify"]);
-    running.wait_for("notice");
+    running.wait_for("waiting");
     for _ in 0..2 {
         let is_applied = change(&client).await;
         eventually(&client, &is_applied).await;

@@ -1,12 +1,24 @@
 //! Events for machines: one JSON object a line on standard output.
 
+use std::sync::{Mutex, PoisonError};
+
+use jiff::Timestamp;
+
 use super::screen::Screen;
 use crate::error::Error;
-use crate::event::{Event, Reporter};
+use crate::event::{Event, Reporter, line};
 
-pub(super) struct Lines(pub(super) Screen);
+pub(super) struct Lines {
+    screen: Screen,
+    /// The run, once it is known.
+    run: Mutex<Option<String>>,
+}
 
 impl Lines {
+    pub(super) fn new(screen: Screen) -> Self {
+        Self { screen, run: Mutex::new(None) }
+    }
+
     /// A command line that is not understood, in the words for people.
     pub(super) fn misused(&self, text: &str, code: u8) {
         let words = text.lines().take_while(|line| !line.is_empty()).flat_map(str::split_whitespace);
@@ -21,8 +33,12 @@ impl Lines {
 
 impl Reporter for Lines {
     fn tell(&self, event: &Event) {
-        if let Ok(line) = serde_json::to_string(event) {
-            self.0.out(&line);
+        let mut known = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Event::Run { run, .. } = event {
+            *known = Some(run.clone());
+        }
+        if let Ok(line) = line::json(event, Timestamp::now(), known.as_deref()) {
+            self.screen.out(&line);
         }
     }
 

@@ -157,7 +157,7 @@ pub fn main() -> u8 {
                 return 0;
             }
             if std::env::args_os().any(|argument| argument == "--json") {
-                json::Lines(Screen::new(true)).misused(&error.to_string(), USAGE);
+                json::Lines::new(Screen::new(true)).misused(&error.to_string(), USAGE);
             }
             return USAGE;
         }
@@ -165,7 +165,7 @@ pub fn main() -> u8 {
     let screen = Screen::new(cli.json);
     log(cli.verbose, screen.clone());
     let reporter: Arc<dyn Reporter> = if cli.json {
-        Arc::new(json::Lines(screen.clone()))
+        Arc::new(json::Lines::new(screen.clone()))
     } else {
         Arc::new(person::Person::new(screen.clone()))
     };

@@ -7,6 +7,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use super::Event;
+use super::line::FIELDS;
 
 /// One schema for all lines; `$defs` has one a `type`, under its name.
 #[must_use]
@@ -23,6 +24,7 @@ pub fn json_schema() -> Value {
             event.pointer("/properties/type/const").and_then(Value::as_str).unwrap_or_default().to_owned();
         if let Some(of) = event.as_object_mut() {
             take_in_named(of, &mut defs);
+            add_line_fields(of);
         }
         one_of.push(json!({"$ref": format!("#/$defs/{name}")}));
         defs.insert(name, event);
@@ -35,6 +37,21 @@ pub fn json_schema() -> Value {
         "oneOf": one_of,
         "$defs": defs,
     })
+}
+
+/// What every line has beside its event. An event's own field of that name stands.
+fn add_line_fields(event: &mut Map<String, Value>) {
+    for (name, meaning) in FIELDS {
+        let kind = if name == "run" { json!(["string", "null"]) } else { json!("string") };
+        if let Some(Value::Object(properties)) = event.get_mut("properties")
+            && !properties.contains_key(name)
+        {
+            properties.insert(name.to_owned(), json!({"type": kind, "description": meaning}));
+            if let Some(Value::Array(required)) = event.get_mut("required") {
+                required.push(name.into());
+            }
+        }
+    }
 }
 
 /// An event that is a type of its own has that type's fields.

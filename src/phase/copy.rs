@@ -21,7 +21,7 @@ use crate::event::Event;
 use crate::lane::copy::{self as chunks, CopyError, Round};
 use crate::lane::feed::FeedError;
 use crate::lane::point::Point;
-use crate::lifecycle::{Fact, RoundEnd, Span};
+use crate::lifecycle::{Fact, Phase, RoundEnd, Span};
 use crate::pg::connect::Session;
 use crate::plan::Settings;
 use crate::run::Run;
@@ -241,8 +241,8 @@ async fn worker(
 async fn begin_again(run: &mut Run<'_>, lane: usize) -> Result<(), Error> {
     run.feed = None;
     let table = run.lanes[lane].table.plain();
-    let text = format!("{table} was rewritten or truncated under the copy; the copy begins again");
-    run.cx.tell(&Event::Notice { text });
+    let why = format!("{table} was rewritten or truncated under it");
+    run.cx.tell(&Event::BegunAgain { phase: Phase::Copy, why });
     let client = run.connect("copy").await?;
     let doing = || Error::doing("emptying green");
     client.batch_execute("BEGIN").await.map_err(doing())?;

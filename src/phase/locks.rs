@@ -13,7 +13,7 @@ use tokio_postgres::Client;
 use super::{begin, is_lock_wait, step_back};
 use crate::context::Context;
 use crate::error::Error;
-use crate::event::{Event, Reporter};
+use crate::event::{Event, Reporter, WaitCause};
 use crate::journal::Journal;
 use crate::pg::activity::{self, Backend, Holder, Wait};
 use crate::pg::connect::{Session, Target};
@@ -149,7 +149,7 @@ impl<'a> Patience<'a> {
         let lock = wait.map_or_else(|| "a lock".to_owned(), ToString::to_string);
         let text =
             format!("{what} has been waiting for {} s: {lock}; trying again", since.elapsed().as_secs());
-        self.reporter.tell(&Event::Notice { text });
+        self.reporter.tell(&Event::Waiting { cause: WaitCause::Lock, text });
         *told = Some((who, Instant::now()));
     }
 }

@@ -8,11 +8,11 @@ use tokio_postgres::Client;
 use super::guard::changes_while_designed;
 use super::{is_lock_wait, step_back};
 use crate::error::Error;
-use crate::event::Event;
+use crate::event::{Event, WaitCause};
 use crate::finding::Finding;
 use crate::green;
 use crate::hangs_on::{self, Definition, Fingerprint, Green, Homes, ReplicaIdentityKind};
-use crate::lifecycle::{Fact, LaneDesign, Prepared, Secret};
+use crate::lifecycle::{Fact, LaneDesign, Phase, Prepared, Secret};
 use crate::pg::sql::{LockMode, Statement, joined};
 use crate::pg::{Ident, list};
 use crate::plan::TablePlan;
@@ -41,9 +41,8 @@ async fn prepare(run: &mut Run<'_>) -> Result<(), Error> {
             return super::load_lanes(run, &prepared).await;
         }
         client.batch_execute("ROLLBACK").await.map_err(Error::doing("preparing"))?;
-        let text =
-            format!("green is designed again, for a table was changed meanwhile: {}", changed.join(", "));
-        run.cx.tell(&Event::Notice { text });
+        let why = format!("a table was changed while green was designed: {}", changed.join(", "));
+        run.cx.tell(&Event::BegunAgain { phase: Phase::Prepare, why });
     }
     let what = format!("tables were changed by DDL each time green was made: {}", changed.join(", "));
     let hint = "execute again when nobody runs DDL on them";
@@ -75,7 +74,7 @@ async fn step_back_from(run: &Run<'_>, client: &Client, error: tokio_postgres::E
     }
     client.batch_execute("ROLLBACK").await.map_err(Error::doing("preparing"))?;
     let text = "a lock for preparing was not granted in time; trying again".to_owned();
-    run.cx.tell(&Event::Notice { text });
+    run.cx.tell(&Event::Waiting { cause: WaitCause::Lock, text });
     step_back().await;
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 
 use crate::error::Error;
-use crate::event::Event;
+use crate::event::{Event, WaitCause};
 use crate::finding::Finding;
 use crate::lifecycle::Prepared;
 use crate::pg::QName;
@@ -65,7 +65,8 @@ pub(super) async fn let_go(
         }
         let pids: Vec<i32> = old.iter().map(|backend| backend.pid).collect();
         if told.as_ref().is_none_or(|(before, at)| *before != pids || at.elapsed() > TELL_AGAIN) {
-            patience.reporter.tell(&Event::Notice { text: text(&old, &named, now) });
+            let text = text(&old, &named, now);
+            patience.reporter.tell(&Event::Waiting { cause: WaitCause::RowType, text });
             told = Some((pids, Instant::now()));
         }
         if now {

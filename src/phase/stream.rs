@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_postgres::Client;
 
 use crate::error::Error;
-use crate::event::Event;
+use crate::event::{Event, WaitCause};
 use crate::lane::feed::{Feed, FeedError, Parts};
 use crate::lane::point::{Making, Point, Tried};
 use crate::pg::{Ident, Lsn};
@@ -123,7 +123,8 @@ pub(super) async fn point(run: &Run<'_>, who: &str) -> Result<Point, Error> {
 
 /// Says whose transaction a consistent point waits for.
 pub(super) fn tell_waiting(run: &Run<'_>, who: &str, holder: &str) {
-    run.cx.tell(&Event::Notice { text: format!("{who} waits for an open transaction: {holder}") });
+    let text = format!("{who} waits for an open transaction: {holder}");
+    run.cx.tell(&Event::Waiting { cause: WaitCause::Transaction, text });
 }
 
 /// Lets the stream run until a marker comes through quickly.

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::event::Event;
-use crate::lifecycle::Fact;
+use crate::lifecycle::{Fact, Phase};
 use crate::run::Run;
 
 use super::{unless, verify};
@@ -41,8 +41,8 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     for number in 1..=settings.attempts {
         unless(run.stopped(), gate::pass(run)).await?;
         if verify::is_void(run, run.journal.session()).await? {
-            let text = "a table was rewritten since it was verified; it is verified again".to_owned();
-            run.cx.tell(&Event::Notice { text });
+            let why = "a table was rewritten since it was verified".to_owned();
+            run.cx.tell(&Event::BegunAgain { phase: Phase::Verify, why });
             return Ok(run.journal.record(Fact::VerificationVoided).await?);
         }
         match attempt::attempt(run, &settings, number).await? {

@@ -29,7 +29,10 @@ pub async fn waits_for_a_lock(client: &Client) {
     eventually(client, sql).await;
 }
 
-/// Whether an event is a notice with this word, for [`super::bluegreen::Running::wait_until`].
+/// Whether an event is a notice, or tells of a wait, with this word; for [`super::bluegreen::Running::wait_until`].
 pub fn notice(word: &str) -> impl Fn(&Value) -> bool {
-    move |event| event["type"] == "notice" && event["text"].as_str().is_some_and(|text| text.contains(word))
+    move |event| {
+        let is_it = event["type"] == "notice" || event["type"] == "waiting";
+        is_it && event["text"].as_str().is_some_and(|text| text.contains(word))
+    }
 }

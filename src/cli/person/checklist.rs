@@ -93,6 +93,9 @@ impl Checklist {
             }
             Event::PhaseStarted { phase } => {
                 self.tables.clear();
+                if !Phase::FORWARD.contains(phase) {
+                    self.stations.clear();
+                }
                 if !self.stations.iter().any(|station| station.phase == *phase) {
                     self.stations.push(Station { phase: *phase, state: State::ToDo, detail: String::new() });
                 }

@@ -42,7 +42,9 @@ pub(super) fn words(event: &Event) -> String {
         Event::Throttled { why: Some(why) } => format!("  waiting: {why}"),
         Event::Throttled { why: None } => "  going on".to_owned(),
         Event::Retry { why, seconds } => format!("{why}; trying again in {seconds:.1} s"),
-        Event::Notice { text } => text.clone(),
+        Event::BegunAgain { phase, why } => format!("{phase} begins again: {why}"),
+        Event::BackendTerminated { backend } => format!("ended, as the plan allows: {backend}"),
+        Event::Waiting { text, .. } | Event::Notice { text } => text.clone(),
         Event::PreviewStep(_)
         | Event::PreviewChange(_)
         | Event::PreviewNotice(_)

@@ -228,7 +228,7 @@ async fn end_blockers(run: &Run<'_>, ready: &Ready<'_>) {
             match activity::terminate(&ready.observer, backend).await {
                 Ok(false) => {}
                 Ok(true) => {
-                    run.cx.tell(&Event::Notice { text: format!("ended, as the plan allows: {backend}") });
+                    run.cx.tell(&Event::BackendTerminated { backend: backend.to_string() });
                 }
                 Err(error) => {
                     let why = crate::pg::describe(&error);

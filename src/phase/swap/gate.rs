@@ -6,7 +6,7 @@ use jiff::civil::Time;
 use tokio_postgres::Client;
 
 use crate::error::Error;
-use crate::event::Event;
+use crate::event::{Event, WaitCause};
 use crate::lane::feed::{Feed, FeedError};
 use crate::pg::activity::{self, ActivityError, Backend};
 use crate::phase::{check_fingerprints, verify};
@@ -66,7 +66,7 @@ async fn wait_for_lag(run: &Run<'_>, feed: &Feed, bar: &mut Bar) -> Result<(), E
             bar.lag = (bar.lag * 2).min(most.max(QUICK));
             let text =
                 format!("the swap waits for the stream's lag to fall below {} ms", bar.lag.as_millis());
-            run.cx.tell(&Event::Notice { text });
+            run.cx.tell(&Event::Waiting { cause: WaitCause::Lag, text });
         }
     }
     Ok(())
@@ -78,7 +78,7 @@ async fn wait_for_old_snapshots(run: &Run<'_>) -> Result<(), Error> {
     while let Some((pids, holders)) = old_snapshots(run, run.journal.session()).await? {
         if told != pids {
             let text = format!("the swap waits for snapshots that are older than green's rows: {holders}");
-            run.cx.tell(&Event::Notice { text });
+            run.cx.tell(&Event::Waiting { cause: WaitCause::Snapshot, text });
             told = pids;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -111,7 +111,7 @@ async fn wait_for_window(run: &Run<'_>, window: &Window) -> Result<(), Error> {
                 "the swap waits for its window, {} to {} {}",
                 window.from, window.to, window.time_zone
             );
-            run.cx.tell(&Event::Notice { text });
+            run.cx.tell(&Event::Waiting { cause: WaitCause::Window, text });
             told = true;
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
