@@ -1,6 +1,7 @@
 //! What went wrong: one error for the whole program, which knows whether trying again helps, which
 //! exit code it means, and what a person does next.
 
+mod exit_code;
 mod hint;
 
 use std::fmt::Write;
@@ -10,7 +11,6 @@ use tokio_postgres::error::SqlState;
 use crate::finding::Finding;
 use crate::hangs_on;
 use crate::journal::JournalError;
-use crate::lane::apply::ApplyError;
 use crate::lane::compare::{CompareError, Differences};
 use crate::lane::copy::CopyError;
 use crate::lane::feed::FeedError;
@@ -21,6 +21,8 @@ use crate::pg::connect::ConnectError;
 use crate::plan::Problems;
 use crate::plan::partition::PartitionError;
 use crate::replication::ReplicationError;
+
+pub use exit_code::ExitCode;
 
 /// Anything that ends a command other than well.
 #[derive(Debug, thiserror::Error)]
@@ -151,40 +153,35 @@ impl std::fmt::Display for Undone {
     }
 }
 
-impl Error {
-    /// For a statement that failed.
-    pub fn doing(doing: impl Into<String>) -> impl FnOnce(tokio_postgres::Error) -> Self {
-        let doing = doing.into();
-        move |source| Self::Postgres { doing, source }
-    }
+/// Says what was going on when a statement failed.
+pub(crate) trait Doing<T> {
+    /// `what` is a present participle with its object: "dropping the slot".
+    ///
+    /// # Errors
+    /// [`Error::Postgres`] where it is an error.
+    fn doing(self, what: impl Into<String>) -> Result<T, Error>;
+}
 
+impl<T> Doing<T> for Result<T, tokio_postgres::Error> {
+    fn doing(self, what: impl Into<String>) -> Result<T, Error> {
+        self.map_err(|source| Error::Postgres { doing: what.into(), source })
+    }
+}
+
+impl Error {
     /// Whether a new session may get further.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Connect(error) => error.is_transient(),
             Self::Replication(error) => error.is_transient(),
-            Self::Journal(error) => journal_is_transient(error),
-            Self::Point(error) => match error {
-                PointError::Replication(error) => error.is_transient(),
-                PointError::Connect(error) => error.is_transient(),
-                PointError::Postgres(error) => pg::is_transient(error),
-                PointError::Activity(error) => activity_is_transient(error),
-            },
-            Self::Copy(error) => match error {
-                CopyError::Postgres { source, .. } => pg::is_transient(source),
-                CopyError::Journal(error) => journal_is_transient(error),
-                CopyError::Rewritten { .. } | CopyError::NoKey { .. } => false,
-            },
-            Self::Feed(error) => feed_is_transient(error),
-            Self::Compare(error) => match error {
-                CompareError::Postgres { source, .. } => pg::is_transient(source),
-                CompareError::Connect(error) => error.is_transient(),
-                CompareError::Incomplete { .. } => false,
-            },
-            Self::Activity(error) => activity_is_transient(error),
-            Self::Catalog(hangs_on::Error::Catalog { source, .. }) => pg::is_transient(source),
-            Self::Catalog(_) => false,
+            Self::Journal(error) => error.is_transient(),
+            Self::Point(error) => error.is_transient(),
+            Self::Copy(error) => error.is_transient(),
+            Self::Feed(error) => error.is_transient(),
+            Self::Compare(error) => error.is_transient(),
+            Self::Activity(error) => error.is_transient(),
+            Self::Catalog(error) => error.is_transient(),
             Self::Postgres { source, .. } => pg::is_transient(source),
             Self::Plan(_)
             | Self::Usage(_)
@@ -216,27 +213,48 @@ impl Error {
 
     /// The exit code that this means.
     #[must_use]
-    pub fn exit_code(&self) -> u8 {
+    pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Connect(error) | Self::Journal(JournalError::Connect(error)) => match error {
-                ConnectError::Setting { .. } => 2,
+                ConnectError::Setting { .. } => ExitCode::Usage,
                 // Nothing was changed, and nothing will be from there.
-                ConnectError::Pooler { .. } => 3,
-                _ => 1,
+                ConnectError::Pooler { .. } => ExitCode::Refused,
+                _ => ExitCode::Failed,
             },
-            Self::Plan(_) | Self::Usage(_) => 2,
-            Self::Journal(JournalError::NoRun(_) | JournalError::Ended { .. }) => 2,
+            Self::Plan(_) | Self::Usage(_) => ExitCode::Usage,
+            Self::Journal(JournalError::NoRun(_) | JournalError::Ended { .. }) => ExitCode::Usage,
             Self::Refused(_)
             | Self::Journal(
                 JournalError::PlanChanged { .. }
                 | JournalError::OnlyRollback { .. }
                 | JournalError::Stranger { .. },
-            ) => 3,
-            Self::Differences(_) => 4,
-            Self::SwapBudget { .. } => 5,
-            Self::Interrupted | Self::Declined(_) => 7,
-            Self::Journal(JournalError::Held { .. } | JournalError::Fenced { .. }) => 8,
-            _ => 1,
+            ) => ExitCode::Refused,
+            Self::Differences(_) => ExitCode::Differences,
+            Self::SwapBudget { .. } => ExitCode::NotSwapped,
+            Self::Interrupted | Self::Declined(_) => ExitCode::Interrupted,
+            Self::Journal(JournalError::Held { .. } | JournalError::Fenced { .. }) => ExitCode::Held,
+            Self::Journal(
+                JournalError::Postgres { .. }
+                | JournalError::Unreadable { .. }
+                | JournalError::Unwritable { .. }
+                | JournalError::Illegal(_),
+            )
+            | Self::Replication(_)
+            | Self::Point(_)
+            | Self::Copy(_)
+            | Self::Feed(_)
+            | Self::Compare(_)
+            | Self::Activity(_)
+            | Self::Catalog(_)
+            | Self::Partition(_)
+            | Self::Postgres { .. }
+            | Self::SourceChanged { .. }
+            | Self::NotStreamed { .. }
+            | Self::NotUnique { .. }
+            | Self::Slot(_)
+            | Self::GivenUp { .. }
+            | Self::Unsettled(_)
+            | Self::Bug(_) => ExitCode::Failed,
         }
     }
 
@@ -286,29 +304,4 @@ fn some_of(texts: &[String], between: &str) -> String {
 /// A value that cannot be computed or cast, or that a constraint of green forbids.
 fn is_about_data(code: &SqlState) -> bool {
     code.code().starts_with("22") || code.code().starts_with("23")
-}
-
-fn journal_is_transient(error: &JournalError) -> bool {
-    match error {
-        JournalError::Postgres { source, .. } => pg::is_transient(source),
-        JournalError::Connect(error) => error.is_transient(),
-        _ => false,
-    }
-}
-
-fn activity_is_transient(error: &ActivityError) -> bool {
-    matches!(error, ActivityError::Postgres(source) if pg::is_transient(source))
-}
-
-fn feed_is_transient(error: &FeedError) -> bool {
-    match error {
-        FeedError::Apply(ApplyError::Postgres { source, .. }) | FeedError::Postgres(source) => {
-            pg::is_transient(source)
-        }
-        FeedError::Replication(error) => error.is_transient(),
-        FeedError::Connect(error) => error.is_transient(),
-        FeedError::Journal(error) => journal_is_transient(error),
-        FeedError::Late(_) => true,
-        _ => false,
-    }
 }

@@ -10,7 +10,7 @@ pub mod schema;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::error::Error;
+use crate::error::{Error, ExitCode};
 use crate::finding::Finding;
 use crate::lane::compare::Difference;
 use crate::lane::find::RowFound;
@@ -221,12 +221,14 @@ pub enum Event {
         /// What to do about it.
         hint: Option<String>,
         /// The exit code.
-        code: u8,
+        #[schemars(with = "u8")]
+        code: ExitCode,
     },
     /// The command ends.
     End {
         /// The exit code.
-        code: u8,
+        #[schemars(with = "u8")]
+        code: ExitCode,
         /// The state the tables are in.
         state: String,
         /// What to type next.

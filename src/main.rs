@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ExitCode::from(projh_bluegreen::cli::main())
+    projh_bluegreen::cli::main().into()
 }

@@ -2,7 +2,7 @@
 //! this role. Where the owner may not see every row, that cannot be.
 
 use super::Finding;
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::hangs_on::Table;
 use crate::pg::Ident;
 use crate::pg::connect::Session;
@@ -15,7 +15,7 @@ pub(super) async fn check(session: &Session, table: &Table) -> Result<Option<Fin
                has_schema_privilege(c.relowner, c.relnamespace, 'USAGE'), \
                NOT (c.relrowsecurity AND c.relforcerowsecurity) OR o.rolsuper OR o.rolbypassrls \
                FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner WHERE c.oid = $1";
-    let row = session.query_opt(sql, &[&table.oid]).await.map_err(Error::doing("asking for rights"))?;
+    let row = session.query_opt(sql, &[&table.oid]).await.doing("asking for rights")?;
     let Some(row) = row else { return Ok(None) };
     let (role, owner, name) = (Ident(row.get(0)), &table.owner, &table.name);
     let (may_read, may_reach, sees_all): (bool, bool, bool) = (row.get(1), row.get(2), row.get(3));

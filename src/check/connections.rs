@@ -1,7 +1,7 @@
 //! Connections that are free: on the server, for the database, for the role.
 
 use super::Finding;
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::pg::Ident;
 use crate::pg::connect::Session;
 use crate::plan::Plan;
@@ -23,7 +23,7 @@ SELECT current_setting('max_connections')::bigint - coalesce(current_setting('re
 FROM pg_roles r, pg_database d WHERE r.rolname = session_user AND d.datname = current_database()";
 
 pub(super) async fn check(plan: &Plan, session: &Session) -> Result<Vec<Finding>, Error> {
-    let row = session.query_one(FREE, &[]).await.map_err(Error::doing("counting connections"))?;
+    let row = session.query_one(FREE, &[]).await.doing("counting connections")?;
     let workers = plan.settings.workers;
     let needed = i64::try_from(workers).unwrap_or(i64::MAX).saturating_add(BESIDE_WORKERS);
     let (role, database) = (Ident(row.get(3)), Ident(row.get(4)));

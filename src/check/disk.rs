@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use bytesize::ByteSize;
 
 use super::{Finding, Subject};
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::pg::connect::Session;
 use crate::plan::Plan;
 
@@ -61,7 +61,7 @@ impl Volume {
 /// Whether the server's directories are ours too, as far as its address tells.
 async fn is_local(session: &Session) -> Result<bool, Error> {
     let sql = "SELECT inet_server_addr() IS NULL OR inet_server_addr() << '127.0.0.0/8' OR inet_server_addr() = '::1'";
-    let row = session.query_one(sql, &[]).await.map_err(Error::doing("asking for the server's address"))?;
+    let row = session.query_one(sql, &[]).await.doing("asking for the server's address")?;
     Ok(row.get(0))
 }
 
@@ -69,7 +69,7 @@ async fn is_local(session: &Session) -> Result<bool, Error> {
 async fn data_directory(session: &Session) -> Result<Option<PathBuf>, Error> {
     match session.query_one("SELECT current_setting('data_directory', true)", &[]).await {
         Ok(row) => Ok(row.get::<_, Option<String>>(0).map(PathBuf::from)),
-        Err(error) if error.is_closed() => Err(Error::doing("asking for the data directory")(error)),
+        Err(error) if error.is_closed() => Err(error).doing("asking for the data directory"),
         Err(_) => Ok(None),
     }
 }
@@ -78,7 +78,7 @@ async fn data_directory(session: &Session) -> Result<Option<PathBuf>, Error> {
 async fn tablespace(session: &Session, table: u32) -> Result<Option<PathBuf>, Error> {
     let sql = "SELECT nullif(pg_tablespace_location(coalesce(nullif(c.reltablespace, 0), d.dattablespace)), '') \
                FROM pg_class c, pg_database d WHERE c.oid = $1 AND d.datname = current_database()";
-    let row = session.query_one(sql, &[&table]).await.map_err(Error::doing("asking for a tablespace"))?;
+    let row = session.query_one(sql, &[&table]).await.doing("asking for a tablespace")?;
     Ok(row.get::<_, Option<String>>(0).map(PathBuf::from))
 }
 

@@ -4,7 +4,7 @@ use postgres_types::ToSql;
 use tokio_postgres::Row;
 
 use super::Finding;
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::pg::connect::Session;
 use crate::pg::{Ident, QName};
 
@@ -28,7 +28,7 @@ pub(super) async fn check(session: &Session, table: &QName) -> Result<Option<Fin
                JOIN pg_namespace n ON n.oid = p.relnamespace WHERE i.inhrelid = c.oid AND c.relispartition) \
                FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
     let params: [&(dyn ToSql + Sync); 2] = [&table.schema.as_str(), &table.name.as_str()];
-    let found = session.query_opt(sql, &params).await.map_err(Error::doing("looking for a table"))?;
+    let found = session.query_opt(sql, &params).await.doing("looking for a table")?;
     let Some(row) = found else { return missing(session, table).await.map(Some) };
     Ok(of(&row, table))
 }
@@ -64,7 +64,7 @@ async fn missing(session: &Session, table: &QName) -> Result<Finding, Error> {
                WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition \
                AND n.nspname NOT IN ('pg_catalog', 'information_schema') \
                AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT LIKE 'projh\\_b%' ORDER BY 1, 2";
-    let rows = session.query(sql, &[]).await.map_err(Error::doing("looking for a table"))?;
+    let rows = session.query(sql, &[]).await.doing("looking for a table")?;
     let tables: Vec<QName> =
         rows.iter().map(|row| QName::new(row.get::<_, String>(0), row.get::<_, String>(1))).collect();
     let hint = match nearest(table, &tables) {
@@ -77,7 +77,7 @@ async fn missing(session: &Session, table: &QName) -> Result<Finding, Error> {
         }
     };
     let row = session.query_one("SELECT current_database()::text", &[]).await;
-    let database = row.map_err(Error::doing("looking for a table"))?.get(0);
+    let database = row.doing("looking for a table")?.get(0);
     let what = format!("there is no such table in database {}", Ident(database));
     Ok(Finding::table("table", table, what, hint))
 }

@@ -5,7 +5,7 @@
 //! truncated): each with its indexes, its TOAST table and that one's index.
 
 use super::{Finding, Subject};
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::hangs_on::Green;
 use crate::pg::connect::Session;
 
@@ -21,7 +21,7 @@ pub(super) async fn check(session: &Session, subjects: &[Subject<'_>]) -> Result
     let sql = "SELECT current_setting('max_locks_per_transaction')::bigint, current_setting('max_connections')::bigint \
                + current_setting('autovacuum_max_workers')::bigint + 1 + current_setting('max_worker_processes')::bigint \
                + current_setting('max_wal_senders')::bigint + current_setting('max_prepared_transactions')::bigint";
-    let row = session.query_one(sql, &[]).await.map_err(Error::doing("counting locks"))?;
+    let row = session.query_one(sql, &[]).await.doing("counting locks")?;
     let (each, backends): (i64, i64) = (row.get(0), row.get(1));
     let all = each * backends;
     if needed <= all - all / PART_FOR_CLIENTS {

@@ -36,7 +36,7 @@ mod using;
 mod xml;
 
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::finding::Finding;
 use crate::hangs_on::{self, Around, Definition, Homes};
 use crate::lifecycle::LaneDesign;
@@ -104,7 +104,7 @@ async fn subject<'a>(
     let definition = hangs_on::read(session, &plan.table).await?;
     // Where an index has such a function, the planner may refuse every statement of ours on the table.
     let functions = functions::check(session, &plan.table, definition.table.oid, &[]).await;
-    let functions = functions.map_err(Error::doing("reading the functions of a table"))?;
+    let functions = functions.doing("reading the functions of a table")?;
     if !functions.is_empty() {
         findings.extend(functions);
         return Ok(Some(Subject { plan, definition, design: None }));

@@ -2,7 +2,7 @@
 //! validated.
 
 use super::{Finding, Subject};
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::hangs_on::orphans;
 use crate::pg::Ident;
 use crate::pg::connect::Session;
@@ -11,7 +11,7 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
     let table = &subject.definition.table.name;
     let counted = orphans::count(session, (table, &subject.definition.table.acting()), None).await;
     let mut findings = Vec::new();
-    for found in counted.map_err(Error::doing("counting rows that point at no row"))? {
+    for found in counted.doing("counting rows that point at no row")? {
         let (key, there) = (Ident(found.key.clone()), &found.references);
         let finding = match found.rows {
             Some(0) => continue,

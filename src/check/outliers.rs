@@ -4,7 +4,7 @@
 use jiff::civil::Date;
 
 use super::{Finding, Subject};
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::green::time_key;
 use crate::hangs_on::{Definition, GreenPartition};
 use crate::pg::connect::Session;
@@ -85,7 +85,7 @@ impl Months {
             in_range = key.is_in_range(),
         );
         let rows = definition.table.acting().ask(session, &sql, &[]).await;
-        let rows = rows.map_err(Error::doing("counting rows by month"))?;
+        let rows = rows.doing("counting rows by month")?;
         Ok(Some(Self(rows.iter().map(|row| (row.get(0), row.get(1))).collect())))
     }
 

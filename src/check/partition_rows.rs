@@ -5,7 +5,7 @@
 
 use super::rows::{Count, Row};
 use super::{Finding, Subject};
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::hangs_on::Green;
 use crate::pg::connect::Session;
 use crate::pg::sql::{self, Statement};
@@ -39,7 +39,7 @@ pub(super) async fn count(session: &Session, subject: &Subject<'_>) -> Result<Op
     Ok(Some(Count {
         of: format!("rows that fit into none of the partitions by {}", column.plain()),
         row: Row::Green,
-        condition: rest.map_err(Error::doing(DOING))?,
+        condition: rest.doing(DOING)?,
         found: Box::new(move |strays, rows| finding(&table, &column, (default, chosen), (strays, rows))),
         raises: ("partitions", "give partition_by bounds that hold every row".to_owned()),
     }))

@@ -5,7 +5,7 @@ use tokio_postgres::error::SqlState;
 
 use super::rules::{self, Rule};
 use super::{Finding, Subject, functions, names_itself, rows};
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::green::nearest;
 use crate::hangs_on::{Green, Source};
 use crate::lane::Lane;
@@ -38,7 +38,7 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>, moves: bool)
     let Some(design) = &subject.design else { return Ok(Rehearsed::default()) };
     let table = &subject.definition.table.name;
     let rehearsed = rolled_back(session, "BEGIN", rehearse(session, table, design, moves)).await;
-    rehearsed.map_err(Error::doing("rehearsing"))?
+    rehearsed.doing("rehearsing")?
 }
 
 async fn rehearse(
@@ -53,10 +53,10 @@ async fn rehearse(
     };
     let (mut findings, rules) = match &rehearsed {
         Ok(named) => {
-            let rules = rules::read(session, &design.green).await.map_err(Error::doing("rehearsing"))?;
+            let rules = rules::read(session, &design.green).await.doing("rehearsing")?;
             let mut findings = unfilled(session, table, design).await?;
             findings.extend(named.iter().cloned());
-            let called = called(session, table, &design.green).await.map_err(Error::doing("rehearsing"))?;
+            let called = called(session, table, &design.green).await.doing("rehearsing")?;
             findings.extend(called);
             (findings, rules)
         }
@@ -64,7 +64,7 @@ async fn rehearse(
     };
     if let Err(Refused { error, what, hint }) = rehearsed {
         if let Some(error) = error.filter(tokio_postgres::Error::is_closed) {
-            return Err(Error::doing("rehearsing")(error));
+            return Err(error).doing("rehearsing");
         }
         findings.push(Finding::table("rehearsal", table, what, hint));
     }
@@ -164,7 +164,7 @@ async fn unfilled(session: &Session, table: &QName, design: &LaneDesign) -> Resu
     let sql = "SELECT attname::text FROM pg_attribute WHERE attrelid = to_regclass($1) AND attnum > 0 AND attnotnull \
                AND NOT atthasdef AND attidentity = '' AND attname <> ALL ($2) ORDER BY attnum";
     let rows = session.query(sql, &[&green.at_home().to_string(), &filled]).await;
-    let rows = rows.map_err(Error::doing("rehearsing"))?;
+    let rows = rows.doing("rehearsing")?;
     let finding = |name: String| {
         let what = format!("column {name} must not be null, and no row has a value for it");
         let hint = format!("give {name} a default in add_columns, or leave out its not null");

@@ -4,7 +4,7 @@ use postgres_types::ToSql;
 use tokio_postgres::Row;
 
 use super::{Finding, Subject};
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::hangs_on::Table;
 use crate::journal::{self, JournalError};
 use crate::pg::activity::{self, ActivityError};
@@ -17,7 +17,7 @@ pub(super) async fn check_server(session: &Session) -> Result<Vec<Finding>, Erro
                coalesce(pg_has_role(j.oid, 'USAGE'), true) \
                FROM (VALUES (1)) AS one(n) LEFT JOIN (SELECT nspowner AS oid, pg_get_userbyid(nspowner)::text AS owner \
                FROM pg_namespace WHERE nspname = 'projh_bluegreen') AS j ON true";
-    let row = session.query_one(sql, &[]).await.map_err(Error::doing("asking for rights"))?;
+    let row = session.query_one(sql, &[]).await.doing("asking for rights")?;
     let (role, database) = (Ident(row.get(0)), Ident(row.get(1)));
     let mut findings = Vec::new();
     if !row.get::<_, bool>(2) {
@@ -83,7 +83,7 @@ pub(super) async fn check_table(session: &Session, subject: &Subject<'_>) -> Res
 
 async fn ask(session: &Session, sql: &str, names: &[&str]) -> Result<Row, Error> {
     let params: Vec<&(dyn ToSql + Sync)> = names.iter().map(|name| name as &(dyn ToSql + Sync)).collect();
-    session.query_one(sql, &params).await.map_err(Error::doing("asking for rights"))
+    session.query_one(sql, &params).await.doing("asking for rights")
 }
 
 fn refusal(table: &Table, what: String, hint: String) -> Finding {

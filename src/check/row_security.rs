@@ -4,7 +4,7 @@
 use tokio_postgres::error::SqlState;
 
 use super::Finding;
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::hangs_on::Table;
 use crate::pg::connect::Session;
 use crate::pg::{self, Ident};
@@ -24,14 +24,14 @@ pub(super) async fn check(session: &Session, table: &Table) -> Result<Option<Fin
                 "give the functions of its indexes a search_path: alter function ... set search_path = ...";
             Ok(Some(Finding::table("functions", &table.name, what, hint)))
         }
-        Err(error) => Err(Error::doing("reading a table")(error)),
+        Err(error) => Err(error).doing("reading a table"),
     }
 }
 
 async fn explain(session: &Session, table: &Table) -> Result<Finding, Error> {
     let sql = "SELECT current_user::text, has_table_privilege($1::oid, 'SELECT') AND has_schema_privilege($2, 'USAGE')";
     let params: [&(dyn postgres_types::ToSql + Sync); 2] = [&table.oid, &table.name.schema.as_str()];
-    let row = session.query_one(sql, &params).await.map_err(Error::doing("asking for rights"))?;
+    let row = session.query_one(sql, &params).await.doing("asking for rights")?;
     let (role, may_read) = (Ident(row.get(0)), row.get::<_, bool>(1));
     Ok(if may_read {
         let what = format!("row security would hide rows of it from role {role}");

@@ -11,7 +11,7 @@ use futures_util::future::{join_all, try_join_all};
 
 use super::{Finding, Subject, functions};
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::event::Event;
 use crate::hangs_on::{Green, Source, without_length};
 use crate::lane::copy::condition;
@@ -78,7 +78,7 @@ pub(super) async fn check(
         Err(error) if error.as_db_error().is_some() && !pg::is_transient(&error) => {
             one_by_one(cx, subject, &scan, counts).await
         }
-        Err(error) => Err(Error::doing("reading a table's rows")(error)),
+        Err(error) => Err(error).doing("reading a table's rows"),
     }
 }
 
@@ -102,7 +102,7 @@ async fn one_by_one(
                 let what = format!("{} cannot be counted: {}", count.of, pg::describe(&error));
                 findings.push(Finding::table(check, &subject.definition.table.name, what, hint));
             }
-            Err(error) => return Err(Error::doing("reading a table's rows")(error)),
+            Err(error) => return Err(error).doing("reading a table's rows"),
         }
     }
     Ok(findings)

@@ -1,7 +1,7 @@
 //! Sequences of identity columns that are near their end: the swap leaves a part of what is left out.
 
 use super::{Finding, Subject};
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::hangs_on::{Sequence, integer_type};
 use crate::pg::connect::Session;
 
@@ -18,7 +18,7 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
                    (SELECT coalesce(pg_sequence_last_value(s.seqrelid), s.seqstart)::numeric AS last) l \
                    WHERE s.seqrelid = to_regclass($1)";
         let row = session.query_opt(sql, &[&sequence.name.to_string()]).await;
-        let row = row.map_err(Error::doing("reading the sequences"))?;
+        let row = row.doing("reading the sequences")?;
         let left: f64 = row.map_or(f64::MAX, |row| row.get(0));
         if left < FEW {
             findings.push(note(subject, sequence, left));

@@ -1,7 +1,7 @@
 //! The server's version and settings.
 
 use super::Finding;
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::pg::Ident;
 use crate::pg::connect::Session;
 
@@ -14,7 +14,7 @@ pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
                current_setting('effective_wal_level', true) IS NOT NULL, pg_is_in_recovery(), \
                current_setting('default_transaction_read_only'), current_user::text, current_database()::text, \
                pg_catalog.getdatabaseencoding()::text";
-    let row = session.query_one(sql, &[]).await.map_err(Error::doing("reading settings"))?;
+    let row = session.query_one(sql, &[]).await.doing("reading settings")?;
     let (wal_level, is_standby, read_only): (String, bool, String) = (row.get(0), row.get(2), row.get(3));
     if is_standby {
         findings.push(Finding::server("primary", "the server is a standby", "connect to the primary"));

@@ -1,18 +1,18 @@
 //! Values of rows in the server's log: our sessions keep them out where the role may set what that needs.
 
 use super::Finding;
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::pg::connect::{Session, values_in_log};
 use crate::pg::{Ident, list};
 
 pub(super) async fn check(session: &Session) -> Result<Option<Finding>, Error> {
-    let failed = || Error::doing("reading what the server logs");
-    let rows = session.query(&values_in_log(), &[]).await.map_err(failed())?;
+    let failed = "reading what the server logs";
+    let rows = session.query(&values_in_log(), &[]).await.doing(failed)?;
     if rows.is_empty() {
         return Ok(None);
     }
     let names = "SELECT session_user::text, current_database()::text";
-    let row = session.query_one(names, &[]).await.map_err(failed())?;
+    let row = session.query_one(names, &[]).await.doing(failed)?;
     let (role, database) = (Ident(row.get(0)), Ident(row.get(1)));
     let settings: Vec<(String, String)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let what = format!(

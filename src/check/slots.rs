@@ -5,7 +5,7 @@ use tokio_postgres::error::SqlState;
 
 use super::Finding;
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::pg::Ident;
 use crate::pg::connect::Session;
 use crate::replication::{ReplicationError, Walsender};
@@ -17,7 +17,7 @@ pub(super) async fn check(cx: &Context, session: &Session, can_stream: bool) -> 
     let mut findings = Vec::new();
     let sql = "SELECT current_setting('max_replication_slots')::bigint - (SELECT count(*) FROM pg_replication_slots), \
                current_setting('max_wal_senders')::bigint - (SELECT count(*) FROM pg_stat_get_wal_senders())";
-    let row = session.query_one(sql, &[]).await.map_err(Error::doing("counting slots"))?;
+    let row = session.query_one(sql, &[]).await.doing("counting slots")?;
     for (at, what, setting) in
         [(0, "replication slots", "max_replication_slots"), (1, "WAL senders", "max_wal_senders")]
     {
@@ -35,10 +35,7 @@ pub(super) async fn check(cx: &Context, session: &Session, can_stream: bool) -> 
 }
 
 async fn probe(cx: &Context, session: &Session) -> Result<Option<Finding>, Error> {
-    let role = session
-        .query_one("SELECT current_user::text", &[])
-        .await
-        .map_err(Error::doing("asking for the role"))?;
+    let role = session.query_one("SELECT current_user::text", &[]).await.doing("asking for the role")?;
     let role = Ident(role.get(0));
     let settings = [("lock_timeout", "2s")];
     let mut walsender = match Walsender::connect(&cx.target, "projh-bluegreen check", &settings).await {

@@ -1,12 +1,12 @@
 //! Synchronous standbys: without them no commit of a run comes to its end, and a run's stream must not be taken for one.
 
 use super::Finding;
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::pg::connect::Session;
 use crate::pg::standbys::{self, Standbys};
 
 pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
-    let found = standbys::synchronous(session).await.map_err(Error::doing("asking for standbys"))?;
+    let found = standbys::synchronous(session).await.doing("asking for standbys")?;
     let Some(standbys) = found else { return Ok(Vec::new()) };
     let mut findings = Vec::new();
     if standbys.are_missing() {

@@ -3,7 +3,7 @@
 use tokio_postgres::types::Type;
 
 use super::Finding;
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::pg;
 use crate::pg::connect::Session;
 use crate::plan::Plan;
@@ -19,7 +19,7 @@ pub(super) async fn check(plan: &Plan, session: &Session) -> Result<Vec<Finding>
             Ok(Vec::new())
         }
         Ok(_) => refused("settings.throttle.query does not answer with true or false".to_owned()),
-        Err(error) if error.is_closed() => Err(Error::doing("trying the throttle's query")(error)),
+        Err(error) if error.is_closed() => Err(error).doing("trying the throttle's query"),
         Err(error) => refused(format!("settings.throttle.query cannot be asked: {}", pg::describe(&error))),
     }
 }

@@ -5,7 +5,7 @@
 //! columns could not be computed. With REPLICA IDENTITY FULL the stream has every value.
 
 use super::{Finding, Subject};
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::hangs_on::{ReplicaIdentityKind, Source};
 use crate::lifecycle::LaneDesign;
 use crate::pg::connect::Session;
@@ -19,7 +19,7 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
         return Ok(Vec::new());
     }
     let found = rolled_back(session, "BEGIN", find(session, subject, design)).await;
-    found.flatten().map_err(Error::doing("reading the expressions"))
+    found.flatten().doing("reading the expressions")
 }
 
 async fn find(

@@ -7,7 +7,7 @@
 use tokio_postgres::error::SqlState;
 
 use super::{Finding, Subject};
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::hangs_on::Index;
 use crate::hangs_on::unique_keys::{UniqueKey, WITHOUT_INDEXES};
 use crate::pg::connect::Session;
@@ -23,7 +23,7 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
         return Ok(Vec::new());
     };
     let table = &subject.definition.table.name;
-    let doing = || Error::doing("counting keys");
+    let doing = "counting keys";
     let is_kept = |index: &&Index| {
         let in_green = design.green.indexes.iter().any(|kept| kept.name == index.name && kept.unique);
         in_green && index.valid && index.immediate && !index.exclusion
@@ -31,12 +31,12 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
     let indexes: Vec<&Index> = subject.definition.indexes.iter().filter(is_kept).collect();
     let begin = format!("BEGIN READ ONLY; {WITHOUT_INDEXES}; {}", subject.definition.table.acting());
     let mut findings = Vec::new();
-    for key in UniqueKey::of(session, table).await.map_err(doing())? {
+    for key in UniqueKey::of(session, table).await.doing(doing)? {
         if !indexes.iter().any(|index| index.name == key.index) {
             continue;
         }
         let count = key.count_twins();
-        let counted = rolled_back(session, &begin, session.query_one(&count, &[])).await.map_err(doing())?;
+        let counted = rolled_back(session, &begin, session.query_one(&count, &[])).await.doing(doing)?;
         match counted.map(|row| row.get::<_, i64>(0)) {
             Ok(0) => {}
             Ok(count) => {
@@ -55,7 +55,7 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
                     format!("change such rows, or the function; or `drop_indexes: [{}]`", key.index.as_str());
                 findings.push(Finding::table(CHECK, table, what, hint));
             }
-            Err(error) => return Err(doing()(error)),
+            Err(error) => return Err(error).doing(doing),
         }
     }
     Ok(findings)

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::Finding;
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::pg::QName;
 use crate::pg::activity::Holder;
 use crate::pg::connect::Session;
@@ -14,7 +14,7 @@ use crate::pg::under_way::{Kind, UnderWay, on_table};
 const PASSING: Duration = Duration::from_secs(1);
 
 pub(super) async fn check(session: &Session, table: &QName) -> Result<Vec<Finding>, Error> {
-    let look = async || on_table(session, table).await.map_err(Error::doing("looking at what is under way"));
+    let look = async || on_table(session, table).await.doing("looking at what is under way");
     let mut seen = look().await?;
     if !seen.is_empty() {
         tokio::time::sleep(PASSING).await;

@@ -6,7 +6,7 @@
 use tokio_postgres::error::SqlState;
 
 use super::{Finding, Subject};
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::hangs_on::Source;
 use crate::lifecycle::LaneDesign;
 use crate::pg::connect::Session;
@@ -17,7 +17,7 @@ use crate::plan::ColumnChange;
 pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
     let Some(design) = &subject.design else { return Ok(Vec::new()) };
     let found = rolled_back(session, "BEGIN", find(session, subject, design)).await;
-    found.flatten().map_err(Error::doing("reading the expressions"))
+    found.flatten().doing("reading the expressions")
 }
 
 /// A generated column takes what is immutable, and the server says what is not.

@@ -5,15 +5,15 @@ use std::path::Path;
 use super::Shell;
 use crate::context::Goal;
 use crate::engine;
-use crate::error::Error;
+use crate::error::{Error, ExitCode};
 use crate::event::Event;
 
-pub(super) async fn run(shell: &Shell<'_>, path: &Path) -> Result<u8, Error> {
+pub(super) async fn run(shell: &Shell<'_>, path: &Path) -> Result<ExitCode, Error> {
     let plan = shell.plan(path)?;
     let cx = shell.context(&plan)?;
     engine::reach(&cx, &Goal::Checked(plan)).await?;
     let state = "nothing stands in the way; nothing was changed".to_owned();
     let next = Some(format!("projh-bluegreen execute {}", path.display()));
-    shell.tell(&Event::End { code: 0, state, next });
-    Ok(0)
+    shell.tell(&Event::End { code: ExitCode::Done, state, next });
+    Ok(ExitCode::Done)
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Shell;
-use crate::error::Error;
+use crate::error::{Error, ExitCode};
 use crate::event::Event;
 use crate::journal::{self, JournalError, Summary};
 use crate::lifecycle::{Progress, Standing};
@@ -37,9 +37,9 @@ pub(super) async fn tell(shell: &Shell<'_>, target: &Target, run_or_plan: &str, 
     let (state, next) = match read(target, run_or_plan, true).await {
         Ok(Some(run)) => state(&run.progress, &run.found.run, plan),
         Ok(None) => ("no run has been made of this plan; nothing was changed".to_owned(), None),
-        Err(_) => unknown(&format!("projh-bluegreen execute {plan}")),
+        Err(Unknown) => unknown(&format!("projh-bluegreen execute {plan}")),
     };
-    shell.tell(&Event::End { code: 0, state, next });
+    shell.tell(&Event::End { code: ExitCode::Done, state, next });
 }
 
 /// Tells the end of a command that did not go well.
@@ -82,10 +82,10 @@ async fn after(shell: &Shell<'_>, error: &Error) -> (String, Option<String>) {
             Some("projh-bluegreen status".to_owned()),
         ),
         Ok(_) => (format!("there is no run under way; {untouched}"), Some(shell.cli.command.again(&named))),
-        Err(_) if !shell.has_begun.load(Ordering::Acquire) && !shell.cli.command.is_about_a_run() => {
+        Err(Unknown) if !shell.has_begun.load(Ordering::Acquire) && !shell.cli.command.is_about_a_run() => {
             (untouched, Some(shell.cli.command.again(&named)))
         }
-        Err(_) => unknown(&shell.cli.command.again(&named)),
+        Err(Unknown) => unknown(&shell.cli.command.again(&named)),
     }
 }
 
@@ -121,24 +121,25 @@ fn unknown(again: &str) -> (String, Option<String>) {
     (state.to_owned(), Some(format!("{again}, as soon as the server can be reached")))
 }
 
+/// The server did not answer, whatever the reason.
+struct Unknown;
+
 /// The latest run; of ours, once nothing is on its way any more. A COMMIT may be on its way for as long as a
 /// synchronous standby is gone: then what is visible by now is told, and that there may be more.
-async fn read(target: &Target, run_or_plan: &str, ours: bool) -> Result<Option<Summary>, Error> {
+async fn read(target: &Target, run_or_plan: &str, ours: bool) -> Result<Option<Summary>, Unknown> {
     let asked = async {
         // Its own lock on the run's row is a commit, too.
         let settings = &[("lock_timeout", "5s"), ("synchronous_commit", "local")];
-        let session = target.connect("projh-bluegreen status", settings).await?;
-        match journal::latest(&session, run_or_plan, ours).await {
+        let session = target.connect("projh-bluegreen status", settings).await.map_err(|_| Unknown)?;
+        let found = match journal::latest(&session, run_or_plan, ours).await {
             Err(error) if ours && error.is_lock_timeout() => {
-                Ok(journal::latest(&session, run_or_plan, false).await?)
+                journal::latest(&session, run_or_plan, false).await
             }
-            found => Ok(found?),
-        }
+            found => found,
+        };
+        found.map_err(|_| Unknown)
     };
-    match tokio::time::timeout(PATIENCE, asked).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(Error::Interrupted),
-    }
+    tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(Unknown))
 }
 
 /// The standbys that a COMMIT of this program waits for.

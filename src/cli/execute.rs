@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Shell, ending, preview};
 use crate::context::{Forward, Goal};
 use crate::engine;
-use crate::error::Error;
+use crate::error::{Error, ExitCode};
 use crate::lifecycle::Phase;
 use crate::phase;
 
@@ -16,7 +16,7 @@ pub(super) async fn run(
     path: &Path,
     until: Option<Phase>,
     yes: bool,
-) -> Result<u8, Error> {
+) -> Result<ExitCode, Error> {
     let plan = shell.plan(path)?;
     let cx = shell.context(&plan)?;
     let name = plan.name.clone();
@@ -29,11 +29,11 @@ pub(super) async fn run(
     }
     engine::reach(&cx, &Goal::Forward(forward)).await?;
     ending::tell(shell, &cx.target, &name, &path.display().to_string()).await;
-    Ok(0)
+    Ok(ExitCode::Done)
 }
 
 /// `--dry-run`: what `run` would do.
-pub(super) async fn preview(shell: &Shell<'_>, path: &Path, until: Option<Phase>) -> Result<u8, Error> {
+pub(super) async fn preview(shell: &Shell<'_>, path: &Path, until: Option<Phase>) -> Result<ExitCode, Error> {
     let plan = shell.plan(path)?;
     let cx = shell.context(&plan)?;
     let forward = Forward { plan, until, may_swap: Arc::new(|| false) };

@@ -1,7 +1,7 @@
 //! `find`: the row that a key's digest stands for.
 
 use super::Shell;
-use crate::error::Error;
+use crate::error::{Error, ExitCode};
 use crate::event::Event;
 use crate::journal::{self, JournalError};
 use crate::lane::find;
@@ -11,7 +11,7 @@ pub(super) async fn run(
     plan_or_run: &str,
     table: &str,
     digest: &str,
-) -> Result<u8, Error> {
+) -> Result<ExitCode, Error> {
     let (name, target) = shell.run_and_target(plan_or_run)?;
     let work = async {
         let client = target.connect("projh-bluegreen find", &[]).await?;
@@ -43,5 +43,5 @@ pub(super) async fn run(
             shell.screen.out(&format!("{side}: {}", row.sql));
         }
     }
-    Ok(0)
+    Ok(ExitCode::Done)
 }

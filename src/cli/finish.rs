@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use super::Shell;
 use crate::context::Goal;
 use crate::engine;
-use crate::error::Error;
+use crate::error::{Error, ExitCode};
 use crate::event::Event;
 use crate::lifecycle::{Ending, Standing};
 
@@ -15,7 +15,7 @@ pub(super) async fn run(
     yes: bool,
     as_is: bool,
     now: bool,
-) -> Result<u8, Error> {
+) -> Result<ExitCode, Error> {
     let (run, cx) = shell.run_and_context(plan_or_run)?;
     if !yes && !std::io::stdin().is_terminal() {
         return Err(Error::Usage(
@@ -30,6 +30,6 @@ pub(super) async fn run(
     }
     engine::reach(&cx, &Goal::Finished { run, as_is, now }).await?;
     let state = Standing::ended(Ending::Finished).state;
-    shell.tell(&Event::End { code: 0, state, next: None });
-    Ok(0)
+    shell.tell(&Event::End { code: ExitCode::Done, state, next: None });
+    Ok(ExitCode::Done)
 }

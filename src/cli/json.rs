@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use jiff::Timestamp;
 
 use super::screen::Screen;
-use crate::error::Error;
+use crate::error::{Error, ExitCode};
 use crate::event::{Event, Reporter, line};
 
 pub(super) struct Lines {
@@ -20,12 +20,12 @@ impl Lines {
     }
 
     /// A command line that is not understood, in the words for people.
-    pub(super) fn misused(&self, text: &str, code: u8) {
+    pub(super) fn misused(&self, text: &str) {
         let words = text.lines().take_while(|line| !line.is_empty()).flat_map(str::split_whitespace);
         // A URL of a database may hold a password.
         let words = words.map(|word| if word.contains("://") && word.contains('@') { "..." } else { word });
         let message = words.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned();
-        let next = Some("projh-bluegreen --help".to_owned());
+        let (code, next) = (ExitCode::Usage, Some("projh-bluegreen --help".to_owned()));
         self.tell(&Event::Error { message, hint: None, code });
         self.tell(&Event::End { code, state: "nothing was changed".to_owned(), next });
     }

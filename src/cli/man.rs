@@ -6,10 +6,10 @@ use std::path::Path;
 use clap::CommandFactory as _;
 
 use super::Cli;
-use crate::error::Error;
+use crate::error::{Error, ExitCode};
 
 /// Prints the program's page, or writes it and one a command into a directory.
-pub(super) fn run(dir: Option<&Path>) -> Result<u8, Error> {
+pub(super) fn run(dir: Option<&Path>) -> Result<ExitCode, Error> {
     let written = match dir {
         Some(dir) => write(dir),
         None => {
@@ -21,7 +21,7 @@ pub(super) fn run(dir: Option<&Path>) -> Result<u8, Error> {
         }
     };
     written.map_err(|error| Error::Usage(format!("the manual could not be written: {error}")))?;
-    Ok(0)
+    Ok(ExitCode::Done)
 }
 
 /// A page for the program, and one for each command.

@@ -28,18 +28,13 @@ use clap::{Parser, Subcommand};
 use tokio::sync::watch;
 
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Error, ExitCode};
 use crate::event::{self, Event, Reporter};
 use crate::lifecycle::Phase;
 use crate::pg::connect::Target;
 use crate::plan::{self, Plan, Settings};
 
 use screen::Screen;
-
-/// Exit code of a command line that clap refused; clap's own is the same.
-const USAGE: u8 = 2;
-/// Exit code of a program that could not even begin.
-const UNEXPECTED: u8 = 1;
 
 /// Blue-green migration of live PostgreSQL tables: copy, verify, swap, and a way back.
 #[derive(Parser)]
@@ -147,19 +142,19 @@ enum Command {
 
 /// Parses the command line, does what it says, and returns the exit code.
 #[must_use]
-pub fn main() -> u8 {
+pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             // Where standard error is closed there is nobody to tell.
             let _ = error.print();
             if !error.use_stderr() {
-                return 0;
+                return ExitCode::Done;
             }
             if std::env::args_os().any(|argument| argument == "--json") {
-                json::Lines::new(Screen::new(true)).misused(&error.to_string(), USAGE);
+                json::Lines::new(Screen::new(true)).misused(&error.to_string());
             }
-            return USAGE;
+            return ExitCode::Usage;
         }
     };
     let screen = Screen::new(cli.json);
@@ -177,11 +172,11 @@ pub fn main() -> u8 {
     });
     outcome.unwrap_or_else(|error| {
         screen.err(&format!("error: the program could not be started: {error}"));
-        UNEXPECTED
+        ExitCode::Failed
     })
 }
 
-async fn run(cli: &Cli, reporter: &Arc<dyn Reporter>, screen: &Screen) -> std::io::Result<u8> {
+async fn run(cli: &Cli, reporter: &Arc<dyn Reporter>, screen: &Screen) -> std::io::Result<ExitCode> {
     let interrupted = signals::watch(&cli.command, Arc::clone(reporter))?;
     let shell = Shell {
         cli,
@@ -200,7 +195,7 @@ async fn run(cli: &Cli, reporter: &Arc<dyn Reporter>, screen: &Screen) -> std::i
     })
 }
 
-async fn command(shell: &Shell<'_>) -> Result<u8, Error> {
+async fn command(shell: &Shell<'_>) -> Result<ExitCode, Error> {
     match &shell.cli.command {
         Command::Check { plan } => check::run(shell, plan).await,
         Command::Execute { plan, dry_run: true, until, .. } => execute::preview(shell, plan, *until).await,
@@ -214,9 +209,12 @@ async fn command(shell: &Shell<'_>) -> Result<u8, Error> {
         Command::Schema { events } => {
             let schema = if *events { event::schema::json_schema() } else { plan::json_schema() };
             shell.screen.out(&format!("{schema:#}"));
-            Ok(0)
+            Ok(ExitCode::Done)
         }
-        Command::Completions { shell: of } => Ok(completions::run(&shell.screen, *of)),
+        Command::Completions { shell: of } => {
+            completions::run(&shell.screen, *of);
+            Ok(ExitCode::Done)
+        }
         Command::Man { dir } => man::run(dir.as_deref()),
     }
 }

@@ -4,7 +4,7 @@ mod page;
 
 use super::Shell;
 use crate::context::{Context, Forward};
-use crate::error::Error;
+use crate::error::{Error, ExitCode};
 use crate::event::Event;
 use crate::finding::Finding;
 use crate::preview::{self, Preview};
@@ -16,13 +16,13 @@ pub(super) async fn run(
     forward: &Forward,
     path: &str,
     checks: bool,
-) -> Result<u8, Error> {
+) -> Result<ExitCode, Error> {
     let findings = if checks { crate::check::run(cx, &forward.plan).await? } else { Vec::new() };
     if shell.cli.json || findings.iter().any(Finding::is_refusal) {
         refuse(shell, findings.clone())?;
     }
     let preview = match preview::preview(cx, forward).await {
-        Err(Error::Refused(findings)) => return refuse(shell, findings).map(|()| 0),
+        Err(Error::Refused(findings)) => return refuse(shell, findings).map(|()| ExitCode::Done),
         preview => preview?,
     };
     if shell.cli.json {
@@ -33,8 +33,8 @@ pub(super) async fn run(
     }
     let state = "this was a preview; nothing was changed".to_owned();
     let next = Some(format!("projh-bluegreen execute {path}"));
-    shell.tell(&Event::End { code: 0, state, next });
-    Ok(0)
+    shell.tell(&Event::End { code: ExitCode::Done, state, next });
+    Ok(ExitCode::Done)
 }
 
 /// Tells every finding; an error if one of them is a refusal.

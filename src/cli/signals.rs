@@ -37,7 +37,7 @@ pub(super) fn watch(command: &Command, reporter: Arc<dyn Reporter>) -> io::Resul
                 .to_owned();
         let next = Some("projh-bluegreen status, then the same command again".to_owned());
         reporter.tell(&Event::End { code, state, next });
-        std::process::exit(i32::from(code));
+        std::process::exit(i32::from(u8::from(code)));
     });
     Ok(seen)
 }

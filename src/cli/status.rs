@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 
 use super::person::units::{bytes, count, left, short, time};
 use super::{Shell, ending};
-use crate::error::Error;
+use crate::error::{Error, ExitCode};
 use crate::event::Event;
 use crate::journal::{self, JournalError};
 use crate::pg::connect::{Session, Target};
@@ -18,7 +18,11 @@ use crate::status::{Status, Table};
 const EVERY: Duration = Duration::from_secs(2);
 const NO_RUN: &str = "no run has been made in this database";
 
-pub(super) async fn run(shell: &Shell<'_>, plan_or_run: Option<&str>, watch: bool) -> Result<u8, Error> {
+pub(super) async fn run(
+    shell: &Shell<'_>,
+    plan_or_run: Option<&str>,
+    watch: bool,
+) -> Result<ExitCode, Error> {
     let (wanted, target) = match plan_or_run {
         Some(name) => {
             let (name, target) = shell.run_and_target(name)?;
@@ -29,7 +33,7 @@ pub(super) async fn run(shell: &Shell<'_>, plan_or_run: Option<&str>, watch: boo
     let asked = Asked { target, wanted, file: plan_or_run };
     let work = async { if watch { self::watch(shell, &asked).await } else { once(shell, &asked).await } };
     shell.unless_interrupted(work).await?;
-    Ok(0)
+    Ok(ExitCode::Done)
 }
 
 /// What somebody wants to know, and where it is known.

@@ -5,7 +5,7 @@
 
 use tokio_postgres::Client;
 
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::hangs_on::{Column, Conflict, Definition, without_length};
 use crate::pg::Ident;
 use crate::plan::{ColumnChange, TablePlan};
@@ -29,7 +29,7 @@ pub(crate) async fn conflicts(
         };
         let types: [String; 2] = [without_length(&column.data_type), without_length(new)];
         let row = client.query_one(READS_SETTINGS, &[&types[0], &types[1]]).await;
-        if row.map_err(Error::doing("asking what a cast reads"))?.get(0) {
+        if row.doing("asking what a cast reads")?.get(0) {
             conflicts.push(conflict(column, new, rename.as_ref().unwrap_or(name)));
         }
     }

@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use tokio_postgres::Client;
 
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::hangs_on::{Column, Definition, Table, without_length};
 use crate::pg::{Ident, Literal};
 use crate::plan::partition::{self, KeyType, Leaf, PartitionError};
@@ -142,7 +142,7 @@ impl TimeKey {
             table = table.name,
         );
         let rows = table.acting().ask(client, &sql, &[]).await;
-        let rows = rows.map_err(Error::doing("reading the range of the partition key"))?;
+        let rows = rows.doing("reading the range of the partition key")?;
         let Some(row) = rows.first() else { return Ok(None) };
         let date = |at: usize| {
             let part = |at: usize| row.get::<_, i32>(at);

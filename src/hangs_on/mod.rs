@@ -83,6 +83,17 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether a new session may get further.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Catalog { source, .. } => crate::pg::is_transient(source),
+            Self::NoTable(_) | Self::Shape { .. } => false,
+        }
+    }
+}
+
 /// One question to the catalog: its name for errors, and its SQL, which takes the table's oid
 /// and answers with one JSON value.
 struct Question {

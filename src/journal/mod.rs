@@ -103,12 +103,39 @@ pub enum JournalError {
         /// Why.
         source: serde_json::Error,
     },
+    /// A fact or a plan could not be written as JSON.
+    #[error("what run {run} has to note cannot be written: {source}")]
+    Unwritable {
+        /// The run, or its plan's name where it has not begun.
+        run: String,
+        /// Why.
+        source: serde_json::Error,
+    },
     /// The facts do not fit together.
     #[error(transparent)]
     Illegal(#[from] IllegalFact),
 }
 
 impl JournalError {
+    /// Whether a new session may get further.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Postgres { source, .. } => crate::pg::is_transient(source),
+            Self::Connect(error) => error.is_transient(),
+            Self::Stranger { .. }
+            | Self::Held { .. }
+            | Self::Fenced { .. }
+            | Self::PlanChanged { .. }
+            | Self::OnlyRollback { .. }
+            | Self::NoRun(_)
+            | Self::Ended { .. }
+            | Self::Unreadable { .. }
+            | Self::Unwritable { .. }
+            | Self::Illegal(_) => false,
+        }
+    }
+
     /// Whether this role may not look into the journal.
     #[must_use]
     pub fn is_forbidden(&self) -> bool {
@@ -206,7 +233,7 @@ impl Journal {
     /// If the run was taken over by another orchestrator, or the server said no.
     pub async fn write(&self, client: &Client, fact: &Fact) -> Result<(), JournalError> {
         let json = serde_json::to_value(fact)
-            .map_err(|source| JournalError::Unreadable { run: self.run.clone(), source })?;
+            .map_err(|source| JournalError::Unwritable { run: self.run.clone(), source })?;
         client
             .execute(
                 "WITH held AS (SELECT projh_bluegreen.fence($1, $2)) \

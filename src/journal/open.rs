@@ -22,7 +22,7 @@ impl Journal {
         schema::migrate(&session).await?;
         lock::take(&session, &plan.name, lost).await?;
         let json = serde_json::to_value(plan)
-            .map_err(|source| JournalError::Unreadable { run: plan.name.clone(), source })?;
+            .map_err(|source| JournalError::Unwritable { run: plan.name.clone(), source })?;
         match find(&session, &plan.name).await?.filter(|found| found.under_way) {
             Some(found) => {
                 let changes = plan::changes(&found.plan, &json);

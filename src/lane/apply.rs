@@ -50,6 +50,17 @@ pub enum ApplyError {
     },
 }
 
+impl ApplyError {
+    /// Whether a new session may get further.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Postgres { source, .. } => crate::pg::is_transient(source),
+            Self::Diverged { .. } => false,
+        }
+    }
+}
+
 /// The statements of one lane, prepared on one connection.
 pub struct Apply {
     lane: Lane,

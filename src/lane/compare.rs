@@ -47,6 +47,18 @@ pub enum CompareError {
 }
 
 impl CompareError {
+    /// Whether a new session may get further.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Postgres { source, .. } => crate::pg::is_transient(source),
+            Self::Connect(error) => error.is_transient(),
+            Self::Incomplete { .. } => false,
+        }
+    }
+}
+
+impl CompareError {
     fn incomplete(lane: &Lane, why: impl Into<String>) -> Self {
         Self::Incomplete { table: lane.table.plain(), why: why.into() }
     }

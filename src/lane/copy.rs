@@ -49,6 +49,18 @@ pub enum CopyError {
 }
 
 impl CopyError {
+    /// Whether a new session may get further.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Postgres { source, .. } => crate::pg::is_transient(source),
+            Self::Journal(error) => error.is_transient(),
+            Self::Rewritten { .. } | Self::NoKey { .. } => false,
+        }
+    }
+}
+
+impl CopyError {
     fn of(lane: &Lane) -> impl Fn(tokio_postgres::Error) -> Self {
         let table = lane.table.plain();
         move |source| Self::Postgres { table: table.clone(), source }

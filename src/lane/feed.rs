@@ -102,6 +102,28 @@ pub enum FeedError {
     Ended,
 }
 
+impl FeedError {
+    /// Whether a new session may get further.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Apply(error) => error.is_transient(),
+            Self::Replication(error) => error.is_transient(),
+            Self::Connect(error) => error.is_transient(),
+            Self::Journal(error) => error.is_transient(),
+            Self::Postgres(error) => crate::pg::is_transient(error),
+            Self::Late(_) => true,
+            Self::Impossible { .. }
+            | Self::SourceChanged { .. }
+            | Self::Foreign { .. }
+            | Self::NoKey { .. }
+            | Self::Truncated { .. }
+            | Self::Unremembered
+            | Self::Ended => false,
+        }
+    }
+}
+
 /// How far the feed may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {

@@ -30,6 +30,19 @@ pub enum PointError {
     Activity(#[from] ActivityError),
 }
 
+impl PointError {
+    /// Whether a new session may get further.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Replication(error) => error.is_transient(),
+            Self::Connect(error) => error.is_transient(),
+            Self::Postgres(error) => crate::pg::is_transient(error),
+            Self::Activity(error) => error.is_transient(),
+        }
+    }
+}
+
 /// A consistent point, held.
 pub struct Point {
     /// L.

@@ -26,6 +26,15 @@ pub enum ActivityError {
 }
 
 impl ActivityError {
+    /// Whether a new session may get further.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Postgres(error) => super::is_transient(error),
+            Self::Blind(_) => false,
+        }
+    }
+
     /// What to type, where the role may not see.
     #[must_use]
     pub fn hint(&self) -> Option<String> {

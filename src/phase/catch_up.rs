@@ -1,6 +1,6 @@
 //! Catch up: the stream is applied, strictly from now on, until green is a moment behind blue.
 
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::lifecycle::Fact;
 use crate::run::Run;
 
@@ -9,12 +9,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     super::stream::catch_up(run).await?;
     // A snapshot that is older than this may miss rows that the copy or the stream brought since.
     let sql = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint";
-    let row = run
-        .journal
-        .session()
-        .query_one(sql, &[])
-        .await
-        .map_err(Error::doing("reading the transaction id"))?;
+    let row = run.journal.session().query_one(sql, &[]).await.doing("reading the transaction id")?;
     let xid = u64::try_from(row.get::<_, i64>(0)).unwrap_or(0);
     run.journal.record(Fact::CaughtUp { xid }).await?;
     Ok(())

@@ -16,7 +16,7 @@ use std::time::Instant;
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
 
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::event::Event;
 use crate::lane::copy::{self as chunks, CopyError, Round};
 use crate::lane::feed::FeedError;
@@ -102,10 +102,10 @@ async fn first_point(run: &mut Run<'_>) -> Result<Point, Error> {
     let waiting = |holder: String| stream::tell_waiting(run, A_POINT, &holder);
     let (point, walsender) =
         Point::make(&run.cx.target, run.journal.run(), slot.as_str(), false, &waiting).await?;
-    client.batch_execute("BEGIN").await.map_err(Error::doing("noting the slot"))?;
+    client.batch_execute("BEGIN").await.doing("noting the slot")?;
     let sql = "INSERT INTO projh_bluegreen.stream (run, applied_lsn) VALUES ($1, $2) \
                ON CONFLICT (run) DO UPDATE SET applied_lsn = excluded.applied_lsn";
-    client.execute(sql, &[&run.journal.run(), &point.lsn]).await.map_err(Error::doing("noting the slot"))?;
+    client.execute(sql, &[&run.journal.run(), &point.lsn]).await.doing("noting the slot")?;
     run.journal.commit(&client, Fact::SlotCreated { lsn: point.lsn, filenodes }).await?;
     walsender.close().await;
     Ok(point)
@@ -126,7 +126,7 @@ pub(super) async fn filenodes(run: &Run<'_>, client: &Client) -> Result<Vec<u32>
     for lane in &run.lanes {
         let sql = "SELECT coalesce(pg_relation_filenode(to_regclass($1)), 0::oid)";
         let row = client.query_one(sql, &[&lane.source.to_string()]).await;
-        filenodes.push(row.map_err(Error::doing("reading the tables' files"))?.get(0));
+        filenodes.push(row.doing("reading the tables' files")?.get(0));
     }
     Ok(filenodes)
 }
@@ -166,7 +166,7 @@ async fn blocks(run: &Run<'_>, client: &Client) -> Result<Vec<u32>, Error> {
     let mut blocks = Vec::new();
     for lane in &run.lanes {
         let sizes = chunks::heap_relations(client, &lane.source).await;
-        blocks.push(sizes.map_err(Error::doing("reading sizes"))?.iter().map(|(_, blocks)| *blocks).sum());
+        blocks.push(sizes.doing("reading sizes")?.iter().map(|(_, blocks)| *blocks).sum());
     }
     Ok(blocks)
 }
@@ -244,11 +244,11 @@ async fn begin_again(run: &mut Run<'_>, lane: usize) -> Result<(), Error> {
     let why = format!("{table} was rewritten or truncated under it");
     run.cx.tell(&Event::BegunAgain { phase: Phase::Copy, why });
     let client = run.connect("copy").await?;
-    let doing = || Error::doing("emptying green");
-    client.batch_execute("BEGIN").await.map_err(doing())?;
+    let doing = "emptying green";
+    client.batch_execute("BEGIN").await.doing(doing)?;
     for lane in &run.lanes {
         let sql = format!("TRUNCATE {}, {}", lane.target, lane.dirty_table());
-        client.batch_execute(&sql).await.map_err(doing())?;
+        client.batch_execute(&sql).await.doing(doing)?;
     }
     run.journal.commit(&client, Fact::CopyRestarted { lane }).await?;
     Ok(())

@@ -11,7 +11,7 @@ use std::time::Instant;
 use tokio::sync::Mutex;
 use tokio_postgres::error::SqlState;
 
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::event::Event;
 use crate::hangs_on::unique_keys::UniqueKey;
 use crate::hangs_on::{GreenColumn, Source};
@@ -55,11 +55,11 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     build(run, steps(run, false)?).await?;
     statistics::finish(run).await?;
     let client = run.connect("index").await?;
-    let doing = || Error::doing("finishing the indexes");
-    client.batch_execute("BEGIN").await.map_err(doing())?;
+    let doing = "finishing the indexes";
+    client.batch_execute("BEGIN").await.doing(doing)?;
     for lane in &prepared.lanes {
         for statement in lane.green.after_indexes() {
-            client.batch_execute(&statement.sql).await.map_err(doing())?;
+            client.batch_execute(&statement.sql).await.doing(doing)?;
         }
     }
     run.journal.commit(&client, Fact::Indexed).await?;
@@ -123,7 +123,7 @@ async fn build(run: &Run<'_>, steps: Steps) -> Result<(), Error> {
     if steps.leaves.len() > workers.len() {
         let sql = "SET max_parallel_maintenance_workers = 0";
         for worker in &workers {
-            worker.batch_execute(sql).await.map_err(Error::doing("building indexes"))?;
+            worker.batch_execute(sql).await.doing("building indexes")?;
         }
     }
     let done = AtomicUsize::new(0);
@@ -176,7 +176,7 @@ async fn not_unique(run: &Run<'_>, lane: usize, index: &Ident) -> Result<Error, 
     };
     let hint = if blue.is_some_and(|blue| blue.unique && !blue.columns.iter().any(is_changed)) {
         let keys = UniqueKey::of(run.journal.session(), &design.table).await;
-        let keys = keys.map_err(Error::doing("reading the unique indexes"))?;
+        let keys = keys.doing("reading the unique indexes")?;
         keys.iter().find(|key| key.index == *index).map(UniqueKey::hint)
     } else {
         None

@@ -12,7 +12,7 @@ use tokio_postgres::Client;
 
 use super::{begin, is_lock_wait, step_back};
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::event::{Event, Reporter, WaitCause};
 use crate::journal::Journal;
 use crate::pg::activity::{self, Backend, Holder, Wait};
@@ -109,11 +109,11 @@ impl<'a> Patience<'a> {
     /// # Errors
     /// Whatever is not a wait for a lock.
     pub(super) async fn execute(&self, client: &Client, sql: &str, what: &str) -> Result<(), Error> {
-        let doing = || Error::doing(what);
+        let doing = what;
         let name = format!("projh-bluegreen {} observer", self.run);
         let (mut observer, mut aside) = (None, Vec::new());
-        let limits = Limits::of(client).await.map_err(doing())?;
-        let pid = pid(client).await.map_err(doing())?;
+        let limits = Limits::of(client).await.doing(doing)?;
+        let pid = pid(client).await.doing(doing)?;
         let (since, mut told) = (Instant::now(), None);
         loop {
             let begun = format!("{}; {sql}", begun(&aside, &limits));
@@ -125,9 +125,9 @@ impl<'a> Patience<'a> {
             match outcome {
                 Ok(()) => return Ok(()),
                 Err(error) if is_lock_wait(&error) => {}
-                Err(error) => return Err(doing()(error)),
+                Err(error) => return Err(error).doing(doing),
             }
-            client.batch_execute("ROLLBACK").await.map_err(doing())?;
+            client.batch_execute("ROLLBACK").await.doing(doing)?;
             if observer.is_none() {
                 observer = Some(self.target.connect(&name, &[("statement_timeout", "2s")]).await?);
                 continue;

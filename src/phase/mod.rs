@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::lane::Lane;
 use crate::lifecycle::{Fact, Phase, Prepared};
 use crate::run::Run;
@@ -90,7 +90,7 @@ pub async fn load_lanes(run: &mut Run<'_>, prepared: &Prepared) -> Result<(), Er
     run.published = guard::published(run.journal.session(), prepared).await?;
     for (number, design) in prepared.lanes.iter().enumerate() {
         let lane = Lane::load(run.journal.session(), number, design, &prepared.green_home).await;
-        let lane = lane.map_err(Error::doing("reading the tables' columns"))?;
+        let lane = lane.doing("reading the tables' columns")?;
         // Renamed since the fingerprint was asked: without the whole key, rows would be taken for others.
         if lane.source_oid == 0
             || lane.key.len() != design.key.columns.len()

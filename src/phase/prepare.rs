@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 
 use super::guard::changes_while_designed;
 use super::{is_lock_wait, step_back};
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::event::{Event, WaitCause};
 use crate::finding::Finding;
 use crate::green;
@@ -40,7 +40,7 @@ async fn prepare(run: &mut Run<'_>) -> Result<(), Error> {
             run.journal.commit(&client, Fact::Prepared(Box::new(prepared.clone()))).await?;
             return super::load_lanes(run, &prepared).await;
         }
-        client.batch_execute("ROLLBACK").await.map_err(Error::doing("preparing"))?;
+        client.batch_execute("ROLLBACK").await.doing("preparing")?;
         let why = format!("a table was changed while green was designed: {}", changed.join(", "));
         run.cx.tell(&Event::BegunAgain { phase: Phase::Prepare, why });
     }
@@ -70,9 +70,9 @@ async fn made(run: &Run<'_>, client: &Client, prepared: &Prepared) -> Result<Vec
 /// Where a lock was not granted in time: gives way to who waits behind us.
 async fn step_back_from(run: &Run<'_>, client: &Client, error: tokio_postgres::Error) -> Result<(), Error> {
     if !is_lock_wait(&error) {
-        return Err(Error::doing("preparing")(error));
+        return Err(error).doing("preparing");
     }
-    client.batch_execute("ROLLBACK").await.map_err(Error::doing("preparing"))?;
+    client.batch_execute("ROLLBACK").await.doing("preparing")?;
     let text = "a lock for preparing was not granted in time; trying again".to_owned();
     run.cx.tell(&Event::Waiting { cause: WaitCause::Lock, text });
     step_back().await;

@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use super::locks::Patience;
 use super::settle::drop_publication;
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::event::Event;
 use crate::finding::Finding;
 use crate::journal::Journal;
@@ -57,7 +57,7 @@ const TABLES_AT_ONCE: usize = 50;
 
 async fn is_there(client: &Client, sql: &str, name: &str) -> Result<bool, Error> {
     let row = client.query_one(sql, &[&name]).await;
-    Ok(row.map_err(Error::doing("looking for what the run made"))?.get(0))
+    Ok(row.doing("looking for what the run made")?.get(0))
 }
 
 fn green_home(slot: &Ident) -> Ident {
@@ -68,7 +68,7 @@ fn green_home(slot: &Ident) -> Ident {
 async fn refuse_dependents(client: &Client, home: &Ident) -> Result<(), Error> {
     const SQL: &str = include_str!("../../sql/catalog/dependents_of_green.sql");
     let rows = client.query(SQL, &[&home.as_str()]).await;
-    let rows = rows.map_err(Error::doing("looking for what hangs on green"))?;
+    let rows = rows.doing("looking for what hangs on green")?;
     let finding = |what: String| {
         let what = format!("{what} was made of green, which goes");
         Finding::server("what hangs on green", what, "drop it first")

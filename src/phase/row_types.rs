@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::event::{Event, WaitCause};
 use crate::finding::Finding;
 use crate::lifecycle::Prepared;
@@ -33,7 +33,7 @@ const NAMED: usize = 5;
 pub(crate) async fn functions(client: &Client, table: &QName) -> Result<Vec<String>, Error> {
     let sql = include_str!("../../sql/catalog/functions_that_name.sql");
     let rows = client.query(sql, &[&table.name.as_str()]).await;
-    let rows = rows.map_err(Error::doing("reading the functions that name a table"))?;
+    let rows = rows.doing("reading the functions that name a table")?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
@@ -80,7 +80,7 @@ pub(super) async fn let_go(
 async fn swapped_at(client: &Client, run: &str) -> Result<f64, Error> {
     let sql = "SELECT extract(epoch FROM max(at))::float8 FROM projh_bluegreen.fact \
                WHERE run = $1 AND fact->>'fact' = 'swapped'";
-    let row = client.query_one(sql, &[&run]).await.map_err(Error::doing("reading when the swap was"))?;
+    let row = client.query_one(sql, &[&run]).await.doing("reading when the swap was")?;
     Ok(row.get(0))
 }
 

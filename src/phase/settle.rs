@@ -9,7 +9,7 @@ use tokio_postgres::error::SqlState;
 
 use super::locks::Patience;
 use super::prepared;
-use crate::error::{Error, Undone};
+use crate::error::{Doing, Error, Undone};
 use crate::event::Event;
 use crate::hangs_on::orphans;
 use crate::lifecycle::{Fact, LaneDesign, Phase, Prepared};
@@ -84,7 +84,7 @@ async fn carry_out(
     if error.is_transient() {
         return Err(error);
     }
-    client.batch_execute("ROLLBACK").await.map_err(Error::doing("stepping back"))?;
+    client.batch_execute("ROLLBACK").await.doing("stepping back")?;
     let code = error.sqlstate().cloned();
     let is = |one: SqlState| code.as_ref() == Some(&one);
     // A partition that was dropped since needs no valid key; a key that somebody has merged is merged.
@@ -98,7 +98,7 @@ async fn carry_out(
         Some(relation) if step.reads_rows && is(SqlState::FOREIGN_KEY_VIOLATION) => {
             let key = key_of(step).trim_matches('"').replace("\"\"", "\"");
             let counted = orphans::count(client, (relation, acting), Some(&key)).await;
-            let counted = counted.map_err(Error::doing("counting rows that point at no row"))?;
+            let counted = counted.doing("counting rows that point at no row")?;
             match counted.first().and_then(|found| found.rows.map(|rows| (rows, found))) {
                 Some((rows, found)) => Undone {
                     what: format!(
@@ -130,7 +130,7 @@ pub(super) async fn end_stream(patience: &Patience<'_>, client: &Client, slot: &
     super::stream::drop_slot(client, slot).await?;
     let doing = "dropping the publication";
     let dropped = match patience.execute(client, &drop_publication(slot).sql, doing).await {
-        Ok(()) => client.batch_execute("COMMIT").await.map_err(Error::doing(doing)),
+        Ok(()) => client.batch_execute("COMMIT").await.doing(doing),
         Err(error) => Err(error),
     };
     if dropped.is_err() {

@@ -3,7 +3,7 @@
 //! They take one processor, and no lock that the stream or another index build would wait for long. So
 //! they are gathered from the end of the copy on, while the stream catches up and indexes are built.
 
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::hangs_on::GreenIndex;
 use crate::lifecycle::{LaneDesign, Phase};
 use crate::pg::connect::Session;
@@ -49,10 +49,7 @@ fn lanes(run: &Run<'_>, computes: bool) -> Result<Vec<LaneDesign>, Error> {
 
 async fn gather(session: &Session, lanes: &[LaneDesign]) -> Result<(), Error> {
     for lane in lanes {
-        session
-            .batch_execute(&analyze(lane).sql)
-            .await
-            .map_err(Error::doing("gathering statistics of green"))?;
+        session.batch_execute(&analyze(lane).sql).await.doing("gathering statistics of green")?;
         tracing::info!(table = lane.table.plain(), "statistics gathered");
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::event::{Event, WaitCause};
 use crate::lane::feed::{Feed, FeedError, Parts};
 use crate::lane::point::{Making, Point, Tried};
@@ -65,7 +65,7 @@ async fn feed(run: &Run<'_>, walsender: Walsender, slot: &Ident, from: Lsn) -> R
 pub(super) async fn free_slot(client: &Client, slot: &Ident) -> Result<(), Error> {
     let sql = "SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots \
                WHERE slot_name = $1 AND active_pid IS NOT NULL";
-    client.query(sql, &[&slot.as_str()]).await.map_err(Error::doing("freeing the slot"))?;
+    client.query(sql, &[&slot.as_str()]).await.doing("freeing the slot")?;
     Ok(())
 }
 
@@ -73,7 +73,7 @@ pub(super) async fn free_slot(client: &Client, slot: &Ident) -> Result<(), Error
 pub(crate) async fn is_there(client: &Client, slot: &Ident) -> Result<bool, Error> {
     let sql = "SELECT FROM pg_replication_slots WHERE slot_name = $1 AND database = current_database()";
     let found = client.query_opt(sql, &[&slot.as_str()]).await;
-    Ok(found.map_err(Error::doing("looking for the slot"))?.is_some())
+    Ok(found.doing("looking for the slot")?.is_some())
 }
 
 /// Drops a slot by its name, if it is there.
@@ -83,8 +83,7 @@ pub(crate) const DROP_SLOT: &str =
 /// Drops the slot, if it is there.
 pub(super) async fn drop_slot(client: &Client, slot: &Ident) -> Result<(), Error> {
     free_slot(client, slot).await?;
-    let dropped =
-        client.query(DROP_SLOT, &[&slot.as_str()]).await.map_err(Error::doing("dropping the slot"))?;
+    let dropped = client.query(DROP_SLOT, &[&slot.as_str()]).await.doing("dropping the slot")?;
     tracing::info!(slot = slot.as_str(), was_there = !dropped.is_empty(), "slot dropped");
     Ok(())
 }

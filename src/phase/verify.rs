@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::event::Event;
 use crate::lane::coalesce::Key;
 use crate::lane::compare::{Comparison, Differences, Read, Sides};
@@ -95,9 +95,9 @@ async fn moment<'a>(run: &'a Run<'_>) -> Result<Moment<'a>, Error> {
     let held = Held(feed);
     let point = super::stream::point(run, "the verification").await?;
     let green = run.connect("snapshot").await?;
-    let doing = || Error::doing("holding a snapshot of green");
-    green.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await.map_err(doing())?;
-    let green_snapshot = green.query_one("SELECT pg_export_snapshot()", &[]).await.map_err(doing())?.get(0);
+    let doing = "holding a snapshot of green";
+    green.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ").await.doing(doing)?;
+    let green_snapshot = green.query_one("SELECT pg_export_snapshot()", &[]).await.doing(doing)?.get(0);
     let keys = feed.take_touched(run.lanes.len()).into_iter().map(|keys| keys.into_iter().collect());
     let touched = Taken { feed, keys: keys.collect() };
     tracing::info!(lsn = %point.lsn, keys = touched.count(), "both sides held at one point");

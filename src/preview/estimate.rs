@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::lane::compare::Comparison;
 use crate::lifecycle::LaneDesign;
 use crate::pg::connect::Session;
@@ -138,7 +138,7 @@ async fn changes(session: &Session, subject: &Subject<'_>) -> Result<i64, Error>
     let names: Vec<String> = subject.prepared.lanes.iter().map(|lane| lane.table.to_string()).collect();
     let sql = "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint FROM pg_stat_user_tables \
                WHERE relid IN (SELECT to_regclass(t)::oid FROM unnest($1::text[]) AS t)";
-    let row = session.query_one(sql, &[&names]).await.map_err(Error::doing("reading statistics"))?;
+    let row = session.query_one(sql, &[&names]).await.doing("reading statistics")?;
     Ok(row.get(0))
 }
 

@@ -1,7 +1,7 @@
 //! What a preview is about: a run that has not begun, or what is left of one that has.
 
 use crate::context::{Context, Forward};
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::finding::Finding;
 use crate::journal::{self, JournalError};
 use crate::lane::Lane;
@@ -64,11 +64,11 @@ impl<'a> Subject<'a> {
         if progress.swapped.is_none() {
             for (number, design) in prepared.lanes.iter().enumerate() {
                 let lane = Lane::load(session, number, design, &prepared.green_home).await;
-                lanes.push(lane.map_err(Error::doing("reading the tables' columns"))?);
+                lanes.push(lane.doing("reading the tables' columns")?);
             }
         }
         let journal = journal::unmade(session).await?;
-        let limits = Limits::of(session).await.map_err(Error::doing("reading deadlock_timeout"))?;
+        let limits = Limits::of(session).await.doing("reading deadlock_timeout")?;
         Ok(Self { cx, forward, run, id, is_live, progress, prepared, lanes, journal, limits })
     }
 
@@ -88,7 +88,7 @@ async fn under_way(plan: &Plan, session: &Session) -> Result<(Option<String>, Pr
     let ours = runs.into_iter().find(|run| run.found.plan_name == plan.name && run.found.under_way);
     let Some(ours) = ours else { return Ok((None, Progress::default())) };
     let json = serde_json::to_value(plan)
-        .map_err(|source| JournalError::Unreadable { run: plan.name.clone(), source })?;
+        .map_err(|source| JournalError::Unwritable { run: plan.name.clone(), source })?;
     let changes = plan::changes(&ours.found.plan, &json);
     if !changes.is_empty() {
         return Err(JournalError::PlanChanged { run: ours.found.run, changes }.into());
@@ -117,6 +117,6 @@ async fn find_slot(session: &Session, run: &str, progress: &Progress) -> Result<
 async fn is_executed(session: &Session, run: &str) -> Result<bool, Error> {
     let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() \
                AND starts_with(application_name, 'projh-bluegreen ' || $1 || ' '))";
-    let row = session.query_one(sql, &[&run]).await.map_err(Error::doing("looking for an orchestrator"))?;
+    let row = session.query_one(sql, &[&run]).await.doing("looking for an orchestrator")?;
     Ok(row.get(0))
 }

@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::hangs_on::Homes;
 use crate::lane::Lane;
 use crate::lane::compare::Comparison;
@@ -37,7 +37,7 @@ impl Trial {
             return Ok(Self::default());
         }
         let tried = rolled_back(session, "BEGIN", Self::of_green(session, subject)).await;
-        tried.map_err(Error::doing("trying green out"))?
+        tried.doing("trying green out")?
     }
 
     async fn of_green(session: &Session, subject: &Subject<'_>) -> Result<Self, Error> {
@@ -79,7 +79,7 @@ impl Trial {
             lanes.push((Lane { target: design.green.at_home(), ..lane.clone() }, design));
         }
         let begun = Instant::now();
-        session.batch_execute(&joined(&statements)).await.map_err(Error::doing("trying green out"))?;
+        session.batch_execute(&joined(&statements)).await.doing("trying green out")?;
         self.ddl_s = Some(begun.elapsed().as_secs_f64() / statements.len() as f64);
         Ok(lanes)
     }
@@ -98,7 +98,7 @@ impl Trial {
         for ((lane, design), comparison) in lanes.iter().zip(&self.comparisons) {
             match sample::sample(session, &workers, (lane, design, comparison), lanes.len()).await {
                 Ok(sample) => self.samples.push(Some(sample).filter(|sample| sample.rows > 0)),
-                Err(error) if error.is_closed() => return Err(Error::doing("taking a sample")(error)),
+                Err(error) if error.is_closed() => return Err(error).doing("taking a sample"),
                 Err(error) => {
                     self.samples.push(None);
                     why_not = Some(format!("{}: {}", lane.table.plain(), pg::describe(&error)));

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::screen::Screen;
-use crate::error::Error;
+use crate::error::{Error, ExitCode};
 use crate::event::{Event, Reporter};
 
 use checklist::Checklist;
@@ -67,7 +67,7 @@ impl Reporter for Person {
             Event::Swapped { .. } if is_shown => {}
             Event::Verified { .. } | Event::Swapped { .. } => self.screen.out(&words(event)),
             Event::End { code, state, next } => {
-                self.settle(*code == 0);
+                self.settle(*code == ExitCode::Done);
                 self.screen.out(state);
                 if let Some(next) = next {
                     self.screen.out(&format!("next: {next}"));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::event::Event;
 use crate::lane::coalesce::Key;
 use crate::lane::compare::{ByKey, Differences};
@@ -83,17 +83,17 @@ struct Ready<'a> {
 
 pub(super) async fn attempt(run: &Run<'_>, settings: &SwapSettings, number: u32) -> Result<Outcome, Error> {
     let session = run.connect("swap").await?;
-    let doing = || Error::doing("beginning the swap");
+    let doing = "beginning the swap";
     let prepared = prepared(run)?;
     let comparisons = verify::comparisons(run).await?;
     let mut by_key = Vec::new();
     for comparison in &comparisons {
         by_key.push(comparison.by_key(&session, &session).await?);
     }
-    let limits = Limits::of(&session).await.map_err(doing())?;
+    let limits = Limits::of(&session).await.doing(doing)?;
     let ready = Ready {
         session: &session,
-        pid: locks::pid(&session).await.map_err(doing())?,
+        pid: locks::pid(&session).await.doing(doing)?,
         observer: run.connect("blockers").await?,
         statements: Statements::of(&prepared, run.journal.run(), settings, &limits),
         comparisons: by_key,
@@ -128,7 +128,10 @@ impl Blocked {
     fn of(error: tokio_postgres::Error, (doing, why): (&str, String), wait: Option<&Wait>) -> Self {
         let is_late = is_lock_wait(&error) || error.code() == Some(&SqlState::QUERY_CANCELED);
         if !is_late {
-            return Self { stop: Stop::Fail(Error::doing(doing)(error)), blockers: Vec::new() };
+            return Self {
+                stop: Stop::Fail(Error::Postgres { doing: doing.to_owned(), source: error }),
+                blockers: Vec::new(),
+            };
         }
         let on = wait.map_or_else(String::new, |wait| format!(" ({} on {})", wait.mode, wait.on));
         let blockers = wait.into_iter().flat_map(|wait| &wait.holders).map(ToString::to_string).collect();
@@ -152,18 +155,18 @@ impl Blocked {
 /// entries at hand then. What it finds does not count: the feed goes on.
 async fn rehearse(run: &Run<'_>, ready: &Ready<'_>) -> Result<(), Error> {
     let sql = "SET plan_cache_mode = force_generic_plan";
-    ready.session.batch_execute(sql).await.map_err(Error::doing("preparing the swap"))?;
+    ready.session.batch_execute(sql).await.doing("preparing the swap")?;
     check_fingerprints(run, ready.session).await?;
     verify::is_void(run, ready.session).await?;
     gate::old_snapshots(run, ready.session).await?;
     let touched = run.feed()?.touched()?;
-    let doing = || Error::doing("preparing the swap");
-    ready.session.batch_execute("BEGIN").await.map_err(doing())?;
+    let doing = "preparing the swap";
+    ready.session.batch_execute("BEGIN").await.doing(doing)?;
     for (comparison, keys) in ready.comparisons.iter().zip(&touched) {
         let keys: Vec<&Key> = keys.iter().collect();
         comparison.compare(&keys).await?;
     }
-    ready.session.batch_execute("ROLLBACK").await.map_err(doing())
+    ready.session.batch_execute("ROLLBACK").await.doing(doing)
 }
 
 /// Begins, with the locks that no client queues behind.
@@ -244,11 +247,11 @@ async fn end_blockers(run: &Run<'_>, ready: &Ready<'_>) {
 pub(super) async fn wait_for_standbys(run: &Run<'_>) -> Result<(), Error> {
     let sql = "SELECT pg_logical_emit_message(true, 'projh_bluegreen_swapped', '')";
     let flushed = run.journal.session().query_one(sql, &[]).await;
-    flushed.map(drop).map_err(Error::doing("waiting for the standbys"))
+    flushed.map(drop).doing("waiting for the standbys")
 }
 
 async fn roll_back(client: &Client) -> Result<(), Error> {
-    client.batch_execute("ROLLBACK").await.map_err(Error::doing("rolling an attempt to swap back"))
+    client.batch_execute("ROLLBACK").await.doing("rolling an attempt to swap back")
 }
 
 /// With the lock granted: from here on clients wait. All but the commit has to fit into the budget; what
@@ -281,7 +284,7 @@ async fn work(run: &Run<'_>, ready: &Ready<'_>, lock_wait: Duration) -> Result<(
     let compared_at = Instant::now();
     exchange(ready).await?;
     let row = client.query_one(&ready.statements.boundary.sql, &[]).await;
-    let lsn: Lsn = row.map_err(Error::doing("marking the swap"))?.get(0);
+    let lsn: Lsn = row.doing("marking the swap")?.get(0);
     let times = SwapTimes {
         lock_wait_ms: ms(lock_wait),
         drain_ms: ms(drained - granted),
@@ -343,7 +346,7 @@ async fn exchange(ready: &Ready<'_>) -> Result<(), Stop> {
         Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
             Err(Stop::Postpone("the exchange took too long".to_owned()))
         }
-        Err(error) => Err(Stop::Fail(Error::doing("exchanging the tables")(error))),
+        Err(error) => Ok(Err(error).doing("exchanging the tables")?),
     }
 }
 
