@@ -170,7 +170,6 @@ impl Error {
             },
             Self::Copy(error) => match error {
                 CopyError::Postgres { source, .. } => pg::is_transient(source),
-                CopyError::Journal(error) => journal_is_transient(error),
                 CopyError::Rewritten { .. } | CopyError::NoKey { .. } => false,
             },
             Self::Feed(error) => feed_is_transient(error),

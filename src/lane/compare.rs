@@ -107,13 +107,16 @@ impl Comparison {
     pub async fn of(client: &Client, lane: &Lane) -> Result<Self, CompareError> {
         let hash = RowHash::of(client, lane).await.map_err(|source| failed(lane, source))?;
         let hash = hash.map_err(|Lacking(column)| {
-            CompareError::incomplete(lane, format!("green has no column {column}"))
+            CompareError::incomplete(lane, format!("{} has no column {column}", lane.target.plain()))
         })?;
         if hash.columns.is_empty() {
             return Err(CompareError::incomplete(lane, "there is no column to compare"));
         }
         if lane.key.is_empty() || lane.key_in_target().len() != lane.key.len() {
-            return Err(CompareError::incomplete(lane, "not every column of the key is in green"));
+            return Err(CompareError::incomplete(
+                lane,
+                format!("not every column of its key is in {}", lane.target.plain()),
+            ));
         }
         Ok(Self { lane: lane.clone(), hash })
     }
@@ -241,10 +244,9 @@ impl Comparison {
         if is_source { &self.hash.source } else { &self.hash.target }
     }
 
-    /// All rows of a side, for FROM. The source's are its own alone, as the copy and the stream have them; green
-    /// may have partitions.
+    /// All rows of a side, for FROM.
     fn relation(&self, is_source: bool) -> String {
-        if is_source { format!("ONLY {}", self.lane.source) } else { self.lane.target.to_string() }
+        if is_source { self.lane.source_rows() } else { self.lane.target.to_string() }
     }
 
     /// Count, sum and xor of the hashes of the rows of a relation (quoted) that meet a condition.

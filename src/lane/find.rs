@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_postgres::Client;
 
+use super::Ends;
 use super::compare::CompareError;
 use super::row_hash::key_digest;
 use crate::lifecycle::LaneDesign;
@@ -42,7 +43,8 @@ pub async fn find(
     digest: &str,
 ) -> Result<Vec<RowFound>, CompareError> {
     let table = design.table.plain();
-    let pairs = super::mapped_key(design);
+    let ends = Ends::of(design);
+    let pairs = ends.mapped_key();
     if pairs.len() != design.key.columns.len() {
         let why = "not every column of the key is in green".to_owned();
         return Err(CompareError::Incomplete { table, why });

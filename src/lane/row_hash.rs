@@ -13,7 +13,6 @@
 use tokio_postgres::{Client, Row};
 
 use super::Lane;
-use crate::hangs_on::without_length;
 use crate::pg::{Ident, list};
 
 const COLUMNS: &str = include_str!("../../sql/catalog/column_hashes.sql");
@@ -54,20 +53,18 @@ impl RowHash {
         let rows = client.query(COLUMNS, &[&lane.target.to_string()]).await?;
         let (mut source, mut target) = (Vec::new(), Vec::new());
         for column in &lane.verified {
-            let Some(row) = rows.iter().find(|row| row.get::<_, String>("name") == column.name.as_str())
+            let Some(row) = rows.iter().find(|row| row.get::<_, String>("name") == column.target.as_str())
             else {
-                return Ok(Err(Lacking(column.name.clone())));
+                return Ok(Err(Lacking(column.target.clone())));
             };
             let type_name: String = row.get("type_name");
-            target.push(hashed(row, &column.name.to_string()));
-            // As it is written: its modifier rounds, and a length must not cut.
-            let written = format!("({})::{}", column.expected, without_length(&column.data_type));
-            source.push(hashed(row, &format!("({written})::{type_name}")));
+            target.push(hashed(row, &column.target.to_string()));
+            source.push(hashed(row, &format!("({})::{type_name}", column.expression)));
         }
         let hash = |values: &str| format!("hash_record_extended(ROW({values}), {SEED})");
         let each = |values: &[String]| format!("ARRAY[{}]", list(values.iter().map(|value| hash(value))));
         Ok(Ok(Self {
-            columns: lane.verified.iter().map(|column| column.name.clone()).collect(),
+            columns: lane.verified.iter().map(|column| column.target.clone()).collect(),
             each: (each(&source), each(&target)),
             source: hash(&list(source)),
             target: hash(&list(target)),

@@ -60,7 +60,8 @@ async fn round(run: &mut Run<'_>) -> Result<RoundEnd, Error> {
         true => unless(stopped, first_point(run)).await?,
         false => unless(stopped, later_point(run)).await?,
     };
-    let round = Round { snapshot: point.snapshot.clone(), skip_present: !first };
+    let files = run.journal.progress().filenodes.clone();
+    let round = Round { snapshot: point.snapshot.clone(), skip_present: !first, files };
     let client = run.connect("copy").await?;
     super::check_fingerprints(run, &client).await?;
     run.journal.record(Fact::RoundBegan { lsn: point.lsn }).await?;
@@ -85,7 +86,10 @@ async fn round(run: &mut Run<'_>) -> Result<RoundEnd, Error> {
 /// What the stream could not complete is read again.
 async fn dirty_keys(run: &Run<'_>, client: &Client, round: &Round) -> Result<(), Error> {
     for lane in &run.lanes {
-        chunks::dirty_keys(client, &run.journal, lane, round).await?;
+        let keys = chunks::dirty_keys(client, lane, round).await?;
+        if keys > 0 {
+            run.journal.commit(client, Fact::DirtyKeysRead { lane: lane.number, keys }).await?;
+        }
     }
     Ok(())
 }
@@ -124,9 +128,8 @@ const A_POINT: &str = "a consistent point";
 pub(super) async fn filenodes(run: &Run<'_>, client: &Client) -> Result<Vec<u32>, Error> {
     let mut filenodes = Vec::new();
     for lane in &run.lanes {
-        let sql = "SELECT coalesce(pg_relation_filenode(to_regclass($1)), 0::oid)";
-        let row = client.query_one(sql, &[&lane.source.to_string()]).await;
-        filenodes.push(row.map_err(Error::doing("reading the tables' files"))?.get(0));
+        let file = chunks::file(client, &lane.source).await;
+        filenodes.push(file.map_err(Error::doing("reading the tables' files"))?);
     }
     Ok(filenodes)
 }
@@ -224,7 +227,8 @@ async fn worker(
         let next = queue.lock().await.pop_front();
         let Some((lane, span)) = next else { continue };
         let begun = Instant::now();
-        let rows = chunks::chunk(session, &run.journal, &run.lanes[lane], span, round).await?;
+        let rows = chunks::chunk(session, &run.lanes[lane], span, round).await?;
+        run.journal.commit(session, Fact::ChunkCopied { lane, span, rows }).await?;
         let (table, ms) = (run.lanes[lane].table.plain(), begun.elapsed().as_millis());
         tracing::debug!(table, from = span.from, to = span.to, rows, ms, "chunk copied");
         has_copied = true;

@@ -30,7 +30,7 @@ pub struct Difference {
     pub kind: DifferenceKind,
     /// A digest of the key; `projh-bluegreen find` finds the row.
     pub key_digest: String,
-    /// Where both sides have the row: green's columns whose values differ.
+    /// Where both sides have the row: the target's columns whose values differ.
     pub columns: Vec<String>,
 }
 

@@ -300,7 +300,7 @@ impl Applier {
                 continue;
             }
             self.changes += way.changes.changes();
-            let keys = way.changes.take();
+            let keys = way.take()?;
             begin(&self.session, &mut self.in_target_transaction).await?;
             self.session.execute(&way.acting, &[]).await?;
             way.apply.apply(&self.session, &keys, lenient).await?;

@@ -55,7 +55,7 @@ impl Steps<'_> {
             missing.iter().map(|span| u64::from(span.to.unwrap_or(blocks).max(span.from) - span.from)).sum();
         let pace = &self.estimate.paces[number];
         let rows = pace.rows * (left as f64 / f64::from(blocks.max(1))).min(1.0);
-        let round = Round { snapshot: SNAPSHOT.to_owned(), skip_present: !first };
+        let round = Round { snapshot: SNAPSHOT.to_owned(), skip_present: !first, files: Vec::new() };
         let ChunkSql { staging, read } = ChunkSql::of(lane, *span, &round);
         let mut sql = vec![point::import(SNAPSHOT), read];
         if let Some((stage, unstage)) = staging {
