@@ -87,22 +87,26 @@ impl Ends {
         for mapped in &self.mapping {
             match mapped.reversed() {
                 Some(back) => mapping.push(back),
-                None => why.push(format!("nothing gives column {} from {}", mapped.source, mapped.target)),
+                None => why.push(format!(
+                    "nothing gives column {} from {}",
+                    mapped.source.plain(),
+                    mapped.target.plain()
+                )),
             }
         }
         let without = |name: &&Ident| !self.mapping.iter().any(|mapped| mapped.source == **name);
         let lacking = self.source.required.iter().filter(without);
-        why.extend(lacking.map(|name| format!("column {name} must have a value, and nothing gives one")));
+        why.extend(
+            lacking.map(|name| format!("column {} must have a value, and nothing gives one", name.plain())),
+        );
         let identity = self.target.identity.as_deref().unwrap_or_default();
         if self.target.key.len() != self.source.key.len() {
             why.push("not every column of the key is in the new table".to_owned());
         }
         let unnamed = self.target.key.iter().filter(|name| !identity.contains(name));
-        why.extend(
-            unnamed.map(|name| {
-                format!("column {name} of the key is not in the replica identity of the new table")
-            }),
-        );
+        why.extend(unnamed.map(|name| {
+            format!("column {} of the key is not in the replica identity of the new table", name.plain())
+        }));
         if !why.is_empty() {
             return Err(NoWayBack { table: self.table.plain(), why });
         }

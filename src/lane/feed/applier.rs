@@ -39,6 +39,8 @@ pub(super) struct Applier {
     fence: Fence,
     ways: Vec<Way>,
     by_relation: HashMap<u32, usize>,
+    /// Names of relations of no lane: the server tells those of partitions too, whose changes come as their parent's.
+    others: HashMap<u32, String>,
     mode: watch::Receiver<Mode>,
     state: watch::Sender<State>,
     shared: Arc<Shared>,
@@ -90,6 +92,7 @@ impl Applier {
             fence: parts.fence,
             ways,
             by_relation,
+            others: HashMap::new(),
             mode,
             state,
             shared,
@@ -206,8 +209,11 @@ impl Applier {
                 }
             }
             Logical::Relation(relation) => {
-                let name = || format!("{}.{}", relation.schema, relation.name);
-                self.way(relation.oid).map_err(|_| FeedError::Foreign { what: name() })?.check(&relation)?;
+                if let Ok(way) = self.way(relation.oid) {
+                    way.check(&relation)?;
+                } else {
+                    self.others.insert(relation.oid, format!("{}.{}", relation.schema, relation.name));
+                }
             }
             Logical::Insert { relation, new } => self.way(relation)?.insert(new)?,
             Logical::Update { relation, old, new } => self.way(relation)?.update(old, new)?,
@@ -250,7 +256,10 @@ impl Applier {
 
     fn way(&mut self, relation: u32) -> Result<&mut Way, FeedError> {
         let way = self.by_relation.get(&relation).and_then(|at| self.ways.get_mut(*at));
-        way.ok_or_else(|| FeedError::Foreign { what: format!("the relation with OID {relation}") })
+        way.ok_or_else(|| {
+            let name = self.others.get(&relation).cloned();
+            FeedError::Foreign { what: name.unwrap_or_else(|| format!("the relation with OID {relation}")) }
+        })
     }
 
     fn is_full(&self) -> bool {
