@@ -49,7 +49,7 @@ impl Stage {
         let snapshot: String = holder.query_one("select pg_export_snapshot()", &[]).await.unwrap().get(0);
         let sides = Sides { source: &snapshot, target: &snapshot, run: "00000000" };
         let workers = std::slice::from_ref(&self.session);
-        self.comparison.full(&self.target, &sides, workers, &|_| ()).await.unwrap().1
+        self.comparison.full(&self.target, &sides, workers, &|_| ()).await.unwrap().differences
     }
 
     /// Sum and xor of green's rows.

@@ -2,7 +2,7 @@
 //! digest of its key, and nothing is swapped.
 
 use projh_bluegreen::journal;
-use projh_bluegreen::lane::compare::{Comparison, Sides};
+use projh_bluegreen::lane::compare::{Compared, Comparison, Sides};
 use projh_bluegreen::lane::{Ends, Lane};
 use projh_bluegreen::pg::connect::Target;
 use tokio_postgres::Client;
@@ -267,7 +267,8 @@ async fn the_row_hash_tells_apart_what_a_user_can_in_every_type() {
         holder.batch_execute("begin isolation level repeatable read").await.unwrap();
         let snapshot: String = holder.query_one("select pg_export_snapshot()", &[]).await.unwrap().get(0);
         let sides = Sides { source: &snapshot, target: &snapshot, run: "00000000" };
-        let (rows, differences) = comparison.full(&target, &sides, &workers, &|_| ()).await.unwrap();
+        let Compared { rows, differences } =
+            comparison.full(&target, &sides, &workers, &|_| ()).await.unwrap();
         holder.batch_execute("commit").await.unwrap();
         assert_eq!(rows, 2);
         assert_eq!(differences.count, differences.shown.len() as u64);

@@ -4,7 +4,7 @@ mod bench;
 
 use projh_bluegreen::lane::Ends;
 use projh_bluegreen::lane::coalesce::{Impossible, Key};
-use projh_bluegreen::lane::compare::{DifferenceKind, Differences};
+use projh_bluegreen::lane::compare::{Compared, DifferenceKind, Differences};
 use projh_bluegreen::lane::copy::{self, CopyError, Round};
 use projh_bluegreen::lane::feed::FeedError;
 use projh_bluegreen::lifecycle::Span;
@@ -14,6 +14,10 @@ use bench::{BLUE, Bench, PLAN, swapped};
 
 /// A value of `big` that is as large as those there.
 const LARGE: &str = "repeat('x', 3000)";
+
+fn same(rows: u64) -> Compared {
+    Compared { rows, differences: Differences::default() }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_row_is_copied_back_as_it_is_at_a_consistent_point() {
@@ -29,7 +33,7 @@ async fn every_row_is_copied_back_as_it_is_at_a_consistent_point() {
     bench.start(point.lsn, false).await;
     bench.try_drain().await.unwrap();
     bench.expect_same("the copy and what came since").await;
-    assert_eq!(bench.compare().await, (50, Differences::default()));
+    assert_eq!(bench.compare().await, same(50));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,7 +81,7 @@ async fn what_clients_do_to_green_comes_to_blue() {
         bench.apply(sql).await;
         bench.expect_same(sql).await;
     }
-    assert_eq!(bench.compare().await.1, Differences::default());
+    assert_eq!(bench.compare().await.differences, Differences::default());
     bench.apply("truncate t; insert into t (id, at, minutes, big) values (1, '2026-01-01', 1, 'new')").await;
     bench.expect_same("a truncation").await;
     assert!(bench.feed().state().truncated);
@@ -128,7 +132,7 @@ async fn a_value_that_blue_has_otherwise_is_found_and_named() {
     drop(bench.feed().take_touched(1));
     bench.feed().free();
     bench.apply("update t set at = '2026-02-07' where id = 7; update t set minutes = 30 where id = 8; delete from t where id = 9").await;
-    assert_eq!(bench.compare().await, (49, Differences::default()));
+    assert_eq!(bench.compare().await, same(49));
     let touched = bench.feed().touched().unwrap().remove(0);
     let keys: Vec<&Key> = touched.iter().collect();
     let key = |id: i64| Key::new([&Value::Binary(id.to_be_bytes().to_vec().into())]).unwrap();
@@ -160,7 +164,7 @@ async fn a_value_that_blue_has_otherwise_is_found_and_named() {
         let digest =
             "select left(encode(sha256(convert_to($1 || row($2::bigint)::text, 'utf8')), 'hex'), 16)";
         let digest: String = bench.client.query_one(digest, &[&secret, &i64::from(id)]).await.unwrap().get(0);
-        for found in [bench.compare().await.1, compare_keys().await] {
+        for found in [bench.compare().await.differences, compare_keys().await] {
             assert_eq!((found.count, found.shown[0].kind), (1, kind), "{sql}");
             assert_eq!(
                 (&found.shown[0].key_digest, &found.shown[0].columns[..]),
@@ -175,7 +179,7 @@ async fn a_value_that_blue_has_otherwise_is_found_and_named() {
             ))
             .await;
     }
-    assert_eq!(bench.compare().await.1, Differences::default());
+    assert_eq!(bench.compare().await.differences, Differences::default());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -70,15 +70,15 @@ pub struct Round {
 pub async fn chunk(client: &Client, lane: &Lane, span: Span, round: &Round) -> Result<u64, CopyError> {
     let sql = CopyError::of(lane);
     let ChunkSql { staging, read } = ChunkSql::of(lane, span, round);
-    if let Some((stage, _)) = &staging {
-        client.batch_execute(stage).await.map_err(&sql)?;
+    if let Some(staging) = &staging {
+        client.batch_execute(&staging.make).await.map_err(&sql)?;
     }
     client.batch_execute(&at_snapshot(lane, round)).await.map_err(&sql)?;
     let mut rows = client.execute(&read, &[]).await.map_err(&sql)?;
     client.batch_execute(AS_OPERATOR).await.map_err(&sql)?;
     check_file(client, lane, round).await?;
-    if let Some((_, unstage)) = &staging {
-        rows = take_over(client, lane, unstage).await.map_err(&sql)?;
+    if let Some(staging) = &staging {
+        rows = take_over(client, lane, &staging.take).await.map_err(&sql)?;
     }
     Ok(rows)
 }
@@ -119,17 +119,25 @@ pub async fn file(client: &Client, table: &QName) -> Result<u32, tokio_postgres:
 
 /// The statements that move the rows of one chunk.
 pub(crate) struct ChunkSql {
-    /// From the second round on: what makes and empties the stage, and what takes the rows from there.
-    pub(crate) staging: Option<(String, String)>,
+    /// From the second round on.
+    pub(crate) staging: Option<Staging>,
     /// Reads them at the snapshot, into the target or the stage.
     pub(crate) read: String,
+}
+
+/// The statements of a stage.
+pub(crate) struct Staging {
+    /// Makes and empties it.
+    pub(crate) make: String,
+    /// Takes the rows from there.
+    pub(crate) take: String,
 }
 
 impl ChunkSql {
     pub(crate) fn of(lane: &Lane, span: Span, round: &Round) -> Self {
         let into = if round.skip_present { staged(lane) } else { lane.target.to_string() };
         Self {
-            staging: round.skip_present.then(|| (stage(lane), unstage(lane))),
+            staging: round.skip_present.then(|| Staging { make: stage(lane), take: unstage(lane) }),
             read: insert(lane, &into, &format!("{} WHERE {}", lane.source_rows(), condition(span))),
         }
     }

@@ -110,8 +110,7 @@ impl Ends {
         if !why.is_empty() {
             return Err(NoWayBack { table: self.table.plain(), why });
         }
-        let (source, target) = (self.target.clone(), self.source.clone());
-        Ok(Self { source, target, mapping, ..self.clone() })
+        Ok(Self { source: self.target.clone(), target: self.source.clone(), mapping, ..self.clone() })
     }
 
     /// Where the target is.

@@ -143,7 +143,8 @@ impl Lane {
     /// # Errors
     /// If the catalog cannot be read.
     pub async fn load(client: &Client, number: usize, ends: &Ends) -> Result<Self, tokio_postgres::Error> {
-        let (home, target) = (&ends.target.home, ends.at_home());
+        let home = &ends.target.home;
+        let target = ends.at_home();
         let row_type = row_type(home, number);
         let found = Found::read(client, &ends.table).await?;
         let in_target = Found::read(client, &target).await?;

@@ -92,8 +92,8 @@ pub async fn load_lanes(run: &mut Run<'_>, prepared: &Prepared) -> Result<(), Er
         let lane = lane.map_err(Error::doing("reading the tables' columns"))?;
         // Renamed since the fingerprint was asked.
         if !lane.is_whole(&ends) {
-            let (table, what) = (design.table.plain(), vec!["columns of its key are gone".to_owned()]);
-            return Err(Error::SourceChanged { table, what });
+            let what = vec!["columns of its key are gone".to_owned()];
+            return Err(Error::SourceChanged { table: design.table.plain(), what });
         }
         run.lanes.push(lane);
     }

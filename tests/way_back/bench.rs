@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use projh_bluegreen::hangs_on;
 use projh_bluegreen::journal::{self, Journal};
-use projh_bluegreen::lane::compare::{Comparison, Differences, Sides};
+use projh_bluegreen::lane::compare::{Compared, Comparison, Sides};
 use projh_bluegreen::lane::copy::{self, Round};
 use projh_bluegreen::lane::feed::{Feed, FeedError, Parts};
 use projh_bluegreen::lane::point::Point;
@@ -176,7 +176,7 @@ impl Bench {
     }
 
     /// What the lane's comparison finds.
-    pub async fn compare(&self) -> (u64, Differences) {
+    pub async fn compare(&self) -> Compared {
         let holder = self.cluster.client(DB).await;
         holder.batch_execute("begin isolation level repeatable read").await.unwrap();
         let snapshot: String = holder.query_one("select pg_export_snapshot()", &[]).await.unwrap().get(0);

@@ -72,7 +72,8 @@ impl Way {
 
     /// What has become of each key since the last call.
     pub(super) fn take(&mut self) -> Result<HashMap<Key, Net>, FeedError> {
-        let (changes, Lane { key, identity, .. }) = (self.changes.take(), &self.lane);
+        let changes = self.changes.take();
+        let Lane { key, identity, .. } = &self.lane;
         if identity.len() == key.len() {
             return Ok(changes);
         }

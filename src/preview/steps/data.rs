@@ -58,9 +58,9 @@ impl Steps<'_> {
         let round = Round { snapshot: SNAPSHOT.to_owned(), skip_present: !first, files: Vec::new() };
         let ChunkSql { staging, read } = ChunkSql::of(lane, *span, &round);
         let mut sql = vec![point::import(SNAPSHOT), read];
-        if let Some((stage, unstage)) = staging {
-            sql.insert(0, stage);
-            sql.extend(["COMMIT; BEGIN".to_owned(), unstage]);
+        if let Some(staging) = staging {
+            sql.insert(0, staging.make);
+            sql.extend(["COMMIT; BEGIN".to_owned(), staging.take]);
         }
         sql.push("COMMIT".to_owned());
         let (seconds, bytes, wal) =
