@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use projh_bluegreen::lane::copy::{self, Round};
+use projh_bluegreen::lane::copy;
 use projh_bluegreen::lane::point::Point;
 use tokio_postgres::Client;
 
@@ -167,9 +167,10 @@ async fn keys_that_are_read_again_are_found_and_a_truncate_follows() {
     let point =
         Point::make(&bench.target, bench.journal.run(), "encoded_round", true, &|_| {}).await.unwrap();
     bench.feed().run_to(point.0.lsn).await.unwrap();
-    let round = Round { snapshot: point.0.snapshot.clone(), skip_present: true };
+    let round = bench.round(&point.0.snapshot).await;
     let reader = bench.cluster.client(DB).await;
-    assert_eq!(copy::dirty_keys(&reader, &bench.journal, &bench.lane, &round).await.unwrap(), 2);
+    assert_eq!(copy::dirty_keys(&reader, &bench.lane, &round).await.unwrap(), 2);
+    reader.batch_execute("commit").await.unwrap();
     assert_eq!((bench.number(&dirty).await, bench.number(same).await), (0, 0));
     // The session is one for statements again.
     assert_eq!(reader.query_one("select 'größe'", &[]).await.unwrap().get::<_, String>(0), "größe");

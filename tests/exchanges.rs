@@ -2,9 +2,9 @@
 //! sums of PostgreSQL's own row hash do not see.
 
 use projh_bluegreen::journal;
-use projh_bluegreen::lane::Lane;
 use projh_bluegreen::lane::coalesce::Key;
 use projh_bluegreen::lane::compare::{Comparison, Differences, Sides};
+use projh_bluegreen::lane::{Ends, Lane};
 use projh_bluegreen::pg::connect::{Session, Target};
 use projh_bluegreen::replication::pgoutput::Value;
 use tokio_postgres::Client;
@@ -33,7 +33,7 @@ impl Stage {
         let target = Target::resolve(Some(&cluster.url(DB)), &|_| None).unwrap();
         let prepared = journal::list(&client).await.unwrap().remove(0).progress.prepared.unwrap();
         let session = target.connect("test", &[]).await.unwrap();
-        let lane = Lane::load(&session, 0, &prepared.lanes[0], &prepared.green_home).await.unwrap();
+        let lane = Lane::load(&session, 0, &Ends::of(&prepared.lanes[0])).await.unwrap();
         let comparison = Comparison::of(&session, &lane).await.unwrap();
         Self { cluster, client, target, session, lane, comparison }
     }
@@ -48,7 +48,7 @@ impl Stage {
         let snapshot: String = holder.query_one("select pg_export_snapshot()", &[]).await.unwrap().get(0);
         let sides = Sides { source: &snapshot, target: &snapshot, run: "00000000" };
         let workers = std::slice::from_ref(&self.session);
-        self.comparison.full(&self.target, &sides, workers, &|_| ()).await.unwrap().1
+        self.comparison.full(&self.target, &sides, workers, &|_| ()).await.unwrap().differences
     }
 
     /// Sum and xor of green's rows.

@@ -52,5 +52,6 @@ mod terminal;
 mod throttle;
 mod under_way;
 mod verification;
+mod way_back;
 mod ways_on;
 mod what_a_swap_keeps;

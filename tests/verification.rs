@@ -2,8 +2,8 @@
 //! digest of its key, and nothing is swapped.
 
 use projh_bluegreen::journal;
-use projh_bluegreen::lane::Lane;
-use projh_bluegreen::lane::compare::{Comparison, Sides};
+use projh_bluegreen::lane::compare::{Compared, Comparison, Sides};
+use projh_bluegreen::lane::{Ends, Lane};
 use projh_bluegreen::pg::connect::Target;
 use tokio_postgres::Client;
 
@@ -255,7 +255,7 @@ async fn the_row_hash_tells_apart_what_a_user_can_in_every_type() {
     let target = Target::resolve(Some(&cluster.url(DB)), &|_| None).unwrap();
     let prepared = journal::list(&client).await.unwrap().remove(0).progress.prepared.unwrap();
     let workers = [target.connect("test", &[]).await.unwrap()];
-    let lane = Lane::load(&workers[0], 0, &prepared.lanes[0], &prepared.green_home).await.unwrap();
+    let lane = Lane::load(&workers[0], 0, &Ends::of(&prepared.lanes[0])).await.unwrap();
     let comparison = Comparison::of(&workers[0], &lane).await.unwrap();
     assert_eq!(comparison.columns(), TYPES.len() + 1);
 
@@ -264,7 +264,8 @@ async fn the_row_hash_tells_apart_what_a_user_can_in_every_type() {
         holder.batch_execute("begin isolation level repeatable read").await.unwrap();
         let snapshot: String = holder.query_one("select pg_export_snapshot()", &[]).await.unwrap().get(0);
         let sides = Sides { source: &snapshot, target: &snapshot, run: "00000000" };
-        let (rows, differences) = comparison.full(&target, &sides, &workers, &|_| ()).await.unwrap();
+        let Compared { rows, differences } =
+            comparison.full(&target, &sides, &workers, &|_| ()).await.unwrap();
         holder.batch_execute("commit").await.unwrap();
         assert_eq!(rows, 2);
         assert_eq!(differences.count, differences.shown.len() as u64);

@@ -3,7 +3,7 @@
 -- goes by, qualified: that of the type's default operator class, wherever an extension has put it. A type
 -- without a class of its own (varchar, arrays, enums, ranges) has one of pg_catalog.
 with recursive cols as (
-  select c.oid as relation, c.reltype as row_type, a.*
+  select c.oid as relation, c.reltype as row_type, c.relkind = 'p' as is_partitioned, a.*
   from pg_class c
   join pg_attribute a on a.attrelid = c.oid
   where c.oid = to_regclass($1) and a.attnum > 0 and not a.attisdropped
@@ -15,6 +15,7 @@ base(attnum, oid) as (
 )
 select a.relation,
        a.row_type,
+       a.is_partitioned,
        a.attname::text as name,
        convert_to(a.attname::text, getdatabaseencoding()) as stored_name,
        a.atttypid as type_oid,

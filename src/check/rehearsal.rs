@@ -8,13 +8,12 @@ use super::{Finding, Subject, functions, names_itself, rows};
 use crate::error::{Doing, Error};
 use crate::green::nearest;
 use crate::hangs_on::{Green, Source};
-use crate::lane::Lane;
 use crate::lane::apply::Apply;
 use crate::lane::compare::{CompareError, Comparison};
+use crate::lane::{Ends, Lane, working_objects};
 use crate::lifecycle::LaneDesign;
 use crate::pg::connect::Session;
 use crate::pg::{self, AS_OPERATOR, Ident, QName, list, rolled_back};
-use crate::phase;
 
 /// The server said no.
 struct Refused {
@@ -89,7 +88,7 @@ async fn make(
     if moves {
         statements.extend(green.move_leaves());
     }
-    statements.extend(phase::prepare::working_objects(0, design, &green.homes.green));
+    statements.extend(working_objects(0, &Ends::of(design), &green.blue.columns));
     let copy = format!(
         "{}; EXPLAIN INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {table}; {AS_OPERATOR}",
         green.blue.table.acting(),
@@ -182,7 +181,7 @@ async fn speak(session: &Session, design: &LaneDesign) -> Result<(), Refused> {
             "in the plan's expressions, name nothing but columns of this table, and those without the table"
                 .to_owned(),
     };
-    let lane = Lane::load(session, 0, design, &design.green.homes.green).await.map_err(refused)?;
+    let lane = Lane::load(session, 0, &Ends::of(design)).await.map_err(refused)?;
     session.batch_execute(&lane.acting.to_string()).await.map_err(refused)?;
     Apply::prepare(session, &lane).await.map_err(refused)?;
     let comparison = match Comparison::of(session, &lane).await {

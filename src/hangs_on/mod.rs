@@ -52,7 +52,7 @@ pub(crate) use privileges::{seal, seal_schema};
 pub use published::{Published, published};
 pub use sequences::Sequence;
 pub(crate) use sequences::integer_type;
-pub use shape::{Green, GreenColumn, GreenPartition, Homes, Source, VerifiedColumn, without_length};
+pub use shape::{Green, GreenColumn, GreenPartition, Homes, Source, without_length};
 pub use statistics::Statistics;
 pub(crate) use table::tablespace_clause;
 pub use table::{LeafForeignKey, LeafState, ReplicaIdentity, ReplicaIdentityKind, Table};

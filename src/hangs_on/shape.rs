@@ -73,17 +73,6 @@ pub enum Source {
     Added,
 }
 
-/// A column to compare after the copy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VerifiedColumn {
-    /// Green's name for it.
-    pub name: Ident,
-    /// Its type as SQL text; both sides are cast to it.
-    pub data_type: String,
-    /// SQL over blue's columns that gives the value green must have.
-    pub expected: String,
-}
-
 /// How green is partitioned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GreenPartition {
@@ -216,20 +205,6 @@ impl Green {
                 Source::Generated(_) | Source::Added => None,
             })
             .unzip()
-    }
-
-    /// What to compare: all columns that have a counterpart, generated ones too.
-    #[must_use]
-    pub fn verified_columns(&self) -> Vec<VerifiedColumn> {
-        let verified = |column: &GreenColumn| {
-            let expected = match &column.source {
-                Source::Same(blue) | Source::Generated(blue) => blue.to_string(),
-                Source::Expression { sql, .. } => sql.clone(),
-                Source::Added => return None,
-            };
-            Some(VerifiedColumn { name: column.name.clone(), data_type: column.data_type.clone(), expected })
-        };
-        self.columns.iter().filter_map(verified).collect()
     }
 
     /// Whether green's column has another type than this one of blue.

@@ -36,9 +36,9 @@ pub enum ApplyError {
         /// The server's or the driver's word.
         source: tokio_postgres::Error,
     },
-    /// Green did not have the rows that the stream says it must have.
+    /// The target did not have the rows that the stream says it must have.
     #[error(
-        "green of {table} is not what the stream says it is: {expected} rows were to be replaced or deleted, {found} were there"
+        "the target of {table} is not what the stream says it is: {expected} rows were to be replaced or deleted, {found} were there"
     )]
     Diverged {
         /// The table.
@@ -98,7 +98,7 @@ impl Apply {
     /// Applies `keys` in the transaction that is open on `client`; `lenient` while the copy is not over.
     ///
     /// # Errors
-    /// If green does not have what the stream says it has, or the server said no.
+    /// If the target does not have what the stream says it has, or the server said no.
     pub async fn apply(
         &self,
         client: &Client,
@@ -106,8 +106,8 @@ impl Apply {
         lenient: bool,
     ) -> Result<(), ApplyError> {
         let mut work = Work::sort(keys);
-        let (were, sql) =
-            (work.were(), |source| ApplyError::Postgres { table: self.lane.table.plain(), source });
+        let were = work.were();
+        let sql = |source| ApplyError::Postgres { table: self.lane.table.plain(), source };
         if lenient {
             let params = self.keys(work.were_there());
             client.execute_raw(&self.forget_dirty, &params).await.map_err(sql)?;

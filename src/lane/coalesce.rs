@@ -1,5 +1,8 @@
 //! Many changes of one table become at most one deletion and one row a key. Pure.
 //!
+//! The key is what identifies a row in the stream; where that is more than what pairs the rows of both tables,
+//! [`by_key`] makes changes of the latter of them.
+//!
 //! Invariant: applying "delete every key that was there, then add every row that is there now"
 //! to a table in the state before the first change gives its state after the last one. A row may
 //! lack values that the stream did not repeat (unchanged TOAST); it then knows under which key
@@ -41,6 +44,12 @@ impl Key {
             rest = rest.slice(4 + length..);
             Some(value)
         })
+    }
+
+    /// The first `count` of its values.
+    fn first(&self, count: usize) -> Self {
+        let length: usize = self.values().take(count).map(|value| 4 + value.len()).sum();
+        Self(self.0.slice(..length))
     }
 
     /// Bytes of memory.
@@ -93,6 +102,37 @@ pub enum Impossible {
     /// A change of a row that an earlier change removed.
     #[error("a row is changed or deleted that an earlier change had removed")]
     Gone,
+    /// Two rows that the target could not tell apart.
+    #[error("two rows have one key")]
+    Twice,
+}
+
+/// The changes of rows that are identified by more than the key, as changes of keys: of the first `columns` of the
+/// values that identify a row. A row that is deleted under one identity and inserted under another one of its key, as
+/// by a move between partitions, is one that changes.
+///
+/// # Errors
+/// If a key has two rows, before the changes or after them.
+pub fn by_key(identities: HashMap<Key, Net>, columns: usize) -> Result<HashMap<Key, Net>, Impossible> {
+    let mut keys: HashMap<Key, Net> = HashMap::with_capacity(identities.len());
+    for (identity, net) in identities {
+        let based = |row: Row| Row { base: row.base.map(|base| base.first(columns)), ..row };
+        let net = Net { now: net.now.map(based), ..net };
+        match keys.entry(identity.first(columns)) {
+            Entry::Vacant(free) => {
+                free.insert(net);
+            }
+            Entry::Occupied(mut there) => {
+                let there = there.get_mut();
+                if there.was && net.was || there.now.is_some() && net.now.is_some() {
+                    return Err(Impossible::Twice);
+                }
+                there.was |= net.was;
+                there.now = there.now.take().or(net.now);
+            }
+        }
+    }
+    Ok(keys)
 }
 
 /// The changes of one table, coalesced.
@@ -227,6 +267,10 @@ mod tests {
 
     /// `key[!][=values][@base]`: `!` a row was there before, `=` what is there now.
     fn show(coalesced: &mut Coalesced) -> Vec<String> {
+        shown(coalesced.take())
+    }
+
+    fn shown(keys: HashMap<Key, Net>) -> Vec<String> {
         let text = |value: &Value| match value {
             Value::Binary(bytes) | Value::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
             Value::Null => "-".to_owned(),
@@ -234,7 +278,7 @@ mod tests {
         };
         let name = |key: &Key| String::from_utf8_lossy(&key.values().next().unwrap()).into_owned();
         let mut lines = Vec::new();
-        for (key, net) in coalesced.take() {
+        for (key, net) in keys {
             let mut line = name(&key);
             line += if net.was { "!" } else { "" };
             if let Some(row) = net.now {
@@ -300,6 +344,36 @@ mod tests {
         c.update(&key("2"), key("1"), row("1", "~"), None).unwrap();
         c.update(&key("t"), key("2"), row("2", "~"), None).unwrap();
         assert_eq!(show(&mut c), ["1!=1,~@2", "2!=2,~@1"]);
+    }
+
+    fn wide(id: &str, at: &str) -> Key {
+        Key::new([&value(id), &value(at)]).unwrap()
+    }
+
+    #[test]
+    fn what_moves_under_its_key_is_one_change_of_it() {
+        let mut c = Coalesced::default();
+        // Moved, by one statement and by two, in either order; changed in place, without its large value.
+        c.delete(&wide("1", "jan")).unwrap();
+        c.insert(wide("1", "feb"), row("1", "feb")).unwrap();
+        c.insert(wide("2", "feb"), row("2", "feb")).unwrap();
+        c.delete(&wide("2", "jan")).unwrap();
+        c.update(&wide("3", "jan"), wide("3", "may"), row("3", "~"), None).unwrap();
+        c.delete(&wide("4", "jan")).unwrap();
+        c.update(&wide("5", "jan"), wide("6", "jan"), row("6", "~"), None).unwrap();
+        let keys = by_key(c.take(), 1).unwrap();
+        assert_eq!(shown(keys), ["1!=1,feb", "2!=2,feb", "3!=3,~@3", "4!", "5!", "6=6,~@5"]);
+    }
+
+    #[test]
+    fn two_rows_of_one_key_are_not_one_change() {
+        let mut c = Coalesced::default();
+        c.insert(wide("1", "jan"), row("1", "jan")).unwrap();
+        c.insert(wide("1", "feb"), row("1", "feb")).unwrap();
+        assert_eq!(by_key(c.take(), 1).unwrap_err(), Impossible::Twice);
+        c.delete(&wide("1", "jan")).unwrap();
+        c.delete(&wide("1", "feb")).unwrap();
+        assert_eq!(by_key(c.take(), 1).unwrap_err(), Impossible::Twice);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Rows that were there at a consistent point, from the source into the target, inside the server.
 //!
-//! Invariant: a chunk is one transaction, together with its fact, and it counts only if the
-//! source's file is the one that was there before the slot was made: a rewrite (VACUUM FULL,
+//! Invariant: a chunk is one transaction, which is left open for the caller to commit together with its fact, and it
+//! counts only if the source's file is the one that was there before the slot was made: a rewrite (VACUUM FULL,
 //! TRUNCATE) between two chunks of one snapshot moves rows to where nobody looks any more.
 
 use tokio_postgres::Client;
@@ -9,8 +9,7 @@ use tokio_postgres::Client;
 use super::coalesce::Key;
 use super::raw::{Array, Raw};
 use super::{Lane, apply, point};
-use crate::journal::{Journal, JournalError};
-use crate::lifecycle::{Fact, Span};
+use crate::lifecycle::Span;
 use crate::pg::{AS_OPERATOR, Ident, QName, list};
 use crate::replication::pgoutput::Value;
 
@@ -25,9 +24,6 @@ pub enum CopyError {
         /// The server's or the driver's word.
         source: tokio_postgres::Error,
     },
-    /// The fact could not be written.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
     /// The source was rewritten since the slot was made.
     #[error("{table} was rewritten or truncated while it was being copied")]
     Rewritten {
@@ -54,7 +50,6 @@ impl CopyError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Postgres { source, .. } => crate::pg::is_transient(source),
-            Self::Journal(error) => error.is_transient(),
             Self::Rewritten { .. } | Self::NoKey { .. } => false,
         }
     }
@@ -72,34 +67,30 @@ impl CopyError {
 pub struct Round {
     /// The snapshot's name.
     pub snapshot: String,
-    /// Green has its key index, and may have rows of this chunk already.
+    /// The target has its key index, and may have rows of this chunk already.
     pub skip_present: bool,
+    /// [`file`] of each lane's source, from before the slot was made.
+    pub files: Vec<u32>,
 }
 
-/// Copies one chunk. Returns how many rows the target gained.
+/// Copies one chunk, of a partitioned source one of each partition. Returns how many rows the target gained; they are in
+/// the transaction that is left open.
 ///
 /// # Errors
-/// If the source was rewritten, the run is not ours any more, or the server said no.
-pub async fn chunk(
-    client: &Client,
-    journal: &Journal,
-    lane: &Lane,
-    span: Span,
-    round: &Round,
-) -> Result<u64, CopyError> {
+/// If the source was rewritten, the server rejected a statement, or the connection was lost.
+pub async fn chunk(client: &Client, lane: &Lane, span: Span, round: &Round) -> Result<u64, CopyError> {
     let sql = CopyError::of(lane);
     let ChunkSql { staging, read } = ChunkSql::of(lane, span, round);
-    if let Some((stage, _)) = &staging {
-        client.batch_execute(stage).await.map_err(&sql)?;
+    if let Some(staging) = &staging {
+        client.batch_execute(&staging.make).await.map_err(&sql)?;
     }
     client.batch_execute(&at_snapshot(lane, round)).await.map_err(&sql)?;
     let mut rows = client.execute(&read, &[]).await.map_err(&sql)?;
     client.batch_execute(AS_OPERATOR).await.map_err(&sql)?;
-    check_file(client, journal, lane).await?;
-    if let Some((_, unstage)) = &staging {
-        rows = take_over(client, lane, unstage).await.map_err(&sql)?;
+    check_file(client, lane, round).await?;
+    if let Some(staging) = &staging {
+        rows = take_over(client, lane, &staging.take).await.map_err(&sql)?;
     }
-    journal.commit(client, Fact::ChunkCopied { lane: lane.number, span, rows }).await?;
     Ok(rows)
 }
 
@@ -117,11 +108,9 @@ async fn take_over(client: &Client, lane: &Lane, unstage: &str) -> Result<u64, t
 }
 
 /// In the transaction that has read the source, whose lock keeps its file: it is the one that the copy began with.
-async fn check_file(client: &Client, journal: &Journal, lane: &Lane) -> Result<(), CopyError> {
-    let file = "SELECT pg_relation_filenode(to_regclass($1))";
-    let row = client.query_one(file, &[&lane.source.to_string()]).await.map_err(CopyError::of(lane))?;
-    let before = journal.progress().filenodes.get(lane.number).copied();
-    if row.get::<_, Option<u32>>(0) == before {
+async fn check_file(client: &Client, lane: &Lane, round: &Round) -> Result<(), CopyError> {
+    let now = file(client, &lane.source).await.map_err(CopyError::of(lane))?;
+    if now != 0 && round.files.get(lane.number) == Some(&now) {
         return Ok(());
     }
     // Nobody waits for this answer.
@@ -129,20 +118,38 @@ async fn check_file(client: &Client, journal: &Journal, lane: &Lane) -> Result<(
     Err(CopyError::Rewritten { table: lane.table.plain(), lane: lane.number })
 }
 
+const FILE: &str = include_str!("../../sql/catalog/file.sql");
+
+/// What stands for the files that hold a table's rows: another number after a rewrite, 0 for a table that is not there.
+///
+/// # Errors
+/// If the server rejects the query.
+pub async fn file(client: &Client, table: &QName) -> Result<u32, tokio_postgres::Error> {
+    Ok(client.query_one(FILE, &[&table.to_string()]).await?.get(0))
+}
+
 /// The statements that move the rows of one chunk.
 pub(crate) struct ChunkSql {
-    /// From the second round on: what makes and empties the stage, and what takes the rows from there.
-    pub(crate) staging: Option<(String, String)>,
+    /// From the second round on.
+    pub(crate) staging: Option<Staging>,
     /// Reads them at the snapshot, into the target or the stage.
     pub(crate) read: String,
+}
+
+/// The statements of a stage.
+pub(crate) struct Staging {
+    /// Makes and empties it.
+    pub(crate) make: String,
+    /// Takes the rows from there.
+    pub(crate) take: String,
 }
 
 impl ChunkSql {
     pub(crate) fn of(lane: &Lane, span: Span, round: &Round) -> Self {
         let into = if round.skip_present { staged(lane) } else { lane.target.to_string() };
         Self {
-            staging: round.skip_present.then(|| (stage(lane), unstage(lane))),
-            read: insert(lane, &into, &format!("ONLY {} WHERE {}", lane.source, condition(span))),
+            staging: round.skip_present.then(|| Staging { make: stage(lane), take: unstage(lane) }),
+            read: insert(lane, &into, &format!("{} WHERE {}", lane.source_rows(), condition(span))),
         }
     }
 }
@@ -200,17 +207,13 @@ fn staged(lane: &Lane) -> String {
 /// How many keys one statement reads again.
 const DIRTY_AT_ONCE: usize = 5_000;
 
-/// Reads the rows of dirty keys at a snapshot; the keys are clean then. Returns how many there were.
+/// Reads the rows of dirty keys at a snapshot; the keys are clean then. Returns how many there were; where there were
+/// some, a transaction is left open.
 /// They are read before the transaction at the snapshot begins, which cannot see them: they are younger.
 ///
 /// # Errors
-/// If one of the keys cannot be read, the run is not ours any more, or the server rejected a statement.
-pub async fn dirty_keys(
-    client: &Client,
-    journal: &Journal,
-    lane: &Lane,
-    round: &Round,
-) -> Result<u64, CopyError> {
+/// If one of the keys cannot be read, or the server rejected a statement.
+pub async fn dirty_keys(client: &Client, lane: &Lane, round: &Round) -> Result<u64, CopyError> {
     let sql = CopyError::of(lane);
     let list_keys = format!("SELECT {} FROM {}", lane.key_columns(), lane.dirty_table());
     let list_keys = client.prepare(&list_keys).await.map_err(&sql)?;
@@ -235,13 +238,11 @@ pub async fn dirty_keys(
     }
     lane.encoding.as_utf8(client).await.map_err(&sql)?;
     client.batch_execute(AS_OPERATOR).await.map_err(&sql)?;
-    check_file(client, journal, lane).await?;
+    check_file(client, lane, round).await?;
     take_over(client, lane, &unstage(lane)).await.map_err(&sql)?;
     let empty = format!("TRUNCATE {}", lane.dirty_table());
     client.batch_execute(&empty).await.map_err(&sql)?;
-    let count = keys.len() as u64;
-    journal.commit(client, Fact::DirtyKeysRead { lane: lane.number, keys: count }).await?;
-    Ok(count)
+    Ok(keys.len() as u64)
 }
 
 /// A chunk of the same round may have brought the row already.
@@ -249,8 +250,8 @@ fn read_again(lane: &Lane) -> String {
     let on = apply::same_key(lane, "s", "d");
     let source_columns = list(lane.columns.iter().map(|column| format!("s.{}", column.name)));
     let rows = format!(
-        "(SELECT {source_columns} FROM ONLY {source} s JOIN {keys} AS d({names}) ON {on}) AS s",
-        source = lane.source,
+        "(SELECT {source_columns} FROM {source} s JOIN {keys} AS d({names}) ON {on}) AS s",
+        source = lane.source_rows(),
         keys = lane.unnest_keys(1),
         names = lane.key_columns(),
     );

@@ -156,7 +156,7 @@ pub struct State {
 struct Shared {
     /// What our markers begin with. Those of an earlier feed of the run may still be in the stream.
     markers: String,
-    /// Rows may be missing in green.
+    /// Rows may be missing in the targets.
     lenient: AtomicBool,
     error: Mutex<Option<FeedError>>,
     /// Keys changed since tracking began, by lane; none while nothing is tracked.
@@ -197,7 +197,7 @@ pub struct Parts {
     pub lanes: Vec<Lane>,
     /// Where the stream has been applied to.
     pub applied: Lsn,
-    /// The copy is not over: rows may be missing in green.
+    /// The copy is not over: rows may be missing in the targets.
     pub lenient: bool,
     /// How long it rests in a backlog.
     pub rest: Rest,

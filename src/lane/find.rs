@@ -1,10 +1,12 @@
 //! The rows that a key's digest stands for, on each side that has them. Only where a row is is told, never
 //! what is in it.
 
+use postgres_types::ToSql;
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_postgres::Client;
 
+use super::Ends;
 use super::compare::CompareError;
 use super::row_hash::key_digest;
 use crate::lifecycle::LaneDesign;
@@ -42,49 +44,62 @@ pub async fn find(
     digest: &str,
 ) -> Result<Vec<RowFound>, CompareError> {
     let table = design.table.plain();
-    let pairs = super::mapped_key(design);
+    let ends = Ends::of(design);
+    let pairs = ends.mapped_key();
     if pairs.len() != design.key.columns.len() {
         let why = "not every column of the key is in green".to_owned();
         return Err(CompareError::Incomplete { table, why });
     }
-    let (blue, green) = if is_swapped {
-        (design.green.blue_at_home(), design.table.clone())
-    } else {
-        (design.table.clone(), design.green.at_home())
-    };
-    let of_blue = key_digest(pairs.iter().map(|mapped| &mapped.expression));
-    let of_green = key_digest(pairs.iter().map(|mapped| &mapped.target));
+    let green = &design.green;
+    let sides = [
+        Place {
+            side: Side::Blue,
+            table: if is_swapped { green.blue_at_home() } else { design.table.clone() },
+            digest: key_digest(pairs.iter().map(|mapped| &mapped.expression)),
+        },
+        Place {
+            side: Side::Green,
+            table: if is_swapped { design.table.clone() } else { green.at_home() },
+            digest: key_digest(pairs.iter().map(|mapped| &mapped.target)),
+        },
+    ];
+    let key = design.secret.key();
     let mut found = Vec::new();
-    for (side, relation, keyed) in [(Side::Blue, blue, of_blue), (Side::Green, green, of_green)] {
-        let rows = rows(
-            client,
-            (&design.green.blue.table.acting(), &relation),
-            &keyed,
-            (design.secret.key(), digest),
-        )
-        .await;
-        let rows = rows.map_err(|source| CompareError::Postgres { table: table.clone(), source })?;
-        found.extend(rows.into_iter().map(|(relation, ctid)| RowFound {
-            side,
-            sql: format!("select * from only {relation} where ctid = {}", Literal(&ctid)),
-            relation,
-        }));
+    for place in sides {
+        let rows = place.rows(client, &green.blue.table.acting(), &[&digest, &key]).await;
+        found.extend(rows.map_err(|source| CompareError::Postgres { table: table.clone(), source })?);
     }
     Ok(found)
 }
 
-/// Relation and ctid of the rows with a digest; none where the table is not there (any more).
-async fn rows(
-    client: &Client,
-    (acting, relation): (&Acting, &QName),
-    keyed: &str,
-    (key, digest): (&str, &str),
-) -> Result<Vec<(String, String)>, tokio_postgres::Error> {
-    let there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&relation.to_string()]).await?;
-    if !there.get::<_, bool>(0) {
-        return Ok(Vec::new());
+/// Where rows are looked for.
+struct Place {
+    side: Side,
+    table: QName,
+    /// SQL for the digest of a row's key; `$2` is what it is keyed with.
+    digest: String,
+}
+
+impl Place {
+    /// The rows with the digest `$1`; none where the table is not there (any more).
+    async fn rows(
+        &self,
+        client: &Client,
+        acting: &Acting,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<RowFound>, tokio_postgres::Error> {
+        let Self { side, table, digest } = self;
+        let there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table.to_string()]).await?;
+        if !there.get::<_, bool>(0) {
+            return Ok(Vec::new());
+        }
+        let sql = format!("SELECT tableoid::regclass::text, ctid::text FROM {table} WHERE {digest} = $1");
+        let found = |row: &tokio_postgres::Row| {
+            let relation: String = row.get(0);
+            let ctid: String = row.get(1);
+            let sql = format!("select * from only {relation} where ctid = {}", Literal(&ctid));
+            RowFound { side: *side, relation, sql }
+        };
+        Ok(acting.ask(client, &sql, params).await?.iter().map(found).collect())
     }
-    let sql = format!("SELECT tableoid::regclass::text, ctid::text FROM {relation} WHERE {keyed} = $1");
-    let rows = acting.ask(client, &sql, &[&digest, &key]).await?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }

@@ -6,7 +6,7 @@ use crate::hangs_on::{GreenColumn, Source, without_length};
 use crate::lifecycle::LaneDesign;
 use crate::pg::Ident;
 
-/// One column of the target that is written.
+/// One column of the target that the source has a value for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapped {
     /// Its name in the target.
@@ -17,6 +17,8 @@ pub struct Mapped {
     pub source: Ident,
     /// It is an unchanged copy of it.
     pub is_same: bool,
+    /// The server computes it on both sides: it is compared, and not written.
+    pub generated: bool,
     /// SQL over the target's columns that gives the source's value; `None` where there is no way back.
     pub back: Option<String>,
 }
@@ -37,11 +39,12 @@ impl Mapped {
             expression: self.back.clone()?,
             back: Some(self.expression.clone()),
             is_same: self.is_same,
+            generated: self.generated,
         })
     }
 }
 
-/// From blue to green. Added and generated columns are not written.
+/// From blue to green. Added columns are not in it.
 pub(super) fn forward(design: &LaneDesign) -> Vec<Mapped> {
     design.green.columns.iter().filter_map(|column| mapped(design, column)).collect()
 }
@@ -49,10 +52,11 @@ pub(super) fn forward(design: &LaneDesign) -> Vec<Mapped> {
 fn mapped(design: &LaneDesign, column: &GreenColumn) -> Option<Mapped> {
     let target = column.name.clone();
     match &column.source {
-        Source::Same(blue) => Some(Mapped {
+        Source::Same(blue) | Source::Generated(blue) => Some(Mapped {
             expression: blue.to_string(),
             source: blue.clone(),
             is_same: true,
+            generated: matches!(column.source, Source::Generated(_)),
             back: Some(target.to_string()),
             target,
         }),
@@ -60,9 +64,9 @@ fn mapped(design: &LaneDesign, column: &GreenColumn) -> Option<Mapped> {
             let of_blue = design.green.blue.column(blue).map(|column| column.data_type.as_str());
             let back = back.as_ref().zip(of_blue).map(|(sql, data_type)| assigned(sql, data_type));
             let expression = assigned(sql, &column.data_type);
-            Some(Mapped { target, expression, source: blue.clone(), is_same: false, back })
+            Some(Mapped { target, expression, source: blue.clone(), is_same: false, generated: false, back })
         }
-        Source::Added | Source::Generated(_) => None,
+        Source::Added => None,
     }
 }
 
@@ -81,6 +85,7 @@ mod tests {
             expression: "(hours * 60)::integer".to_owned(),
             source: "hours".into(),
             is_same,
+            generated: false,
             back: back.map(str::to_owned),
         }
     }

@@ -6,32 +6,35 @@
 //! source ◄──row hashes at one point──► target                                   compare
 //! ```
 //!
-//! Invariant: a lane does not know which side is live. What it does from blue to green it would
-//! do from green to blue.
+//! Invariant: a lane does not know which side is live, or which one was there first. What it does from one table
+//! to the other it would do the other way round: [`Ends`] is where that is said, and nowhere else.
 
 pub mod apply;
 pub mod coalesce;
 pub mod compare;
 pub mod copy;
+mod ends;
 pub mod feed;
 pub mod find;
 mod mapping;
 pub mod point;
 pub mod raw;
 mod row_hash;
+mod working;
 
 use tokio_postgres::Client;
 
-use crate::hangs_on::VerifiedColumn;
-use crate::lifecycle::{LaneDesign, Secret};
+use crate::lifecycle::Secret;
 use crate::pg::{Acting, Encoding, Ident, QName, list};
 use crate::replication::pgoutput::{Tuple, Value};
 
 use self::coalesce::Key;
 
+pub use ends::{End, Ends, NoWayBack};
 pub use mapping::Mapped;
+pub use working::{dirty_table, row_type, working_objects};
 
-/// A column of the source's key.
+/// A column of the source that, with the others of the key, pairs its rows with the target's.
 #[derive(Clone, Debug)]
 pub struct KeyColumn {
     /// Its name in the source.
@@ -44,8 +47,6 @@ pub struct KeyColumn {
     pub equals: String,
     /// The one that the target's goes by.
     pub equals_in_target: String,
-    /// Its place among the stream's columns.
-    pub at: usize,
 }
 
 /// A column of the source's key as the target has it.
@@ -85,6 +86,8 @@ pub struct Lane {
     pub source: QName,
     /// The table they go to, where it is now.
     pub target: QName,
+    /// The source has no rows of its own, but partitions.
+    pub source_is_partitioned: bool,
     /// The source's OID, as the stream names it.
     pub source_oid: u32,
     /// The type of rows on their way from the stream to the target: the columns that the stream carries,
@@ -94,13 +97,16 @@ pub struct Lane {
     pub row_type_oid: u32,
     /// The source's columns, in order.
     pub columns: Vec<SourceColumn>,
-    /// What identifies a row in the stream.
+    /// What pairs the rows of both tables.
     pub key: Vec<KeyColumn>,
+    /// What identifies a row in the stream, by the columns' places there: the key, and what else the stream names
+    /// old rows by.
+    pub identity: Vec<usize>,
     /// The target's columns that are written, and for each the expression over the source's.
     pub mapping: Vec<Mapped>,
-    /// The target's columns that are compared, and for each what it must be, over the source's columns.
-    pub verified: Vec<VerifiedColumn>,
-    /// The target's own key.
+    /// The same for those that are compared: with the ones that the server computes.
+    pub verified: Vec<Mapped>,
+    /// The columns of a unique index of the target that has those of the key.
     pub target_key: Vec<Ident>,
     /// The target's columns that must keep their values where a row is updated in place, lest two rows
     /// that exchange unique values meet half-way; none where that cannot be told.
@@ -130,54 +136,60 @@ pub struct Hint {
 }
 
 const COLUMNS: &str = include_str!("../../sql/catalog/lane_columns.sql");
-const UNIQUE_COLUMNS: &str = include_str!("../../sql/catalog/unique_columns.sql");
 
 impl Lane {
-    /// A lane from blue to green, as `design` has it and the catalog knows it.
+    /// A lane between two tables, as the catalog knows them.
     ///
     /// # Errors
-    /// If the catalog cannot be read, or the source is not there.
-    pub async fn load(
-        client: &Client,
-        number: usize,
-        design: &LaneDesign,
-        home: &Ident,
-    ) -> Result<Self, tokio_postgres::Error> {
-        let target = design.green.at_home();
+    /// If the catalog cannot be read.
+    pub async fn load(client: &Client, number: usize, ends: &Ends) -> Result<Self, tokio_postgres::Error> {
+        let home = &ends.target.home;
+        let target = ends.at_home();
         let row_type = row_type(home, number);
-        let found = Found::read(client, &design.table).await?;
+        let found = Found::read(client, &ends.table).await?;
         let in_target = Found::read(client, &target).await?;
         let travelling = Found::read(client, &row_type).await?;
-        let mapping = mapping::forward(design);
-        let key: Vec<KeyColumn> = design
-            .key
-            .columns
-            .iter()
-            .filter_map(|column| key_column(column, &found, &in_target, &mapping))
-            .collect();
-        let rows = client.query(UNIQUE_COLUMNS, &[&design.table.to_string()]).await?;
-        let unique: Vec<Ident> = rows.iter().map(|row| Ident(row.get("name"))).collect();
+        let key = |name: &Ident| key_column(name, &found, &in_target, &ends.mapping);
+        let written = |name: &&Ident| ends.mapping.iter().any(|to| to.target == **name && !to.generated);
+        let unique = ends.target.unique.as_ref();
         Ok(Self {
             number,
-            table: design.table.clone(),
-            source: design.table.clone(),
+            table: ends.table.clone(),
+            source: ends.table.clone(),
+            target,
+            source_is_partitioned: found.is_partitioned,
             source_oid: found.relation,
             row_type,
             row_type_oid: travelling.row_type,
-            hint: hint(design, (&found, &in_target), &key, &mapping),
+            key: ends.source.key.iter().filter_map(key).collect(),
+            identity: ends.identity().filter_map(|name| found.place(name)).collect(),
+            hint: hint(ends, &found, &in_target),
+            keep_in_place: unique.map(|unique| unique.iter().filter(written).cloned().collect()),
+            mapping: ends.mapping.iter().filter(|mapped| !mapped.generated).cloned().collect(),
+            verified: ends.mapping.clone(),
+            target_key: ends.target.unique_key.clone(),
             columns: found.columns.into_iter().map(|column| column.column).collect(),
-            key,
-            keep_in_place: keep_in_place(design, &mapping, &unique),
-            mapping,
-            target_key: design.green.indexes.first().and_then(|key| key.keys.clone()).unwrap_or_default(),
-            verified: design.green.verified_columns(),
-            target,
             home: home.clone(),
-            secret: design.secret.clone(),
+            secret: ends.secret.clone(),
             encoding: Encoding::of(client).await?,
-            owner: design.green.blue.table.owner.clone(),
-            acting: design.green.blue.table.acting(),
+            owner: ends.owner.clone(),
+            acting: ends.acting.clone(),
         })
+    }
+
+    /// Whether the catalog has both tables with all that rows are known by. Without, rows would be taken for others.
+    #[must_use]
+    pub fn is_whole(&self, ends: &Ends) -> bool {
+        self.source_oid != 0
+            && self.key.len() == ends.source.key.len()
+            && self.identity.len() == ends.identity().count()
+            && self.key_in_target().len() == self.key.len()
+    }
+
+    /// All rows of the source, for FROM: its own alone, as the stream has them, or those of its partitions.
+    #[must_use]
+    pub fn source_rows(&self) -> String {
+        if self.source_is_partitioned { self.source.to_string() } else { format!("ONLY {}", self.source) }
     }
 
     /// The target's columns that are written, as a list for SQL.
@@ -231,30 +243,20 @@ impl Lane {
         self.columns.iter().filter(|column| !column.generated)
     }
 
-    /// The key in a tuple of the stream (in a key tuple, columns outside the key are sent as NULL).
+    /// What identifies the row of a tuple of the stream, the key first (in a key tuple, columns outside of the
+    /// identity are sent as NULL).
     #[must_use]
-    pub fn key_of(&self, tuple: &Tuple) -> Option<Key> {
-        let values: Option<Vec<&Value>> = self.key.iter().map(|column| tuple.get(column.at)).collect();
+    pub fn identity_of(&self, tuple: &Tuple) -> Option<Key> {
+        let values: Option<Vec<&Value>> = self.identity.iter().map(|at| tuple.get(*at)).collect();
         Key::new(values?)
     }
-}
-
-/// The name of a lane's working table of keys that have to be read again.
-#[must_use]
-pub fn dirty_table(home: &Ident, number: usize) -> QName {
-    QName::new(home.clone(), format!("dirty_{number}"))
-}
-
-/// The name of the type of a lane's rows on their way.
-#[must_use]
-pub fn row_type(home: &Ident, number: usize) -> QName {
-    QName::new(home.clone(), format!("row_{number}"))
 }
 
 /// A relation as the catalog has it.
 struct Found {
     relation: u32,
     row_type: u32,
+    is_partitioned: bool,
     columns: Vec<FoundColumn>,
 }
 
@@ -281,80 +283,48 @@ impl Found {
         Ok(Self {
             relation: rows.first().map_or(0, |row| row.get("relation")),
             row_type: rows.first().map_or(0, |row| row.get("row_type")),
+            is_partitioned: rows.first().is_some_and(|row| row.get("is_partitioned")),
             columns: rows.iter().map(column).collect(),
         })
     }
 
-    /// A column, and its place among those that the stream carries.
-    fn find(&self, name: &Ident) -> Option<(usize, &FoundColumn)> {
-        let at = self.columns.iter().position(|column| column.column.name == *name)?;
-        let streamed = self.columns[..at].iter().filter(|column| !column.column.generated).count();
-        Some((streamed, &self.columns[at]))
+    fn find(&self, name: &Ident) -> Option<&FoundColumn> {
+        self.columns.iter().find(|column| column.column.name == *name)
+    }
+
+    /// The place of a column among those that the stream carries.
+    fn place(&self, name: &Ident) -> Option<usize> {
+        let mut streamed = self.columns.iter().filter(|column| !column.column.generated);
+        streamed.position(|column| column.column.name == *name)
     }
 
     /// None for a target that is not made yet.
     fn equals(&self, name: &Ident) -> Option<String> {
-        self.find(name).map(|(_, column)| column.equals.clone())
+        self.find(name).map(|column| column.equals.clone())
     }
 }
 
-fn key_column(
-    key: &crate::hangs_on::KeyColumn,
-    source: &Found,
-    target: &Found,
-    mapping: &[Mapped],
-) -> Option<KeyColumn> {
-    let (at, found) = source.find(&key.name)?;
-    let mapped = mapping.iter().find(|mapped| mapped.source == key.name);
+fn key_column(name: &Ident, source: &Found, target: &Found, mapping: &[Mapped]) -> Option<KeyColumn> {
+    let found = source.find(name)?;
+    let mapped = mapping.iter().find(|mapped| mapped.source == *name);
     Some(KeyColumn {
-        name: key.name.clone(),
+        name: name.clone(),
         type_oid: found.column.type_oid,
         type_name: found.type_name.clone(),
         equals: found.equals.clone(),
         equals_in_target: mapped
             .and_then(|mapped| target.equals(&mapped.target))
             .unwrap_or_else(|| found.equals.clone()),
-        at,
     })
 }
 
 /// None where the key alone leads to one partition.
-fn hint(
-    design: &LaneDesign,
-    (source, target): (&Found, &Found),
-    key: &[KeyColumn],
-    mapping: &[Mapped],
-) -> Option<Hint> {
-    let partition = design.green.partition.as_ref()?;
-    let same_as = mapping.iter().find(|mapped| mapped.target == partition.column)?.same_as()?;
-    if key.iter().any(|column| column.name == *same_as) {
+fn hint(ends: &Ends, source: &Found, target: &Found) -> Option<Hint> {
+    let partition = ends.target.partition.as_ref()?;
+    let same_as = ends.mapping.iter().find(|mapped| mapped.target == *partition)?.same_as()?;
+    if ends.source.key.contains(same_as) {
         return None;
     }
-    let equals = target.equals(&partition.column).or_else(|| source.equals(same_as))?;
-    Some(Hint { target: partition.column.clone(), equals })
-}
-
-/// A unique index that only green will have is not in the catalog yet.
-fn keep_in_place(design: &LaneDesign, mapping: &[Mapped], unique: &[Ident]) -> Option<Vec<Ident>> {
-    let of_blue = |name: &Ident| design.green.blue.indexes.iter().any(|index| index.name == *name);
-    let mut others = design.green.indexes.iter().filter(|index| index.unique && !index.primary);
-    if others.any(|index| !of_blue(&index.name)) {
-        return None;
-    }
-    // A value that is generated changes with those that it is made of.
-    let is_read = |name: &Ident| {
-        let generated =
-            unique.iter().filter_map(|unique| design.green.blue.column(unique)?.generated.as_ref());
-        generated.into_iter().any(|generated| generated.columns.contains(name))
-    };
-    let is_unique = |name: &Ident| unique.contains(name) || is_read(name);
-    let mapped = mapping.iter().filter(|mapped| is_unique(&mapped.source));
-    Some(mapped.map(|mapped| mapped.target.clone()).collect())
-}
-
-/// How each column of the key is mapped; shorter than the key where green lacks one.
-fn mapped_key(design: &LaneDesign) -> Vec<Mapped> {
-    let mapping = mapping::forward(design);
-    let mapped = |name: &Ident| mapping.iter().find(|mapped| mapped.source == *name).cloned();
-    design.key.columns.iter().filter_map(|column| mapped(&column.name)).collect()
+    let equals = target.equals(partition).or_else(|| source.equals(same_as))?;
+    Some(Hint { target: partition.clone(), equals })
 }

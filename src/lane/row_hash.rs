@@ -13,7 +13,6 @@
 use tokio_postgres::{Client, Row};
 
 use super::Lane;
-use crate::hangs_on::without_length;
 use crate::pg::{Ident, list};
 
 const COLUMNS: &str = include_str!("../../sql/catalog/column_hashes.sql");
@@ -29,14 +28,19 @@ pub(super) const SUMS: &str = "count(*), coalesce(sum(hashint8extended(h, $1::bi
 /// The row hash of both sides of a lane; `$1` is the seed.
 #[derive(Clone, Debug)]
 pub(super) struct RowHash {
-    /// Over the source's columns.
-    pub(super) source: String,
-    /// Over the target's columns.
-    pub(super) target: String,
+    source: Hashes,
+    target: Hashes,
     /// The target's names of the columns that it covers.
     pub(super) columns: Vec<Ident>,
-    /// The hash of each column alone, as one array, over the source's columns and over the target's.
-    pub(super) each: (String, String),
+}
+
+/// The hashes of one side, over its columns.
+#[derive(Clone, Debug)]
+pub(super) struct Hashes {
+    /// Of the row.
+    pub(super) row: String,
+    /// Of each column alone, as one array.
+    pub(super) each: String,
 }
 
 /// A column that is to be compared is not in the target.
@@ -52,26 +56,33 @@ impl RowHash {
         lane: &Lane,
     ) -> Result<Result<Self, Lacking>, tokio_postgres::Error> {
         let rows = client.query(COLUMNS, &[&lane.target.to_string()]).await?;
-        let (mut source, mut target) = (Vec::new(), Vec::new());
+        let mut source = Vec::new();
+        let mut target = Vec::new();
         for column in &lane.verified {
-            let Some(row) = rows.iter().find(|row| row.get::<_, String>("name") == column.name.as_str())
+            let Some(row) = rows.iter().find(|row| row.get::<_, String>("name") == column.target.as_str())
             else {
-                return Ok(Err(Lacking(column.name.clone())));
+                return Ok(Err(Lacking(column.target.clone())));
             };
             let type_name: String = row.get("type_name");
-            target.push(hashed(row, &column.name.to_string()));
-            // As it is written: its modifier rounds, and a length must not cut.
-            let written = format!("({})::{}", column.expected, without_length(&column.data_type));
-            source.push(hashed(row, &format!("({written})::{type_name}")));
+            target.push(hashed(row, &column.target.to_string()));
+            source.push(hashed(row, &format!("({})::{type_name}", column.expression)));
         }
+        let columns = lane.verified.iter().map(|column| column.target.clone()).collect();
+        Ok(Ok(Self { columns, source: Hashes::of(&source), target: Hashes::of(&target) }))
+    }
+
+    pub(super) fn of_side(&self, is_source: bool) -> &Hashes {
+        if is_source { &self.source } else { &self.target }
+    }
+}
+
+impl Hashes {
+    fn of(values: &[String]) -> Self {
         let hash = |values: &str| format!("hash_record_extended(ROW({values}), {SEED})");
-        let each = |values: &[String]| format!("ARRAY[{}]", list(values.iter().map(|value| hash(value))));
-        Ok(Ok(Self {
-            columns: lane.verified.iter().map(|column| column.name.clone()).collect(),
-            each: (each(&source), each(&target)),
-            source: hash(&list(source)),
-            target: hash(&list(target)),
-        }))
+        Self {
+            row: hash(&list(values)),
+            each: format!("ARRAY[{}]", list(values.iter().map(|value| hash(value)))),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod told;
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use futures_util::future::try_join_all;
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
 
@@ -60,7 +61,8 @@ async fn round(run: &mut Run<'_>) -> Result<RoundEnd, Error> {
         true => unless(stopped, first_point(run)).await?,
         false => unless(stopped, later_point(run)).await?,
     };
-    let round = Round { snapshot: point.snapshot.clone(), skip_present: !first };
+    let files = run.journal.progress().filenodes.clone();
+    let round = Round { snapshot: point.snapshot.clone(), skip_present: !first, files };
     let client = run.connect("copy").await?;
     super::check_fingerprints(run, &client).await?;
     run.journal.record(Fact::RoundBegan { lsn: point.lsn }).await?;
@@ -69,7 +71,14 @@ async fn round(run: &mut Run<'_>) -> Result<RoundEnd, Error> {
     let number = run.journal.progress().rounds;
     tracing::info!(round = number, lsn = %point.lsn, chunks = queue.len(), "round begins");
     run.cx.tell(&Event::Round { round: number, lsn: point.lsn, chunks: queue.len() });
-    let why = copy(run, &point, &round, (queue, &Told::new(run, blocks))).await?;
+    let copying = Copying {
+        run,
+        since: point.since,
+        round: &round,
+        queue: Mutex::new(queue),
+        told: Told::new(run, blocks),
+    };
+    let why = copying.run().await?;
     if !first {
         unless(run.stopped(), dirty_keys(run, &client, &round)).await?;
     }
@@ -85,7 +94,10 @@ async fn round(run: &mut Run<'_>) -> Result<RoundEnd, Error> {
 /// What the stream could not complete is read again.
 async fn dirty_keys(run: &Run<'_>, client: &Client, round: &Round) -> Result<(), Error> {
     for lane in &run.lanes {
-        chunks::dirty_keys(client, &run.journal, lane, round).await?;
+        let keys = chunks::dirty_keys(client, lane, round).await?;
+        if keys > 0 {
+            run.journal.commit(client, Fact::DirtyKeysRead { lane: lane.number, keys }).await?;
+        }
     }
     Ok(())
 }
@@ -124,9 +136,8 @@ const A_POINT: &str = "a consistent point";
 pub(super) async fn filenodes(run: &Run<'_>, client: &Client) -> Result<Vec<u32>, Error> {
     let mut filenodes = Vec::new();
     for lane in &run.lanes {
-        let sql = "SELECT coalesce(pg_relation_filenode(to_regclass($1)), 0::oid)";
-        let row = client.query_one(sql, &[&lane.source.to_string()]).await;
-        filenodes.push(row.doing("reading the tables' files")?.get(0));
+        let file = chunks::file(client, &lane.source).await;
+        filenodes.push(file.doing("reading the tables' files")?);
     }
     Ok(filenodes)
 }
@@ -146,8 +157,14 @@ const CHUNKS_A_WORKER: u32 = 16;
 /// A chunk of a megabyte is small enough.
 const CHUNK_BLOCKS_MIN: u32 = 128;
 
+/// Some blocks of one lane's blue.
+struct Chunk {
+    lane: usize,
+    span: Span,
+}
+
 /// What is missing of every lane, the lanes taking turns.
-fn missing(run: &Run<'_>, blocks: &[u32]) -> VecDeque<(usize, Span)> {
+fn missing(run: &Run<'_>, blocks: &[u32]) -> VecDeque<Chunk> {
     let per_chunk = |blocks| blocks_per_chunk(&run.forward.plan.settings, blocks);
     let by_lane: Vec<Vec<Span>> = {
         let progress = run.journal.progress();
@@ -156,7 +173,10 @@ fn missing(run: &Run<'_>, blocks: &[u32]) -> VecDeque<(usize, Span)> {
     };
     let longest = by_lane.iter().map(Vec::len).max().unwrap_or(0);
     let turns = (0..longest).flat_map(|turn| {
-        by_lane.iter().enumerate().filter_map(move |(lane, spans)| spans.get(turn).map(|span| (lane, *span)))
+        by_lane
+            .iter()
+            .enumerate()
+            .filter_map(move |(lane, spans)| spans.get(turn).map(|span| Chunk { lane, span: *span }))
     });
     turns.collect()
 }
@@ -172,67 +192,78 @@ async fn blocks(run: &Run<'_>, client: &Client) -> Result<Vec<u32>, Error> {
 }
 
 /// The chunks of one round, by all workers.
-async fn copy(
-    run: &Run<'_>,
-    point: &Point,
-    round: &Round,
-    (queue, told): (VecDeque<(usize, Span)>, &Told),
-) -> Result<RoundEnd, Error> {
-    let workers = run.workers("copy").await?;
-    let queue = Mutex::new(queue);
-    told.tell(run, true);
-    let work = workers.iter().map(|session| worker(run, session, point, round, (&queue, told)));
-    let ends = tokio::select! {
-        ends = futures_util::future::try_join_all(work) => ends?,
-        why = run.pace.lost() => return Err(Error::Slot(why)),
-    };
-    told.tell(run, true);
-    if run.cx.is_interrupted() {
-        return Err(Error::Interrupted);
-    }
-    Ok(ends.into_iter().find(|end| *end != RoundEnd::Complete).unwrap_or(RoundEnd::Complete))
+struct Copying<'a> {
+    run: &'a Run<'a>,
+    /// The snapshot's age counts from then.
+    since: Instant,
+    round: &'a Round,
+    queue: Mutex<VecDeque<Chunk>>,
+    told: Told,
 }
 
-async fn worker(
-    run: &Run<'_>,
-    session: &Session,
-    point: &Point,
-    round: &Round,
-    (queue, told): (&Mutex<VecDeque<(usize, Span)>>, &Told),
-) -> Result<RoundEnd, Error> {
-    let rest = run.pace.rest_of_a_worker();
-    // However short a snapshot may live: a worker copies at least one chunk a round.
-    let mut has_copied = false;
-    loop {
-        if queue.lock().await.is_empty() {
-            return Ok(RoundEnd::Complete);
+impl Copying<'_> {
+    /// Where one of them fails, what the others have in hand is not committed: their sessions go with them.
+    async fn run(&self) -> Result<RoundEnd, Error> {
+        let workers = self.run.workers("copy").await?;
+        self.told.tell(self.run, true);
+        let ends = tokio::select! {
+            ends = try_join_all(workers.iter().map(|session| self.worker(session))) => ends?,
+            why = self.run.pace.lost() => return Err(Error::Slot(why)),
+        };
+        self.told.tell(self.run, true);
+        if self.run.cx.is_interrupted() {
+            return Err(Error::Interrupted);
         }
-        let age = run.forward.plan.settings.max_snapshot_age.saturating_sub(point.since.elapsed());
-        tokio::select! {
-            biased;
-            () = run.pace.go() => {}
-            _ = run.cx.interrupted() => {}
-            () = tokio::time::sleep(age) => return Ok(RoundEnd::SnapshotAge),
+        Ok(ends.into_iter().find(|end| *end != RoundEnd::Complete).unwrap_or(RoundEnd::Complete))
+    }
+
+    async fn worker(&self, session: &Session) -> Result<RoundEnd, Error> {
+        let run = self.run;
+        let max_age = run.forward.plan.settings.max_snapshot_age;
+        let rest = run.pace.rest_of_a_worker();
+        // However short a snapshot may live: a worker copies at least one chunk a round.
+        let mut has_copied = false;
+        loop {
+            if self.queue.lock().await.is_empty() {
+                return Ok(RoundEnd::Complete);
+            }
+            tokio::select! {
+                biased;
+                () = run.pace.go() => {}
+                _ = run.cx.interrupted() => {}
+                () = tokio::time::sleep(max_age.saturating_sub(self.since.elapsed())) => {
+                    return Ok(RoundEnd::SnapshotAge);
+                }
+            }
+            let too_old = has_copied && self.since.elapsed() > max_age;
+            if too_old || run.cx.is_interrupted() {
+                return Ok(RoundEnd::SnapshotAge);
+            }
+            if has_copied && run.pace.round_should_end() {
+                return Ok(RoundEnd::WalBudget);
+            }
+            let next = self.queue.lock().await.pop_front();
+            let Some(chunk) = next else { continue };
+            let begun = Instant::now();
+            self.copy(session, &chunk).await?;
+            has_copied = true;
+            self.told.tell(run, false);
+            tokio::select! {
+                () = tokio::time::sleep(rest.after(begun.elapsed())) => {}
+                _ = run.cx.interrupted() => {}
+            }
         }
-        let too_old = has_copied && point.since.elapsed() > run.forward.plan.settings.max_snapshot_age;
-        if too_old || run.cx.is_interrupted() {
-            return Ok(RoundEnd::SnapshotAge);
-        }
-        if has_copied && run.pace.round_should_end() {
-            return Ok(RoundEnd::WalBudget);
-        }
-        let next = queue.lock().await.pop_front();
-        let Some((lane, span)) = next else { continue };
+    }
+
+    /// One chunk, with its fact.
+    async fn copy(&self, session: &Session, &Chunk { lane, span }: &Chunk) -> Result<(), Error> {
         let begun = Instant::now();
-        let rows = chunks::chunk(session, &run.journal, &run.lanes[lane], span, round).await?;
-        let (table, ms) = (run.lanes[lane].table.plain(), begun.elapsed().as_millis());
+        let rows = chunks::chunk(session, &self.run.lanes[lane], span, self.round).await?;
+        self.run.journal.commit(session, Fact::ChunkCopied { lane, span, rows }).await?;
+        let table = self.run.lanes[lane].table.plain();
+        let ms = begun.elapsed().as_millis();
         tracing::debug!(table, from = span.from, to = span.to, rows, ms, "chunk copied");
-        has_copied = true;
-        told.tell(run, false);
-        tokio::select! {
-            () = tokio::time::sleep(rest.after(begun.elapsed())) => {}
-            _ = run.cx.interrupted() => {}
-        }
+        Ok(())
     }
 }
 

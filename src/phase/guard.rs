@@ -61,7 +61,8 @@ pub(super) async fn changes_while_designed(
     client: &Client,
     prepared: &Prepared,
 ) -> Result<Vec<String>, Error> {
-    let (mut what, mut findings) = (Vec::new(), Vec::new());
+    let mut what = Vec::new();
+    let mut findings = Vec::new();
     for design in &prepared.lanes {
         what.extend(changes(client, design).await?);
         match hanging(client, prepared, design).await {

@@ -126,20 +126,26 @@ async fn build(run: &Run<'_>, steps: Steps) -> Result<(), Error> {
             worker.batch_execute(sql).await.doing("building indexes")?;
         }
     }
-    let done = AtomicUsize::new(0);
+    let reached = Reached { done: AtomicUsize::new(0), of };
     for some in [steps.leaves, steps.parents] {
         let queue = Mutex::new(some);
-        let work = workers.iter().map(|session| worker(run, session, &queue, (&done, of)));
+        let work = workers.iter().map(|session| worker(run, session, &queue, &reached));
         futures_util::future::try_join_all(work).await?;
     }
     Ok(())
+}
+
+/// How many statements are done, of how many.
+struct Reached {
+    done: AtomicUsize,
+    of: usize,
 }
 
 async fn worker(
     run: &Run<'_>,
     session: &Session,
     queue: &Mutex<VecDeque<IndexStep>>,
-    (done, of): (&AtomicUsize, usize),
+    reached: &Reached,
 ) -> Result<(), Error> {
     let rest = run.pace.rest_of_a_worker();
     loop {
@@ -156,8 +162,8 @@ async fn worker(
         }
         run.journal.commit(session, Fact::IndexBuilt { lane, step, what: name }).await?;
         tracing::debug!(table, step, ms = begun.elapsed().as_millis(), "index statement done");
-        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-        run.cx.tell(&Event::Step { phase: Phase::Index, what: statement.what, done, of });
+        let done = reached.done.fetch_add(1, Ordering::Relaxed) + 1;
+        run.cx.tell(&Event::Step { phase: Phase::Index, what: statement.what, done, of: reached.of });
         tokio::time::sleep(rest.after(begun.elapsed())).await;
     }
 }

@@ -111,10 +111,12 @@ impl<'a> Patience<'a> {
     pub(super) async fn execute(&self, client: &Client, sql: &str, what: &str) -> Result<(), Error> {
         let doing = what;
         let name = format!("projh-bluegreen {} observer", self.run);
-        let (mut observer, mut aside) = (None, Vec::new());
+        let mut observer = None;
+        let mut aside = Vec::new();
         let limits = Limits::of(client).await.doing(doing)?;
         let pid = pid(client).await.doing(doing)?;
-        let (since, mut told) = (Instant::now(), None);
+        let since = Instant::now();
+        let mut told = None;
         loop {
             let begun = format!("{}; {sql}", begun(&aside, &limits));
             let work = client.batch_execute(&begun);
@@ -173,7 +175,8 @@ fn begun(aside: &[QName], limits: &Limits) -> String {
     let lowered = format!("SET LOCAL lock_timeout = '{}ms'", wait.as_millis());
     if !aside.is_empty() {
         let patient = limits.patient().as_millis();
-        let (begin, tables) = (begin(), list(aside));
+        let begin = begin();
+        let tables = list(aside);
         return format!(
             "{begin}; SET LOCAL lock_timeout = '{patient}ms'; \
              LOCK TABLE {tables} IN SHARE UPDATE EXCLUSIVE MODE; {lowered}"

@@ -25,7 +25,7 @@ use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
 use crate::error::{Doing, Error};
-use crate::lane::Lane;
+use crate::lane::{Ends, Lane};
 use crate::lifecycle::{Fact, Phase, Prepared};
 use crate::run::Run;
 
@@ -89,15 +89,13 @@ pub async fn load_lanes(run: &mut Run<'_>, prepared: &Prepared) -> Result<(), Er
     check_fingerprints(run, run.journal.session()).await?;
     run.published = guard::published(run.journal.session(), prepared).await?;
     for (number, design) in prepared.lanes.iter().enumerate() {
-        let lane = Lane::load(run.journal.session(), number, design, &prepared.green_home).await;
+        let ends = Ends::of(design);
+        let lane = Lane::load(run.journal.session(), number, &ends).await;
         let lane = lane.doing("reading the tables' columns")?;
-        // Renamed since the fingerprint was asked: without the whole key, rows would be taken for others.
-        if lane.source_oid == 0
-            || lane.key.len() != design.key.columns.len()
-            || lane.key_in_target().len() != lane.key.len()
-        {
-            let (table, what) = (design.table.plain(), vec!["columns of its key are gone".to_owned()]);
-            return Err(Error::SourceChanged { table, what });
+        // Renamed since the fingerprint was asked.
+        if !lane.is_whole(&ends) {
+            let what = vec!["columns of its key are gone".to_owned()];
+            return Err(Error::SourceChanged { table: design.table.plain(), what });
         }
         run.lanes.push(lane);
     }

@@ -12,6 +12,7 @@ use crate::event::{Event, WaitCause};
 use crate::finding::Finding;
 use crate::green;
 use crate::hangs_on::{self, Definition, Fingerprint, Green, Homes, ReplicaIdentityKind};
+use crate::lane::{Ends, working_objects};
 use crate::lifecycle::{Fact, LaneDesign, Phase, Prepared, Secret};
 use crate::pg::sql::{LockMode, Statement, joined};
 use crate::pg::{Ident, list};
@@ -138,8 +139,11 @@ pub(crate) fn statements(prepared: &Prepared) -> Vec<(Option<usize>, Statement)>
     statements.extend(homes.create().into_iter().map(|statement| (None, statement)));
     for (number, lane) in prepared.lanes.iter().enumerate() {
         let green = lane.green.create().into_iter().chain(lane.green.rehearsal());
-        let of_lane =
-            green.chain(lane.green.move_leaves()).chain(working_objects(number, lane, &prepared.green_home));
+        let of_lane = green.chain(lane.green.move_leaves()).chain(working_objects(
+            number,
+            &Ends::of(lane),
+            &lane.green.blue.columns,
+        ));
         statements.extend(of_lane.map(|statement| (Some(number), statement)));
     }
     statements.push((None, publish(prepared)));
@@ -169,27 +173,4 @@ fn publish(prepared: &Prepared) -> Statement {
     blues().fold(Statement::new("publish the live tables' changes", sql), |publish, blue| {
         publish.locking(blue, LockMode::ShareUpdateExclusive)
     })
-}
-
-/// Where the feed notes keys whose rows it could not complete, no rows but keys; and the type of rows
-/// on their way into green.
-pub(crate) fn working_objects(number: usize, lane: &LaneDesign, home: &Ident) -> [Statement; 5] {
-    let columns = list(lane.key.columns.iter().map(|column| &column.name));
-    let dirty = crate::lane::dirty_table(home, number);
-    let streamed = lane.green.blue.columns.iter().filter(|column| column.generated.is_none());
-    let travelling = list(streamed.map(|column| format!("{} {}", column.name, column.base_type)));
-    let create = format!("CREATE TABLE {dirty} AS SELECT {columns} FROM {} WITH NO DATA", lane.table);
-    let key = format!("ALTER TABLE {dirty} ADD PRIMARY KEY ({columns})");
-    let row_type = format!("CREATE TYPE {} AS ({travelling})", crate::lane::row_type(home, number));
-    [
-        Statement::making(&dirty, "create the working table", create)
-            .locking(&lane.table, LockMode::AccessShare),
-        Statement::on(&dirty, LockMode::AccessExclusive, "build a key on", key),
-        Statement::new("revoke", format!("REVOKE ALL ON {dirty} FROM PUBLIC")),
-        Statement::new(
-            "grant",
-            format!("GRANT SELECT, INSERT, DELETE ON {dirty} TO {}", lane.green.blue.table.owner),
-        ),
-        Statement::new("create the type of rows on their way", row_type),
-    ]
 }

@@ -16,7 +16,8 @@ pub(super) fn begin(run: &mut Run<'_>) -> Result<(), Error> {
     let lanes = lanes(run, false)?;
     let is_waited_for = !run.journal.progress().indexed && run.forward.reaches(Phase::Index);
     if is_waited_for && run.meanwhile.is_empty() && !lanes.is_empty() {
-        let (target, name) = (run.cx.target.clone(), run.role("statistics"));
+        let target = run.cx.target.clone();
+        let name = run.role("statistics");
         run.meanwhile.spawn(async move { gather(&target.connect(&name, &[]).await?, &lanes).await });
     }
     Ok(())

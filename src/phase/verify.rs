@@ -126,12 +126,12 @@ async fn rows(run: &Run<'_>, sides: &Sides<'_>, verification: &mut Verification)
     for lane in &run.lanes {
         let comparison = Comparison::of(run.journal.session(), lane).await?;
         let told = Told::new(run, lane.table.plain());
-        let (count, found) =
-            comparison.full(&run.cx.target, sides, &workers, &|read| told.tell(read)).await?;
-        tracing::info!(table = lane.table.plain(), rows = count, differences = found.count, "table compared");
-        verification.rows.push(count);
+        let found = comparison.full(&run.cx.target, sides, &workers, &|read| told.tell(read)).await?;
+        let differing = found.differences.count;
+        tracing::info!(table = lane.table.plain(), rows = found.rows, differing, "table compared");
+        verification.rows.push(found.rows);
         verification.columns.push(comparison.columns());
-        differences.add(found);
+        differences.add(found.differences);
     }
     refuse(differences)
 }
@@ -149,8 +149,8 @@ struct Told<'a> {
 struct Seen {
     rows: u64,
     bytes: u64,
-    /// Of the rows, and of the bytes.
-    meters: (Meter, Meter),
+    row_meter: Meter,
+    byte_meter: Meter,
     last: Option<Instant>,
     /// Whether the end was told: what is left of a table that is read to its end are empty partitions.
     is_told: bool,
@@ -159,8 +159,15 @@ struct Seen {
 impl<'a> Told<'a> {
     fn new(run: &'a Run<'a>, table: String) -> Self {
         let now = Instant::now();
-        let meters = (Meter::new(now, 0), Meter::new(now, 0));
-        Self { run, table, seen: Mutex::new(Seen { rows: 0, bytes: 0, meters, last: None, is_told: false }) }
+        let seen = Seen {
+            rows: 0,
+            bytes: 0,
+            row_meter: Meter::new(now, 0),
+            byte_meter: Meter::new(now, 0),
+            last: None,
+            is_told: false,
+        };
+        Self { run, table, seen: Mutex::new(seen) }
     }
 
     /// About once a second, and at the end.
@@ -177,16 +184,16 @@ impl<'a> Told<'a> {
             return;
         }
         let now = Instant::now();
-        let (rows, bytes) = (seen.rows, seen.bytes);
+        let Seen { rows, bytes, .. } = *seen;
         seen.last = Some(now);
-        seen.meters.0.see(now, rows);
-        seen.meters.1.see(now, bytes);
-        let bytes_per_s = seen.meters.1.per_s();
+        seen.row_meter.see(now, rows);
+        seen.byte_meter.see(now, bytes);
+        let bytes_per_s = seen.byte_meter.per_s();
         let eta_s = eta_s(read.bytes_total.saturating_sub(bytes), bytes_per_s);
         self.run.cx.tell(&Event::VerifyProgress {
             table: self.table.clone(),
             rows,
-            rows_per_s: seen.meters.0.per_s(),
+            rows_per_s: seen.row_meter.per_s(),
             reached: Reached { bytes, bytes_total: read.bytes_total, bytes_per_s, eta_s },
         });
     }

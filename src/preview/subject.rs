@@ -4,7 +4,7 @@ use crate::context::{Context, Forward};
 use crate::error::{Doing, Error};
 use crate::finding::Finding;
 use crate::journal::{self, JournalError};
-use crate::lane::Lane;
+use crate::lane::{Ends, Lane};
 use crate::lifecycle::{Prepared, Progress};
 use crate::pg::connect::Session;
 use crate::phase::locks::Limits;
@@ -63,7 +63,7 @@ impl<'a> Subject<'a> {
         let mut lanes = Vec::new();
         if progress.swapped.is_none() {
             for (number, design) in prepared.lanes.iter().enumerate() {
-                let lane = Lane::load(session, number, design, &prepared.green_home).await;
+                let lane = Lane::load(session, number, &Ends::of(design)).await;
                 lanes.push(lane.doing("reading the tables' columns")?);
             }
         }

@@ -1,9 +1,10 @@
 //! A run whose copy is over, and its feed in the test's hands.
 
 use projh_bluegreen::journal::{self, Journal};
-use projh_bluegreen::lane::Lane;
+use projh_bluegreen::lane::copy::{self, Round};
 use projh_bluegreen::lane::feed::{Feed, FeedError, Parts};
 use projh_bluegreen::lane::point::Point;
+use projh_bluegreen::lane::{Ends, Lane};
 use projh_bluegreen::lifecycle::Prepared;
 use projh_bluegreen::pg::Lsn;
 use projh_bluegreen::pg::connect::Target;
@@ -60,7 +61,7 @@ impl Bench {
         let name = journal::list(&client).await.unwrap().remove(0).found.plan_name;
         let journal = Journal::resume(&target, &name, None).await.unwrap();
         let prepared = journal.progress().prepared.clone().unwrap();
-        let lane = Lane::load(journal.session(), 0, &prepared.lanes[0], &prepared.green_home).await.unwrap();
+        let lane = Lane::load(journal.session(), 0, &Ends::of(&prepared.lanes[0])).await.unwrap();
         Self { cluster, client, target, journal, prepared, lane, feed: None }
     }
 
@@ -160,6 +161,12 @@ impl Bench {
 
     pub async fn expect_same(&self) {
         self.expect_same_but(&[]).await;
+    }
+
+    /// A round at a snapshot, in which rows may be there already.
+    pub async fn round(&self, snapshot: &str) -> Round {
+        let file = copy::file(&self.client, &self.lane.source).await.unwrap();
+        Round { snapshot: snapshot.to_owned(), skip_present: true, files: vec![file] }
     }
 
     /// The keys that have to be read again.

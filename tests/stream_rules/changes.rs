@@ -1,7 +1,8 @@
 //! What a change says of rows: keys, values that were not sent, order within a batch, partitions.
 
-use projh_bluegreen::lane::copy::{self, Round};
+use projh_bluegreen::lane::copy;
 use projh_bluegreen::lane::point::Point;
+use projh_bluegreen::lifecycle::Fact;
 
 use super::bench::{BLUE, Bench, PLAN};
 use crate::support::Cluster;
@@ -41,9 +42,10 @@ async fn while_rows_are_missing_a_change_brings_what_it_can_and_remembers_what_i
     bench.feed().hold();
     let point = Point::make(&bench.target, bench.journal.run(), "rules_round", true, &|_| {}).await.unwrap();
     bench.feed().run_to(point.0.lsn).await.unwrap();
-    let round = Round { snapshot: point.0.snapshot.clone(), skip_present: true };
+    let round = bench.round(&point.0.snapshot).await;
     let reader = bench.cluster.client(super::bench::DB).await;
-    let read = copy::dirty_keys(&reader, &bench.journal, &bench.lane, &round).await.unwrap();
+    let read = copy::dirty_keys(&reader, &bench.lane, &round).await.unwrap();
+    bench.journal.commit(&reader, Fact::DirtyKeysRead { lane: 0, keys: read }).await.unwrap();
     assert_eq!((read, bench.dirty().await), (4, vec![]));
     bench.expect_same_but(&[12]).await;
 }

@@ -17,13 +17,14 @@ async fn a_rewrite_of_blue_between_two_chunks_is_noticed() {
     let (point, _sender) =
         Point::make(&bench.target, bench.journal.run(), slot, false, &|_| {}).await.unwrap();
     bench.journal.record(Fact::SlotCreated { lsn: point.lsn, filenodes: vec![file] }).await.unwrap();
-    let round = Round { snapshot: point.snapshot.clone(), skip_present: false };
+    let round = Round { snapshot: point.snapshot.clone(), skip_present: false, files: vec![file] };
     let worker = bench.cluster.client(DB).await;
     let first = Span { from: 0, to: Some(8) };
-    copy::chunk(&worker, &bench.journal, &bench.lane, first, &round).await.unwrap();
+    let rows = copy::chunk(&worker, &bench.lane, first, &round).await.unwrap();
+    bench.journal.commit(&worker, Fact::ChunkCopied { lane: 0, span: first, rows }).await.unwrap();
     bench.sql("vacuum full t").await;
     let rest = Span { from: 8, to: None };
-    let error = copy::chunk(&worker, &bench.journal, &bench.lane, rest, &round).await.unwrap_err();
+    let error = copy::chunk(&worker, &bench.lane, rest, &round).await.unwrap_err();
     assert!(matches!(error, CopyError::Rewritten { lane: 0, .. }), "{error:?}");
 }
 
@@ -35,11 +36,9 @@ async fn a_key_to_read_again_that_cannot_be_read_is_not_forgotten() {
     bench.sql(&format!("{lost}; insert into {keys} values (7), (null)")).await;
     let (now, worker) = (bench.cluster.client(DB).await, bench.cluster.client(DB).await);
     now.batch_execute("begin isolation level repeatable read").await.unwrap();
-    let snapshot = now.query_one("select pg_export_snapshot()", &[]).await.unwrap().get(0);
-    let round = Round { snapshot, skip_present: true };
-    let journal = &bench.journal;
-    let read = copy::dirty_keys(&worker, journal, &bench.lane, &round).await;
-    let error = read.unwrap_err();
+    let snapshot: String = now.query_one("select pg_export_snapshot()", &[]).await.unwrap().get(0);
+    let round = bench.round(&snapshot).await;
+    let error = copy::dirty_keys(&worker, &bench.lane, &round).await.unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, CopyError::NoKey { .. }) && text.contains(&keys.plain()), "{text}");
     assert_eq!(bench.number(&format!("select count(*) from {keys}")).await, 2);

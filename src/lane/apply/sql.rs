@@ -74,7 +74,8 @@ fn replace_sql(lane: &Lane) -> Option<String> {
         // Both of the type that a value of the target and a new one have in common.
         let kept = || mapped().filter(|(_, target)| keep.contains(target));
         let now = kept().map(|(at, target)| format!("CASE WHEN true THEN g.{target} ELSE k.projh_e{at} END"));
-        let (now, then) = (list(now), list(kept().map(|(at, _)| &merged[at].1)));
+        let now = list(now);
+        let then = list(kept().map(|(at, _)| &merged[at].1));
         conditions.push(format!("record_image_eq(ROW({now}), ROW({then}))"));
     }
     let sets = merged.iter().map(|(target, sql)| format!("{target} = {sql}"));

@@ -51,21 +51,21 @@ impl Comparison {
         client: &'a Client,
         is_source: bool,
     ) -> Result<Prepared<'a>, tokio_postgres::Error> {
-        let (sums, each) = (self.keys_sql(is_source), self.each_sql(is_source));
-        let (sums, each) = tokio::try_join!(client.prepare(&sums), client.prepare(&each))?;
+        let sums = client.prepare(&self.keys_sql(is_source)).await?;
+        let each = client.prepare(&self.each_sql(is_source)).await?;
         Ok(Prepared { client, sums, each })
     }
 
     /// The rows of the keys in the parameters, one array a key column: digest of the key, and sums.
     pub(crate) fn keys_sql(&self, is_source: bool) -> String {
-        let rows = self.rows_of_keys(is_source, self.hash_of(is_source));
+        let rows = self.rows_of_keys(is_source, &self.hash.of_side(is_source).row);
         format!("SELECT projh_digest, {SUMS} FROM {rows} GROUP BY projh_digest ORDER BY projh_digest")
     }
 
     /// Of the rows of those keys, the ones with the digests in the last parameter: the hash of each column.
     fn each_sql(&self, is_source: bool) -> String {
-        let each = if is_source { &self.hash.each.0 } else { &self.hash.each.1 };
-        let (rows, last) = (self.rows_of_keys(is_source, each), FIRST_KEY + self.lane.key.len());
+        let rows = self.rows_of_keys(is_source, &self.hash.of_side(is_source).each);
+        let last = FIRST_KEY + self.lane.key.len();
         format!("SELECT projh_digest, h FROM {rows} WHERE projh_digest = ANY (${last}::text[])")
     }
 
@@ -136,7 +136,8 @@ impl ByKey<'_> {
         }
         let of = async |side: &Prepared<'_>| {
             let Comparison { lane, .. } = self.comparison;
-            let (seed, secret) = (lane.secret.seed(), lane.secret.key());
+            let seed = lane.secret.seed();
+            let secret = lane.secret.key();
             let mut params: Vec<&(dyn postgres_types::ToSql + Sync)> = vec![&seed, &secret];
             params.extend(keys.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)));
             params.push(&digests);
@@ -151,7 +152,8 @@ impl ByKey<'_> {
 
 /// Read to the end: both sides may share one connection, which answers the second query only then.
 async fn sums(side: &Prepared<'_>, lane: &Lane, keys: &[Array]) -> Result<Vec<Row>, tokio_postgres::Error> {
-    let (seed, secret) = (lane.secret.seed(), lane.secret.key());
+    let seed = lane.secret.seed();
+    let secret = lane.secret.key();
     let mut params: Vec<&(dyn postgres_types::ToSql + Sync)> = vec![&seed, &secret];
     params.extend(keys.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)));
     side.client.query(&side.sums, &params).await

@@ -1,12 +1,14 @@
 //! What a comparison has found: how many rows differ, and which of them are shown.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use futures_util::{Stream, TryStreamExt};
 use tokio_postgres::Row;
 
 use super::super::Lane;
-use super::{CompareError, Sum, failed, sum_of};
+use super::sum::Sum;
+use super::{CompareError, failed};
 use crate::pg::Ident;
 
 /// So many are shown of each table.
@@ -30,7 +32,7 @@ pub struct Difference {
     pub kind: DifferenceKind,
     /// A digest of the key; `projh-bluegreen find` finds the row.
     pub key_digest: String,
-    /// Where both sides have the row: green's columns whose values differ.
+    /// Where both sides have the row: the target's columns whose values differ.
     pub columns: Vec<String>,
 }
 
@@ -46,8 +48,20 @@ pub enum DifferenceKind {
     Different,
 }
 
-/// The digest of a key, and the sums of its rows.
-type Keyed = (String, Sum);
+/// A key of one side.
+struct Keyed {
+    digest: String,
+    /// Of its rows.
+    sum: Sum,
+}
+
+/// One key on both sides, or what comes next on each of them.
+#[derive(Default)]
+struct Pair {
+    source: Option<Keyed>,
+    target: Option<Keyed>,
+}
+
 /// The hashes of each row's columns, by the digest of its key.
 pub(super) type Each = HashMap<String, Vec<Option<i64>>>;
 
@@ -64,43 +78,47 @@ impl Differences {
         source: impl Stream<Item = Result<Row, tokio_postgres::Error>>,
         target: impl Stream<Item = Result<Row, tokio_postgres::Error>>,
     ) -> Result<Self, CompareError> {
-        let sums = |row: Row| {
-            let sum = sum_of(&row, 1).map_err(|why| CompareError::incomplete(lane, why))?;
-            Ok::<Keyed, CompareError>((row.get(0), sum))
+        let keyed = |row: Option<Row>| {
+            let of = |row: Row| {
+                let sum = Sum::of(&row, 1).map_err(|why| CompareError::incomplete(lane, why))?;
+                Ok::<Keyed, CompareError>(Keyed { digest: row.get(0), sum })
+            };
+            row.map(of).transpose()
         };
-        let (mut source, mut target) = (std::pin::pin!(source), std::pin::pin!(target));
+        let mut source = std::pin::pin!(source);
+        let mut target = std::pin::pin!(target);
         let sql = |error| failed(lane, error);
-        let mut pair = (
-            source.try_next().await.map_err(sql)?.map(sums).transpose()?,
-            target.try_next().await.map_err(sql)?.map(sums).transpose()?,
-        );
+        let mut next = Pair {
+            source: keyed(source.try_next().await.map_err(sql)?)?,
+            target: keyed(target.try_next().await.map_err(sql)?)?,
+        };
         let mut found = Self::default();
         loop {
-            let order = match &pair {
+            let order = match (&next.source, &next.target) {
                 (None, None) => return Ok(found),
-                (Some(_), None) => std::cmp::Ordering::Less,
-                (None, Some(_)) => std::cmp::Ordering::Greater,
-                (Some(source), Some(target)) => source.0.cmp(&target.0),
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(source), Some(target)) => source.digest.cmp(&target.digest),
             };
-            let mut next = (None, None);
+            let mut pair = Pair::default();
             if order.is_le() {
-                next.0 = pair.0.take();
-                pair.0 = source.try_next().await.map_err(sql)?.map(sums).transpose()?;
+                let following = keyed(source.try_next().await.map_err(sql)?)?;
+                pair.source = std::mem::replace(&mut next.source, following);
             }
             if order.is_ge() {
-                next.1 = pair.1.take();
-                pair.1 = target.try_next().await.map_err(sql)?.map(sums).transpose()?;
+                let following = keyed(target.try_next().await.map_err(sql)?)?;
+                pair.target = std::mem::replace(&mut next.target, following);
             }
-            found.compare(lane, next);
+            found.compare(lane, pair);
         }
     }
 
-    fn compare(&mut self, lane: &Lane, pair: (Option<Keyed>, Option<Keyed>)) {
-        let (kind, key_digest) = match pair {
-            (Some((digest, _)), None) => (DifferenceKind::Missing, digest),
-            (None, Some((digest, _))) => (DifferenceKind::Extra, digest),
-            (Some((digest, source)), Some((_, target))) if source != target => {
-                (DifferenceKind::Different, digest)
+    fn compare(&mut self, lane: &Lane, pair: Pair) {
+        let (kind, key_digest) = match (pair.source, pair.target) {
+            (Some(source), None) => (DifferenceKind::Missing, source.digest),
+            (None, Some(target)) => (DifferenceKind::Extra, target.digest),
+            (Some(source), Some(target)) if source.sum != target.sum => {
+                (DifferenceKind::Different, source.digest)
             }
             _ => return,
         };

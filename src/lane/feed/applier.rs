@@ -39,6 +39,8 @@ pub(super) struct Applier {
     fence: Fence,
     ways: Vec<Way>,
     by_relation: HashMap<u32, usize>,
+    /// Names of relations of no lane: the server tells those of partitions too, whose changes come as their parent's.
+    others: HashMap<u32, String>,
     mode: watch::Receiver<Mode>,
     state: watch::Sender<State>,
     shared: Arc<Shared>,
@@ -48,8 +50,7 @@ pub(super) struct Applier {
     in_target_transaction: bool,
     /// The end of the last whole source transaction taken in.
     end: Lsn,
-    /// When the feed's last commit was durable, and whether there was one since that is not.
-    durable: (Instant, bool),
+    durable: Durable,
     /// What is taken in waits until then for more: as long as the last batch took, so that a backlog
     /// makes large batches and a stream that keeps up small ones. A marker waits for nothing.
     commit_by: Instant,
@@ -60,6 +61,14 @@ pub(super) struct Applier {
     changes: u64,
     truncated: bool,
     touched: Vec<Vec<Key>>,
+}
+
+/// What is durable of the feed's commits.
+struct Durable {
+    /// When it last was all of them.
+    at: Instant,
+    /// It is all of them.
+    is_all: bool,
 }
 
 impl Applier {
@@ -90,6 +99,7 @@ impl Applier {
             fence: parts.fence,
             ways,
             by_relation,
+            others: HashMap::new(),
             mode,
             state,
             shared,
@@ -97,7 +107,7 @@ impl Applier {
             in_source_transaction: false,
             in_target_transaction: false,
             end: parts.applied,
-            durable: (Instant::now(), true),
+            durable: Durable { at: Instant::now(), is_all: true },
             commit_by: Instant::now(),
             last_batch: Duration::ZERO,
             rest: parts.rest,
@@ -173,14 +183,14 @@ impl Applier {
         if is_whole && (self.has_marker() || Instant::now() >= self.commit_by) {
             self.commit().await?;
         }
-        let (durable_since, is_durable) = self.durable;
+        let Durable { at, is_all } = self.durable;
         let waits = is_whole && self.ways.iter().any(|way| way.changes.changes() > 0);
         tokio::select! {
             biased;
             received = self.stream.next() => Ok(Some(received?)),
             changed = self.mode.changed() => changed.map(|()| None).map_err(|_| FeedError::Ended),
             () = tokio::time::sleep_until(self.commit_by), if waits => self.commit().await.map(|()| None),
-            () = tokio::time::sleep_until(durable_since + DURABLE_EVERY), if !is_durable && is_whole => {
+            () = tokio::time::sleep_until(at + DURABLE_EVERY), if !is_all && is_whole => {
                 begin(&self.session, &mut self.in_target_transaction).await?;
                 self.commit().await.map(|()| None)
             }
@@ -206,8 +216,11 @@ impl Applier {
                 }
             }
             Logical::Relation(relation) => {
-                let name = || format!("{}.{}", relation.schema, relation.name);
-                self.way(relation.oid).map_err(|_| FeedError::Foreign { what: name() })?.check(&relation)?;
+                if let Ok(way) = self.way(relation.oid) {
+                    way.check(&relation)?;
+                } else {
+                    self.others.insert(relation.oid, format!("{}.{}", relation.schema, relation.name));
+                }
             }
             Logical::Insert { relation, new } => self.way(relation)?.insert(new)?,
             Logical::Update { relation, old, new } => self.way(relation)?.update(old, new)?,
@@ -250,7 +263,10 @@ impl Applier {
 
     fn way(&mut self, relation: u32) -> Result<&mut Way, FeedError> {
         let way = self.by_relation.get(&relation).and_then(|at| self.ways.get_mut(*at));
-        way.ok_or_else(|| FeedError::Foreign { what: format!("the relation with OID {relation}") })
+        way.ok_or_else(|| {
+            let name = self.others.get(&relation).cloned();
+            FeedError::Foreign { what: name.unwrap_or_else(|| format!("the relation with OID {relation}")) }
+        })
     }
 
     fn is_full(&self) -> bool {
@@ -283,7 +299,8 @@ impl Applier {
             if is_lenient {
                 return Err(FeedError::Truncated { table: lane.table.plain(), lane: lane.number });
             }
-            let (truncate, acting) = (truncate.clone(), acting.clone());
+            let truncate = truncate.clone();
+            let acting = acting.clone();
             begin(&self.session, &mut self.in_target_transaction).await?;
             self.session.execute(&acting, &[]).await?;
             self.session.execute(&truncate, &[]).await?;
@@ -300,7 +317,7 @@ impl Applier {
                 continue;
             }
             self.changes += way.changes.changes();
-            let keys = way.changes.take();
+            let keys = way.take()?;
             begin(&self.session, &mut self.in_target_transaction).await?;
             self.session.execute(&way.acting, &[]).await?;
             way.apply.apply(&self.session, &keys, lenient).await?;
@@ -316,7 +333,7 @@ impl Applier {
         self.flush().await?;
         if self.in_target_transaction {
             // Somebody waits for a marker, perhaps with a lock: the disk can wait until after it.
-            let is_durable = !self.has_marker() && self.durable.0.elapsed() >= DURABLE_EVERY;
+            let is_durable = !self.has_marker() && self.durable.at.elapsed() >= DURABLE_EVERY;
             self.session.batch_execute(AS_OPERATOR).await?;
             let sql = "WITH held AS (SELECT projh_bluegreen.fence($1, $2)) \
                        UPDATE projh_bluegreen.stream SET applied_lsn = $3 FROM held WHERE run = $1";
@@ -328,11 +345,14 @@ impl Applier {
             self.session.batch_execute(&format!("SET LOCAL synchronous_commit = {waits}; COMMIT")).await?;
             self.in_target_transaction = false;
             tracing::debug!(applied = %self.end, changes = self.changes, is_durable, "batch applied");
-            self.durable = if is_durable { (Instant::now(), true) } else { (self.durable.0, false) };
+            self.durable.is_all = is_durable;
+            if is_durable {
+                self.durable.at = Instant::now();
+            }
             self.last_batch = begun.elapsed().min(LONGEST_WAIT);
         }
         self.remember_touched();
-        if self.durable.1 {
+        if self.durable.is_all {
             self.stream.acknowledge(self.end);
         }
         if self.end > self.state.borrow().applied || self.has_marker() {

@@ -1,11 +1,13 @@
 //! One table's changes on their way: from the stream's messages to one net change a key.
 
+use std::collections::HashMap;
+
 use tokio_postgres::Statement;
 
 use super::FeedError;
 use crate::lane::Lane;
 use crate::lane::apply::Apply;
-use crate::lane::coalesce::{Coalesced, Impossible, Key};
+use crate::lane::coalesce::{Coalesced, Impossible, Key, Net, by_key};
 use crate::replication::pgoutput::{Old, OldKind, Relation, Tuple, Value};
 
 /// A lane, and what has been taken in for it.
@@ -20,31 +22,31 @@ pub(super) struct Way {
 
 impl Way {
     pub(super) fn insert(&mut self, new: Tuple) -> Result<(), FeedError> {
-        let key = self.key_of(&new)?;
-        self.changes.insert(key, new).map_err(|source| self.impossible(source))
+        let identity = self.identity_of(&new)?;
+        self.changes.insert(identity, new).map_err(|source| self.impossible(source))
     }
 
-    /// Without an old tuple the key has not changed; with one, the old key is in it, also the part of it
+    /// Without an old tuple the identity has not changed; with one, the old identity is in it, also the part of it
     /// that is stored out of line and was not sent again with the new tuple.
     pub(super) fn update(&mut self, old: Option<Old>, mut new: Tuple) -> Result<(), FeedError> {
-        for column in &self.lane.key {
-            let before = old.as_ref().and_then(|old| old.tuple.get(column.at));
-            if let (Some(Value::Unchanged), Some(before)) = (new.get(column.at), before) {
-                new[column.at] = before.clone();
+        for at in &self.lane.identity {
+            let before = old.as_ref().and_then(|old| old.tuple.get(*at));
+            if let (Some(Value::Unchanged), Some(before)) = (new.get(*at), before) {
+                new[*at] = before.clone();
             }
         }
-        let new_key = self.key_of(&new)?;
-        let (old_key, before) = match old {
-            None => (new_key.clone(), None),
-            Some(Old { kind: OldKind::Key, tuple }) => (self.key_of(&tuple)?, None),
-            Some(Old { kind: OldKind::Full, tuple }) => (self.key_of(&tuple)?, Some(tuple)),
+        let now = self.identity_of(&new)?;
+        let (was, before) = match old {
+            None => (now.clone(), None),
+            Some(Old { kind: OldKind::Key, tuple }) => (self.identity_of(&tuple)?, None),
+            Some(Old { kind: OldKind::Full, tuple }) => (self.identity_of(&tuple)?, Some(tuple)),
         };
-        self.changes.update(&old_key, new_key, new, before).map_err(|source| self.impossible(source))
+        self.changes.update(&was, now, new, before).map_err(|source| self.impossible(source))
     }
 
     pub(super) fn delete(&mut self, old: &Old) -> Result<(), FeedError> {
-        let key = self.key_of(&old.tuple)?;
-        self.changes.delete(&key).map_err(|source| self.impossible(source))
+        let identity = self.identity_of(&old.tuple)?;
+        self.changes.delete(&identity).map_err(|source| self.impossible(source))
     }
 
     /// The server tells a table's columns before its first change and after each DDL.
@@ -68,8 +70,18 @@ impl Way {
         Err(FeedError::SourceChanged { table: self.lane.table.plain(), what })
     }
 
-    fn key_of(&self, tuple: &Tuple) -> Result<Key, FeedError> {
-        self.lane.key_of(tuple).ok_or_else(|| FeedError::NoKey { table: self.lane.table.plain() })
+    /// What has become of each key since the last call.
+    pub(super) fn take(&mut self) -> Result<HashMap<Key, Net>, FeedError> {
+        let changes = self.changes.take();
+        let Lane { key, identity, .. } = &self.lane;
+        if identity.len() == key.len() {
+            return Ok(changes);
+        }
+        by_key(changes, key.len()).map_err(|source| self.impossible(source))
+    }
+
+    fn identity_of(&self, tuple: &Tuple) -> Result<Key, FeedError> {
+        self.lane.identity_of(tuple).ok_or_else(|| FeedError::NoKey { table: self.lane.table.plain() })
     }
 
     fn impossible(&self, source: Impossible) -> FeedError {

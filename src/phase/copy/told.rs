@@ -22,17 +22,29 @@ pub(super) struct Told {
 
 struct Seen {
     last: Instant,
-    /// Of each lane, the rows and the bytes.
-    meters: Vec<(Meter, Meter)>,
+    lanes: Vec<Meters>,
+}
+
+/// Of one lane.
+struct Meters {
+    rows: Meter,
+    bytes: Meter,
+}
+
+/// What has been copied of one lane.
+struct Count {
+    rows: u64,
+    bytes: u64,
 }
 
 impl Told {
     pub(super) fn new(run: &Run<'_>, blocks: Vec<u32>) -> Self {
         let now = Instant::now();
-        let meters =
-            counts(run, &blocks).map(|(rows, bytes)| (Meter::new(now, rows), Meter::new(now, bytes)));
-        let meters = meters.collect();
-        Self { blocks, seen: Mutex::new(Seen { last: now, meters }) }
+        let lanes = counts(run, &blocks)
+            .into_iter()
+            .map(|count| Meters { rows: Meter::new(now, count.rows), bytes: Meter::new(now, count.bytes) });
+        let seen = Seen { last: now, lanes: lanes.collect() };
+        Self { blocks, seen: Mutex::new(seen) }
     }
 
     /// About once a second, or when asked to.
@@ -43,34 +55,35 @@ impl Told {
         }
         let at = Instant::now();
         seen.last = at;
-        for (number, (rows, bytes)) in counts(run, &self.blocks).enumerate() {
-            let Some((row_meter, byte_meter)) = seen.meters.get_mut(number) else { continue };
-            row_meter.see(at, rows);
-            byte_meter.see(at, bytes);
+        for (number, count) in counts(run, &self.blocks).into_iter().enumerate() {
+            let Some(meters) = seen.lanes.get_mut(number) else { continue };
+            meters.rows.see(at, count.rows);
+            meters.bytes.see(at, count.bytes);
             let bytes_total = u64::from(self.blocks[number]) * BLOCK_BYTES;
-            let bytes_per_s = byte_meter.per_s();
-            let eta_s = eta_s(bytes_total.saturating_sub(bytes), bytes_per_s);
+            let bytes_per_s = meters.bytes.per_s();
+            let eta_s = eta_s(bytes_total.saturating_sub(count.bytes), bytes_per_s);
             run.cx.tell(&Event::CopyProgress {
                 table: run.lanes[number].table.plain(),
-                rows,
-                rows_estimated: estimated(run, number, (rows, bytes, bytes_total)),
-                rows_per_s: row_meter.per_s(),
-                reached: Reached { bytes, bytes_total, bytes_per_s, eta_s },
+                rows: count.rows,
+                rows_estimated: estimated(run, number, &count, bytes_total),
+                rows_per_s: meters.rows.per_s(),
+                reached: Reached { bytes: count.bytes, bytes_total, bytes_per_s, eta_s },
             });
         }
     }
 }
 
-/// Of each lane, the rows and the bytes that have been copied.
-fn counts(run: &Run<'_>, blocks: &[u32]) -> impl Iterator<Item = (u64, u64)> + use<> {
+/// Of each lane.
+fn counts(run: &Run<'_>, blocks: &[u32]) -> Vec<Count> {
     let progress = run.journal.progress();
-    let bytes =
-        progress.copied.iter().zip(blocks).map(|(have, all)| u64::from(have.covered(*all)) * BLOCK_BYTES);
-    progress.rows_copied.iter().copied().zip(bytes).collect::<Vec<_>>().into_iter()
+    let copied = progress.rows_copied.iter().zip(&progress.copied).zip(blocks);
+    copied
+        .map(|((rows, have), all)| Count { rows: *rows, bytes: u64::from(have.covered(*all)) * BLOCK_BYTES })
+        .collect()
 }
 
 /// What PostgreSQL's statistics say; where there are none, what has been read tells of the rest.
-fn estimated(run: &Run<'_>, lane: usize, (rows, bytes, bytes_total): (u64, u64, u64)) -> u64 {
+fn estimated(run: &Run<'_>, lane: usize, &Count { rows, bytes }: &Count, bytes_total: u64) -> u64 {
     let progress = run.journal.progress();
     let design = progress.prepared.as_ref().and_then(|prepared| prepared.lanes.get(lane));
     let by_server = design.map_or(0, |design| design.green.blue.table.estimated_rows);

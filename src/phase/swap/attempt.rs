@@ -15,14 +15,15 @@ use crate::lifecycle::{Fact, SwapTimes};
 use crate::pg::Lsn;
 use crate::pg::activity::{self, ActivityError, Holder, Wait};
 use crate::pg::connect::Session;
-use crate::pg::sql::joined;
+use crate::pg::rolled_back;
+use crate::pg::sql::{Statement, joined};
 use crate::phase::locks::{self, Limits};
 use crate::phase::{check_fingerprints, is_lock_wait, prepared, verify};
 use crate::plan::{SwapSettings, TerminateBlockers};
 use crate::run::Run;
 
 use super::Statements;
-use super::gate;
+use super::gate::{self, OldSnapshots};
 
 pub(super) enum Outcome {
     Swapped(Swapped),
@@ -111,7 +112,7 @@ pub(super) async fn attempt(run: &Run<'_>, settings: &SwapSettings, number: u32)
         return stop.end(&ready).await;
     }
     let lock_wait = asked.elapsed();
-    match locked(run, &ready, (asked, lock_wait)).await {
+    match locked(run, &ready, asked, lock_wait).await {
         Ok(swapped) => Ok(Outcome::Swapped(swapped)),
         Err(stop) => Blocked { stop, blockers: Vec::new() }.end(&ready).await,
     }
@@ -125,7 +126,7 @@ struct Blocked {
 
 impl Blocked {
     /// A lock that was not granted in time, or something that is wrong.
-    fn of(error: tokio_postgres::Error, (doing, why): (&str, String), wait: Option<&Wait>) -> Self {
+    fn of(error: tokio_postgres::Error, doing: &str, why: &str, wait: Option<&Wait>) -> Self {
         let is_late = is_lock_wait(&error) || error.code() == Some(&SqlState::QUERY_CANCELED);
         if !is_late {
             return Self {
@@ -160,13 +161,14 @@ async fn rehearse(run: &Run<'_>, ready: &Ready<'_>) -> Result<(), Error> {
     verify::is_void(run, ready.session).await?;
     gate::old_snapshots(run, ready.session).await?;
     let touched = run.feed()?.touched()?;
-    let doing = "preparing the swap";
-    ready.session.batch_execute("BEGIN").await.doing(doing)?;
-    for (comparison, keys) in ready.comparisons.iter().zip(&touched) {
-        let keys: Vec<&Key> = keys.iter().collect();
-        comparison.compare(&keys).await?;
-    }
-    ready.session.batch_execute("ROLLBACK").await.doing(doing)
+    let compare = async {
+        for (comparison, keys) in ready.comparisons.iter().zip(&touched) {
+            let keys: Vec<&Key> = keys.iter().collect();
+            comparison.compare(&keys).await?;
+        }
+        Ok(())
+    };
+    rolled_back(ready.session, "BEGIN", compare).await.doing("preparing the swap")?
 }
 
 /// Begins, with the locks that no client queues behind.
@@ -175,8 +177,8 @@ async fn displace(ready: &Ready<'_>) -> Result<(), Blocked> {
     let sql = joined([begin, displace]);
     let (outcome, wait) =
         locks::observed(&ready.observer, ready.pid, ready.session.batch_execute(&sql)).await;
-    let why = "the lock that keeps autovacuum away was not granted in time".to_owned();
-    outcome.map_err(|error| Blocked::of(error, ("beginning the swap", why), wait.as_ref()))
+    let why = "the lock that keeps autovacuum away was not granted in time";
+    outcome.map_err(|error| Blocked::of(error, "beginning the swap", why, wait.as_ref()))
 }
 
 /// Clients that call `nextval` before they touch the table hold the sequence and wait for the table, and others the other
@@ -194,11 +196,11 @@ async fn sequences_first(ready: &Ready<'_>, number: u32) -> Result<bool, Error> 
 /// them looks for a deadlock. From the last of them on, the time-outs are those of the work.
 async fn lock(run: &Run<'_>, ready: &Ready<'_>, sequences_first: bool) -> Result<(), Blocked> {
     let Statements { lock_live, lock_sequences, time_outs, .. } = &ready.statements;
-    let (before, after) =
-        if sequences_first { (&lock_sequences[..], &[][..]) } else { (&[][..], &lock_sequences[..]) };
+    let mut locks: Vec<&Statement> = lock_sequences.iter().collect();
+    locks.insert(if sequences_first { locks.len() } else { 0 }, lock_live);
     let asked = Instant::now();
     let work = async {
-        for statement in before.iter().chain([lock_live]).chain(after) {
+        for statement in locks {
             let left = ready.lock_timeout.saturating_sub(asked.elapsed()).as_millis().max(1);
             let sql = format!(
                 "SET LOCAL lock_timeout = {left}; SET LOCAL statement_timeout = {left}; {}",
@@ -215,7 +217,7 @@ async fn lock(run: &Run<'_>, ready: &Ready<'_>, sequences_first: bool) -> Result
         Err(_) => tokio::join!(observed, end_blockers(run, ready)).0,
     };
     let why = format!("the locks were not granted within {} ms", ready.lock_timeout.as_millis());
-    outcome.map_err(|error| Blocked::of(error, ("locking the live tables", why), wait.as_ref()))
+    outcome.map_err(|error| Blocked::of(error, "locking the live tables", &why, wait.as_ref()))
 }
 
 /// Ends whom the plan allows to end.
@@ -259,7 +261,8 @@ async fn roll_back(client: &Client) -> Result<(), Error> {
 async fn locked(
     run: &Run<'_>,
     ready: &Ready<'_>,
-    (asked, lock_wait): (Instant, Duration),
+    asked: Instant,
+    lock_wait: Duration,
 ) -> Result<Swapped, Stop> {
     let work = work(run, ready, lock_wait);
     let Ok(done) = tokio::time::timeout(ready.budget, work).await else {
@@ -267,14 +270,21 @@ async fn locked(
         let _ = ready.session.canceller().cancel().await;
         return Err(Stop::Postpone(format!("the budget of {} ms was used up", ready.budget.as_millis())));
     };
-    let (fact, compared, times) = done?;
+    let Exchanged { lsn, compared, times } = done?;
     let committing = Instant::now();
-    run.journal.commit(ready.session, fact).await.map_err(Error::from)?;
+    run.journal.commit(ready.session, Fact::Swapped { lsn, compared, times }).await.map_err(Error::from)?;
     Ok(Swapped { compared, times, commit_ms: ms(committing.elapsed()), stall_ms: ms(asked.elapsed()) })
 }
 
+/// What is yet to be committed.
+struct Exchanged {
+    lsn: Lsn,
+    compared: u64,
+    times: SwapTimes,
+}
+
 /// Everything under the lock but the commit.
-async fn work(run: &Run<'_>, ready: &Ready<'_>, lock_wait: Duration) -> Result<(Fact, u64, SwapTimes), Stop> {
+async fn work(run: &Run<'_>, ready: &Ready<'_>, lock_wait: Duration) -> Result<Exchanged, Stop> {
     let granted = Instant::now();
     let left = ready.budget.saturating_sub(granted.elapsed());
     let client = ready.session;
@@ -291,7 +301,7 @@ async fn work(run: &Run<'_>, ready: &Ready<'_>, lock_wait: Duration) -> Result<(
         compare_ms: ms(compared_at - drained),
         exchange_ms: ms(compared_at.elapsed()),
     };
-    Ok((Fact::Swapped { lsn, compared, times }, compared, times))
+    Ok(Exchanged { lsn, compared, times })
 }
 
 /// What the gate has seen to be so, still is; from now on it stays so.
@@ -301,7 +311,7 @@ async fn still_fits(run: &Run<'_>, client: &Client) -> Result<(), Stop> {
         return Err(Stop::Postpone("a table was rewritten since it was verified".to_owned()));
     }
     match gate::old_snapshots(run, client).await? {
-        Some((_, holders)) => {
+        Some(OldSnapshots { holders, .. }) => {
             Err(Stop::Postpone(format!("transactions with a snapshot older than green's rows: {holders}")))
         }
         None => Ok(()),
@@ -325,7 +335,8 @@ async fn drain(run: &Run<'_>, within: Duration) -> Result<(), Stop> {
 /// What changed since the last comparison; nothing changes any more.
 async fn compare(run: &Run<'_>, ready: &Ready<'_>) -> Result<u64, Stop> {
     let touched = run.feed()?.touched()?;
-    let (mut differences, mut compared) = (Differences::default(), 0);
+    let mut differences = Differences::default();
+    let mut compared = 0;
     for (comparison, keys) in ready.comparisons.iter().zip(&touched) {
         let keys: Vec<&Key> = keys.iter().collect();
         compared += keys.len() as u64;

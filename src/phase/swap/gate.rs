@@ -54,7 +54,8 @@ struct Bar {
 
 async fn wait_for_lag(run: &Run<'_>, feed: &Feed, bar: &mut Bar) -> Result<(), Error> {
     let most = run.forward.plan.settings.swap.max_write_stall / PART_OF_BUDGET;
-    let (mut quick, mut tried) = (0, 0);
+    let mut quick = 0;
+    let mut tried = 0;
     while quick < IN_A_ROW {
         tried += 1;
         quick = match feed.round_trip(Duration::from_secs(30)).await {
@@ -75,7 +76,7 @@ async fn wait_for_lag(run: &Run<'_>, feed: &Feed, bar: &mut Bar) -> Result<(), E
 /// A transaction whose snapshot is older than green's rows would find green empty after the swap.
 async fn wait_for_old_snapshots(run: &Run<'_>) -> Result<(), Error> {
     let mut told = String::new();
-    while let Some((pids, holders)) = old_snapshots(run, run.journal.session()).await? {
+    while let Some(OldSnapshots { pids, holders }) = old_snapshots(run, run.journal.session()).await? {
         if told != pids {
             let text = format!("the swap waits for snapshots that are older than green's rows: {holders}");
             run.cx.tell(&Event::Waiting { cause: WaitCause::Snapshot, text });
@@ -86,16 +87,24 @@ async fn wait_for_old_snapshots(run: &Run<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Who has a snapshot that is older than green's rows: the processes, and the same for people.
+/// Who has a snapshot that is older than green's rows.
+pub(super) struct OldSnapshots {
+    /// The processes.
+    pids: String,
+    /// The same for people.
+    pub(super) holders: String,
+}
+
+/// None where nobody has one.
 pub(super) async fn old_snapshots(
     run: &Run<'_>,
     client: &Client,
-) -> Result<Option<(String, String)>, ActivityError> {
+) -> Result<Option<OldSnapshots>, ActivityError> {
     let Some(xid) = run.journal.progress().caught_up else { return Ok(None) };
     let old = activity::snapshots_older_than(client, xid).await?;
     let listed = |text: fn(&Backend) -> String, by: &str| old.iter().map(text).collect::<Vec<_>>().join(by);
     let pids = listed(|backend| backend.pid.to_string(), ", ");
-    Ok((!old.is_empty()).then(|| (pids, listed(ToString::to_string, "; "))))
+    Ok((!old.is_empty()).then(|| OldSnapshots { pids, holders: listed(ToString::to_string, "; ") }))
 }
 
 async fn wait_for_window(run: &Run<'_>, window: &Window) -> Result<(), Error> {

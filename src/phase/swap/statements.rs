@@ -107,7 +107,8 @@ fn lock(tables: &[QName], mode: LockMode, what: &str) -> Statement {
 
 fn exchange(prepared: &Prepared) -> Vec<(usize, Statement)> {
     let of_lanes = prepared.lanes.iter().map(|lane| lane.green.exchange()).enumerate();
-    let (mut statements, mut after) = (Vec::new(), Vec::new());
+    let mut statements = Vec::new();
+    let mut after = Vec::new();
     for (lane, exchange) in of_lanes {
         statements.extend(exchange.before.into_iter().map(|statement| (lane, statement)));
         after.extend(exchange.after.into_iter().map(|statement| (lane, statement)));

@@ -55,12 +55,12 @@ impl Steps<'_> {
             missing.iter().map(|span| u64::from(span.to.unwrap_or(blocks).max(span.from) - span.from)).sum();
         let pace = &self.estimate.paces[number];
         let rows = pace.rows * (left as f64 / f64::from(blocks.max(1))).min(1.0);
-        let round = Round { snapshot: SNAPSHOT.to_owned(), skip_present: !first };
+        let round = Round { snapshot: SNAPSHOT.to_owned(), skip_present: !first, files: Vec::new() };
         let ChunkSql { staging, read } = ChunkSql::of(lane, *span, &round);
         let mut sql = vec![point::import(SNAPSHOT), read];
-        if let Some((phase, unstage)) = staging {
-            sql.insert(0, phase);
-            sql.extend(["COMMIT; BEGIN".to_owned(), unstage]);
+        if let Some(staging) = staging {
+            sql.insert(0, staging.make);
+            sql.extend(["COMMIT; BEGIN".to_owned(), staging.take]);
         }
         sql.push("COMMIT".to_owned());
         let (seconds, bytes, wal) =

@@ -1,0 +1,82 @@
+//! One side of a comparison that is narrowed down, on a session of its own.
+
+use std::collections::HashMap;
+
+use tokio_postgres::{Client, RowStream, Statement};
+
+use super::difference::Each;
+use super::sum::Sum;
+use super::{CompareError, Comparison, each_of, failed};
+use crate::lane::Lane;
+use crate::lane::row_hash::{SUMS, key_digest};
+
+/// Buckets that a difference is narrowed down to first.
+pub(super) const BUCKETS: i64 = 1_024;
+
+pub(super) struct Side<'a> {
+    client: &'a Client,
+    lane: &'a Lane,
+    buckets: Statement,
+    keys: Statement,
+    each: Statement,
+}
+
+impl<'a> Side<'a> {
+    pub(super) async fn of(
+        comparison: &'a Comparison,
+        client: &'a Client,
+        is_source: bool,
+    ) -> Result<Self, tokio_postgres::Error> {
+        let Comparison { lane, hash } = comparison;
+        let pairs = lane.key_in_target();
+        // A key is told in the target's form on both sides.
+        let digest = if is_source {
+            key_digest(pairs.iter().map(|key| key.value))
+        } else {
+            key_digest(pairs.iter().map(|key| key.column))
+        };
+        let hashes = hash.of_side(is_source);
+        let (hash, each) = (&hashes.row, &hashes.each);
+        let relation = comparison.relation(is_source);
+        let mask = BUCKETS - 1;
+        let buckets = format!(
+            "SELECT h & {mask}, {SUMS} FROM (SELECT {hash} AS h FROM {relation} OFFSET 0) AS s GROUP BY 1"
+        );
+        let keys = format!(
+            "SELECT d, {SUMS} FROM (SELECT {digest} AS d, {hash} AS h FROM {relation} OFFSET 0) AS s \
+             WHERE h & {mask} = ANY ($3) GROUP BY d ORDER BY d"
+        );
+        let each = format!(
+            "SELECT d, h FROM (SELECT {digest} AS d, {each} AS h FROM {relation} OFFSET 0) AS s WHERE d = ANY ($3)"
+        );
+        let (buckets, keys, each) =
+            tokio::try_join!(client.prepare(&buckets), client.prepare(&keys), client.prepare(&each))?;
+        lane.encoding.as_stored(client).await?;
+        Ok(Self { client, lane, buckets, keys, each })
+    }
+
+    /// The sums by bucket.
+    pub(super) async fn buckets(&self) -> Result<HashMap<i64, Sum>, CompareError> {
+        let rows = self.client.query(&self.buckets, &[&self.lane.secret.seed()]).await;
+        let rows = rows.map_err(|source| failed(self.lane, source))?;
+        let bucket = |row: &tokio_postgres::Row| {
+            let sum = Sum::of(row, 1).map_err(|why| CompareError::incomplete(self.lane, why))?;
+            Ok((row.get(0), sum))
+        };
+        rows.iter().map(bucket).collect()
+    }
+
+    /// The sums by key of the rows in some buckets, in the order of the keys' digests.
+    pub(super) async fn keys(&self, buckets: &[i64]) -> Result<RowStream, tokio_postgres::Error> {
+        let secret = &self.lane.secret;
+        let params: [&(dyn postgres_types::ToSql + Sync); 3] = [&secret.seed(), &secret.key(), &buckets];
+        self.client.query_raw(&self.keys, params).await
+    }
+
+    /// The hash of each column of some rows.
+    pub(super) async fn each(&self, digests: &[String]) -> Result<Each, tokio_postgres::Error> {
+        let secret = &self.lane.secret;
+        let rows = self.client.query(&self.each, &[&secret.seed(), &secret.key(), &digests]).await?;
+        Ok(each_of(&rows))
+    }
+}

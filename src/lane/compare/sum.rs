@@ -1,0 +1,44 @@
+//! Count, sum and xor of row hashes.
+
+use std::ops::AddAssign;
+
+use tokio_postgres::Row;
+
+/// Of some rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sum {
+    pub(super) count: i64,
+    sum: i128,
+    xor: i64,
+}
+
+/// Of the rows of both tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sums {
+    pub(super) source: Sum,
+    pub(super) target: Sum,
+}
+
+impl Sum {
+    /// From column `at` of a row on.
+    pub(super) fn of(row: &Row, at: usize) -> Result<Self, String> {
+        let sum: String = row.get(at + 1);
+        let sum = sum.parse().map_err(|_| "a sum of its rows cannot be read".to_owned())?;
+        Ok(Self { count: row.get(at), sum, xor: row.get(at + 2) })
+    }
+}
+
+impl AddAssign for Sum {
+    fn add_assign(&mut self, other: Self) {
+        self.count += other.count;
+        self.sum += other.sum;
+        self.xor ^= other.xor;
+    }
+}
+
+impl AddAssign for Sums {
+    fn add_assign(&mut self, other: Self) {
+        self.source += other.source;
+        self.target += other.target;
+    }
+}

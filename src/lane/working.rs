@@ -1,0 +1,40 @@
+//! What a lane keeps in the database beside its two tables, in the target's home.
+
+use super::Ends;
+use crate::hangs_on::Column;
+use crate::pg::sql::{LockMode, Statement};
+use crate::pg::{Ident, QName, list};
+
+/// The name of a lane's working table of keys that have to be read again.
+#[must_use]
+pub fn dirty_table(home: &Ident, number: usize) -> QName {
+    QName::new(home.clone(), format!("dirty_{number}"))
+}
+
+/// The name of the type of a lane's rows on their way.
+#[must_use]
+pub fn row_type(home: &Ident, number: usize) -> QName {
+    QName::new(home.clone(), format!("row_{number}"))
+}
+
+/// Makes both: the table holds keys whose rows the feed could not complete, and no rows. `columns` are the source's.
+#[must_use]
+pub fn working_objects(number: usize, ends: &Ends, columns: &[Column]) -> [Statement; 5] {
+    let home = &ends.target.home;
+    let key = list(&ends.source.key);
+    let dirty = dirty_table(home, number);
+    let streamed = columns.iter().filter(|column| column.generated.is_none());
+    let travelling = list(streamed.map(|column| format!("{} {}", column.name, column.base_type)));
+    let create = format!("CREATE TABLE {dirty} AS SELECT {key} FROM {} WITH NO DATA", ends.table);
+    let build = format!("ALTER TABLE {dirty} ADD PRIMARY KEY ({key})");
+    let row_type = format!("CREATE TYPE {} AS ({travelling})", row_type(home, number));
+    let grant = format!("GRANT SELECT, INSERT, DELETE ON {dirty} TO {}", ends.owner);
+    [
+        Statement::making(&dirty, "create the working table", create)
+            .locking(&ends.table, LockMode::AccessShare),
+        Statement::on(&dirty, LockMode::AccessExclusive, "build a key on", build),
+        Statement::new("revoke", format!("REVOKE ALL ON {dirty} FROM PUBLIC")),
+        Statement::new("grant", grant),
+        Statement::new("create the type of rows on their way", row_type),
+    ]
+}
