@@ -176,8 +176,8 @@ fn five_things_at_once_are_five_findings() {
     let plan = format!("{PLAN}  - table: other.persons\n");
     let found = stage.refused("five", "migrator", &plan);
     let expected = [
-        ("what hangs on it", "app.visits", "app.v", "drop view"),
-        ("what hangs on it", "app.visits", "publication: p", "alter publication"),
+        ("unsupported", "app.visits", "app.v", "drop view"),
+        ("unsupported", "app.visits", "publication: p", "alter publication"),
         ("names", "app.visits", "visits_p2025_01", "another name"),
         ("partitions", "app.visits", "1 rows fit into none", "default: true"),
         ("table", "other.persons", "no such table", "did you mean other.people?"),
@@ -221,7 +221,7 @@ fn a_server_that_is_not_set_up_is_told_every_setting() {
         ("wal_level", "`replica`", "alter system set wal_level = 'logical'"),
         ("slots", "1 replication slots are free", "max_replication_slots"),
         ("slots", "1 WAL senders are free", "max_wal_senders"),
-        ("prepared transactions", "`it's`", "rollback prepared 'it''s', in database \"postgres\""),
+        ("prepared_transactions", "`it's`", "rollback prepared 'it''s', in database \"postgres\""),
     ];
     for (check, what, hint) in expected {
         assert!(
@@ -245,7 +245,7 @@ async fn an_open_transaction_is_a_note() {
     tokio::time::sleep(std::time::Duration::from_millis(5_200)).await;
     let checked = stage.program("open", "postgres", PLAN).run("check", &[]).expect_code(0);
     let notes = checked.events_of("finding");
-    let is_it = |note: &&&Value| note["check"] == "open transactions" && note["severity"] == "note";
+    let is_it = |note: &&&Value| note["check"] == "open_transactions" && note["severity"] == "note";
     let note = notes.iter().find(is_it).unwrap();
     assert!(note["what"].as_str().unwrap().contains("reporting"), "{note}");
     assert!(note["hint"].as_str().unwrap().contains("pg_terminate_backend("), "{note}");

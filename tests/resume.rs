@@ -286,7 +286,7 @@ async fn a_check_of_a_run_that_stopped_says_no_more_than_that_it_is_there() {
     let mut findings = checked.events_of("finding");
     findings.retain(|finding| finding["severity"] == "refusal");
     assert!(
-        !findings.is_empty() && findings.iter().all(|finding| finding["check"] == "another run"),
+        !findings.is_empty() && findings.iter().all(|finding| finding["check"] == "another_run"),
         "{findings:#?}"
     );
 }

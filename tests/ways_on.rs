@@ -142,7 +142,7 @@ async fn orphans_are_counted_before_and_a_run_that_has_them_can_be_finished_as_i
     client.batch_execute(&format!("{ORPHANS}{half}")).await.unwrap();
     let refused = program.run("check", &[]).expect_code(3);
     let finding =
-        refused.events_of("finding").into_iter().find(|one| one["check"] == "foreign keys").unwrap();
+        refused.events_of("finding").into_iter().find(|one| one["check"] == "foreign_keys").unwrap();
     assert!(finding["what"].as_str().unwrap().contains("but 11 rows point at no row of"), "{finding}");
     // With what it says to type, it passes.
     let hint = finding["hint"].as_str().unwrap();

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 
-use super::{Finding, Subject, functions};
+use super::preflight::Subject;
+use super::{CheckId, Finding, functions, generated, partition_rows, rules, xml};
 use crate::context::Context;
 use crate::error::Error;
 use crate::event::Event;
@@ -49,8 +50,8 @@ pub(super) struct Count {
     pub(super) condition: String,
     /// Not asked where there are none.
     pub(super) found: Found,
-    /// The name of the check, and what to do, where the condition raises an error for some row.
-    pub(super) raises: (&'static str, String),
+    /// The check, and what to do, where the condition raises an error for some row.
+    pub(super) raises: (CheckId, String),
 }
 
 /// The findings of all questions about one table.
@@ -61,9 +62,12 @@ pub(super) async fn check(
     cx: &Context,
     session: &Session,
     subject: &Subject<'_>,
-    counts: &[Count],
 ) -> Result<Vec<Finding>, Error> {
     let Some(design) = &subject.design else { return Ok(Vec::new()) };
+    let mut counts = rules::counts(subject);
+    counts.extend(partition_rows::count(session, subject).await?);
+    counts.extend(xml::counts(subject));
+    counts.extend(generated::counts(subject));
     if counts.is_empty() {
         return Ok(Vec::new());
     }
@@ -75,7 +79,7 @@ pub(super) async fn check(
     match answer {
         Ok(answer) => Ok(answer.findings(&all)),
         Err(error) if error.as_db_error().is_some() && !pg::is_transient(&error) => {
-            one_by_one(cx, subject, &scan, counts).await
+            one_by_one(cx, subject, &scan, &counts).await
         }
         Err(error) => Err(Error::doing("reading a table's rows")(error)),
     }

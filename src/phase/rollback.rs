@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use super::locks::Patience;
 use super::settle::drop_publication;
 use crate::error::Error;
-use crate::finding::Finding;
+use crate::finding::{CheckId, Finding};
 use crate::journal::Journal;
 use crate::lifecycle::{Fact, LaneDesign};
 use crate::pg::sql::{LockMode, Statement, joined};
@@ -66,7 +66,7 @@ async fn refuse_dependents(client: &Client, home: &Ident) -> Result<(), Error> {
     let rows = rows.map_err(Error::doing("looking for what hangs on green"))?;
     let finding = |what: String| {
         let what = format!("{what} was made of green, which goes");
-        Finding::server("what hangs on green", what, "drop it first")
+        Finding::server(CheckId::DependentsOfGreen, what, "drop it first")
     };
     let findings: Vec<Finding> = rows.iter().map(|row| finding(row.get(0))).collect();
     if findings.is_empty() { Ok(()) } else { Err(Error::Refused(findings)) }
