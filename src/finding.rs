@@ -5,6 +5,103 @@ use serde::Serialize;
 use crate::hangs_on::{Blocker, Conflict, NoKey};
 use crate::pg::QName;
 
+/// Which check found it: a stable word for machines.
+///
+/// What is said of each is what holds where it finds nothing. Most are asked by `check`; the last ones are found by the
+/// commands that are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckId {
+    /// The server's version is supported.
+    Version,
+    /// The server is no standby.
+    Primary,
+    /// `wal_level` allows logical decoding.
+    WalLevel,
+    /// The database has an encoding.
+    Encoding,
+    /// Transactions may write.
+    ReadOnly,
+    /// Replication slots and WAL senders are free, and a run's own slot is there.
+    Slots,
+    /// The role may make a logical slot with `pgoutput`.
+    Replication,
+    /// Connections are free: on the server, for the database, for the role.
+    Connections,
+    /// The role has the rights that a run needs.
+    Rights,
+    /// No value of a row gets into the server's log.
+    ServerLog,
+    /// `settings.throttle.query` can be executed and gives a boolean.
+    Throttle,
+    /// Synchronous standbys are connected, and are named.
+    Standbys,
+    /// The plan's table exists, and is an ordinary table.
+    Table,
+    /// No DDL or other statement with a strong lock is under way on the table.
+    UnderWay,
+    /// Functions that are called for a row work without a client's `search_path`.
+    Functions,
+    /// Every row can be read.
+    RowSecurity,
+    /// What the plan says goes together with the table.
+    PlanFitsTable,
+    /// The table has a key by which the stream knows its rows.
+    Key,
+    /// The partitions can be made, and hold the rows.
+    Partitions,
+    /// The server's lock table has room for the partitions and their indexes.
+    Locks,
+    /// The rows can be read and written with the rights of the table's owner.
+    OwnersRights,
+    /// The statements of a run can be written for the table's columns.
+    Statements,
+    /// UPDATE and DELETE work while the table is published.
+    ReplicaIdentity,
+    /// No other run migrates the table.
+    AnotherRun,
+    /// The table has no property with which green could not even be made.
+    Definition,
+    /// Nothing hangs on the table that this version does not carry through a swap.
+    Unsupported,
+    /// Values of the columns' types can be streamed and compared exactly.
+    Types,
+    /// Names that green needs are free.
+    Names,
+    /// A run's statements work, tried in a transaction that is rolled back.
+    Rehearsal,
+    /// Nothing of green names blue by its OID.
+    NamesItself,
+    /// Every row has the rows that its foreign keys point at.
+    ForeignKeys,
+    /// The stream has every value that an expression of the plan reads.
+    UnchangedValues,
+    /// Identity sequences are not near their end.
+    Sequences,
+    /// `using` depends on nothing but the row.
+    Using,
+    /// Every row satisfies the constraints of green, and has a value for each of its columns.
+    Rows,
+    /// XML values come back as they were sent.
+    Xml,
+    /// Generated columns hold what their expression gives.
+    GeneratedValues,
+    /// No key of a unique index has several rows.
+    UniqueIndexes,
+    /// No transaction has been open for long.
+    OpenTransactions,
+    /// No transaction is prepared.
+    PreparedTransactions,
+    /// The disk has room for green, its indexes and the WAL.
+    Disk,
+    /// `execute`: no DDL changed the tables while green was made.
+    TablesAtRest,
+    /// `rollback`: nobody has made something that depends on green.
+    DependentsOfGreen,
+    /// `finish`: no session is older than the swap.
+    OldSessions,
+}
+
 /// How much a finding weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -18,8 +115,8 @@ pub enum Severity {
 /// What a check has to say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Finding {
-    /// The check's name.
-    pub check: &'static str,
+    /// The check that found it.
+    pub check: CheckId,
     /// How much it weighs.
     pub severity: Severity,
     /// Where: a table, or the server.
@@ -33,12 +130,7 @@ pub struct Finding {
 impl Finding {
     /// A refusal that concerns a table.
     #[must_use]
-    pub fn table(
-        check: &'static str,
-        table: &QName,
-        what: impl Into<String>,
-        hint: impl Into<String>,
-    ) -> Self {
+    pub fn table(check: CheckId, table: &QName, what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self {
             check,
             severity: Severity::Refusal,
@@ -50,7 +142,7 @@ impl Finding {
 
     /// A refusal that concerns the server.
     #[must_use]
-    pub fn server(check: &'static str, what: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub fn server(check: CheckId, what: impl Into<String>, hint: impl Into<String>) -> Self {
         let place = "server".to_owned();
         Self { check, severity: Severity::Refusal, place, what: what.into(), hint: hint.into() }
     }
@@ -72,7 +164,7 @@ impl Finding {
     pub fn of_conflicts(table: &QName, conflicts: Vec<Conflict>) -> Vec<Self> {
         let mut findings: Vec<Self> = Vec::new();
         for conflict in conflicts {
-            let finding = Self::table("plan fits table", table, conflict.what, conflict.hint);
+            let finding = Self::table(CheckId::PlanFitsTable, table, conflict.what, conflict.hint);
             // A column that the plan names twice is unknown once.
             if !findings.contains(&finding) {
                 findings.push(finding);
@@ -88,11 +180,13 @@ impl Finding {
             Some(run) => {
                 let what = format!("run {run} of another plan, or one that was left behind, migrates it");
                 let hint = format!("end that run first: projh-bluegreen rollback {run}");
-                Self::table("another run", table, what, hint)
+                Self::table(CheckId::AnotherRun, table, what, hint)
             }
             None => {
+                let check =
+                    if blocker.kind.stops_green() { CheckId::Definition } else { CheckId::Unsupported };
                 let what = format!("{}: {}", blocker.kind, blocker.object);
-                Self::table("what hangs on it", table, what, blocker.hint)
+                Self::table(check, table, what, blocker.hint)
             }
         };
         blockers.into_iter().map(finding).collect()
@@ -101,6 +195,6 @@ impl Finding {
     /// A table without a usable key, as a finding.
     #[must_use]
     pub fn of_no_key(table: &QName, none: &NoKey) -> Self {
-        Self::table("key", table, none.why.clone(), none.hint.clone())
+        Self::table(CheckId::Key, table, none.why.clone(), none.hint.clone())
     }
 }

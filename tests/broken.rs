@@ -59,12 +59,12 @@ impl Stage {
 async fn generated_values_of_a_function_that_was_replaced_are_counted_before_the_copy() {
     let stage = Stage::set().await;
     stage.sql("create or replace function vat(numeric) returns numeric immutable language sql as 'select round($1 * 1.16, 2)'").await;
-    let (what, hint) = stage.refusal("generated values");
+    let (what, hint) = stage.refusal("generated_values");
     assert!(what.starts_with("1000 of 1000 rows hold another value of the generated column gross"), "{what}");
     stage.sql(hint.split_once("again: ").unwrap().1).await;
     stage.program.run("check", &[]).expect_code(0);
     stage.sql("create or replace function vat(numeric) returns numeric immutable language plpgsql as 'begin return 1 / ($1 - 7); end'").await;
-    let (what, _) = stage.refusal("generated values");
+    let (what, _) = stage.refusal("generated_values");
     assert!(
         what.contains("gross that are computed otherwise now cannot be counted") && what.contains("22012"),
         "{what}"
@@ -96,7 +96,7 @@ async fn several_rows_below_one_key_are_counted_named_and_repaired() {
     for (index, rows, count, key) in twins {
         let stage = Stage::set().await;
         stage.sql(&unseen_by(index, rows)).await;
-        let (what, hint) = stage.refusal("unique indexes");
+        let (what, hint) = stage.refusal("unique_indexes");
         assert!(what.starts_with(&format!("{count} keys of its unique index {index}")), "{what}");
         let (find, rest) = hint.split_once("find the rows: ").unwrap().1.split_once("; delete").unwrap();
         assert!(find.contains(key), "{find}");

@@ -224,7 +224,7 @@ fn generated_columns_in_a_replica_identity_are_refused_where_clients_would_fail(
         if version < 180_000 {
             assert!(found.iter().all(|finding| finding["severity"] == "note"), "{found:#?}");
         } else {
-            expect(&found, "replica identity", "column long is generated", &hint);
+            expect(&found, "replica_identity", "column long is generated", &hint);
         }
     }
     if version >= 180_000 {
@@ -234,6 +234,6 @@ fn generated_columns_in_a_replica_identity_are_refused_where_clients_would_fail(
         stage.0.psql("own_full", rejected);
         let unread = table.replace("stored", "virtual");
         let found = stage.found("virtual", &format!("{unread} alter table v replica identity full"), PLAN, 3);
-        expect(&found, "replica identity", "column long is generated", back);
+        expect(&found, "replica_identity", "column long is generated", back);
     }
 }

@@ -136,7 +136,7 @@ tables:
     let noted = || {
         let checked = program.run("check", &[]).expect_code(0);
         let notes =
-            checked.events_of("finding").into_iter().filter(|finding| finding["check"] == "owner's rights");
+            checked.events_of("finding").into_iter().filter(|finding| finding["check"] == "owners_rights");
         notes.map(|note| note["hint"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(noted(), Vec::<String>::new());

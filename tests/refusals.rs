@@ -174,8 +174,8 @@ fn five_things_at_once_are_five_findings() {
     let plan = format!("{PLAN}  - table: other.persons\n");
     let found = stage.refused("five", "migrator", &plan);
     let expected = [
-        ("what hangs on it", "app.visits", "app.v", "drop view"),
-        ("what hangs on it", "app.visits", "publication: p", "alter publication"),
+        ("unsupported", "app.visits", "app.v", "drop view"),
+        ("unsupported", "app.visits", "publication: p", "alter publication"),
         ("names", "app.visits", "visits_p2025_01", "another name"),
         ("partitions", "app.visits", "1 rows fit into none", "default: true"),
         ("table", "other.persons", "no such table", "did you mean other.people?"),
@@ -219,7 +219,7 @@ fn a_server_that_is_not_set_up_is_told_every_setting() {
         ("wal_level", "`replica`", "alter system set wal_level = 'logical'"),
         ("slots", "1 replication slots are free", "max_replication_slots"),
         ("slots", "1 WAL senders are free", "max_wal_senders"),
-        ("prepared transactions", "`it's`", "rollback prepared 'it''s', in database \"postgres\""),
+        ("prepared_transactions", "`it's`", "rollback prepared 'it''s', in database \"postgres\""),
     ];
     for (check, what, hint) in expected {
         assert!(
@@ -242,7 +242,7 @@ async fn an_open_transaction_is_a_note() {
     client.batch_execute("insert into other.people values (99)").await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(5_200)).await;
     let checked = stage.program("open", "postgres", PLAN).run("check", &[]).expect_code(0);
-    let note = checked.finding("open transactions");
+    let note = checked.finding("open_transactions");
     assert!(note["severity"] == "note" && tells(note, "reporting", "pg_terminate_backend("), "{note}");
 }
 

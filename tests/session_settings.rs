@@ -95,7 +95,7 @@ async fn a_server_that_logs_everything_logs_no_value_of_a_row() {
     change(&cluster, &TABLE.replace("CANARY", CANARY)).await;
     let program = Bluegreen::new(&cluster, "postgres").plan(&format!("{PLAN}{CODE}"));
     let checked = program.run("check", &[]).expect_code(0);
-    assert!(!checked.stdout.contains("server log"), "{}", checked.stdout);
+    assert!(!checked.stdout.contains("server_log"), "{}", checked.stdout);
     expect_silence(&cluster, &checked);
     expect_silence(&cluster, &program.execute(&["--until", "copy"]).expect_code(0));
     let changes =
@@ -118,7 +118,7 @@ fn a_role_that_cannot_keep_values_out_of_the_servers_log_is_given_what_to_type()
     let program = Bluegreen::new(&cluster, "postgres").env("PGUSER", "deploy").plan(PLAN);
     let note = || {
         let checked = program.run("check", &[]).expect_code(0);
-        let found = checked.events_of("finding").into_iter().find(|finding| finding["check"] == "server log");
+        let found = checked.events_of("finding").into_iter().find(|finding| finding["check"] == "server_log");
         found.map(|finding| finding["hint"].as_str().unwrap().to_owned())
     };
     let hint = note().expect("the role may set none of them");

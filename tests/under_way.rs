@@ -166,7 +166,7 @@ async fn what_is_under_way_on_the_table_is_refused_and_named() {
         let other = other(&cluster, sql).await;
         eventually(&client, seen).await;
         let refused = program.run("check", &[]).expect_code(3);
-        let told = refusal(&refused, "under way");
+        let told = refusal(&refused, "under_way");
         assert!(
             told.contains(word) && told.contains("rewriter") && told.contains("pg_terminate_backend("),
             "{told}"
@@ -193,7 +193,7 @@ async fn a_statement_that_waits_for_an_exclusive_lock_is_refused_too() {
     )
     .await;
     let refused = program.run("check", &[]).expect_code(3);
-    assert!(refusal(&refused, "under way").contains("waits for ACCESS EXCLUSIVE"), "{}", refused.stdout);
+    assert!(refusal(&refused, "under_way").contains("waits for ACCESS EXCLUSIVE"), "{}", refused.stdout);
     reader.batch_execute("commit").await.unwrap();
     other.await.unwrap();
 }

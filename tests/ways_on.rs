@@ -139,7 +139,7 @@ async fn orphans_are_counted_before_and_a_run_that_has_them_can_be_finished_as_i
     let (_cluster, client, program) = stage(&BLUE.replace("MATCH", "match full")).await;
     client.batch_execute(&format!("{ORPHANS}{half}")).await.unwrap();
     let refused = program.run("check", &[]).expect_code(3);
-    let finding = refused.finding("foreign keys");
+    let finding = refused.finding("foreign_keys");
     assert!(finding["what"].as_str().unwrap().contains("but 11 rows point at no row of"), "{finding}");
     // With what it says to type, it passes.
     let hint = finding["hint"].as_str().unwrap();

@@ -1,7 +1,7 @@
 //! The rows of a table are read and written with its owner's rights, so that no function of the owner's runs with those of
 //! this role. Where the owner may not see every row, that cannot be.
 
-use super::Finding;
+use super::{CheckId, Finding};
 use crate::error::{Doing, Error};
 use crate::hangs_on::Table;
 use crate::pg::Ident;
@@ -31,7 +31,7 @@ pub(super) async fn check(session: &Session, table: &Table) -> Result<Option<Fin
          read every row, or {role} may not act as {owner}"
     );
     let hint = format!("trust {owner}, or: {}", lacks.join("; "));
-    Ok(Some(Finding::table("owner's rights", name, what, hint).into_note()))
+    Ok(Some(Finding::table(CheckId::OwnersRights, name, what, hint).into_note()))
 }
 
 fn with_set(session: &Session) -> &'static str {

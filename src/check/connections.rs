@@ -1,6 +1,6 @@
 //! Connections that are free: on the server, for the database, for the role.
 
-use super::Finding;
+use super::{CheckId, Finding};
 use crate::error::{Doing, Error};
 use crate::pg::Ident;
 use crate::pg::connect::Session;
@@ -55,7 +55,7 @@ pub(super) async fn check(plan: &Plan, session: &Session) -> Result<Vec<Finding>
         let what = format!(
             "{free} connections are free {of}, and a run with {workers} workers needs up to {needed}"
         );
-        Finding::server("connections", what, format!("lower settings.workers, or {hint}"))
+        Finding::server(CheckId::Connections, what, format!("lower settings.workers, or {hint}"))
     };
     Ok(too_few.filter(|(free, needed, ..)| free < needed).map(finding).collect())
 }

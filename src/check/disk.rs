@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
 
-use super::{Finding, Subject};
+use super::{CheckId, Finding, Subject};
 use crate::error::{Doing, Error};
 use crate::pg::connect::Session;
 use crate::plan::Plan;
@@ -99,7 +99,7 @@ fn decide(needs: &[Need], volume_of: &dyn Fn(&Path) -> Option<Volume>) -> Vec<Fi
         volumes.iter().filter_map(|(volume, needs)| refusal(*volume, needs)).collect();
     if unknown > 0 {
         let what = format!("the run needs about {} of disk on the server", ByteSize(unknown));
-        findings.push(Finding::server("disk", what, "make sure that there is as much").into_note());
+        findings.push(Finding::server(CheckId::Disk, what, "make sure that there is as much").into_note());
     }
     findings
 }
@@ -124,7 +124,7 @@ fn refusal(volume: Volume, needs: &[&Need]) -> Option<Finding> {
     } else {
         "make room, or migrate fewer tables in one plan"
     };
-    Some(Finding::server("disk", what, hint))
+    Some(Finding::server(CheckId::Disk, what, hint))
 }
 
 #[cfg(test)]

@@ -8,14 +8,15 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::Finding;
+use super::{CheckId, Finding, Subject};
+use crate::error::{Doing, Error};
 use crate::hangs_on::Table;
 use crate::pg::connect::Session;
 use crate::pg::sql::lexer::{self, Kind, Token};
 use crate::pg::{self, Ident, QName};
 
 /// The check's name.
-pub(super) const CHECK: &str = "functions";
+pub(super) const CHECK: CheckId = CheckId::Functions;
 /// What to do where the function is not known.
 pub(super) const HINT: &str = "let every function that is called here name what it uses with its schema, or give it a path \
                                of its own: alter function ... set search_path = ...";
@@ -34,6 +35,13 @@ struct Function {
     schema: String,
     body: String,
     arguments: Vec<String>,
+}
+
+/// A refusal for each function that is called for the table's rows.
+pub(super) async fn check_table(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
+    let table = &subject.definition.table;
+    let found = check(session, &table.name, table.oid, &[]).await;
+    found.doing("reading the functions of a table")
 }
 
 /// A refusal for each function that is called for the rows of `relation`; `added` are columns whose defaults are

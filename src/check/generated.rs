@@ -2,11 +2,12 @@
 //! computes them anew, and the verification would find every one of them, but only after the copy.
 
 use super::rows::{Count, Row};
-use super::{Finding, Subject};
+use super::{CheckId, Finding, Subject};
 use crate::hangs_on::{Column, Generated, Identity, KeySource, ReplicaIdentityKind, Source};
 use crate::pg::Ident;
+use crate::pg::connect::Session;
 
-const CHECK: &str = "generated values";
+const CHECK: CheckId = CheckId::GeneratedValues;
 
 /// What to count for the generated columns that green has, too.
 pub(super) fn counts(subject: &Subject<'_>) -> Vec<Count> {
@@ -69,11 +70,11 @@ const REJECTS_UNPUBLISHED: u32 = 180_000;
 
 /// A generated column under REPLICA IDENTITY FULL: as soon as the run's publication has the table, the clients' UPDATE
 /// and DELETE would fail.
-pub(super) fn check_identity(server_version_num: u32, subject: &Subject<'_>) -> Option<Finding> {
-    let Subject { plan, definition, design } = subject;
+pub(super) fn check_identity(session: &Session, subject: &Subject<'_>) -> Option<Finding> {
+    let Subject { plan, definition, design, .. } = subject;
     let own = definition.table.replica_identity.kind;
     let is_full = plan.replica_identity_full || own == ReplicaIdentityKind::Full;
-    if server_version_num < REJECTS_UNPUBLISHED || !is_full {
+    if session.server_version_num() < REJECTS_UNPUBLISHED || !is_full {
         return None;
     }
     let column = definition.columns.iter().find(|column| column.generated.is_some())?;
@@ -91,5 +92,5 @@ pub(super) fn check_identity(server_version_num: u32, subject: &Subject<'_>) -> 
         column.name.plain()
     );
     let hint: Vec<String> = out.into_iter().chain(alter).collect();
-    Some(Finding::table("replica identity", table, what, hint.join("; and ")))
+    Some(Finding::table(CheckId::ReplicaIdentity, table, what, hint.join("; and ")))
 }

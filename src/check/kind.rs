@@ -3,14 +3,14 @@
 use postgres_types::ToSql;
 use tokio_postgres::Row;
 
-use super::Finding;
+use super::{CheckId, Finding};
 use crate::error::{Doing, Error};
 use crate::pg::connect::Session;
 use crate::pg::{Ident, QName};
 
 /// Why this is no table that can be migrated; none where it is one.
 pub(super) async fn check(session: &Session, table: &QName) -> Result<Option<Finding>, Error> {
-    let refusal = |what: &str, hint: &str| Ok(Some(Finding::table("table", table, what, hint)));
+    let refusal = |what: &str, hint: &str| Ok(Some(Finding::table(CheckId::Table, table, what, hint)));
     match table.schema.as_str() {
         "pg_catalog" | "information_schema" | "pg_toast" => {
             return refusal("it belongs to PostgreSQL itself", "name a table of your own");
@@ -38,13 +38,13 @@ fn of(row: &Row, table: &QName) -> Option<Finding> {
     if let Some(parent) = row.get::<_, Option<String>>(1) {
         let what = format!("it is a partition of {parent}, and only tables by themselves can be migrated");
         let hint = format!("alter table {parent} detach partition {}, or name another table", table.plain());
-        return Some(Finding::table("table", table, what, hint));
+        return Some(Finding::table(CheckId::Table, table, what, hint));
     }
     let what = match kind.as_str() {
         "r" => return None,
         "p" => {
             let what = "it is partitioned already, and this version migrates plain tables only";
-            return Some(Finding::table("table", table, what, "take it out of the plan"));
+            return Some(Finding::table(CheckId::Table, table, what, "take it out of the plan"));
         }
         "v" => "a view",
         "m" => "a materialized view",
@@ -55,7 +55,7 @@ fn of(row: &Row, table: &QName) -> Option<Finding> {
         _ => "no table",
     };
     let what = format!("it is {what}, and only tables can be migrated");
-    Some(Finding::table("table", table, what, "name a table"))
+    Some(Finding::table(CheckId::Table, table, what, "name a table"))
 }
 
 /// There is nothing of that name: perhaps there is in another schema, or something like it.
@@ -79,7 +79,7 @@ async fn missing(session: &Session, table: &QName) -> Result<Finding, Error> {
     let row = session.query_one("SELECT current_database()::text", &[]).await;
     let database = row.doing("looking for a table")?.get(0);
     let what = format!("there is no such table in database {}", Ident(database));
-    Ok(Finding::table("table", table, what, hint))
+    Ok(Finding::table(CheckId::Table, table, what, hint))
 }
 
 /// One of the same name elsewhere, or the one whose name is most like it.

@@ -4,7 +4,7 @@
 //! The most are needed where all partitions are emptied with their indexes in one transaction (blue was
 //! truncated): each with its indexes, its TOAST table and that one's index.
 
-use super::{Finding, Subject};
+use super::{CheckId, Finding, Subject};
 use crate::error::{Doing, Error};
 use crate::hangs_on::Green;
 use crate::pg::connect::Session;
@@ -34,7 +34,7 @@ pub(super) async fn check(session: &Session, subjects: &[Subject<'_>]) -> Result
     let hint = format!(
         "alter system set max_locks_per_transaction = {enough}; and restart the server, or make fewer partitions"
     );
-    Ok(vec![Finding::server("locks", what, hint)])
+    Ok(vec![Finding::server(CheckId::Locks, what, hint)])
 }
 
 fn needed(green: &Green) -> i64 {

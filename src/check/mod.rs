@@ -1,14 +1,14 @@
 //! What stands in the way of a plan, all of it at once, before anything is changed.
 //!
-//! One check a file. A check looks at the server or at one table and returns findings; a refusal
-//! says what, where, and what to type to mend it. Rights are probed by doing where that is possible.
+//! One check a file, and one line in [`CHECKS`]. A check looks at the server or at one table and returns findings; a
+//! refusal says what, where, and what to type. Rights are probed by doing where that is possible.
 
 mod acting;
 mod connections;
+mod design;
 mod disk;
 mod functions;
 mod generated;
-mod hanging;
 mod kind;
 mod locks;
 mod names;
@@ -17,6 +17,7 @@ mod open_transactions;
 mod orphans;
 mod outliers;
 mod partition_rows;
+mod preflight;
 mod rehearsal;
 mod rights;
 mod row_security;
@@ -35,22 +36,94 @@ mod under_way;
 mod using;
 mod xml;
 
-use crate::context::Context;
-use crate::error::{Doing, Error};
-use crate::finding::Finding;
-use crate::hangs_on::{self, Around, Definition, Homes};
-use crate::lifecycle::LaneDesign;
-use crate::pg::connect::Session;
-use crate::phase;
-use crate::plan::{Plan, TablePlan};
+use futures_util::FutureExt;
+use futures_util::future::ready;
 
-/// One table of the plan, as far as it could be understood.
-struct Subject<'a> {
-    plan: &'a TablePlan,
-    definition: Definition,
-    /// None where the plan and the table do not fit together.
-    design: Option<LaneDesign>,
-}
+use crate::context::Context;
+use crate::error::Error;
+use crate::finding::CheckId as Id;
+use crate::finding::{CheckId, Finding};
+use crate::plan::Plan;
+use preflight::{Check, Checks, Found, Preflight, Subject};
+
+/// Every check, in the order in which they are asked and told.
+const CHECKS: &[Checks] = &[
+    Checks::Server(&[
+        check(Id::Version, &[], |at| known(server::version(at.session.server_version_num()))),
+        check(Id::Primary, &[], |at| found(server::primary(at.session))),
+        check(Id::WalLevel, &[], |at| found(server::wal_level(at.session))),
+        check(Id::Encoding, &[], |at| found(server::encoding(at.session))),
+        check(Id::ReadOnly, &[], |at| found(server::read_only(at.session))),
+        check(Id::Slots, &[], |at| found(slots::check(at.session))),
+        check(
+            Id::Replication,
+            &[Id::Version, Id::Primary, Id::WalLevel, Id::Encoding, Id::ReadOnly, Id::Slots],
+            |at| found(slots::probe(at.cx, at.session)),
+        ),
+        check(Id::Connections, &[], |at| found(connections::check(at.plan, at.session))),
+        check(Id::Rights, &[], |at| found(rights::check_server(at.session))),
+        check(Id::ServerLog, &[], |at| found(server_log::check(at.session))),
+        check(Id::Throttle, &[], |at| found(throttle::check(at.plan, at.session))),
+        check(Id::Standbys, &[], |at| found(standbys::check(at.session))),
+    ]),
+    Checks::Name(&[
+        check(Id::Table, &[], |at, table| found(kind::check(at.session, table))),
+        check(Id::UnderWay, &[Id::Table], |at, table| found(under_way::check(at.session, table))),
+    ]),
+    Checks::Table(&[
+        // Where an index has such a function, the planner may refuse every statement of ours on the table.
+        check(Id::Functions, &[], |at, of| found(functions::check_table(at.session, of))),
+        check(Id::RowSecurity, &[Id::Functions], |at, of| {
+            found(row_security::check(at.session, &of.definition.table))
+        }),
+        check(Id::PlanFitsTable, &[Id::Functions, Id::RowSecurity], |at, of| {
+            found(design::check(at.session, of))
+        }),
+    ]),
+    Checks::Tables(&[check(Id::Locks, &[], |at, all| found(locks::check(at.session, all)))]),
+    Checks::Table(&[
+        check(Id::Rights, &[], |at, of| found(rights::check_table(at.session, of))),
+        check(Id::Statements, &[], |_, of| known(types::check_statements(of))),
+        check(Id::ReplicaIdentity, &[], |at, of| known(generated::check_identity(at.session, of))),
+        check(Id::OwnersRights, &[Id::Rights], |at, of| {
+            found(acting::check(at.session, &of.definition.table))
+        }),
+        check(Id::AnotherRun, &[], |_, of| known(of.blocked(Id::AnotherRun))),
+        check(Id::Definition, &[], |_, of| known(of.blocked(Id::Definition))),
+        check(Id::Unsupported, &[], |_, of| known(of.blocked(Id::Unsupported))),
+        check(Id::Types, &[], |_, of| known(types::check(of))),
+        check(Id::Names, &[Id::PlanFitsTable], |at, of| found(names::check(at.session, of))),
+        check(
+            Id::Rehearsal,
+            &[
+                Id::Primary,
+                Id::ReadOnly,
+                Id::Rights,
+                Id::PlanFitsTable,
+                Id::Locks,
+                Id::Statements,
+                Id::ReplicaIdentity,
+                Id::Definition,
+            ],
+            |at, of| found(rehearsal::check(at, of)),
+        ),
+        check(Id::ForeignKeys, &[Id::Functions, Id::RowSecurity, Id::Rights], |at, of| {
+            found(orphans::check(at.session, of))
+        }),
+        check(Id::Partitions, &[Id::Rehearsal], |at, of| found(outliers::note(at.session, of))),
+        check(Id::UnchangedValues, &[Id::Rehearsal], |at, of| found(toast::check(at.session, of))),
+        check(Id::Sequences, &[Id::Rehearsal], |at, of| found(sequences::check(at.session, of))),
+        check(Id::Using, &[Id::Rehearsal], |at, of| found(using::check(at.session, of))),
+        // What is asked of every row is asked in one scan: also about partitions, XML and generated values.
+        check(Id::Rows, &[Id::Rehearsal], |at, of| found(rows::check(at, of))),
+        check(Id::UniqueIndexes, &[Id::Rehearsal], |at, of| found(twins::check(at.session, of))),
+    ]),
+    Checks::Tables(&[
+        check(Id::Names, &[], |_, all| known(names::check_together(all))),
+        check(Id::OpenTransactions, &[], |at, _| found(open_transactions::check(at.session))),
+        check(Id::Disk, &[], |at, all| found(disk::check(at.plan, at.session, all))),
+    ]),
+];
 
 /// Runs every check.
 ///
@@ -58,118 +131,49 @@ struct Subject<'a> {
 /// If the server could not be asked; what it answers are findings.
 pub async fn run(cx: &Context, plan: &Plan) -> Result<Vec<Finding>, Error> {
     let session = cx.target.connect("projh-bluegreen check", &[("lock_timeout", "2s")]).await?;
-    let mut findings = server::check(&session).await?;
-    let can_stream = !findings.iter().any(Finding::is_refusal);
-    findings.extend(slots::check(cx, &session, can_stream).await?);
-    findings.extend(connections::check(plan, &session).await?);
-    findings.extend(rights::check_server(&session).await?);
-    findings.extend(server_log::check(&session).await?);
-    findings.extend(throttle::check(plan, &session).await?);
-    findings.extend(standbys::check(&session).await?);
-    // What cannot be tried is not tried: its failure would only repeat what is known.
-    let can_try = !findings.iter().any(|finding| ["primary", "read_only", "rights"].contains(&finding.check));
-    let mut subjects = Vec::new();
-    for table in &plan.tables {
-        subjects.extend(subject(&session, table, &mut findings).await?);
-    }
-    let locks = locks::check(&session, &subjects).await?;
-    // Or the rehearsal would fail for want of them, and say less.
-    let can_try = can_try && locks.is_empty();
-    findings.extend(locks);
-    for subject in &subjects {
-        findings.extend(table(cx, plan, &session, subject, can_try).await?);
-    }
-    findings.extend(names::check_together(&subjects));
-    findings.extend(open_transactions::check(&session).await?);
-    findings.extend(disk::check(plan, &session, &subjects).await?);
-    Ok(findings)
+    Preflight::run(cx, plan, &session, CHECKS).await
 }
 
-/// Reads one table and designs its green.
-async fn subject<'a>(
-    session: &Session,
-    plan: &'a TablePlan,
-    findings: &mut Vec<Finding>,
-) -> Result<Option<Subject<'a>>, Error> {
-    if let Some(other) = kind::check(session, &plan.table).await? {
-        findings.push(other);
-        return Ok(None);
-    }
-    let under_way = under_way::check(session, &plan.table).await?;
-    let is_held = under_way.iter().any(Finding::is_refusal);
-    findings.extend(under_way);
-    if is_held {
-        return Ok(None);
-    }
-    let definition = hangs_on::read(session, &plan.table).await?;
-    // Where an index has such a function, the planner may refuse every statement of ours on the table.
-    let functions = functions::check(session, &plan.table, definition.table.oid, &[]).await;
-    let functions = functions.doing("reading the functions of a table")?;
-    if !functions.is_empty() {
-        findings.extend(functions);
-        return Ok(Some(Subject { plan, definition, design: None }));
-    }
-    if let Some(unreadable) = row_security::check(session, &definition.table).await? {
-        findings.push(unreadable);
-        return Ok(Some(Subject { plan, definition, design: None }));
-    }
-    let homes = Homes { blue: "projh_bg_check_blue".into(), green: "projh_bg_check_green".into() };
-    let design = match phase::prepare::design(session, plan, &homes).await {
-        Ok(design) => Some(design),
-        Err(Error::Refused(refusals)) => {
-            findings.extend(refusals);
-            None
-        }
-        Err(Error::Partition(error)) => {
-            findings.push(outliers::refusal(session, plan, &definition, &error).await?);
-            None
-        }
-        Err(error) => return Err(error),
-    };
-    Ok(Some(Subject { plan, definition, design }))
+/// A check, what must have passed before it, and how it is asked.
+const fn check<Ask>(id: CheckId, needs: &'static [CheckId], ask: Ask) -> Check<Ask> {
+    Check { id, needs, ask }
 }
 
-async fn table(
-    cx: &Context,
-    plan: &Plan,
-    session: &Session,
-    subject: &Subject<'_>,
-    can_try: bool,
-) -> Result<Vec<Finding>, Error> {
-    let leaves = subject.plan.partition_by.as_ref().and_then(|by| by.schema.as_ref());
-    let around = Around { leaves, ..Around::default() };
-    let blockers = hangs_on::blockers_around(session, &subject.definition.table.name, &around).await?;
-    let mut findings = rights::check_table(session, subject).await?;
-    let acting = acting::check(session, &subject.definition.table).await?;
-    findings.extend(types::check_statements(subject));
-    findings.extend(generated::check_identity(session.server_version_num(), subject));
-    let can_try = can_try && findings.is_empty() && !blockers.iter().any(hanging::spoils_rehearsal);
-    findings.extend(acting.filter(|_| findings.is_empty()));
-    let is_in_a_run = blockers.iter().any(|blocker| blocker.run().is_some());
-    findings.extend(Finding::of_blockers(&subject.definition.table.name, blockers));
-    findings.extend(types::check(subject));
-    let taken = names::check(session, subject).await?;
-    // Where its partitions' names are taken, or partitions of a run have them, they cannot be moved there.
-    let moves = taken.is_empty() && !is_in_a_run;
-    findings.extend(taken);
-    if !can_try {
-        return Ok(findings);
+/// Of a check that asks the server.
+fn found<'a, F>(asked: impl Future<Output = Result<F, Error>> + Send + 'a) -> Found<'a>
+where
+    F: IntoIterator<Item = Finding>,
+{
+    asked.map(|found| Ok(found?.into_iter().collect())).boxed()
+}
+
+/// Of a check that knows enough.
+fn known<'a>(findings: impl IntoIterator<Item = Finding>) -> Found<'a> {
+    ready(Ok(findings.into_iter().collect())).boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(checks: &Checks) -> Vec<(Id, &'static [Id])> {
+        fn list<Ask>(checks: &[Check<Ask>]) -> Vec<(Id, &'static [Id])> {
+            checks.iter().map(|check| (check.id, check.needs)).collect()
+        }
+        match checks {
+            Checks::Server(checks) => list(checks),
+            Checks::Name(checks) => list(checks),
+            Checks::Table(checks) => list(checks),
+            Checks::Tables(checks) => list(checks),
+        }
     }
-    let rehearsed = rehearsal::check(session, subject, moves).await?;
-    if rehearsed.findings.is_empty() {
-        findings.extend(orphans::check(session, subject).await?);
-        findings.extend(outliers::note(session, subject).await?);
-        findings.extend(toast::check(session, subject).await?);
-        findings.extend(sequences::check(session, subject).await?);
-        findings.extend(using::check(session, subject).await?);
-        // What is asked of every row is asked in one scan.
-        let mut counts = rules::counts(subject, &rehearsed.rules);
-        counts.extend(partition_rows::count(session, subject).await?);
-        counts.extend(xml::counts(subject));
-        counts.extend(generated::counts(subject));
-        findings.extend(rows::check(cx, session, subject, &counts, plan.settings.workers).await?);
-        findings.extend(twins::check(session, subject).await?);
+
+    #[test]
+    fn what_a_check_needs_comes_before_it() {
+        let mut before = Vec::new();
+        for (id, needs) in CHECKS.iter().flat_map(of) {
+            assert!(needs.iter().all(|needed| before.contains(needed)), "{id:?}");
+            before.push(id);
+        }
     }
-    findings.extend(rehearsed.findings);
-    Ok(findings)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Finding, Subject};
+use super::{CheckId, Finding, Subject};
 use crate::error::Error;
 use crate::hangs_on::Green;
 use crate::pg::QName;
@@ -12,7 +12,7 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
     let Some(design) = &subject.design else { return Ok(Vec::new()) };
     let taken = design.green.taken_names(session).await?;
     let table = &subject.definition.table.name;
-    Ok(taken.into_iter().map(|taken| Finding::table("names", table, taken.what, taken.hint)).collect())
+    Ok(taken.into_iter().map(|taken| Finding::table(CheckId::Names, table, taken.what, taken.hint)).collect())
 }
 
 /// Names that two tables of the plan would give to their partitions.
@@ -28,7 +28,7 @@ pub(super) fn check_together(subjects: &[Subject<'_>]) -> Vec<Finding> {
                 let what =
                     format!("a partition would be called {}, and one of {} too", leaf.plain(), other.plain());
                 let hint = "give one of them another `name` or `schema` in partition_by";
-                findings.push(Finding::table("names", table, what, hint));
+                findings.push(Finding::table(CheckId::Names, table, what, hint));
                 break;
             }
             first.insert(leaf, table);

@@ -3,7 +3,7 @@
 //!
 //! Invariant: asked of the server, of objects that exist: while a rehearsal is in its middle.
 
-use crate::finding::Finding;
+use crate::finding::{CheckId, Finding};
 use crate::hangs_on::{Green, late_defaults, late_policies};
 use crate::pg::Ident;
 use crate::pg::connect::Session;
@@ -27,7 +27,7 @@ pub(super) async fn check(session: &Session, green: &Green) -> Result<Vec<Findin
             _ => format!("{kind} {name}"),
         };
         let what = format!("{subject} names {named}, which the swap retires");
-        Finding::table("names itself", green.live(), what, hint(kind, &name, green))
+        Finding::table(CheckId::NamesItself, green.live(), what, hint(kind, &name, green))
     };
     Ok(rows.iter().map(finding).collect())
 }

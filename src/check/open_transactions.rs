@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Finding;
+use super::{CheckId, Finding};
 use crate::error::Error;
 use crate::pg::activity::{self, ActivityError, Holder};
 use crate::pg::connect::Session;
@@ -20,7 +20,7 @@ pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
     let note = |backend| {
         let what = format!("an open transaction will hold up the run: {backend}");
         let hint = format!("end it, or wait: {}", Holder::Backend(backend).hint());
-        Finding::server("open transactions", what, hint).into_note()
+        Finding::server(CheckId::OpenTransactions, what, hint).into_note()
     };
     let mut findings: Vec<Finding> = open.into_iter().map(note).collect();
     for prepared in activity::prepared(session).await? {
@@ -28,7 +28,11 @@ pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
         let what = format!(
             "prepared transaction `{gid}` of {owner}, prepared at {since} UTC, keeps a slot from being made"
         );
-        findings.push(Finding::server("prepared transactions", what, Holder::Prepared(prepared).hint()));
+        findings.push(Finding::server(
+            CheckId::PreparedTransactions,
+            what,
+            Holder::Prepared(prepared).hint(),
+        ));
     }
     Ok(findings)
 }

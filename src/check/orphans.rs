@@ -1,7 +1,7 @@
 //! Rows that point at no row below a foreign key that is called valid: after the swap green's could not be
 //! validated.
 
-use super::{Finding, Subject};
+use super::{CheckId, Finding, Subject};
 use crate::error::{Doing, Error};
 use crate::hangs_on::orphans;
 use crate::pg::Ident;
@@ -25,7 +25,7 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
                      {table} drop constraint {key}, add constraint {key} {} not valid",
                     found.select, found.definition
                 );
-                Finding::table("foreign keys", table, what, hint)
+                Finding::table(CheckId::ForeignKeys, table, what, hint)
             }
             None => {
                 let what = format!(
@@ -36,7 +36,7 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
                     "grant select on {there} to {}, to have it checked now",
                     subject.definition.table.owner
                 );
-                Finding::table("foreign keys", table, what, hint).into_note()
+                Finding::table(CheckId::ForeignKeys, table, what, hint).into_note()
             }
         };
         findings.push(finding);

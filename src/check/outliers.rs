@@ -3,7 +3,7 @@
 
 use jiff::civil::Date;
 
-use super::{Finding, Subject};
+use super::{CheckId, Finding, Subject};
 use crate::error::{Doing, Error};
 use crate::green::time_key;
 use crate::hangs_on::{Definition, GreenPartition};
@@ -11,7 +11,7 @@ use crate::pg::connect::Session;
 use crate::plan::partition::PartitionError;
 use crate::plan::{Partitions, TablePlan, Unit};
 
-const CHECK: &str = "partitions";
+const CHECK: CheckId = CheckId::Partitions;
 /// So many partitions are worth a look at which of them will have rows.
 const LEAVES_MANY: usize = 400;
 /// Rows that are further apart than this are not of one kind.

@@ -4,7 +4,7 @@
 //! back, has everything else as its constraint.
 
 use super::rows::{Count, Row};
-use super::{Finding, Subject};
+use super::{CheckId, Finding, Subject};
 use crate::error::{Doing, Error};
 use crate::hangs_on::Green;
 use crate::pg::connect::Session;
@@ -41,7 +41,7 @@ pub(super) async fn count(session: &Session, subject: &Subject<'_>) -> Result<Op
         row: Row::Green,
         condition: rest.doing(DOING)?,
         found: Box::new(move |strays, rows| finding(&table, &column, (default, chosen), (strays, rows))),
-        raises: ("partitions", "give partition_by bounds that hold every row".to_owned()),
+        raises: (CheckId::Partitions, "give partition_by bounds that hold every row".to_owned()),
     }))
 }
 
@@ -55,7 +55,7 @@ fn finding(
     if !default {
         let what = format!("{strays} rows fit into none of the partitions by {column}");
         let hint = "give partition_by a `default: true`, or bounds that hold them";
-        return Finding::table("partitions", table, what, hint);
+        return Finding::table(CheckId::Partitions, table, what, hint);
     }
     let what = format!(
         "{strays} of {rows} rows fit into none of the ranges of {column}: the default partition takes them"
@@ -63,11 +63,11 @@ fn finding(
     if strays > rows / 2 && !chosen {
         let hint = "choose `from`, `until` or `bounds` in partition_by so that the ranges hold most of the rows, \
                     or partition by another column";
-        return Finding::table("partitions", table, what, hint);
+        return Finding::table(CheckId::Partitions, table, what, hint);
     }
     let hint = "accept it, or choose other ranges in partition_by: a range can be added later only after its rows \
                 were taken out of the default partition";
-    Finding::table("partitions", table, what, hint).into_note()
+    Finding::table(CheckId::Partitions, table, what, hint).into_note()
 }
 
 /// The constraint of a default partition of green, as the server has it.

@@ -3,8 +3,9 @@
 
 use tokio_postgres::error::SqlState;
 
+use super::preflight::{Preflight, Subject};
 use super::rules::{self, Rule};
-use super::{Finding, Subject, functions, names_itself, rows};
+use super::{CheckId, Finding, functions, names_itself, rows};
 use crate::error::{Doing, Error};
 use crate::green::nearest;
 use crate::hangs_on::{Green, Source};
@@ -24,20 +25,16 @@ struct Refused {
     hint: String,
 }
 
-/// What came of it.
-#[derive(Default)]
-pub(super) struct Rehearsed {
-    /// What stands in the way.
-    pub(super) findings: Vec<Finding>,
-    /// The rules that green's rows will have to satisfy.
-    pub(super) rules: Vec<Rule>,
-}
-
-pub(super) async fn check(session: &Session, subject: &Subject<'_>, moves: bool) -> Result<Rehearsed, Error> {
-    let Some(design) = &subject.design else { return Ok(Rehearsed::default()) };
+/// Also reads the rules that green's rows will have to satisfy.
+pub(super) async fn check(at: &Preflight<'_>, subject: &mut Subject<'_>) -> Result<Vec<Finding>, Error> {
+    let Some(design) = &subject.design else { return Ok(Vec::new()) };
     let table = &subject.definition.table.name;
-    let rehearsed = rolled_back(session, "BEGIN", rehearse(session, table, design, moves)).await;
-    rehearsed.doing("rehearsing")?
+    // Where its partitions' names are taken, or partitions of a run have them, they cannot be moved there.
+    let moves = [CheckId::Names, CheckId::AnotherRun].iter().all(|id| at.has_passed(*id, Some(table)));
+    let rehearsed = rolled_back(at.session, "BEGIN", rehearse(at.session, table, design, moves)).await;
+    let (findings, rules) = rehearsed.doing("rehearsing")??;
+    subject.rules = rules;
+    Ok(findings)
 }
 
 async fn rehearse(
@@ -45,7 +42,7 @@ async fn rehearse(
     table: &QName,
     design: &LaneDesign,
     moves: bool,
-) -> Result<Rehearsed, Error> {
+) -> Result<(Vec<Finding>, Vec<Rule>), Error> {
     let rehearsed = match make(session, table, design, moves).await {
         Ok(named) => speak(session, design).await.map(|()| named),
         refused => refused,
@@ -65,9 +62,9 @@ async fn rehearse(
         if let Some(error) = error.filter(tokio_postgres::Error::is_closed) {
             return Err(error).doing("rehearsing");
         }
-        findings.push(Finding::table("rehearsal", table, what, hint));
+        findings.push(Finding::table(CheckId::Rehearsal, table, what, hint));
     }
-    Ok(Rehearsed { findings, rules })
+    Ok((findings, rules))
 }
 
 /// Makes green, and has the copy's statement planned. What of green names blue.
@@ -167,7 +164,7 @@ async fn unfilled(session: &Session, table: &QName, design: &LaneDesign) -> Resu
     let finding = |name: String| {
         let what = format!("column {name} must not be null, and no row has a value for it");
         let hint = format!("give {name} a default in add_columns, or leave out its not null");
-        Finding::table("rehearsal", table, what, hint)
+        Finding::table(CheckId::Rehearsal, table, what, hint)
     };
     Ok(rows.iter().map(|row| finding(row.get(0))).collect())
 }

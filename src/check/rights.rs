@@ -3,7 +3,7 @@
 use postgres_types::ToSql;
 use tokio_postgres::Row;
 
-use super::{Finding, Subject};
+use super::{CheckId, Finding, Subject};
 use crate::error::{Doing, Error};
 use crate::hangs_on::Table;
 use crate::journal::{self, JournalError};
@@ -23,7 +23,7 @@ pub(super) async fn check_server(session: &Session) -> Result<Vec<Finding>, Erro
     if !row.get::<_, bool>(2) {
         let what = format!("role {role} may not make schemas and publications in database {database}");
         findings.push(Finding::server(
-            "rights",
+            CheckId::Rights,
             what,
             format!("grant create on database {database} to {role}"),
         ));
@@ -33,7 +33,7 @@ pub(super) async fn check_server(session: &Session) -> Result<Vec<Finding>, Erro
             let what = format!(
                 "role {role} cannot see the sessions of others: a client with an old snapshot would find the new table empty"
             );
-            findings.push(Finding::server("rights", what, activity::grant_sight(&role)));
+            findings.push(Finding::server(CheckId::Rights, what, activity::grant_sight(&role)));
         }
         other => other?,
     }
@@ -42,7 +42,7 @@ pub(super) async fn check_server(session: &Session) -> Result<Vec<Finding>, Erro
             "the journal, schema projh_bluegreen, belongs to {owner}, and {role} is not a member of it"
         );
         let hint = format!("grant {owner} to {role}, or connect as {owner}");
-        findings.push(Finding::server("rights", what, hint));
+        findings.push(Finding::server(CheckId::Rights, what, hint));
     } else if let Err(stranger) = journal::check_owners(session).await {
         findings.push(of_stranger(stranger)?);
     }
@@ -57,7 +57,7 @@ fn of_stranger(error: JournalError) -> Result<Finding, Error> {
         "look at what is in schema projh_bluegreen. If {owner} made it for this program: grant {owner} to {role}; \
          if not: drop schema projh_bluegreen cascade"
     );
-    Ok(Finding::server("rights", what, hint))
+    Ok(Finding::server(CheckId::Rights, what, hint))
 }
 
 pub(super) async fn check_table(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
@@ -87,7 +87,7 @@ async fn ask(session: &Session, sql: &str, names: &[&str]) -> Result<Row, Error>
 }
 
 fn refusal(table: &Table, what: String, hint: String) -> Finding {
-    Finding::table("rights", &table.name, what, hint)
+    Finding::table(CheckId::Rights, &table.name, what, hint)
 }
 
 /// Green is made, given away and exchanged in the owner's name.

@@ -3,7 +3,7 @@
 
 use tokio_postgres::error::SqlState;
 
-use super::Finding;
+use super::{CheckId, Finding};
 use crate::error::{Doing, Error};
 use crate::hangs_on::Table;
 use crate::pg::connect::Session;
@@ -22,7 +22,7 @@ pub(super) async fn check(session: &Session, table: &Table) -> Result<Option<Fin
                 format!("it cannot be read in a session without a search_path: {}", pg::describe(&error));
             let hint =
                 "give the functions of its indexes a search_path: alter function ... set search_path = ...";
-            Ok(Some(Finding::table("functions", &table.name, what, hint)))
+            Ok(Some(Finding::table(CheckId::Functions, &table.name, what, hint)))
         }
         Err(error) => Err(error).doing("reading a table"),
     }
@@ -40,10 +40,10 @@ async fn explain(session: &Session, table: &Table) -> Result<Finding, Error> {
         } else {
             format!("grant {} to {role}, or alter role {role} bypassrls", table.owner)
         };
-        Finding::table("row security", &table.name, what, hint)
+        Finding::table(CheckId::RowSecurity, &table.name, what, hint)
     } else {
         let schema = &table.name.schema;
         let hint = format!("grant usage on schema {schema} to {role}; grant {} to {role}", table.owner);
-        Finding::table("rights", &table.name, format!("role {role} may not read it"), hint)
+        Finding::table(CheckId::Rights, &table.name, format!("role {role} may not read it"), hint)
     })
 }

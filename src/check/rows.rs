@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 
-use super::{Finding, Subject, functions};
+use super::preflight::{Preflight, Subject};
+use super::{CheckId, Finding, functions, generated, partition_rows, rules, xml};
 use crate::context::Context;
 use crate::error::{Doing, Error};
 use crate::event::Event;
@@ -49,26 +50,25 @@ pub(super) struct Count {
     pub(super) condition: String,
     /// Not asked where there are none.
     pub(super) found: Found,
-    /// The name of the check, and what to do, where the condition raises an error for some row.
-    pub(super) raises: (&'static str, String),
+    /// The check, and what to do, where the condition raises an error for some row.
+    pub(super) raises: (CheckId, String),
 }
 
 /// The findings of all questions about one table.
 ///
 /// # Errors
 /// If the server cannot be asked; a condition that raises an error is a finding.
-pub(super) async fn check(
-    cx: &Context,
-    session: &Session,
-    subject: &Subject<'_>,
-    counts: &[Count],
-    workers: usize,
-) -> Result<Vec<Finding>, Error> {
+pub(super) async fn check(at: &Preflight<'_>, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
+    let (cx, session) = (at.cx, at.session);
     let Some(design) = &subject.design else { return Ok(Vec::new()) };
+    let mut counts = rules::counts(subject);
+    counts.extend(partition_rows::count(session, subject).await?);
+    counts.extend(xml::counts(subject));
+    counts.extend(generated::counts(subject));
     if counts.is_empty() {
         return Ok(Vec::new());
     }
-    let others = connections(cx, subject.definition.table.heap_bytes, workers).await?;
+    let others = connections(cx, subject.definition.table.heap_bytes, at.plan.settings.workers).await?;
     let sessions: Vec<&Session> = std::iter::once(session).chain(&others).collect();
     let scan = Scan { sessions, green: &design.green, blocks: blocks(subject) };
     let all: Vec<&Count> = counts.iter().collect();
@@ -76,7 +76,7 @@ pub(super) async fn check(
     match answer {
         Ok(answer) => Ok(answer.findings(&all)),
         Err(error) if error.as_db_error().is_some() && !pg::is_transient(&error) => {
-            one_by_one(cx, subject, &scan, counts).await
+            one_by_one(cx, subject, &scan, &counts).await
         }
         Err(error) => Err(error).doing("reading a table's rows"),
     }

@@ -9,7 +9,7 @@ use postgres_types::Json;
 use serde::Deserialize;
 
 use super::rows::{Count, Found, Row};
-use super::{Finding, Subject};
+use super::{CheckId, Finding, Subject};
 use crate::hangs_on::{Green, GreenColumn, Source, without_length};
 use crate::pg::connect::Session;
 use crate::pg::sql::lexer::replaced;
@@ -36,11 +36,11 @@ pub(super) async fn read(session: &Session, green: &Green) -> Result<Vec<Rule>, 
     Ok(row.try_get::<_, Json<Vec<Rule>>>(0)?.0)
 }
 
-/// What to count for these rules, and for the values that the plan's expressions give.
-pub(super) fn counts(subject: &Subject<'_>, rules: &[Rule]) -> Vec<Count> {
+/// What to count for the rules of green, and for the values that the plan's expressions give.
+pub(super) fn counts(subject: &Subject<'_>) -> Vec<Count> {
     let Some(design) = &subject.design else { return Vec::new() };
     let green = &design.green;
-    let of_rules = rules.iter().filter_map(|rule| of_rule(green, rule));
+    let of_rules = subject.rules.iter().filter_map(|rule| of_rule(green, rule));
     of_rules.chain(green.columns.iter().filter_map(|column| of_value(green, column))).collect()
 }
 
@@ -74,7 +74,7 @@ fn of_rule(green: &Green, rule: &Rule) -> Option<Count> {
         Box::new(move |rows, _| {
             let what = format!("{rows} rows would break {name} with their new value of {columns}");
             let hint = format!("change `using` of {columns} in the plan, or these rows");
-            Finding::table("rows", &table, what, hint)
+            Finding::table(CheckId::Rows, &table, what, hint)
         })
     };
     Some(Count {
@@ -82,7 +82,7 @@ fn of_rule(green: &Green, rule: &Rule) -> Option<Count> {
         row: if as_in_blue { Row::Blue } else { Row::Green },
         condition,
         found,
-        raises: ("rows", raises),
+        raises: (CheckId::Rows, raises),
     })
 }
 
@@ -99,7 +99,7 @@ fn broken_in_blue(table: &QName, rule: &str, condition: &str, rows: i64) -> Find
         ),
         None => format!("change these rows: {find}"),
     };
-    Finding::table("rows", table, what, hint)
+    Finding::table(CheckId::Rows, table, what, hint)
 }
 
 /// SQL that is true where the rule is broken.
@@ -137,13 +137,13 @@ fn of_value(green: &Green, column: &GreenColumn) -> Option<Count> {
         found: Box::new(move |rows, _| {
             let what = format!("{rows} values of column {shown} do not fit into {data_type}");
             Finding::table(
-                "rows",
+                CheckId::Rows,
                 &table,
                 what,
                 format!("give {shown} a longer type in the plan, or shorten it with `using`"),
             )
         }),
-        raises: ("rows", raises),
+        raises: (CheckId::Rows, raises),
     })
 }
 

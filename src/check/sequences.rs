@@ -1,6 +1,6 @@
 //! Sequences of identity columns that are near their end: the swap leaves a part of what is left out.
 
-use super::{Finding, Subject};
+use super::{CheckId, Finding, Subject};
 use crate::error::{Doing, Error};
 use crate::hangs_on::{Sequence, integer_type};
 use crate::pg::connect::Session;
@@ -44,5 +44,5 @@ fn note(subject: &Subject<'_>, sequence: &Sequence, left: f64) -> Finding {
     } else {
         format!("give the column a wider type in the plan: columns: {{{column}: {{type: bigint}}}}")
     };
-    Finding::table("sequences", &subject.definition.table.name, what, hint).into_note()
+    Finding::table(CheckId::Sequences, &subject.definition.table.name, what, hint).into_note()
 }

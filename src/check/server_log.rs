@@ -1,6 +1,6 @@
 //! Values of rows in the server's log: our sessions keep them out where the role may set what that needs.
 
-use super::Finding;
+use super::{CheckId, Finding};
 use crate::error::{Doing, Error};
 use crate::pg::connect::{Session, values_in_log};
 use crate::pg::{Ident, list};
@@ -24,5 +24,5 @@ pub(super) async fn check(session: &Session) -> Result<Option<Finding>, Error> {
         .iter()
         .map(|(name, value)| format!("alter role {role} in database {database} set {name} = '{value}'"));
     let hint = format!("as a superuser: {}", set.collect::<Vec<_>>().join("; "));
-    Ok(Some(Finding::server("server log", what, hint).into_note()))
+    Ok(Some(Finding::server(CheckId::ServerLog, what, hint).into_note()))
 }

@@ -3,7 +3,7 @@
 
 use tokio_postgres::error::SqlState;
 
-use super::Finding;
+use super::{CheckId, Finding};
 use crate::context::Context;
 use crate::error::{Doing, Error};
 use crate::pg::Ident;
@@ -13,7 +13,7 @@ use crate::replication::{ReplicationError, Walsender};
 /// The run's own slot, and one for a round or a verification.
 const NEEDED: i64 = 2;
 
-pub(super) async fn check(cx: &Context, session: &Session, can_stream: bool) -> Result<Vec<Finding>, Error> {
+pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
     let mut findings = Vec::new();
     let sql = "SELECT current_setting('max_replication_slots')::bigint - (SELECT count(*) FROM pg_replication_slots), \
                current_setting('max_wal_senders')::bigint - (SELECT count(*) FROM pg_stat_get_wal_senders())";
@@ -25,16 +25,14 @@ pub(super) async fn check(cx: &Context, session: &Session, can_stream: bool) -> 
         if free < NEEDED {
             let what = format!("{free} {what} are free, and a run needs {NEEDED}");
             let hint = format!("drop what is not used any more, or raise {setting} and restart the server");
-            findings.push(Finding::server("slots", what, hint));
+            findings.push(Finding::server(CheckId::Slots, what, hint));
         }
-    }
-    if can_stream && findings.is_empty() {
-        findings.extend(probe(cx, session).await?);
     }
     Ok(findings)
 }
 
-async fn probe(cx: &Context, session: &Session) -> Result<Option<Finding>, Error> {
+/// Tries to make one.
+pub(super) async fn probe(cx: &Context, session: &Session) -> Result<Option<Finding>, Error> {
     let role = session.query_one("SELECT current_user::text", &[]).await.doing("asking for the role")?;
     let role = Ident(role.get(0));
     let settings = [("lock_timeout", "2s")];
@@ -63,5 +61,5 @@ fn finding(error: ReplicationError, role: &Ident) -> Result<Finding, Error> {
         Some(_) => format!("let {role} make a logical slot with the plugin pgoutput"),
         None => return Err(error.into()),
     };
-    Ok(Finding::server("replication", error.to_string(), hint))
+    Ok(Finding::server(CheckId::Replication, error.to_string(), hint))
 }

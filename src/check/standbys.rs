@@ -1,6 +1,6 @@
 //! Synchronous standbys: without them no commit of a run comes to its end, and a run's stream must not be taken for one.
 
-use super::Finding;
+use super::{CheckId, Finding};
 use crate::error::{Doing, Error};
 use crate::pg::connect::Session;
 use crate::pg::standbys::{self, Standbys};
@@ -11,7 +11,7 @@ pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
     let mut findings = Vec::new();
     if standbys.are_missing() {
         let what = format!("every commit waits for a standby that is not there: {standbys}");
-        findings.push(Finding::server("standbys", what, Standbys::HINT));
+        findings.push(Finding::server(CheckId::Standbys, what, Standbys::HINT));
     }
     if standbys.are_anybody() {
         let what = format!(
@@ -19,7 +19,11 @@ pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
              confirmed that no standby has",
             standbys.names
         );
-        findings.push(Finding::server("standbys", what, "name the standbys in synchronous_standby_names"));
+        findings.push(Finding::server(
+            CheckId::Standbys,
+            what,
+            "name the standbys in synchronous_standby_names",
+        ));
     }
     Ok(findings)
 }

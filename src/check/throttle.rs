@@ -2,7 +2,7 @@
 
 use tokio_postgres::types::Type;
 
-use super::Finding;
+use super::{CheckId, Finding};
 use crate::error::{Doing, Error};
 use crate::pg;
 use crate::pg::connect::Session;
@@ -12,7 +12,7 @@ pub(super) async fn check(plan: &Plan, session: &Session) -> Result<Vec<Finding>
     let Some(query) = &plan.settings.throttle.query else { return Ok(Vec::new()) };
     let refused = |what: String| {
         let hint = "its first column must be boolean, and its tables named with their schemas: a run has no search_path";
-        Ok(vec![Finding::server("throttle", what, hint)])
+        Ok(vec![Finding::server(CheckId::Throttle, what, hint)])
     };
     match session.prepare(query.as_str()).await {
         Ok(statement) if statement.columns().first().is_some_and(|column| *column.type_() == Type::BOOL) => {

@@ -4,7 +4,7 @@
 //! green's old row, and so is the value of an expression over that column alone; one over several
 //! columns could not be computed. With REPLICA IDENTITY FULL the stream has every value.
 
-use super::{Finding, Subject};
+use super::{CheckId, Finding, Subject};
 use crate::error::{Doing, Error};
 use crate::hangs_on::{ReplicaIdentityKind, Source};
 use crate::lifecycle::LaneDesign;
@@ -53,7 +53,7 @@ async fn find(
             list(&large)
         );
         let hint = "add `replica_identity: full` to the table in the plan";
-        findings.push(Finding::table("unchanged values", table, what, hint));
+        findings.push(Finding::table(CheckId::UnchangedValues, table, what, hint));
     }
     Ok(findings)
 }

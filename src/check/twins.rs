@@ -6,14 +6,14 @@
 
 use tokio_postgres::error::SqlState;
 
-use super::{Finding, Subject};
+use super::{CheckId, Finding, Subject};
 use crate::error::{Doing, Error};
 use crate::hangs_on::Index;
 use crate::hangs_on::unique_keys::{UniqueKey, WITHOUT_INDEXES};
 use crate::pg::connect::Session;
 use crate::pg::{self, rolled_back};
 
-const CHECK: &str = "unique indexes";
+const CHECK: CheckId = CheckId::UniqueIndexes;
 /// A heap that is counted: 256 MB.
 const BYTES_MAX: u64 = 256 << 20;
 

@@ -1,6 +1,6 @@
 //! Types and names of columns whose values cannot be carried bit by bit, or not be compared.
 
-use super::{Finding, Subject};
+use super::{CheckId, Finding, Subject};
 use crate::hangs_on::Column;
 use crate::pg::QName;
 use crate::plan::ColumnChange;
@@ -23,7 +23,7 @@ pub(super) fn check(subject: &Subject<'_>) -> Vec<Finding> {
 fn named_like_ours(table: &QName, column: &Column) -> Option<Finding> {
     let what = format!("column {} has a name like the columns of our own statements", column.name);
     let hint = format!("alter table {} rename column {} to ...", table.plain(), column.name);
-    column.name.as_str().starts_with(OURS).then(|| Finding::table("types", table, what, hint))
+    column.name.as_str().starts_with(OURS).then(|| Finding::table(CheckId::Statements, table, what, hint))
 }
 
 fn without_binary_form(table: &QName, column: &Column) -> Option<Finding> {
@@ -33,7 +33,7 @@ fn without_binary_form(table: &QName, column: &Column) -> Option<Finding> {
         column.name, column.data_type
     );
     let hint = "change its type first, or drop it in the plan";
-    (!column.binary_io).then(|| Finding::table("types", table, what, hint))
+    (!column.binary_io).then(|| Finding::table(CheckId::Types, table, what, hint))
 }
 
 /// A row comes through the stream as a whole, also where an UPDATE left such a value alone.
@@ -48,7 +48,7 @@ fn not_validated(table: &QName, column: &Column) -> Option<Finding> {
         Some((name, domain)) => format!("alter domain {domain} validate constraint {name}"),
         None => "validate it".to_owned(),
     };
-    Some(Finding::table("types", table, what, hint))
+    Some(Finding::table(CheckId::Types, table, what, hint))
 }
 
 /// What our statements could not even be written for, so that green cannot be rehearsed.
@@ -72,7 +72,7 @@ fn keys_without_arrays(subject: &Subject<'_>) -> Vec<Finding> {
             _ => return None,
         };
         let what = format!("key column {} has type {}, {why}", key.name, key.data_type);
-        Some(Finding::table("types", &definition.table.name, what, "use a key of another type"))
+        Some(Finding::table(CheckId::Statements, &definition.table.name, what, "use a key of another type"))
     });
     found.collect()
 }

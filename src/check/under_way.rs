@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::Finding;
+use super::{CheckId, Finding};
 use crate::error::{Doing, Error};
 use crate::pg::QName;
 use crate::pg::activity::Holder;
@@ -34,6 +34,6 @@ fn finding(table: &QName, seen: UnderWay) -> Finding {
     };
     let what = format!("under way: {seen}: {why}");
     let hint = format!("wait for its end, or {}", Holder::Backend(seen.backend).hint());
-    let finding = Finding::table("under way", table, what, hint);
+    let finding = Finding::table(CheckId::UnderWay, table, what, hint);
     if seen.kind == Kind::Lock { finding.into_note() } else { finding }
 }

@@ -5,7 +5,7 @@
 
 use tokio_postgres::error::SqlState;
 
-use super::{Finding, Subject};
+use super::{CheckId, Finding, Subject};
 use crate::error::{Doing, Error};
 use crate::hangs_on::Source;
 use crate::lifecycle::LaneDesign;
@@ -48,7 +48,7 @@ async fn find(
                  settings, and is computed with TimeZone UTC, DateStyle ISO and IntervalStyle postgres"
             );
             let hint = "name time zones in it (at time zone 'Area/City'), or make sure that these settings are meant";
-            findings.push(Finding::table("using", table, what, hint).into_note());
+            findings.push(Finding::table(CheckId::Using, table, what, hint).into_note());
         }
     }
     Ok(findings)

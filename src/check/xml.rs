@@ -4,7 +4,7 @@
 //! another one when it is read from green.
 
 use super::rows::{Count, Row};
-use super::{Finding, Subject};
+use super::{CheckId, Finding, Subject};
 use crate::hangs_on::Column;
 use crate::pg::QName;
 
@@ -22,7 +22,10 @@ fn count(table: &QName, column: &Column) -> Count {
     Count {
         of: format!("values of {} that begin with an empty line", name.plain()),
         row: Row::Blue,
-        raises: ("xml", format!("find out why it fails: select * from {} where {condition}", table.plain())),
+        raises: (
+            CheckId::Xml,
+            format!("find out why it fails: select * from {} where {condition}", table.plain()),
+        ),
         condition,
         found: Box::new(move |values, _| {
             let what = format!(
@@ -32,7 +35,7 @@ fn count(table: &QName, column: &Column) -> Count {
                 "update {} set {name} = ltrim(xml_out({name})::text, E'\\n')::xml where xml_out({name})::text like E'\\n%'",
                 table.plain()
             );
-            Finding::table("xml", &table, what, hint)
+            Finding::table(CheckId::Xml, &table, what, hint)
         }),
     }
 }

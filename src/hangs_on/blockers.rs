@@ -85,6 +85,17 @@ pub enum BlockerKind {
     Unknown,
 }
 
+impl BlockerKind {
+    /// Whether green cannot even be made while this is there.
+    #[must_use]
+    pub fn stops_green(self) -> bool {
+        matches!(
+            self,
+            Self::ExclusionConstraint | Self::DeferrableKey | Self::NotPlainTable | Self::UnvalidatedNotNull
+        )
+    }
+}
+
 impl std::fmt::Display for BlockerKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {

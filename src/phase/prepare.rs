@@ -9,7 +9,7 @@ use super::guard::changes_while_designed;
 use super::{is_lock_wait, step_back};
 use crate::error::{Doing, Error};
 use crate::event::{Event, WaitCause};
-use crate::finding::Finding;
+use crate::finding::{CheckId, Finding};
 use crate::green;
 use crate::hangs_on::{self, Definition, Fingerprint, Green, Homes, ReplicaIdentityKind};
 use crate::lane::{Ends, working_objects};
@@ -47,7 +47,7 @@ async fn prepare(run: &mut Run<'_>) -> Result<(), Error> {
     }
     let what = format!("tables were changed by DDL each time green was made: {}", changed.join(", "));
     let hint = "execute again when nobody runs DDL on them";
-    Err(Error::Refused(vec![Finding::server("tables at rest", what, hint)]))
+    Err(Error::Refused(vec![Finding::server(CheckId::TablesAtRest, what, hint)]))
 }
 
 /// Makes green in a transaction that is left open. What changed since green was designed: nothing, or it counts not.

@@ -7,7 +7,7 @@ use super::settle::drop_publication;
 use crate::context::Context;
 use crate::error::{Doing, Error};
 use crate::event::Event;
-use crate::finding::Finding;
+use crate::finding::{CheckId, Finding};
 use crate::journal::Journal;
 use crate::lifecycle::{Fact, LaneDesign, Phase};
 use crate::pg::sql::{LockMode, Statement, joined};
@@ -71,7 +71,7 @@ async fn refuse_dependents(client: &Client, home: &Ident) -> Result<(), Error> {
     let rows = rows.doing("looking for what hangs on green")?;
     let finding = |what: String| {
         let what = format!("{what} was made of green, which goes");
-        Finding::server("what hangs on green", what, "drop it first")
+        Finding::server(CheckId::DependentsOfGreen, what, "drop it first")
     };
     let findings: Vec<Finding> = rows.iter().map(|row| finding(row.get(0))).collect();
     if findings.is_empty() { Ok(()) } else { Err(Error::Refused(findings)) }

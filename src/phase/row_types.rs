@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 
 use crate::error::{Doing, Error};
 use crate::event::{Event, WaitCause};
-use crate::finding::Finding;
+use crate::finding::{CheckId, Finding};
 use crate::lifecycle::Prepared;
 use crate::pg::QName;
 use crate::pg::activity::{self, ActivityError, Backend};
@@ -106,7 +106,7 @@ fn text(old: &[Backend], functions: &[String], now: bool) -> String {
 fn blind(error: &ActivityError) -> Error {
     let what = format!("{error}: whether one is older than the swap");
     let hint = format!("{}; or finish --now", error.hint().unwrap_or_default());
-    Error::Refused(vec![Finding::server("old sessions", what, hint)])
+    Error::Refused(vec![Finding::server(CheckId::OldSessions, what, hint)])
 }
 
 /// The first few of many.

@@ -2,7 +2,7 @@
 
 use crate::context::{Context, Forward};
 use crate::error::{Doing, Error};
-use crate::finding::Finding;
+use crate::finding::{CheckId, Finding};
 use crate::journal::{self, JournalError};
 use crate::lane::{Ends, Lane};
 use crate::lifecycle::{Prepared, Progress};
@@ -109,7 +109,7 @@ async fn find_slot(session: &Session, run: &str, progress: &Progress) -> Result<
     }
     let what = format!("slot {} of run {run} is gone, and with it what it has not applied", prepared.slot);
     let hint = format!("projh-bluegreen rollback {run}, and begin again");
-    Err(Error::Refused(vec![Finding::server("slots", what, hint)]))
+    Err(Error::Refused(vec![Finding::server(CheckId::Slots, what, hint)]))
 }
 
 /// Whether an orchestrator's connections are there. Its advisory lock is not tried: to hold it for a

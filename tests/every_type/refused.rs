@@ -61,16 +61,21 @@ async fn what_cannot_be_carried_is_refused_and_can_be_repaired() {
     )
     .await;
     let setup = "create type app.pair as (a int, b text); create table app.t (id app.pair primary key)";
-    refuse(&cluster, setup, PLAN, ["types", "which is composite", "use a key of another type"]).await;
+    refuse(&cluster, setup, PLAN, ["statements", "which is composite", "use a key of another type"]).await;
     let setup = "create table app.t (id int[] primary key)";
-    refuse(&cluster, setup, PLAN, ["types", "of which there are no arrays", "use a key of another type"])
-        .await;
+    refuse(
+        &cluster,
+        setup,
+        PLAN,
+        ["statements", "of which there are no arrays", "use a key of another type"],
+    )
+    .await;
     let setup = "create table app.t (id int primary key, projh_ord int)";
     refuse(
         &cluster,
         setup,
         PLAN,
-        ["types", "a name like the columns of our own statements", "rename column"],
+        ["statements", "a name like the columns of our own statements", "rename column"],
     )
     .await;
     let setup = "create domain app.small as int; create table app.t (id int primary key, x app.small);

@@ -54,7 +54,7 @@ pub const CASES: &[Case] = &[
             KEY,
             "    primary_key: [id, at]\n    indexes: [create index visits_p2025_01_note on app.visits (note)]\n",
         ),
-        "plan fits table",
+        "plan_fits_table",
         "index \"visits_p2025_01_note\" is named as the server names indexes of a partition",
         "another name",
     ),
@@ -75,7 +75,7 @@ pub const CASES: &[Case] = &[
         ..hangs("not_a_table", "create view app.v as select 1", "it is a view", "name a table")
     },
     Case {
-        check: "plan fits table",
+        check: "plan_fits_table",
         ..hangs(
             "no_primary_key",
             "alter table app.visits drop constraint visits_pkey",
@@ -86,33 +86,33 @@ pub const CASES: &[Case] = &[
     plan(
         "no_key",
         (KEY, ""),
-        "plan fits table",
+        "plan_fits_table",
         "\"visits_pkey\" lacks the partition key \"at\"",
         "primary_key: [id, at]",
     ),
     plan(
         "key_order",
         (KEY, "    primary_key: [at, id]\n"),
-        "plan fits table",
+        "plan_fits_table",
         "no unique key of green begins with (\"id\")",
         "primary_key: [id, at]",
     ),
     plan(
         "no_column",
         (KEY, "    primary_key: [id, at]\n    columns: {nota: drop}\n"),
-        "plan fits table",
+        "plan_fits_table",
         "has no column \"nota\"",
         "did you mean \"note\"?",
     ),
     plan(
         "no_index",
         (KEY, "    primary_key: [id, at]\n    drop_indexes: [visits_person]\n"),
-        "plan fits table",
+        "plan_fits_table",
         "has no index \"visits_person\"",
         "did you mean \"visits_person_at\"?",
     ),
     Case {
-        check: "plan fits table",
+        check: "plan_fits_table",
         ..hangs(
             "nullable",
             "alter table app.visits alter at drop not null",
@@ -123,7 +123,7 @@ pub const CASES: &[Case] = &[
     plan(
         "unchanged",
         (KEY, "    primary_key: [id, at]\n    columns: {code: {using: length(note), one_way: true}}\n"),
-        "unchanged values",
+        "unchanged_values",
         "column \"code\" is computed from \"note\"",
         "replica_identity: full",
     ),
@@ -140,7 +140,7 @@ pub const CASES: &[Case] = &[
             KEY,
             "    primary_key: [id, at]\n    add_columns: [\"kind regclass default 'app.visits'::regclass\"]\n",
         ),
-        "names itself",
+        "names_itself",
         "the default of column \"kind\" names table app.visits, which the swap retires",
         "leave it out of the plan",
     ),
@@ -150,12 +150,12 @@ pub const CASES: &[Case] = &[
             KEY,
             "    primary_key: [id, at]\n    indexes: [\"create index of_it on app.visits (note) where 'app.visits'::regclass is not null\"]\n",
         ),
-        "names itself",
+        "names_itself",
         "index \"of_it\" names table app.visits, which the swap retires",
         "leave it out of the plan",
     ),
     Case {
-        check: "plan fits table",
+        check: "plan_fits_table",
         ..hangs(
             "tableoid",
             "alter table app.visits add of_table regclass generated always as (tableoid::regclass) stored",

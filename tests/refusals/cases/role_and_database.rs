@@ -85,7 +85,7 @@ pub const CASES: &[Case] = &[
         )
     },
     Case {
-        check: "row security",
+        check: "row_security",
         ..right(
             "row_security",
             "alter table app.visits enable row level security, force row level security",
