@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio_postgres::Client;
 
 use crate::journal::{JournalError, Summary};
-use crate::lifecycle::{Phase, Prepared, Progress, Span};
+use crate::lifecycle::{Phase, Prepared, Progress, Span, Standing};
 use crate::meter::Reached;
 use crate::meter::{eta_s, per_s};
 use crate::slot::Slot;
@@ -117,16 +117,12 @@ pub struct Facts {
 }
 
 impl Status {
-    /// Asks for what the journal's summary does not have. `told` is the state of the tables, and what to
+    /// Asks for what the journal's summary does not have. `standing` is the state of the tables, and what to
     /// type next.
     ///
     /// # Errors
     /// If the server said no.
-    pub async fn of(
-        client: &Client,
-        run: &Summary,
-        (state, next): (String, Option<String>),
-    ) -> Result<Self, JournalError> {
+    pub async fn of(client: &Client, run: &Summary, standing: Standing) -> Result<Self, JournalError> {
         let progress = &run.progress;
         let orchestrator = orchestrator(client, run).await?;
         let slot = Slot::of(client, &run.found.run).await.map_err(JournalError::doing("read"))?;
@@ -135,8 +131,8 @@ impl Status {
             run: run.found.run.clone(),
             plan: run.found.plan_name.clone(),
             phase: progress.next_phase(),
-            state,
-            next,
+            state: standing.state,
+            next: standing.next,
             rounds: progress.rounds,
             rows_copied: progress.rows_copied.clone(),
             begun: run.times.0.clone(),

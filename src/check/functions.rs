@@ -66,7 +66,7 @@ pub(super) async fn check(
                 left.push_back(Called { root: called.root.clone(), oid });
             }
         }
-        findings.extend(unqualified(session, table, &called.root, (&function, &names)).await?);
+        findings.extend(unqualified(session, table, &called.root, &function, &names).await?);
     }
     Ok(findings)
 }
@@ -100,7 +100,8 @@ async fn unqualified(
     session: &Session,
     table: &QName,
     root: &str,
-    (function, names): (&Function, &Names),
+    function: &Function,
+    names: &Names,
 ) -> Result<Option<Finding>, tokio_postgres::Error> {
     let lists = [&names.functions, &names.tables, &names.types, &names.operators];
     let lists = lists.map(|list| list.iter().map(String::as_str).collect::<Vec<_>>());
@@ -137,7 +138,8 @@ pub(super) fn is_about_names(error: &tokio_postgres::Error) -> bool {
 pub(super) async fn check_indexes(
     session: &Session,
     table: &Table,
-    (green, view): (&QName, &QName),
+    green: &QName,
+    view: &QName,
 ) -> Result<Vec<Finding>, tokio_postgres::Error> {
     let sql = include_str!("../../sql/catalog/index_expressions.sql");
     let rows = session.query(sql, &[&green.to_string()]).await?;

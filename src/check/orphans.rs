@@ -9,7 +9,7 @@ use crate::pg::connect::Session;
 
 pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
     let table = &subject.definition.table.name;
-    let counted = orphans::count(session, (table, &subject.definition.table.acting()), None).await;
+    let counted = orphans::count(session, table, &subject.definition.table.acting(), None).await;
     let mut findings = Vec::new();
     for found in counted.doing("counting rows that point at no row")? {
         let (key, there) = (Ident(found.key.clone()), &found.references);

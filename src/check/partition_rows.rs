@@ -33,41 +33,54 @@ pub(super) async fn count(session: &Session, subject: &Subject<'_>) -> Result<Op
         }
     }
     let rest = rolled_back(session, "BEGIN", rest(session, &green)).await.flatten();
-    let (table, column) = (subject.definition.table.name.clone(), partition.column.clone());
     let by = subject.plan.partition_by.as_ref();
     let chosen = !by.is_some_and(|by| matches!(by.into, Partitions::Every { from: None, until: None, .. }));
+    let partitions = Ranges {
+        table: subject.definition.table.name.clone(),
+        column: partition.column.clone(),
+        default,
+        chosen,
+    };
     Ok(Some(Count {
-        of: format!("rows that fit into none of the partitions by {}", column.plain()),
+        of: format!("rows that fit into none of the partitions by {}", partition.column.plain()),
         row: Row::Green,
         condition: rest.doing(DOING)?,
-        found: Box::new(move |strays, rows| finding(&table, &column, (default, chosen), (strays, rows))),
+        found: Box::new(move |strays, rows| partitions.finding(strays, rows)),
         raises: (CheckId::Partitions, "give partition_by bounds that hold every row".to_owned()),
     }))
 }
 
-/// Some rows may be in no range. Where most are, and the plan has not chosen the ranges, they are a mistake.
-fn finding(
-    table: &QName,
-    column: &Ident,
-    (default, chosen): (bool, bool),
-    (strays, rows): (i64, i64),
-) -> Finding {
-    if !default {
-        let what = format!("{strays} rows fit into none of the partitions by {column}");
-        let hint = "give partition_by a `default: true`, or bounds that hold them";
-        return Finding::table(CheckId::Partitions, table, what, hint);
+/// The partitions that rows may not fit into.
+struct Ranges {
+    table: QName,
+    column: Ident,
+    /// There is a default partition beside them.
+    default: bool,
+    /// The plan says where they begin or end.
+    chosen: bool,
+}
+
+impl Ranges {
+    /// Some rows may be in no range. Where most are, and the plan has not chosen the ranges, they are a mistake.
+    fn finding(&self, strays: i64, rows: i64) -> Finding {
+        let Self { table, column, default, chosen } = self;
+        if !default {
+            let what = format!("{strays} rows fit into none of the partitions by {column}");
+            let hint = "give partition_by a `default: true`, or bounds that hold them";
+            return Finding::table(CheckId::Partitions, table, what, hint);
+        }
+        let what = format!(
+            "{strays} of {rows} rows fit into none of the ranges of {column}: the default partition takes them"
+        );
+        if strays > rows / 2 && !chosen {
+            let hint = "choose `from`, `until` or `bounds` in partition_by so that the ranges hold most of the rows, \
+                        or partition by another column";
+            return Finding::table(CheckId::Partitions, table, what, hint);
+        }
+        let hint = "accept it, or choose other ranges in partition_by: a range can be added later only after its rows \
+                    were taken out of the default partition";
+        Finding::table(CheckId::Partitions, table, what, hint).into_note()
     }
-    let what = format!(
-        "{strays} of {rows} rows fit into none of the ranges of {column}: the default partition takes them"
-    );
-    if strays > rows / 2 && !chosen {
-        let hint = "choose `from`, `until` or `bounds` in partition_by so that the ranges hold most of the rows, \
-                    or partition by another column";
-        return Finding::table(CheckId::Partitions, table, what, hint);
-    }
-    let hint = "accept it, or choose other ranges in partition_by: a range can be added later only after its rows \
-                were taken out of the default partition";
-    Finding::table(CheckId::Partitions, table, what, hint).into_note()
 }
 
 /// The constraint of a default partition of green, as the server has it.

@@ -146,8 +146,7 @@ async fn called(
         findings.extend(functions::check(session, table, row.get(0), &added).await?);
     }
     if findings.is_empty() {
-        findings
-            .extend(functions::check_indexes(session, &green.blue.table, (&green.at_home(), &view)).await?);
+        findings.extend(functions::check_indexes(session, &green.blue.table, &green.at_home(), &view).await?);
     }
     Ok(findings)
 }

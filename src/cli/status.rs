@@ -11,6 +11,7 @@ use super::{Shell, ending};
 use crate::error::{Error, ExitCode};
 use crate::event::Event;
 use crate::journal::{self, JournalError};
+use crate::lifecycle::Standing;
 use crate::pg::connect::{Session, Target};
 use crate::status::{Status, Table};
 
@@ -122,8 +123,8 @@ async fn ask(client: &Client, asked: &Asked<'_>, most: usize) -> Result<Vec<Stat
     let mut all = Vec::new();
     for run in runs.iter().take(most) {
         let plan = ending::file_of(asked.file, &run.found.plan_name);
-        let told = ending::state(&run.progress, &run.found.run, &plan);
-        let mut status = Status::of(client, run, told).await?;
+        let standing = Standing::of(&run.progress, &run.found.run, &plan);
+        let mut status = Status::of(client, run, standing).await?;
         // Who is at work needs no command.
         if status.orchestrator.as_ref().is_some_and(|by| by.alive) {
             status.next = None;

@@ -28,7 +28,8 @@ pub struct Orphans {
 /// If the server rejects the question for another reason than a missing right.
 pub async fn count(
     client: &Client,
-    (table, acting): (&QName, &Acting),
+    table: &QName,
+    acting: &Acting,
     key: Option<&str>,
 ) -> Result<Vec<Orphans>, tokio_postgres::Error> {
     let mut found = Vec::new();

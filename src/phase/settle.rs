@@ -42,7 +42,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
         }
         let fact = Fact::StepSettled { lane: *lane, step: *number, what: step.what.clone() };
         let acting = prepared.lanes[*lane].green.blue.table.acting();
-        match carry_out(run, &client, (step, &acting), fact).await? {
+        match carry_out(run, &client, step, &acting, fact).await? {
             None => {
                 let what = step.what.clone();
                 run.cx.tell(&Event::Step { phase: Phase::Settle, what, done: done + 1, of: steps.len() });
@@ -71,7 +71,8 @@ fn key_of(step: &Statement) -> &str {
 async fn carry_out(
     run: &Run<'_>,
     client: &Client,
-    (step, acting): (&Statement, &Acting),
+    step: &Statement,
+    acting: &Acting,
     fact: Fact,
 ) -> Result<Option<Undone>, Error> {
     // To validate a key is to compare values of the table.
@@ -97,7 +98,7 @@ async fn carry_out(
     let left = match &step.on {
         Some(relation) if step.reads_rows && is(SqlState::FOREIGN_KEY_VIOLATION) => {
             let key = key_of(step).trim_matches('"').replace("\"\"", "\"");
-            let counted = orphans::count(client, (relation, acting), Some(&key)).await;
+            let counted = orphans::count(client, relation, acting, Some(&key)).await;
             let counted = counted.doing("counting rows that point at no row")?;
             match counted.first().and_then(|found| found.rows.map(|rows| (rows, found))) {
                 Some((rows, found)) => Undone {

@@ -133,7 +133,7 @@ pub fn leaves(
         return Err(PartitionError::NoZone { column: by.column.clone() });
     }
     let mut leaves = match &by.into {
-        Partitions::Every { .. } => every(&named, by, &days, (data.unwrap_or((today, today)), today))?,
+        Partitions::Every { .. } => every(&named, by, &days, data.unwrap_or((today, today)), today)?,
         Partitions::Bounds(bounds) => between(&named, bounds, &days)?,
         Partitions::List(lists) => {
             lists.iter().map(|list| in_list(&named, list)).collect::<Result<_, _>>()?
@@ -223,7 +223,8 @@ fn every(
     named: &Named<'_>,
     by: &PartitionBy,
     days: &Days,
-    (data, today): ((Date, Date), Date),
+    data: (Date, Date),
+    today: Date,
 ) -> Result<Vec<Leaf>, PartitionError> {
     let Partitions::Every { count, unit, from, until, ahead } = by.into else { return Ok(Vec::new()) };
     let periods = Periods::new(count, unit, from);

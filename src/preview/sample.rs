@@ -17,7 +17,7 @@ use crate::pg::connect::Session;
 use crate::pg::{QName, rolled_back};
 
 /// How long all tables together are sampled.
-const TIME: Duration = Duration::from_millis(1_000);
+pub(super) const TIME: Duration = Duration::from_millis(1_000);
 /// Blocks that one statement reads.
 const BLOCKS: u32 = 64;
 /// Rows of blue take at most so much space in the sample.
@@ -48,20 +48,27 @@ pub(super) struct Sample {
     pub(super) analyze_s: Option<f64>,
 }
 
-/// Measures one table of several. `session` is in a transaction in which green is there.
+/// One table, whose green is there.
+pub(super) struct Sampled<'a> {
+    pub(super) lane: &'a Lane,
+    pub(super) design: &'a LaneDesign,
+    pub(super) comparison: &'a Comparison,
+}
+
+/// Measures one table in its share of the time. `session` is in a transaction in which green is there.
 pub(super) async fn sample(
     session: &Session,
     workers: &[Session],
-    (lane, design, comparison): (&Lane, &LaneDesign, &Comparison),
-    tables: usize,
+    of: &Sampled<'_>,
+    share: Duration,
 ) -> Result<Sample, tokio_postgres::Error> {
-    let share = TIME / u32::try_from(tables.max(1)).unwrap_or(1);
+    let Sampled { lane, design, comparison } = *of;
     let mut slices = Slices::of(&design.green.blue.table.heap_bytes);
     let mut sample = Sample::default();
     session.batch_execute(&format!("SAVEPOINT projh_sample; {STATEMENT}; {}", lane.acting)).await?;
     let outcome = async {
         session.batch_execute(&design.green.create_sample().join("; ")).await?;
-        copied(session, lane, design, (&mut slices, share * 2 / 5), &mut sample).await?;
+        copied(session, of, &mut slices, share * 2 / 5, &mut sample).await?;
         indexed(session, design, share * 2 / 5, &mut sample).await?;
         sample.hashed_per_s = hashed(&workers[..1.min(workers.len())], lane, comparison, share / 10).await?;
         sample.hashed_by_all_per_s = hashed(workers, lane, comparison, share / 10).await?;
@@ -74,11 +81,12 @@ pub(super) async fn sample(
 
 async fn copied(
     session: &Session,
-    lane: &Lane,
-    design: &LaneDesign,
-    (slices, time): (&mut Slices, Duration),
+    of: &Sampled<'_>,
+    slices: &mut Slices,
+    time: Duration,
     sample: &mut Sample,
 ) -> Result<(), tokio_postgres::Error> {
+    let Sampled { lane, design, .. } = *of;
     let into = design.green.sample().to_string();
     // Released, it lets DDL on temporary tables in again.
     session.batch_execute("SAVEPOINT projh_read_only; SET TRANSACTION READ ONLY").await?;

@@ -15,7 +15,7 @@ use crate::pg::connect::Session;
 use crate::pg::sql::joined;
 use crate::pg::{self, rolled_back};
 
-use super::sample::{self, Sample};
+use super::sample::{self, Sample, Sampled};
 use super::subject::Subject;
 
 /// What was tried and undone.
@@ -94,9 +94,10 @@ impl Trial {
         let connect = |_| subject.cx.target.connect("projh-bluegreen preview", &[]);
         let workers = (0..subject.forward.plan.settings.workers).map(connect);
         let workers: Vec<Session> = futures_util::future::try_join_all(workers).await?;
+        let share = sample::TIME / u32::try_from(lanes.len().max(1)).unwrap_or(1);
         let mut why_not = None;
         for ((lane, design), comparison) in lanes.iter().zip(&self.comparisons) {
-            match sample::sample(session, &workers, (lane, design, comparison), lanes.len()).await {
+            match sample::sample(session, &workers, &Sampled { lane, design, comparison }, share).await {
                 Ok(sample) => self.samples.push(Some(sample).filter(|sample| sample.rows > 0)),
                 Err(error) if error.is_closed() => return Err(error).doing("taking a sample"),
                 Err(error) => {

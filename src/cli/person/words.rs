@@ -37,7 +37,7 @@ pub(super) fn words(event: &Event) -> String {
             format!("  attempt {attempt} was rolled back, and clients went on: {why}{blockers}")
         }
         Event::Swapped { attempt, compared, times, commit_ms, stall_ms } => {
-            swapped((*attempt, *compared), times, (*commit_ms, *stall_ms))
+            swapped(*attempt, *compared, times, *commit_ms, *stall_ms)
         }
         Event::Throttled { why: Some(why) } => format!("  waiting: {why}"),
         Event::Throttled { why: None } => "  going on".to_owned(),
@@ -124,7 +124,7 @@ fn verified(verification: &Verification) -> String {
 }
 
 /// The stall and its parts, a bar each.
-fn swapped((attempt, compared): (u32, u64), times: &SwapTimes, (commit_ms, stall_ms): (f64, f64)) -> String {
+fn swapped(attempt: u32, compared: u64, times: &SwapTimes, commit_ms: f64, stall_ms: f64) -> String {
     let compare = format!("{} keys that changed last", count(compared));
     let parts = [
         ("lock wait", times.lock_wait_ms, "until the lock was granted"),
