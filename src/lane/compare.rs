@@ -20,7 +20,7 @@ use super::{Lane, copy, point};
 use crate::pg::connect::{ConnectError, Session, Target};
 
 pub use by_key::ByKey;
-pub use difference::{Difference, DifferenceKind, Differences};
+pub use difference::{Difference, Differences};
 
 /// What went wrong in comparing.
 #[derive(Debug, thiserror::Error)]

@@ -12,6 +12,6 @@ mod standing;
 
 pub use blocks::{Blocks, Span};
 pub use fact::{Fact, LaneDesign, Prepared, RoundEnd, SwapTimes, Verification};
-pub use progress::{Ending, IllegalFact, Phase, Progress, StepsDone};
+pub use progress::{Ending, IllegalFact, Phase, Progress};
 pub use secret::Secret;
 pub use standing::Standing;

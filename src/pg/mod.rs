@@ -16,6 +16,6 @@ pub use acting::{AS_OPERATOR, Acting};
 pub use describe::{describe, is_transient};
 pub(crate) use encoding::AS_STORED;
 pub use encoding::Encoding;
-pub use lsn::{Lsn, NotAnLsn};
+pub use lsn::Lsn;
 pub use name::{Ident, Literal, MAX_BYTES, QName, list};
 pub use rolled_back::rolled_back;

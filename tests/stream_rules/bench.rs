@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use projh_bluegreen::journal::{self, Journal};
-use projh_bluegreen::lane::Lane;
-use projh_bluegreen::lane::feed::{Feed, FeedError, Parts};
-use projh_bluegreen::lane::point::Point;
-use projh_bluegreen::lifecycle::Prepared;
-use projh_bluegreen::pg::Lsn;
-use projh_bluegreen::pg::connect::Target;
-use projh_bluegreen::replication::{Start, Walsender};
-use projh_bluegreen::rest::Rest;
+use projh_bluegreen::testing::journal::{self, Journal};
+use projh_bluegreen::testing::lane::Lane;
+use projh_bluegreen::testing::lane::feed::{Feed, FeedError, Parts};
+use projh_bluegreen::testing::lane::point::Point;
+use projh_bluegreen::testing::lifecycle::Prepared;
+use projh_bluegreen::testing::pg::Lsn;
+use projh_bluegreen::testing::pg::connect::Target;
+use projh_bluegreen::testing::replication::{Start, Walsender};
+use projh_bluegreen::testing::rest::Rest;
 use tokio_postgres::Client;
 
 use crate::support::{Bluegreen, Cluster};

@@ -1,7 +1,7 @@
 //! What a change says of rows: keys, values that were not sent, order within a batch, partitions.
 
-use projh_bluegreen::lane::copy::{self, Round};
-use projh_bluegreen::lane::point::Point;
+use projh_bluegreen::testing::lane::copy::{self, Round};
+use projh_bluegreen::testing::lane::point::Point;
 
 use super::bench::{BLUE, Bench, PLAN};
 use crate::support::Cluster;

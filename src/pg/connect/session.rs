@@ -75,7 +75,7 @@ impl Drop for Session {
 }
 
 impl Target {
-    /// Opens a connection with [`base_settings`](super::base_settings) and then `settings`, which win;
+    /// Opens a connection with [`base_settings`](super::startup::base_settings) and then `settings`, which win;
     /// straight to PostgreSQL, or not at all.
     ///
     /// # Errors
