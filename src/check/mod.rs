@@ -43,6 +43,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::finding::CheckId as Id;
 use crate::finding::{CheckId, Finding};
+use crate::pg::ConnectionRole;
 use preflight::{Check, Checks, Found, Preflight, Subject};
 
 /// Every check, in the order in which they are asked and told.
@@ -129,7 +130,10 @@ const CHECKS: &[Checks] = &[
 /// # Errors
 /// If the server could not be asked; what it answers are findings.
 pub async fn run(cx: &Context) -> Result<Vec<Finding>, Error> {
-    let session = cx.target.connect("projh-bluegreen check", &[("lock_timeout", "2s")]).await?;
+    let session = cx
+        .target
+        .connect(&ConnectionRole::of_command("check").to_string(), &[("lock_timeout", "2s")])
+        .await?;
     Preflight::run(cx, &session, CHECKS).await
 }
 

@@ -13,6 +13,7 @@ use crate::event::Event;
 use crate::finding::Finding;
 use crate::journal;
 use crate::lifecycle::Phase;
+use crate::pg::ConnectionRole;
 
 pub(super) async fn run(
     shell: &Shell<'_>,
@@ -58,7 +59,7 @@ pub(super) async fn preview(shell: &Shell<'_>, path: &Path, until: Option<Phase>
 
 /// A run that has made green has passed the checks; its publication would now be in their way.
 async fn is_under_way(cx: &Context) -> Result<bool, Error> {
-    let session = cx.target.connect("projh-bluegreen check", &[]).await?;
+    let session = cx.target.connect(&ConnectionRole::of_command("check").to_string(), &[]).await?;
     let runs = match journal::list(&session).await {
         // The checks say what is missing.
         Err(error) if error.is_forbidden() => return Ok(false),

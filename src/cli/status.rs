@@ -11,6 +11,7 @@ use super::{Shell, ending};
 use crate::error::Error;
 use crate::event::Event;
 use crate::journal::{self, JournalError};
+use crate::pg::ConnectionRole;
 use crate::pg::connect::{Session, Target};
 use crate::status::{Status, Table};
 
@@ -43,7 +44,7 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     async fn connect(&self) -> Result<Session, Error> {
-        Ok(self.target.connect("projh-bluegreen status", &[]).await?)
+        Ok(self.target.connect(&ConnectionRole::of_command("status").to_string(), &[]).await?)
     }
 }
 

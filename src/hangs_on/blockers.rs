@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
 use super::Error;
-use crate::pg::{Ident, QName};
+use crate::pg::{Ident, QName, RunObjects};
 
 const DEPENDENTS: &str = include_str!("../../sql/catalog/dependents.sql");
 const REFUSALS: &str = include_str!("../../sql/catalog/refusals.sql");
@@ -135,8 +135,8 @@ impl Blocker {
     /// The run of ours whose publication it is.
     #[must_use]
     pub fn run(&self) -> Option<&str> {
-        let name = self.object.strip_prefix("projh_bg_");
-        name.filter(|_| self.kind == BlockerKind::Publication)
+        let run = RunObjects::run_of(&self.object);
+        run.filter(|_| self.kind == BlockerKind::Publication)
     }
 }
 

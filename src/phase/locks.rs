@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::event::{Event, Reporter};
 use crate::pg::activity::{self, Backend, Holder, Wait};
 use crate::pg::connect::{Session, Target};
-use crate::pg::{QName, list};
+use crate::pg::{ConnectionRole, QName, list};
 
 /// How long DDL of ours outside the swap waits for a lock before it steps back.
 pub(super) const LOCK_WAIT: Duration = Duration::from_millis(300);
@@ -103,7 +103,7 @@ impl Patience<'_> {
     /// Whatever is not a wait for a lock.
     pub(super) async fn execute(&self, client: &Client, sql: &str, what: &str) -> Result<(), Error> {
         let doing = || Error::doing(what);
-        let name = format!("projh-bluegreen {} observer", self.run);
+        let name = ConnectionRole::of_run(self.run, "observer").to_string();
         let (mut observer, mut aside) = (None, Vec::new());
         let limits = Limits::of(client).await.map_err(doing())?;
         let pid = pid(client).await.map_err(doing())?;

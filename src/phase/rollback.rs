@@ -9,7 +9,7 @@ use crate::finding::{CheckId, Finding};
 use crate::journal::Journal;
 use crate::lifecycle::{Fact, LaneDesign};
 use crate::pg::sql::{LockMode, Statement, joined};
-use crate::pg::{Ident, Literal, QName};
+use crate::pg::{Ident, Literal, QName, RunObjects};
 
 /// Drops what the run made. Done twice, it is done once.
 ///
@@ -21,8 +21,9 @@ pub async fn run(journal: &Journal, patience: &Patience<'_>) -> Result<(), Error
         let what = "the run has been swapped; going back from there is not supported by this version";
         return Err(Error::Usage(format!("{what}. Blue is kept until `projh-bluegreen finish`.")));
     }
-    let slot = Ident(format!("projh_bg_{}", journal.run()));
-    refuse_dependents(client, &green_home(&slot)).await?;
+    let ours = RunObjects::of(journal.run());
+    let slot = ours.slot();
+    refuse_dependents(client, &ours.green_schema()).await?;
     // Whoever streams from it would hold on to the publication.
     super::stream::free_slot(client, &slot).await?;
     let mut lanes = journal.progress().prepared.clone().map(|prepared| prepared.lanes).unwrap_or_default();
@@ -32,7 +33,7 @@ pub async fn run(journal: &Journal, patience: &Patience<'_>) -> Result<(), Error
             lane.replica_identity_before = None;
         }
     }
-    let Transactions { portions, last } = transactions(&lanes, &slot);
+    let Transactions { portions, last } = transactions(&lanes, &ours);
     for sql in &portions {
         patience.execute(client, &sql.sql, DOING).await?;
         journal.commit(client, Fact::PartitionsDropped).await?;
@@ -53,10 +54,6 @@ const TABLES_AT_ONCE: usize = 50;
 async fn is_there(client: &Client, sql: &str, name: &str) -> Result<bool, Error> {
     let row = client.query_one(sql, &[&name]).await;
     Ok(row.map_err(Error::doing("looking for what the run made"))?.get(0))
-}
-
-fn green_home(slot: &Ident) -> Ident {
-    Ident(format!("{}_green", slot.as_str()))
 }
 
 /// What others have made of green goes with it only if they say so.
@@ -81,9 +78,8 @@ pub(crate) struct Transactions {
     pub(crate) last: Vec<Statement>,
 }
 
-/// Publication and homes are named after the slot.
-pub(crate) fn transactions(lanes: &[LaneDesign], slot: &Ident) -> Transactions {
-    let home = green_home(slot);
+pub(crate) fn transactions(lanes: &[LaneDesign], ours: &RunObjects) -> Transactions {
+    let home = ours.green_schema();
     let holders = |lane: &LaneDesign| lane.green.row_holders().len();
     let in_portions = lanes.iter().map(holders).sum::<usize>() > TABLES_AT_ONCE;
     let restored = lanes.iter().filter_map(|lane| {
@@ -92,8 +88,8 @@ pub(crate) fn transactions(lanes: &[LaneDesign], slot: &Ident) -> Transactions {
         Some(Statement::on(&lane.table, LockMode::AccessExclusive, "replica identity of", sql))
     });
     let mut last: Vec<Statement> = restored.collect();
-    last.push(drop_publication(slot));
-    for home in [&home, &Ident(format!("{}_blue", slot.as_str()))] {
+    last.push(drop_publication(&ours.publication()));
+    for home in [&home, &ours.blue_schema()] {
         let sql = format!("DROP SCHEMA IF EXISTS {home} CASCADE");
         last.push(Statement::new("drop a private schema", sql));
     }
