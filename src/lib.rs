@@ -20,28 +20,34 @@
 //! - [`preview`]: what a run would do and mean, without doing it.
 //! - [`event`] and [`error`]: what is told, and what went wrong; [`meter`]: how fast it goes. [`cli`]: the only
 //!   layer that prints.
+//!
+//! Only [`cli`] is for others; `pub` below it means no more than its module says, so that the compiler finds what nobody
+//! uses. What tests and benches need besides is named in [`testing`].
 
-pub mod check;
+mod check;
 pub mod cli;
-pub mod context;
-pub mod engine;
-pub mod error;
-pub mod event;
-pub mod finding;
-pub mod green;
-pub mod hangs_on;
-pub mod journal;
-pub mod lane;
-pub mod lifecycle;
-pub mod meter;
-pub mod pace;
-pub mod pg;
-pub mod phase;
-pub mod plan;
-pub mod preview;
-pub mod replication;
-pub mod rest;
-pub mod run;
-pub mod slot;
-pub mod status;
+mod context;
+mod engine;
+mod error;
+mod event;
+mod finding;
+mod green;
+mod hangs_on;
+mod journal;
+mod lane;
+mod lifecycle;
+mod meter;
+mod pace;
+mod pg;
+mod phase;
+mod plan;
+mod preview;
+mod replication;
+mod rest;
+mod run;
+mod slot;
+mod status;
 mod waits;
+
+#[expect(missing_docs, reason = "its modules are those of the crate")]
+pub mod testing;

@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::event::{Event, Reporter};
 use crate::journal::Journal;
 use crate::lane::feed::{Feed, State};
+use crate::pg::ConnectionRole;
 use crate::pg::activity::{self, ActivityError};
 use crate::plan::{Plan, Settings, Throttle};
 use crate::rest::{Load, Rest};
@@ -70,7 +71,7 @@ impl Pace {
     /// # Errors
     /// If its connection cannot be made.
     pub async fn keep(cx: &Context, plan: &Plan, journal: &Journal) -> Result<Self, Error> {
-        let name = format!("projh-bluegreen {} pace", journal.run());
+        let name = ConnectionRole::of_run(journal.run(), "pace").to_string();
         let session = cx.target.connect(&name, &[("statement_timeout", "2s")]).await?;
         let (told, seen) = watch::channel(Seen::default());
         let (load_told, load) = watch::channel(Load::default());

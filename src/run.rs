@@ -9,6 +9,7 @@ use crate::journal::Journal;
 use crate::lane::Lane;
 use crate::lane::feed::Feed;
 use crate::pace::Pace;
+use crate::pg::ConnectionRole;
 use crate::pg::connect::Session;
 use crate::phase::locks::Patience;
 
@@ -38,7 +39,7 @@ impl Run<'_> {
     /// The `application_name` of a connection for one role of the run.
     #[must_use]
     pub fn role(&self, role: &str) -> String {
-        format!("projh-bluegreen {} {role}", self.journal.run())
+        ConnectionRole::of_run(self.journal.run(), role).to_string()
     }
 
     /// How DDL outside the swap waits for locks.

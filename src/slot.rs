@@ -3,6 +3,7 @@
 use tokio_postgres::Client;
 
 use crate::pg::Lsn;
+use crate::pg::RunObjects;
 
 /// A run's slot.
 #[derive(Clone, Debug)]
@@ -26,7 +27,7 @@ const SQL: &str = "SELECT coalesce(s.wal_status, 'lost'), s.safe_wal_size, \
     greatest(pg_wal_lsn_diff(pg_current_wal_lsn(), greatest(s.confirmed_flush_lsn, j.applied_lsn)), 0)::bigint, \
     pg_current_wal_lsn() \
     FROM pg_replication_slots s LEFT JOIN projh_bluegreen.stream j ON j.run = $1 \
-    WHERE s.slot_name = 'projh_bg_' || $1";
+    WHERE s.slot_name = $2";
 
 impl Slot {
     /// The slot of a run; none before it is made and after it is dropped.
@@ -34,7 +35,7 @@ impl Slot {
     /// # Errors
     /// If the server said no.
     pub async fn of(client: &Client, run: &str) -> Result<Option<Self>, tokio_postgres::Error> {
-        let row = client.query_opt(SQL, &[&run]).await?;
+        let row = client.query_opt(SQL, &[&run, &RunObjects::of(run).slot().as_str()]).await?;
         let bytes = |bytes: Option<i64>| u64::try_from(bytes.unwrap_or(0)).unwrap_or(0);
         Ok(row.map(|row| Self {
             wal_status: row.get(0),

@@ -11,6 +11,7 @@ use crate::journal::{JournalError, Summary};
 use crate::lifecycle::{Phase, Prepared, Progress, Span, Standing};
 use crate::meter::Reached;
 use crate::meter::{eta_s, per_s};
+use crate::pg::ConnectionRole;
 use crate::slot::Slot;
 
 /// PostgreSQL's, unless somebody has compiled another one in.
@@ -154,14 +155,15 @@ impl Status {
 }
 
 async fn orchestrator(client: &Client, run: &Summary) -> Result<Option<Orchestrator>, JournalError> {
+    let ours = ConnectionRole::prefix(Some(&run.found.run));
     let sql = "SELECT f.fact->>'host', (f.fact->>'pid')::bigint, to_char(f.at, 'YYYY-MM-DD HH24:MI:SSOF'), \
                EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 \
                  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
                  AND (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended('projh_bluegreen:' || $2, 0)), \
                (SELECT count(*) FROM pg_stat_activity a \
-                WHERE a.application_name LIKE 'projh-bluegreen ' || $1 || ' %') \
+                WHERE starts_with(a.application_name, $3)) \
                FROM projh_bluegreen.fact f WHERE f.run = $1 AND f.fact->>'fact' = 'started' ORDER BY f.n DESC LIMIT 1";
-    let row = client.query_opt(sql, &[&run.found.run, &run.found.plan_name]).await;
+    let row = client.query_opt(sql, &[&run.found.run, &run.found.plan_name, &ours]).await;
     Ok(row.map_err(JournalError::doing("read"))?.map(|row| Orchestrator {
         host: row.get(0),
         pid: u32::try_from(row.get::<_, i64>(1)).unwrap_or(0),

@@ -12,14 +12,13 @@ use tokio_postgres::{Client, Row};
 
 use crate::context::Context;
 use crate::event::{Event, Reporter, WaitCause};
+use crate::pg::ConnectionRole;
 use crate::pg::QName;
 use crate::pg::activity::{self, ActivityError, Holder};
 use crate::pg::standbys;
 use crate::pg::under_way::{self, Kind};
 use crate::plan::Plan;
 
-/// What every session of ours is called.
-const OURS: &str = "projh-bluegreen ";
 /// A wait that is over before is not told.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How often it is looked before there is a run.
@@ -41,7 +40,7 @@ impl Waits {
     pub(crate) fn of(cx: &Context, plan: &Plan, run: Option<&str>) -> Self {
         Self {
             reporter: Arc::clone(&cx.reporter),
-            sessions: run.map_or_else(|| OURS.to_owned(), |run| format!("{OURS}{run} ")),
+            sessions: ConnectionRole::prefix(run),
             tables: plan.tables.iter().map(|table| table.table.clone()).collect(),
             told: BTreeMap::new(),
         }
@@ -109,8 +108,8 @@ async fn for_a_standby(client: &Client, row: &Row) -> Result<Option<(String, Str
 async fn for_a_lock(client: &Client, row: &Row) -> Result<Option<(String, String)>, ActivityError> {
     let (pid, name): (i32, String) = (row.get(0), row.get(1));
     let Some(wait) = activity::wait_of(client, pid).await? else { return Ok(None) };
-    let is_ours =
-        |holder: &Holder| matches!(holder, Holder::Backend(backend) if backend.application.starts_with(OURS));
+    let ours = ConnectionRole::prefix(None);
+    let is_ours = |holder: &Holder| matches!(holder, Holder::Backend(backend) if backend.application.starts_with(&ours));
     if wait.holders.iter().all(is_ours) {
         return Ok(None);
     }
@@ -126,7 +125,8 @@ pub(crate) async fn told<T>(cx: &Context, plan: &Plan, work: impl Future<Output 
         let mut waits = Waits::of(cx, plan, None);
         tokio::time::sleep(PATIENCE).await;
         // Where no session can be had, the work will say why.
-        if let Ok(session) = cx.target.connect("projh-bluegreen waits", &[("statement_timeout", "2s")]).await
+        if let Ok(session) =
+            cx.target.connect(ConnectionRole::of_command("waits"), &[("statement_timeout", "2s")]).await
         {
             while waits.look(&session).await.is_ok() {
                 tokio::time::sleep(EVERY).await;

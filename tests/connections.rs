@@ -1,7 +1,7 @@
 //! Connections, for SQL and for replication alike: who gets in, how, and what a session is then.
 
-use projh_bluegreen::pg::connect::{ConnectError, Session, Target};
-use projh_bluegreen::replication::{ReplicationError, Walsender};
+use projh_bluegreen::testing::pg::connect::{ConnectError, Session, Target};
+use projh_bluegreen::testing::replication::{ReplicationError, Walsender};
 
 pub fn target(text: &str) -> Target {
     Target::resolve(Some(text), &|_| None).unwrap()

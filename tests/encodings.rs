@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use projh_bluegreen::lane::copy;
-use projh_bluegreen::lane::point::Point;
+use projh_bluegreen::testing::lane::copy;
+use projh_bluegreen::testing::lane::point::Point;
 use tokio_postgres::Client;
 
 use crate::stream_rules::bench::Bench;

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use projh_bluegreen::event::schema::json_schema;
+use projh_bluegreen::testing::event::schema::json_schema;
 
 use crate::support::contract::expect_documented;
 

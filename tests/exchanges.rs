@@ -1,12 +1,12 @@
 //! Values that rows exchange: count, sum and xor, each of the last two alone, see every exchange, also those that
 //! sums of PostgreSQL's own row hash do not see.
 
-use projh_bluegreen::journal;
-use projh_bluegreen::lane::coalesce::Key;
-use projh_bluegreen::lane::compare::{Comparison, Differences, Sides};
-use projh_bluegreen::lane::{Ends, Lane};
-use projh_bluegreen::pg::connect::{Session, Target};
-use projh_bluegreen::replication::pgoutput::Value;
+use projh_bluegreen::testing::journal;
+use projh_bluegreen::testing::lane::coalesce::Key;
+use projh_bluegreen::testing::lane::compare::{Comparison, Differences, Sides};
+use projh_bluegreen::testing::lane::{Ends, Lane};
+use projh_bluegreen::testing::pg::connect::{Session, Target};
+use projh_bluegreen::testing::replication::pgoutput::Value;
 use tokio_postgres::Client;
 
 use crate::support::{Cluster, stage};

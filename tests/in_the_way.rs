@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use projh_bluegreen::pg::activity::{self, ActivityError};
+use projh_bluegreen::testing::pg::activity::{self, ActivityError};
 use serde_json::Value;
 use tokio_postgres::Client;
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use projh_bluegreen::plan::{Plan, json_schema};
+use projh_bluegreen::testing::plan::{Plan, json_schema};
 
 fn plans(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {

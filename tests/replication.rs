@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use projh_bluegreen::pg::Lsn;
-use projh_bluegreen::pg::connect::Target;
-use projh_bluegreen::replication::pgoutput::{Logical, OldKind, Value};
-use projh_bluegreen::replication::{Received, ReplicationError, Start, Stream, Walsender};
+use projh_bluegreen::testing::pg::Lsn;
+use projh_bluegreen::testing::pg::connect::Target;
+use projh_bluegreen::testing::replication::pgoutput::{Logical, OldKind, Value};
+use projh_bluegreen::testing::replication::{Received, ReplicationError, Start, Stream, Walsender};
 
 use crate::support::Cluster;
 use crate::support::waiting::until;

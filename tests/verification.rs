@@ -1,10 +1,10 @@
 //! The verification is able to fail: whatever differs between blue and green is found, named by a
 //! digest of its key, and nothing is swapped.
 
-use projh_bluegreen::journal;
-use projh_bluegreen::lane::compare::{Compared, Comparison, Sides};
-use projh_bluegreen::lane::{Ends, Lane};
-use projh_bluegreen::pg::connect::Target;
+use projh_bluegreen::testing::journal;
+use projh_bluegreen::testing::lane::compare::{Compared, Comparison, Sides};
+use projh_bluegreen::testing::lane::{Ends, Lane};
+use projh_bluegreen::testing::pg::connect::Target;
 use tokio_postgres::Client;
 
 use crate::support::{Bluegreen, Cluster, home, stage};

@@ -2,13 +2,13 @@
 
 mod bench;
 
-use projh_bluegreen::lane::Ends;
-use projh_bluegreen::lane::coalesce::{Impossible, Key};
-use projh_bluegreen::lane::compare::{Compared, DifferenceKind, Differences};
-use projh_bluegreen::lane::copy::{self, CopyError, Round};
-use projh_bluegreen::lane::feed::FeedError;
-use projh_bluegreen::lifecycle::Span;
-use projh_bluegreen::replication::pgoutput::Value;
+use projh_bluegreen::testing::lane::Ends;
+use projh_bluegreen::testing::lane::coalesce::{Impossible, Key};
+use projh_bluegreen::testing::lane::compare::{Compared, DifferenceKind, Differences};
+use projh_bluegreen::testing::lane::copy::{self, CopyError, Round};
+use projh_bluegreen::testing::lane::feed::FeedError;
+use projh_bluegreen::testing::lifecycle::Span;
+use projh_bluegreen::testing::replication::pgoutput::Value;
 
 use bench::{BLUE, Bench, PLAN, swapped};
 

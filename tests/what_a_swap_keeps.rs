@@ -7,10 +7,10 @@ mod itself;
 mod refused;
 mod reported;
 
-use projh_bluegreen::hangs_on::{self, Definition, Green, Homes};
-use projh_bluegreen::pg::QName;
-use projh_bluegreen::plan::partition::Leaf;
-use projh_bluegreen::plan::{PartitionBy, Partitions, TablePlan, Unit};
+use projh_bluegreen::testing::hangs_on::{self, Definition, Green, Homes};
+use projh_bluegreen::testing::pg::QName;
+use projh_bluegreen::testing::plan::partition::Leaf;
+use projh_bluegreen::testing::plan::{PartitionBy, Partitions, TablePlan, Unit};
 use tokio_postgres::Client;
 
 use crate::support::Cluster;
@@ -92,7 +92,7 @@ async fn migrate(client: &Client, green: &Green) {
     let copy = format!(
         "insert into {} ({}) overriding system value select {} from {}",
         green.at_home(),
-        projh_bluegreen::pg::list(targets),
+        projh_bluegreen::testing::pg::list(targets),
         sources.join(", "),
         green.live()
     );

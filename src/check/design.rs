@@ -5,12 +5,14 @@ use super::preflight::Subject;
 use super::{Finding, outliers};
 use crate::error::Error;
 use crate::hangs_on::Homes;
+use crate::pg::RunObjects;
 use crate::pg::connect::Session;
 use crate::phase;
 
 /// Also keeps the design.
 pub(super) async fn check(session: &Session, subject: &mut Subject<'_>) -> Result<Vec<Finding>, Error> {
-    let homes = Homes { blue: "projh_bg_check_blue".into(), green: "projh_bg_check_green".into() };
+    let ours = RunObjects::of("check");
+    let homes = Homes { blue: ours.blue_schema(), green: ours.green_schema() };
     match phase::prepare::design(session, subject.plan, &homes).await {
         Ok(design) => {
             subject.design = Some(design);

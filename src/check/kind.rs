@@ -6,7 +6,7 @@ use tokio_postgres::Row;
 use super::{CheckId, Finding};
 use crate::error::{Doing, Error};
 use crate::pg::connect::Session;
-use crate::pg::{Ident, QName};
+use crate::pg::{Ident, QName, RunObjects};
 
 /// Why this is no table that can be migrated; none where it is one.
 pub(super) async fn check(session: &Session, table: &QName) -> Result<Option<Finding>, Error> {
@@ -15,7 +15,7 @@ pub(super) async fn check(session: &Session, table: &QName) -> Result<Option<Fin
         "pg_catalog" | "information_schema" | "pg_toast" => {
             return refusal("it belongs to PostgreSQL itself", "name a table of your own");
         }
-        schema if schema.starts_with("projh_bg_") || schema == "projh_bluegreen" => {
+        schema if RunObjects::is_schema(schema) => {
             return refusal("it belongs to this program's runs", "name the table that clients use");
         }
         schema if schema == "pg_temp" || schema.starts_with("pg_temp_") => {

@@ -43,6 +43,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::finding::CheckId as Id;
 use crate::finding::{CheckId, Finding};
+use crate::pg::ConnectionRole;
 use crate::plan::Plan;
 use preflight::{Check, Checks, Found, Preflight, Subject};
 
@@ -130,7 +131,7 @@ const CHECKS: &[Checks] = &[
 /// # Errors
 /// If the server could not be asked; what it answers are findings.
 pub async fn run(cx: &Context, plan: &Plan) -> Result<Vec<Finding>, Error> {
-    let session = cx.target.connect("projh-bluegreen check", &[("lock_timeout", "2s")]).await?;
+    let session = cx.target.connect(ConnectionRole::of_command("check"), &[("lock_timeout", "2s")]).await?;
     Preflight::run(cx, plan, &session, CHECKS).await
 }
 

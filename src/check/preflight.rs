@@ -59,7 +59,7 @@ impl<'a> Subject<'a> {
         let definition = hangs_on::read(session, &plan.table).await?;
         let leaves = plan.partition_by.as_ref().and_then(|by| by.schema.as_ref());
         let around = Around { leaves, ..Around::default() };
-        let blockers = hangs_on::blockers_around(session, &plan.table, &around).await?;
+        let blockers = hangs_on::blockers(session, &plan.table, &around).await?;
         Ok(Self { plan, definition, blockers, design: None, rules: Vec::new() })
     }
 

@@ -18,7 +18,7 @@ use crate::hangs_on::{Green, Source, without_length};
 use crate::lane::copy::condition;
 use crate::lifecycle::Span;
 use crate::pg::connect::Session;
-use crate::pg::{self, list, rolled_back};
+use crate::pg::{self, ConnectionRole, list, rolled_back};
 
 /// A scan that takes longer says what it counts.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -132,7 +132,8 @@ async fn connections(cx: &Context, heap_bytes: u64, workers: usize) -> Result<Ve
     let worth = usize::try_from(heap_bytes / BLOCK_BYTES / BLOCKS_EACH).unwrap_or(usize::MAX);
     let more = worth.min(workers).min(CONNECTIONS_MAX).saturating_sub(1);
     let settings = [("lock_timeout", "2s")];
-    let opened = (0..more).map(|_| cx.target.connect("projh-bluegreen check", &settings));
+    let name = ConnectionRole::of_command("check").to_string();
+    let opened = (0..more).map(|_| cx.target.connect(&name, &settings));
     Ok(try_join_all(opened).await?)
 }
 

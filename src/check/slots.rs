@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::error::{Doing, Error};
 use crate::pg::Ident;
 use crate::pg::connect::Session;
+use crate::pg::{ConnectionRole, RunObjects};
 use crate::replication::{ReplicationError, Walsender};
 
 /// The run's own slot, and one for a round or a verification.
@@ -36,12 +37,15 @@ pub(super) async fn probe(cx: &Context, session: &Session) -> Result<Option<Find
     let role = session.query_one("SELECT current_user::text", &[]).await.doing("asking for the role")?;
     let role = Ident(role.get(0));
     let settings = [("lock_timeout", "2s")];
-    let mut walsender = match Walsender::connect(&cx.target, "projh-bluegreen check", &settings).await {
-        Ok(walsender) => walsender,
-        Err(error) => return finding(error, &role).map(Some),
-    };
-    let name = format!("projh_bg_check_{}", std::process::id());
-    match walsender.create_slot(&name, true).await {
+    let mut walsender =
+        match Walsender::connect(&cx.target, &ConnectionRole::of_command("check").to_string(), &settings)
+            .await
+        {
+            Ok(walsender) => walsender,
+            Err(error) => return finding(error, &role).map(Some),
+        };
+    let ours = RunObjects::of(&format!("check_{}", std::process::id()));
+    match walsender.create_slot(ours.slot().as_str(), true).await {
         Ok(_) => Ok(None),
         // An open transaction is in the way; `open_transactions` names it.
         Err(error) if error.sqlstate() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(None),

@@ -11,6 +11,7 @@ use crate::error::{Error, ExitCode};
 use crate::event::Event;
 use crate::journal::{self, JournalError, Summary};
 use crate::lifecycle::{Progress, Standing};
+use crate::pg::ConnectionRole;
 use crate::pg::connect::Target;
 use crate::pg::standbys::{self, Standbys};
 use crate::plan;
@@ -130,7 +131,8 @@ async fn read(target: &Target, run_or_plan: &str, ours: bool) -> Result<Option<S
     let asked = async {
         // Its own lock on the run's row is a commit, too.
         let settings = &[("lock_timeout", "5s"), ("synchronous_commit", "local")];
-        let session = target.connect("projh-bluegreen status", settings).await.map_err(|_| Unknown)?;
+        let session =
+            target.connect(ConnectionRole::of_command("status"), settings).await.map_err(|_| Unknown)?;
         let found = match journal::latest(&session, run_or_plan, ours).await {
             Err(error) if ours && error.is_lock_timeout() => {
                 journal::latest(&session, run_or_plan, false).await
@@ -145,7 +147,7 @@ async fn read(target: &Target, run_or_plan: &str, ours: bool) -> Result<Option<S
 /// The standbys that a COMMIT of this program waits for.
 async fn waited_for(target: &Target) -> Option<Standbys> {
     let asked = async {
-        let session = target.connect("projh-bluegreen status", &[]).await.ok()?;
+        let session = target.connect(ConnectionRole::of_command("status"), &[]).await.ok()?;
         standbys::waited_for(&session).await.ok()?
     };
     tokio::time::timeout(PATIENCE, asked).await.ok().flatten()

@@ -5,6 +5,7 @@ use crate::error::{Error, ExitCode};
 use crate::event::Event;
 use crate::journal::{self, JournalError};
 use crate::lane::find;
+use crate::pg::ConnectionRole;
 
 pub(super) async fn run(
     shell: &Shell<'_>,
@@ -14,7 +15,7 @@ pub(super) async fn run(
 ) -> Result<ExitCode, Error> {
     let (name, target) = shell.run_and_target(plan_or_run)?;
     let work = async {
-        let client = target.connect("projh-bluegreen find", &[]).await?;
+        let client = target.connect(ConnectionRole::of_command("find"), &[]).await?;
         let run = journal::latest(&client, &name, false).await?;
         let run = run.ok_or_else(|| JournalError::NoRun(name.clone()))?;
         if let Some(ending) = run.progress.ended {

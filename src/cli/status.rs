@@ -12,6 +12,7 @@ use crate::error::{Error, ExitCode};
 use crate::event::Event;
 use crate::journal::{self, JournalError};
 use crate::lifecycle::Standing;
+use crate::pg::ConnectionRole;
 use crate::pg::connect::{Session, Target};
 use crate::status::{Status, Table};
 
@@ -48,7 +49,7 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     async fn connect(&self) -> Result<Session, Error> {
-        Ok(self.target.connect("projh-bluegreen status", &[]).await?)
+        Ok(self.target.connect(ConnectionRole::of_command("status"), &[]).await?)
     }
 }
 

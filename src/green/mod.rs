@@ -18,4 +18,3 @@ mod taken;
 
 pub(crate) use leaves::{leaves, time_key};
 pub use nearest::nearest;
-pub use scripts::Exchange;

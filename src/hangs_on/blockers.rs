@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
 use super::Error;
-use crate::pg::{Ident, QName};
+use crate::pg::{Ident, QName, RunObjects};
 
 const DEPENDENTS: &str = include_str!("../../sql/catalog/dependents.sql");
 const REFUSALS: &str = include_str!("../../sql/catalog/refusals.sql");
@@ -135,8 +135,8 @@ impl Blocker {
     /// The run of ours whose publication it is.
     #[must_use]
     pub fn run(&self) -> Option<&str> {
-        let name = self.object.strip_prefix("projh_bg_");
-        name.filter(|_| self.kind == BlockerKind::Publication)
+        let run = RunObjects::run_of(&self.object);
+        run.filter(|_| self.kind == BlockerKind::Publication)
     }
 }
 
@@ -160,23 +160,11 @@ pub struct Around<'a> {
     pub publication: Option<&'a Ident>,
 }
 
-/// Everything that stands in the way of swapping `table`, sorted; where nothing is known of what is around it.
-///
-/// # Errors
-/// When there is no such table, or the catalog cannot be read.
-pub async fn blockers(client: &Client, table: &QName) -> Result<Vec<Blocker>, Error> {
-    blockers_around(client, table, &Around::default()).await
-}
-
 /// Everything that stands in the way of swapping `table`, sorted, but for what its run has made.
 ///
 /// # Errors
 /// When there is no such table, or the catalog cannot be read.
-pub async fn blockers_around(
-    client: &Client,
-    table: &QName,
-    around: &Around<'_>,
-) -> Result<Vec<Blocker>, Error> {
+pub async fn blockers(client: &Client, table: &QName, around: &Around<'_>) -> Result<Vec<Blocker>, Error> {
     let oid = super::oid_of(client, table).await?;
     super::with_bare_path(client, async {
         // So many joins take longer to plan than to run; they are written in a good order.

@@ -32,30 +32,24 @@ pub mod unique_keys;
 use serde::de::DeserializeOwned;
 use tokio_postgres::Client;
 
-pub use blockers::{Around, Blocker, BlockerKind, blockers, blockers_around};
-pub use checks::Check;
+pub use blockers::{Around, Blocker, BlockerKind, blockers};
 pub(crate) use columns::late_defaults;
 pub use columns::{Column, Generated, Identity};
 pub(crate) use definition::PARTS;
 pub use definition::{Definition, read};
 pub use fingerprint::Fingerprint;
-pub use foreign_keys::ForeignKey;
-pub use grant::Grant;
-pub use indexes::{GreenIndex, Index, IndexBuild, IndexConstraint, StatisticsTarget};
-pub use key::{Key, KeyColumn, KeySource, NoKey};
+pub use indexes::{GreenIndex, Index};
+pub use key::{Key, KeySource, NoKey};
 pub(crate) use part::Compared;
 pub use part::Conflict;
-pub use policies::Policy;
 pub(crate) use policies::late_policies;
-pub use privileges::Grants;
 pub(crate) use privileges::{seal, seal_schema};
 pub use published::{Published, published};
 pub use sequences::Sequence;
 pub(crate) use sequences::integer_type;
 pub use shape::{Green, GreenColumn, GreenPartition, Homes, Source, without_length};
-pub use statistics::Statistics;
 pub(crate) use table::tablespace_clause;
-pub use table::{LeafForeignKey, LeafState, ReplicaIdentity, ReplicaIdentityKind, Table};
+pub use table::{ReplicaIdentity, ReplicaIdentityKind, Table};
 
 /// The catalog could not be read, or holds what this module does not understand.
 #[derive(Debug, thiserror::Error)]

@@ -11,6 +11,7 @@ use tokio_postgres::Client;
 
 use super::JournalError;
 use super::runs::find;
+use crate::pg::ConnectionRole;
 
 /// How often, and with which pauses, the lock is asked for: 3 s in all.
 const TRIES: u32 = 16;
@@ -53,9 +54,10 @@ pub(super) async fn take(
 /// Ends what earlier orchestrators of the run have left running. Only for who has the lock.
 pub(super) async fn end_leftovers(client: &Client, run: &str) -> Result<(), JournalError> {
     let sql = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity \
-               WHERE application_name LIKE 'projh-bluegreen ' || $1 || ' %' AND datname = current_database() \
+               WHERE starts_with(application_name, $1) AND datname = current_database() \
                AND usename = current_user AND pid <> pg_backend_pid()";
-    client.query_one(sql, &[&run]).await.map_err(JournalError::doing("taken over"))?;
+    let ours = ConnectionRole::prefix(Some(run));
+    client.query_one(sql, &[&ours]).await.map_err(JournalError::doing("taken over"))?;
     Ok(())
 }
 

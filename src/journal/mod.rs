@@ -19,7 +19,7 @@ use crate::pg::Lsn;
 use crate::pg::connect::{ConnectError, Session};
 
 pub use lock::Backend;
-pub use runs::{Found, Summary, find, latest, list};
+pub use runs::{Summary, latest, list};
 pub use schema::{check_owners, unmade};
 
 /// What went wrong with the journal.

@@ -8,6 +8,7 @@ use super::lock::{self, Backend};
 use super::runs::{Found, find, read};
 use super::{Journal, JournalError, schema};
 use crate::lifecycle::{Ending, Fact};
+use crate::pg::ConnectionRole;
 use crate::pg::connect::{Session, Target};
 use crate::plan::{self, Plan};
 
@@ -18,7 +19,8 @@ impl Journal {
     /// # Errors
     /// If another orchestrator holds it, or the plan is not the one it began with.
     pub async fn begin(target: &Target, plan: &Plan, lost: Option<&Backend>) -> Result<Self, JournalError> {
-        let session = target.connect("projh-bluegreen journal", &[("lock_timeout", "10s")]).await?;
+        let session =
+            target.connect(ConnectionRole::of_command("journal"), &[("lock_timeout", "10s")]).await?;
         schema::migrate(&session).await?;
         lock::take(&session, &plan.name, lost).await?;
         let json = serde_json::to_value(plan)
@@ -61,7 +63,8 @@ impl Journal {
         run_or_plan: &str,
         lost: Option<&Backend>,
     ) -> Result<Self, JournalError> {
-        let session = target.connect("projh-bluegreen journal", &[("lock_timeout", "10s")]).await?;
+        let session =
+            target.connect(ConnectionRole::of_command("journal"), &[("lock_timeout", "10s")]).await?;
         let found = find(&session, run_or_plan).await?;
         let found = found.ok_or_else(|| JournalError::NoRun(run_or_plan.to_owned()))?;
         if !found.under_way {
@@ -77,7 +80,7 @@ impl Journal {
     /// commit and dooms all others; only then are the facts read.
     async fn take_over(session: Session, found: Found) -> Result<Self, JournalError> {
         let sql = "SELECT set_config('application_name', $1, false)";
-        let name = format!("projh-bluegreen {} journal", found.run);
+        let name = ConnectionRole::of_run(&found.run, "journal").to_string();
         session.execute(sql, &[&name]).await.map_err(JournalError::doing("taken over"))?;
         lock::end_leftovers(&session, &found.run).await?;
         let sql = "UPDATE projh_bluegreen.run SET epoch = epoch + 1 WHERE run = $1 RETURNING epoch";

@@ -69,12 +69,6 @@ pub struct Row {
 }
 
 impl Row {
-    /// Whether every value is known.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        !self.values.iter().any(|value| matches!(value, Value::Unchanged))
-    }
-
     fn size(&self) -> usize {
         let value = |value: &Value| match value {
             Value::Binary(bytes) | Value::Text(bytes) => bytes.len() + 40,

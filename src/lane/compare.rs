@@ -18,6 +18,7 @@ use tokio_postgres::Client;
 
 use super::row_hash::{Lacking, RowHash, SUMS};
 use super::{Lane, copy, point};
+use crate::pg::ConnectionRole;
 use crate::pg::connect::{ConnectError, Session, Target};
 use crate::pg::rolled_back;
 
@@ -275,7 +276,7 @@ impl Comparison {
     /// Finds the keys of the rows that differ. Both sides are sorted by the server and read side by side, so
     /// that any number of differences can be counted.
     async fn narrow(&self, target: &Target, sides: &Sides<'_>) -> Result<Differences, CompareError> {
-        let name = format!("projh-bluegreen {} compare", sides.run);
+        let name = ConnectionRole::of_run(sides.run, "compare").to_string();
         let source_session = target.connect(&name, &[]).await?;
         let target_session = target.connect(&name, &[]).await?;
         let sql = |source| failed(&self.lane, source);

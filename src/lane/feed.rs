@@ -22,6 +22,7 @@ use super::Lane;
 use super::apply::ApplyError;
 use super::coalesce::{Impossible, Key};
 use crate::journal::{Fence, JournalError};
+use crate::pg::ConnectionRole;
 use crate::pg::Lsn;
 use crate::pg::connect::{ConnectError, Session, Target};
 use crate::replication::{ReplicationError, Stream};
@@ -209,9 +210,9 @@ impl Feed {
     /// # Errors
     /// If its connections cannot be made, or its statements not be prepared.
     pub async fn start(target: &Target, parts: Parts) -> Result<Self, FeedError> {
-        let name = format!("projh-bluegreen {} apply", parts.fence.run);
+        let name = ConnectionRole::of_run(&parts.fence.run, "apply").to_string();
         let session = target.connect(&name, &[("lock_timeout", "0")]).await?;
-        let name = format!("projh-bluegreen {} marker", parts.fence.run);
+        let name = ConnectionRole::of_run(&parts.fence.run, "marker").to_string();
         // With synchronous_commit on, a marker's commit also flushes all that was committed before it.
         let marker_session = target.connect(&name, &[("synchronous_commit", "on")]).await?;
         let mark = marker_session.prepare(EMIT).await?;

@@ -10,7 +10,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::pg::activity::{self, ActivityError};
 use crate::pg::connect::{ConnectError, Session, Target};
-use crate::pg::{Literal, Lsn};
+use crate::pg::{ConnectionRole, Literal, Lsn};
 use crate::replication::{ReplicationError, Walsender};
 
 /// What went wrong in making a consistent point.
@@ -84,9 +84,9 @@ impl Making {
     /// If they cannot be made.
     pub async fn begin(target: &Target, run: &str, slot: &str, temporary: bool) -> Result<Self, PointError> {
         let wait = format!("{}ms", SLOT_WAIT.as_millis());
-        let name = format!("projh-bluegreen {run} slot");
+        let name = ConnectionRole::of_run(run, "slot").to_string();
         let walsender = Walsender::connect(target, &name, &[("lock_timeout", &wait)]).await?;
-        let holder = target.connect(&format!("projh-bluegreen {run} snapshot"), &[]).await?;
+        let holder = target.connect(&ConnectionRole::of_run(run, "snapshot").to_string(), &[]).await?;
         Ok(Self { walsender, holder, slot: slot.to_owned(), temporary })
     }
 

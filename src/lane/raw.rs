@@ -47,18 +47,6 @@ impl Array {
         let length = i32::try_from(self.body.len() - at - 4).unwrap_or(i32::MAX);
         self.body[at..at + 4].copy_from_slice(&length.to_be_bytes());
     }
-
-    /// Elements so far.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        usize::try_from(self.length).unwrap_or(0)
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.length == 0
-    }
 }
 
 fn put(body: &mut BytesMut, value: Option<&[u8]>) {

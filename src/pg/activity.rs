@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 
+use super::ours::{LIKE_OURS, NOT_OURS};
 use super::{Ident, Literal, QName};
 
 /// Why a question about other sessions has no answer.
@@ -207,8 +208,6 @@ pub(super) const BACKEND: &str = "s.sees, a.pid, coalesce(a.usename::text, ''), 
 
 /// Sessions of this database.
 pub(super) const HERE: &str = "a.datid = (SELECT oid FROM pg_database WHERE datname = current_database())";
-/// Sessions that are not an orchestrator's. The name alone would let anybody hide behind it.
-pub(super) const NOT_OURS: &str = "a.pid <> pg_backend_pid() AND NOT (a.application_name LIKE 'projh-bluegreen %' AND a.usename = session_user)";
 
 const PREPARED: &str = "SELECT x.gid, x.owner::text, x.database::text, \
     to_char(x.prepared AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') FROM pg_prepared_xacts x";
@@ -315,7 +314,7 @@ pub async fn sessions_since_before(client: &Client, moment: f64) -> Result<Vec<B
 pub async fn replay_lag(client: &Client) -> Result<f64, ActivityError> {
     let sql = format!(
         "SELECT s.sees, s.me, coalesce(extract(epoch FROM max(r.replay_lag)), 0)::float8 FROM {SEES} \
-         LEFT JOIN pg_stat_replication r ON r.application_name NOT LIKE 'projh-bluegreen %' GROUP BY 1, 2"
+         LEFT JOIN pg_stat_replication r ON r.application_name NOT {LIKE_OURS} GROUP BY 1, 2"
     );
     let row = client.query_one(&sql, &[]).await?;
     if row.get(0) { Ok(row.get(2)) } else { Err(ActivityError::Blind(Ident(row.get(1)))) }

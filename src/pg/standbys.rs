@@ -4,6 +4,8 @@ use std::fmt;
 
 use tokio_postgres::Client;
 
+use super::ours::LIKE_OURS;
+
 /// What the server's commits wait for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standbys {
@@ -48,10 +50,12 @@ impl fmt::Display for Standbys {
 /// # Errors
 /// If the server refused the question.
 pub async fn synchronous(client: &Client) -> Result<Option<Standbys>, tokio_postgres::Error> {
-    let sql = "SELECT current_setting('synchronous_standby_names'), CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE') \
-               THEN (SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum') \
-               AND state = 'streaming' AND application_name NOT LIKE 'projh-bluegreen %') END";
-    let row = client.query_one(sql, &[]).await?;
+    let sql = format!(
+        "SELECT current_setting('synchronous_standby_names'), CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE') \
+         THEN (SELECT count(*) FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum') \
+         AND state = 'streaming' AND application_name NOT {LIKE_OURS}) END"
+    );
+    let row = client.query_one(&sql, &[]).await?;
     let names: String = row.get(0);
     let wanted = wanted(&names);
     Ok((!names.trim().is_empty()).then(|| Standbys { names, wanted, connected: row.get(1) }))
@@ -62,9 +66,11 @@ pub async fn synchronous(client: &Client) -> Result<Option<Standbys>, tokio_post
 /// # Errors
 /// If the server refused the question.
 pub async fn waited_for(client: &Client) -> Result<Option<Standbys>, tokio_postgres::Error> {
-    let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND usename = session_user \
-               AND datname = current_database() AND application_name LIKE 'projh-bluegreen %')";
-    if !client.query_one(sql, &[]).await?.get::<_, bool>(0) {
+    let sql = format!(
+        "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND usename = session_user \
+         AND datname = current_database() AND application_name {LIKE_OURS})"
+    );
+    if !client.query_one(&sql, &[]).await?.get::<_, bool>(0) {
         return Ok(None);
     }
     // One that is there confirms it in a moment.

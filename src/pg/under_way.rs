@@ -5,7 +5,8 @@ use std::fmt;
 use tokio_postgres::Client;
 
 use super::QName;
-use super::activity::{BACKEND, Backend, HERE, NOT_OURS, SEES};
+use super::activity::{BACKEND, Backend, HERE, SEES};
+use super::ours::NOT_OURS;
 
 /// How it gets in the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::finding::Finding;
 use crate::journal;
+use crate::pg::ConnectionRole;
 use crate::plan::Plan;
 
 /// Tells the notes; what stands in the way is the error.
@@ -43,7 +44,7 @@ pub(crate) async fn before_run(cx: &Context, plan: &Plan) -> Result<(), Error> {
 /// # Errors
 /// If the journal cannot be read for another reason than a missing right, of which the checks tell.
 pub(crate) async fn is_done(cx: &Context, plan: &Plan) -> Result<bool, Error> {
-    let session = cx.target.connect("projh-bluegreen check", &[]).await?;
+    let session = cx.target.connect(ConnectionRole::of_command("check"), &[]).await?;
     let runs = match journal::list(&session).await {
         Err(error) if error.is_forbidden() => return Ok(false),
         runs => runs?,

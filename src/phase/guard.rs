@@ -96,7 +96,7 @@ async fn hanging(client: &Client, prepared: &Prepared, design: &LaneDesign) -> R
         green: Some(&prepared.green_home),
         publication: Some(&prepared.slot),
     };
-    match hangs_on::blockers_around(client, &design.table, &around).await {
+    match hangs_on::blockers(client, &design.table, &around).await {
         // Said by the fingerprint.
         Err(hangs_on::Error::NoTable(_)) => Ok(Vec::new()),
         blockers => Ok(blockers?),

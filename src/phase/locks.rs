@@ -17,7 +17,7 @@ use crate::event::{Event, Reporter, WaitCause};
 use crate::journal::Journal;
 use crate::pg::activity::{self, Backend, Holder, Wait};
 use crate::pg::connect::{Session, Target};
-use crate::pg::{QName, list};
+use crate::pg::{ConnectionRole, QName, list};
 
 /// How long DDL of ours outside the swap waits for a lock before it steps back.
 pub(super) const LOCK_WAIT: Duration = Duration::from_millis(300);
@@ -110,7 +110,7 @@ impl<'a> Patience<'a> {
     /// Whatever is not a wait for a lock.
     pub(super) async fn execute(&self, client: &Client, sql: &str, what: &str) -> Result<(), Error> {
         let doing = what;
-        let name = format!("projh-bluegreen {} observer", self.run);
+        let name = ConnectionRole::of_run(self.run, "observer").to_string();
         let mut observer = None;
         let mut aside = Vec::new();
         let limits = Limits::of(client).await.doing(doing)?;

@@ -108,11 +108,6 @@ fn prepared(run: &Run<'_>) -> Result<Prepared, Error> {
     prepared.ok_or_else(|| Error::Bug("the run has not been prepared"))
 }
 
-/// A name for a temporary slot; one of an orchestrator that was killed may live a little longer.
-fn passing_slot(run: &Run<'_>) -> String {
-    format!("projh_bg_{}_{:08x}", run.journal.run(), fastrand::u32(..))
-}
-
 /// Begins a transaction whose locks are waited for no longer than that.
 pub(crate) fn begin() -> String {
     format!("BEGIN; SET LOCAL lock_timeout = '{}ms'", locks::LOCK_WAIT.as_millis())

@@ -15,7 +15,7 @@ use crate::hangs_on::{self, Definition, Fingerprint, Green, Homes, ReplicaIdenti
 use crate::lane::{Ends, working_objects};
 use crate::lifecycle::{Fact, LaneDesign, Phase, Prepared, Secret};
 use crate::pg::sql::{LockMode, Statement, joined};
-use crate::pg::{Ident, list};
+use crate::pg::{RunObjects, list};
 use crate::plan::TablePlan;
 use crate::run::Run;
 
@@ -85,14 +85,14 @@ async fn step_back_from(run: &Run<'_>, client: &Client, error: tokio_postgres::E
 /// # Errors
 /// As [`design`].
 pub(crate) async fn designed(client: &Client, tables: &[TablePlan], run: &str) -> Result<Prepared, Error> {
-    let blue_home = Ident(format!("projh_bg_{run}_blue"));
-    let green_home = Ident(format!("projh_bg_{run}_green"));
+    let ours = RunObjects::of(run);
+    let (blue_home, green_home) = (ours.blue_schema(), ours.green_schema());
     let homes = Homes { blue: blue_home.clone(), green: green_home.clone() };
     let mut lanes = Vec::new();
     for table in tables {
         lanes.push(design(client, table, &homes).await?);
     }
-    Ok(Prepared { lanes, blue_home, green_home, slot: Ident(format!("projh_bg_{run}")) })
+    Ok(Prepared { lanes, blue_home, green_home, slot: ours.slot() })
 }
 
 /// Designs green for one table of the plan. Also what `check` does, to find what stands in the way.

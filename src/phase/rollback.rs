@@ -11,7 +11,7 @@ use crate::finding::{CheckId, Finding};
 use crate::journal::Journal;
 use crate::lifecycle::{Fact, LaneDesign, Phase};
 use crate::pg::sql::{LockMode, Statement, joined};
-use crate::pg::{Ident, Literal, QName};
+use crate::pg::{Ident, Literal, QName, RunObjects};
 
 /// Drops what the run made. Done twice, it is done once.
 ///
@@ -24,8 +24,9 @@ pub(crate) async fn run(cx: &Context, journal: &Journal) -> Result<(), Error> {
         let what = "the run has been swapped; going back from there is not supported by this version";
         return Err(Error::Usage(format!("{what}. Blue is kept until `projh-bluegreen finish`.")));
     }
-    let slot = Ident(format!("projh_bg_{}", journal.run()));
-    refuse_dependents(client, &green_home(&slot)).await?;
+    let ours = RunObjects::of(journal.run());
+    let slot = ours.slot();
+    refuse_dependents(client, &ours.green_schema()).await?;
     // Whoever streams from it would hold on to the publication.
     super::stream::free_slot(client, &slot).await?;
     let mut lanes = journal.progress().prepared.clone().map(|prepared| prepared.lanes).unwrap_or_default();
@@ -35,7 +36,7 @@ pub(crate) async fn run(cx: &Context, journal: &Journal) -> Result<(), Error> {
             lane.replica_identity_before = None;
         }
     }
-    let Transactions { portions, last } = transactions(&lanes, &slot);
+    let Transactions { portions, last } = transactions(&lanes, &ours);
     let of = portions.len();
     for (number, statement) in (1..).zip(portions) {
         patience.execute(client, &statement.sql, DOING).await?;
@@ -60,10 +61,6 @@ async fn is_there(client: &Client, sql: &str, name: &str) -> Result<bool, Error>
     Ok(row.doing("looking for what the run made")?.get(0))
 }
 
-fn green_home(slot: &Ident) -> Ident {
-    Ident(format!("{}_green", slot.as_str()))
-}
-
 /// What others have made of green goes with it only if they say so.
 async fn refuse_dependents(client: &Client, home: &Ident) -> Result<(), Error> {
     const SQL: &str = include_str!("../../sql/catalog/dependents_of_green.sql");
@@ -86,9 +83,8 @@ pub(crate) struct Transactions {
     pub(crate) last: Vec<Statement>,
 }
 
-/// Publication and homes are named after the slot.
-pub(crate) fn transactions(lanes: &[LaneDesign], slot: &Ident) -> Transactions {
-    let home = green_home(slot);
+pub(crate) fn transactions(lanes: &[LaneDesign], ours: &RunObjects) -> Transactions {
+    let home = ours.green_schema();
     let holders = |lane: &LaneDesign| lane.green.row_holders().len();
     let in_portions = lanes.iter().map(holders).sum::<usize>() > TABLES_AT_ONCE;
     let restored = lanes.iter().filter_map(|lane| {
@@ -97,8 +93,8 @@ pub(crate) fn transactions(lanes: &[LaneDesign], slot: &Ident) -> Transactions {
         Some(Statement::on(&lane.table, LockMode::AccessExclusive, "replica identity of", sql))
     });
     let mut last: Vec<Statement> = restored.collect();
-    last.push(drop_publication(slot));
-    for home in [&home, &Ident(format!("{}_blue", slot.as_str()))] {
+    last.push(drop_publication(&ours.publication()));
+    for home in [&home, &ours.blue_schema()] {
         let sql = format!("DROP SCHEMA IF EXISTS {home} CASCADE");
         last.push(Statement::new("drop a private schema", sql));
     }

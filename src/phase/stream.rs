@@ -8,7 +8,7 @@ use crate::error::{Doing, Error};
 use crate::event::{Event, WaitCause};
 use crate::lane::feed::{Feed, FeedError, Parts};
 use crate::lane::point::{Making, Point, Tried};
-use crate::pg::{Ident, Lsn};
+use crate::pg::{Ident, Lsn, RunObjects};
 use crate::replication::{ReplicationError, Start, Walsender};
 use crate::run::Run;
 
@@ -35,7 +35,7 @@ pub(super) async fn ensure(run: &mut Run<'_>) -> Result<(), Error> {
             "somebody dropped slot {slot}, or another server took over without it"
         )));
     }
-    let name = format!("projh-bluegreen {} stream", run.journal.run());
+    let name = run.role("stream");
     let walsender = Walsender::connect(&run.cx.target, &name, &[]).await?;
     run.feed = Some(feed(run, walsender, &slot, applied).await?);
     Ok(())
@@ -95,7 +95,7 @@ const BETWEEN_TRIES: Duration = Duration::from_secs(10);
 /// As long as `who` waits for somebody's transaction the stream is applied all the same, between two tries.
 pub(super) async fn point(run: &Run<'_>, who: &str) -> Result<Point, Error> {
     let feed = run.feed()?;
-    let name = super::passing_slot(run);
+    let name = RunObjects::of(run.journal.run()).temporary_slot();
     let mut making = Making::begin(&run.cx.target, run.journal.run(), &name, true).await?;
     loop {
         // Or the feed would by then have applied some of what committed after the point.

@@ -72,7 +72,6 @@ impl Problems {
 
     /// How many there are; never 0.
     #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "it is never empty")]
     pub fn len(&self) -> usize {
         self.0.len()
     }

@@ -16,6 +16,7 @@ use crate::context::{Context, Forward};
 use crate::error::Error;
 use crate::event::{PreviewChange, PreviewNotice, PreviewStep, PreviewSummary};
 use crate::lifecycle::Phase;
+use crate::pg::ConnectionRole;
 
 use estimate::Estimate;
 use subject::Subject;
@@ -44,7 +45,7 @@ pub struct Preview {
 /// # Errors
 /// If the plan is not the one that its run began with, or the server said no.
 pub async fn preview(cx: &Context, forward: &Forward) -> Result<Preview, Error> {
-    let session = cx.target.connect("projh-bluegreen preview", &[("lock_timeout", "5s")]).await?;
+    let session = cx.target.connect(ConnectionRole::of_command("preview"), &[("lock_timeout", "5s")]).await?;
     let subject = Subject::find(cx, forward, &session).await?;
     let estimate = Estimate::make(&session, &subject).await?;
     let steps = steps::of(&subject, &estimate);

@@ -13,7 +13,7 @@ use crate::lane::compare::Comparison;
 use crate::lifecycle::LaneDesign;
 use crate::pg::connect::Session;
 use crate::pg::sql::joined;
-use crate::pg::{self, rolled_back};
+use crate::pg::{self, ConnectionRole, RunObjects, rolled_back};
 
 use super::sample::{self, Sample, Sampled};
 use super::subject::Subject;
@@ -67,9 +67,8 @@ impl Trial {
         session: &Session,
         subject: &Subject<'_>,
     ) -> Result<Vec<(Lane, LaneDesign)>, Error> {
-        let name =
-            |side: &str| format!("projh_bg_preview_{}_{:08x}_{side}", std::process::id(), fastrand::u32(..));
-        let homes = Homes { blue: name("blue").into(), green: name("green").into() };
+        let ours = RunObjects::of(&format!("preview_{}_{:08x}", std::process::id(), fastrand::u32(..)));
+        let homes = Homes { blue: ours.blue_schema(), green: ours.green_schema() };
         let mut statements = homes.create();
         let mut lanes = Vec::new();
         for (lane, design) in subject.lanes.iter().zip(&subject.prepared.lanes) {
@@ -91,7 +90,7 @@ impl Trial {
         subject: &Subject<'_>,
         lanes: &[(Lane, LaneDesign)],
     ) -> Result<Option<String>, Error> {
-        let connect = |_| subject.cx.target.connect("projh-bluegreen preview", &[]);
+        let connect = |_| subject.cx.target.connect(ConnectionRole::of_command("preview"), &[]);
         let workers = (0..subject.forward.plan.settings.workers).map(connect);
         let workers: Vec<Session> = futures_util::future::try_join_all(workers).await?;
         let share = sample::TIME / u32::try_from(lanes.len().max(1)).unwrap_or(1);

@@ -16,8 +16,8 @@ mod walsender;
 
 pub use delivery::Received;
 pub use error::ReplicationError;
-pub use stream::{Acknowledger, Stream};
-pub use walsender::{ConsistentPoint, Start, Walsender};
+pub use stream::Stream;
+pub use walsender::{Start, Walsender};
 pub(crate) use walsender::{create_slot, start_replication};
 
 /// PostgreSQL counts microseconds from 2000-01-01, the rest of the world from 1970-01-01.

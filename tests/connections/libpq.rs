@@ -5,8 +5,8 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use projh_bluegreen::pg::connect::{ConnectError, Target};
-use projh_bluegreen::replication::{ReplicationError, Walsender};
+use projh_bluegreen::testing::pg::connect::{ConnectError, Target};
+use projh_bluegreen::testing::replication::{ReplicationError, Walsender};
 
 use super::certificates::scram_server;
 use crate::support::Cluster;

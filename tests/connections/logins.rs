@@ -1,6 +1,6 @@
 //! Who gets in, how well protected, and why others do not.
 
-use projh_bluegreen::pg::connect::ConnectError;
+use projh_bluegreen::testing::pg::connect::ConnectError;
 
 use super::certificates::scram_server;
 use super::{replication, sql};

@@ -1,8 +1,8 @@
 //! What a change says of rows: keys, values that were not sent, order within a batch, partitions.
 
-use projh_bluegreen::lane::copy;
-use projh_bluegreen::lane::point::Point;
-use projh_bluegreen::lifecycle::Fact;
+use projh_bluegreen::testing::lane::copy;
+use projh_bluegreen::testing::lane::point::Point;
+use projh_bluegreen::testing::lifecycle::Fact;
 
 use super::bench::{BLUE, Bench, PLAN};
 use crate::support::Cluster;

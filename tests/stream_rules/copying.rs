@@ -1,8 +1,8 @@
 //! Chunks of one snapshot against what happens to blue's file between them.
 
-use projh_bluegreen::lane::copy::{self, CopyError, Round};
-use projh_bluegreen::lane::point::Point;
-use projh_bluegreen::lifecycle::{Fact, Span};
+use projh_bluegreen::testing::lane::copy::{self, CopyError, Round};
+use projh_bluegreen::testing::lane::point::Point;
+use projh_bluegreen::testing::lifecycle::{Fact, Span};
 
 use super::bench::{BLUE, Bench, DB, PLAN};
 use crate::support::Cluster;

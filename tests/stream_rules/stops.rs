@@ -1,9 +1,9 @@
 //! What stops the stream rather than leave green wrong.
 
-use projh_bluegreen::lane::apply::ApplyError;
-use projh_bluegreen::lane::coalesce::Key;
-use projh_bluegreen::lane::compare::Comparison;
-use projh_bluegreen::lane::feed::FeedError;
+use projh_bluegreen::testing::lane::apply::ApplyError;
+use projh_bluegreen::testing::lane::coalesce::Key;
+use projh_bluegreen::testing::lane::compare::Comparison;
+use projh_bluegreen::testing::lane::feed::FeedError;
 
 use super::bench::Bench;
 

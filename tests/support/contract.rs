@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use jsonschema::Validator;
 use serde_json::Value;
 
-use projh_bluegreen::event::schema::json_schema;
+use projh_bluegreen::testing::event::schema::json_schema;
 
 /// A validator a type.
 static VALIDATORS: LazyLock<BTreeMap<String, Validator>> = LazyLock::new(|| {

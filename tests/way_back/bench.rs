@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use projh_bluegreen::hangs_on;
-use projh_bluegreen::journal::{self, Journal};
-use projh_bluegreen::lane::compare::{Compared, Comparison, Sides};
-use projh_bluegreen::lane::copy::{self, Round};
-use projh_bluegreen::lane::feed::{Feed, FeedError, Parts};
-use projh_bluegreen::lane::point::Point;
-use projh_bluegreen::lane::{Ends, Lane, working_objects};
-use projh_bluegreen::lifecycle::{Prepared, Span};
-use projh_bluegreen::pg::Lsn;
-use projh_bluegreen::pg::connect::Target;
-use projh_bluegreen::replication::{Start, Walsender};
-use projh_bluegreen::rest::Rest;
+use projh_bluegreen::testing::hangs_on;
+use projh_bluegreen::testing::journal::{self, Journal};
+use projh_bluegreen::testing::lane::compare::{Compared, Comparison, Sides};
+use projh_bluegreen::testing::lane::copy::{self, Round};
+use projh_bluegreen::testing::lane::feed::{Feed, FeedError, Parts};
+use projh_bluegreen::testing::lane::point::Point;
+use projh_bluegreen::testing::lane::{Ends, Lane, working_objects};
+use projh_bluegreen::testing::lifecycle::{Prepared, Span};
+use projh_bluegreen::testing::pg::Lsn;
+use projh_bluegreen::testing::pg::connect::Target;
+use projh_bluegreen::testing::replication::{Start, Walsender};
+use projh_bluegreen::testing::rest::Rest;
 use tokio_postgres::Client;
 
 use crate::support::{Bluegreen, Cluster};

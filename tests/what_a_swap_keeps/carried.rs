@@ -1,6 +1,6 @@
 //! What a table is made of is there after the swap, and nobody reaches more than before.
 
-use projh_bluegreen::hangs_on;
+use projh_bluegreen::testing::hangs_on;
 use tokio_postgres::NoTls;
 
 use super::{by_month, count, database, designed, load, migrate, plan, run, table};
@@ -9,7 +9,7 @@ use super::{by_month, count, database, designed, load, migrate, plan, run, table
 async fn a_partitioned_green_keeps_everything() {
     let (_cluster, client) = database().await;
     load(&client).await;
-    assert_eq!(hangs_on::blockers(&client, &table()).await.unwrap(), []);
+    assert_eq!(hangs_on::blockers(&client, &table(), &hangs_on::Around::default()).await.unwrap(), []);
     let (by, leaves) = by_month();
     let (blue, green) = designed(&client, &plan(by), &leaves).await;
     migrate(&client, &green).await;

@@ -1,9 +1,11 @@
 //! Columns, keys and indexes that the plan changes; contradictions are told at once.
 
-use projh_bluegreen::hangs_on::{self, Green};
-use projh_bluegreen::pg::{Ident, QName};
-use projh_bluegreen::plan::partition::Leaf;
-use projh_bluegreen::plan::{AddColumn, ColumnChange, NewIndex, PartitionBy, Partitions, TablePlan, Unit};
+use projh_bluegreen::testing::hangs_on::{self, Green};
+use projh_bluegreen::testing::pg::{Ident, QName};
+use projh_bluegreen::testing::plan::partition::Leaf;
+use projh_bluegreen::testing::plan::{
+    AddColumn, ColumnChange, NewIndex, PartitionBy, Partitions, TablePlan, Unit,
+};
 
 use super::{by_month, count, database, designed, homes, load, migrate, plan, run};
 

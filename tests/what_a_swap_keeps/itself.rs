@@ -1,9 +1,9 @@
 //! A table that names itself, or its own sequence, does so after the swap, too.
 
-use projh_bluegreen::hangs_on::{self, Green};
-use projh_bluegreen::pg::QName;
-use projh_bluegreen::plan::partition::Leaf;
-use projh_bluegreen::plan::{ColumnChange, PartitionBy, TablePlan};
+use projh_bluegreen::testing::hangs_on::{self, Green};
+use projh_bluegreen::testing::pg::QName;
+use projh_bluegreen::testing::plan::partition::Leaf;
+use projh_bluegreen::testing::plan::{ColumnChange, PartitionBy, TablePlan};
 
 use super::{by_month, count, database, designed, migrate, plan, run};
 

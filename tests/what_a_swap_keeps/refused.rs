@@ -1,7 +1,7 @@
 //! What cannot be carried in place is refused by name.
 
-use projh_bluegreen::hangs_on::{self, BlockerKind};
-use projh_bluegreen::pg::QName;
+use projh_bluegreen::testing::hangs_on::{self, BlockerKind};
+use projh_bluegreen::testing::pg::QName;
 
 use super::{count, database};
 
@@ -17,7 +17,7 @@ async fn everything_else_is_refused_by_name() {
         .await
         .unwrap();
     let table = QName::new("public", "t");
-    let unclean = hangs_on::blockers(&client, &table).await.unwrap();
+    let unclean = hangs_on::blockers(&client, &table, &hangs_on::Around::default()).await.unwrap();
     let kinds: Vec<_> = unclean.iter().map(|blocker| blocker.kind).collect();
     assert_eq!(kinds, [BlockerKind::SequenceUsedElsewhere, BlockerKind::DeferrableKey], "{unclean:?}");
     client
@@ -26,7 +26,7 @@ async fn everything_else_is_refused_by_name() {
         )
         .await
         .unwrap();
-    assert_eq!(hangs_on::blockers(&client, &table).await.unwrap(), []);
+    assert_eq!(hangs_on::blockers(&client, &table, &hangs_on::Around::default()).await.unwrap(), []);
     let version = count(&client, "select current_setting('server_version_num')::bigint").await;
     let cases = [
         ("create view v as select a from t", BlockerKind::View, "public.v"),
@@ -125,7 +125,7 @@ async fn everything_else_is_refused_by_name() {
             .batch_execute(&format!("set local allow_system_table_mods = on; {sql}"))
             .await
             .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
-        let found = hangs_on::blockers(&client, &table).await.unwrap();
+        let found = hangs_on::blockers(&client, &table, &hangs_on::Around::default()).await.unwrap();
         let expected = found.iter().find(|blocker| blocker.kind == kind && blocker.object == object);
         assert!(expected.is_some(), "{sql}: {found:#?}");
         let also = |other: &hangs_on::Blocker| other.kind == BlockerKind::SequenceUsedElsewhere;

@@ -1,6 +1,6 @@
 //! What would be lost is reported; DDL on blue is noticed.
 
-use projh_bluegreen::hangs_on::{self, Fingerprint};
+use projh_bluegreen::testing::hangs_on::{self, Fingerprint};
 
 use super::{by_month, database, designed, load, migrate, plan, table};
 

@@ -13,8 +13,8 @@ use crate::pg::Ident;
 use crate::pg::sql::Statement;
 use crate::plan::TablePlan;
 
+pub use of_green::GreenIndex;
 pub(super) use of_green::name_on_leaf;
-pub use of_green::{GreenIndex, IndexBuild};
 
 pub(super) const INDEXES: Question =
     Question { what: "its indexes", sql: include_str!("../../../sql/catalog/indexes.sql") };

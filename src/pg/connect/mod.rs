@@ -1,7 +1,7 @@
 //! Connections: one resolver of libpq's settings, one way to open a socket, for SQL sessions and
 //! for the replication client alike.
 //!
-//! Invariant: whoever connects here comes in with the same settings ([`base_settings`]) and the
+//! Invariant: whoever connects here comes in with the same settings ([`startup::base_settings`]) and the
 //! same protection, and no password is ever shown.
 
 mod attempt;
@@ -21,7 +21,6 @@ mod wire;
 pub use cancel::Canceller;
 pub use error::ConnectError;
 pub use session::Session;
-pub use startup::base_settings;
 pub use target::Target;
 
 // What the replication client shares with the SQL connections.

@@ -75,21 +75,22 @@ impl Drop for Session {
 }
 
 impl Target {
-    /// Opens a connection with [`base_settings`](super::base_settings) and then `settings`, which win;
+    /// Opens a connection with [`base_settings`](super::startup::base_settings) and then `settings`, which win;
     /// straight to PostgreSQL, or not at all.
     ///
     /// # Errors
     /// See [`ConnectError`].
     pub async fn connect(
         &self,
-        application_name: &str,
+        application_name: impl fmt::Display,
         settings: &[(&str, &str)],
     ) -> Result<Session, ConnectError> {
+        let application_name = application_name.to_string();
         let mut config = Config::new();
         config
             .user(&self.user)
             .dbname(&self.database)
-            .application_name(application_name)
+            .application_name(&application_name)
             .options(startup::options(self.options.as_deref(), settings))
             .ssl_mode(PgSslMode::Require)
             .ssl_negotiation(SslNegotiation::Direct)

@@ -3,6 +3,7 @@
 use crate::lifecycle::LaneDesign;
 use crate::lifecycle::Phase;
 use crate::pg::QName;
+use crate::pg::RunObjects;
 use crate::pg::sql::Statement;
 use crate::phase::{self, index, settle, statistics, swap};
 
@@ -135,7 +136,7 @@ impl Steps<'_> {
     pub(super) fn rollback(&mut self) {
         let phase = Phase::Rollback;
         let prepared = &self.subject.prepared;
-        let parts = phase::rollback::transactions(&prepared.lanes, &prepared.slot);
+        let parts = phase::rollback::transactions(&prepared.lanes, &RunObjects::of_slot(&prepared.slot));
         for statement in parts.portions {
             self.begin(phase);
             self.statement(phase, None, statement);

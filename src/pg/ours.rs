@@ -1,0 +1,158 @@
+//! What is ours on a server, told by its name: the objects that a run makes, and the connections of this program.
+//!
+//! Invariant: a name is made and recognised here and nowhere else. `sql/catalog/taken_names.sql` repeats the prefix of
+//! objects; a test holds it against this one.
+
+use std::fmt;
+
+use super::Ident;
+
+macro_rules! program {
+    () => {
+        "projh-bluegreen"
+    };
+}
+
+/// What the name of every object of a run begins with.
+const OBJECTS: &str = "projh_bg_";
+/// The schema of the journal.
+const JOURNAL: &str = "projh_bluegreen";
+/// SQL after `application_name`, or after its NOT: that it is one of ours.
+pub(super) const LIKE_OURS: &str = concat!("LIKE '", program!(), " %'");
+/// SQL over `pg_stat_activity AS a`: sessions that are not an orchestrator's. The name alone would let anybody hide
+/// behind it.
+pub(super) const NOT_OURS: &str = concat!(
+    "a.pid <> pg_backend_pid() AND NOT (a.application_name LIKE '",
+    program!(),
+    " %' AND a.usename = session_user)"
+);
+
+/// The names of what a run makes in the database that it migrates. A check and a preview use them under ids of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunObjects(String);
+
+impl RunObjects {
+    /// Of the run of this id.
+    #[must_use]
+    pub fn of(run: &str) -> Self {
+        Self(format!("{OBJECTS}{run}"))
+    }
+
+    /// Of the run that has this slot.
+    #[must_use]
+    pub fn of_slot(slot: &Ident) -> Self {
+        Self(slot.as_str().to_owned())
+    }
+
+    /// Its slot.
+    #[must_use]
+    pub fn slot(&self) -> Ident {
+        Ident(self.0.clone())
+    }
+
+    /// Its publication.
+    #[must_use]
+    pub fn publication(&self) -> Ident {
+        Ident(self.0.clone())
+    }
+
+    /// The schema in which green is until the swap.
+    #[must_use]
+    pub fn green_schema(&self) -> Ident {
+        Ident(format!("{}_green", self.0))
+    }
+
+    /// The schema in which blue is after the swap.
+    #[must_use]
+    pub fn blue_schema(&self) -> Ident {
+        Ident(format!("{}_blue", self.0))
+    }
+
+    /// A slot of one round or verification: another name each time, for that of an orchestrator that was killed may
+    /// live a little longer.
+    #[must_use]
+    pub fn temporary_slot(&self) -> String {
+        format!("{}_{:08x}", self.0, fastrand::u32(..))
+    }
+
+    /// The id of the run whose slot or publication has this name.
+    #[must_use]
+    pub fn run_of(name: &str) -> Option<&str> {
+        name.strip_prefix(OBJECTS)
+    }
+
+    /// Whether a schema of this name is a run's, or the journal's.
+    #[must_use]
+    pub fn is_schema(name: &str) -> bool {
+        name.starts_with(OBJECTS) || name == JOURNAL
+    }
+}
+
+/// What a connection is for: its `application_name`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionRole<'a> {
+    run: Option<&'a str>,
+    role: &'a str,
+}
+
+impl<'a> ConnectionRole<'a> {
+    /// One of a command that has no run.
+    #[must_use]
+    pub const fn of_command(command: &'a str) -> Self {
+        Self { run: None, role: command }
+    }
+
+    /// One of a run.
+    #[must_use]
+    pub const fn of_run(run: &'a str, role: &'a str) -> Self {
+        Self { run: Some(run), role }
+    }
+
+    /// What the names of all connections of a run begin with; without a run, those of all.
+    #[must_use]
+    pub fn prefix(run: Option<&str>) -> String {
+        ConnectionRole { run, role: "" }.to_string()
+    }
+}
+
+impl fmt::Display for ConnectionRole<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(concat!(program!(), " "))?;
+        match self.run {
+            Some(run) => write!(f, "{run} {}", self.role),
+            None => f.write_str(self.role),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_is_recognised() {
+        let objects = RunObjects::of("0a1b2c3d");
+        assert_eq!(objects.slot().as_str(), "projh_bg_0a1b2c3d");
+        assert_eq!(RunObjects::run_of(objects.publication().as_str()), Some("0a1b2c3d"));
+        assert!(RunObjects::is_schema(objects.green_schema().as_str()));
+        assert!(RunObjects::is_schema(objects.blue_schema().as_str()));
+        assert!(RunObjects::is_schema("projh_bluegreen") && !RunObjects::is_schema("projh"));
+        assert!(objects.temporary_slot().starts_with("projh_bg_0a1b2c3d_"));
+    }
+
+    #[test]
+    fn a_connection_is_recognised_as_ours_and_as_its_runs() {
+        let copy = ConnectionRole::of_run("0a1b2c3d", "copy").to_string();
+        assert_eq!(copy, "projh-bluegreen 0a1b2c3d copy");
+        assert!(copy.starts_with(&ConnectionRole::prefix(Some("0a1b2c3d"))));
+        assert!(!copy.starts_with(&ConnectionRole::prefix(Some("0a1b"))));
+        let check = ConnectionRole::of_command("check").to_string();
+        assert!(check.starts_with(&ConnectionRole::prefix(None)));
+        assert_eq!(LIKE_OURS, format!("LIKE '{}%'", ConnectionRole::prefix(None)));
+    }
+
+    #[test]
+    fn the_catalog_is_asked_for_the_same_prefix() {
+        assert!(include_str!("../../sql/catalog/taken_names.sql").contains(&format!("'^{OBJECTS}'")));
+    }
+}

@@ -1,0 +1,88 @@
+//! What the tests, the benches and the examples reach. It is no interface for anybody else: it changes as they do.
+//!
+//! Everything else is private to the crate, so that the compiler finds what nobody uses.
+
+pub mod event {
+    pub mod schema {
+        pub use crate::event::schema::json_schema;
+    }
+}
+
+pub mod hangs_on {
+    pub use crate::hangs_on::{
+        Around, Blocker, BlockerKind, Definition, Fingerprint, Green, Homes, Key, KeySource,
+        ReplicaIdentityKind, blockers, read,
+    };
+}
+
+pub mod journal {
+    pub use crate::journal::{Journal, list};
+}
+
+pub mod lane {
+    pub use crate::lane::{Ends, Lane, working_objects};
+
+    pub mod apply {
+        pub use crate::lane::apply::ApplyError;
+    }
+
+    pub mod coalesce {
+        pub use crate::lane::coalesce::{Impossible, Key};
+    }
+
+    pub mod compare {
+        pub use crate::lane::compare::{Compared, Comparison, DifferenceKind, Differences, Sides};
+    }
+
+    pub mod copy {
+        pub use crate::lane::copy::{CopyError, Round, chunk, dirty_keys, file};
+    }
+
+    pub mod feed {
+        pub use crate::lane::feed::{Feed, FeedError, Parts};
+    }
+
+    pub mod point {
+        pub use crate::lane::point::Point;
+    }
+}
+
+pub mod lifecycle {
+    pub use crate::lifecycle::{Fact, Prepared, Span};
+}
+
+pub mod pg {
+    pub use crate::pg::{Ident, Lsn, QName, list};
+
+    pub mod activity {
+        pub use crate::pg::activity::{
+            ActivityError, active_clients, replay_lag, snapshots_older_than, writers,
+        };
+    }
+
+    pub mod connect {
+        pub use crate::pg::connect::{ConnectError, Session, Target};
+    }
+}
+
+pub mod plan {
+    pub use crate::plan::{
+        AddColumn, ColumnChange, NewIndex, PartitionBy, Partitions, Plan, TablePlan, Unit, json_schema,
+    };
+
+    pub mod partition {
+        pub use crate::plan::partition::Leaf;
+    }
+}
+
+pub mod replication {
+    pub use crate::replication::{Received, ReplicationError, Start, Stream, Walsender};
+
+    pub mod pgoutput {
+        pub use crate::replication::pgoutput::{Logical, OldKind, Value};
+    }
+}
+
+pub mod rest {
+    pub use crate::rest::Rest;
+}
