@@ -138,3 +138,27 @@ async fn many_keys_are_compared_over_one_connection() {
     let found = compare().await;
     assert_eq!((found.count, found.columns()), (2, vec![("note".to_owned(), 1)]));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_comparison_that_fails_leaves_no_session_in_a_transaction() {
+    let stage =
+        Stage::set("create table t (id bigint primary key, note text); insert into t values (1, 'n')").await;
+    let holder = stage.cluster.client(DB).await;
+    holder.batch_execute("begin isolation level repeatable read").await.unwrap();
+    let snapshot: String = holder.query_one("select pg_export_snapshot()", &[]).await.unwrap().get(0);
+    let workers = [
+        stage.target.connect("worker", &[]).await.unwrap(),
+        stage.target.connect("worker", &[]).await.unwrap(),
+    ];
+    // One of them cannot begin, and the other one has begun by then.
+    let sides = Sides { source: &snapshot, target: "00000000-00000000-1", run: "00000000" };
+    for _ in 0..20 {
+        stage.comparison.full(&stage.target, &sides, &workers, &|_| ()).await.unwrap_err();
+        let open =
+            "select count(*) from pg_stat_activity where application_name = 'worker' and state <> 'idle'";
+        assert_eq!(stage.client.query_one(open, &[]).await.unwrap().get::<_, i64>(0), 0);
+    }
+    let sides = Sides { source: &snapshot, target: &snapshot, run: "00000000" };
+    let compared = stage.comparison.full(&stage.target, &sides, &workers, &|_| ()).await.unwrap();
+    assert_eq!((compared.rows, compared.differences), (1, Differences::default()));
+}
