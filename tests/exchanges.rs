@@ -85,10 +85,26 @@ async fn an_exchange_that_the_servers_row_hash_does_not_see_is_found() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sum_and_xor_each_see_every_exchange() {
-    let stage = Stage::set(
-        "create table t (id bigint primary key, note text, more text, most text, n bigint);
-         insert into t select g, 'n' || g, 'm' || g, 'k' || g, g from generate_series(1, 300) g",
-    )
+    see_every_exchange("bigint", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn and_of_columns_that_are_never_null() {
+    see_every_exchange("bigint", "not null").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn and_of_rows_of_which_nothing_is_hashed_by_itself() {
+    see_every_exchange("inet", "").await;
+}
+
+/// The key's type; whether the other columns may be NULL.
+async fn see_every_exchange(key: &str, constraint: &str) {
+    let id = if key == "inet" { "'::'::inet + g" } else { "g" };
+    let stage = Stage::set(&format!(
+        "create table t (id {key} primary key, note text {constraint}, more text {constraint}, most text {constraint}, n bigint {constraint}, at timestamptz {constraint}, day timestamp {constraint});
+         insert into t select {id}, 'n' || g, 'm' || g, 'k' || g, g, timestamptz '2026-01-01' + g * interval '1 hour', timestamp '2026-01-01' + g * interval '1 hour' from generate_series(1, 300) g"
+    ))
     .await;
     let equal = stage.sums().await;
     let change =
@@ -97,6 +113,8 @@ async fn sum_and_xor_each_see_every_exchange() {
         // Two rows (C is A), three rows, one column and several of them.
         ("update GREEN g set note = o.note", change.replace('C', "A"), 2),
         ("update GREEN g set n = o.n", change.replace('C', "A"), 2),
+        ("update GREEN g set at = o.at", change.replace('C', "A"), 2),
+        ("update GREEN g set day = o.day", change.to_owned(), 3),
         ("update GREEN g set note = o.note", change.to_owned(), 3),
         ("update GREEN g set note = o.note, more = o.more, n = o.n", change.to_owned(), 3),
         // Columns of one row.
@@ -105,8 +123,9 @@ async fn sum_and_xor_each_see_every_exchange() {
     ];
     for round in 1..=10 {
         for (set, which, rows) in &exchanges {
-            let which = which.replace("A", &round.to_string()).replace('B', &(100 + round).to_string());
-            let sql = format!("{set} {}", which.replace('C', &(200 + round).to_string()));
+            let key = |n: i32| if key == "inet" { format!("('::'::inet + {n})") } else { n.to_string() };
+            let which = which.replace("A", &key(round)).replace('B', &key(100 + round));
+            let sql = format!("{set} {}", which.replace('C', &key(200 + round)));
             stage.green(&format!("create table kept as table GREEN; {sql}")).await;
             let now = stage.sums().await;
             assert!(now.0 != equal.0 && now.1 != equal.1, "{sql}: {now:?}, {equal:?}");
