@@ -84,10 +84,26 @@ async fn an_exchange_that_the_servers_row_hash_does_not_see_is_found() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sum_and_xor_each_see_every_exchange() {
-    let stage = Stage::set(
-        "create table t (id bigint primary key, note text, more text, most text, n bigint);
-         insert into t select g, 'n' || g, 'm' || g, 'k' || g, g from generate_series(1, 300) g",
-    )
+    see_every_exchange("bigint", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn and_of_columns_that_are_never_null() {
+    see_every_exchange("bigint", "not null").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn and_of_rows_of_which_nothing_is_hashed_by_itself() {
+    see_every_exchange("inet", "").await;
+}
+
+/// The key's type; whether the other columns may be NULL.
+async fn see_every_exchange(key: &str, constraint: &str) {
+    let id = if key == "inet" { "'::'::inet + g" } else { "g" };
+    let stage = Stage::set(&format!(
+        "create table t (id {key} primary key, note text {constraint}, more text {constraint}, most text {constraint}, n bigint {constraint}, at timestamptz {constraint}, day timestamp {constraint});
+         insert into t select {id}, 'n' || g, 'm' || g, 'k' || g, g, timestamptz '2026-01-01' + g * interval '1 hour', timestamp '2026-01-01' + g * interval '1 hour' from generate_series(1, 300) g"
+    ))
     .await;
     let equal = stage.sums().await;
     let change =
@@ -96,6 +112,8 @@ async fn sum_and_xor_each_see_every_exchange() {
         // Two rows (C is A), three rows, one column and several of them.
         ("update GREEN g set note = o.note", change.replace('C', "A"), 2),
         ("update GREEN g set n = o.n", change.replace('C', "A"), 2),
+        ("update GREEN g set at = o.at", change.replace('C', "A"), 2),
+        ("update GREEN g set day = o.day", change.to_owned(), 3),
         ("update GREEN g set note = o.note", change.to_owned(), 3),
         ("update GREEN g set note = o.note, more = o.more, n = o.n", change.to_owned(), 3),
         // Columns of one row.
@@ -104,8 +122,9 @@ async fn sum_and_xor_each_see_every_exchange() {
     ];
     for round in 1..=10 {
         for (set, which, rows) in &exchanges {
-            let which = which.replace("A", &round.to_string()).replace('B', &(100 + round).to_string());
-            let sql = format!("{set} {}", which.replace('C', &(200 + round).to_string()));
+            let key = |n: i32| if key == "inet" { format!("('::'::inet + {n})") } else { n.to_string() };
+            let which = which.replace("A", &key(round)).replace('B', &key(100 + round));
+            let sql = format!("{set} {}", which.replace('C', &key(200 + round)));
             stage.green(&format!("create table kept as table GREEN; {sql}")).await;
             let now = stage.sums().await;
             assert!(now.0 != equal.0 && now.1 != equal.1, "{sql}: {now:?}, {equal:?}");
@@ -136,4 +155,28 @@ async fn many_keys_are_compared_over_one_connection() {
     stage.green("update GREEN set note = 'other' where id = 14999; delete from GREEN where id = 3").await;
     let found = compare().await;
     assert_eq!((found.count, found.columns()), (2, vec![("note".to_owned(), 1)]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_comparison_that_fails_leaves_no_session_in_a_transaction() {
+    let stage =
+        Stage::set("create table t (id bigint primary key, note text); insert into t values (1, 'n')").await;
+    let holder = stage.cluster.client(DB).await;
+    holder.batch_execute("begin isolation level repeatable read").await.unwrap();
+    let snapshot: String = holder.query_one("select pg_export_snapshot()", &[]).await.unwrap().get(0);
+    let workers = [
+        stage.target.connect("worker", &[]).await.unwrap(),
+        stage.target.connect("worker", &[]).await.unwrap(),
+    ];
+    // One of them cannot begin, and the other one has begun by then.
+    let sides = Sides { source: &snapshot, target: "00000000-00000000-1", run: "00000000" };
+    for _ in 0..20 {
+        stage.comparison.full(&stage.target, &sides, &workers, &|_| ()).await.unwrap_err();
+        let open =
+            "select count(*) from pg_stat_activity where application_name = 'worker' and state <> 'idle'";
+        assert_eq!(stage.client.query_one(open, &[]).await.unwrap().get::<_, i64>(0), 0);
+    }
+    let sides = Sides { source: &snapshot, target: &snapshot, run: "00000000" };
+    let compared = stage.comparison.full(&stage.target, &sides, &workers, &|_| ()).await.unwrap();
+    assert_eq!((compared.rows, compared.differences), (1, Differences::default()));
 }

@@ -3,27 +3,32 @@
 //!
 //! PostgreSQL's own hash functions follow its own equality, which takes 1.0 for 1.00, -0.0 for 0.0,
 //! '1 mon' for '30 days' and, in citext, 'A' for 'a'. Where a type's equality is coarser than its
-//! output, the hash is taken of its binary send form instead, which tells them apart and does
-//! not depend on the session's settings. So it is where the hash function folds 64 bits into 32, which
-//! takes 1 for 4294967296.
+//! output, the hash is taken of its binary send form instead, or of its text, which tell them apart and do
+//! not depend on the session's settings. Where the hash function folds 64 bits into 32, which takes 1 for
+//! 4294967296, all of them are hashed.
 //!
-//! The hash of a record is linear in those of its columns, so a sum of such hashes would be the same
-//! after two rows exchanged a column's values. What is summed is a mix of each row's hash, which is not.
+//! What of a row may be NULL, or has to go into a record, is combined first: linearly, so that a sum of such hashes would
+//! be the same after two rows exchanged a column's values. The combination is the seed of the first of the other
+//! columns' hashes, each hash the seed of the next one, and no sum of those is: a hash is not linear in its seed.
+
+mod value;
 
 use tokio_postgres::{Client, Row};
 
 use super::Lane;
 use crate::pg::{Ident, list};
 
+use value::ValueHash;
+
 const COLUMNS: &str = include_str!("../../sql/catalog/column_hashes.sql");
 /// The seed of a statement's hashes.
 const SEED: &str = "$1::bigint";
 /// What a statement's digests are keyed with.
 const KEY: &str = "$2::text";
-/// Count, sum and xor of the mixed hashes `h` of rows. The mix: the hash of the hash, over the hash itself, for
-/// `hashint8extended` alone has no more than 32 bits to go by.
-pub(super) const SUMS: &str = "count(*), coalesce(sum(hashint8extended(h, $1::bigint) # h), 0)::text, \
-     coalesce(bit_xor(hashint8extended(h, $1::bigint) # h), 0)";
+/// Count, sum and xor of the hashes `h` of rows.
+pub(super) const SUMS: &str = "count(*), coalesce(sum(h), 0)::text, coalesce(bit_xor(h), 0)";
+/// So many columns' hashes are nested, and so many combined; the server's stack limits both. All others are in the record.
+const NESTED_MAX: usize = 50;
 
 /// The row hash of both sides of a lane; `$1` is the seed.
 #[derive(Clone, Debug)]
@@ -56,19 +61,20 @@ impl RowHash {
         lane: &Lane,
     ) -> Result<Result<Self, Lacking>, tokio_postgres::Error> {
         let rows = client.query(COLUMNS, &[&lane.target.to_string()]).await?;
-        let mut source = Vec::new();
-        let mut target = Vec::new();
+        let mut source = Values::default();
+        let mut target = Values::default();
         for column in &lane.verified {
             let Some(row) = rows.iter().find(|row| row.get::<_, String>("name") == column.target.as_str())
             else {
                 return Ok(Err(Lacking(column.target.clone())));
             };
             let type_name: String = row.get("type_name");
-            target.push(hashed(row, &column.target.to_string()));
-            source.push(hashed(row, &format!("({})::{type_name}", column.expression)));
+            let hash = ValueHash::of(row, column.is_same);
+            target.add(row, hash, column.target.to_string());
+            source.add(row, hash, format!("({})::{type_name}", column.expression));
         }
         let columns = lane.verified.iter().map(|column| column.target.clone()).collect();
-        Ok(Ok(Self { columns, source: Hashes::of(&source), target: Hashes::of(&target) }))
+        Ok(Ok(Self { columns, source: source.hashes(), target: target.hashes() }))
     }
 
     pub(super) fn of_side(&self, is_source: bool) -> &Hashes {
@@ -76,18 +82,65 @@ impl RowHash {
     }
 }
 
-impl Hashes {
-    fn of(values: &[String]) -> Self {
-        let hash = |values: &str| format!("hash_record_extended(ROW({values}), {SEED})");
-        Self {
-            row: hash(&list(values)),
-            each: format!("ARRAY[{}]", list(values.iter().map(|value| hash(value)))),
+/// A value that is never NULL, and how it is hashed.
+struct Value {
+    hash: ValueHash,
+    sql: String,
+}
+
+/// The values of one side, by how they come into a row's hash.
+#[derive(Default)]
+struct Values {
+    /// Each after all before it.
+    nested: Vec<Value>,
+    /// Hashes of those that may be NULL.
+    optional: Vec<String>,
+    /// What is put into the record.
+    recorded: Vec<String>,
+    /// The hash of each alone.
+    each: Vec<String>,
+}
+
+impl Values {
+    fn add(&mut self, column: &Row, hash: Option<ValueHash>, sql: String) {
+        let in_record = recorded(column, &sql);
+        self.each.push(record(&in_record));
+        match hash {
+            Some(hash) if column.get("not_null") && self.nested.len() < NESTED_MAX => {
+                self.nested.push(Value { hash, sql });
+            }
+            Some(hash) if self.optional.len() < NESTED_MAX => {
+                // Another seed for each, or two columns could exchange their values.
+                let seed = format!("{SEED} + {}", self.optional.len() + 1);
+                self.optional.push(format!("coalesce({}, 0)", hash.sql(&sql, &seed)));
+            }
+            _ => self.recorded.push(in_record),
         }
+    }
+
+    fn hashes(mut self) -> Hashes {
+        if !self.recorded.is_empty() {
+            self.optional.push(record(&list(self.recorded)));
+        }
+        let first = match self.optional.is_empty() {
+            true => SEED.to_owned(),
+            false => self.optional.join(" # "),
+        };
+        let nested = match self.nested.is_empty() {
+            true => ValueHash::Int4.sql("0", &first),
+            false => self.nested.iter().fold(first, |seed, value| value.hash.sql(&value.sql, &seed)),
+        };
+        // A value that must not be NULL, and is: the target has none.
+        Hashes { row: format!("coalesce({nested}, 0)"), each: format!("ARRAY[{}]", list(self.each)) }
     }
 }
 
-/// What is put into the row that is hashed, for a value of this column's type.
-fn hashed(column: &Row, value: &str) -> String {
+fn record(values: &str) -> String {
+    format!("hash_record_extended(ROW({values}), {SEED})")
+}
+
+/// What is put into a record that is hashed, for a value of this column's type.
+fn recorded(column: &Row, value: &str) -> String {
     let base_type: String = column.get("base_type");
     let plain = || value.to_owned();
     if column.get::<_, String>("kind") == "e" {

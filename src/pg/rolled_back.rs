@@ -9,7 +9,11 @@ pub async fn rolled_back<T, E>(
     begin: &str,
     work: impl Future<Output = Result<T, E>>,
 ) -> Result<Result<T, E>, Error> {
-    client.batch_execute(begin).await?;
+    if let Err(error) = client.batch_execute(begin).await {
+        // A part of it may have begun one. The error is what counts.
+        let _ = client.batch_execute("ROLLBACK").await;
+        return Err(error);
+    }
     let done = work.await;
     client.batch_execute("ROLLBACK").await?;
     Ok(done)

@@ -77,3 +77,22 @@ async fn a_session_can_be_cancelled_ended_and_dropped() {
     let count = "select count(*) from pg_stat_activity where application_name = 'dropped'";
     until(count, async || cluster.psql("postgres", count).trim() == "0").await;
 }
+
+/// The server would not look until it has something to say, which may be hours away, with its locks and its snapshot.
+#[tokio::test]
+async fn what_runs_in_a_session_that_is_dropped_ends() {
+    let cluster = Cluster::start();
+    let target = target(&cluster.url("postgres"));
+    let observer = target.connect("observer", &[]).await.unwrap();
+    let session = target.connect("busy", &[]).await.unwrap();
+    let asked = session.batch_execute("begin; create table public.t (); select pg_sleep(600)");
+    tokio::time::timeout(Duration::from_millis(300), asked).await.unwrap_err();
+    let busy = "select count(*) from pg_stat_activity where application_name = 'busy'";
+    assert_eq!(observer.query_one(busy, &[]).await.unwrap().get::<_, i64>(0), 1);
+    drop(session);
+    let until = std::time::Instant::now() + Duration::from_secs(60);
+    while observer.query_one(busy, &[]).await.unwrap().get::<_, i64>(0) > 0 {
+        assert!(std::time::Instant::now() < until, "it goes on");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

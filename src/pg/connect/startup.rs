@@ -78,6 +78,11 @@ pub(crate) fn options(own: Option<&str>, settings: &[(&str, &str)]) -> String {
     text
 }
 
+/// A statement ends when the connection does that waits for it: an index build, or a comparison, would otherwise go on for
+/// hours after us, with its locks and its snapshot. Not every system can tell, and there the server refuses.
+const NOTICES_OUR_END: &str =
+    "SELECT set_config('client_connection_check_interval', '2s', false) WHERE version() LIKE '%linux%'";
+
 /// What keeps row values out of the server's log, and only a superuser, or who was granted it, may set: rows are bound
 /// as parameters, a plan shows them, and an error quotes them. Statements are logged as the server is told to: in
 /// their texts there is no value. A parameter of a library that is not loaded is left alone.
@@ -116,7 +121,7 @@ pub(crate) fn after_login(server_version_num: u32) -> Option<String> {
         _ => "current_setting('is_superuser') = 'on'",
     };
     let silence = louder("set_config(wanted.name, wanted.value, false)", granted);
-    Some(format!("{timeouts}; {silence}"))
+    Some(format!("{timeouts}; {NOTICES_OUR_END}; {silence}"))
 }
 
 /// `server_version` as a number: `15.18 (Debian 15.18-1)` is 150018, `18beta1` is 180000.
