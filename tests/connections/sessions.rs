@@ -1,5 +1,7 @@
 //! What a session of ours looks like from the inside, and how it ends.
 
+use std::time::Duration;
+
 use super::target;
 use crate::support::Cluster;
 use crate::support::waiting::until;
@@ -90,9 +92,5 @@ async fn what_runs_in_a_session_that_is_dropped_ends() {
     let busy = "select count(*) from pg_stat_activity where application_name = 'busy'";
     assert_eq!(observer.query_one(busy, &[]).await.unwrap().get::<_, i64>(0), 1);
     drop(session);
-    let until = std::time::Instant::now() + Duration::from_secs(60);
-    while observer.query_one(busy, &[]).await.unwrap().get::<_, i64>(0) > 0 {
-        assert!(std::time::Instant::now() < until, "it goes on");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    until(busy, async || observer.query_one(busy, &[]).await.unwrap().get::<_, i64>(0) == 0).await;
 }
