@@ -118,7 +118,7 @@ async fn each_code_of_the_contract_has_a_way_to_get_it() {
         Some("projh-bluegreen finish"),
     );
     ends(program.run("rollback", &[]), 2, "swapped: green is live", Some("projh-bluegreen finish"));
-    ends(program.run("finish", &["--yes"]), 0, "finished: green is live, blue is gone", None);
+    ends(program.run("finish", &["--yes"]), 0, "finished: green is live, blue was dropped", None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
