@@ -132,5 +132,5 @@ async fn a_server_that_does_not_come_back_is_said_to_be_gone() {
     cluster.kill9();
     running.wait_for("retry");
     running.interrupt();
-    ends(running.finish(), 7, "the server cannot be asked", Some("projh-bluegreen execute plan.yaml"));
+    ends(running.finish(), 7, "could not be read from the server", Some("projh-bluegreen execute plan.yaml"));
 }
