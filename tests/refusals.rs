@@ -100,8 +100,9 @@ impl Stage {
 }
 
 fn refusals(finished: &Finished) -> Vec<Value> {
-    let found: Vec<Value> = finished.refusals().into_iter().cloned().collect();
-    for finding in &found {
+    let mut found: Vec<Value> = finished.refusals().into_iter().cloned().collect();
+    for finding in &mut found {
+        finding.as_object_mut().unwrap().remove("at");
         for part in ["check", "place", "what", "hint"] {
             assert!(finding[part].as_str().is_some_and(|text| !text.is_empty()), "{finding}");
         }
