@@ -1,4 +1,4 @@
-//! What a command was given: the server, whom to tell, and what is to be reached.
+//! What a command was given: the server, the reporter, and its goal.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -12,55 +12,55 @@ use crate::lifecycle::Phase;
 use crate::pg::connect::Target;
 use crate::plan::Plan;
 
-/// What every command on a run has.
+/// What every command on a run is given.
 pub struct Context {
-    /// The server.
+    /// How to connect to the server.
     pub target: Target,
-    /// Where events go.
+    /// Receives the events.
     pub reporter: Arc<dyn Reporter>,
-    /// Turns true when somebody asks to stop.
+    /// Becomes true when somebody asks to stop.
     pub interrupted: watch::Receiver<bool>,
-    /// How long a server that is lost in the middle of the work is waited for.
+    /// How long to keep trying to reconnect to a server that was lost while a run was under way.
     pub reconnect_for: Duration,
-    /// Set once a run is to be begun, or was taken over: from then on the journal has to be asked for the state of the
-    /// tables, and a server that is lost is waited for.
+    /// Set once a run may have been started or was taken over: from then on only the journal knows the state of the
+    /// tables, and a lost connection is opened again.
     pub has_begun: Arc<AtomicBool>,
 }
 
-/// What a command is to reach.
+/// What a command is to achieve.
 pub enum Goal {
-    /// The plan was checked, and nothing changed.
+    /// The plan has been checked, and nothing changed.
     Checked(Plan),
-    /// The plan was carried out.
+    /// The plan has been executed.
     Forward(Forward),
-    /// A run, by its id or its plan's name, was rolled back.
+    /// A run has been rolled back.
     Back {
-        /// The run.
+        /// Its id, or its plan's name.
         run: String,
     },
-    /// The blue tables of a run, by its id or its plan's name, were dropped.
+    /// The blue tables of a run have been dropped.
     Finished {
-        /// The run.
+        /// Its id, or its plan's name.
         run: String,
-        /// Also where work after the swap is left, which is never done then.
+        /// Finish even if `settle` is not complete; what is left of it is then never done.
         as_is: bool,
-        /// Without waiting for sessions that may use blue's row types.
+        /// Do not wait for sessions that may have cached blue's row types.
         now: bool,
     },
 }
 
-/// A plan that is to be carried out.
+/// A plan to execute, and how far.
 pub struct Forward {
-    /// The plan.
+    /// The plan to execute.
     pub plan: Plan,
-    /// Stop after this phase.
+    /// The phase to stop after; `None` to run to the end.
     pub until: Option<Phase>,
-    /// Asked right before the swap, where it may block; may wait for a person.
+    /// Called right before the swap, on a thread where it may block; it may wait for a person's answer.
     pub may_swap: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Forward {
-    /// Whether a phase is within what was asked for.
+    /// Whether a phase comes no later than `until`.
     #[must_use]
     pub fn reaches(&self, phase: Phase) -> bool {
         self.until.is_none_or(|until| phase <= until)
@@ -68,7 +68,7 @@ impl Forward {
 }
 
 impl Context {
-    /// Tells an event.
+    /// Reports an event.
     pub fn tell(&self, event: &Event) {
         self.reporter.tell(event);
     }

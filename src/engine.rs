@@ -1,9 +1,9 @@
-//! The only loop: the next phase towards the goal, and the next, until there is none.
+//! The only loop: executes the next phase towards the goal until none is left.
 //!
-//! A fresh run and a resumed one are the same loop, for what a phase finds done in the journal it
-//! does not do again; a check, a rollback and a finish are phases like the others. A session that is lost (the server
-//! restarted, a COMMIT's answer never came) is opened again, and the journal says where it stands. A server that cannot be
-//! reached in the first place is told of at once.
+//! A fresh run and a resumed one take the same loop, because a phase skips what the journal already holds; check,
+//! rollback and finish are phases like the others. A connection that is lost (the server restarted, the answer to a
+//! COMMIT never came) is opened again, and the journal says where the run stands. A server that cannot be reached in
+//! the first place is an error at once.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,13 +22,13 @@ use crate::phase;
 use crate::run::Run;
 use crate::waits;
 
-/// A session that lasted this long was a good one: what ends it is a new trouble.
+/// What ends a session that lasted this long is a new failure: the time limit for reconnecting starts anew.
 const GOOD_SESSION: Duration = Duration::from_secs(120);
 
-/// Reaches the goal, or goes on towards it from where an earlier command stopped.
+/// Works until the goal is reached, from where an earlier command stopped.
 ///
 /// # Errors
-/// Whatever stopped it; the run can be resumed unless the error says otherwise.
+/// What stopped it; the run can be resumed unless the error says otherwise.
 pub async fn reach(cx: &Context, goal: &Goal) -> Result<(), Error> {
     let pauses = || {
         backon::ExponentialBuilder::new()
@@ -52,7 +52,7 @@ pub async fn reach(cx: &Context, goal: &Goal) -> Result<(), Error> {
             && since.elapsed() < cx.reconnect_for;
         let wait = if may_wait { waits.next() } else { None };
         let Some(wait) = wait else { return Err(error) };
-        tracing::warn!(%error, wait_ms = wait.as_millis(), "a new session is tried");
+        tracing::warn!(%error, wait_ms = wait.as_millis(), "session lost; opening a new one");
         cx.tell(&Event::Retry { why: error.to_string(), seconds: wait.as_secs_f64() });
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
@@ -61,8 +61,8 @@ pub async fn reach(cx: &Context, goal: &Goal) -> Result<(), Error> {
     }
 }
 
-/// One session: from opening the journal to the goal, or to an error.
-/// `held` is the session that holds the run: the last one before it, and then this one.
+/// One session: from opening the journal to the goal, or to an error. `held` is the backend that holds the run: that of
+/// the session before, and then this one's.
 async fn session(cx: &Context, goal: &Goal, held: &mut Option<Backend>) -> Result<(), Error> {
     match goal {
         Goal::Checked(plan) => {
@@ -92,7 +92,7 @@ async fn session(cx: &Context, goal: &Goal, held: &mut Option<Backend>) -> Resul
     }
 }
 
-/// Carries a phase out, and tells of it.
+/// Executes a phase, and reports its beginning and end.
 async fn carry_out(
     cx: &Context,
     phase: Phase,
@@ -117,7 +117,8 @@ async fn carry_out(
     Ok(())
 }
 
-/// Takes over a run that is to be ended; `None` where the session before, whose COMMIT got no answer, has ended it.
+/// Takes over a run that is to be ended; `None` if the session before has ended it, with a COMMIT whose answer was
+/// lost.
 async fn resume(
     cx: &Context,
     run: &str,
@@ -137,7 +138,7 @@ async fn resume(
     }
 }
 
-/// The run is ours now.
+/// Remembers and reports that this session holds the run.
 fn take(cx: &Context, journal: &Journal, until: Option<Phase>, held: &mut Option<Backend>) {
     *held = Some(journal.backend().clone());
     let (run, plan, resumed) = (journal.run().to_owned(), journal.plan().to_owned(), journal.resumed());
@@ -146,7 +147,7 @@ fn take(cx: &Context, journal: &Journal, until: Option<Phase>, held: &mut Option
     cx.tell(&Event::Run { run, plan, resumed, done, until });
 }
 
-/// Carries out what is left of a plan. A slot that cannot be kept is given up here, wherever in the session that came up.
+/// Executes what is left of a plan. The run is given up here if its slot cannot be kept, in whatever phase that shows.
 async fn ahead(cx: &Context, forward: &Forward, held: &mut Option<Backend>) -> Result<(), Error> {
     let mut run = phase::unless(cx.interrupted(), open(cx, forward, held)).await?;
     match phases(&mut run).await {
@@ -171,7 +172,7 @@ async fn phases(run: &mut Run<'_>) -> Result<(), Error> {
     }
 }
 
-/// Waits for a person, perhaps; not longer than the run may go on. What changes meanwhile is compared.
+/// Asks whether to swap, while what changes is compared. The question ends when the run is stopped.
 async fn may_swap(run: &Run<'_>) -> Result<bool, Error> {
     let asks = Arc::clone(&run.forward.may_swap);
     let asked = tokio::task::spawn_blocking(move || asks());
@@ -179,7 +180,7 @@ async fn may_swap(run: &Run<'_>) -> Result<bool, Error> {
     phase::unless(run.stopped(), phase::verify::comparing_meanwhile(run, answer)).await
 }
 
-/// Takes the run over, and has ready what its phases need.
+/// Takes the run over, and prepares what its phases need.
 async fn open<'a>(
     cx: &'a Context,
     forward: &'a Forward,

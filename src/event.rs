@@ -1,7 +1,7 @@
-//! What the engine tells while it works. Reporters turn it into lines for a person or for a machine.
+//! What the engine reports while it works. Reporters turn it into lines for a person or for a machine.
 //!
-//! Invariant: no event holds a row's value. Events are a public interface under `--json`: their
-//! names and fields are only ever added to.
+//! Invariant: no event holds a row's value. Under `--json` events are a public interface: types and fields are
+//! added, never changed or removed.
 
 pub(crate) mod line;
 mod preview;
@@ -24,214 +24,215 @@ pub use preview::{
     Blocks, PreviewChange, PreviewLock, PreviewNotice, PreviewStatement, PreviewStep, PreviewSummary,
 };
 
-/// One thing that happened.
+/// One event. Its variant is the `type` of a line of `--json`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
-    /// A run begins, or goes on.
+    /// A run begins or resumes.
     Run {
-        /// Its short id.
+        /// The run's short id: eight hexadecimal digits.
         run: String,
         /// The plan's name.
         plan: String,
-        /// It had begun before.
+        /// Whether the run began in an earlier session.
         resumed: bool,
         /// The phases that are done already.
         done: Vec<Phase>,
-        /// The phase after which this command stops; none if it goes to the end.
+        /// The phase after which this command stops; `null` if it runs to the end.
         until: Option<Phase>,
     },
-    /// Nothing stands in the way.
+    /// No check refused the plan.
     Checked {
-        /// Findings that are notes.
+        /// The number of findings that are notes.
         notes: usize,
     },
-    /// What is wrong with the plan's text.
+    /// A mistake in the plan's text.
     Problem(Problem),
-    /// A check had something to say.
+    /// A finding of a check.
     Finding(Finding),
     /// A phase began.
     PhaseStarted {
-        /// Which.
+        /// The phase that began.
         phase: Phase,
     },
-    /// A phase is done.
+    /// A phase was completed.
     PhaseDone {
-        /// Which.
+        /// The phase that was completed.
         phase: Phase,
-        /// How long it took in this session.
+        /// How long it took in this session, in seconds.
         seconds: f64,
     },
-    /// Copying began at a consistent point.
+    /// A round of the copy began.
     Round {
         /// The round's number, from 1.
         round: u32,
-        /// The consistent point.
+        /// The LSN of its consistent point.
         lsn: Lsn,
-        /// Chunks that are missing.
+        /// The number of chunks that are still to be copied.
         chunks: usize,
     },
-    /// A round ended.
+    /// A round of the copy ended.
     RoundEnded {
-        /// The round's number.
+        /// The round's number, from 1.
         round: u32,
-        /// Why.
+        /// Why it ended.
         why: RoundEnd,
     },
-    /// How far the copy is.
+    /// Progress of the copy, reported about once a second.
     CopyProgress {
-        /// The table.
+        /// The live table, `schema.name`.
         table: String,
-        /// Rows of green so far.
+        /// Rows copied so far.
         rows: u64,
         /// Rows of blue as PostgreSQL estimates them.
         rows_estimated: u64,
-        /// Rows per second, lately.
+        /// Recent rate, in rows per second.
         rows_per_s: f64,
         /// The part of blue that has been read.
         #[serde(flatten)]
         reached: Reached,
     },
-    /// One statement among many of a phase is done.
+    /// One of a phase's statements was executed.
     Step {
-        /// The phase.
+        /// The phase it belongs to.
         phase: Phase,
-        /// What was done.
+        /// What the statement did, in words.
         what: String,
-        /// How many are done.
+        /// The number of statements executed so far.
         done: usize,
-        /// Of how many.
+        /// The number of statements in all.
         of: usize,
     },
-    /// How far green is behind. Told about once a second as long as there is a slot.
+    /// The lag of green behind blue, reported about once a second while the slot exists.
     Lag {
-        /// WAL between the end of the log and what was applied.
+        /// Bytes of WAL between its end and the position applied to green.
         lag_bytes: u64,
         /// Changes applied in this session.
         applied: u64,
-        /// Changes applied per second, lately.
+        /// Recent rate, in changes per second.
         applied_per_s: f64,
-        /// WAL that the slot keeps the server from reusing.
+        /// Bytes of WAL that the server retains for the slot.
         retained_bytes: u64,
-        /// What the server says of that: `reserved`, `extended`, `unreserved` or `lost`.
+        /// `wal_status` of `pg_replication_slots`: `reserved`, `extended`, `unreserved` or `lost`.
         wal_status: String,
     },
-    /// How far the verification is.
+    /// Progress of the verification, reported about once a second.
     VerifyProgress {
-        /// The table.
+        /// The live table, `schema.name`.
         table: String,
-        /// Rows compared, of blue and of green together.
+        /// Rows read so far, those of blue and of green together.
         rows: u64,
-        /// Rows per second, lately.
+        /// Recent rate, in rows per second.
         rows_per_s: f64,
         /// The part of blue and green that has been read.
         #[serde(flatten)]
         reached: Reached,
     },
-    /// After every row was compared: the keys that changed meanwhile were compared too.
+    /// The keys that changed since the last comparison were compared as well.
     DeltaVerified {
         /// The step's number, from 1.
         step: u32,
-        /// How many keys.
+        /// The number of keys compared.
         keys: u64,
     },
-    /// A row that is not the same in blue and green.
+    /// A row that differs between blue and green.
     Difference(Difference),
     /// Blue and green were equal.
     Verified {
-        /// What was covered.
+        /// What was compared.
         #[serde(flatten)]
         verification: Verification,
     },
-    /// An attempt to swap did not go through; blue is live, and clients went on.
+    /// An attempt to swap was rolled back; blue is still live.
     SwapPostponed {
         /// The attempt's number, from 1.
         attempt: u32,
-        /// Why.
+        /// Why it was rolled back.
         why: String,
         /// Sessions in the way: pid, user, age of the transaction, state.
         blockers: Vec<String>,
     },
     /// The tables were exchanged.
     Swapped {
-        /// The attempt's number.
+        /// The number of the attempt that succeeded, from 1.
         attempt: u32,
-        /// Keys compared under the lock.
+        /// The number of keys compared under the lock.
         compared: u64,
         /// The stall's parts.
         #[serde(flatten)]
         times: SwapTimes,
-        /// The commit of the exchange.
+        /// Time of the COMMIT, in milliseconds.
         commit_ms: f64,
-        /// From the first lock to the commit: what a client can have noticed.
+        /// Time from the request for the lock to the end of the COMMIT, in milliseconds: the longest that a client can
+        /// have waited.
         stall_ms: f64,
     },
-    /// Copy and apply wait, or go on.
+    /// Copy and apply pause or resume.
     Throttled {
-        /// Why; none when going on.
+        /// Why they pause; `null` when they resume.
         why: Option<String>,
     },
-    /// The session with the server was lost or refused in passing; it is tried again.
+    /// The connection was lost or failed transiently; it will be opened again.
     Retry {
-        /// What happened.
+        /// The error that ended the session.
         why: String,
-        /// When the next try comes.
+        /// The delay before the next attempt, in seconds.
         seconds: f64,
     },
-    /// The run waits for something that others have to end, or that has its time.
+    /// The run waits for another session, or for a point in time.
     Waiting {
-        /// For what.
+        /// What it waits for.
         cause: WaitCause,
-        /// Who is in the way and what ends the wait.
+        /// Who is in the way, and what ends the wait.
         text: String,
     },
-    /// What a phase had done is void, and it begins again.
+    /// The work of a phase became void, and the phase begins again.
     BegunAgain {
-        /// The phase.
+        /// The phase that begins again.
         phase: Phase,
-        /// Why.
+        /// Why its work became void.
         why: String,
     },
-    /// A session that was in the way of the swap was ended, as the plan's `terminate_blockers` allows.
+    /// A session that blocked the swap was terminated, as the plan's `terminate_blockers` allows.
     BackendTerminated {
-        /// Process, user, `application_name`, state and age of its transaction.
+        /// Its pid, user, `application_name`, state and age of transaction.
         backend: String,
     },
-    /// Anything else a person should know.
+    /// Any other message for a person.
     Notice {
-        /// The text.
+        /// The message, in one or more sentences.
         text: String,
     },
-    /// A dry run: a step that the run would take.
+    /// Dry run: a step that the run would take.
     PreviewStep(PreviewStep),
-    /// A dry run: something that the swap would change in the catalog.
+    /// Dry run: something that the swap would change in the catalog.
     PreviewChange(PreviewChange),
-    /// A dry run: something that clients will notice.
+    /// Dry run: something that clients will notice.
     PreviewNotice(PreviewNotice),
-    /// A dry run in one line.
+    /// Dry run: its totals.
     PreviewSummary(PreviewSummary),
     /// A row that a key digest stands for.
     RowFound(RowFound),
-    /// Where a run stands.
+    /// The state of a run.
     Status(Box<Status>),
-    /// What a command ends with when it does not end well. Findings, problems and differences come before it.
+    /// A command failed. Findings, problems and differences are reported before it.
     Error {
         /// What went wrong.
         message: String,
-        /// What to do about it.
+        /// What to do about it, if anything is known.
         hint: Option<String>,
-        /// The exit code.
+        /// The exit code, as documented in the README.
         #[schemars(with = "u8")]
         code: ExitCode,
     },
-    /// The command ends.
+    /// The command ends: the last line of each.
     End {
-        /// The exit code.
+        /// The exit code, as documented in the README.
         #[schemars(with = "u8")]
         code: ExitCode,
-        /// The state the tables are in.
+        /// The state of the tables, in a sentence.
         state: String,
-        /// What to type next.
+        /// The command to type next, if there is one.
         next: Option<String>,
     },
 }
@@ -246,11 +247,11 @@ pub enum WaitCause {
     Transaction,
     /// Snapshots that are older than green's rows, which would find green empty after the swap.
     Snapshot,
-    /// The lag of the stream.
+    /// The lag of the stream, which has to be smaller.
     Lag,
-    /// The plan's window for the swap.
+    /// The time window that the plan allows for the swap.
     Window,
-    /// A synchronous standby, which has to confirm a commit.
+    /// A synchronous standby that has to confirm a commit.
     Standby,
     /// A statement that rewrites a table.
     Rewrite,
@@ -258,9 +259,9 @@ pub enum WaitCause {
     RowType,
 }
 
-/// Where events go.
+/// Receives events.
 pub trait Reporter: Send + Sync {
-    /// Takes one event. Called from many tasks; must be quick.
+    /// Takes one event. Called from many tasks, so it must not block.
     fn tell(&self, event: &Event);
 
     /// Takes the error that a command ends with.

@@ -1,25 +1,26 @@
 //! Blue-green migration of live PostgreSQL tables.
 //!
-//! A plan names tables and what shall become of them: partitions, a wider key, indexes, columns. A run
-//! makes a shadow ("green") of each live table ("blue"), copies every row at a consistent point
-//! of the write-ahead log, applies the changes that happened since from a logical replication
-//! slot, builds the indexes, compares both tables row for row with writes going on, and
-//! exchanges them in one transaction under one short lock.
+//! A plan names tables and what they are to become: partitions, a wider key, indexes, columns. A run
+//! creates a shadow ("green") of each live table ("blue"), copies every row at a consistent point
+//! of the write-ahead log, applies the changes made since from a logical replication slot, builds the
+//! indexes, compares both tables row for row while clients write, and exchanges them in one
+//! transaction under one short lock.
 //!
-//! The journey, and where each part of it is told:
+//! Where to find what:
 //!
-//! - [`plan`]: what the user wrote, proven; [`check`]: what the database has to say to it, in
-//!   [`finding`]s.
-//! - [`engine`]: the only loop, over the [`phase`]s, each of which takes a [`run`] further; [`context`]: what it was given. [`lifecycle`]: the facts of a run, and their fold.
-//! - [`journal`]: the one door through which effects become durable, and from which a run is resumed.
+//! - [`plan`]: the validated plan; [`check`]: what in the database does not allow it, as [`finding`]s.
+//! - [`engine`]: the only loop, over the [`phase`]s, each of which advances a [`run`]; [`context`]: what a command was
+//!   given. [`lifecycle`]: the facts of a run, and their fold.
+//! - [`journal`]: the only place where effects become durable, and from which a run is resumed.
 //! - [`lane`]: one directed pair of tables: copy, feed, apply, compare.
-//! - [`hangs_on`]: what a table's definition is made of, a file a kind; [`green`]: the table to be, and the scripts
-//!   that make it and exchange it.
-//! - [`status`]: where a run stands, as any other process can ask.
-//! - [`replication`]: the streaming client. [`pg`]: connections, names, positions.
-//! - [`preview`]: what a run would do and mean, without doing it.
-//! - [`event`] and [`error`]: what is told, and what went wrong; [`meter`]: how fast it goes. [`cli`]: the only
-//!   layer that prints.
+//! - [`hangs_on`]: what a table's definition consists of, one file a kind; [`green`]: the design of the new table, and
+//!   the scripts that create and exchange it.
+//! - [`pace`]: the limits of a run; [`rest`]: its pauses on a busy server; [`slot`]: its slot as the server sees it.
+//! - [`status`]: the state of a run, as any other process can query it.
+//! - [`replication`]: the streaming client. [`pg`]: connections, names, positions, SQL text.
+//! - [`preview`]: what a run would do, without doing it.
+//! - [`event`] and [`error`]: what is reported, and what went wrong; [`meter`]: rates and the time left. [`cli`]: the
+//!   only layer that prints.
 //!
 //! Only [`cli`] is for others; `pub` below it means no more than its module says, so that the compiler finds what nobody
 //! uses. What tests and benches need besides is named in [`testing`].

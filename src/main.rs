@@ -1,4 +1,4 @@
-//! The program: parse, call the library, exit with its code.
+//! The program: runs the command line of the library, and exits with its code.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! A run in this session, as its phases see it.
+//! The state of a run in this session, on which the phases work.
 
 use tokio::task::JoinSet;
 
@@ -13,58 +13,58 @@ use crate::pg::ConnectionRole;
 use crate::pg::connect::Session;
 use crate::phase::locks::Patience;
 
-/// A run in this session: the journal, and what lives only as long as the session does.
+/// A run in this session: the journal, and what only lasts as long as the session.
 pub struct Run<'a> {
     /// What the command was given.
     pub cx: &'a Context,
-    /// What is to be carried out.
+    /// The plan to execute, and how far.
     pub forward: &'a Forward,
-    /// The journal.
+    /// The journal, which holds the run.
     pub journal: Journal,
-    /// The lanes, once green has been made.
+    /// One lane for each table, once green has been made.
     pub lanes: Vec<Lane>,
-    /// The stream into the targets, once there is a slot.
+    /// The stream into green, once the slot exists.
     pub feed: Option<Feed>,
-    /// Work that goes on from one phase into the next; it ends with the session.
+    /// Work that continues from one phase into the next; it ends with the session.
     pub meanwhile: JoinSet<Result<(), Error>>,
-    /// How fast the run may go.
+    /// How fast the run may work, and whether its slot can be kept.
     pub pace: Pace,
-    /// How the publication had each blue when the session began.
+    /// How each blue was published when the session began.
     pub published: Vec<Published>,
-    /// Each blue's file when it was verified. DDL that rewrites a table is not in the stream.
+    /// Each blue's filenode when it was verified: the stream does not carry DDL that rewrites a table.
     pub verified_files: Vec<u32>,
 }
 
 impl Run<'_> {
-    /// The `application_name` of a connection for one role of the run.
+    /// The `application_name` of a connection of the run, by what it is used for.
     #[must_use]
     pub fn role(&self, role: &str) -> String {
         ConnectionRole::of_run(self.journal.run(), role).to_string()
     }
 
-    /// How DDL outside the swap waits for locks.
+    /// How DDL outside of the swap waits for locks.
     #[must_use]
     pub fn patience(&self) -> Patience<'_> {
         Patience::of(self.cx, &self.journal)
     }
 
-    /// The stream into the targets.
+    /// The stream into green.
     ///
     /// # Errors
-    /// If it does not run.
+    /// If it has not been started, which is a defect of the program.
     pub fn feed(&self) -> Result<&Feed, Error> {
         self.feed.as_ref().ok_or(Error::Bug("the stream does not run"))
     }
 
-    /// A connection for one role of the run.
+    /// Opens a connection of the run; `role` says what it is used for.
     ///
     /// # Errors
-    /// If it cannot be made.
+    /// If the connection cannot be opened.
     pub async fn connect(&self, role: &str) -> Result<Session, Error> {
         Ok(self.cx.target.connect(&self.role(role), &[]).await?)
     }
 
-    /// Comes when somebody asks to stop, or the slot can no longer be kept; with what that means.
+    /// Resolves when somebody asks to stop, or the slot can no longer be kept, to the error that this means.
     pub fn stopped(&self) -> impl Future<Output = Error> + use<> {
         let (interrupted, lost) = (self.cx.interrupted(), self.pace.lost());
         async move {
@@ -75,11 +75,11 @@ impl Run<'_> {
         }
     }
 
-    /// As many connections as the plan has workers. Their commits do not wait for the disk: an effect
-    /// and its fact are one transaction, and the fact that ends a phase makes all before it durable.
+    /// Opens as many connections as the plan has workers. Their commits are asynchronous: an effect and its fact are
+    /// one transaction, and the commit of the fact that ends the phase flushes all that precede it.
     ///
     /// # Errors
-    /// If one cannot be made.
+    /// If a connection cannot be opened.
     pub async fn workers(&self, role: &str) -> Result<Vec<Session>, Error> {
         let name = self.role(role);
         let connect = |_| self.cx.target.connect(&name, &[("synchronous_commit", "off")]);

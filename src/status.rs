@@ -1,7 +1,7 @@
 //! Where a run stands, as any other process can ask the database: the journal's facts and their times,
 //! the slot, and whether somebody is at work.
 //!
-//! Invariant: it reads; it waits for no lock and holds up nobody.
+//! Invariant: it only reads; it waits for no lock and blocks nobody.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -14,115 +14,115 @@ use crate::meter::{eta_s, per_s};
 use crate::pg::ConnectionRole;
 use crate::slot::Slot;
 
-/// PostgreSQL's, unless somebody has compiled another one in.
+/// PostgreSQL's default block size.
 const BLOCK_BYTES: u64 = 8_192;
-/// So many facts are looked at for the last ones; those of one kind in a row are told as one.
+/// How many facts are read to find the last ones; consecutive facts of one kind are reported as one.
 const FACTS: i64 = 500;
 const KINDS: usize = 5;
 
-/// Where a run stands.
+/// The state of a run.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Status {
-    /// Its short id.
+    /// The run's short id: eight hexadecimal digits.
     pub run: String,
     /// The plan's name.
     pub plan: String,
-    /// The phase it is in, or goes on with; none if there is nothing left to do.
+    /// The phase it is in, or resumes with; `null` if nothing is left to do.
     pub phase: Option<Phase>,
-    /// The state that the tables are in.
+    /// The state of the tables, in a sentence.
     pub state: String,
-    /// What to type next.
+    /// The command to type next, if there is one.
     pub next: Option<String>,
-    /// Rounds of the copy begun.
+    /// Number of rounds of the copy begun.
     pub rounds: u32,
-    /// Rows copied, by table in the plan's order.
+    /// Rows copied for each table, in the plan's order.
     pub rows_copied: Vec<u64>,
-    /// When it began.
+    /// When the run began.
     pub begun: String,
     /// When its last fact was written.
     pub last_fact: String,
-    /// The copy of each table, once green has been made.
+    /// Progress of the copy for each table, once green has been made.
     pub tables: Vec<Table>,
-    /// Statements that build indexes, once green has been made.
+    /// The statements that build indexes, once green has been made.
     pub indexes: Option<Steps>,
-    /// The stream, as long as there is a slot.
+    /// The stream, while the slot exists.
     pub stream: Option<Stream>,
-    /// Who took it over last.
+    /// The orchestrator that took the run over last.
     pub orchestrator: Option<Orchestrator>,
-    /// The last facts, the latest first.
+    /// The last facts of its journal, the latest first.
     pub last_facts: Vec<Facts>,
 }
 
 /// The copy of one table.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Table {
-    /// The table.
+    /// The live table, `schema.name`.
     pub table: String,
-    /// Rows copied.
+    /// Rows copied so far.
     pub rows: u64,
     /// Rows of blue as PostgreSQL estimated them.
     pub rows_estimated: u64,
-    /// Rows per second, within the last minute.
+    /// Rate over the last minute, in rows per second.
     pub rows_per_s: f64,
     /// The part of blue that has been read.
     #[serde(flatten)]
     pub reached: Reached,
 }
 
-/// Many statements.
+/// The statements of a phase.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub struct Steps {
-    /// How many are done.
+    /// The number of statements executed so far.
     pub done: usize,
-    /// Of how many.
+    /// The number of statements in all.
     pub of: usize,
 }
 
-/// The stream.
+/// The replication stream of a run.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Stream {
-    /// WAL between its end and what was applied.
+    /// Bytes of WAL between its end and the position applied to green.
     pub lag_bytes: u64,
-    /// WAL that the slot keeps the server from reusing.
+    /// Bytes of WAL that the server retains for the slot.
     pub retained_bytes: u64,
-    /// What the server says of that: `reserved`, `extended`, `unreserved` or `lost`.
+    /// `wal_status` of `pg_replication_slots`: `reserved`, `extended`, `unreserved` or `lost`.
     pub wal_status: String,
 }
 
-/// Who took the run over last.
+/// The orchestrator that took a run over last.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Orchestrator {
-    /// Its host.
+    /// The host's name.
     pub host: String,
-    /// Its process there.
+    /// Its process id on that host.
     pub pid: u32,
-    /// Since when.
+    /// When it took the run over.
     pub since: String,
-    /// Whether somebody holds the run right now.
+    /// Whether an orchestrator holds the run at present.
     pub alive: bool,
-    /// Connections to the database that work on the run; those of another role are not seen.
+    /// Number of connections that work on the run, as far as this role may see them.
     pub connections: i64,
 }
 
-/// Facts of one kind, in a row.
+/// Consecutive facts of one kind.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Facts {
-    /// The kind.
+    /// The kind, as the journal names it.
     pub fact: String,
-    /// How many.
+    /// The number of facts.
     pub count: usize,
     /// When the latest of them was written.
     pub at: String,
-    /// How long ago that was.
+    /// How long ago that was, in seconds.
     pub seconds_ago: f64,
 }
 
 impl Status {
-    /// Asks for what the journal's summary does not have. `standing` is the state of the tables, and what to
-    /// type next.
+    /// Reads what the journal's summary does not have. `standing` is the state of the tables, and the command to type
+    /// next.
     ///
     /// # Errors
-    /// If the server said no.
+    /// If the server rejected a query, or the connection was lost.
     pub async fn of(client: &Client, run: &Summary, standing: Standing) -> Result<Self, JournalError> {
         let progress = &run.progress;
         let orchestrator = orchestrator(client, run).await?;
@@ -173,7 +173,7 @@ async fn orchestrator(client: &Client, run: &Summary) -> Result<Option<Orchestra
     }))
 }
 
-/// What a copy that is over has brought.
+/// The tables of a copy that is over, or has not begun.
 fn copied(progress: &Progress, prepared: &Prepared) -> Vec<Table> {
     let lanes = prepared.lanes.iter().zip(&progress.rows_copied);
     let table = |(lane, rows): (&crate::lifecycle::LaneDesign, &u64)| {
@@ -191,7 +191,7 @@ fn copied(progress: &Progress, prepared: &Prepared) -> Vec<Table> {
     lanes.map(table).collect()
 }
 
-/// How far a copy is, and how fast it went within the last minute.
+/// Progress of the copy, and its rate over the last minute.
 async fn copying(client: &Client, run: &Summary, prepared: &Prepared) -> Result<Vec<Table>, JournalError> {
     let sql = "SELECT greatest(0, extract(epoch FROM clock_timestamp() - greatest(max(at), clock_timestamp() - interval '1 minute')))::float8 \
                FROM projh_bluegreen.fact WHERE run = $1 AND fact->>'fact' IN ('started', 'round_began')";

@@ -40,11 +40,11 @@ fn the_page_of_the_events_is_that_of_the_program() {
 fn page(schema: &Value) -> String {
     let mut page = String::from(
         "# Events\n\n<!-- Written by tests/events.rs from the types: PROJH_WRITE_DOCS=1 cargo test events -->\n\n\
-         With `--json`, standard output is one JSON object a line. `type` says what it is; no line holds a row's value.\n\
-         `projh-bluegreen schema --events` prints the JSON Schema of all of them, one a `type` under `$defs`.\n\n\
-         Types and fields are only ever added to: let pass what you do not know. A field that may be `null` is there all\n\
-         the same. Times are ISO 8601, or numbers whose names end in their unit: `_s` seconds, `_ms` milliseconds.\n\n\
-         Every line has `at`, when it was told (UTC), and `run`, the short id of the run that the command is about, `null`\n\
+         With `--json`, standard output is one JSON object a line. `type` says what it is; no line holds a value of a row.\n\
+         `projh-bluegreen schema --events` prints their JSON Schema, with one definition for each `type` under `$defs`.\n\n\
+         Types and fields are added, never changed or removed: ignore what you do not know. A field that may be `null` is\n\
+         always there. Times are ISO 8601, or numbers whose names end in their unit: `_s` seconds, `_ms` milliseconds.\n\n\
+         Every line has `at`, when it was printed (UTC), and `run`, the short id of the run that the command is about, `null`\n\
          before it is known.\n",
     );
     let events = schema["oneOf"].as_array().unwrap().iter().map(|event| name_of(event).to_owned());
@@ -52,7 +52,7 @@ fn page(schema: &Value) -> String {
     for name in &events {
         section(&mut page, name, &schema["$defs"][name], true);
     }
-    page.push_str("\n## What fields hold\n");
+    page.push_str("\n## Types of fields\n");
     for (name, of) in schema["$defs"].as_object().unwrap() {
         if !events.contains(name) {
             section(&mut page, name, of, false);

@@ -118,7 +118,7 @@ async fn each_code_of_the_contract_has_a_way_to_get_it() {
         Some("projh-bluegreen finish"),
     );
     ends(program.run("rollback", &[]), 2, "swapped: green is live", Some("projh-bluegreen finish"));
-    ends(program.run("finish", &["--yes"]), 0, "finished: green is live, blue is gone", None);
+    ends(program.run("finish", &["--yes"]), 0, "finished: green is live, blue was dropped", None);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -132,5 +132,5 @@ async fn a_server_that_does_not_come_back_is_said_to_be_gone() {
     cluster.kill9();
     running.wait_for("retry");
     running.interrupt();
-    ends(running.finish(), 7, "the server cannot be asked", Some("projh-bluegreen execute plan.yaml"));
+    ends(running.finish(), 7, "could not be read from the server", Some("projh-bluegreen execute plan.yaml"));
 }

@@ -102,13 +102,13 @@ async fn stopped_in_each_phase_a_run_says_where_it_is_and_goes_on() {
     // Prepare: the publication waits for somebody's VACUUM, say.
     let other = stage.other("lock table public.t in share update exclusive mode").await;
     let stopped = stage.stop("execute", all, notice("preparing"), Signal::Interrupt);
-    expect_end(&stopped, "blue is live, and clients notice nothing; the run goes on with: prepare", goes_on);
+    expect_end(&stopped, "blue is live, and clients notice nothing; the run resumes with: prepare", goes_on);
     drop(other);
 
     // Copy: the slot waits for a transaction that has written.
     let other = stage.other("create table elsewhere ()").await;
     let stopped = stage.stop("execute", all, notice("waits for an open transaction"), Signal::Terminate);
-    expect_end(&stopped, "goes on with: copy", goes_on);
+    expect_end(&stopped, "resumes with: copy", goes_on);
     drop(other);
     stage.program.execute(&["--until", "copy"]).expect_code(0);
 
@@ -116,14 +116,14 @@ async fn stopped_in_each_phase_a_run_says_where_it_is_and_goes_on() {
     let other = stage.other("lock table GREEN.t in exclusive mode").await;
     stage.client.batch_execute("update public.t set note = note where id < 10").await.unwrap();
     let stopped = stage.stop("execute", all, begins("catch_up"), Signal::Interrupt);
-    expect_end(&stopped, "goes on with: catch up", goes_on);
+    expect_end(&stopped, "resumes with: catch up", goes_on);
     drop(other);
     stage.program.execute(&["--until", "catch_up"]).expect_code(0);
 
     // Index: somebody writes to green.
     let other = stage.other("lock table GREEN.t in row exclusive mode").await;
     let stopped = stage.stop("execute", all, begins("index"), Signal::Terminate);
-    expect_end(&stopped, "goes on with: index", goes_on);
+    expect_end(&stopped, "resumes with: index", goes_on);
     drop(other);
     stage.program.execute(&["--until", "index"]).expect_code(0);
 
@@ -137,7 +137,7 @@ async fn stopped_in_each_phase_a_run_says_where_it_is_and_goes_on() {
     let window = format!("{}, max_write_stall: 2s", closed_window());
     stage.program.write_plan(&PLAN.replace("max_write_stall: 2s", &window));
     let stopped = stage.stop("execute", all, notice("waits for its window"), Signal::Terminate);
-    expect_end(&stopped, "goes on with: swap", goes_on);
+    expect_end(&stopped, "resumes with: swap", goes_on);
     stage.program.write_plan(PLAN);
 
     // Swap, between two attempts: somebody reads the table all the time.
@@ -205,7 +205,7 @@ async fn stopped_while_a_commit_is_on_its_way_the_swap_is_told_as_it_went() {
         let running = stage.program.spawn("execute", &["--yes"]);
         eventually(&stage.client, commits).await;
         running.interrupt();
-        running.wait_for_notice("once more stops at once");
+        running.wait_for_notice("a second signal stops at once");
         if twice {
             running.interrupt();
             let stopped = running.finish().expect_code(7);
@@ -246,7 +246,7 @@ async fn once_it_waits_for_the_chunk_in_hand_twice_it_does_not() {
     running.wait_for("round");
     waits_for_a_lock(&stage.client).await;
     running.interrupt();
-    running.wait_for_notice("once more stops at once");
+    running.wait_for_notice("a second signal stops at once");
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(running.is_running(), "the chunk in hand was dropped");
     running.terminate();

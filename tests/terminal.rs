@@ -140,8 +140,7 @@ async fn a_question_can_be_declined_or_interrupted_and_a_narrow_terminal_is_enou
         assert_eq!(seen.contains("\x1b[32m"), is_coloured, "{seen:?}");
         let text = plain(&seen);
         let why = if answer == "n\n" { "error: not swapped, as you answered" } else { "error: interrupted" };
-        for said in
-            ["blue is live, and clients notice nothing", "its slot keeps the server from reusing WAL", why]
+        for said in ["blue is live, and clients notice nothing", "its slot makes the server retain WAL", why]
         {
             assert!(text.contains(said), "`{said}` is missing: {text}");
         }

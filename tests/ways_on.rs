@@ -59,7 +59,7 @@ async fn holds(client: &Client, program: &Bluegreen, state: &str, next: &str) {
     let kept = count(client, "pg_tables where schemaname ~ '^projh_bg_.*_blue$'").await;
     assert_eq!(green == 1, state.contains("green is live"), "{state}");
     assert_eq!(green == 0, state.contains("blue is live"), "{state}");
-    assert_eq!(slots == 1, state.contains("its slot keeps the server from reusing WAL"), "{state}");
+    assert_eq!(slots == 1, state.contains("its slot makes the server retain WAL"), "{state}");
     assert!(kept == 1 || !state.contains("blue is kept"), "{state}");
     let is_over = state.contains("nothing of the run is left but its journal");
     assert_eq!(is_over, slots + publications + homes == 0, "{state}");

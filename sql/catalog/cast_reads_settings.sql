@@ -1,6 +1,6 @@
--- $1, $2: two types, as SQL text. Whether a cast from the one to the other reads settings of a session: TimeZone,
--- DateStyle, IntervalStyle, lc_monetary, search_path and the like. Not in the catalog: output of bytea and of floating
--- point goes by settings too, although it is called immutable.
+-- Whether a cast between two types reads settings of the session: TimeZone, DateStyle, IntervalStyle, lc_monetary,
+-- search_path and so on. $1, $2: the types, as SQL text. What the catalog does not say: the output of bytea and of
+-- floating-point types depends on settings too, although it is marked immutable.
 WITH RECURSIVE part (side, oid) AS (
     SELECT side, to_regtype(name)::oid FROM (VALUES (1, $1::text), (2, $2::text)) AS given (side, name)
     UNION

@@ -1,5 +1,5 @@
--- What decides how a column's values are hashed: the type under its domains, its length and its collation, and
--- whether each row has one.
+-- What determines how a column's values are hashed: the base type of its domain, its length and its collation, and
+-- whether it may be NULL.
 -- Read by lane::row_hash.
 with recursive base as (
     select a.attname, a.attnum, a.attcollation, a.atttypid as declared, a.atttypid as type_oid, a.atttypmod as typmod,

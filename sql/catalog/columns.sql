@@ -1,5 +1,5 @@
--- A table's columns in their order, and what is set on each. $1: the table's oid.
--- pg_attver in attoptions is a minor version's private stamp that others reject: never carried.
+-- A table's columns in order, with all their properties. $1: the table's oid.
+-- pg_attver in attoptions is private to one minor version, and rejected by others: it is left out.
 with recursive cols as (
   select a.* from pg_attribute a where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
 ),
@@ -18,7 +18,7 @@ parts(root, oid) as (
       where t.typtype = 'c' and f.attrelid = t.typrelid and f.attnum > 0 and not f.attisdropped
   ) x(oid)
 ),
--- The types under a column's domains.
+-- The base types of columns that are of a domain.
 base(attnum, oid, typmod) as (
   select attnum, atttypid, atttypmod from cols
   union all
@@ -27,7 +27,7 @@ base(attnum, oid, typmod) as (
 ),
 wire as (
   select p.root,
-    -- The receive functions of these refuse all values, or empty ones.
+    -- The receive functions of these types reject all values, or empty ones.
     bool_and(t.typsend <> 0 and t.typreceive <> 0 and not (t.typnamespace = 'pg_catalog'::regnamespace
       and t.typname in ('pg_node_tree', 'pg_ndistinct', 'pg_dependencies', 'pg_mcv_list', 'pg_brin_bloom_summary',
         'pg_brin_minmax_multi_summary', 'int2vector', 'oidvector'))) as binary_io,
@@ -51,7 +51,7 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.attnum), '[]') from (
     k.conname as not_null_name,
     obj_description(k.oid, 'pg_constraint') as not_null_comment,
     case when a.attgenerated = '' then pg_get_expr(d.adbin, d.adrelid) end as default,
-    -- What it names by OID: the table itself, or sequences of its identity columns.
+    -- What the default references by OID: the table itself, or sequences of its identity columns.
     (select case when count(*) > 0 then coalesce(jsonb_agg(distinct i.attname) filter (where i.attname is not null), '[]') end
      from pg_depend p
      left join pg_depend s on p.refobjid <> $1 and s.classid = 'pg_class'::regclass and s.objid = p.refobjid

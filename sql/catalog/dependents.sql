@@ -1,6 +1,6 @@
--- Everything that depends on a table, its row type, constraints, indexes, defaults or sequences
--- and is none of them: the net in which an unknown dependent is caught. $1: the table's oid; $2: the schema in
--- which a run has made green, if it has: what green and its partitions share with blue is no dependent.
+-- Everything that depends on a table, its row type, constraints, indexes, defaults or sequences, and is none of
+-- these: unknown dependents are found here, too. $1: the table's oid; $2: the schema in which a run has created green,
+-- if it has: what green and its partitions share with blue is not a dependent.
 with seqs as (
   select d.objid as oid from pg_depend d join pg_class s on s.oid = d.objid and s.relkind = 'S'
   where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = $1
@@ -65,7 +65,7 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   where d.deptype not in ('P', 'S', 'p')
     and not exists (select from own x where x.classid = d.classid and x.objid = d.objid)
     and not coalesce(g.tgisinternal, false)
-    -- What a partition or a child has from its parent is said once, of the parent: the server lets nobody drop it here.
+    -- What a partition or a child inherits is reported once, for the parent: it cannot be dropped here.
     and not coalesce(k.coninhcount > 0 or g.tgparentid <> 0 or c.attinhcount > 0 or x.relispartition, false)
     and not exists (
       select from pg_inherits i

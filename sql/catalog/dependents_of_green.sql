@@ -1,5 +1,5 @@
--- What others have made of the tables in schema $1 and of their partitions: views, rules, foreign keys that
--- point at them, functions.
+-- What others have created that depends on the tables in schema $1 or their partitions: views, rules, foreign keys
+-- that reference them, functions.
 with home as (
   select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relkind in ('r', 'p')
 ), greens as (

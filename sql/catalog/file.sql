@@ -1,5 +1,5 @@
--- What stands for the files of a table: that of a plain one, and of a partitioned one a hash of its partitions'. Another
--- number after a rewrite, and where partitions come or go; 0 where there is none. Read by lane::copy.
+-- A number for the files of a table: the filenode of a plain one, a hash of those of its partitions for a partitioned one.
+-- It changes when the table is rewritten, and when partitions are added or removed; 0 without a file. Read by lane::copy.
 select coalesce(
   pg_relation_filenode(to_regclass($1)),
   (select (hashtextextended(string_agg(pg_relation_filenode(t.relid)::text, ' ' order by t.relid::oid), 0)

@@ -1,6 +1,6 @@
--- All that a swap has to carry and all that would stop it, each with a hash. $1: the table's oid.
--- Left out on purpose: the file (VACUUM FULL), the replica identity and publications (the run
--- itself may set them), indexes that are being rebuilt concurrently.
+-- All that a swap has to carry over, and all that would prevent it, each with a hash. $1: the table's oid.
+-- Deliberately left out: the filenode (VACUUM FULL), the replica identity and publications (the run itself may set
+-- them), indexes that are being rebuilt concurrently.
 select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   select 'column ' || a.attname as what,
       concat_ws('|', 'column', a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attcollation,

@@ -1,5 +1,5 @@
--- A table's own foreign keys (those it has, not those that point at it). $1: the table's oid.
--- `tail` is the definition from REFERENCES on; it is null where the text is not as expected.
+-- A table's own foreign keys, not those that reference it. $1: the table's oid.
+-- `tail` is the definition from REFERENCES on; null if the text is not as expected.
 select coalesce(jsonb_agg(to_jsonb(x) order by x.name), '[]') from (
   select k.conname as name,
     c.columns,

@@ -1,6 +1,6 @@
--- The functions that writing, indexing or checking a row of a relation calls, as far as the catalog knows: those of index
--- expressions, predicates and operator classes, of CHECKs, generated columns and domains, and of a view's columns.
--- $1: the relation's oid. $2: columns whose defaults count too.
+-- The functions that are called when a row of a relation is written, indexed or checked, as far as the catalog knows: those
+-- of index expressions, predicates and operator classes, of CHECKs, generated columns and domains, and of a view's
+-- columns. $1: the relation's oid. $2: columns whose defaults count, too.
 with recursive roots(root, classid, objid) as (
   select format('index %I', c.relname), 'pg_class'::regclass::oid, c.oid
   from pg_index i join pg_class c on c.oid = i.indexrelid where i.indrelid = $1
@@ -12,7 +12,7 @@ with recursive roots(root, classid, objid) as (
   from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
   where d.adrelid = $1 and (a.attgenerated <> '' or a.attname = any ($2))
   union all
-  -- A generated column depends on what it reads by itself (through 17), and on its type.
+  -- A generated column has its own dependencies on what it reads (up to version 17), and on its type.
   select format('column %I', a.attname), 'pg_type'::regclass, a.atttypid
   from pg_attribute a where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
   union all
@@ -34,7 +34,7 @@ objects(root, classid, objid) as (
     where o.classid = 'pg_opclass'::regclass and d.refclassid = o.classid and d.refobjid = o.objid
       and d.classid = 'pg_amproc'::regclass
   ) x(classid, objid)
-  -- What such a function calls, it calls with a search_path of its own.
+  -- Such a function calls others with a search_path of its own.
   where not (o.classid = 'pg_proc'::regclass and exists (
     select from pg_proc p where p.oid = o.objid and p.proconfig::text like '%search_path=%'))
 )

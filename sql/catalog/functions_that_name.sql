@@ -1,5 +1,5 @@
--- Functions whose text names a table, in languages that keep types by OID as long as the session lives. $1: the
--- table's name. A comment counts too: a text is not parsed here.
+-- Functions whose source text contains a table's name, in languages that cache types by OID for the session. $1: the
+-- table's name. A comment counts, too: the text is not parsed.
 select format('%I.%I', n.nspname, p.proname)
 from pg_proc p
 join pg_language l on l.oid = p.prolang

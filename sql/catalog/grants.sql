@@ -1,5 +1,5 @@
--- Who may do what with a table, by grantee, whoever granted it. $1: the table's oid.
--- No stored ACL means the built-in default, so that is what is spelled out.
+-- The privileges on a table by grantee, regardless of the grantor. $1: the table's oid.
+-- A null ACL means the built-in default, which is spelled out.
 select jsonb_build_object(
   'owner', (
     select coalesce(jsonb_agg(distinct e.privilege_type), '[]')

@@ -1,6 +1,6 @@
--- What in green names, by OID, something that stays with blue: blue itself, its row type, constraints, indexes, or the
--- sequence of an identity. $1: blue's oid; $2: the schema of green; $3: columns whose defaults, and $4: policies
--- that the swap makes anew. The sequence of a serial goes over to green.
+-- What in green references, by OID, something that stays with blue: blue itself, its row type, constraints, indexes, or
+-- the sequence of an identity column. $1: blue's oid; $2: the schema of green; $3: columns whose defaults, and $4:
+-- policies, that the swap creates anew. The sequence of a serial column is moved to green.
 with identities(oid) as (
   select d.objid from pg_depend d join pg_class s on s.oid = d.objid and s.relkind = 'S'
   where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = $1 and d.deptype = 'i'
@@ -31,7 +31,7 @@ join pg_class g on g.oid = coalesce(f.adrelid, k.conrelid, p.polrelid, i.indreli
   case when d.classid = 'pg_class'::regclass then d.objid end)
 where g.relnamespace = (select oid from pg_namespace where nspname = $2::text)
   and not coalesce(p.polname = any ($4::text[]), false)
-  -- Of these defaults the swap makes anew what names blue, or an identity's sequence.
+  -- Of these defaults the swap creates those anew that reference blue, or an identity's sequence.
   and not (f.oid is not null and a.attname = any ($3::text[]) and d.refclassid = 'pg_class'::regclass
     and (d.refobjid = $1 and d.refobjsubid = 0 or d.refobjid in (select oid from identities)))
 order by 1, 2, 3

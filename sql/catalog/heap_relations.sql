@@ -1,4 +1,4 @@
--- The relations of a table that hold rows (itself, or its leaves), with their sizes in blocks. Read by lane::copy.
+-- The relations that hold a table's rows (the table itself, or its leaves), with their sizes in blocks. Read by lane::copy.
 select n.nspname::text as schema, c.relname::text as name,
        (pg_relation_size(c.oid) / current_setting('block_size')::bigint)::bigint as blocks
 from pg_partition_tree(to_regclass($1)) t

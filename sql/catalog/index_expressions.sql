@@ -1,4 +1,5 @@
--- Expressions and predicates of a relation's indexes. $1: its name. One over a whole row cannot be tried on other rows.
+-- The expressions and predicates of a relation's indexes. $1: its name. Those over a whole row cannot be tried on other
+-- rows, and are left out.
 select c.relname::text, x.sql
 from pg_index i join pg_class c on c.oid = i.indexrelid
 cross join lateral (

@@ -1,5 +1,5 @@
--- A table's indexes, those of its constraints too. $1: the table's oid.
--- `body` is the definition after `ON schema.table `, without WHERE; null where the text is not as expected.
+-- A table's indexes, including those of its constraints. $1: the table's oid.
+-- `body` is the definition after `ON schema.table `, without WHERE; null if the text is not as expected.
 select coalesce(jsonb_agg(to_jsonb(x) order by x.name), '[]') from (
   select c.relname as name,
     i.indisunique as unique,

@@ -1,6 +1,6 @@
--- What of the journal's schema, and the schema itself, belongs to a role that the current one does not trust: neither
--- itself, nor one that it is a member of, nor a superuser. pg_has_role() is true for whatever a superuser asks.
--- Reading or calling what belongs to such a role could execute its code with the current role's rights.
+-- The objects of the journal's schema, and the schema itself, whose owner the current role does not trust: neither
+-- itself, nor a role that it is a member of, nor a superuser. pg_has_role() is always true for a superuser.
+-- Reading or calling such an object could execute its owner's code with the rights of the current role.
 with recursive trusted(oid) as (
   select r.oid from pg_roles r where r.rolname = current_user
   union

@@ -1,7 +1,7 @@
 -- The columns of a table in the order of its row type. Read by lane.
--- `base_oid` is the type under every domain. `equals` is the operator that a unique index over the column
--- goes by, qualified: that of the type's default operator class, wherever an extension has put it. A type
--- without a class of its own (varchar, arrays, enums, ranges) has one of pg_catalog.
+-- `base_oid` is the base type of a domain. `equals` is the operator that a unique index over the column uses,
+-- qualified: that of the type's default operator class, in whatever schema an extension has put it. A type without a
+-- class of its own (varchar, arrays, enums, ranges) uses one of pg_catalog.
 with recursive cols as (
   select c.oid as relation, c.reltype as row_type, c.relkind = 'p' as is_partitioned, a.*
   from pg_class c
@@ -21,7 +21,7 @@ select a.relation,
        a.atttypid as type_oid,
        b.oid as base_oid,
        a.attgenerated <> '' as generated,
-       -- Without a modifier; -1 and not null, which would give `character` and `bit`, of length one.
+       -- Without a modifier: -1, because null would give `character` and `bit` of length one.
        format_type(a.atttypid, -1) as type_name,
        coalesce(
          (select format('OPERATOR(%I.%s)', n.nspname, o.oprname)

@@ -1,4 +1,4 @@
--- A partitioned table's leaves, as far as clients could tell them from one plain table. $1: the parent's oid.
+-- A partitioned table's leaves, with what clients could notice of them. $1: the parent's oid.
 select coalesce(jsonb_agg(to_jsonb(x) order by x.name), '[]') from (
   select jsonb_build_object('schema', n.nspname, 'name', c.relname) as name,
     pg_get_userbyid(c.relowner) as owner,

@@ -1,5 +1,4 @@
--- What only exists outside of pg_catalog, by names that are written without a schema. $1 functions, $2 tables, $3 types,
--- $4 operators.
+-- Which unqualified names only exist outside of pg_catalog. $1: functions, $2: tables, $3: types, $4: operators.
 select 'function ' || n.name, array_agg(distinct s.nspname::text)
 from unnest($1::text[]) n(name) join pg_proc p on p.proname = n.name join pg_namespace s on s.oid = p.pronamespace
 group by n.name having bool_and(s.nspname <> 'pg_catalog')

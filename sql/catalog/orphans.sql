@@ -1,6 +1,6 @@
 -- The valid foreign keys of a table. $1: its name; $2: the name of one of them, valid or not, or null for all.
--- `orphans` is what follows SELECT ...: the rows that point at no row, as the server itself looks for them when it
--- validates a key. `definition` is the key's, without NOT VALID.
+-- `orphans` is the text after the select list: the rows that reference no row, as the server itself finds them when it
+-- validates a key. `definition` is that of the key, without NOT VALID.
 select k.conname::text as name,
   k.confrelid::regclass::text as references,
   regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', '') as definition,
@@ -22,7 +22,7 @@ cross join lateral (
   join pg_operator o on o.oid = u.eq
   join pg_namespace n on n.oid = o.oprnamespace) c
 where k.conrelid = to_regclass($1) and k.contype = 'f' and k.conparentid = 0
-  -- A key over periods is compared by containment.
+  -- A PERIOD key is compared by containment.
   and not coalesce((to_jsonb(k) ->> 'conperiod')::boolean, false)
   and case when $2::text is null then k.convalidated else k.conname = $2 end
 order by 1

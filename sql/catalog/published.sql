@@ -1,6 +1,6 @@
 -- Whether the stream carries every change of a table. $1: the table's oid; $2: the run's publication.
--- `lacks`: what keeps changes out of it. `version`: another one after each ALTER PUBLICATION, even one that was undone.
--- What not every server version has is read from the row as JSON.
+-- `lacks`: why changes are missing from it. `version`: changes with every ALTER PUBLICATION, even one that was undone.
+-- Columns that not every server version has are read from the row as JSON.
 select jsonb_build_object(
   'version', concat_ws(' ', p.oid, p.xmin, r.oid, r.xmin),
   'replica_identity', jsonb_build_object(

@@ -1,5 +1,5 @@
--- What a table itself is or has that this version cannot carry, found elsewhere than in pg_depend. $1: the table's oid;
--- $2: the schema of its partitions to be, if there is one: a publication of that schema would publish them.
+-- What a table is or has that this version cannot carry over, and that pg_depend does not show. $1: the table's oid;
+-- $2: the schema of its future partitions, if any: a publication of that schema would publish them.
 select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', x.object, 'schema', x.schema)), '[]') from (
   select 'not_plain_table' as kind, c.oid::regclass::text as object, null as schema
   from pg_class c where c.oid = $1 and c.relkind <> 'r'
@@ -28,7 +28,7 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   select 'inheritance', format('%s inherits %s', h.inhrelid::regclass, h.inhparent::regclass), null
   from pg_inherits h where h.inhrelid = $1
   union all
-  -- Its entries, from version 15 on, depend on their publication and their schema.
+  -- From version 15 on; its entries depend on their publication and their schema.
   select case when n.oid = c.relnamespace then 'publication' else 'leaf_schema_publication' end,
     quote_ident(p.pubname), quote_ident(n.nspname)
   from pg_publication p

@@ -1,5 +1,5 @@
--- What the rows of a relation have to satisfy: its CHECKs, NOT NULL, and the rules of its columns' domains. $1: its oid.
--- `column` is none for a CHECK; `base` is the type of VALUE in a domain's expression.
+-- The constraints on the rows of a relation: its CHECKs, NOT NULL, and those of its columns' domains. $1: its oid.
+-- `column` is null for a CHECK; `base` is the type of VALUE in a domain's expression.
 with recursive cols as (
   select a.attnum, a.attname, a.atttypid, a.attnotnull from pg_attribute a
   where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped

@@ -1,4 +1,4 @@
--- Sequences that belong to a table's columns: identity ones and those of serials. $1: the table's oid.
+-- The sequences of a table's identity and serial columns. $1: the table's oid.
 select coalesce(jsonb_agg(to_jsonb(x) order by x.attnum), '[]') from (
   select d.refobjsubid as attnum,
     a.attname as column,

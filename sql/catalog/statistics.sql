@@ -1,5 +1,5 @@
 -- A table's extended statistics. $1: the table's oid.
--- `kinds` leaves out the one of expressions, which follows from them.
+-- `kinds` leaves out the kind for expressions, which follows from there being any.
 select coalesce(jsonb_agg(to_jsonb(x) order by x.name), '[]') from (
   select jsonb_build_object('schema', n.nspname, 'name', s.stxname) as name,
     pg_get_userbyid(s.stxowner) as owner,

@@ -1,11 +1,11 @@
--- What a table is by itself. $1: its oid.
+-- The properties of a table itself. $1: its oid.
 select jsonb_build_object(
   'oid', c.oid::bigint,
   'name', jsonb_build_object('schema', n.nspname, 'name', c.relname),
   'kind', c.relkind::text,
   'persistence', c.relpersistence::text,
   'owner', pg_get_userbyid(c.relowner),
-  -- It may read every row, and this role can act as it.
+  -- Whether the owner may read every row, and this role can act as the owner.
   'owner_acts', (not (c.relrowsecurity and c.relforcerowsecurity) or o.rolsuper or o.rolbypassrls)
     and has_table_privilege(c.relowner, c.oid, 'SELECT') and has_schema_privilege(c.relowner, n.oid, 'USAGE')
     and pg_has_role(c.relowner, case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end),

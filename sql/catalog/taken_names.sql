@@ -1,6 +1,5 @@
--- Which of these names a schema's relations already have. $1: the schema, $2: the names.
--- `$1` may name a schema that does not exist: then nothing is taken. Partitions that a run of ours has made,
--- and their indexes, do not count: its table is refused for that run.
+-- Which of these names are taken by relations or types of a schema. $1: the schema, which need not exist, $2: the names.
+-- Partitions that a run has created, and their indexes, do not count: the table is refused because of that run.
 select c.relname::text
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace

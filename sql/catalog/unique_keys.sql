@@ -1,5 +1,4 @@
--- What a table's unique indexes say is unique: their keys as SQL over its columns, and for which rows. $1: the
--- table. Read by hangs_on::unique_keys.
+-- The keys of a table's unique indexes, as SQL over its columns, and their predicates. $1: the table's name. Read by hangs_on::unique_keys.
 select c.relname::text as name,
        coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::boolean, false) as nulls_are_keys,
        pg_get_expr(i.indpred, i.indrelid) as predicate,

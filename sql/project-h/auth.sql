@@ -1,7 +1,7 @@
--- What a hosted Supabase brings along and a plain PostgreSQL lacks: the API's roles, the schema
--- "auth", and the functions that row security policies ask for the caller. Load it before
--- schema.sql; it may be loaded again at any time, and by several databases of one server at once
--- (roles belong to the whole server).
+-- What a hosted Supabase has and a plain PostgreSQL lacks: the API's roles, the schema "auth", and
+-- the functions by which row security policies identify the caller. Load it before schema.sql; it
+-- can be loaded again at any time, and into several databases of one server at once (roles belong to
+-- the whole server).
 
 -- The API connects as authenticator and becomes one of the other three for each request.
 -- project_h owns the application's tables; the Node backend acts through it.
@@ -21,7 +21,7 @@ begin
       begin
         execute format('create role %I %s', wanted.name, wanted.options);
       exception when duplicate_object or unique_violation then
-        null;  -- another database of this server was faster
+        null;  -- created at the same time for another database
       end;
     end if;
   end loop;
@@ -52,20 +52,20 @@ create table if not exists auth.users (
 );
 
 -- The claims of the request's token. The API sets them for the transaction, as one JSON object
--- (request.jwt.claims) or, in its older form, one setting a claim. A setting that was never made
--- reads as NULL, one that was made in an earlier transaction as '': both mean "no claims".
+-- (request.jwt.claims) or, in its older form, one setting a claim. A setting that was never set
+-- reads as NULL, one that was set in an earlier transaction as '': both mean "no claims".
 create or replace function auth.jwt() returns jsonb
   language sql stable
   return nullif(current_setting('request.jwt.claims', true), '')::jsonb;
 
--- Who is asking: NULL without a token, so that a comparison with it is never true.
+-- The calling user: NULL without a token, so that a comparison with it is never true.
 create or replace function auth.uid() returns uuid
   language sql stable
   return coalesce(
     nullif(current_setting('request.jwt.claim.sub', true), ''),
     auth.jwt() ->> 'sub')::uuid;
 
--- In which role.
+-- The caller's role.
 create or replace function auth.role() returns text
   language sql stable
   return coalesce(
@@ -74,8 +74,8 @@ create or replace function auth.role() returns text
 
 grant execute on all functions in schema auth to anon, authenticated, service_role, project_h;
 
--- Supabase hands every new table of public to the API's roles; row security is what guards it.
--- A migration that makes tables has to live with that.
+-- Supabase grants every new table of public to the API's roles; row security protects it. A
+-- migration that creates tables has to cope with that.
 grant usage on schema public to anon, authenticated, service_role;
 grant usage, create on schema public to project_h;
 alter default privileges for role project_h in schema public

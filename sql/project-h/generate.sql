@@ -4,18 +4,18 @@
 --
 --   appointments    how many (default 100000); everything else follows from it: half as many audit
 --                   logs, a twentieth of patients, a provider for 400
---   seed            another seed, other data (default 42)
---   reference_date  the "today" of the data (default: today), a Monday to Friday matters to nobody:
---                   appointments begin two years before it and end three months after it
+--   seed            another seed gives other data (default 42)
+--   reference_date  the "today" of the data (default: today), on any day of the week: appointments
+--                   begin two years before it and end three months after it
 --
 -- The same three values give the same rows, whatever the machine, the day and the session: nothing
--- here is random, each value is a hash of its row's number, the seed and what it is drawn for. The
--- names are made up, e-mail is under example.org, telephone numbers are 555-01xx, and the social
--- security numbers begin with 000, which is never given out.
+-- is random, each value is a hash of its row's number, the seed and its purpose. Names are made up,
+-- e-mail addresses are under example.org, telephone numbers are 555-01xx, and social security
+-- numbers begin with 000, which is never issued.
 --
--- What is uneven in a real practice is uneven here: few providers have most of the bookings, nights
--- and weekends are empty, noon is thin, bookings grow over the years, most notes are absent and some
--- are so long that they are stored out of line, and names are written as people write them.
+-- The data is as uneven as that of a real practice: few providers have most of the bookings, nights
+-- and weekends are empty, few visits are at noon, bookings grow over the years, most notes are
+-- absent and some so long that they are stored out of line, and names are spelled as people do.
 
 \set ON_ERROR_STOP on
 \if :{?appointments}
@@ -47,7 +47,7 @@ do $$ begin
   end if;
 end $$;
 
--- What is drawn, and out of what --------------------------------------------------------------
+-- Random values, and what they are drawn from --------------------------------------------------------------
 
 create function pg_temp.n_practices() returns bigint immutable language sql
   return greatest(1, :appointments::bigint / 20000);
@@ -62,12 +62,12 @@ create function pg_temp.n_waitlist_entries() returns bigint immutable language s
 create function pg_temp.n_slots() returns bigint immutable language sql
   return greatest(5, :appointments::bigint / 50);
 
--- The n-th draw for a purpose: evenly in [0, 1).
+-- The n-th draw for a purpose: uniform in [0, 1).
 create function pg_temp.u(n bigint, purpose int) returns double precision
   immutable parallel safe language sql
   return (hashint8extended(n, :seed::bigint * 1000003 + purpose) & 9007199254740991) / 9007199254740992.0::float8;
 
--- Evenly one of 0 .. below-1; and with a power > 1, low ones far more often (a power law).
+-- One of 0 .. below-1, uniformly; with a power > 1, low ones far more often (a power law).
 create function pg_temp.pick(n bigint, purpose int, below bigint) returns bigint
   immutable parallel safe language sql
   return floor(pg_temp.u(n, purpose) * below)::bigint;
@@ -79,7 +79,7 @@ create function pg_temp.one_of(n bigint, purpose int, choices text[]) returns te
   return choices[1 + pg_temp.pick(n, purpose, cardinality(choices))];
 
 -- The key of the n-th row of a table, in the form of a random (version 4) UUID: two hashes, with
--- the version and the variant put where they belong.
+-- the bits of version and variant set.
 create function pg_temp.key(kind text, n bigint) returns uuid
   immutable parallel safe language sql
   return (
@@ -91,12 +91,12 @@ create function pg_temp.key(kind text, n bigint) returns uuid
 create function pg_temp.working_day(day bigint) returns date immutable parallel safe language sql
   return date_trunc('week', :'reference_date'::date - interval '2 years' + interval '6 days')::date
     + (day / 5 * 7 + day % 5)::int;
--- How many of them lie before the reference date.
+-- How many of them are before the reference date.
 create function pg_temp.days_past() returns bigint immutable language sql
   return (select max(d) from generate_series(0, 530) as d where pg_temp.working_day(d) < :'reference_date'::date);
 
--- A time of that day between 8 and 17 o'clock, in steps of a quarter of an hour; of those at noon,
--- most are moved to the morning.
+-- A time of that day between 8:00 and 17:00, in steps of 15 minutes; most of those at noon are moved
+-- to the morning.
 create function pg_temp.quarter(n bigint, purpose int) returns interval immutable parallel safe language sql
   return interval '8 hours' + interval '15 minutes' * (pg_temp.pick(n, purpose, 37) - case
     when pg_temp.pick(n, purpose, 37) between 16 and 19 and pg_temp.u(n, purpose + 1) < 0.6 then 12 else 0 end);
@@ -196,7 +196,7 @@ from generate_series(1, :appointments::bigint / 20) as n,
   lateral (select 1 + pg_temp.pick(n, 2, 10)::int as score,
     :'reference_date'::date - pg_temp.pick_low(n, 5, 200, 2)::int - interval '1 day' + pg_temp.pick(n, 6, 86400) * interval '1 second' as at) t;
 
--- Accounts. Providers and patients sign in under their own key, which is what the policies compare.
+-- Accounts. Providers and patients sign in under their own key, which the policies compare.
 
 insert into roles (role_id, name, description, permissions, created_at, updated_at)
 select id, initcap(replace(id, '_', ' ')), null, '["read"]', pg_temp.working_day(0), pg_temp.working_day(0)
@@ -250,8 +250,8 @@ select pg_temp.key('notification', n), pg_temp.key('patient', 1 + pg_temp.pick_l
 from generate_series(1, :appointments::bigint / 20) as n,
   lateral (select pg_temp.working_day(pg_temp.pick(n, 3, pg_temp.days_past())) + pg_temp.quarter(n, 4) as at) t;
 
--- Keys, indexes and foreign keys of the two large tables are set aside and built again over the
--- loaded rows, which takes half the time of keeping them up to date row by row.
+-- Keys, indexes and foreign keys of the two large tables are dropped and built again once the rows
+-- are loaded, which takes half the time of maintaining them row by row.
 
 create temp table set_aside on commit drop as
 select 1 as step, format('alter table %s drop constraint %I', conrelid::regclass, conname) as away,
@@ -271,9 +271,9 @@ do $$ declare away text; begin
 end $$;
 
 -- Appointments --------------------------------------------------------------------------------
--- In the order in which they were booked, as a table grows in life: from day to day, a little more
--- every year, each for a day up to thirteen weeks ahead. Two of five have a note: most of these a
--- sentence, some a page, few a whole history of several kB.
+-- In the order in which they were booked, as a real table grows: day by day, a little more every
+-- year, each for a day up to thirteen weeks ahead. Two of five have a note: most a sentence, some a
+-- page, few a whole history of several kB.
 
 insert into appointments (appointment_id, provider_id, patient_id, waitlist_entry_id, start_time, end_time, status, type,
   notes, created_at, updated_at)
@@ -289,13 +289,13 @@ select pg_temp.key('appointment', n),
   type,
   case when note < 0.58 then null when note < 0.60 then '' when note < 0.93 then pg_temp.sentence(n * 512)
     else (
-      -- What is a history, refers to scanned letters: it shall stay long when it is compressed.
+      -- A history refers to scanned letters, so that it stays long when it is compressed.
       select string_agg(case when note < 0.994 then pg_temp.sentence(n * 512 + i)
         else pg_temp.sentence(n * 512 + i) || ' Letter ' || pg_temp.key('letter', n * 512 + i) end, E'\n' order by i)
       from generate_series(1, case when note < 0.994 then 2 + pg_temp.pick(n, 43, 6)
         else 40 + pg_temp.pick_low(n, 44, 160, 2) end) as i) end,
   booked,
-  -- Last touched after the visit; before it, at most a day after the booking.
+  -- Last changed after the visit; before it, at most a day after the booking.
   case when start_time < :'reference_date'::date then start_time + minutes * interval '1 minute' + pg_temp.u(n, 5) * interval '5 hours'
     else least(booked + pg_temp.u(n, 5) * interval '1 day', :'reference_date'::date) end
 from generate_series(1, :appointments::bigint) as n
@@ -312,7 +312,7 @@ lateral (select
   offset 0) as visit;
 
 -- Audit logs ----------------------------------------------------------------------------------
--- Also in their own order; one in twelve is of the night's batch jobs, which have no user.
+-- Also in the order of time; one in twelve is of a nightly batch job, which has no user.
 
 insert into audit_logs (log_id, user_id, action, entity_type, entity_id, details, ip_address, created_at)
 select pg_temp.key('log', n),
@@ -344,7 +344,7 @@ end $$;
 
 commit;
 
--- Freshly loaded tables would be vacuumed by the server the next minute, amid whatever is measured.
+-- Otherwise autovacuum would process the new tables within a minute, during whatever is measured.
 vacuum (analyze);
 
 reset all;

@@ -1,5 +1,5 @@
 -- Project-H's tables as its own code has them (PostgreSQL through Knex, hence the names of keys and
--- indexes), plus what its database upgrade plan takes for granted: the PHI columns of patients,
+-- indexes), plus what its database upgrade plan presumes: the PHI columns of patients,
 -- patient_consents, specialties, provider_specialties, mood_entries, users.crisis_access_expires.
 -- Load auth.sql first. Plain SQL, no psql commands.
 --
@@ -7,17 +7,17 @@
 --   * users.id of the plan's crisis policy is users.user_id, and the audit trigger's NEW.id is each
 --     table's own key. specialties and mood_entries exist only in the plan and keep its "id".
 --   * The plan copies appointments and audit_logs with LIKE ... INCLUDING ALL under PARTITION BY,
---     which PostgreSQL refuses: the primary key lacks the partition key. These tables stay plain
---     here; plans/project-h/appointments.yaml partitions them.
+--     which PostgreSQL rejects: the primary key lacks the partition key. These tables are not
+--     partitioned here; plans/project-h/appointments.yaml partitions them.
 --   * mood_entries.created_at and updated_at may be NULL in the plan; NOT NULL here, as everywhere else.
 --
--- Not here, because nothing that hangs on appointments or audit_logs but their own policies,
--- grants and foreign keys can be moved yet: the audit triggers, the materialized views, the
--- policies for psychotherapy notes and crisis intervention, the encryption of PHI.
+-- Not here, because of all that depends on appointments and audit_logs only policies, grants and
+-- foreign keys can be migrated yet: the audit triggers, the materialized views, the policies for
+-- psychotherapy notes and crisis intervention, the encryption of PHI.
 
 set role project_h;
 
--- Practices and the people of them ------------------------------------------------------------
+-- Practices and their people ------------------------------------------------------------
 
 create table practices (
   practice_id uuid primary key default gen_random_uuid(),
@@ -213,7 +213,7 @@ comment on column appointments.notes is 'PHI: what was said. Never in logs.';
 comment on constraint appointments_times_check on appointments is 'An appointment ends after it starts.';
 comment on index appointments_start_time_index is 'The calendar of a day or week.';
 
--- Few providers hold most of the bookings; the default sample misses the long tail.
+-- Few providers have most of the bookings; the default sample misses the long tail.
 alter table appointments alter column provider_id set statistics 500;
 alter table appointments alter column patient_id set statistics 300;
 
@@ -283,8 +283,8 @@ comment on column audit_logs.details is 'Names of changed fields and the session
 alter table audit_logs alter column entity_id set statistics 300;
 
 -- Row security --------------------------------------------------------------------------------
--- The frontend reads the database directly, so every table is guarded. A table without a policy
--- is closed to the API but for service_role, which passes row security by.
+-- The frontend reads the database directly, so every table has row security. A table without a
+-- policy is closed to the API except for service_role, which bypasses row security.
 
 alter table practices enable row level security;
 alter table providers enable row level security;
@@ -321,7 +321,7 @@ create policy appointments_patient_read on appointments for select to authentica
   using (patient_id = auth.uid());
 create policy appointments_provider_all on appointments to authenticated
   using (provider_id = auth.uid()) with check (provider_id = auth.uid());
--- Restrictive: nobody writes into the past through the API, whatever else lets them in.
+-- Restrictive: nobody changes the past through the API, whatever other policies allow.
 create policy appointments_no_backdating on appointments as restrictive for insert to authenticated
   with check (start_time > now() - interval '1 day');
 comment on policy appointments_provider_all on appointments is 'Providers keep their own calendar.';
@@ -330,7 +330,7 @@ create policy audit_logs_admin_read on audit_logs for select to authenticated
   using (exists (select from users u where u.user_id = auth.uid() and u.role = 'admin'));
 
 -- Grants ---------------------------------------------------------------------------------------
--- The default privileges of auth.sql gave everything to the API's roles; take back what must not be.
+-- The default privileges of auth.sql grant everything to the API's roles; revoke what they must not have.
 
 revoke all on appointments, audit_logs, patients, users from anon;
 revoke truncate, references, trigger on appointments from authenticated;

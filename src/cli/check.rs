@@ -1,4 +1,4 @@
-//! `check`: the plan alone, then against the database.
+//! `check`: validates the plan's text, then checks it against the database.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! `completions`: what the Tab key knows.
+//! `completions`: prints the completion script of a shell.
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
@@ -7,12 +7,12 @@ use super::{Cli, screen::Screen};
 
 const NAME: &str = "projh-bluegreen";
 
-/// Prints the script for a shell.
+/// Prints the completion script of a shell.
 pub(super) fn run(screen: &Screen, shell: Shell) {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), NAME, &mut script);
     let script = String::from_utf8_lossy(&script);
-    // In bash's the arms of the commands are called by another name than the state that chooses among
-    // them, where the program's has a hyphen (clap-rs/clap#6421).
+    // With a hyphen in the program's name, bash's script names the cases of the commands otherwise than the state that
+    // selects them (clap-rs/clap#6421).
     screen.out(script.replace("projh__subcmd__bluegreen", "projh__bluegreen").trim_end());
 }

@@ -1,5 +1,5 @@
-//! The terminal's own `^C`: it would stand where what lives on the terminal is drawn, which would then be
-//! cleared a line too low.
+//! The terminal's echo of `^C`: it would be printed into the lines that are redrawn, which would then be cleared a
+//! line too low.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::process::getpgrp;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 
-/// Whether a control character is shown as such. What it was before is kept.
+/// Switches the echo of control characters off and back on.
 #[derive(Clone, Default)]
 pub(super) struct Echo {
     before: Arc<Mutex<Option<Termios>>>,
 }
 
 impl Echo {
-    /// Control characters are not shown. Nothing happens where standard input is no terminal, or is that
-    /// of another job, whose settings are not ours.
+    /// Switches the echo of control characters off. Does nothing if standard input is not a terminal, or is the
+    /// terminal of another job.
     pub(super) fn mute(&self) {
         let is_ours = tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp());
         let Some(mut modes) = tcgetattr(io::stdin()).ok().filter(|_| is_ours) else { return };
@@ -26,11 +26,11 @@ impl Echo {
         }
     }
 
-    /// As it was.
+    /// Restores the setting from before [`Self::mute`].
     pub(super) fn restore(&self) {
         let before = self.before.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(modes) = before {
-            // A terminal that is gone needs no settings.
+            // A terminal that was closed needs no settings.
             let _ = tcsetattr(io::stdin(), OptionalActions::Now, &modes);
         }
     }

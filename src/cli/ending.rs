@@ -1,7 +1,7 @@
-//! After every end, good or bad: the state that the tables are in, and the next command.
+//! The last lines of every command, whether it succeeds or fails: the state of the tables, and the next command.
 //!
-//! Invariant: the state is what the journal says once no transaction of ours is on its way any more; a
-//! COMMIT whose answer nobody waited for is not guessed about.
+//! Invariant: the state is read from the journal once no transaction of ours is in flight any more; the outcome of a
+//! COMMIT whose answer was lost is never guessed.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,16 +16,16 @@ use crate::pg::connect::Target;
 use crate::pg::standbys::{self, Standbys};
 use crate::plan;
 
-/// How long the server is asked for the state.
+/// How long to try to read the state from the server.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The state that the tables of a run are in, and what to type next.
+/// The state of a run's tables, and the command to type next.
 pub(super) fn state(progress: &Progress, run: &str, plan: &str) -> (String, Option<String>) {
     let standing = Standing::of(progress, run, plan);
     (standing.state, standing.next)
 }
 
-/// The plan's file, as far as it is known: where it lies is not in the journal.
+/// The plan's file as the command named it, or a placeholder: the journal does not hold its path.
 pub(super) fn file_of(named: Option<&str>, plan_name: &str) -> String {
     match named.filter(|named| !plan::is_name(named)) {
         Some(file) => file.to_owned(),
@@ -33,17 +33,17 @@ pub(super) fn file_of(named: Option<&str>, plan_name: &str) -> String {
     }
 }
 
-/// Tells the end of a command on a run that went well.
+/// Reports the end of a command on a run that succeeded.
 pub(super) async fn tell(shell: &Shell<'_>, target: &Target, run_or_plan: &str, plan: &str) {
     let (state, next) = match read(target, run_or_plan, true).await {
         Ok(Some(run)) => state(&run.progress, &run.found.run, plan),
-        Ok(None) => ("no run has been made of this plan; nothing was changed".to_owned(), None),
+        Ok(None) => ("this plan has no run; nothing was changed".to_owned(), None),
         Err(Unknown) => unknown(&format!("projh-bluegreen execute {plan}")),
     };
     shell.tell(&Event::End { code: ExitCode::Done, state, next });
 }
 
-/// Tells the end of a command that did not go well.
+/// Reports the end of a command that failed.
 pub(super) async fn tell_failure(shell: &Shell<'_>, error: &Error) {
     let (state, next) = after(shell, error).await;
     shell.tell(&Event::End { code: error.exit_code(), state, next });
@@ -64,7 +64,7 @@ async fn after(shell: &Shell<'_>, error: &Error) -> (String, Option<String>) {
         && let Some(standbys) = waited_for(&target).await
     {
         let state = format!(
-            "a commit of this program waits for a synchronous standby ({standbys}); what it did is visible once one answers"
+            "a commit of this program waits for a synchronous standby ({standbys}); it becomes visible once one confirms it"
         );
         return (state, Some(format!("{}; then projh-bluegreen status", Standbys::HINT)));
     }
@@ -90,7 +90,7 @@ async fn after(shell: &Shell<'_>, error: &Error) -> (String, Option<String>) {
     }
 }
 
-/// Where an error asks for something else than the state does.
+/// The command that an error calls for, if it is another one than the state does.
 fn after_error(error: &Error, run: &Summary, plan: &str) -> Option<String> {
     let rollback = format!("projh-bluegreen rollback {}", run.found.run);
     match error {
@@ -98,13 +98,13 @@ fn after_error(error: &Error, run: &Summary, plan: &str) -> Option<String> {
             Some(format!("projh-bluegreen status {} --watch", run.found.run))
         }
         Error::Differences(_) if run.progress.swapped.is_none() => Some(rollback),
-        // The stream would come to the same change again.
+        // A resumed stream would fail at the same change.
         Error::Feed(_) if error.is_final() => Some(rollback),
         Error::Unsettled(_) => Some(format!(
-            "projh-bluegreen execute {plan} once the cause is gone, or projh-bluegreen finish {} --as-is",
+            "projh-bluegreen execute {plan} once the cause is removed, or projh-bluegreen finish {} --as-is",
             run.found.run
         )),
-        // Of a run that has passed the checks.
+        // Refused after the checks had passed once.
         Error::Refused(_) if run.progress.prepared.is_some() && run.progress.swapped.is_none() => {
             Some(rollback)
         }
@@ -118,18 +118,18 @@ fn after_error(error: &Error, run: &Summary, plan: &str) -> Option<String> {
 }
 
 fn unknown(again: &str) -> (String, Option<String>) {
-    let state = "the server cannot be asked for the state of the tables: the journal has it, and the run can be resumed";
-    (state.to_owned(), Some(format!("{again}, as soon as the server can be reached")))
+    let state = "the state of the tables could not be read from the server: the journal holds it, and the run can be resumed";
+    (state.to_owned(), Some(format!("{again}, once the server can be reached")))
 }
 
-/// The server did not answer, whatever the reason.
+/// The state could not be read, for whatever reason.
 struct Unknown;
 
-/// The latest run; of ours, once nothing is on its way any more. A COMMIT may be on its way for as long as a
-/// synchronous standby is gone: then what is visible by now is told, and that there may be more.
+/// Reads the latest run; if it is `ours`, once none of its transactions is in flight. A COMMIT may be in flight for as
+/// long as a synchronous standby is missing: then what is visible by now is read.
 async fn read(target: &Target, run_or_plan: &str, ours: bool) -> Result<Option<Summary>, Unknown> {
     let asked = async {
-        // Its own lock on the run's row is a commit, too.
+        // The lock on the run's row is committed, too, and must not wait for a standby.
         let settings = &[("lock_timeout", "5s"), ("synchronous_commit", "local")];
         let session =
             target.connect(ConnectionRole::of_command("status"), settings).await.map_err(|_| Unknown)?;

@@ -1,4 +1,4 @@
-//! `execute`: run a plan, or resume it.
+//! `execute`: runs a plan, or resumes its run.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -24,7 +24,7 @@ pub(super) async fn run(
     let may_swap = Arc::new(move || yes || screen.ask("Everything is verified. Swap now?"));
     let forward = Forward { plan, until, may_swap };
     if forward.reaches(Phase::Swap) && !yes && !std::io::stdin().is_terminal() {
-        let what = "there is no terminal to ask on before the swap: give --yes, or --until verify";
+        let what = "cannot ask before the swap without a terminal: give --yes, or --until verify";
         return Err(Error::Usage(what.to_owned()));
     }
     engine::reach(&cx, &Goal::Forward(forward)).await?;
@@ -32,7 +32,7 @@ pub(super) async fn run(
     Ok(ExitCode::Done)
 }
 
-/// `--dry-run`: what `run` would do.
+/// `--dry-run`: shows what `run` would do.
 pub(super) async fn preview(shell: &Shell<'_>, path: &Path, until: Option<Phase>) -> Result<ExitCode, Error> {
     let plan = shell.plan(path)?;
     let cx = shell.context(&plan)?;

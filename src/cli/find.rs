@@ -1,4 +1,4 @@
-//! `find`: the row that a key's digest stands for.
+//! `find`: prints the statement that reads the row behind a key digest.
 
 use super::Shell;
 use crate::error::{Error, ExitCode};
@@ -32,8 +32,8 @@ pub(super) async fn run(
     let found = shell.unless_interrupted(work).await?;
     if found.is_empty() {
         return Err(Error::Usage(format!(
-            "no row of {table} has the key digest {digest} now: the row was deleted or its key was changed since, \
-             or the digest is another run's"
+            "no row of {table} has the key digest {digest}: the row was deleted or its key changed since, \
+             or the digest is of another run"
         )));
     }
     for row in found {

@@ -1,4 +1,4 @@
-//! `finish`: the end of the soak.
+//! `finish`: ends the soak and drops blue.
 
 use std::io::IsTerminal;
 
@@ -19,12 +19,11 @@ pub(super) async fn run(
     let (run, cx) = shell.run_and_context(plan_or_run)?;
     if !yes && !std::io::stdin().is_terminal() {
         return Err(Error::Usage(
-            "there is no terminal to ask on before blue is dropped: give --yes".to_owned(),
+            "cannot ask before blue is dropped without a terminal: give --yes".to_owned(),
         ));
     }
-    let question = format!(
-        "Drop blue of `{run}`, the tables as they were before the swap? There is no way back from it."
-    );
+    let question =
+        format!("Drop blue of `{run}`, the tables as they were before the swap? This cannot be undone.");
     if !yes && !shell.ask(question).await? {
         return Err(Error::Declined("nothing was dropped"));
     }

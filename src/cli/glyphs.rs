@@ -1,6 +1,6 @@
-//! The signs that a terminal is drawn with.
+//! The characters that the checklist is drawn with.
 
-/// The signs of the checklist; plain ones where the locale is not UTF-8.
+/// The characters of the checklist.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Glyphs {
     pub(super) done: &'static str,
@@ -11,7 +11,7 @@ pub(super) struct Glyphs {
     pub(super) cut: &'static str,
 }
 
-/// For terminals that know them.
+/// Used if the locale is UTF-8.
 pub(super) const UNICODE: Glyphs = Glyphs {
     done: "✓",
     failed: "✗",
@@ -20,6 +20,6 @@ pub(super) const UNICODE: Glyphs = Glyphs {
     bar: ("█", "░"),
     cut: "…",
 };
-/// For all others.
+/// Used in all other locales.
 pub(super) const ASCII: Glyphs =
     Glyphs { done: "x", failed: "!", to_do: "-", turning: &["|", "/", "-", "\\"], bar: ("#", "."), cut: "~" };

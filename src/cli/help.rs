@@ -1,10 +1,10 @@
-//! What stands below the options in `--help` and on the man page: examples, exit codes, variables.
+//! The text below the options in `--help` and on the man page: examples and exit codes.
 
 pub(super) const PROGRAM: &str = "\
 Examples:
-  projh-bluegreen check plan.yaml       what stands in the way, all at once
+  projh-bluegreen check plan.yaml       report all that stands in the way
   projh-bluegreen execute plan.yaml     migrate; asks before the swap
-  projh-bluegreen status --watch        how far it is, from any other terminal
+  projh-bluegreen status --watch        follow its progress, from any other terminal
 
 Exit codes:
   0  done
@@ -23,48 +23,48 @@ pub(super) const CHECK: &str = "\
 Example:
   projh-bluegreen check plans/project-h/appointments.yaml
 
-Exit code 0: nothing stands in the way. 2: the plan is not valid. 3: refused, with what to type.";
+Exit code 0: nothing stands in the way. 2: the plan is not valid. 3: refused, with a hint for each.";
 
 pub(super) const EXECUTE: &str = "\
 Examples:
-  projh-bluegreen execute plan.yaml --dry-run         what it would do, lock and cost; changes nothing
+  projh-bluegreen execute plan.yaml --dry-run         preview steps, locks and cost; changes nothing
   projh-bluegreen execute plan.yaml                   asks before the swap
-  projh-bluegreen execute plan.yaml --until verify    all that clients cannot notice; again goes on
-  projh-bluegreen execute plan.yaml --yes --json      for a pipeline: no question, one event a line
+  projh-bluegreen execute plan.yaml --until verify    all that clients cannot notice; run again to go on
+  projh-bluegreen execute plan.yaml --yes --json      for a pipeline: no question, one JSON object a line
 
-Ctrl-C once ends it where it is safe, twice at once; in both cases `execute` goes on where it stopped.";
+Ctrl-C once stops it after the work in hand, twice at once; in both cases `execute` resumes where it stopped.";
 
 pub(super) const STATUS: &str = "\
 Examples:
-  projh-bluegreen status                    all runs of the database that PGHOST, PGDATABASE, ... name
+  projh-bluegreen status                    all runs of the database that PGHOST, PGDATABASE, ... select
   projh-bluegreen status plan.yaml --watch  one run, until there is nothing left to do";
 
 pub(super) const ROLLBACK: &str = "\
 Example:
   projh-bluegreen rollback plan.yaml
 
-The slot, the publication and both schemas of the run go; the journal stays, as the evidence. Exit code 6.";
+Drops the slot, the publication and both schemas of the run; the journal is kept as evidence. Exit code 6.";
 
 pub(super) const FINISH: &str = "\
 Examples:
   projh-bluegreen finish plan.yaml --yes
-  projh-bluegreen finish plan.yaml --as-is              although some work after the swap could not be done
+  projh-bluegreen finish plan.yaml --as-is              even if some work after the swap could not be done
 
-A function that uses the table's row type (PL/pgSQL: t%rowtype) keeps it for a session. Where there is one that names the
-table, finish waits for sessions that are older than the swap, and says which: once blue is dropped, such calls of theirs
-fail until they connect again. --now does not wait.";
+A session caches the row types that its functions use (PL/pgSQL: t%rowtype). If a function names the table, finish
+waits for sessions that are older than the swap, and lists them: once blue is dropped, such calls fail in them until
+they reconnect. --now does not wait.";
 
 pub(super) const FIND: &str = "\
 Example:
   projh-bluegreen find plan.yaml app.visits 4f1c09aa53d2e871
 
-Both tables are read through. The digest is keyed by a secret of the run, which its journal keeps: whoever may not
-read the journal learns nothing from a digest.";
+Reads both tables in full. The digest is keyed with a secret that is kept in the journal: without the journal it
+reveals nothing.";
 
 pub(super) const SCHEMA: &str = "\
 Examples:
   projh-bluegreen schema > plan.schema.json             # yaml-language-server: $schema=plan.schema.json
-  projh-bluegreen schema --events > events.schema.json  of the lines that --json writes";
+  projh-bluegreen schema --events > events.schema.json  for the lines of --json";
 
 pub(super) const COMPLETIONS: &str = "\
 Examples:

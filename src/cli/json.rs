@@ -19,10 +19,10 @@ impl Lines {
         Self { screen, run: Mutex::new(None) }
     }
 
-    /// A command line that is not understood, in the words for people.
+    /// Reports a command line that is not valid; `text` is the message for people.
     pub(super) fn misused(&self, text: &str) {
         let words = text.lines().take_while(|line| !line.is_empty()).flat_map(str::split_whitespace);
-        // A URL of a database may hold a password.
+        // A database URL may hold a password.
         let words = words.map(|word| if word.contains("://") && word.contains('@') { "..." } else { word });
         let message = words.collect::<Vec<_>>().join(" ").trim_start_matches("error: ").to_owned();
         let (code, next) = (ExitCode::Usage, Some("projh-bluegreen --help".to_owned()));

@@ -1,4 +1,4 @@
-//! `man`: the manual, for packagers.
+//! `man`: prints or writes the manual pages.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -8,14 +8,14 @@ use clap::CommandFactory as _;
 use super::Cli;
 use crate::error::{Error, ExitCode};
 
-/// Prints the program's page, or writes it and one a command into a directory.
+/// Prints the program's page, or writes it and a page for each command into a directory.
 pub(super) fn run(dir: Option<&Path>) -> Result<ExitCode, Error> {
     let written = match dir {
         Some(dir) => write(dir),
         None => {
             let mut page = Vec::new();
             let rendered = clap_mangen::Man::new(Cli::command()).render(&mut page);
-            // Where standard output is closed there is nobody to tell.
+            // If standard output is closed, there is nothing to do about it.
             let page = as_written(&String::from_utf8_lossy(&page));
             rendered.map(|()| drop(std::io::stdout().write_all(page.as_bytes())))
         }
@@ -24,7 +24,7 @@ pub(super) fn run(dir: Option<&Path>) -> Result<ExitCode, Error> {
     Ok(ExitCode::Done)
 }
 
-/// A page for the program, and one for each command.
+/// Writes a page for the program, and one for each command.
 fn write(dir: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(dir)?;
     clap_mangen::generate_to(Cli::command(), dir)?;
@@ -39,7 +39,7 @@ fn write(dir: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What stands below the options has lines of its own, which man would fill up.
+/// The text below the options is formatted with line breaks, which man would fill.
 fn as_written(page: &str) -> String {
     let Some((options, extra)) = page.split_once(".SH EXTRA\n") else { return page.to_owned() };
     let (extra, rest) = extra

@@ -36,17 +36,17 @@ use crate::plan::{self, Plan, Settings};
 
 use screen::Screen;
 
-/// Blue-green migration of live PostgreSQL tables: copy, verify, swap, and a way back.
+/// Blue-green migration of live PostgreSQL tables: copy, verify, swap, or roll back.
 #[derive(Parser)]
 #[command(name = "projh-bluegreen", version, propagate_version = true, after_help = help::PROGRAM)]
 struct Cli {
-    /// Where the database is; also from the plan, DATABASE_URL, or libpq's own variables.
+    /// The database to connect to; otherwise from the plan, DATABASE_URL, or libpq's variables.
     #[arg(long, global = true, value_name = "URL")]
     database_url: Option<String>,
-    /// One JSON object a line on standard output.
+    /// Print one JSON object a line on standard output.
     #[arg(long, global = true)]
     json: bool,
-    /// More log lines on standard error (-vv: even more; RUST_LOG has the last word).
+    /// Log to standard error (-vv: more; RUST_LOG overrides it).
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
     #[command(subcommand)]
@@ -55,98 +55,98 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Check a plan: its text alone, then against the database. Changes nothing.
+    /// Check a plan: its text, then against the database. Changes nothing.
     #[command(after_help = help::CHECK)]
     Check {
         /// The plan's file.
         plan: PathBuf,
     },
-    /// Execute a plan, or go on where it stopped.
+    /// Execute a plan, or resume it where it stopped.
     #[command(after_help = help::EXECUTE)]
     Execute {
         /// The plan's file.
         plan: PathBuf,
-        /// Preview the run and change nothing: every step with its SQL, its locks and an estimate (-v:
-        /// every statement of every partition).
+        /// Preview the run and change nothing: every step with its SQL, locks and estimated cost (-v: every statement
+        /// of every partition).
         #[arg(long)]
         dry_run: bool,
-        /// Stop after this phase; execute again goes on.
+        /// Stop after this phase; execute again to resume.
         #[arg(long, value_name = "PHASE")]
         until: Option<Phase>,
-        /// Do not ask before the swap; needed where there is no terminal to ask on.
+        /// Do not ask before the swap; required without a terminal.
         #[arg(long)]
         yes: bool,
     },
-    /// Where the runs of this database stand: phase, progress, rate, time left, lag, who holds them.
+    /// Show the runs of this database: phase, progress, rate, time left, lag, and who holds them.
     #[command(after_help = help::STATUS)]
     Status {
-        /// The plan's file, its name, or a run's short id; all runs without it.
+        /// The plan's file, its name, or a run's short id; all runs if not given.
         plan_or_run: Option<String>,
-        /// Again every two seconds, until there is nothing left to do.
+        /// Repeat every two seconds, until nothing is left to do.
         #[arg(long)]
         watch: bool,
     },
-    /// Back to blue: drop everything that the run made. Before the swap.
+    /// Before the swap: drop everything that the run created.
     #[command(after_help = help::ROLLBACK)]
     Rollback {
         /// The plan's file, its name, or a run's short id.
         plan_or_run: String,
     },
-    /// The end of the soak: drop blue. There is no way back from it.
+    /// After the swap: drop blue, the old table. This cannot be undone.
     #[command(after_help = help::FINISH)]
     Finish {
         /// The plan's file, its name, or a run's short id.
         plan_or_run: String,
-        /// Do not ask; needed where there is no terminal to ask on.
+        /// Do not ask; required without a terminal.
         #[arg(long)]
         yes: bool,
-        /// Also where some work after the swap could not be done: it stays undone.
+        /// Finish even if some work after the swap could not be done; it stays undone.
         #[arg(long)]
         as_is: bool,
-        /// Do not wait for sessions that are older than the swap: functions there that use the table's row type
-        /// fail until the session connects again.
+        /// Do not wait for sessions that are older than the swap: functions that use the table's row type fail in them
+        /// until they reconnect.
         #[arg(long)]
         now: bool,
     },
-    /// Where the row is that a key digest stands for: what to type to read it. Prints no value of it.
+    /// Print the statement that reads the row behind a key digest. Prints no value of the row.
     #[command(after_help = help::FIND)]
     Find {
         /// The plan's file, its name, or a run's short id.
         plan_or_run: String,
-        /// The table, as the message with the digest names it.
+        /// The table, as named in the message with the digest.
         table: String,
-        /// The digest.
+        /// The key digest.
         digest: String,
     },
     /// Print the JSON Schema of the plan, for editors.
     #[command(after_help = help::SCHEMA)]
     Schema {
-        /// That of the lines of --json instead: one a `type`.
+        /// Print that of the lines of --json instead.
         #[arg(long)]
         events: bool,
     },
     /// Print a completion script for a shell.
     #[command(after_help = help::COMPLETIONS)]
     Completions {
-        /// The shell.
+        /// The shell to complete for.
         shell: clap_complete::Shell,
     },
-    /// Print the manual's page, for man.
+    /// Print the manual page, for man.
     #[command(after_help = help::MAN)]
     Man {
-        /// Write it and a page for each command into this directory instead.
+        /// Write the manual page, and one for each command, into this directory instead.
         #[arg(long)]
         dir: Option<PathBuf>,
     },
 }
 
-/// Parses the command line, does what it says, and returns the exit code.
+/// Parses the command line, executes the command, and returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Where standard error is closed there is nobody to tell.
+            // If standard error is closed, there is nothing to do about it.
             let _ = error.print();
             if !error.use_stderr() {
                 return ExitCode::Done;
@@ -219,13 +219,13 @@ async fn command(shell: &Shell<'_>) -> Result<ExitCode, Error> {
     }
 }
 
-/// What every command has at hand.
+/// What every command is given.
 struct Shell<'a> {
     cli: &'a Cli,
     reporter: Arc<dyn Reporter>,
     screen: Screen,
     interrupted: watch::Receiver<bool>,
-    /// The engine has begun: from then on there is a run.
+    /// Set by the engine once there may be a run.
     has_begun: Arc<AtomicBool>,
 }
 
@@ -234,7 +234,7 @@ impl Shell<'_> {
         Ok(Plan::load(path, &|name| std::env::var(name).ok())?)
     }
 
-    /// The command line's URL goes before the plan's, and that before the environment's.
+    /// The command line's URL takes precedence over the plan's, and that over the environment's.
     fn target(&self, plan: Option<&Plan>) -> Result<Target, Error> {
         let url = match (self.cli.database_url.as_deref(), plan) {
             (None, Some(plan)) => plan.connection.url()?,
@@ -243,8 +243,8 @@ impl Shell<'_> {
         Ok(Target::resolve(url, &|name| std::env::var(name).ok())?)
     }
 
-    /// A plan's file stands for the plan's name. What can be no name or id, with a dot or a slash in it,
-    /// is a file.
+    /// The run's id or the plan's name, and where to connect. An argument that cannot be a name or an id, because it
+    /// has a dot or a slash, is the path of a plan, whose name is read.
     fn run_and_target(&self, plan_or_run: &str) -> Result<(String, Target), Error> {
         if plan::is_name(plan_or_run) {
             return Ok((plan_or_run.to_owned(), self.target(None)?));
@@ -254,7 +254,7 @@ impl Shell<'_> {
         Ok((plan.name, target))
     }
 
-    /// For a command on a run, whose plan need not be at hand.
+    /// The context of a command on a run, which works without the plan's file.
     fn run_and_context(&self, plan_or_run: &str) -> Result<(String, Context), Error> {
         let (run, target) = self.run_and_target(plan_or_run)?;
         Ok((run, self.context_of(target, Settings::default().reconnect_for)))
@@ -278,7 +278,7 @@ impl Shell<'_> {
         self.reporter.tell(event);
     }
 
-    /// Work that may be dropped wherever it is when somebody asks to stop.
+    /// Runs work that may be dropped at any point when somebody asks to stop.
     async fn unless_interrupted<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         let mut interrupted = self.interrupted.clone();
         tokio::select! {
@@ -287,7 +287,7 @@ impl Shell<'_> {
         }
     }
 
-    /// Asks on the terminal.
+    /// Asks a yes-or-no question on the terminal.
     async fn ask(&self, question: String) -> Result<bool, Error> {
         let screen = self.screen.clone();
         let asked = tokio::task::spawn_blocking(move || screen.ask(&question));
@@ -296,7 +296,7 @@ impl Shell<'_> {
 }
 
 impl Command {
-    /// The plan or run that it was given.
+    /// The plan or run that the command names.
     fn plan_or_run(&self) -> Option<String> {
         match self {
             Self::Check { plan } | Self::Execute { plan, .. } => Some(plan.display().to_string()),
@@ -308,12 +308,12 @@ impl Command {
         }
     }
 
-    /// It makes no sense without a run, which may have ended.
+    /// Whether the command needs a run, which may have ended.
     fn is_about_a_run(&self) -> bool {
         matches!(self, Self::Rollback { .. } | Self::Finish { .. } | Self::Find { .. } | Self::Status { .. })
     }
 
-    /// The same once more, as it is typed.
+    /// The same command, as one types it again.
     fn again(&self, named: &str) -> String {
         let verb = match self {
             Self::Check { .. } => "check",

@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::finding::Finding;
 use crate::preview::{self, Preview};
 
-/// The findings come first; a refusal ends it.
+/// Prints the findings, then the preview; if a check refuses, only the findings.
 pub(super) async fn run(
     shell: &Shell<'_>,
     cx: &Context,
@@ -37,7 +37,7 @@ pub(super) async fn run(
     Ok(ExitCode::Done)
 }
 
-/// Tells every finding; an error if one of them is a refusal.
+/// Reports every finding; returns an error if one is a refusal.
 fn refuse(shell: &Shell<'_>, findings: Vec<Finding>) -> Result<(), Error> {
     for finding in &findings {
         shell.tell(&Event::Finding(finding.clone()));

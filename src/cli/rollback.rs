@@ -1,4 +1,4 @@
-//! `rollback`: back to blue.
+//! `rollback`: drops what the run created, before the swap.
 
 use super::Shell;
 use crate::context::Goal;

@@ -1,5 +1,5 @@
-//! The one place that writes: results to standard output, everything else to standard error; above the
-//! lines that live on the terminal, if there are any, so that nothing tears them.
+//! The one place that writes: results to standard output, everything else to standard error; above the lines that
+//! are redrawn on the terminal, if there are any, so that nothing is written into them.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,26 +13,26 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::echo::Echo;
 use super::glyphs::{ASCII, Glyphs, UNICODE};
 
-/// How often what lives on the terminal is drawn anew.
+/// How often the live lines are redrawn.
 const DRAWN_EVERY: Duration = Duration::from_millis(120);
-/// Where nobody says how wide the terminal is.
+/// The width if that of the terminal is not known.
 const WIDTH: usize = 80;
 
-/// Where to write to. Its clones are the same screen.
+/// Where to write. Clones share the same screen.
 #[derive(Clone)]
 pub(super) struct Screen {
     live: Option<ProgressBar>,
     has_ended: Arc<AtomicBool>,
-    /// What is to be read above a question.
+    /// Makes the lines to print permanently above a question.
     settled: Arc<OnceLock<Settled>>,
     echo: Echo,
 }
 
-/// Lines that are written for good, for a width.
+/// Makes lines for a width, to be printed permanently.
 type Settled = Box<dyn Fn(usize) -> Vec<String> + Send + Sync>;
 
 impl Screen {
-    /// Something lives on it where standard error is a terminal that can, and nobody asked for JSON.
+    /// A screen; with live lines if standard error is a terminal that can redraw them, and JSON was not asked for.
     pub(super) fn new(json: bool) -> Self {
         let is_dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
         let is_live = !json && !is_dumb && io::stderr().is_terminal();
@@ -49,7 +49,7 @@ impl Screen {
         self.live.is_some()
     }
 
-    /// What the terminal can show.
+    /// The characters that the locale allows.
     pub(super) fn glyphs(&self) -> Glyphs {
         let set = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
         let locale = set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).unwrap_or_default();
@@ -57,27 +57,27 @@ impl Screen {
         if locale.contains("utf-8") || locale.contains("utf8") { UNICODE } else { ASCII }
     }
 
-    /// How wide the terminal is.
+    /// The width of the terminal, in columns.
     pub(super) fn width(&self) -> usize {
         console::Term::stderr().size_checked().map_or(WIDTH, |(_, columns)| usize::from(columns).max(1))
     }
 
-    /// From now on `lines`, asked for with the terminal's width, live on the terminal; before a question,
-    /// `settled` are written for good.
+    /// Redraws `lines` from now on, made for the terminal's width; before a question, prints those of `settled`
+    /// permanently.
     pub(super) fn show(
         &self,
         lines: impl Fn(usize) -> Vec<String> + Clone + Send + Sync + 'static,
         settled: impl Fn(usize) -> Vec<String> + Send + Sync + 'static,
     ) {
         let Some(live) = &self.live else { return };
-        // It is shown once.
+        // `show` is called once.
         let _ = self.settled.set(Box::new(settled));
         let screen = self.clone().without_life();
         let drawn = move |_: &ProgressState, text: &mut dyn std::fmt::Write| {
             // Writing to a string does not fail.
             let _ = text.write_str(&lines(screen.width()).join("\n"));
         };
-        // The template is right; were it not, nothing would be drawn.
+        // The template is valid; if it were not, nothing would be drawn.
         let Ok(style) = ProgressStyle::with_template("{lines}") else { return };
         live.set_style(style.with_key("lines", drawn));
         self.wake();
@@ -101,7 +101,7 @@ impl Screen {
         self.echo.restore();
     }
 
-    /// Nothing lives any more; `lines` stay. Done twice, it is done once.
+    /// Ends the redrawing, and prints `lines` permanently. A second call does nothing.
     pub(super) fn end(&self, lines: &[String]) {
         if self.live.is_none() || self.has_ended.swap(true, Ordering::AcqRel) {
             return;
@@ -112,7 +112,7 @@ impl Screen {
         }
     }
 
-    /// Asks on the terminal, and waits for the answer. No terminal, no consent.
+    /// Asks on the terminal, and waits for the answer; without a terminal it is no.
     pub(super) fn ask(&self, question: &str) -> bool {
         if !io::stdin().is_terminal() {
             return false;
@@ -121,7 +121,7 @@ impl Screen {
         for line in self.settled.get().map(|settled| settled(self.width())).unwrap_or_default() {
             self.err(&line);
         }
-        // What was typed before the question is no answer to it.
+        // Discard what was typed before the question.
         let _ = tcflush(io::stdin(), QueueSelector::IFlush);
         let _ = write!(io::stderr(), "{question} [y/N] ");
         let _ = io::stderr().flush();
@@ -133,12 +133,12 @@ impl Screen {
         is_yes
     }
 
-    /// A line of the result. Where nobody listens any more there is nobody to tell; so for all below.
+    /// Prints a line of the result. Here and below, errors are ignored: a closed output is no reason to stop.
     pub(super) fn out(&self, text: &str) {
         self.above(|| drop(writeln!(io::stdout(), "{text}")));
     }
 
-    /// A line of progress.
+    /// Prints a line to standard error.
     pub(super) fn err(&self, text: &str) {
         self.above(|| drop(writeln!(io::stderr(), "{text}")));
     }
@@ -151,7 +151,7 @@ impl Screen {
     }
 }
 
-/// Log lines go above what lives on the terminal, too.
+/// Log lines are printed above the live lines, too.
 impl MakeWriter<'_> for Screen {
     type Writer = Log;
 
@@ -160,7 +160,7 @@ impl MakeWriter<'_> for Screen {
     }
 }
 
-/// Writes whole lines of the log.
+/// Writes whole lines of the log to the screen.
 pub(super) struct Log(Screen);
 
 impl Write for Log {

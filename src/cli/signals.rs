@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM. Once: stop where it is safe. Twice: at once; the run can be resumed all the same.
+//! Ctrl-C and SIGTERM. The first stops after the work in hand, the second at once; the run can be resumed in both
+//! cases.
 
 use std::io;
 use std::sync::Arc;
@@ -10,15 +11,15 @@ use super::Command;
 use crate::error::Error;
 use crate::event::{Event, Reporter};
 
-/// What turns true when somebody asks to stop. The handlers are in place when this returns.
+/// A receiver that becomes true at the first signal. The handlers are installed when this returns.
 ///
 /// # Errors
-/// If they cannot be set up.
+/// If the handlers cannot be installed.
 pub(super) fn watch(command: &Command, reporter: Arc<dyn Reporter>) -> io::Result<watch::Receiver<bool>> {
     let (told, seen) = watch::channel(false);
     let mut signals =
         Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? };
-    // Where there is no work in hand, stopping needs no words.
+    // Without work in hand there is nothing to announce.
     let works = matches!(
         command,
         Command::Execute { dry_run: false, .. } | Command::Rollback { .. } | Command::Finish { .. }
@@ -26,15 +27,14 @@ pub(super) fn watch(command: &Command, reporter: Arc<dyn Reporter>) -> io::Resul
     tokio::spawn(async move {
         signals.next().await;
         if works {
-            let text = "stopping after the work in hand; once more stops at once".to_owned();
+            let text = "stopping after the work in hand; a second signal stops at once".to_owned();
             reporter.tell(&Event::Notice { text });
         }
         told.send_replace(true);
         signals.next().await;
         let code = Error::Interrupted.exit_code();
         let state =
-            "stopped at once, between two steps or within one; the journal has the state of the tables"
-                .to_owned();
+            "stopped at once, perhaps within a step; the journal holds the state of the tables".to_owned();
         let next = Some("projh-bluegreen status, then the same command again".to_owned());
         reporter.tell(&Event::End { code, state, next });
         std::process::exit(i32::from(u8::from(code)));

@@ -1,4 +1,4 @@
-//! `status`: where runs stand, from any other terminal; once, or every two seconds.
+//! `status`: shows runs from any other terminal; once, or every two seconds.
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -16,9 +16,9 @@ use crate::pg::ConnectionRole;
 use crate::pg::connect::{Session, Target};
 use crate::status::{Status, Table};
 
-/// How often it is asked again.
+/// How often `--watch` reads the state again.
 const EVERY: Duration = Duration::from_secs(2);
-const NO_RUN: &str = "no run has been made in this database";
+const NO_RUN: &str = "there is no run in this database";
 
 pub(super) async fn run(
     shell: &Shell<'_>,
@@ -38,12 +38,12 @@ pub(super) async fn run(
     Ok(ExitCode::Done)
 }
 
-/// What somebody wants to know, and where it is known.
+/// Which runs to show, and from which database.
 struct Asked<'a> {
     target: Target,
-    /// A run's short id or a plan's name; all runs without it.
+    /// A run's short id or a plan's name; all runs if `None`.
     wanted: Option<String>,
-    /// As it was typed.
+    /// The plan or run as it was typed.
     file: Option<&'a str>,
 }
 
@@ -65,8 +65,8 @@ async fn once(shell: &Shell<'_>, asked: &Asked<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Until there is nothing left to do but what somebody has to ask for. A server that goes away after the
-/// first answer is waited for, as the run itself does.
+/// Shows the run until only `finish` is left, or nothing. Reconnects to a server that is lost after the first answer,
+/// as the run itself does.
 async fn watch(shell: &Shell<'_>, asked: &Asked<'_>) -> Result<(), Error> {
     let is_dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
     let redraws = !shell.cli.json && !is_dumb && std::io::stdout().is_terminal();
@@ -99,7 +99,7 @@ async fn watch(shell: &Shell<'_>, asked: &Asked<'_>) -> Result<(), Error> {
     }
 }
 
-/// The run that is wanted most, over a session that is opened anew where the last one failed.
+/// The first of the wanted runs, over a session that is opened anew if the last one failed.
 async fn latest(asked: &Asked<'_>, session: &mut Option<Session>) -> Result<Option<Status>, Error> {
     let open = match session.take() {
         Some(open) => open,
@@ -110,8 +110,7 @@ async fn latest(asked: &Asked<'_>, session: &mut Option<Session>) -> Result<Opti
     Ok(found)
 }
 
-/// The runs that are wanted: those under way, whatever ended after they began, and then the others; the
-/// latest first, and at most so many.
+/// The wanted runs, at most `most`: first those under way, then those that have ended, the latest first.
 async fn ask(client: &Client, asked: &Asked<'_>, most: usize) -> Result<Vec<Status>, Error> {
     let mut runs = journal::list(client).await?;
     if let Some(wanted) = &asked.wanted {
@@ -126,7 +125,7 @@ async fn ask(client: &Client, asked: &Asked<'_>, most: usize) -> Result<Vec<Stat
         let plan = ending::file_of(asked.file, &run.found.plan_name);
         let standing = Standing::of(&run.progress, &run.found.run, &plan);
         let mut status = Status::of(client, run, standing).await?;
-        // Who is at work needs no command.
+        // While an orchestrator is at work, there is no command to type.
         if status.orchestrator.as_ref().is_some_and(|by| by.alive) {
             status.next = None;
         }
@@ -143,11 +142,11 @@ fn tell(shell: &Shell<'_>, status: Status) {
     }
 }
 
-/// Over the lines that were drawn before. Returns how many there are now.
+/// Redraws over the lines drawn before. Returns the number of lines drawn.
 fn redraw(lines: &[String], drawn: usize) -> usize {
     let term = Term::stdout();
     let width = usize::from(term.size().1).saturating_sub(1);
-    // A terminal that does not listen any more ends the program by other means.
+    // A terminal that was closed ends the program by a signal.
     let _ = term.clear_last_lines(drawn);
     for line in lines {
         let _ = term.write_line(&truncate_str(line, width, "…"));
@@ -155,7 +154,7 @@ fn redraw(lines: &[String], drawn: usize) -> usize {
     lines.len()
 }
 
-/// A run in words.
+/// The lines that show a run.
 fn lines(status: &Status) -> Vec<String> {
     let mut lines = vec![format!("run {} of plan {}, begun {}", status.run, status.plan, status.begun)];
     let mut say = |what: &str, text: String| lines.push(format!("  {what:<8} {text}"));

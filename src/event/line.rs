@@ -1,4 +1,4 @@
-//! A line of `--json`: an event, when it was told, and of which run.
+//! A line of `--json`: an event, its time, and its run.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -7,8 +7,8 @@ use super::Event;
 
 /// The fields that every line has; [`super::schema`] adds them to the schema of each event.
 pub(super) const FIELDS: [(&str, &str); 2] = [
-    ("at", "When it was told: UTC, ISO 8601, with milliseconds."),
-    ("run", "The short id of the run that the command is about; none before it is known."),
+    ("at", "When it was printed: UTC, ISO 8601, with milliseconds."),
+    ("run", "The short id of the run that the command is about; `null` before it is known."),
 ];
 
 #[derive(Serialize)]
@@ -21,7 +21,7 @@ struct Line<'a> {
     event: &'a Event,
 }
 
-/// The line; `run` is what is known of the run by now.
+/// The line of an event; `run` is the short id of the run, once it is known.
 ///
 /// # Errors
 /// If the event cannot be written as JSON.

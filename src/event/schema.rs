@@ -1,7 +1,7 @@
 //! The contract with machines that read `--json`: a JSON Schema (2020-12) for each `type`, written from the
 //! types that are serialized.
 //!
-//! A reader must let fields pass that it does not know: they are only ever added to.
+//! Readers must ignore fields that they do not know: new ones are added, none is changed or removed.
 
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::Event;
 use super::line::FIELDS;
 
-/// One schema for all lines; `$defs` has one a `type`, under its name.
+/// One schema for all lines; `$defs` holds one for each `type`, under its name.
 #[must_use]
 pub fn json_schema() -> Value {
     let generated = SchemaSettings::draft2020_12().for_serialize().into_generator();
@@ -33,13 +33,13 @@ pub fn json_schema() -> Value {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A line of projh-bluegreen --json",
         "description": "One JSON object a line on standard output; `type` says which of these it is. \
-                        Names and fields are only ever added to: let pass what you do not know.",
+                        Types and fields are added, never changed or removed: ignore what you do not know.",
         "oneOf": one_of,
         "$defs": defs,
     })
 }
 
-/// What every line has beside its event. An event's own field of that name stands.
+/// Adds the fields that every line has beside its event. An event's own field of the same name is kept.
 fn add_line_fields(event: &mut Map<String, Value>) {
     for (name, meaning) in FIELDS {
         let kind = if name == "run" { json!(["string", "null"]) } else { json!("string") };
@@ -54,7 +54,7 @@ fn add_line_fields(event: &mut Map<String, Value>) {
     }
 }
 
-/// An event that is a type of its own has that type's fields.
+/// Inlines the fields of an event that is a type of its own.
 fn take_in_named(event: &mut Map<String, Value>, defs: &mut Map<String, Value>) {
     let Some(Value::String(named)) = event.remove("$ref") else { return };
     let Some(named) = named.strip_prefix("#/$defs/").and_then(|name| defs.remove(name)) else { return };

@@ -2,13 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Heap blocks from `from` up to, not including, `to`; `None` is open-ended: whatever the table
-/// grows to belongs to it.
+/// Heap blocks from `from` to just before `to`; if `to` is `None`, to the end of the table, however far it grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
-    /// First block.
+    /// The first block of the span.
     pub from: u32,
-    /// First block that is outside again.
+    /// The first block after the span; `None` if it is open-ended.
     pub to: Option<u32>,
 }
 
@@ -42,7 +41,7 @@ impl Blocks {
         });
     }
 
-    /// Whether every block there is or ever will be is in the set.
+    /// Whether every block that exists, or ever will, is in the set.
     #[must_use]
     pub fn is_everything(&self) -> bool {
         self.0 == [Span { from: 0, to: None }]
@@ -58,8 +57,8 @@ impl Blocks {
         self.0.iter().map(inside).sum()
     }
 
-    /// What is missing, cut into spans of at most `blocks_per_span`, given a table of `table_blocks`
-    /// blocks. If the set is not open-ended, the last of them is.
+    /// What a table of `table_blocks` blocks is missing, in spans of at most `blocks_per_span` blocks. If the set is
+    /// not open-ended, the last span is.
     #[must_use]
     pub fn missing(&self, table_blocks: u32, blocks_per_span: u32) -> Vec<Span> {
         let mut missing = Vec::new();

@@ -1,6 +1,6 @@
-//! What can happen to a run, in the past tense.
+//! What has happened to a run.
 //!
-//! No fact holds a row's value: a key is a digest, a row is a count.
+//! Invariant: no fact holds a row's value; keys are digests, rows are counts.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,125 +8,125 @@ use super::{Secret, Span};
 use crate::hangs_on::{Fingerprint, Green, Key};
 use crate::pg::{Ident, Lsn, QName};
 
-/// One fact of the journal.
+/// A fact of the journal, in the past tense.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "fact", rename_all = "snake_case")]
 pub enum Fact {
-    /// An orchestrator took the run over (the first one, too).
+    /// An orchestrator took the run over; the first one did, too.
     Started {
-        /// Its host's name.
+        /// The name of its host.
         host: String,
-        /// Its process id there.
+        /// Its process id on that host.
         pid: u32,
         /// The program's version.
         version: String,
     },
-    /// Green, its home and the publication were made.
+    /// The run's schemas, green and the publication were created.
     Prepared(Box<Prepared>),
-    /// A slot was about to be made; if it exists, it is ours.
+    /// A slot was about to be created; if it exists, it belongs to the run.
     SlotIntended,
-    /// The slot was made: the first consistent point of the run.
+    /// The slot was created, at the first consistent point of the run.
     SlotCreated {
-        /// Its consistent point.
+        /// The LSN of its consistent point.
         lsn: Lsn,
-        /// `pg_relation_filenode` of each lane's blue, noted before the slot was made.
+        /// `pg_relation_filenode` of each lane's blue, read before the slot was created.
         filenodes: Vec<u32>,
     },
-    /// Copying began at a consistent point.
+    /// A round of the copy began at a consistent point.
     RoundBegan {
-        /// Where.
+        /// The LSN of the consistent point.
         lsn: Lsn,
     },
-    /// A chunk of blue is in green.
+    /// A chunk of blue was copied to green.
     ChunkCopied {
-        /// The lane's number in the plan.
+        /// The lane's number, from 0, in the plan's order.
         lane: usize,
-        /// Which blocks.
+        /// The heap blocks of the chunk.
         span: Span,
-        /// How many rows green gained.
+        /// The number of rows that green gained.
         rows: u64,
     },
-    /// Green's key index was built on one relation.
+    /// The index of green's key was built.
     KeyBuilt {
-        /// The lane's number in the plan.
+        /// The lane's number, from 0, in the plan's order.
         lane: usize,
     },
-    /// Keys whose rows the stream could not complete were read again from blue.
+    /// Rows that the stream could not complete were read again from blue.
     DirtyKeysRead {
-        /// The lane's number in the plan.
+        /// The lane's number, from 0, in the plan's order.
         lane: usize,
-        /// How many.
+        /// The number of their keys.
         keys: u64,
     },
-    /// A round was over.
+    /// A round of the copy ended.
     RoundEnded {
-        /// Why.
+        /// Why it ended.
         why: RoundEnd,
     },
-    /// Blue was rewritten or truncated under the copy: what had been copied was thrown away.
+    /// Blue was rewritten or truncated during the copy, and what had been copied was discarded.
     CopyRestarted {
-        /// The lane's number in the plan.
+        /// The lane's number, from 0, in the plan's order.
         lane: usize,
     },
     /// Green holds every row of blue as of the last round's consistent point.
     CopyFinished,
-    /// The stream's lag was small, for the first time since the copy.
+    /// The lag of the stream became small for the first time since the copy.
     CaughtUp {
-        /// The next transaction id at that time: a snapshot that is older may miss rows of green.
+        /// The next transaction id at that time: an older snapshot may not see all rows of green.
         xid: u64,
     },
-    /// One statement of the index phase was carried out.
+    /// A statement of the index phase was executed.
     IndexBuilt {
-        /// The lane's number in the plan.
+        /// The lane's number, from 0, in the plan's order.
         lane: usize,
-        /// The statement's number among the lane's.
+        /// The statement's number, from 0, among those of the lane.
         step: usize,
         /// The index and the relation; not written by version 0.1.0.
         #[serde(default)]
         what: String,
     },
-    /// Every index is there, and green was analyzed.
+    /// Every index was built, and green was analyzed.
     Indexed,
     /// Blue and green were equal at one point in time.
     Verified(Verification),
-    /// Something (a TRUNCATE) made the verification void; it has to be done again.
+    /// The verification became void, for instance by a TRUNCATE, and has to be repeated.
     VerificationVoided,
     /// Blue and green were exchanged.
     Swapped {
-        /// The end of the WAL just before.
+        /// The end of the WAL just before the exchange.
         lsn: Lsn,
-        /// Keys compared under the lock.
+        /// The number of keys compared under the lock.
         compared: u64,
-        /// What the lock's time was spent on, up to the commit.
+        /// What the time under the lock was spent on, up to the commit.
         times: SwapTimes,
     },
-    /// One statement of the work after the swap was carried out.
+    /// A statement of `settle` was executed.
     StepSettled {
-        /// The lane's number in the plan.
+        /// The lane's number, from 0, in the plan's order.
         lane: usize,
-        /// The statement's number among the lane's.
+        /// The statement's number, from 0, among those of the lane.
         step: usize,
-        /// What was done, on what; not written by version 0.1.0.
+        /// What the statement did, and on what; not written by version 0.1.0.
         #[serde(default)]
         what: String,
     },
-    /// The work after the swap was done, slot and publication dropped.
+    /// The work after the swap was completed; slot and publication were dropped.
     Settled,
-    /// The run's slot could not be kept: nothing is left to do but to roll back.
+    /// The run's slot could not be kept; the run can only be rolled back.
     GivenUp {
-        /// Why.
+        /// Why the slot could not be kept.
         why: String,
     },
-    /// Some of green's partitions were dropped: nothing is left to do but to roll back.
+    /// A rollback has dropped some of green's partitions; the run can only be rolled back.
     PartitionsDropped,
-    /// Everything the run made was dropped; blue is as it was.
+    /// Everything that the run created was dropped; blue is as it was.
     RolledBack,
     /// Blue was dropped; nothing of the run is left but the journal.
     Finished,
 }
 
 impl Fact {
-    /// Its name in the journal.
+    /// The fact's name in the journal, as in its field `fact`.
     #[must_use]
     pub fn name(&self) -> String {
         let json = serde_json::to_value(self).unwrap_or_default();
@@ -134,73 +134,73 @@ impl Fact {
     }
 }
 
-/// What `prepare` made.
+/// What `prepare` created.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Prepared {
-    /// One lane a table of the plan, in the plan's order.
+    /// A lane for each table of the plan, in the plan's order.
     pub lanes: Vec<LaneDesign>,
     /// The schema that blue moves to in the swap.
     pub blue_home: Ident,
-    /// The schema that green is made in.
+    /// The schema that green is created in.
     pub green_home: Ident,
-    /// The publication of the blues, and the slot: both have this name.
+    /// The name of the slot, and of the publication of all blues.
     pub slot: Ident,
 }
 
-/// One pair of tables.
+/// A pair of tables as designed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LaneDesign {
     /// The name that clients use.
     pub table: QName,
-    /// What identifies a row of blue in the stream.
+    /// The columns that identify a row of blue in the stream.
     pub key: Key,
-    /// Green's design.
+    /// The design of green.
     pub green: Green,
-    /// Blue's definition when green was designed; DDL on blue changes it.
+    /// The fingerprint of blue's definition when green was designed; DDL on blue changes it.
     pub fingerprint: Fingerprint,
-    /// `replica_identity: full` was set for the run; what to set it back to.
+    /// The replica identity to restore, if the plan's `replica_identity: full` changed it for the run.
     pub replica_identity_before: Option<String>,
-    /// What row hashes and digests of keys start from.
+    /// The secret that seeds row hashes and digests of keys.
     #[serde(default)]
     pub secret: Secret,
 }
 
-/// Why a round ended.
+/// Why a round of the copy ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RoundEnd {
-    /// Nothing was missing any more.
+    /// Every chunk had been copied.
     Complete,
     /// The snapshot had reached `max_snapshot_age`.
     SnapshotAge,
-    /// The slot held back much WAL.
+    /// The slot retained half of the WAL that `wal_budget` allows.
     WalBudget,
 }
 
 /// What a verification covered.
 #[derive(Clone, Debug, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Verification {
-    /// The consistent point.
+    /// The LSN of the consistent point.
     pub lsn: Lsn,
-    /// Rows of blue (and as many of green), per lane.
+    /// Rows of blue, and as many of green, for each lane.
     pub rows: Vec<u64>,
-    /// Columns compared, per lane.
+    /// Columns compared, for each lane.
     pub columns: Vec<usize>,
-    /// Comparisons that followed, of the keys that had changed since the one before.
+    /// Number of further comparisons, each of the keys that had changed since the one before.
     pub delta_steps: u32,
-    /// Keys compared in those.
+    /// Number of keys compared in these.
     pub delta_keys: u64,
 }
 
-/// The parts of the stall that a swap meant for clients, in milliseconds.
+/// The parts of the stall that a swap caused, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SwapTimes {
-    /// Waiting for the lock.
+    /// Waiting for the lock to be granted.
     pub lock_wait_ms: f64,
     /// Applying what had been committed before the lock.
     pub drain_ms: f64,
     /// Comparing what had changed since the verification.
     pub compare_ms: f64,
-    /// Exchanging the tables and what hangs on them.
+    /// Exchanging the tables and everything that belongs to them.
     pub exchange_ms: f64,
 }

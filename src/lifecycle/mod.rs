@@ -1,8 +1,7 @@
-//! The life of a run: its phases, its facts, and what follows from them. Pure, no I/O.
+//! The life of a run: its phases, its facts, and the state that follows from them. Pure, no I/O.
 //!
-//! Invariant: a run's state is the fold of its facts and of nothing else, so a fresh run, a
-//! resumed one and a rollback take the same road. A sequence of facts that no run can
-//! produce is a typed error, never a guess.
+//! Invariant: a run's state is the fold of its facts and of nothing else, so a fresh run, a resumed one and a
+//! rollback take the same path. A sequence of facts that no run can produce is a typed error, never a guess.
 
 mod blocks;
 mod fact;

@@ -1,6 +1,6 @@
-//! The phases: the one list of them.
+//! The list of phases.
 
-/// A phase. `Check` to `Settle` lead forward, in this order; `Rollback` and `Finish` are the two ways to end a run.
+/// A phase. `Check` to `Settle` lead forward, in this order; `Rollback` or `Finish` ends a run.
 #[derive(
     Clone,
     Copy,
@@ -20,9 +20,9 @@ pub enum Phase {
     /// Check the plan against the database; changes nothing.
     #[value(skip)]
     Check,
-    /// Create green's schema, green and the publication.
+    /// Create the run's schemas, green and the publication.
     Prepare,
-    /// Copy every row that was there at a consistent point.
+    /// Copy every row that existed at a consistent point.
     Copy,
     /// Apply the stream until its lag is small.
     CatchUp,
@@ -32,18 +32,18 @@ pub enum Phase {
     Verify,
     /// Exchange blue and green.
     Swap,
-    /// Validate foreign keys, drop the slot and the publication.
+    /// Drop the slot and the publication, validate foreign keys.
     Settle,
-    /// Drop what the run made, before the swap.
+    /// Before the swap: drop what the run created.
     #[value(skip)]
     Rollback,
-    /// Drop blue, after the swap.
+    /// After the swap: drop blue.
     #[value(skip)]
     Finish,
 }
 
 impl Phase {
-    /// The phases that lead forward, in their order.
+    /// The phases that lead forward, in the order in which they are executed.
     pub const FORWARD: [Self; 8] = [
         Self::Check,
         Self::Prepare,

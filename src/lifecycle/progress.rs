@@ -1,4 +1,4 @@
-//! The fold: from facts to where a run stands, and what comes next.
+//! The fold of a run's facts into its state, and the phase that comes next.
 
 use std::collections::BTreeSet;
 
@@ -8,9 +8,9 @@ use crate::pg::Lsn;
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// Blue is what it was before.
+    /// Blue is live; everything that the run created was dropped.
     RolledBack,
-    /// Green is live, blue is gone.
+    /// Green is live; blue was dropped.
     Finished,
 }
 
@@ -23,17 +23,16 @@ impl std::fmt::Display for Ending {
     }
 }
 
-/// The facts are not those of any possible run: the journal was tampered with, or a program of
-/// another version wrote it.
+/// No run can have produced the facts: the journal was edited, or another version of the program wrote it.
 #[derive(Debug, thiserror::Error)]
 #[error("the journal cannot be right: {fact} cannot follow the facts before it")]
 pub struct IllegalFact {
-    /// The fact, by name.
+    /// The name of the first fact that cannot follow those before it.
     pub fact: String,
 }
 
-/// Statements of a phase that are done, each by what it does on what. Where version 0.1.0 wrote the fact, by their
-/// number among the lane's; that numbering is kept.
+/// The statements of a phase that were executed, each by its lane and what it does on what. If version 0.1.0 wrote the
+/// fact, by its number among those of the lane; the numbers are kept stable for that.
 #[derive(Clone, Debug, Default)]
 pub struct StepsDone {
     numbers: BTreeSet<(usize, usize)>,
@@ -49,66 +48,66 @@ impl StepsDone {
         }
     }
 
-    /// Whether a step of a lane is done.
+    /// Whether a statement of a lane was executed.
     #[must_use]
     pub fn has(&self, lane: usize, step: usize, what: &str) -> bool {
         self.numbers.contains(&(lane, step)) || self.names.contains(&(lane, what.to_owned()))
     }
 
-    /// How many are done.
+    /// The number of statements executed.
     #[must_use]
     pub fn count(&self) -> usize {
         self.numbers.len() + self.names.len()
     }
 }
 
-/// Where a run stands.
+/// The state of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Progress {
-    /// Host, pid of the orchestrator that took the run over last.
+    /// Host and pid of the orchestrator that took the run over last.
     pub orchestrator: Option<(String, u32)>,
-    /// What was made.
+    /// What `prepare` created.
     pub prepared: Option<Prepared>,
-    /// A slot may exist though `slot` is none.
+    /// Whether a slot may exist even if `slot` is `None`.
     pub slot_intended: bool,
-    /// The slot's consistent point.
+    /// The LSN of the slot's consistent point.
     pub slot: Option<Lsn>,
-    /// Blue's filenodes before the slot, by lane.
+    /// The filenode of each lane's blue before the slot was created.
     pub filenodes: Vec<u32>,
-    /// What was copied, by lane.
+    /// The blocks copied, by lane.
     pub copied: Vec<Blocks>,
-    /// Rows that chunks brought, by lane.
+    /// The rows copied in chunks, by lane.
     pub rows_copied: Vec<u64>,
-    /// Rounds begun.
+    /// The number of rounds of the copy begun.
     pub rounds: u32,
-    /// Lanes whose green has its key index.
+    /// The lanes whose green has the index of its key.
     pub keys_built: BTreeSet<usize>,
-    /// Green holds all.
+    /// Whether green holds every row of the last round's consistent point.
     pub copy_finished: bool,
     /// The transaction id noted when the stream had caught up.
     pub caught_up: Option<u64>,
-    /// Index statements done.
+    /// The statements of the index phase that were executed.
     pub index_steps: StepsDone,
-    /// All indexes are there.
+    /// Whether all indexes were built.
     pub indexed: bool,
-    /// The last verification, as long as it counts.
+    /// The last verification, unless it has become void.
     pub verified: Option<Verification>,
-    /// The swap's times.
+    /// The parts of the swap's stall, once the tables were exchanged.
     pub swapped: Option<SwapTimes>,
-    /// Statements after the swap done.
+    /// The statements of `settle` that were executed.
     pub settled_steps: StepsDone,
-    /// The work after the swap is done.
+    /// Whether `settle` is complete.
     pub settled: bool,
-    /// Why the run was given up.
+    /// Why the run was given up, if it was.
     pub given_up: Option<String>,
-    /// A part of green has been dropped.
+    /// Whether a rollback has dropped a part of green.
     pub rolling_back: bool,
-    /// The end.
+    /// How the run ended, if it did.
     pub ended: Option<Ending>,
 }
 
 impl Progress {
-    /// The state after all of `facts`.
+    /// The state after `facts`, which are in the journal's order.
     ///
     /// # Errors
     /// If no run can have produced them.
@@ -120,25 +119,25 @@ impl Progress {
         Ok(progress)
     }
 
-    /// What is to be done next; `None` if there is nothing left but to soak, or the run has ended.
+    /// The next phase; `None` if none is left before `finish`, or the run has ended.
     #[must_use]
     pub fn next_phase(&self) -> Option<Phase> {
         self.left().next()
     }
 
-    /// What is left to be done, in its order.
+    /// The phases that are left, in their order.
     pub fn left(&self) -> impl Iterator<Item = Phase> {
         let is_left = |phase: &Phase| self.ended.is_none() && !self.is_done(*phase);
         Phase::FORWARD.into_iter().filter(is_left)
     }
 
-    /// The phases that are done, in their order.
+    /// The phases that are complete, in their order.
     #[must_use]
     pub fn done(&self) -> Vec<Phase> {
         Phase::FORWARD.into_iter().filter(|phase| self.is_done(*phase)).collect()
     }
 
-    /// Why nothing is left but a rollback, where that is so.
+    /// Why the run can only be rolled back; `None` if it can be resumed.
     #[must_use]
     pub fn only_rollback(&self) -> Option<String> {
         if self.rolling_back {
@@ -166,10 +165,10 @@ impl Progress {
         }
     }
 
-    /// Takes one more fact in.
+    /// Adds the next fact.
     ///
     /// # Errors
-    /// If it cannot follow the facts before it; nothing has changed then.
+    /// If it cannot follow the facts before it; the state is then unchanged.
     pub fn add(&mut self, fact: &Fact) -> Result<(), IllegalFact> {
         if !self.allows(fact) {
             return Err(IllegalFact { fact: fact.name() });
@@ -178,8 +177,8 @@ impl Progress {
         Ok(())
     }
 
-    /// Whether a run that stands here can produce the fact. A transaction may be on its way while the run is given up:
-    /// what a copy or an index makes is legal after that, too.
+    /// Whether a run in this state can produce the fact. A transaction may be in flight while the run is given up, so
+    /// the facts of a copy or an index build are legal after that, too.
     fn allows(&self, fact: &Fact) -> bool {
         let (prepared, swapped) = (self.prepared.is_some(), self.swapped.is_some());
         self.ended.is_none()
@@ -219,7 +218,7 @@ impl Progress {
         match fact {
             Fact::Started { host, pid, .. } => {
                 self.orchestrator = Some((host.clone(), *pid));
-                // What changed while nobody was looking was not tracked.
+                // Changes between two sessions were not tracked.
                 self.verified = None;
                 self.caught_up = None;
             }
@@ -241,7 +240,7 @@ impl Progress {
             Fact::KeyBuilt { lane } => {
                 self.keys_built.insert(*lane);
             }
-            // For people who read the journal.
+            // Only for people who read the journal.
             Fact::DirtyKeysRead { .. } | Fact::RoundEnded { .. } => {}
             Fact::CopyRestarted { .. } => self.restart_copy(),
             Fact::CopyFinished => self.copy_finished = true,
@@ -260,8 +259,8 @@ impl Progress {
         }
     }
 
-    /// The copy begins again, at a slot of its own: all that was known of green's rows is void.
-    /// Green's key index stays.
+    /// The copy begins again, with a new slot: what was known of green's rows is void. The index of green's key is
+    /// kept.
     fn restart_copy(&mut self) {
         let lanes = self.copied.len();
         self.slot = None;

@@ -1,30 +1,30 @@
-//! The secret of a lane: it seeds the row hash and keys the digests of keys, so that neither can be computed
-//! by somebody who does not have the journal.
+//! The secret of a lane: it seeds the row hash and the digests of keys, so that nobody can compute either without
+//! the journal.
 //!
-//! Invariant: it reaches the server as a parameter only, and `Debug` does not show it.
+//! Invariant: it is only sent to the server as a parameter, and `Debug` does not show it.
 
 use serde::{Deserialize, Serialize};
 
-/// Random hexadecimal digits; none in runs that began without a secret.
+/// 64 random hexadecimal digits; empty in runs of versions that had no secret.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
-    /// A new one, from the operating system's random numbers.
+    /// A new secret, from the operating system's random numbers.
     #[must_use]
     pub fn new() -> Self {
         Self(format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple()))
     }
 
-    /// What row hashes start from: the first part of it.
+    /// The seed of row hashes: the first 12 digits; 0 for an empty secret.
     #[must_use]
     pub fn seed(&self) -> i64 {
         let digits = self.0.get(..12).unwrap_or_default();
         i64::from_str_radix(digits, 16).unwrap_or_default()
     }
 
-    /// What digests of keys start from: the rest of it.
+    /// The key of the digests: the other digits.
     #[must_use]
     pub fn key(&self) -> &str {
         self.0.get(12..).unwrap_or_default()

@@ -1,23 +1,23 @@
-//! Where the tables of a run stand, and what to type next: one place says it, whoever asks.
+//! The state of a run's tables and the next command, in sentences; the only place that words them.
 //!
-//! Invariant: each sentence is true of the server in every state that it is said of; a test compares them with the
-//! catalog.
+//! Invariant: each sentence is true of the server in every state in which it is printed; a test compares them with
+//! the catalog.
 
 use super::{Ending, Phase, Progress};
 
-/// Where a run stands, for people.
+/// The state of a run, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// The state of the tables.
+    /// The state of the tables, in a sentence.
     pub state: String,
-    /// What to type next.
+    /// The command to type next; `None` if there is none.
     pub next: Option<String>,
-    /// Whether `execute` goes on with it.
+    /// Whether `execute` resumes the run.
     pub is_resumable: bool,
 }
 
 impl Standing {
-    /// Of a run; `plan` is the plan's file as somebody would type it.
+    /// The standing of a run; `plan` is the plan's file as a person would type it.
     #[must_use]
     pub fn of(progress: &Progress, run: &str, plan: &str) -> Self {
         if let Some(ending) = progress.ended {
@@ -35,7 +35,7 @@ impl Standing {
         }
         match progress.next_phase() {
             None => Self {
-                state: "swapped: green is live; blue is kept, and is not written any more".to_owned(),
+                state: "swapped: green is live; blue is kept, but no longer written".to_owned(),
                 next: Some(format!("projh-bluegreen finish {run}")),
                 is_resumable: false,
             },
@@ -46,9 +46,9 @@ impl Standing {
             },
             Some(phase) => {
                 let mut state =
-                    format!("blue is live, and clients notice nothing; the run goes on with: {phase}");
+                    format!("blue is live, and clients notice nothing; the run resumes with: {phase}");
                 if progress.slot.is_some() {
-                    state += "; until it does or is rolled back, its slot keeps the server from reusing WAL";
+                    state += "; until it does or is rolled back, its slot makes the server retain WAL";
                 }
                 let next = format!("projh-bluegreen execute {plan}, or projh-bluegreen rollback {run}");
                 Self { state, next: Some(next), is_resumable: true }
@@ -56,7 +56,7 @@ impl Standing {
         }
     }
 
-    /// Of a run that has ended so.
+    /// The standing of a run that has ended.
     #[must_use]
     pub fn ended(ending: Ending) -> Self {
         let state = match ending {
@@ -64,7 +64,7 @@ impl Standing {
                 "rolled back: blue is live and as it was; nothing of the run is left but its journal"
             }
             Ending::Finished => {
-                "finished: green is live, blue is gone; nothing of the run is left but its journal"
+                "finished: green is live, blue was dropped; nothing of the run is left but its journal"
             }
         };
         Self { state: state.to_owned(), next: None, is_resumable: false }

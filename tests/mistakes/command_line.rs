@@ -65,8 +65,8 @@ const TYPED: &[(&[&str], &[&str])] = &[
     (&["chek", "plan.yaml"], &["similar", "'check'"]),
     (&["check", "plan.yaml", "--databse-url=x"], &["'--database-url'"]),
     (&["execute", "plan.yaml", "--until", "verfy"], &["possible values: prepare, copy", "'verify'"]),
-    (&["execute", "plan.yaml"], &["no terminal to ask on", "--yes"]),
-    (&["finish", "visits"], &["no terminal to ask on", "--yes"]),
+    (&["execute", "plan.yaml"], &["without a terminal", "--yes"]),
+    (&["finish", "visits"], &["without a terminal", "--yes"]),
     (&["completions", "fishy"], &["possible values: bash", "'fish'"]),
     (&["rollback"], &["<PLAN_OR_RUN>"]),
 ];

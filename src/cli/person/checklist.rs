@@ -1,7 +1,6 @@
-//! The phases as a checklist, with a bar a table while it is copied or verified, and the stream's lag.
+//! The phases as a checklist, with a bar for each table while it is copied or verified, and the lag of the stream.
 //!
-//! Invariant: pure. What happened goes in, lines come out that fit the width they are asked for; the
-//! screen draws them.
+//! Invariant: pure. Events go in, lines that fit a given width come out; the screen draws them.
 
 use std::time::{Duration, Instant};
 
@@ -14,13 +13,13 @@ use crate::event::Event;
 use crate::lifecycle::Phase;
 use crate::meter::Reached;
 
-/// How long one sign of the turning ones is shown.
+/// How long each character of the spinner is shown.
 const TURN: Duration = Duration::from_millis(120);
 
 #[derive(Clone, Copy, Debug)]
 enum State {
     ToDo,
-    /// In an earlier session.
+    /// Completed in an earlier session.
     DoneBefore,
     Runs(Instant),
     Done(Duration),
@@ -38,13 +37,13 @@ struct Station {
 struct Table {
     name: String,
     rows: u64,
-    /// None where nobody has counted.
+    /// `None` if it is not known.
     rows_total: Option<u64>,
     rows_per_s: f64,
     reached: Reached,
 }
 
-/// What a run has done, and is doing.
+/// What a run has done and is doing.
 #[derive(Debug)]
 pub(super) struct Checklist {
     glyphs: Glyphs,
@@ -56,7 +55,7 @@ pub(super) struct Checklist {
     waits: Option<String>,
     /// The stall and its parts, kept for the end.
     swapped: Option<String>,
-    /// So many of the stations stand on the terminal for good; none, and the title does not either.
+    /// How many stations have been printed permanently; `None` if not even the title has.
     settled: Option<usize>,
 }
 
@@ -75,7 +74,7 @@ impl Checklist {
         }
     }
 
-    /// Takes an event in. Whether it is shown here; if not, it is for a line of its own.
+    /// Takes an event. Returns whether the checklist shows it; if not, it gets a line of its own.
     pub(super) fn take_in(&mut self, event: &Event, now: Instant) -> bool {
         match event {
             Event::Checked { notes } => {
@@ -129,7 +128,7 @@ impl Checklist {
             Event::Lag { .. } => self.stream = lag(event),
             Event::Throttled { why } => self.waits.clone_from(why),
             Event::Swapped { stall_ms, .. } => {
-                self.detail(Phase::Swap, format!("clients can have waited for {stall_ms:.1} ms"));
+                self.detail(Phase::Swap, format!("clients may have waited up to {stall_ms:.1} ms"));
                 self.swapped = Some(words(event));
             }
             Event::SwapPostponed { attempt, .. } => {
@@ -141,7 +140,7 @@ impl Checklist {
         true
     }
 
-    /// Nothing runs any more.
+    /// Marks the phase that was running as done or failed.
     pub(super) fn end(&mut self, is_well: bool, now: Instant) {
         self.tables.clear();
         self.stream.clear();
@@ -154,12 +153,12 @@ impl Checklist {
         }
     }
 
-    /// What was kept for the end.
+    /// The words of the swap, which are printed below the checklist at the end.
     pub(super) fn take_swapped(&mut self) -> Option<String> {
         self.swapped.take()
     }
 
-    /// What is done is written for good, to be read above a question; it is not drawn again.
+    /// The lines of the phases that are done, to be printed permanently above a question; they are not drawn again.
     pub(super) fn settle(&mut self, now: Instant, width: usize) -> Vec<String> {
         let is_done = |station: &Station| matches!(station.state, State::Done(_) | State::DoneBefore);
         let before = self.settled.unwrap_or(0);
@@ -205,7 +204,7 @@ impl Checklist {
         }
     }
 
-    /// The key's index is built while the copy goes on.
+    /// The index of the key is built during the copy: its steps are shown at the phase that is running.
     fn step(&mut self, phase: Phase, text: String) {
         let runs = self.stations.iter().find(|station| matches!(station.state, State::Runs(_)));
         self.detail(runs.map_or(phase, |station| station.phase), text);
@@ -220,7 +219,7 @@ impl Checklist {
         }
     }
 
-    /// What is left to say of the tables when their bars go; none leaves what was said.
+    /// The summary of a phase that is done; `None` leaves its detail as it is.
     fn summary(&self, phase: Phase) -> Option<String> {
         let rows: u64 = self.tables.iter().map(|table| table.rows).sum();
         let read: u64 = self.tables.iter().map(|table| table.reached.bytes).sum();
@@ -228,7 +227,7 @@ impl Checklist {
         match phase {
             Phase::Copy if !self.tables.is_empty() => Some(format!("{rows} rows, {read}")),
             Phase::Index => Some("built and analyzed".to_owned()),
-            Phase::Settle => Some("slot and publication are gone".to_owned()),
+            Phase::Settle => Some("slot and publication dropped".to_owned()),
             Phase::Verify if !self.tables.is_empty() => {
                 Some(format!("{rows} rows of both sides compared, {read}"))
             }
@@ -236,7 +235,7 @@ impl Checklist {
         }
     }
 
-    /// What to draw, no line wider than `width`.
+    /// The lines to draw, each narrower than `width`.
     pub(super) fn lines(&self, now: Instant, width: usize) -> Vec<String> {
         let mut lines = Vec::new();
         if !self.title.is_empty() && self.settled.is_none() {
@@ -252,7 +251,7 @@ impl Checklist {
                 lines.extend(self.waits.iter().map(|why| format!("   waiting: {why}")));
             }
         }
-        // One column is left free: some terminals break the line as soon as the last one is written.
+        // The last column stays free: some terminals wrap as soon as it is written.
         let width = width.saturating_sub(1);
         lines.iter().map(|line| truncate_str(line, width, self.glyphs.cut).into_owned()).collect()
     }
@@ -281,7 +280,7 @@ impl Checklist {
         format!(" {sign} {name} {took:>8}  {}", station.detail).trim_end().to_owned()
     }
 
-    /// As much as fits: the end is wanted most, then the rate, the rows, the bytes.
+    /// The bar of a table, with as much as fits: first the time left, then the rate, the rows, the bytes.
     fn bar(&self, table: &Table, name_width: usize, width: usize) -> String {
         let Reached { bytes: done, bytes_total, eta_s, .. } = table.reached;
         let cells = match width {

@@ -1,4 +1,4 @@
-//! Plain lines: one a step, and one a while from what tells its progress all the time.
+//! Plain lines: one for each event, but at most one in ten seconds for the progress of one thing.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -7,10 +7,10 @@ use super::words::words;
 use crate::event::Event;
 use crate::lifecycle::Phase;
 
-/// "A while".
+/// The least time between two lines about the progress of one thing.
 const A_WHILE: Duration = Duration::from_secs(10);
 
-/// What tells its progress all the time.
+/// What a line of progress is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Teller {
     Table(String),
@@ -18,7 +18,7 @@ enum Teller {
     Stream,
 }
 
-/// What was said lately.
+/// When which line of progress was printed last.
 #[derive(Debug)]
 pub(super) struct Lines {
     begun: Instant,
@@ -31,7 +31,7 @@ impl Lines {
         Self { begun: now, phase: now, said: HashMap::new() }
     }
 
-    /// The lines to write for an event, with the time since the command began.
+    /// The lines to print for an event, each with the time since the command began.
     pub(super) fn of(&mut self, event: &Event, now: Instant) -> Vec<String> {
         if let Event::PhaseStarted { .. } = event {
             self.phase = now;

@@ -1,4 +1,4 @@
-//! Events for a person: a checklist that lives on the terminal, or plain lines.
+//! Events for a person: a checklist that is redrawn on the terminal, or plain lines.
 //!
 //! Results go to standard output, everything else to standard error.
 
@@ -18,11 +18,11 @@ use checklist::Checklist;
 use lines::Lines;
 use words::words;
 
-/// Tells a person.
+/// Reports events to a person.
 pub(super) struct Person {
     screen: Screen,
     lines: Mutex<Lines>,
-    /// What lives on the terminal; none elsewhere.
+    /// The checklist; `None` if standard error is not a terminal.
     checklist: Option<Arc<Mutex<Checklist>>>,
 }
 
@@ -40,7 +40,7 @@ impl Person {
         Self { screen, lines: Mutex::new(Lines::new(now)), checklist }
     }
 
-    /// The checklist stays as it is at the end.
+    /// Prints the final checklist permanently, and the swap below it.
     fn settle(&self, is_well: bool) {
         let Some(checklist) = &self.checklist else { return };
         let (last, swapped) = {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// `1,234,567`.
+/// A count with separators: `1,234,567`.
 pub(in crate::cli) fn count(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
@@ -15,7 +15,7 @@ pub(in crate::cli) fn count(count: u64) -> String {
     text
 }
 
-/// `999`, `12k`, `1.2M`: where there is little room.
+/// A rounded count, for narrow places: `999`, `12k`, `1.2M`.
 pub(in crate::cli) fn short(count: f64) -> String {
     let units = [(1e9, "G"), (1e6, "M"), (1e3, "k")];
     match units.into_iter().find(|(size, _)| count >= *size) {
@@ -25,12 +25,12 @@ pub(in crate::cli) fn short(count: f64) -> String {
     }
 }
 
-/// `12.3 MiB`.
+/// A size in binary units: `12.3 MiB`.
 pub(in crate::cli) fn bytes(bytes: u64) -> String {
     bytesize::ByteSize::b(bytes).display().iec().to_string()
 }
 
-/// `0.3 s`, `4:12`, `1:04:12`.
+/// A duration: `0.3 s`, `4:12`, `1:04:12`.
 pub(in crate::cli) fn time(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
@@ -40,7 +40,7 @@ pub(in crate::cli) fn time(time: Duration) -> String {
     }
 }
 
-/// The time that is left, in whole seconds; what takes longer than a month is not known.
+/// The time left, in whole seconds; `?` if it is unknown or longer than 30 days.
 pub(in crate::cli) fn left(eta_s: Option<f64>) -> String {
     match eta_s {
         Some(seconds) if seconds < 60.0 => format!("{:.0} s", seconds.max(0.0)),

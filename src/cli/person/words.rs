@@ -1,4 +1,4 @@
-//! Events in words.
+//! The text of each event, for a person.
 
 use super::units::{bytes, count, left};
 use crate::event::Event;
@@ -6,7 +6,7 @@ use crate::finding::{Finding, Severity};
 use crate::lifecycle::{Phase, RoundEnd, SwapTimes, Verification};
 use crate::meter::Reached;
 
-/// What there is to say of an event; nothing of those that are told elsewhere.
+/// The text of an event; empty for those that are printed elsewhere.
 pub(super) fn words(event: &Event) -> String {
     match event {
         Event::Run { run, plan, resumed, .. } => {
@@ -34,16 +34,16 @@ pub(super) fn words(event: &Event) -> String {
         Event::SwapPostponed { attempt, why, blockers } => {
             let blockers: String =
                 blockers.iter().map(|blocker| format!("\n    in the way: {blocker}")).collect();
-            format!("  attempt {attempt} was rolled back, and clients went on: {why}{blockers}")
+            format!("  attempt {attempt} was rolled back, and clients continued: {why}{blockers}")
         }
         Event::Swapped { attempt, compared, times, commit_ms, stall_ms } => {
             swapped(*attempt, *compared, times, *commit_ms, *stall_ms)
         }
         Event::Throttled { why: Some(why) } => format!("  waiting: {why}"),
-        Event::Throttled { why: None } => "  going on".to_owned(),
+        Event::Throttled { why: None } => "  resuming".to_owned(),
         Event::Retry { why, seconds } => format!("{why}; trying again in {seconds:.1} s"),
         Event::BegunAgain { phase, why } => format!("{phase} begins again: {why}"),
-        Event::BackendTerminated { backend } => format!("ended, as the plan allows: {backend}"),
+        Event::BackendTerminated { backend } => format!("terminated, as the plan allows: {backend}"),
         Event::Waiting { text, .. } | Event::Notice { text } => text.clone(),
         Event::PreviewStep(_)
         | Event::PreviewChange(_)
@@ -58,7 +58,7 @@ pub(super) fn words(event: &Event) -> String {
     }
 }
 
-/// How far green is behind.
+/// The lag of green behind blue.
 pub(super) fn lag(event: &Event) -> String {
     let Event::Lag { lag_bytes, applied, applied_per_s, retained_bytes, wal_status } = event else {
         return String::new();
@@ -73,7 +73,7 @@ pub(super) fn lag(event: &Event) -> String {
     )
 }
 
-/// A step among many. The statements that build indexes are all alike.
+/// Progress of a phase by its statements. Those that build indexes are only counted.
 pub(super) fn step(event: &Event) -> String {
     match event {
         Event::Step { phase: Phase::Index, done, of, what } if what.starts_with("analyzing") => {
@@ -91,7 +91,7 @@ pub(super) fn round_end(why: RoundEnd) -> &'static str {
     match why {
         RoundEnd::Complete => "complete",
         RoundEnd::SnapshotAge => "ended: its snapshot has reached max_snapshot_age",
-        RoundEnd::WalBudget => "ended: the slot holds back much WAL",
+        RoundEnd::WalBudget => "ended: the slot retains half of wal_budget",
     }
 }
 
@@ -123,17 +123,17 @@ fn verified(verification: &Verification) -> String {
     )
 }
 
-/// The stall and its parts, a bar each.
+/// The stall and its parts, a line each.
 fn swapped(attempt: u32, compared: u64, times: &SwapTimes, commit_ms: f64, stall_ms: f64) -> String {
     let compare = format!("{} keys that changed last", count(compared));
     let parts = [
         ("lock wait", times.lock_wait_ms, "until the lock was granted"),
-        ("drain", times.drain_ms, "what was committed before it, into green"),
+        ("drain", times.drain_ms, "changes committed before it, applied to green"),
         ("compare", times.compare_ms, compare.as_str()),
-        ("exchange", times.exchange_ms, "names, keys, grants, all that hangs on the tables"),
+        ("exchange", times.exchange_ms, "names, keys, grants, all that belongs to the tables"),
         ("commit", commit_ms, ""),
     ];
-    let mut text = format!("swapped in attempt {attempt}: clients can have waited for {stall_ms:.1} ms");
+    let mut text = format!("swapped in attempt {attempt}: clients may have waited up to {stall_ms:.1} ms");
     for (name, ms, what) in parts {
         let line = format!("\n  {name:<9} {ms:>8.1} ms  {what}");
         text.push_str(line.trim_end());

@@ -1,4 +1,4 @@
-//! The page: checks, what changes, what clients notice, every step, and all of it in one line.
+//! The page of a preview: checks, what changes, what clients notice, every step, and the totals.
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
@@ -12,9 +12,9 @@ use crate::preview::{NEW_RUN, Preview};
 
 /// How the page looks.
 pub(super) struct Style {
-    /// On a terminal that wants it.
+    /// Whether to print colours.
     colours: bool,
-    /// Every statement of every partition, instead of one and how many are like it.
+    /// Whether to print every statement of every partition, instead of one and the number of those like it.
     all: bool,
 }
 
@@ -69,8 +69,8 @@ pub(super) fn page(plan: &str, findings: &[Finding], preview: &Preview, style: &
         }
     }
     section(&mut line, style, "Steps");
-    line(&style.dim("  Each chunk, index and step of settle is a transaction with its fact in the journal; questions to the"));
-    line(&style.dim("  catalog are left out. -v shows every statement of every partition, --json has all of it for machines."));
+    line(&style.dim("  Each chunk, index and step of settle is a transaction with its fact in the journal; queries of the"));
+    line(&style.dim("  catalog are left out. -v shows every statement of every partition, --json prints all of it for machines."));
     for text in steps(&preview.steps, style) {
         line(&text);
     }
@@ -93,7 +93,7 @@ fn whose(preview: &Preview) -> String {
         return format!("a new run; {NEW_RUN} stands for the id that it will get. Nothing is changed.");
     };
     let next = preview.next.map_or_else(|| "finish".to_owned(), |phase| phase.to_string());
-    let how = if preview.is_live { "is being executed, and is left alone" } else { "would go on" };
+    let how = if preview.is_live { "is being executed, and is not disturbed" } else { "would be resumed" };
     format!("run {run} {how}; its next phase: {next}. Nothing is changed.")
 }
 
@@ -144,13 +144,13 @@ fn notices(notices: &[PreviewNotice], style: &Style) -> Vec<String> {
                 .iter()
                 .map(|statement| format!("queryid {} ({} calls)", statement.queryid, statement.calls))
                 .collect();
-            lines.push(format!("{indent}    pg_stat_statements has seen such: {}", seen.join(", ")));
+            lines.push(format!("{indent}    pg_stat_statements has such statements: {}", seen.join(", ")));
         }
     }
     lines
 }
 
-/// Steps that differ in the partition alone.
+/// Steps that only differ in their partition.
 struct Group<'a> {
     template: (Option<&'a String>, String),
     first: &'a PreviewStep,
@@ -177,7 +177,7 @@ fn steps(steps: &[PreviewStep], style: &Style) -> Vec<String> {
 fn title(phase: Phase) -> String {
     match phase {
         Phase::Rollback => "instead of the swap: rollback".to_owned(),
-        Phase::Finish => "after it, when all is well: finish".to_owned(),
+        Phase::Finish => "after it, once all is well: finish".to_owned(),
         phase => phase.to_string(),
     }
 }
@@ -216,7 +216,7 @@ fn groups(steps: &[PreviewStep], all: bool) -> Vec<Group<'_>> {
     groups
 }
 
-/// A step's SQL without the name of its partition, and without its bound.
+/// A step's SQL without the name and the bound of its partition.
 fn template(step: &PreviewStep) -> String {
     let relation = step.relation.as_deref().unwrap_or_default();
     let quoted = if relation.ends_with('"') {
@@ -273,7 +273,7 @@ fn lock(lock: &PreviewLock, style: &Style) -> String {
     style.paint(code, &text)
 }
 
-/// What a statement does to the catalog or the rows.
+/// The sign of a step: `+` creates, `-` drops, `~` changes, a blank does neither.
 fn sign(step: &PreviewStep) -> char {
     let first = step.sql.split_whitespace().next().unwrap_or_default();
     match first {
@@ -314,7 +314,7 @@ fn summary(summary: &PreviewSummary, style: &Style) -> String {
     style.bold(&format!("Plan: {}{waits}", parts.join(", ")))
 }
 
-/// Prose in lines of about a page's width, each indented.
+/// Wraps prose at 110 columns, each line indented.
 fn wrapped(text: &str, indent: &str) -> String {
     const WIDTH: usize = 110;
     let mut lines = vec![indent.to_owned()];
@@ -329,7 +329,7 @@ fn wrapped(text: &str, indent: &str) -> String {
     lines.join("\n")
 }
 
-/// `40 ms`, `1.5 s`, `1 min 40 s`, `2 h 5 min`.
+/// A duration: `40 ms`, `1.5 s`, `1 min 40 s`, `2 h 5 min`.
 fn duration(seconds: f64) -> String {
     let whole = seconds.round() as u64;
     match whole {

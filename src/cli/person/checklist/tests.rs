@@ -1,4 +1,4 @@
-//! What a person sees, as text.
+//! What the checklist shows, as text.
 
 use super::*;
 use crate::cli::glyphs::UNICODE;
