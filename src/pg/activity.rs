@@ -192,7 +192,11 @@ impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} on {}, held by ", self.mode, self.on)?;
         let holders: Vec<String> = self.holders.iter().map(ToString::to_string).collect();
-        f.write_str(&if holders.is_empty() { "a session that has ended".to_owned() } else { holders.join("; ") })
+        f.write_str(&if holders.is_empty() {
+            "a session that has ended".to_owned()
+        } else {
+            holders.join("; ")
+        })
     }
 }
 

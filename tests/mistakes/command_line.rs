@@ -126,8 +126,8 @@ const SETTINGS: &[(&str, &str, &[&str])] = &[
     ("DATABASE_URL", "postgres://u:p@h/d?sslmod=require", &["`sslmod`; did you mean `sslmode`?"]),
     ("DATABASE_URL", "postgres://u:p@[::1/d", &["DATABASE_URL: an IPv6 address lacks its `]`"]),
     ("DATABASE_URL", "db.example:5432/d", &["DATABASE_URL: ", "write postgres://user@host"]),
-    ("DATABASE_URL", "mysql://u@h/d", &["DATABASE_URL: it begins with an unknown scheme"]),
-    ("DATABASE_URL", "postgres://u:sesame/x@h/d", &["has to be written %40"]),
+    ("DATABASE_URL", "mysql://u@h/d", &["DATABASE_URL: its URL scheme is unknown"]),
+    ("DATABASE_URL", "postgres://u:sesame/x@h/d", &["must be written %40"]),
     ("DATABASE_URL", "postgres://u:p@h/d?sslmode=requir", &["sslmode in DATABASE_URL: `requir`"]),
 ];
 
