@@ -106,7 +106,7 @@ pub(super) fn qname(text: &str) -> Result<QName, SqlProblem> {
     let Some(name) = name else {
         return problem(
             "this is not a table's name",
-            "write `schema.table`; quote names that have other than letters, digits and `_`: '\"My Schema\".\"My Table\"'",
+            "write `schema.table`; quote all but letters, digits and `_`: '\"My Schema\".\"My Table\"'",
         );
     };
     check_length(schema)?;
