@@ -1,5 +1,5 @@
-//! The program's one error type: it knows whether trying again helps, which exit code it means, and what the
-//! person at the terminal does next.
+//! The program's one error type: it knows whether trying again helps, which exit code it means, and what the person at
+//! the terminal does next.
 
 mod exit_code;
 mod hint;
@@ -102,8 +102,7 @@ pub enum Error {
         table: String,
         /// The index's name.
         index: String,
-        /// How to repair blue's own index, where that is what is damaged; `None` if the plan makes the keys
-        /// equal.
+        /// How to repair blue's own index, where that is what is damaged; `None` if the plan makes the keys equal.
         hint: Option<String>,
     },
     /// No attempt to swap succeeded within its budget; blue is live.
@@ -114,8 +113,7 @@ pub enum Error {
         /// Why the last one was rolled back.
         why: String,
     },
-    /// The slot can no longer be kept. Inside a session only: the session then aborts the run
-    /// ([`Self::GivenUp`]).
+    /// The slot can no longer be kept. Inside a session only: the session then aborts the run ([`Self::GivenUp`]).
     #[error("the slot cannot be kept: {0}")]
     Slot(String),
     /// The run was aborted, because its slot cannot be kept.

@@ -1,5 +1,5 @@
-//! Rates and the time left. A rate is taken over the last seconds, not since the beginning, so that it follows
-//! a throttle or a busy server.
+//! Rates and the time left. A rate is taken over the last seconds, not since the beginning, so that it follows a
+//! throttle or a busy server.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -1,9 +1,8 @@
-//! How fast a run may go: a task that watches the slot, and the limits that the plan sets out of consideration
-//! for others.
+//! How fast a run may go: a task that watches the slot, and the limits that the plan sets out
+//! of consideration for others.
 //!
-//! The slot holds back WAL. Before the slot is lost or the disk full, the copy's round is ended early so that
-//! the stream can be applied; past the budget the run is aborted. Waiting would not help: during a round
-//! nothing is
+//! The slot holds back WAL. Before the slot is lost or the disk full, the copy's round is ended early so that the
+//! stream can be applied; past the budget the run is aborted. Waiting would not help: during a round nothing is
 //! applied, and the slot does not advance.
 //!
 //! It also reports the stream's lag, from what it reads of the slot and of the feed.
@@ -33,8 +32,7 @@ use lag::Lag;
 
 /// How often the server is asked.
 const EVERY: Duration = Duration::from_secs(1);
-/// Sessions that are always at work are often caught between two statements, so a server that was busy counts
-/// as
+/// Sessions that are always at work are often caught between two statements, so a server that was busy counts as
 /// busy for this long.
 const BUSY_FOR: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -55,8 +55,7 @@ impl Rest {
         if self.load.borrow().is_losing { Duration::ZERO } else { self.after(took) }
     }
 
-    /// Waits until no limit of the plan asks for a wait, then rests after a part of a backlog that took this
-    /// long.
+    /// Waits until no limit of the plan asks for a wait, then rests after a part of a backlog that took this long.
     pub async fn rest_in_a_backlog(&self, took: Duration) {
         let mut load = self.load.clone();
         // An error means that nobody watches the server any more; then nothing throttles the run.

@@ -20,8 +20,7 @@ pub struct Slot {
 }
 
 /// The journal's position lags where nothing had to be applied, the server's where it was not acknowledged yet:
-/// the
-/// greater one counts.
+/// the greater one counts.
 const SQL: &str = "SELECT coalesce(s.wal_status, 'lost'), s.safe_wal_size, \
     greatest(pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn), 0)::bigint, \
     greatest(pg_wal_lsn_diff(pg_current_wal_lsn(), greatest(s.confirmed_flush_lsn, j.applied_lsn)), 0)::bigint, \

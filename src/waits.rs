@@ -1,7 +1,6 @@
 //! Long waits of a run: who is in the way, and since when.
 //!
-//! Phases that expect to wait report that themselves. This reports all other waits: a chunk behind a VACUUM
-//! FULL, a
+//! Phases that expect to wait report that themselves. This reports all other waits: a chunk behind a VACUUM FULL, a
 //! commit that a standby has to confirm.
 
 use std::collections::BTreeMap;

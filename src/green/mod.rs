@@ -2,8 +2,8 @@
 //! settle it. Each kind contributes its own statements ([`crate::hangs_on`]); this module orders them.
 //!
 //! Invariant: a [`Green`](crate::hangs_on::Green) that was designed has no conflict that the catalog and the plan's
-//! text can show. Whatever else could fail (an index over a new type, a policy) is rehearsed on empty tables before a
-//! row is copied.
+//! text can show. Whatever else could fail (an index over a new type, a policy) is rehearsed on empty tables before
+//! a row is copied.
 
 pub(crate) mod casts;
 mod conflicts;

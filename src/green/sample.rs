@@ -35,8 +35,8 @@ impl Green {
         sql
     }
 
-    /// The statements that build each of green's indexes on one leaf of the sample, in the order of
-    /// [`Green::indexes`](Green).
+    /// The statements that build each of green's indexes on one leaf of the sample, in the
+    /// order of [`Green::indexes`](Green).
     #[must_use]
     pub fn index_sample(&self, leaf: &QName) -> Vec<String> {
         self.indexes.iter().map(|index| index.build(leaf, None).sql).collect()

@@ -7,8 +7,8 @@ use crate::hangs_on::{self, Green, Homes, PARTS, Source, tablespace_clause};
 use crate::pg::sql::{LockMode, Statement};
 use crate::pg::{Ident, QName};
 
-/// The statements of the swap: in one transaction, `before` and then `after`, with every table of [`Green::locks`]
-/// locked.
+/// The statements of the swap: in one transaction, `before` and then `after`, with every table
+/// of [`Green::locks`] locked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
     /// Frees what cannot exist twice, and exchanges the schemas: afterwards the live name is green's.
@@ -35,8 +35,8 @@ impl Green {
         statements
     }
 
-    /// Tries on empty tables what would otherwise fail hours later, and undoes it. Runs after [`Green::create`], in its
-    /// transaction.
+    /// Tries on empty tables what would otherwise fail hours later, and undoes it. Runs after
+    /// [`Green::create`], in its transaction.
     #[must_use]
     pub fn rehearsal(&self) -> Vec<Statement> {
         PARTS.iter().flat_map(|part| part.rehearse(self)).collect()
@@ -60,8 +60,8 @@ impl Green {
         PARTS.iter().flat_map(|part| part.complete(self)).collect()
     }
 
-    /// What to lock, in this order and all at once: the live table, and those whose foreign key triggers are dropped
-    /// and added.
+    /// What to lock, in this order and all at once: the live table, and those whose foreign key triggers
+    /// are dropped and added.
     #[must_use]
     pub fn locks(&self) -> Vec<QName> {
         let mut referenced: Vec<QName> =

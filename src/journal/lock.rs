@@ -1,10 +1,10 @@
-//! One orchestrator per plan: an advisory lock of the journal's session, which the server releases when the process
-//! ends.
+//! One orchestrator per plan: an advisory lock of the journal's session, which the server releases
+//! when the process ends.
 //!
-//! The server can hold the lock a little longer than the process lives: a backend first finishes its statement, and one
-//! whose client was cut off notices only by unanswered keepalive probes. So the lock is tried several times, the
-//! session that this very process has lost is terminated, and whoever gets the lock terminates what earlier
-//! orchestrators left running.
+//! The server can hold the lock a little longer than the process lives: a backend first finishes its statement,
+//! and one whose client was cut off notices only by unanswered keepalive probes. So the lock is tried several
+//! times, the session that this very process has lost is terminated, and whoever gets the lock terminates what
+//! earlier orchestrators left running.
 
 use std::time::Duration;
 

@@ -229,8 +229,8 @@ impl Journal {
     /// Writes `fact` in the transaction that is open on `client`, which the caller commits; then the
     /// caller hands the fact to [`Journal::take_in`].
     ///
-    /// If the run was taken over by another orchestrator, the server rejected the statement, or the connection was
-    /// lost.
+    /// If the run was taken over by another orchestrator, the server rejected the statement, or
+    /// the connection was lost.
     pub async fn write(&self, client: &Client, fact: &Fact) -> Result<(), JournalError> {
         let json = serde_json::to_value(fact)
             .map_err(|source| JournalError::Unwritable { run: self.run.clone(), source })?;

@@ -10,9 +10,8 @@ use crate::slot::Slot;
 
 /// A smaller lag, in bytes of WAL, counts as none.
 const NO_LAG: u64 = 1 << 20;
-/// A lag that has not shrunk for this long counts as one that does not shrink. The server reports its position
-/// at
-/// least twice in `wal_sender_timeout` (1 min), even while it decodes nothing of ours.
+/// A lag that has not shrunk for this long counts as one that does not shrink. The server reports its position at least
+/// twice in `wal_sender_timeout` (1 min), even while it decodes nothing of ours.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The lag of the feed that [`super::Pace::follow`] was given.

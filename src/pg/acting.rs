@@ -5,10 +5,8 @@
 //! role. Invariant: such statements run as the table's owner, for one transaction; the journal, slots and DDL are the
 //! operator's, the role that the program connects as.
 //!
-//! This keeps functions that run with the current role's rights from getting the operator's. It is no
-//! protection
-//! against a hostile owner: a function may RESET ROLE, and is the operator then. Where an owner is not trusted,
-//! execute
+//! This keeps functions that run with the current role's rights from getting the operator's. It is no protection
+//! against a hostile owner: a function may RESET ROLE, and is the operator then. Where an owner is not trusted, execute
 //! the plan as a role that is no superuser and has no rights but those that `check` asks for.
 
 use std::fmt;
@@ -32,8 +30,7 @@ impl Acting {
         Self(role)
     }
 
-    /// Runs a query as this role in a transaction of its own, which is rolled back. None may be open on
-    /// `client`.
+    /// Runs a query as this role in a transaction of its own, which is rolled back. None may be open on `client`.
     ///
     /// # Errors
     /// If the server rejects the query, or the connection is lost.

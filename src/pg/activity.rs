@@ -271,8 +271,8 @@ pub async fn open_transactions(
     backends(client, &condition, &[&longer_than.as_secs_f64()]).await
 }
 
-/// Transactions of the whole server that have written and are still open, oldest first: a consistent point waits for
-/// each of them.
+/// Transactions of the whole server that have written and are still open, oldest first: a consistent point waits
+/// for each of them.
 ///
 /// # Errors
 /// If the role may not see them, or the query fails.

@@ -1,7 +1,6 @@
 //! PostgreSQL's errors, described without row values.
 //!
-//! DETAIL, HINT and CONTEXT quote rows, and so can the messages of many classes (data, constraints, whatever a
-//! function
+//! DETAIL, HINT and CONTEXT quote rows, and so can the messages of many classes (data, constraints, whatever a function
 //! raises). Of those, only the SQLSTATE and the names of objects are shown.
 
 use std::fmt::Write;

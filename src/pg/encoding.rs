@@ -1,10 +1,8 @@
 //! The client encoding of rows that pass through a session.
 //!
-//! Our sessions use UTF-8 for names, statements and messages. A database in another encoding may hold bytes
-//! that have
-//! no form in UTF-8, so rows that pass through a session (the stream, its changes, keys that are read again,
-//! binary forms
-//! that are hashed) travel in the database's own encoding.
+//! Our sessions use UTF-8 for names, statements and messages. A database in another encoding may hold bytes that have
+//! no form in UTF-8, so rows that pass through a session (the stream, its changes, keys that are read again, binary
+//! forms that are hashed) travel in the database's own encoding.
 //!
 //! Invariant: while they do, the session executes prepared statements only, and no text that holds a name.
 
@@ -44,9 +42,8 @@ impl Encoding {
         self.set(client, "SET client_encoding = 'UTF8'").await
     }
 
-    /// Runs a query that returns one row, in the database's encoding: some hashes are computed over the form in
-    /// which
-    /// values travel.
+    /// Runs a query that returns one row, in the database's encoding: some hashes are computed over the form
+    /// in which values travel.
     ///
     /// # Errors
     /// If the query fails or does not return one row.

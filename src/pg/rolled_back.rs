@@ -2,8 +2,7 @@ use tokio_postgres::{Client, Error};
 
 /// Runs `work` in a transaction that is always rolled back; `begin` opens it. None may be open on `client`.
 ///
-/// The outer error is that of `begin` or of the rollback, the inner one that of the work. Several of them side
-/// by side
+/// The outer error is that of `begin` or of the rollback, the inner one that of the work. Several of them side by side
 /// have to be awaited to the end (`join_all`): one that is dropped half-way leaves its transaction open.
 pub async fn rolled_back<T, E>(
     client: &Client,

@@ -39,8 +39,8 @@ pub use schema::json_schema;
 use problem::Found;
 use yaml::Node;
 
-/// A valid plan. Serialized (without connection and settings), it is what the journal keeps and what a resumed run is
-/// compared with.
+/// A valid plan. Serialized (without connection and settings), it is what the journal keeps and what a resumed
+/// run is compared with.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
     /// Identifies the migration across runs: `execute` resumes the unfinished run of this name.
@@ -121,8 +121,8 @@ pub struct Settings {
     pub chunk_size_bytes: u64,
     /// A round of the copy ends when its snapshot is older than this.
     pub max_snapshot_age: Duration,
-    /// Bytes of WAL that the run's slot may hold back. At half of it the copy's round ends, at all of it the run is
-    /// aborted.
+    /// Bytes of WAL that the run's slot may hold back. At half of it the copy's round ends, at all of it
+    /// the run is aborted.
     pub wal_budget_bytes: u64,
     /// How long to retry when the server is down or refuses connections transiently.
     pub reconnect_for: Duration,

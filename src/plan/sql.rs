@@ -10,8 +10,8 @@ use crate::pg::{Ident, MAX_BYTES, QName};
 use super::problem::Found;
 use super::yaml::Node;
 
-/// What is wrong with a piece of SQL, and what to write instead. It does not quote the SQL, which may hold a value of
-/// the environment.
+/// What is wrong with a piece of SQL, and what to write instead. It does not quote the SQL, which may hold a
+/// value of the environment.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(super) struct SqlProblem {

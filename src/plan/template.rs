@@ -1,7 +1,7 @@
 //! The template of a partition's name: `{table}_p{from:%Y_%m}`.
 //!
-//! Invariant: a [`Template`] contains only placeholders that its kind of partition has, and at least one that differs
-//! between partitions.
+//! Invariant: a [`Template`] contains only placeholders that its kind of partition has, and at least one
+//! that differs between partitions.
 
 use jiff::civil::{Date, Time};
 use jiff::fmt::strtime;

@@ -115,8 +115,8 @@ async fn find_slot(session: &Session, run: &str, progress: &Progress) -> Result<
     Err(Error::Refused(vec![Finding::server(CheckId::Slots, what, hint)]))
 }
 
-/// Whether an orchestrator's connections exist. Its advisory lock is not tried: holding it for a moment would turn a
-/// real run away.
+/// Whether an orchestrator's connections exist. Its advisory lock is not tried: holding it for a moment would turn
+/// a real run away.
 async fn is_executed(session: &Session, run: &str) -> Result<bool, Error> {
     let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() \
                AND starts_with(application_name, 'projh-bluegreen ' || $1 || ' '))";

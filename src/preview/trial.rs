@@ -1,8 +1,8 @@
 //! Creates green in a transaction that is rolled back, to learn what only a server can tell: how its rows are hashed,
 //! how long a DDL statement takes, and the pace of a sample.
 //!
-//! Invariant: it has names of its own, so that a real run that begins at the same moment neither waits for it nor finds
-//! it.
+//! Invariant: it has names of its own, so that a real run that begins at the same moment neither waits for
+//! it nor finds it.
 
 use std::time::Instant;
 

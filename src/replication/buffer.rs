@@ -41,8 +41,8 @@ impl Shared {
         self.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
     }
 
-    /// Wakes the feed when the buffer has become half empty; waking it for each message would make it read a few bytes
-    /// at a time.
+    /// Wakes the feed when the buffer has become half empty; waking it for each message would make it read a few
+    /// bytes at a time.
     pub(super) fn take(&self, bytes: usize) {
         let before = self.waiting_bytes.fetch_sub(bytes, Ordering::AcqRel);
         let half = self.buffer_bytes.div_ceil(2);

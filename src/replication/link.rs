@@ -1,5 +1,5 @@
-//! Messages on a wire. Framing is cancel-safe: bytes read so far stay in the inbox if the future that waited for the
-//! rest is dropped.
+//! Messages on a wire. Framing is cancel-safe: bytes read so far stay in the inbox if the future that waited for
+//! the rest is dropped.
 
 use std::io;
 

@@ -18,8 +18,8 @@ use crate::pg::Lsn;
 /// transaction, which it sends to the end first.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A running replication stream. A background task reads, decodes and sends status updates; dropping the stream closes
-/// the connection.
+/// A running replication stream. A background task reads, decodes and sends status updates; dropping the
+/// stream closes the connection.
 pub struct Stream {
     shared: Arc<Shared>,
     inbox: mpsc::UnboundedReceiver<Delivery>,

@@ -1,8 +1,8 @@
-//! Connections: one resolver of libpq's settings and one way to open a socket, for SQL sessions and for the replication
-//! client alike.
+//! Connections: one resolver of libpq's settings and one way to open a socket, for SQL sessions and for
+//! the replication client alike.
 //!
-//! Invariant: every connection has the same settings ([`base_settings`]) and the same protection, and no password is
-//! ever shown.
+//! Invariant: every connection has the same settings ([`base_settings`]) and the same protection, and no
+//! password is ever shown.
 
 mod attempt;
 mod cancel;

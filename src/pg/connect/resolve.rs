@@ -1,7 +1,7 @@
 //! Resolves an explicit string, the environment, service and password files to one [`Target`].
 //!
-//! The order is libpq's: the connection string, its service, the environment, defaults. tokio-postgres reads none of
-//! these by itself.
+//! The order is libpq's: the connection string, its service, the environment, defaults. tokio-postgres reads none
+//! of these by itself.
 
 use std::collections::HashMap;
 use std::path::PathBuf;

@@ -75,8 +75,8 @@ impl Drop for Session {
 }
 
 impl Target {
-    /// Opens a connection with [`base_settings`](super::base_settings) and then `settings`, which win. Refuses a
-    /// connection pooler.
+    /// Opens a connection with [`base_settings`](super::base_settings) and then `settings`, which win.
+    /// Refuses a connection pooler.
     ///
     /// # Errors
     /// Every variant of [`ConnectError`].

@@ -15,8 +15,8 @@ pub const fn base_settings() -> &'static [(&'static str, &'static str)] {
         ("row_security", "off"),
         // A role may be configured to become another one on login, which may have fewer rights.
         ("role", "none"),
-        // Whatever the role or the database has set: a commit is durable, and a statement sees what was committed
-        // before it.
+        // Whatever the role or the database has set: a commit is durable, and a statement sees what
+        // was committed before it.
         ("synchronous_commit", "on"),
         ("default_transaction_isolation", "read committed"),
         ("default_transaction_deferrable", "off"),
@@ -84,8 +84,8 @@ pub(crate) fn options(own: Option<&str>, settings: &[(&str, &str)]) -> String {
 const SILENCE: &str = "(VALUES ('log_parameter_max_length', '0'), ('log_min_messages', 'log'), \
                        ('auto_explain.log_min_duration', '-1'), ('pgaudit.log_parameter', 'off')) AS wanted (name, value)";
 
-/// Settings that would still log row values and that meet `condition`: `selected` columns of `wanted` (name, value) and
-/// `found`.
+/// Settings that would still log row values and that meet `condition`: `selected` columns of `wanted`
+/// (name, value) and `found`.
 fn louder(selected: &str, condition: &str) -> String {
     format!(
         "SELECT {selected} FROM {SILENCE} JOIN pg_settings AS found ON found.name = wanted.name \
@@ -94,8 +94,8 @@ fn louder(selected: &str, condition: &str) -> String {
     )
 }
 
-/// The query for settings that this session was not allowed to change, so that the server may log row values: name and
-/// value of each.
+/// The query for settings that this session was not allowed to change, so that the server may log row values: name
+/// and value of each.
 pub(crate) fn values_in_log() -> String {
     let logs_statements = "(current_setting('log_statement') IN ('mod', 'all') \
                            OR current_setting('log_min_duration_statement') <> '-1' \

@@ -10,8 +10,8 @@ use std::time::Duration;
 /// Directories that a password file calls `localhost`; libpq knows the one that it was built with.
 const SOCKET_DIRECTORIES: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 
-/// A resolved connection target: made by [`Target::resolve`], used by [`Target::connect`] and by the replication
-/// client.
+/// A resolved connection target: made by [`Target::resolve`], used by [`Target::connect`] and
+/// by the replication client.
 #[derive(Clone, Debug)]
 pub struct Target {
     pub(super) endpoints: Vec<Endpoint>,

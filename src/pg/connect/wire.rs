@@ -35,8 +35,8 @@ pub(crate) enum Encryption {
 }
 
 impl Encryption {
-    /// The attempts for `target`'s mode at `endpoint`, in order. A later one is made only if the server refused the
-    /// earlier one.
+    /// The attempts for `target`'s mode at `endpoint`, in order. A later one is made only if the server
+    /// refused the earlier one.
     pub(super) fn attempts(target: &Target, endpoint: &Endpoint) -> &'static [Self] {
         if matches!(endpoint.host, Host::Unix(_)) {
             return &[Self::Never];
@@ -226,8 +226,8 @@ impl TlsStream for Wire {
     }
 }
 
-/// Tells tokio-postgres that encryption is settled: it is configured for "direct" TLS and gets back the wire that it
-/// handed in.
+/// Tells tokio-postgres that encryption is settled: it is configured for "direct" TLS and gets back the wire
+/// that it handed in.
 pub(super) struct Settled;
 
 impl TlsConnect<Wire> for Settled {

@@ -1,5 +1,4 @@
-//! Splits SQL text into tokens by the quoting rules of PostgreSQL's own scanner (`standard_conforming_strings`
-//! on). No
+//! Splits SQL text into tokens by the quoting rules of PostgreSQL's own scanner (`standard_conforming_strings` on). No
 //! other part of the program parses SQL.
 
 /// A token and the bytes that it spans.
@@ -22,8 +21,7 @@ pub(crate) enum Kind {
     Symbol(char),
 }
 
-/// Why a text cannot be split into tokens. The text itself is not quoted: it may hold a value of the
-/// environment.
+/// Why a text cannot be split into tokens. The text itself is not quoted: it may hold a value of the environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}")]
 pub(crate) struct LexError {
@@ -165,9 +163,8 @@ fn dollar_string(rest: &str) -> Result<(Option<Kind>, usize), LexError> {
     }
 }
 
-/// The text with `by` in place of a name wherever that stands unquoted and unqualified; `None` if the text
-/// cannot be
-/// split.
+/// The text with `by` in place of a name wherever that stands unquoted and unqualified; `None` if the
+/// text cannot be split.
 pub(crate) fn replaced(sql: &str, name: &str, by: &str) -> Option<String> {
     let found = tokens(sql).ok()?;
     let (mut text, mut done) = (String::new(), 0);

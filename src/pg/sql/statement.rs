@@ -1,5 +1,4 @@
-//! A statement of ours: its text, what it does, on what, and under which locks. It is made where the text is
-//! made, so
+//! A statement of ours: its text, what it does, on what, and under which locks. It is made where the text is made, so
 //! that nobody has to infer its meaning from the text.
 //!
 //! A test holds the locks against the server's: it executes every statement of a preview and reads `pg_locks`.
