@@ -159,7 +159,7 @@ impl Homes {
 
 fn close(relation: &QName) -> Statement {
     let sql = format!("ALTER TABLE {relation} ENABLE ROW LEVEL SECURITY");
-    Statement::on(relation, LockMode::AccessExclusive, "close with row security:", sql)
+    Statement::on(relation, LockMode::AccessExclusive, "enable row security on", sql)
 }
 
 fn set_schema(relation: &QName, schema: &Ident) -> Statement {

@@ -227,7 +227,7 @@ pub(crate) fn late_defaults(green: &Green) -> impl Iterator<Item = (&Ident, &str
 
 fn set_default(table: &QName, column: &Ident, default: &str) -> Statement {
     let sql = format!("ALTER TABLE {table} ALTER COLUMN {column} SET DEFAULT {default}");
-    Statement::on(table, LockMode::AccessExclusive, "default of a column of", sql)
+    Statement::on(table, LockMode::AccessExclusive, "set the default of a column of", sql)
 }
 
 impl Column {
@@ -260,7 +260,7 @@ impl Column {
     fn storage_settings(&self, table: &QName) -> Vec<Statement> {
         let set = |what: &str, value: &String| {
             let sql = format!("ALTER TABLE {table} ALTER COLUMN {} SET {what} {value}", self.name);
-            Statement::on(table, LockMode::AccessExclusive, "settings of", sql)
+            Statement::on(table, LockMode::AccessExclusive, "set options of a column of", sql)
         };
         let storage = self.storage.iter().map(|kind| set("STORAGE", kind));
         storage.chain(self.compression.iter().map(|method| set("COMPRESSION", method))).collect()
@@ -273,7 +273,7 @@ impl Column {
         let target = self.statistics_target.map(|target| format!("STATISTICS {target}"));
         let set = |what: String| {
             let sql = format!("ALTER TABLE ONLY {relation} ALTER COLUMN {name} SET {what}");
-            Statement::on(relation, LockMode::ShareUpdateExclusive, "settings of", sql)
+            Statement::on(relation, LockMode::ShareUpdateExclusive, "set options of a column of", sql)
         };
         target.into_iter().chain(options).map(set).collect()
     }

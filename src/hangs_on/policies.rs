@@ -125,7 +125,7 @@ impl Policy {
             "CREATE POLICY {} ON {table} AS {kind} FOR {} TO {roles}{using}{check}",
             self.name, self.command
         );
-        let verb = format!("policy {} on", self.name.as_str());
+        let verb = format!("create policy {} on", self.name.as_str());
         let create = Statement::on(table, LockMode::AccessExclusive, &verb, sql);
         let what = format!("POLICY {} ON {table}", self.name);
         std::iter::once(create).chain(super::table::comment_on(&what, self.comment.as_ref())).collect()

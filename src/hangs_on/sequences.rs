@@ -161,8 +161,8 @@ impl Sequence {
         )
     }
 
-    /// Lets green's sequence go on where blue's stands, which is locked, but for the gap. It is not used before the
-    /// swap, so a number of its own says nothing.
+    /// Sets green's sequence to blue's value plus the gap; blue's is locked. Green's is not used before the swap, so a
+    /// value of its own means nothing.
     fn advance(&self, from: &QName, to: &QName) -> Statement {
         let sql = format!(
             "SELECT pg_catalog.setval({}::pg_catalog.regclass, GREATEST(p.seqmin, LEAST(p.seqmax, b.last_value \
@@ -175,15 +175,15 @@ impl Sequence {
             Literal(&to.to_string()),
             Literal(&to.to_string()),
         );
-        Statement::making(to, "set ahead sequence", sql)
+        Statement::making(to, "advance sequence", sql)
     }
 
-    /// `ALTER SEQUENCE ... OWNED BY NONE`, so that it does not travel with blue.
+    /// `ALTER SEQUENCE ... OWNED BY NONE`, so that the sequence does not move with blue.
     fn disown(&self) -> Statement {
         self.alter(&format!("ALTER SEQUENCE {} OWNED BY NONE", self.name))
     }
 
-    /// Gives a serial's sequence to the table that is live now.
+    /// Makes the column of the live table the owner of a serial's sequence.
     fn own(&self, table: &QName, column: &Ident) -> Statement {
         let sql = format!("ALTER SEQUENCE {} OWNED BY {table}.{column}", self.name);
         self.alter(&sql).locking(table, LockMode::AccessShare)
@@ -193,18 +193,18 @@ impl Sequence {
         self.alter(&format!("ALTER SEQUENCE {} AS {data_type}", self.name))
     }
 
-    /// Clients' `nextval` waits behind it.
+    /// Clients that call `nextval` wait for this lock.
     fn alter(&self, sql: &str) -> Statement {
-        let verb = "another owner for sequence";
+        let verb = "change the owner of sequence";
         Statement::on(&self.name, LockMode::ShareRowExclusive, verb, sql.to_owned())
     }
 }
 
-/// `ALTER TABLE ... SET GENERATED ALWAYS`, where it was so on blue.
+/// `ALTER TABLE ... SET GENERATED ALWAYS`, if blue's column is.
 fn restore_identity(table: &QName, column: &Ident, identity: Option<Identity>) -> Option<Statement> {
     let always = identity? == Identity::Always;
     let sql = format!("ALTER TABLE {table} ALTER COLUMN {column} SET GENERATED ALWAYS");
-    always.then(|| Statement::on(table, LockMode::AccessExclusive, "settings of", sql))
+    always.then(|| Statement::on(table, LockMode::AccessExclusive, "set the identity of a column of", sql))
 }
 
 /// The greatest value of an integer type, by its SQL name.

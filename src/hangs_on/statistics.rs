@@ -145,10 +145,10 @@ impl Statistics {
         let expressions = self.expressions.iter().map(|sql| format!("({sql})"));
         let on: Vec<String> = columns.chain(expressions).collect();
         let sql = format!("CREATE STATISTICS {name}{kinds} ON {} FROM {relation}", on.join(", "));
-        let mut statements = vec![Statement::making(relation, "extended statistics on", sql)];
+        let mut statements = vec![Statement::making(relation, "create extended statistics on", sql)];
         if let Some(target) = self.target {
             let sql = format!("ALTER STATISTICS {name} SET STATISTICS {target}");
-            statements.push(Statement::new("settings of extended statistics", sql));
+            statements.push(Statement::new("set the statistics target of extended statistics", sql));
         }
         let sql = format!("ALTER STATISTICS {name} OWNER TO {}", self.owner);
         statements.push(Statement::new("set the owner of extended statistics", sql));

@@ -195,7 +195,7 @@ impl Part for TableItself {
         let relations = green.row_holders().into_iter().chain(green.parent_at_home());
         let set = relations.map(|relation| {
             let sql = format!("ALTER TABLE ONLY {relation} REPLICA IDENTITY {identity}");
-            Statement::on(&relation, LockMode::AccessExclusive, "replica identity of", sql)
+            Statement::on(&relation, LockMode::AccessExclusive, "set the replica identity of", sql)
         });
         set.collect()
     }
@@ -205,7 +205,7 @@ impl Part for TableItself {
         let (live, table) = (green.live(), &green.blue.table);
         let set = |flag: &str| {
             let sql = format!("ALTER TABLE {live} {flag} ROW LEVEL SECURITY");
-            Statement::on(live, LockMode::AccessExclusive, "row security as before:", sql)
+            Statement::on(live, LockMode::AccessExclusive, "restore row security on", sql)
         };
         let off = (!table.row_security).then(|| set("DISABLE"));
         let force = table.force_row_security.then(|| set("FORCE"));

@@ -201,7 +201,7 @@ impl Journal {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number that tells this orchestrator's transactions from those of an earlier one.
+    /// Run and epoch, which distinguish this orchestrator's transactions from those of an earlier one.
     #[must_use]
     pub fn fence(&self) -> Fence {
         Fence { run: self.run.clone(), epoch: self.epoch }

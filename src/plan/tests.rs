@@ -1,4 +1,4 @@
-//! The plan as a whole: what is read, what is refused and how it is told.
+//! The plan as a whole: what is read, what is rejected, and how that is reported.
 
 mod properties;
 mod refusals;

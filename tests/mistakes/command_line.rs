@@ -55,7 +55,7 @@ fn a_file_as_editors_of_other_systems_save_it_is_read() {
 /// What is typed, and what is said of it.
 const TYPED: &[(&[&str], &[&str])] = &[
     (&["check", "plna.yaml"], &["plna.yaml: there is no such file", "did you mean `plan.yaml`?"]),
-    (&["check", "nowhere/plan.yaml"], &["there is no such file", "there is no folder nowhere either"]),
+    (&["check", "nowhere/plan.yaml"], &["there is no such file", "there is no directory nowhere either"]),
     (&["check", "folder"], &["folder: is a directory"]),
     (&["rollback", "./folder"], &["is a directory"]),
     (&["check", "plan.yaml/x"], &["plan.yaml/x: cannot be read: Not a directory"]),

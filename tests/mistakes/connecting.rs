@@ -47,7 +47,10 @@ fn who_is_not_let_in_is_told_why_and_nothing_is_changed() {
                 &[("PGPASSWORD", "wrong")],
                 &["rejected the password of role `scram`, which was read from PGPASSWORD"],
             ),
-            (&[("PGPASSWORD", "")], &["wants a password for role `scram`", "set PGPASSWORD", "~/.pgpass"]),
+            (
+                &[("PGPASSWORD", "")],
+                &["asks for the password of role `scram`", "set PGPASSWORD", "~/.pgpass"],
+            ),
             (&[("PGUSER", "nobody")], &["does not let role `nobody` in", "no pg_hba.conf entry", "\\du"]),
             (&[("PGUSER", "clear_up")], &["does not let role `clear_up` in", "pg_hba.conf"]),
             (&[("PGDATABASE", "none")], &["has no database `none`", "psql -l"]),

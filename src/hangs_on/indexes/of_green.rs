@@ -233,16 +233,16 @@ impl GreenIndex {
             statements.extend(self.statistics_targets.iter().map(|target| {
                 let (column, target) = (target.column, target.target);
                 let sql = format!("ALTER INDEX {qualified} ALTER COLUMN {column} SET STATISTICS {target}");
-                Statement::new("settings of an index", sql)
+                Statement::new("set the statistics target of an index", sql)
             }));
             if self.replica_identity {
                 let sql = format!("ALTER TABLE ONLY {relation} REPLICA IDENTITY USING INDEX {name}");
-                let verb = "replica identity of";
+                let verb = "set the replica identity of";
                 statements.push(Statement::on(&relation, LockMode::AccessExclusive, verb, sql));
             }
             if self.clustered && Some(&relation) != parent.as_ref() {
                 let sql = format!("ALTER TABLE {relation} CLUSTER ON {name}");
-                let verb = "CLUSTER mark of";
+                let verb = "set the CLUSTER index of";
                 statements.push(Statement::on(&relation, LockMode::ShareUpdateExclusive, verb, sql));
             }
         }

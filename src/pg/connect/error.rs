@@ -66,7 +66,7 @@ pub enum ConnectError {
     },
     /// `sslmode` requires TLS, and the server does not offer it.
     #[error(
-        "{address} does not offer TLS, and sslmode={mode} requires it; turn on `ssl` on the server, or set \
+        "{address} does not offer TLS, and sslmode={mode} demands it; turn on `ssl` on the server, or set \
          sslmode=prefer if the network is trusted"
     )]
     TlsRefused {
@@ -133,7 +133,7 @@ pub enum ConnectError {
     },
     /// `channel_binding=require`, and the login was not bound to the TLS session.
     #[error(
-        "{address} does not bind the login to TLS, and channel_binding=require requires it; use \
+        "{address} does not bind the login to TLS, and channel_binding=require demands it; use \
          sslmode=require with a SCRAM password, or channel_binding=prefer"
     )]
     NotBound {

@@ -1,4 +1,4 @@
-//! Each mistake is told where it is, with what to write instead.
+//! Each mistake is reported at its position, with what to write instead.
 
 use super::*;
 
@@ -65,7 +65,7 @@ fn a_password_beside_a_mistake_is_starred_out() {
     assert!(told.contains("app:*******@db"), "{told}");
 }
 
-/// Lines under one table, and what must be said of them: `line:column: message`.
+/// Lines under one table, and what must be reported of them: `line:column: message`.
 const REFUSED: &[(&str, &str)] = &[
     // what to partition by
     ("partition_by:", "5:17: `partition_by` must be a map, not nothing"),
@@ -165,7 +165,7 @@ fn with_settings(settings: &str) -> String {
     format!("settings: {settings}\n{}", one_table(""))
 }
 
-/// Each plan is refused with these words; all that are not are told at once.
+/// Each plan is rejected with these words; those that are not are reported at once.
 fn must_say(plans: impl Iterator<Item = (String, &'static str)>) {
     let wrong: Vec<String> = plans
         .filter_map(|(text, expected)| match parse(&text) {
@@ -213,7 +213,7 @@ fn each_mistake_of_the_whole_is_told() {
     assert!(parse(&one_table("").replace("name: one", &format!("name: {}", "a".repeat(41)))).is_err());
 }
 
-/// One line of settings, and what must be said of it.
+/// One line of settings, and what must be reported of it.
 const REFUSED_SETTINGS: &[(&str, &str)] = &[
     ("{workers: 0}", "`workers` must be a whole number from 1 to 64, not `0`"),
     ("{workers: 65}", "`workers` must be a whole number from 1 to 64, not `65`"),
