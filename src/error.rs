@@ -1,5 +1,5 @@
-//! What went wrong: one error for the whole program, which knows whether trying again helps, which
-//! exit code it means, and what a person does next.
+//! The program's one error type: it knows whether trying again helps, which exit code it means, and what the person at
+//! the terminal does next.
 
 mod exit_code;
 mod hint;
@@ -24,126 +24,126 @@ use crate::replication::ReplicationError;
 
 pub use exit_code::ExitCode;
 
-/// Anything that ends a command other than well.
+/// Any failure that ends a command.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The plan is not valid.
+    /// The plan is not valid; every problem, with its line and column.
     #[error("{0}")]
     Plan(#[from] Problems),
-    /// The command line asks for something that cannot be.
+    /// The command line asks for something impossible; the text says what.
     #[error("{0}")]
     Usage(String),
-    /// Checks refused, before anything was changed.
+    /// Preflight checks refused; nothing was changed.
     #[error("{} thing{} in the way; nothing was changed", .0.len(), if .0.len() == 1 { " stands" } else { "s stand" })]
     Refused(Vec<Finding>),
-    /// No connection.
+    /// The connection could not be made or was not accepted.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The replication protocol.
+    /// The replication connection failed, or the server sent something unexpected.
     #[error(transparent)]
     Replication(#[from] ReplicationError),
-    /// The journal.
+    /// The journal could not be read or written, or the run is not ours to execute.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// A consistent point.
+    /// No consistent point (slot and snapshot) could be made.
     #[error(transparent)]
     Point(#[from] PointError),
-    /// The copy.
+    /// A chunk could not be copied.
     #[error(transparent)]
     Copy(#[from] CopyError),
-    /// The stream.
+    /// The stream of changes could not be applied to green.
     #[error(transparent)]
     Feed(#[from] FeedError),
-    /// A comparison could not be made.
+    /// Blue and green could not be compared.
     #[error(transparent)]
     Compare(#[from] CompareError),
-    /// Other sessions.
+    /// Other sessions could not be examined.
     #[error(transparent)]
     Activity(#[from] ActivityError),
-    /// The catalog.
+    /// The catalog could not be read, or its answer was not understood.
     #[error(transparent)]
     Catalog(#[from] hangs_on::Error),
-    /// The partitions.
+    /// The plan's partitions cannot be made for this data.
     #[error(transparent)]
     Partition(#[from] PartitionError),
-    /// A statement.
+    /// The server rejected a statement, or the connection was lost.
     #[error("{doing}: {}", pg::describe(source))]
     Postgres {
-        /// What was going on.
+        /// What the statement was for, as a present participle: "dropping the slot".
         doing: String,
-        /// The server's or the driver's word.
+        /// The error of the server or of the driver.
         source: tokio_postgres::Error,
     },
-    /// Blue's definition is not what green was made for.
+    /// Blue's definition is no longer the one that green was made from.
     #[error("{table} was changed by DDL since the run began: {}", some(what))]
     SourceChanged {
-        /// The table.
+        /// The table's name, as a plan writes it.
         table: String,
-        /// How; one sentence each.
+        /// What changed; one sentence each.
         what: Vec<String>,
     },
     /// Changes of blue may be missing from the stream, and so from green.
-    #[error("the stream does not carry every change of {table} any more: {}", some(what))]
+    #[error("the stream no longer carries every change of {table}: {}", some(what))]
     NotStreamed {
-        /// The table.
+        /// The table's name, as a plan writes it.
         table: String,
-        /// Why; one sentence each.
+        /// Why it does not; one sentence each.
         what: Vec<String>,
     },
-    /// Green is not equal to blue.
+    /// Verification found rows that differ between blue and green.
     #[error("verification found {}; nothing was swapped", differing(.0))]
     Differences(Differences),
-    /// A unique index of green cannot be built.
+    /// A unique index cannot be built on green: rows have equal keys.
     #[error(
-        "unique index {index} of {table} cannot be built for green: several rows have one key (SQLSTATE 23505)"
+        "unique index {index} of {table} cannot be built on green: several rows have the same key (SQLSTATE 23505)"
     )]
     NotUnique {
-        /// The table.
+        /// The table's name, as a plan writes it.
         table: String,
-        /// The index.
+        /// The index's name.
         index: String,
-        /// What to type where it is blue's own index that is damaged; none where the plan makes the keys.
+        /// How to repair blue's own index, where that is what is damaged; `None` if the plan makes the keys equal.
         hint: Option<String>,
     },
-    /// The swap did not go through.
-    #[error("the swap did not go through in {attempts} attempts; the last one: {why}")]
+    /// No attempt to swap succeeded within its budget; blue is live.
+    #[error("the swap did not succeed in {attempts} attempts; the last one: {why}")]
     SwapBudget {
-        /// How many.
+        /// How many attempts were made.
         attempts: u32,
-        /// What stopped the last one.
+        /// Why the last one was rolled back.
         why: String,
     },
-    /// The slot can no longer be kept; within a session, which then gives the run up.
+    /// The slot can no longer be kept. Inside a session only: the session then aborts the run ([`Self::GivenUp`]).
     #[error("the slot cannot be kept: {0}")]
     Slot(String),
-    /// The run was given up.
-    #[error("the run was given up, for its slot cannot be kept: {why}{}", kept.as_ref().map(|kept| format!("; {kept}")).unwrap_or_default())]
+    /// The run was aborted, because its slot cannot be kept.
+    #[error("the run was aborted, because its slot cannot be kept: {why}{}", kept.as_ref().map(|kept| format!("; {kept}")).unwrap_or_default())]
     GivenUp {
-        /// Why.
+        /// Why the slot cannot be kept.
         why: String,
-        /// What became of the slot, if it is still there.
+        /// Why the slot could not be dropped; `None` if it no longer exists.
         kept: Option<String>,
     },
-    /// Work after the swap could not be done; what could be, was.
+    /// Some work after the swap failed; all the rest of it was done.
     #[error("green is live, but some work after the swap could not be done: {}", some(&.0.iter().map(Undone::to_string).collect::<Vec<_>>()))]
     Unsettled(Vec<Undone>),
-    /// The program's own assumptions do not hold.
-    #[error("{0}: this is a defect of projh-bluegreen; please report it")]
+    /// An assumption of the program does not hold.
+    #[error("{0}: this is a bug in projh-bluegreen; please report it")]
     Bug(&'static str),
-    /// Somebody asked to stop.
+    /// A signal asked the command to stop.
     #[error("interrupted")]
     Interrupted,
-    /// Somebody was asked, and said no.
+    /// The user was asked for confirmation and declined.
     #[error("{0}, as you answered")]
     Declined(&'static str),
 }
 
-/// A step after the swap that could not be done.
+/// A step after the swap that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Undone {
-    /// Which, and why not.
+    /// The step, and why it failed.
     pub what: String,
-    /// What to type.
+    /// The command that repairs it.
     pub hint: String,
 }
 
@@ -153,12 +153,12 @@ impl std::fmt::Display for Undone {
     }
 }
 
-/// Says what was going on when a statement failed.
+/// Adds to a failed statement what it was for.
 pub(crate) trait Doing<T> {
     /// `what` is a present participle with its object: "dropping the slot".
     ///
     /// # Errors
-    /// [`Error::Postgres`] where it is an error.
+    /// [`Error::Postgres`] if `self` is an error.
     fn doing(self, what: impl Into<String>) -> Result<T, Error>;
 }
 
@@ -169,7 +169,7 @@ impl<T> Doing<T> for Result<T, tokio_postgres::Error> {
 }
 
 impl Error {
-    /// Whether a new session may get further.
+    /// Whether a new session may succeed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -201,7 +201,7 @@ impl Error {
         }
     }
 
-    /// Whether going on would come to the same end again, whatever is done about it.
+    /// Whether resuming would fail the same way again, whatever is done about it.
     #[must_use]
     pub fn is_final(&self) -> bool {
         match self {
@@ -211,13 +211,13 @@ impl Error {
         }
     }
 
-    /// The exit code that this means.
+    /// The exit code of a command that ends with this error.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Connect(error) | Self::Journal(JournalError::Connect(error)) => match error {
                 ConnectError::Setting { .. } => ExitCode::Usage,
-                // Nothing was changed, and nothing will be from there.
+                // Nothing was changed, and through a pooler nothing can be.
                 ConnectError::Pooler { .. } => ExitCode::Refused,
                 _ => ExitCode::Failed,
             },
@@ -258,7 +258,7 @@ impl Error {
         }
     }
 
-    /// The server's code, where it was the server that refused.
+    /// The server's SQLSTATE, if the server rejected something.
     #[must_use]
     pub fn sqlstate(&self) -> Option<&SqlState> {
         let mut cause: Option<&dyn std::error::Error> = Some(self);
@@ -272,7 +272,7 @@ impl Error {
     }
 }
 
-/// How many rows differ, and in which columns those that are shown do.
+/// How many rows differ, and in which columns those that are shown differ.
 fn differing(differences: &Differences) -> String {
     let (count, shown) = (differences.count, differences.shown.len());
     let mut text = format!("{count} difference{}", if count == 1 { "" } else { "s" });
@@ -287,7 +287,7 @@ fn differing(differences: &Differences) -> String {
     text
 }
 
-/// The first few of many sentences.
+/// The first few sentences of many.
 fn some(sentences: &[String]) -> String {
     some_of(sentences, "; ")
 }
@@ -301,7 +301,7 @@ fn some_of(texts: &[String], between: &str) -> String {
     }
 }
 
-/// A value that cannot be computed or cast, or that a constraint of green forbids.
+/// Whether a value cannot be computed or cast, or violates a constraint of green.
 fn is_about_data(code: &SqlState) -> bool {
     code.code().starts_with("22") || code.code().starts_with("23")
 }

@@ -1,5 +1,5 @@
-//! How fast something goes, and when it will be there: a rate over the last seconds, not since the
-//! beginning, so that it follows a throttle or a busy server.
+//! Rates and the time left. A rate is taken over the last seconds, not since the beginning, so that it follows a
+//! throttle or a busy server.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -7,36 +7,36 @@ use std::time::{Duration, Instant};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// How far a long piece of work on one table is, in bytes of heap that were read.
+/// Progress of a long piece of work on one table, in bytes of heap read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Reached {
-    /// Bytes read.
+    /// Bytes read so far.
     pub bytes: u64,
-    /// Of so many.
+    /// Bytes to read in all.
     pub bytes_total: u64,
-    /// Bytes per second, lately.
+    /// Bytes per second, over the last 15 seconds.
     pub bytes_per_s: f64,
-    /// Seconds that are left at this rate; none while nothing moves.
+    /// Seconds left at this rate; null while nothing moves.
     pub eta_s: Option<f64>,
 }
 
-/// A rate is taken over this long.
+/// The window that a rate is taken over.
 const WINDOW: Duration = Duration::from_secs(15);
 
-/// Counts that were seen lately.
+/// A count that grows, and its recent readings.
 #[derive(Clone, Debug)]
 pub struct Meter {
     seen: VecDeque<(Instant, u64)>,
 }
 
 impl Meter {
-    /// Begins at a count that is there already.
+    /// Starts at a count that is not 0 when work is resumed.
     #[must_use]
     pub fn new(now: Instant, count: u64) -> Self {
         Self { seen: VecDeque::from([(now, count)]) }
     }
 
-    /// Takes a count in; what is older than the window is forgotten, but for one that bounds it.
+    /// Adds a reading. Readings older than the window are dropped, except the one that bounds it.
     pub fn see(&mut self, now: Instant, count: u64) {
         self.seen.push_back((now, count));
         while self.seen.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW) {
@@ -44,7 +44,7 @@ impl Meter {
         }
     }
 
-    /// Per second, within the window; 0 if nothing has come.
+    /// The rate per second within the window; 0 if the count has not grown.
     #[must_use]
     pub fn per_s(&self) -> f64 {
         let (Some((from, before)), Some((to, after))) = (self.seen.front(), self.seen.back()) else {
@@ -54,7 +54,7 @@ impl Meter {
     }
 }
 
-/// So many in that time, per second; rounded to what people read.
+/// `count` per second of `took`, rounded for display.
 #[must_use]
 pub fn per_s(count: u64, took: Duration) -> f64 {
     if took.is_zero() {
@@ -65,7 +65,7 @@ pub fn per_s(count: u64, took: Duration) -> f64 {
     (rate * 10.0).round() / 10.0
 }
 
-/// Seconds until `left` are done at `per_s`; none if it does not get there.
+/// Seconds until `left` is done at `per_s`; `None` if it never is.
 #[must_use]
 pub fn eta_s(left: u64, per_s: f64) -> Option<f64> {
     if left == 0 {

@@ -1,10 +1,11 @@
-//! How fast a run may go: a task that watches the slot and what the plan asks to be considerate of.
+//! How fast a run may go: a task that watches the slot, and the limits that the plan sets out
+//! of consideration for others.
 //!
-//! The slot holds back WAL. Before it is lost, or the disk full, the copy's round is ended early, so that
-//! the stream can be applied; at last the run is given up. Waiting would not help: while a round lasts,
-//! nothing is applied, and the slot does not move.
+//! The slot holds back WAL. Before the slot is lost or the disk full, the copy's round is ended early so that the
+//! stream can be applied; past the budget the run is aborted. Waiting would not help: during a round nothing is
+//! applied, and the slot does not advance.
 //!
-//! What it sees of the slot and of the feed, it tells: that is the stream's lag.
+//! It also reports the stream's lag, from what it reads of the slot and of the feed.
 
 mod lag;
 
@@ -32,24 +33,24 @@ use lag::Lag;
 
 /// How often the server is asked.
 const EVERY: Duration = Duration::from_secs(1);
-/// Sessions that are at work all the time are seen between two statements as often as within one: a server
-/// that was busy is taken to be so for a while.
+/// Sessions that are always at work are often caught between two statements, so a server that was busy counts as
+/// busy for this long.
 const BUSY_FOR: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Seen {
-    /// Why the copy has to wait.
+    /// Why the copy has to wait; `None` if it need not.
     wait: Option<String>,
-    /// The round should end.
+    /// The copy's round should end.
     end_round: bool,
-    /// Why the run has to be given up.
+    /// Why the run has to be aborted.
     lost: Option<String>,
     load: Load,
 }
 
-/// The feed that is followed, once there is one.
+/// The feed whose lag is reported, once there is one.
 type Followed = Arc<Mutex<Option<watch::Receiver<State>>>>;
 
-/// The watch over a run's pace. Dropping it ends it.
+/// The watcher of a run's pace; dropping it stops its task.
 pub struct Pace {
     seen: watch::Receiver<Seen>,
     load: watch::Receiver<Load>,
@@ -66,10 +67,10 @@ impl Drop for Pace {
 }
 
 impl Pace {
-    /// Begins to watch.
+    /// Connects and starts to watch.
     ///
     /// # Errors
-    /// If its connection cannot be made.
+    /// If the connection cannot be made.
     pub async fn keep(cx: &Context, plan: &Plan, journal: &Journal) -> Result<Self, Error> {
         let name = ConnectionRole::of_run(journal.run(), "pace").to_string();
         let session = cx.target.connect(&name, &[("statement_timeout", "2s")]).await?;
@@ -83,7 +84,7 @@ impl Pace {
         let mut waits = Waits::of(cx, plan, Some(journal.run()));
         let mut lag = Lag::of(Arc::clone(&followed));
         let task = tokio::spawn(async move {
-            // The session is gone when a query fails; whoever works will notice and begin anew.
+            // The session is closed when a query fails; the workers will notice that and start a new session.
             let mut busy_until = Instant::now();
             while let Ok((mut next, slot)) = look(&session, &run, &settings).await {
                 if next.load.is_busy {
@@ -97,7 +98,7 @@ impl Pace {
                 tell(&reporter, &told.borrow().wait, &next.wait);
                 told.send_replace(next);
                 if let Err(error) = waits.look(&session).await {
-                    tracing::warn!(%error, "the run's waits could not be looked at");
+                    tracing::warn!(%error, "the run's waits could not be read");
                 }
                 if let Some(event) = lagging {
                     reporter.tell(&event);
@@ -108,25 +109,25 @@ impl Pace {
         Ok(Self { seen, load, followed, rest_percent, workers, task })
     }
 
-    /// From now on the lag of this feed is told.
+    /// From now on, reports the lag of this feed.
     pub fn follow(&self, feed: &Feed) {
         *self.followed.lock().unwrap_or_else(PoisonError::into_inner) = Some(feed.watch());
     }
 
-    /// Waits as long as the plan asks to.
+    /// Waits until no limit of the plan asks for a wait.
     pub async fn go(&self) {
         let mut seen = self.seen.clone();
-        // An error means that the watch has ended; then nothing holds anybody up.
+        // An error means that the watcher has ended; then nothing throttles the run.
         let _ = seen.wait_for(|seen| seen.wait.is_none()).await;
     }
 
-    /// How long one of the workers rests.
+    /// The rests of one of the plan's workers.
     #[must_use]
     pub fn rest_of_a_worker(&self) -> Rest {
         self.rest_of_one_of(self.workers)
     }
 
-    /// How long somebody rests who works alone.
+    /// The rests of a task that works alone.
     #[must_use]
     pub fn rest(&self) -> Rest {
         self.rest_of_one_of(1)
@@ -136,13 +137,13 @@ impl Pace {
         Rest::of_one(self.load.clone(), self.rest_percent, workers)
     }
 
-    /// Whether the copy should end its round and let the stream be applied.
+    /// Whether the copy should end its round so that the stream is applied.
     #[must_use]
     pub fn round_should_end(&self) -> bool {
         self.seen.borrow().end_round
     }
 
-    /// Comes when the slot can no longer be kept, with the reason.
+    /// Resolves when the slot can no longer be kept, with the reason.
     pub fn lost(&self) -> impl Future<Output = String> + use<> {
         let mut seen = self.seen.clone();
         async move {
@@ -174,22 +175,22 @@ async fn look(
     }
     match considerate(client, &mut seen, settings).await {
         Ok(()) => {}
-        // Who cannot see whether the server is busy has to take it to be so.
+        // A role that cannot see whether the server is busy has to assume that it is.
         Err(ActivityError::Blind(role)) => {
             seen.load.is_busy = true;
             seen.wait = Some(format!(
-                "role {role} cannot see the sessions of others any more: {}",
+                "role {role} can no longer see the sessions of others: {}",
                 activity::grant_sight(&role)
             ));
         }
-        // The slot has to be watched whatever becomes of the plan's own query.
+        // The slot has to be watched even if the plan's own query fails.
         Err(ActivityError::Postgres(error)) if error.is_closed() => return Err(error),
-        Err(error) => tracing::warn!(%error, "the throttle could not be asked"),
+        Err(error) => tracing::warn!(%error, "the throttle's condition could not be read"),
     }
     Ok((seen, slot))
 }
 
-/// The steps in which a run gives way: half the budget, and all of it.
+/// A run gives way in two steps: at half the budget the round ends, at all of it the run is aborted.
 fn judge(seen: &mut Seen, status: &str, safe: Option<i64>, held: u64, budget: u64) {
     let of_budget = |part: u64| held >= budget / 4 * part;
     if matches!(status, "unreserved" | "lost") {
@@ -201,7 +202,7 @@ fn judge(seen: &mut Seen, status: &str, safe: Option<i64>, held: u64, budget: u6
     }
 }
 
-/// Whether clients need the server, and what the plan asks to be considerate of.
+/// Whether clients need the server, and whether a limit of the plan asks for a wait.
 async fn considerate(client: &Client, seen: &mut Seen, settings: &Settings) -> Result<(), ActivityError> {
     let active = activity::active_clients(client).await?;
     seen.load.is_busy = active > settings.workers as u64;

@@ -1,34 +1,33 @@
-//! Rests, so that clients get their part of the server.
+//! Rests, which leave clients their share of the server.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// What takes minutes, as an index of a large partition does, is not made up for by hours.
+/// Work of minutes, such as an index on a large partition, does not call for hours of rest.
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
-/// What the server has to carry.
+/// What the server has to carry besides the run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
-    /// More sessions of others are at work than we have workers.
+    /// More sessions of others are active than the run has workers.
     pub is_busy: bool,
     /// The stream's lag does not shrink.
     pub is_losing: bool,
-    /// The plan asks to wait, and the slot does not hold back too much WAL for that.
+    /// A limit of the plan asks for a wait, and the slot does not hold back too much WAL for one.
     pub must_wait: bool,
 }
 
-/// How long to rest after work, so that clients get their part of the server.
+/// How long to rest after work, so that clients get their share of the server.
 #[derive(Clone)]
 pub struct Rest {
     load: watch::Receiver<Load>,
-    /// As a multiple of the work, on a busy server.
+    /// The rest on a busy server, as a multiple of the time worked.
     share: f64,
 }
 
 impl Rest {
-    /// What one of so many rests on a busy server: all of them together take what one takes that rests
-    /// as the plan has it.
+    /// Scales the rest so that all `workers` together use the share of one worker that rests `rest_percent`.
     #[expect(clippy::cast_precision_loss, reason = "a handful of workers")]
     #[must_use]
     pub fn of_one(load: watch::Receiver<Load>, rest_percent: u32, workers: usize) -> Self {
@@ -39,27 +38,27 @@ impl Rest {
         Self { load, share }
     }
 
-    /// Of a run that nobody is considerate in.
+    /// Never rests.
     #[must_use]
     pub fn never() -> Self {
         Self { load: watch::channel(Load::default()).1, share: 0.0 }
     }
 
-    /// After work that took so long.
+    /// The rest after work that took this long: zero unless the server is busy, 10 s at most.
     #[must_use]
     pub fn after(&self, took: Duration) -> Duration {
         if self.load.borrow().is_busy { took.mul_f64(self.share).min(LONGEST_REST) } else { Duration::ZERO }
     }
 
-    /// After a part of a backlog that took so long: a lag that does not shrink has to be worked off.
+    /// The rest after a part of a backlog: none while the lag does not shrink, which has to be worked off.
     fn in_a_backlog(&self, took: Duration) -> Duration {
         if self.load.borrow().is_losing { Duration::ZERO } else { self.after(took) }
     }
 
-    /// Rests after a part of a backlog that took so long; first for as long as the plan asks to wait.
+    /// Waits until no limit of the plan asks for a wait, then rests after a part of a backlog that took this long.
     pub async fn rest_in_a_backlog(&self, took: Duration) {
         let mut load = self.load.clone();
-        // An error means that nobody watches the server any more; then nothing holds anybody up.
+        // An error means that nobody watches the server any more; then nothing throttles the run.
         let _ = load.wait_for(|load| !load.must_wait).await;
         tokio::time::sleep(self.in_a_backlog(took)).await;
     }

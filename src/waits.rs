@@ -1,7 +1,7 @@
-//! Waits of a run that go on: who is in the way, and since when.
+//! Long waits of a run: who is in the way, and since when.
 //!
-//! Phases that expect to wait for somebody say so themselves. This is for all other waits: a chunk behind a VACUUM FULL,
-//! a commit that a standby has to confirm.
+//! Phases that expect to wait report that themselves. This reports all other waits: a chunk behind a VACUUM FULL, a
+//! commit that a standby has to confirm.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -19,24 +19,24 @@ use crate::pg::standbys;
 use crate::pg::under_way::{self, Kind};
 use crate::plan::Plan;
 
-/// A wait that is over before is not told.
+/// Shorter waits are not reported.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// How often it is looked before there is a run.
+/// How often to look while there is no run yet.
 const EVERY: Duration = Duration::from_secs(2);
-/// A wait that goes on is told again this often.
+/// A wait that continues is reported again this often.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
-/// What has been told.
+/// The waits that have been reported.
 pub(crate) struct Waits {
     reporter: Arc<dyn Reporter>,
-    /// What the run's sessions are called.
+    /// What the application names of the run's sessions begin with.
     sessions: String,
     tables: Vec<QName>,
     told: BTreeMap<String, Instant>,
 }
 
 impl Waits {
-    /// Of a run; of every session of ours where it is not known yet.
+    /// Those of a run; of every session of ours while the run is not known yet.
     pub(crate) fn of(cx: &Context, plan: &Plan, run: Option<&str>) -> Self {
         Self {
             reporter: Arc::clone(&cx.reporter),
@@ -46,7 +46,7 @@ impl Waits {
         }
     }
 
-    /// Looks once, and tells what is new.
+    /// Looks once, and reports what is new.
     pub(crate) async fn look(&mut self, client: &Client) -> Result<(), ActivityError> {
         self.look_at_sessions(client).await?;
         for table in self.tables.clone() {
@@ -54,7 +54,7 @@ impl Waits {
                 if seen.kind == Kind::Rewrite {
                     let key = format!("{} {}", table.plain(), seen.backend.pid);
                     let text = format!(
-                        "under way on {}: {seen}; with its end the table has another file, and its copy, or its \
+                        "under way on {}: {seen}; when it ends the table has a new file, and its copy, or its \
                          verification, begins again",
                         table.plain()
                     );
@@ -94,7 +94,7 @@ impl Waits {
     }
 }
 
-/// The commit that began it is one of many that wait for the same.
+/// For the commit that began the wait: many wait for the same standby.
 async fn for_a_standby(client: &Client, row: &Row) -> Result<Option<(String, String)>, ActivityError> {
     let Some(standbys) = standbys::synchronous(client).await? else { return Ok(None) };
     let text = format!(
@@ -119,12 +119,12 @@ async fn for_a_lock(client: &Client, row: &Row) -> Result<Option<(String, String
     Ok(Some((format!("{} {key}", wait.on), text)))
 }
 
-/// Does `work`, which begins a run, and tells what it waits for.
+/// Does `work`, which begins a run, and reports what it waits for.
 pub(crate) async fn told<T>(cx: &Context, plan: &Plan, work: impl Future<Output = T>) -> T {
     let look = async {
         let mut waits = Waits::of(cx, plan, None);
         tokio::time::sleep(PATIENCE).await;
-        // Where no session can be had, the work will say why.
+        // If no session can be had, `work` reports why.
         if let Ok(session) =
             cx.target.connect(ConnectionRole::of_command("waits"), &[("statement_timeout", "2s")]).await
         {

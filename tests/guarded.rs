@@ -304,7 +304,7 @@ fn what_hangs_on_the_table_from_partitions_is_refused_once_with_a_hint_that_the_
         &program,
         &[
             (
-                "a foreign key points at it: k_v_fkey on public.k",
+                "a foreign key references it: k_v_fkey on public.k",
                 "alter table public.k drop constraint k_v_fkey",
             ),
             (

@@ -170,7 +170,11 @@ async fn a_run_whose_slot_somebody_dropped_can_only_be_rolled_back_and_says_so()
     stage.count("select count(pg_drop_replication_slot(slot_name)) from pg_replication_slots").await;
     let preview = stage.program.execute(&["--dry-run"]).expect_code(3);
     assert!(preview.events_of("end")[0]["next"].as_str().unwrap().starts_with("projh-bluegreen rollback"));
-    assert!(preview.stdout.contains("is gone, and with it what it has not applied"), "{}", preview.stdout);
+    assert!(
+        preview.stdout.contains("no longer exists, and with it the changes that were not applied"),
+        "{}",
+        preview.stdout
+    );
     let stopped = stage.program.execute(&["--yes"]).expect_code(1);
     let next = stopped.events_of("end")[0]["next"].as_str().unwrap().to_owned();
     assert!(next.starts_with("projh-bluegreen rollback"), "{next}");

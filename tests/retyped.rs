@@ -94,7 +94,7 @@ fn a_default_that_cannot_go_through_using_is_asked_for() {
     let columns = "price: {type: bigint, using: 'price * factor', one_way: true}";
     let program = Bluegreen::new(&cluster, DB).plan(&plan(columns));
     let refused = program.run("check", &[]).expect_code(3);
-    refused.expect_words(&["the default of column", "cannot go through `using`", "default: ..."]);
+    refused.expect_words(&["the default of column", "cannot be converted by `using`", "default: ..."]);
     program.write_plan(&plan("price: {type: bigint, using: 'price * factor', one_way: true, default: '30'}"));
     program.execute(&["--yes"]).expect_code(0);
     let price = cluster.psql(DB, "insert into t (id, factor) values (1, 2) returning price");

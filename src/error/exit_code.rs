@@ -1,12 +1,12 @@
-//! The exit codes, which scripts and pipelines go by. They are only ever added to.
+//! The exit codes, which scripts and pipelines rely on. Codes are added, never changed.
 
 use serde::{Serialize, Serializer};
 
-/// What a command ends with.
+/// The exit code of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitCode {
-    /// Done.
+    /// The command did what it was asked to.
     Done = 0,
     /// An unexpected failure; a run that was under way can be resumed.
     Failed = 1,
@@ -18,11 +18,11 @@ pub enum ExitCode {
     Differences = 4,
     /// The swap did not fit into its budget; blue is live, and the run can be resumed.
     NotSwapped = 5,
-    /// Rolled back.
+    /// The run was rolled back; blue is as it was.
     RolledBack = 6,
-    /// Interrupted, or somebody was asked and declined; the run can be resumed.
+    /// Interrupted, or the user declined a confirmation; the run can be resumed.
     Interrupted = 7,
-    /// Another orchestrator holds the run.
+    /// Another orchestrator holds the run's lock.
     Held = 8,
 }
 

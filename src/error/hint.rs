@@ -1,4 +1,4 @@
-//! What a person does about an error, where there is more to say than the error itself.
+//! What the user can do about an error, where the error itself does not say so.
 
 use super::{Error, is_about_data, some};
 use crate::journal::JournalError;
@@ -8,7 +8,7 @@ use crate::lane::feed::FeedError;
 use crate::lane::point::PointError;
 
 impl Error {
-    /// What to type or to change, in one sentence; `None` if the error says all there is.
+    /// What to type or to change, in one sentence; `None` if the error says all there is to say.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let text = match self {
@@ -20,7 +20,7 @@ impl Error {
                 "undo the DDL and execute again, or `projh-bluegreen rollback` and begin again with a plan for the new shape"
             }
             Self::Feed(FeedError::Foreign { .. }) => {
-                "the stream cannot pass by it: `projh-bluegreen rollback` and begin again; add no table to a publication \
+                "the stream cannot get past it: `projh-bluegreen rollback` and begin again; add no table to a publication \
                  whose name begins with projh_bg_"
             }
             Self::Copy(CopyError::NoKey { .. }) => "`projh-bluegreen rollback` and begin again",
@@ -31,16 +31,16 @@ impl Error {
                 "execute again at a quieter time, or raise settings.swap.max_write_stall"
             }
             Self::Journal(JournalError::PlanChanged { .. }) => {
-                "execute the plan as it was; or end the run first (`rollback` before its swap, `finish` after it)"
+                "execute the original plan, or end the run first (`rollback` before its swap, `finish` after it)"
             }
             Self::Journal(JournalError::Stranger { .. }) => {
-                "connect as the role that made the journal; or look at what is in schema projh_bluegreen, and drop it if it is not a journal"
+                "connect as the role that created the journal; or inspect schema projh_bluegreen, and drop it if it is not a journal"
             }
             Self::Journal(JournalError::NoRun(_)) => {
                 "`projh-bluegreen status` lists the runs of a database; is it the right one (--database-url, PGDATABASE)?"
             }
             Self::Activity(error) | Self::Point(PointError::Activity(error)) => {
-                return error.hint().map(|grant| format!("{grant}; and execute again"));
+                return error.hint().map(|grant| format!("{grant}; then execute again"));
             }
             Self::GivenUp { kept: None, .. } => {
                 "the slot is gone: `projh-bluegreen rollback` and begin again; free disk space or raise settings.wal_budget first, if that is why"
@@ -56,24 +56,24 @@ impl Error {
                 ));
             }
             Self::Journal(JournalError::OnlyRollback { .. }) => {
-                "`projh-bluegreen rollback`, and begin again; its copy cannot be used any more"
+                "`projh-bluegreen rollback`, and begin again; its copy can no longer be used"
             }
             Self::Journal(JournalError::Held { backend, .. }) => {
                 let end =
                     backend.map_or_else(String::new, |pid| format!(": select pg_terminate_backend({pid})"));
                 return Some(format!(
-                    "wait for it, or end that process; the run can be resumed at once after it is gone. If its host \
-                     is gone, the server notices within a minute, or end its session there{end}"
+                    "wait for it, or end that process; the run can be resumed as soon as it has ended. If its host \
+                     is down, the server notices within a minute; or end its session there{end}"
                 ));
             }
             Self::NotUnique { index, hint: Some(hint), .. } => {
                 return Some(format!(
-                    "blue itself has several rows under one key of {index}: its index is damaged. \
+                    "blue itself has several rows with the same key in {index}: its index is damaged. \
                      `projh-bluegreen rollback`, {hint}; and begin again"
                 ));
             }
             Self::NotUnique { .. } => {
-                "the plan makes one key of several: change such rows and execute again, or `projh-bluegreen rollback`, \
+                "the plan makes several keys equal: change such rows and execute again, or `projh-bluegreen rollback`, \
                  change the plan, and begin again"
             }
             _ => return self.hint_on_rows().map(str::to_owned),
@@ -81,29 +81,29 @@ impl Error {
         Some(text.to_owned())
     }
 
-    /// What to do where the server could not read, write or store a row.
+    /// What to do when the server could not read, write or store a row.
     fn hint_on_rows(&self) -> Option<&'static str> {
         let code = self.sqlstate()?;
         let is_about_copied = matches!(self, Self::Copy(_)) && is_about_data(code);
         Some(match code.code() {
             "53100" => {
-                "make room on the server's disk and execute again, or `projh-bluegreen rollback`, which frees what green takes"
+                "free space on the server's disk and execute again, or `projh-bluegreen rollback`, which frees the space that green takes"
             }
             "XX001" | "XX002" => {
-                "the server could not read a row or an index: it is damaged. Its log and pg_amcheck name what is; \
+                "the server could not read a row or an index: it is damaged. The server's log and pg_amcheck say which; \
                  `projh-bluegreen rollback`, repair it, and begin again"
             }
             "23505" if is_about_copied => {
-                "several rows of blue get one key: the index of its own key is damaged, or the plan makes one key of \
-                 several. `projh-bluegreen rollback`, change the rows or the plan, and begin again; `projh-bluegreen \
+                "several rows of blue get the same key: the index of blue's own key is damaged, or the plan makes several \
+                 keys equal. `projh-bluegreen rollback`, change the rows or the plan, and begin again; `projh-bluegreen \
                  check` counts such keys in a table of up to 256 MB"
             }
             _ if matches!(self, Self::Feed(_)) && is_about_data(code) => {
-                "a change of blue does not become what the plan makes of it, and the stream cannot pass by it: \
+                "a change of blue cannot be converted as the plan says, and the stream cannot get past it: \
                  `projh-bluegreen rollback`, change the plan or such rows, and begin again"
             }
             _ if is_about_copied => {
-                "a row does not become what the plan makes of it: change such rows and execute again, or \
+                "a row cannot be converted as the plan says: change such rows and execute again, or \
                  `projh-bluegreen rollback`, change the plan, and begin again"
             }
             _ => return None,

@@ -1,7 +1,7 @@
-//! Columns whose new type the plan leaves to a cast: the cast must mean the same in every session.
+//! Columns whose new type the plan leaves to a cast: the cast has to mean the same in every session.
 //!
-//! A cast that reads TimeZone, DateStyle or another setting would be made with this program's settings, and not with
-//! those that the database's users have: the plan has to say what is meant.
+//! A cast that reads TimeZone, DateStyle or another setting would use this program's settings, not those of the
+//! database's users: the plan has to say what is meant.
 
 use tokio_postgres::Client;
 
@@ -12,7 +12,7 @@ use crate::plan::{ColumnChange, TablePlan};
 
 const READS_SETTINGS: &str = include_str!("../../sql/catalog/cast_reads_settings.sql");
 
-/// The conflict of each column whose cast reads settings.
+/// A conflict for each column whose cast reads settings.
 ///
 /// # Errors
 /// If the catalog cannot be read.
@@ -57,7 +57,7 @@ fn conflict(column: &Column, new: &str, green: &Ident) -> Conflict {
     Conflict::new(what, hint)
 }
 
-/// A point in time as PostgreSQL's types have it.
+/// A point in time, by PostgreSQL's type.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Moment {
     Date,
@@ -79,9 +79,9 @@ fn moment(data_type: &str) -> Option<Moment> {
     }
 }
 
-/// The conversion of a column, in a zone that is named.
+/// The conversion of a column, in a named zone.
 fn in_zone(column: &str, from: Moment, to: Moment) -> String {
-    // AT TIME ZONE would first make a timestamptz of a date, in the session's zone.
+    // AT TIME ZONE would first convert a date to timestamptz, in the session's zone.
     let from = if from == Moment::Date { format!("{column}::timestamp") } else { column.to_owned() };
     let there = format!("{from} at time zone 'Area/City'");
     if to == Moment::Date { format!("({there})::date") } else { there }

@@ -1,4 +1,4 @@
-//! What in a plan does not go together with blue. All of it at once, each with what to type.
+//! What in a plan is incompatible with blue: all conflicts at once, each with what to type.
 
 use super::defaults;
 use super::nearest::nearest;
@@ -7,7 +7,7 @@ use crate::pg::Ident;
 use crate::pg::sql::lexer::{self, mentions};
 use crate::plan::{ColumnChange, NewIndex, TablePlan};
 
-/// Every conflict of this design.
+/// All conflicts of this design.
 pub(super) fn all(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
     let mut conflicts = unknown_names(green, plan);
     conflicts.extend(columns(green, plan));
@@ -44,7 +44,7 @@ fn unknown_names(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
     changed.chain(partition).chain(key).chain(dropped).collect()
 }
 
-/// Changes that one column cannot have.
+/// Changes that a column cannot have.
 fn columns(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
     let mut conflicts = Vec::new();
     for (name, change) in &plan.columns {
@@ -63,8 +63,9 @@ fn columns(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
         }
         let is_lost = |new: &&String| defaults::is_lost(&green.blue, column, using.as_deref(), new);
         if default.is_none() && other_type.filter(is_lost).is_some() {
-            let what =
-                format!("the default of column {name} cannot go through `using`, which reads other columns");
+            let what = format!(
+                "the default of column {name} cannot be converted by `using`, which reads other columns"
+            );
             conflicts.push(Conflict::new(what, format!("{}: {{..., default: ...}}", name.as_str())));
         }
         if let Some(new) = other_type.filter(|new| column.identity.is_some() && integer_type(new).is_none()) {
@@ -82,7 +83,7 @@ fn columns(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
     conflicts
 }
 
-/// A word that would make an index or a foreign key before the copy.
+/// A keyword that would create an index or a foreign key before the copy.
 fn index_word(definition: &str) -> Option<&'static str> {
     let tokens = lexer::tokens(definition).unwrap_or_default();
     let words = [("primary", "PRIMARY"), ("unique", "UNIQUE"), ("references", "REFERENCES")];
@@ -90,7 +91,7 @@ fn index_word(definition: &str) -> Option<&'static str> {
     found.map(|(_, shown)| shown)
 }
 
-/// Names that would be taken twice.
+/// Names that would be used twice.
 fn names(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
     let mut conflicts = Vec::new();
     let mut seen: Vec<&Ident> = Vec::new();
@@ -106,7 +107,7 @@ fn names(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
         let taken = green.blue.column(&column.name).is_some() && green.name_of(&column.name).is_some();
         if renamed && taken && green.name_of(&column.name) != Some(&column.name) {
             let what = format!("column {} takes the name of a column that is renamed itself", column.name);
-            conflicts.push(Conflict::new(what, "rename in two migrations, one after the other"));
+            conflicts.push(Conflict::new(what, "rename them in two migrations, one after the other"));
         }
     }
     let leaves = green.partition.iter().flat_map(|partition| &partition.leaves).map(|leaf| &leaf.name);
@@ -125,7 +126,7 @@ fn names(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
     conflicts
 }
 
-/// The server names the indexes of a partition after it, and would take the name of a new one.
+/// The server names a partition's indexes after the partition, and would use the name of a new one.
 fn like_leaf_indexes(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
     let leaves = || green.partition.iter().flat_map(|partition| &partition.leaves);
     let like = |index: &&NewIndex| {
@@ -134,12 +135,12 @@ fn like_leaf_indexes(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
     };
     let conflict = |index: &NewIndex| {
         let what = format!("index {} is named as the server names indexes of a partition", index.name);
-        Conflict::new(what, "another name, that does not begin with a partition's")
+        Conflict::new(what, "another name, one that does not begin with a partition's")
     };
     plan.indexes.iter().filter(like).map(conflict).collect()
 }
 
-/// The primary key, and the key by which the stream finds rows.
+/// The primary key, and the key by which the stream identifies rows.
 fn key(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
     let mut conflicts = Vec::new();
     let table = green.live().plain();
@@ -171,7 +172,7 @@ fn key(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
             let blue: Vec<Ident> = key.columns.iter().map(|column| column.name.clone()).collect();
             if let Some(column) = green.dropped_of(&blue) {
                 let what = format!("the key {} uses column {column}, which the plan drops", key.index);
-                let hint = "keep it until a later migration: the stream of changes knows rows by it";
+                let hint = "keep it until a later migration: the stream of changes identifies rows by it";
                 conflicts.push(Conflict::new(what, hint));
             }
             let wanted = green.green_names(&blue);
@@ -196,14 +197,14 @@ fn key(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
     conflicts
 }
 
-/// `primary_key: [a, b]`, the columns of `key` and then the partition key.
+/// `primary_key: [a, b]`: the columns of `key`, then the partition key.
 fn proposed_key(key: &[Ident], partition: Option<&GreenPartition>) -> String {
     let more = partition.map(|partition| &partition.column).filter(|column| !key.contains(column));
     let columns: Vec<&str> = key.iter().chain(more).map(Ident::as_str).collect();
     format!("write in the plan: primary_key: [{}]", columns.join(", "))
 }
 
-/// What a partitioned table demands.
+/// The requirements of a partitioned table.
 fn partitioning(green: &Green, plan: &TablePlan, partition: &GreenPartition) -> Vec<Conflict> {
     let mut conflicts = Vec::new();
     let table = green.live().plain();

@@ -1,13 +1,13 @@
-//! The default of a column that becomes another type.
+//! The default of a column whose type changes.
 //!
-//! A new row's value is what an old row's would have become: the default goes the way of the values, through the cast or
-//! through `using`. A default of a sequence stays as it is, for it is what makes a serial column one.
+//! A new row gets the value that an old row's would have been converted to: the default is converted as the values are,
+//! by the cast or by `using`. The default of a sequence stays as it is: it is what makes a column serial.
 
 use crate::hangs_on::{Column, Definition, without_length};
 use crate::pg::Ident;
 use crate::pg::sql::lexer::{self, Token};
 
-/// The default of `column` in another type; `None` where blue's stays as it is, or does not go through `using`.
+/// The default of `column` in its new type; `None` if blue's stays as it is, or cannot be converted by `using`.
 pub(super) fn through(
     definition: &Definition,
     column: &Column,
@@ -22,13 +22,13 @@ pub(super) fn through(
     Some(format!("CAST(({value}) AS {data_type})"))
 }
 
-/// A default that is neither a sequence's nor one that is set in the swap, for it names the table itself.
+/// A default to convert: neither a sequence's nor one that names the table itself, which is set in the swap.
 fn goes_through(column: &Column) -> Option<&String> {
     let default = column.default.as_ref().filter(|default| !default.starts_with("nextval("));
     default.filter(|_| column.default_names.is_none())
 }
 
-/// Whether a default is lost on its way: `using` reads other columns too.
+/// Whether a default is lost in the conversion: `using` reads other columns too.
 pub(super) fn is_lost(
     definition: &Definition,
     column: &Column,
@@ -38,7 +38,7 @@ pub(super) fn is_lost(
     goes_through(column).is_some() && through(definition, column, using, data_type).is_none()
 }
 
-/// `sql` with a value in place of a column. `None` where it names another column, or cannot be split.
+/// `sql` with a value in place of a column; `None` if it names another column or cannot be parsed.
 fn with_value(sql: &str, column: &Ident, value: &str, is_column: impl Fn(&str) -> bool) -> Option<String> {
     let tokens = lexer::tokens(sql).ok()?;
     let mut out = String::new();
@@ -55,7 +55,7 @@ fn with_value(sql: &str, column: &Ident, value: &str, is_column: impl Fn(&str) -
     Some(out)
 }
 
-/// Not a function's name, a type's, a part of a qualified name or of an operator.
+/// Whether a token is a column: not a function, a type, or part of a qualified name or of an operator.
 fn stands_for_a_column(tokens: &[Token], at: usize) -> bool {
     let symbol = |at: Option<usize>, signs: &[char]| {
         at.and_then(|at| tokens.get(at)).is_some_and(|token| signs.iter().any(|sign| token.is_symbol(*sign)))

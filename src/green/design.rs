@@ -1,4 +1,4 @@
-//! From blue and the plan to green, or to everything that stands in the way of it.
+//! From blue and the plan to green, or to all conflicts between them.
 
 use super::{conflicts, defaults};
 use crate::hangs_on::{
@@ -105,7 +105,7 @@ fn green_column(
     Some(GreenColumn { name, data_type: new_type, source, default })
 }
 
-/// The key first: the stream finds rows by it. Then blue's other indexes, then the plan's.
+/// The key first, because the stream identifies rows by it; then blue's other indexes, then the plan's.
 fn indexes(green: &Green, plan: &TablePlan) -> Vec<GreenIndex> {
     let blue = &green.blue;
     let mut indexes = Vec::new();
@@ -154,7 +154,7 @@ fn notes(green: &Green, plan: &TablePlan) -> Vec<String> {
     notes
 }
 
-/// Days of a key with a time zone are those of UTC where the plan does not say otherwise.
+/// Notes that days of a key with a time zone are in UTC, unless the plan says otherwise.
 fn begins_in_utc(green: &Green, plan: &TablePlan) -> Option<String> {
     let by = plan.partition_by.as_ref().filter(|by| by.time_zone.is_none())?;
     let blue = green.blue.column(green.blue_name_of(&by.column))?;
@@ -168,7 +168,7 @@ fn begins_in_utc(green: &Green, plan: &TablePlan) -> Option<String> {
     has_zone.then(note)
 }
 
-/// The plain ones among an index's keys.
+/// The plain columns among an index's keys.
 fn plain(keys: &[Option<Ident>]) -> Vec<Ident> {
     keys.iter().flatten().cloned().collect()
 }

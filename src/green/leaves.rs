@@ -1,7 +1,7 @@
-//! The partitions that a plan and a table's rows ask for.
+//! The partitions for a plan and the rows of a table.
 //!
-//! Ranges of time are made for rows within the years 1 to 9999. A row outside of them, infinite ones too, is none that a
-//! range could hold: it belongs to the default partition, and `check` counts it.
+//! Ranges of time are made for rows within the years 1 to 9999. Rows outside of them, and infinite ones, belong to the
+//! default partition; `check` counts them.
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -13,20 +13,20 @@ use crate::pg::{Ident, Literal};
 use crate::plan::partition::{self, KeyType, Leaf, PartitionError};
 use crate::plan::{ColumnChange, PartitionBy, Partitions, TablePlan};
 
-/// A partition key that has days.
+/// A partition key that has days: a date or a timestamp.
 pub(crate) struct TimeKey {
     /// Its value in green, as SQL over blue's columns.
     pub(crate) value: String,
     /// Its type in green.
     key: KeyType,
-    /// The name of the plan's time zone.
+    /// The name of the plan's time zone; UTC by default.
     zone: String,
 }
 
 /// The partitions of green.
 ///
 /// # Errors
-/// If the rows' range cannot be read, or there are no such partitions.
+/// If the range of the rows cannot be read, or the partitions cannot be made.
 pub(crate) async fn leaves(
     client: &Client,
     table: &TablePlan,
@@ -48,7 +48,7 @@ pub(crate) async fn leaves(
     Ok(partition::leaves(&table.table, by, key, data, today)?)
 }
 
-/// The time key of a table that the plan partitions by `every`; none for any other table.
+/// The time key of a table that the plan partitions by `every`; `None` for any other table.
 pub(crate) fn time_key(table: &TablePlan, definition: &Definition) -> Option<TimeKey> {
     let by = table.partition_by.as_ref()?;
     let (column, data_type) = key_column(by, table, definition)?;
@@ -59,7 +59,7 @@ fn has_both_ends(by: &PartitionBy) -> bool {
     matches!(by.into, Partitions::Every { from: Some(_), until: Some(_), .. })
 }
 
-/// Blue's column that the partition key is made of, and the key's type in green under its domains.
+/// Blue's column for the partition key, and the key's type in green beneath its domains.
 fn key_column<'a>(
     by: &PartitionBy,
     table: &'a TablePlan,
@@ -78,7 +78,7 @@ fn key_column<'a>(
     Some((column, data_type))
 }
 
-/// What a type's name is to the bounds of partitions.
+/// The kind of key that a type's name stands for.
 fn type_named(data_type: &str) -> KeyType {
     let name = data_type.to_lowercase();
     let name = name.trim().trim_start_matches("pg_catalog.");
@@ -105,7 +105,7 @@ impl TimeKey {
         is_time.then_some(Self { value, key, zone })
     }
 
-    /// A time of the key as one without a zone, on the plan's clocks.
+    /// A value of the key as a time without a zone, in the plan's time zone.
     pub(crate) fn civil(&self, value: &str) -> String {
         match self.key {
             KeyType::TimestampTz => format!("({value} AT TIME ZONE {})", Literal(&self.zone)),
@@ -113,7 +113,7 @@ impl TimeKey {
         }
     }
 
-    /// True for rows that a range can hold. Its form lets an index answer.
+    /// A condition, true for rows that a range can hold, in a form that an index can answer.
     pub(crate) fn is_in_range(&self) -> String {
         let (type_name, zone) = match self.key {
             KeyType::Date => ("date", ""),
@@ -124,7 +124,7 @@ impl TimeKey {
         format!("{value} >= '0001-01-02{zone}'::{type_name} AND {value} < '10000-01-01{zone}'::{type_name}")
     }
 
-    /// The least and the greatest day; none where no row is in range.
+    /// The least and the greatest day; `None` if no row is in range.
     async fn range(&self, client: &Client, table: &Table) -> Result<Option<(Date, Date)>, Error> {
         let parts = |of: &str| {
             let civil = self.civil(of);
@@ -149,7 +149,7 @@ impl TimeKey {
             let year = i16::try_from(part(at)).ok()?;
             Date::new(year, i8::try_from(part(at + 1)).ok()?, i8::try_from(part(at + 2)).ok()?).ok()
         };
-        // The clocks of a zone may be past the end of the calendar.
+        // Local times of a zone may be past the end of the calendar.
         Ok(Some((date(0).unwrap_or(Date::constant(1, 1, 1)), date(3).unwrap_or(Date::MAX))))
     }
 }

@@ -1,9 +1,9 @@
-//! Green: the table to be, designed from blue's definition and the plan, and the scripts that make it, exchange it and
-//! settle it. What belongs to one kind is said by that kind ([`crate::hangs_on`]); here is their order.
+//! Green: the table to be, designed from blue's definition and the plan, and the scripts that create, exchange and
+//! settle it. Each kind contributes its own statements ([`crate::hangs_on`]); this module orders them.
 //!
-//! Invariant: a [`Green`](crate::hangs_on::Green) that was designed has no conflict that the catalog and the plan's text can show. Whatever
-//! else could fail (an index over a new type, a policy) is tried by its rehearsal on empty tables before a row is
-//! copied.
+//! Invariant: a [`Green`](crate::hangs_on::Green) that was designed has no conflict that the catalog and the plan's
+//! text can show. Whatever else could fail (an index over a new type, a policy) is rehearsed on empty tables before
+//! a row is copied.
 
 pub(crate) mod casts;
 mod conflicts;

@@ -1,8 +1,8 @@
-//! The nearest right word to a wrong one.
+//! Suggests a name for a misspelled one.
 
 use crate::pg::Ident;
 
-/// The name among `known` that is likely meant by `wrong`.
+/// The name in `known` that was most likely meant by `wrong`.
 pub fn nearest<'a>(wrong: &Ident, known: impl IntoIterator<Item = &'a Ident>) -> Option<&'a Ident> {
     let wrong = wrong.as_str().to_lowercase();
     let allowed = wrong.chars().count() / 3 + 1;

@@ -1,20 +1,19 @@
-//! Green in small, as a temporary table: a preview measures with it how fast rows come in and indexes are
-//! built.
+//! A small green as a temporary table, on which a preview measures how fast rows are inserted and indexes built.
 
 use crate::hangs_on::Green;
 use crate::pg::{Ident, QName};
 
-/// More leaves than this are not made for a sample.
+/// A sample has at most this many leaves.
 const LEAVES_MAX: usize = 200;
 
 impl Green {
-    /// A table for some of green's rows.
+    /// The name of a temporary table for some of green's rows.
     #[must_use]
     pub fn sample(&self) -> QName {
         QName::new("pg_temp", "projh_sample")
     }
 
-    /// Makes it, with its leaves, where green itself is at home. Its identity columns are plain ones.
+    /// Creates it with its leaves, like green itself in the run's schema. Its identity columns are plain ones.
     #[must_use]
     pub fn create_sample(&self) -> Vec<String> {
         let partition = self.partition.as_ref().filter(|partition| partition.leaves.len() <= LEAVES_MAX);
@@ -36,8 +35,8 @@ impl Green {
         sql
     }
 
-    /// What builds each of green's indexes on one leaf of the sample, in the order of
-    /// [`Green::indexes`](Green).
+    /// The statements that build each of green's indexes on one leaf of the sample, in the
+    /// order of [`Green::indexes`](Green).
     #[must_use]
     pub fn index_sample(&self, leaf: &QName) -> Vec<String> {
         self.indexes.iter().map(|index| index.build(leaf, None).sql).collect()

@@ -1,26 +1,25 @@
-//! The scripts of green's life, each a list of statements in their order: what green itself needs, and between that a
-//! loop over the kinds.
+//! The scripts of green's life, each a list of statements in order: green's own, and in between a loop over the kinds.
 //!
-//! Green is made under blue's column names, gets its expressions (CHECK, generated columns, policies), and only then has
-//! its columns renamed: so the server rewrites the expressions, and no SQL is rewritten here.
+//! Green is created with blue's column names, gets its expressions (CHECK, generated columns, policies), and only then
+//! are its columns renamed: that way the server rewrites the expressions, and no SQL is rewritten here.
 
 use crate::hangs_on::{self, Green, Homes, PARTS, Source, tablespace_clause};
 use crate::pg::sql::{LockMode, Statement};
 use crate::pg::{Ident, QName};
 
-/// The statements of the swap. Run in one transaction, `before` then `after`, with every table of [`Green::locks`] locked.
+/// The statements of the swap: in one transaction, `before` and then `after`, with every table
+/// of [`Green::locks`] locked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
-    /// Frees what cannot exist twice, and exchanges the schemas: afterwards the name means green.
+    /// Frees what cannot exist twice, and exchanges the schemas: afterwards the live name is green's.
     pub before: Vec<Statement>,
     /// Gives green what blue had, and takes blue's privileges away.
     pub after: Vec<Statement>,
 }
 
 impl Green {
-    /// Makes green in its home, which exists, with its leaves, without an index, a foreign key or
-    /// a privilege of anybody but the owner. All in one transaction, or fresh tables are readable
-    /// by whom default privileges name.
+    /// Creates green in the run's schema, which exists, with its leaves, without indexes, foreign keys or privileges of
+    /// others than the owner. All in one transaction, because default privileges would make the new tables readable.
     #[must_use]
     pub fn create(&self) -> Vec<Statement> {
         let home = self.at_home();
@@ -36,16 +35,16 @@ impl Green {
         statements
     }
 
-    /// Tries on empty tables what would otherwise fail hours later. Leaves nothing behind. Run after
+    /// Tries on empty tables what would otherwise fail hours later, and undoes it. Runs after
     /// [`Green::create`], in its transaction.
     #[must_use]
     pub fn rehearsal(&self) -> Vec<Statement> {
         PARTS.iter().flat_map(|part| part.rehearse(self)).collect()
     }
 
-    /// Moves the leaves from home to where they stay. Not after the swap: each move would have every client
-    /// that uses the table load the partition and plan its statements anew. Nobody but the owner has a
-    /// privilege on a leaf, before the swap or after it.
+    /// Moves the leaves from the run's schema to their final one, before the swap: after it each move would make every
+    /// client that uses the table load the partition and replan its statements. Only the owner has privileges on a
+    /// leaf, before the swap and after it.
     #[must_use]
     pub fn move_leaves(&self) -> Vec<Statement> {
         let Some(partition) = &self.partition else { return Vec::new() };
@@ -55,14 +54,14 @@ impl Green {
         moves.chain([hangs_on::seal(&self.homes.green)]).collect()
     }
 
-    /// What follows once rows and indexes are there.
+    /// The statements that follow once rows and indexes exist.
     #[must_use]
     pub fn after_indexes(&self) -> Vec<Statement> {
         PARTS.iter().flat_map(|part| part.complete(self)).collect()
     }
 
-    /// What to lock, in this order and at once: the live table, and those whose foreign key
-    /// triggers are dropped and added.
+    /// What to lock, in this order and all at once: the live table, and those whose foreign key triggers
+    /// are dropped and added.
     #[must_use]
     pub fn locks(&self) -> Vec<QName> {
         let mut referenced: Vec<QName> =
@@ -83,13 +82,13 @@ impl Green {
         Exchange { before, after: PARTS.iter().flat_map(|part| part.arrive(self)).collect() }
     }
 
-    /// After the swap, in this order, each in a transaction of its own.
+    /// The statements after the swap, in this order, each in a transaction of its own.
     #[must_use]
     pub fn settle(&self) -> Vec<Statement> {
         PARTS.iter().flat_map(|part| part.settle(self)).collect()
     }
 
-    /// The owner needs the homes: to own a table there, and because foreign keys act as the owner.
+    /// The owner needs rights on the run's schemas: to own a table there, and because foreign keys act as the owner.
     fn admit_owner(&self) -> Vec<Statement> {
         let owner = &self.blue.table.owner;
         let admit = |home: &Ident| {
@@ -123,7 +122,7 @@ impl Green {
         leaves.collect()
     }
 
-    /// Guarded as blue is, and no more: whoever may read all of the database reads this too, for a backup.
+    /// Protected as blue is, and no more: a role that may read the whole database reads this too, for a backup.
     fn row_security(&self, relation: &QName) -> Option<Statement> {
         self.blue.table.row_security.then(|| close(relation))
     }
@@ -147,7 +146,7 @@ impl Green {
 }
 
 impl Homes {
-    /// Makes the two private schemas: nobody but their owner may look into them.
+    /// Creates the two schemas of the run, which only their owner may use.
     #[must_use]
     pub fn create(&self) -> Vec<Statement> {
         let make = |home: &Ident| {
@@ -160,7 +159,7 @@ impl Homes {
 
 fn close(relation: &QName) -> Statement {
     let sql = format!("ALTER TABLE {relation} ENABLE ROW LEVEL SECURITY");
-    Statement::on(relation, LockMode::AccessExclusive, "close with row security:", sql)
+    Statement::on(relation, LockMode::AccessExclusive, "enable row security on", sql)
 }
 
 fn set_schema(relation: &QName, schema: &Ident) -> Statement {

@@ -1,4 +1,4 @@
-//! Names that green will need outside its home, and that somebody else has already.
+//! Names that green will need outside the run's schemas, and that are already taken.
 
 use tokio_postgres::Client;
 
@@ -8,11 +8,11 @@ use crate::pg::Ident;
 const SQL: &str = include_str!("../../sql/catalog/taken_names.sql");
 
 impl Green {
-    /// Which of green's names are taken where it will be: those of new indexes in the table's
-    /// schema, and those of leaves in theirs. Blue's own names are not among them: blue leaves.
+    /// Which of green's names are taken where it will be: those of new indexes in the table's schema, and those of
+    /// leaves in theirs. Blue's own names do not count, because blue leaves.
     ///
     /// # Errors
-    /// When the catalog cannot be read.
+    /// If the catalog cannot be read.
     pub async fn taken_names(&self, client: &Client) -> Result<Vec<Conflict>, Error> {
         let ours: Vec<&Ident> = self.blue.indexes.iter().map(|index| &index.name).collect();
         let new = self.indexes.iter().map(|index| &index.name).filter(|name| !ours.contains(name));

@@ -1,7 +1,7 @@
-//! What hangs on a table, or what it is, that this version does not carry through a swap.
+//! Objects that depend on a table, and properties of it, that this version does not carry through a swap.
 //!
-//! Invariant: nothing is lost silently. Whatever `pg_depend` knows to depend on the table and no
-//! file of this module carries is named here, be it as [`BlockerKind::Unknown`].
+//! Invariant: nothing is lost silently. Whatever `pg_depend` says depends on the table and no file of this module
+//! carries is reported here, at least as [`BlockerKind::Unknown`].
 
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
@@ -15,59 +15,59 @@ const REFUSALS: &str = include_str!("../../sql/catalog/refusals.sql");
 /// One reason why a table cannot be swapped.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Blocker {
-    /// What kind of thing it is.
+    /// The kind of object or property.
     pub kind: BlockerKind,
-    /// Its name, qualified.
+    /// Its qualified name.
     pub object: String,
     /// What to do about it.
     pub hint: String,
 }
 
-/// Kinds of things that stop a swap.
+/// The kinds of objects and properties that prevent a swap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BlockerKind {
-    /// A view reads the table.
+    /// A view that reads the table.
     View,
-    /// A materialized view reads it.
+    /// A materialized view that reads the table.
     MaterializedView,
-    /// A rule, of the table or of another that reads it.
+    /// A rule of the table, or of another one that reads it.
     Rule,
-    /// A function with an SQL body that reads it, or with its row type in the signature.
+    /// A function with an SQL body that reads the table, or with its row type in the signature.
     Function,
-    /// A column, domain or type made of its row type.
+    /// A column, domain or type that uses its row type.
     RowType,
-    /// The type of arrays of its rows has an unusual name, which a swap could meet again.
+    /// The array type of its rows has an unusual name, which a swap could meet again.
     RowTypeName,
-    /// A policy of another table reads it.
+    /// A policy of another table that reads it.
     PolicyElsewhere,
-    /// A foreign key of another table points at it.
+    /// A foreign key of another table that references it.
     InboundForeignKey,
-    /// A foreign key of its own points at itself.
+    /// A foreign key of the table that references itself.
     SelfForeignKey,
-    /// A trigger.
+    /// A trigger on the table.
     Trigger,
-    /// A publication that lists it, or its schema.
+    /// A publication that contains the table, or its schema.
     Publication,
     /// A publication of the schema in which its partitions would be.
     LeafSchemaPublication,
-    /// A FOR ALL TABLES publication: its subscribers stop when green gets a row.
+    /// A publication FOR ALL TABLES: its subscribers stop when green gets a row.
     AllTablesPublication,
-    /// It is the target of a subscription.
+    /// A subscription that writes to the table.
     Subscription,
-    /// It has an inheritance parent or child, or is a partition.
+    /// An inheritance parent or child, or the table is a partition.
     Inheritance,
-    /// It is a member of an extension.
+    /// The table is a member of an extension.
     Extension,
-    /// A security label.
+    /// A security label on the table.
     SecurityLabel,
-    /// A default elsewhere uses its sequence.
+    /// A default elsewhere that uses its sequence.
     SequenceUsedElsewhere,
-    /// A default of another table names it.
+    /// A default of another table that names it.
     DefaultElsewhere,
-    /// A generated column of another table names it.
+    /// A generated column of another table that names it.
     GeneratedElsewhere,
-    /// A CHECK of another table names it.
+    /// A CHECK of another table that names it.
     CheckElsewhere,
     /// An exclusion constraint, or a key WITHOUT OVERLAPS.
     ExclusionConstraint,
@@ -75,18 +75,18 @@ pub enum BlockerKind {
     DeferrableKey,
     /// A NOT NULL constraint that is NOT VALID.
     UnvalidatedNotNull,
-    /// Unlogged or temporary.
+    /// The table is unlogged or temporary.
     NotPermanent,
     /// An index that is not valid.
     InvalidIndex,
-    /// Not an ordinary table (partitioned already, foreign, of a composite type).
+    /// The relation is not an ordinary table (it is partitioned, foreign, or of a composite type).
     NotPlainTable,
-    /// Something that this version does not know.
+    /// A dependent object of a kind that this version does not know.
     Unknown,
 }
 
 impl BlockerKind {
-    /// Whether green cannot even be made while this is there.
+    /// Whether green cannot even be created while this exists.
     #[must_use]
     pub fn stops_green(self) -> bool {
         matches!(
@@ -103,11 +103,11 @@ impl std::fmt::Display for BlockerKind {
             Self::MaterializedView => "a materialized view reads it",
             Self::Rule => "a rule",
             Self::Function => "a function uses it",
-            Self::RowType => "something is made of its row type",
-            Self::RowTypeName => "the type of arrays of its rows has an unusual name",
+            Self::RowType => "something uses its row type",
+            Self::RowTypeName => "the array type of its rows has an unusual name",
             Self::PolicyElsewhere => "a policy of another table reads it",
-            Self::InboundForeignKey => "a foreign key points at it",
-            Self::SelfForeignKey => "a foreign key of its own points at itself",
+            Self::InboundForeignKey => "a foreign key references it",
+            Self::SelfForeignKey => "a foreign key of the table references itself",
             Self::Trigger => "a trigger",
             Self::Publication => "a publication",
             Self::LeafSchemaPublication => "a publication of the schema of its partitions",
@@ -126,13 +126,13 @@ impl std::fmt::Display for BlockerKind {
             Self::NotPermanent => "it is unlogged",
             Self::InvalidIndex => "an index that is not valid",
             Self::NotPlainTable => "it is not an ordinary table",
-            Self::Unknown => "something this version does not know",
+            Self::Unknown => "something that this version does not know",
         })
     }
 }
 
 impl Blocker {
-    /// The run of ours whose publication it is.
+    /// The run of ours that the publication belongs to.
     #[must_use]
     pub fn run(&self) -> Option<&str> {
         let run = RunObjects::run_of(&self.object);
@@ -144,37 +144,37 @@ impl Blocker {
 struct Found {
     kind: BlockerKind,
     object: String,
-    /// Of a publication that has a whole schema.
+    /// The publication contains a whole schema.
     #[serde(default)]
     schema: Option<String>,
 }
 
-/// What belongs to a table without being a part of it.
+/// What surrounds a table without being part of it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Around<'a> {
-    /// The schema of its partitions to be.
+    /// The schema that its partitions will be in.
     pub leaves: Option<&'a Ident>,
-    /// The schema in which a run has made green.
+    /// The schema in which the run has created green.
     pub green: Option<&'a Ident>,
-    /// The run's publication.
+    /// The publication of the run.
     pub publication: Option<&'a Ident>,
 }
 
-/// Everything that stands in the way of swapping `table`, sorted, but for what its run has made.
+/// Everything that prevents a swap of `table`, sorted, except what its run has created.
 ///
 /// # Errors
-/// When there is no such table, or the catalog cannot be read.
+/// If there is no such table, or the catalog cannot be read.
 pub async fn blockers(client: &Client, table: &QName, around: &Around<'_>) -> Result<Vec<Blocker>, Error> {
     let oid = super::oid_of(client, table).await?;
     super::with_bare_path(client, async {
-        // So many joins take longer to plan than to run; they are written in a good order.
+        // So many joins take longer to plan than to execute; they are written in a good order.
         let limit = |value: &str| format!("SET join_collapse_limit = {value}");
-        let failed = |source| Error::Catalog { what: "what hangs on it", source };
+        let failed = |source| Error::Catalog { what: "dependent objects", source };
         client.batch_execute(&limit("1")).await.map_err(failed)?;
         let mut found = Vec::new();
         for (what, sql, schema) in [
-            ("what depends on it", DEPENDENTS, around.green),
-            ("what cannot be carried", REFUSALS, around.leaves),
+            ("its dependents", DEPENDENTS, around.green),
+            ("what a swap cannot carry", REFUSALS, around.leaves),
         ] {
             let failed = |source| Error::Catalog { what, source };
             let row = client.query_one(sql, &[&oid, &schema.map(Ident::as_str)]).await.map_err(failed)?;
@@ -202,7 +202,7 @@ impl Found {
     fn explained(self, table: &QName) -> Blocker {
         let hint = match (self.kind, &self.schema) {
             (BlockerKind::Publication, Some(schema)) => format!(
-                "alter publication {} drop tables in schema {schema}; and add the schema's other tables one by one",
+                "alter publication {} drop tables in schema {schema}; and add its other tables one by one",
                 self.object
             ),
             (BlockerKind::LeafSchemaPublication, Some(schema)) => format!(
@@ -216,7 +216,7 @@ impl Found {
     }
 }
 
-/// What to type, or to decide.
+/// What to type, or what to decide.
 fn hint(kind: BlockerKind, object: &str, table: &str) -> String {
     use BlockerKind as Kind;
     let again = "and create it again after the swap";
@@ -282,7 +282,7 @@ fn alter_column(object: &str, action: impl Fn(&str) -> String) -> String {
 }
 
 fn drop_constraint(object: &str, then: &str) -> String {
-    // `object` is `name on table`, both already quoted; a quoted name may itself hold " on "
+    // `object` is `name on table`, both already quoted; a quoted name may itself contain " on "
     match object.rsplit_once(" on ") {
         Some((name, table)) => format!("alter table {table} drop constraint {name}{then}"),
         None => format!("drop constraint {object}{then}"),

@@ -1,12 +1,12 @@
-//! When two SQL texts that the server printed mean the same.
+//! Whether two SQL texts that the server printed mean the same.
 //!
-//! An expression that is parsed again is not always printed as before: casts move
-//! (`(ARRAY['a'::varchar])::text[]` becomes `ARRAY[('a'::varchar)::text]`) and parentheses come and
-//! go. Compared are the tokens in their grouping, without casts and without empty grouping.
+//! An expression that is parsed again is not always printed as before: casts move (`(ARRAY['a'::varchar])::text[]`
+//! becomes `ARRAY[('a'::varchar)::text]`) and parentheses come and go. So tokens are compared in their grouping,
+//! without casts and without redundant grouping.
 
 use crate::pg::sql::lexer;
 
-/// The text in a form in which equal expressions are equal.
+/// A form of the text in which equal expressions are equal.
 pub(super) fn canonical(sql: &str) -> String {
     let tokens = without_casts(&tokens(sql));
     let mut position = 0;
@@ -48,7 +48,7 @@ fn group(tokens: &[String], position: &mut usize) -> Node {
     Node::Group(nodes)
 }
 
-/// The tokens as they are written; `::` is one. What cannot be split is one token, equal only to itself.
+/// The tokens as they are written; `::` is one. Text that cannot be parsed is a single token, equal only to itself.
 fn tokens(sql: &str) -> Vec<String> {
     let Ok(found) = lexer::tokens(sql) else { return vec![sql.to_owned()] };
     let mut tokens: Vec<String> = Vec::new();
@@ -65,7 +65,7 @@ fn tokens(sql: &str) -> Vec<String> {
     tokens
 }
 
-/// Leaves out every `::type`, with its schema, modifier and array brackets.
+/// Removes every `::type`, with its schema, modifier and array brackets.
 fn without_casts(tokens: &[String]) -> Vec<String> {
     const FOLLOWING: [&str; 5] = ["varying", "precision", "with", "without", "zone"];
     let mut kept = Vec::new();
@@ -77,7 +77,7 @@ fn without_casts(tokens: &[String]) -> Vec<String> {
             at += 1;
             continue;
         }
-        at += 2; // the sign and the name (or its schema)
+        at += 2; // the `::` and the name (or its schema)
         while is(at, ".") {
             at += 2;
         }

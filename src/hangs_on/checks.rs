@@ -1,4 +1,4 @@
-//! CHECK constraints.
+//! CHECK constraints of the table.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,24 +14,24 @@ use crate::plan::TablePlan;
 pub(super) const CHECKS: Question =
     Question { what: "its CHECK constraints", sql: include_str!("../../sql/catalog/checks.sql") };
 
-/// A CHECK constraint.
+/// A CHECK constraint, as found in the catalog.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
-    /// Its name.
+    /// The constraint's name.
     pub name: Ident,
     /// `CHECK (...)`, as `pg_get_constraintdef` prints it.
     pub definition: String,
-    /// Every row was checked.
+    /// Whether it is valid, not NOT VALID.
     pub validated: bool,
-    /// NO INHERIT.
+    /// Whether it is NO INHERIT.
     pub no_inherit: bool,
-    /// The columns it reads.
+    /// The columns that it reads.
     pub columns: Vec<Ident>,
-    /// COMMENT ON CONSTRAINT.
+    /// The text of COMMENT ON CONSTRAINT.
     pub comment: Option<String>,
 }
 
-/// The kind.
+/// The [`Part`] of CHECK constraints.
 pub(super) struct Checks;
 
 impl Part for Checks {
@@ -76,7 +76,7 @@ impl Part for Checks {
         tried.collect()
     }
 
-    /// Those that blue's old rows may break.
+    /// Those that existing rows may violate.
     fn complete(&self, green: &Green) -> Vec<Statement> {
         let home = green.at_home();
         let unvalidated = green.blue.checks.iter().filter(|check| !check.validated);
@@ -94,7 +94,7 @@ impl Part for Checks {
     fn compare(&self, compared: &mut Compared<'_>) {
         for was in &compared.was.checks {
             let Some(is) = compared.is.checks.iter().find(|is| is.name == was.name) else {
-                compared.note(format!("CHECK {} is gone", was.name));
+                compared.note(format!("CHECK {} is missing", was.name));
                 continue;
             };
             compared.check(format!("comment on CHECK {}", was.name), &was.comment, &is.comment);
@@ -108,13 +108,13 @@ impl Part for Checks {
 }
 
 impl Check {
-    /// `CONSTRAINT name CHECK (...)` for CREATE TABLE, where it holds for every row already.
-    /// A partitioned table cannot have NO INHERIT, and means the same without: it has no rows itself.
+    /// `CONSTRAINT name CHECK (...)` for CREATE TABLE, if it is valid. A partitioned table cannot have NO INHERIT, and
+    /// means the same without it: it has no rows itself.
     fn clause(&self, partitioned: bool) -> Option<String> {
         self.validated.then(|| format!("CONSTRAINT {} {}", self.name, self.text(partitioned)))
     }
 
-    /// Adds a constraint that blue's old rows may break: only after they were copied.
+    /// Adds a constraint that existing rows of blue may violate, once they have been copied.
     fn add_unvalidated(&self, table: &QName, partitioned: bool) -> Statement {
         let text = self.text(partitioned);
         let sql = format!("ALTER TABLE {table} ADD CONSTRAINT {} {text} NOT VALID", self.name);

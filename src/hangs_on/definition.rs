@@ -1,7 +1,7 @@
-//! A table's whole definition, read from the catalog in one go; and the list of kinds that it is made of.
+//! A table's whole definition, read from the catalog at once, and the list of the kinds that it consists of.
 //!
-//! A new kind is a file of this module, its question under `sql/catalog`, and three lines here: its field, its question,
-//! its place in [`PARTS`]. A field that came later is `#[serde(default)]`: journals hold definitions.
+//! A new kind is a file of this module, its query under `sql/catalog`, and three lines here: its field, its query, and
+//! its place in [`PARTS`]. A field that is added later is `#[serde(default)]`, because journals contain definitions.
 
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
@@ -21,33 +21,33 @@ use super::{
 };
 use crate::pg::{Ident, QName};
 
-/// Everything a table is made of. All SQL texts in it are schema-qualified.
+/// The whole definition of a table. All SQL text in it is schema-qualified.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Definition {
-    /// The table by itself.
+    /// The table's own properties.
     pub table: Table,
-    /// Its columns, in order.
+    /// Its columns, in the order of `attnum`.
     pub columns: Vec<Column>,
-    /// The sequences that belong to its columns.
+    /// The sequences that its columns own.
     pub sequences: Vec<Sequence>,
-    /// Its CHECK constraints.
+    /// The table's CHECK constraints.
     pub checks: Vec<Check>,
-    /// Its own foreign keys.
+    /// The foreign keys of the table itself.
     pub foreign_keys: Vec<ForeignKey>,
-    /// Its indexes, those of primary key and unique constraints too.
+    /// Its indexes, including those of primary key and unique constraints.
     pub indexes: Vec<Index>,
-    /// Its row-level security policies.
+    /// Its policies for row-level security.
     pub policies: Vec<Policy>,
-    /// Who may do what with it.
+    /// The privileges on the table.
     pub grants: Grants,
-    /// Its extended statistics.
+    /// Its extended statistics (CREATE STATISTICS).
     #[serde(default)]
     pub statistics: Vec<Statistics>,
-    /// Its leaves, where it is partitioned.
+    /// The state of its leaves, if it is partitioned.
     pub leaves: Vec<LeafState>,
 }
 
-/// Every kind, in the order in which its verbs are carried out.
+/// Every kind, in the order in which its statements are executed.
 pub(crate) const PARTS: [&dyn Part; 9] = [
     &columns::Columns,
     &sequences::Sequences,
@@ -63,7 +63,7 @@ pub(crate) const PARTS: [&dyn Part; 9] = [
 /// Reads a table's definition.
 ///
 /// # Errors
-/// When there is no such table, or the catalog cannot be read.
+/// If there is no such table, or the catalog cannot be read.
 pub async fn read(client: &Client, table: &QName) -> Result<Definition, Error> {
     let oid = super::oid_of(client, table).await?;
     super::with_bare_path(client, read_by_oid(client, oid)).await
@@ -87,19 +87,19 @@ async fn read_by_oid(client: &Client, oid: u32) -> Result<Definition, Error> {
 }
 
 impl Definition {
-    /// The column of this name.
+    /// The column with this name.
     #[must_use]
     pub fn column(&self, name: &Ident) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == *name)
     }
 
-    /// The index of the primary key.
+    /// The index of the primary key, if there is one.
     #[must_use]
     pub fn primary_key(&self) -> Option<&Index> {
         self.indexes.iter().find(|index| index.primary)
     }
 
-    /// The sequence that belongs to a column.
+    /// The sequence that a column owns, if there is one.
     #[must_use]
     pub fn sequence_of(&self, column: &Ident) -> Option<&Sequence> {
         self.sequences.iter().find(|sequence| sequence.column == *column)

@@ -1,4 +1,4 @@
-//! What a table's definition is made of and what hangs on it, each with a hash: DDL in the middle of a run
+//! A hash of each part of a table's definition and of each object that depends on it: DDL during a run
 //! changes one of them.
 
 use std::collections::BTreeMap;
@@ -11,16 +11,16 @@ use crate::pg::QName;
 
 const SQL: &str = include_str!("../../sql/catalog/fingerprint.sql");
 
-/// Hashes by what they are of. Without the table's file, its replica identity and its publications, which
-/// the run itself may change; VACUUM FULL and REINDEX CONCURRENTLY do not change it either.
+/// Hashes by the name of the thing. The table's file, replica identity and publications are left out, because the run
+/// itself may change them; VACUUM FULL and REINDEX CONCURRENTLY do not change a fingerprint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint(BTreeMap<String, String>);
 
 impl Fingerprint {
-    /// The fingerprint of `table` now.
+    /// The present fingerprint of `table`.
     ///
     /// # Errors
-    /// When there is no such table, or the catalog cannot be read.
+    /// If there is no such table, or the catalog cannot be read.
     pub async fn of(client: &Client, table: &QName) -> Result<Self, Error> {
         let oid = super::oid_of(client, table).await?;
         super::with_bare_path(client, async {
@@ -33,12 +33,12 @@ impl Fingerprint {
         .await
     }
 
-    /// What is not as it was, for people; empty when everything is.
+    /// What has changed, for display; empty if nothing has.
     #[must_use]
     pub fn differences(&self, now: &Self) -> Vec<String> {
         let lost = self.0.iter().filter_map(|(what, hash)| match now.0.get(what) {
-            None => Some(format!("{what} is gone")),
-            Some(other) if other != hash => Some(format!("{what} is not as it was")),
+            None => Some(format!("{what} was dropped")),
+            Some(other) if other != hash => Some(format!("{what} was changed")),
             Some(_) => None,
         });
         let new = now.0.keys().filter(|what| !self.0.contains_key(*what));

@@ -1,9 +1,9 @@
-//! Foreign keys that the table has.
+//! Foreign keys of the table.
 //!
-//! None is on green before the swap: while green lags, it would make the clients' own DELETE of a
-//! referenced row fail. In the swap blue's are dropped and green's added NOT VALID, per leaf,
-//! because a partitioned parent cannot have that before PostgreSQL 18. After the swap the leaves
-//! are validated one by one without holding up anybody, and then merged into the parent.
+//! Green has none before the swap: while it lags, they would make clients' own DELETE of a referenced row fail. In
+//! the swap blue's are dropped and green's are added NOT VALID on each leaf, because a partitioned parent cannot have
+//! that before PostgreSQL 18. After the swap they are validated leaf by leaf without blocking anybody, and then
+//! merged into the parent.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,26 +19,26 @@ use crate::plan::TablePlan;
 pub(super) const FOREIGN_KEYS: Question =
     Question { what: "its foreign keys", sql: include_str!("../../sql/catalog/foreign_keys.sql") };
 
-/// A foreign key.
+/// A foreign key, as found in the catalog.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForeignKey {
-    /// Its name.
+    /// The constraint's name.
     pub name: Ident,
-    /// The referencing columns, in order.
+    /// The referencing columns, in the order of the key.
     pub columns: Vec<Ident>,
-    /// The table it points at.
+    /// The referenced table.
     pub references: QName,
-    /// It points at its own table.
+    /// Whether it references its own table.
     pub to_itself: bool,
-    /// The definition from REFERENCES on, without NOT VALID; `None` where it was not understood.
+    /// The definition from REFERENCES on, without NOT VALID; `None` if it was not understood.
     pub tail: Option<String>,
-    /// Every row was checked.
+    /// Whether it is valid, not NOT VALID.
     pub validated: bool,
-    /// COMMENT ON CONSTRAINT.
+    /// The text of COMMENT ON CONSTRAINT.
     pub comment: Option<String>,
 }
 
-/// The kind.
+/// The [`Part`] of foreign keys.
 pub(super) struct ForeignKeys;
 
 impl Part for ForeignKeys {
@@ -80,7 +80,7 @@ impl Part for ForeignKeys {
                 let leaves = &compared.is.leaves;
                 let on_leaf = |leaf: &LeafState| leaf.own_foreign_keys.iter().any(|key| key.name == *name);
                 if leaves.is_empty() || !leaves.iter().all(on_leaf) {
-                    compared.note(format!("foreign key {name} is gone"));
+                    compared.note(format!("foreign key {name} is missing"));
                 }
                 continue;
             };
@@ -119,8 +119,8 @@ impl ForeignKey {
         found
     }
 
-    /// `ALTER TABLE ... ADD CONSTRAINT ...`; `columns` are green's names. A valid one on a parent takes the place of
-    /// its leaves' own keys, and drops their triggers on the referenced table.
+    /// `ALTER TABLE ... ADD CONSTRAINT ...`; `columns` are green's names. A valid one on a parent replaces its leaves'
+    /// own keys, and drops their triggers on the referenced table.
     fn add(&self, relation: &QName, columns: &[Ident], valid: bool) -> Statement {
         let tail = self.tail.as_deref().unwrap_or_default();
         let not_valid = if valid { "" } else { " NOT VALID" };
@@ -141,7 +141,7 @@ impl ForeignKey {
         self.locking_referenced(drop, table, LockMode::AccessExclusive)
     }
 
-    /// Without a long lock: validated leaf by leaf, and merged into the parent.
+    /// Without a long lock: validated leaf by leaf, then merged into the parent.
     fn settle(&self, green: &Green) -> Vec<Statement> {
         let (live, partitioned) = (green.live(), green.partition.is_some());
         let mut steps = Vec::new();
@@ -159,7 +159,7 @@ impl ForeignKey {
         steps
     }
 
-    /// `ALTER TABLE ... VALIDATE CONSTRAINT ...`: reads and writes go on meanwhile.
+    /// `ALTER TABLE ... VALIDATE CONSTRAINT ...`: reads and writes continue meanwhile.
     fn validate(&self, relation: &QName) -> Statement {
         let sql = format!("ALTER TABLE {relation} VALIDATE CONSTRAINT {}", self.name);
         let what = format!("validate foreign key {} on {}", self.name, relation.plain());
@@ -171,7 +171,7 @@ impl ForeignKey {
         if self.references == *relation { statement } else { statement.locking(&self.references, mode) }
     }
 
-    /// The text names referencing columns a second time (`ON DELETE SET NULL (a)`, 15 and later).
+    /// Whether the text names referencing columns a second time (`ON DELETE SET NULL (a)`, 15 and later).
     fn names_columns_in_action(&self) -> bool {
         self.tail.iter().any(|tail| tail.contains(" SET NULL (") || tail.contains(" SET DEFAULT ("))
     }

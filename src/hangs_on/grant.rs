@@ -8,11 +8,11 @@ use crate::pg::{Ident, QName, list};
 /// Privileges of one grantee, all with or all without the grant option.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Grant {
-    /// To whom; `None` is PUBLIC.
+    /// The grantee; `None` is PUBLIC.
     pub grantee: Option<Ident>,
-    /// WITH GRANT OPTION.
+    /// Whether WITH GRANT OPTION.
     pub grantable: bool,
-    /// SELECT, INSERT, and so on.
+    /// SELECT, INSERT and so on.
     pub privileges: Vec<String>,
 }
 
@@ -22,7 +22,7 @@ impl Grant {
         format!("{}{option}", role(self.grantee.as_ref()))
     }
 
-    /// On a table or a sequence: `on` is `TABLE "a"."b"` or `SEQUENCE "a"."b"`.
+    /// GRANT on a table or a sequence: `on` is `TABLE "a"."b"` or `SEQUENCE "a"."b"`.
     pub(super) fn statement(&self, on: &str) -> Statement {
         Statement::new("grant", format!("GRANT {} ON {on} TO {}", self.privileges.join(", "), self.to()))
     }

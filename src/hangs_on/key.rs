@@ -1,4 +1,4 @@
-//! The key by which a row is known in the stream of changes.
+//! The key that identifies a row in the stream of changes.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,60 +7,59 @@ use super::indexes::Index;
 use super::table::ReplicaIdentityKind;
 use crate::pg::Ident;
 
-/// The columns that identify a row of blue in the stream. All NOT NULL, unique together.
+/// The columns that identify a row of blue in the stream: all NOT NULL, and unique together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
-    /// In the order of the index.
+    /// Its columns, in the order of the index.
     pub columns: Vec<KeyColumn>,
-    /// Where they come from.
+    /// What kind of key it is.
     pub source: KeySource,
-    /// The index they come from.
+    /// The index that the columns are from.
     pub index: Ident,
 }
 
 /// One column of the key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyColumn {
-    /// Blue's name of it.
+    /// Blue's name of the column.
     pub name: Ident,
-    /// Its type as SQL text.
+    /// Its type as SQL text, schema-qualified.
     pub data_type: String,
-    /// `pg_type.oid`.
+    /// `pg_type.oid` of its type.
     pub type_oid: u32,
-    /// `pg_type.oid` of arrays of it; 0 where there are none.
+    /// `pg_type.oid` of the array type of its type; 0 if there is none.
     pub array_type_oid: u32,
 }
 
-/// Where a key comes from.
+/// The kinds of keys that can identify rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeySource {
-    /// The primary key.
+    /// The primary key of the table.
     PrimaryKey,
-    /// REPLICA IDENTITY USING INDEX.
+    /// The index of REPLICA IDENTITY USING INDEX.
     ReplicaIdentityIndex,
     /// A unique index over NOT NULL columns.
     UniqueIndex,
 }
 
-/// No key identifies the rows.
+/// No key identifies the rows of a table.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no key of {table} identifies its rows in the stream: {why}")]
 pub struct NoKey {
-    /// Which table.
+    /// The table's name, as a plan writes it.
     pub table: String,
-    /// Why.
+    /// Why the table's own key cannot be used.
     pub why: String,
-    /// What to type.
+    /// What to type to give it one.
     pub hint: String,
 }
 
 impl Definition {
-    /// The key that identifies rows in the stream; `full` where the plan sets REPLICA IDENTITY
-    /// FULL for the run.
+    /// The key that identifies rows in the stream; `full` if the plan sets REPLICA IDENTITY FULL for the run.
     ///
     /// # Errors
-    /// When none does.
+    /// [`NoKey`] if no key does.
     pub fn usable_key(&self, full: bool) -> Result<Key, NoKey> {
         let kind = if full { ReplicaIdentityKind::Full } else { self.table.replica_identity.kind };
         let primary = || self.primary_key().map(|index| (index, KeySource::PrimaryKey));
@@ -96,7 +95,7 @@ impl Definition {
     }
 
     fn is_row_key(&self, index: &Index) -> bool {
-        // The stream carries no generated column.
+        // The stream carries no generated columns.
         let in_stream = |name: &Option<Ident>| {
             let column = name.as_ref().and_then(|name| self.column(name));
             column.is_some_and(|column| column.not_null && column.generated.is_none())
@@ -104,7 +103,7 @@ impl Definition {
         index.identifies_rows() && index.keys.iter().all(in_stream)
     }
 
-    /// The generated column for whose sake an index does not identify rows in the stream.
+    /// The generated column because of which an index cannot identify rows in the stream.
     fn generated_in(&self, index: &Index) -> Option<&Ident> {
         let mut columns = index.keys.iter().flatten().filter_map(|name| self.column(name));
         columns.find(|column| column.generated.is_some()).map(|column| &column.name)

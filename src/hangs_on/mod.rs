@@ -1,12 +1,12 @@
-//! What a table's definition is made of, and what hangs on it.
+//! The parts of a table's definition, and the objects that depend on it.
 //!
-//! One file a kind, each with the same verbs: its struct is what was *found* in the catalog, and its `Part` says how
-//! green gets it, how it changes hands in the swap, and what of it is not as it was. `PARTS` is their list; the
-//! scripts of [`crate::green`] put the statements in order.
+//! One file per kind, each with the same verbs: its struct is what was *found* in the catalog, and its `Part` says how
+//! green gets it, how it changes hands in the swap, and how to see what has changed. `PARTS` lists them; the scripts of
+//! [`crate::green`] put the statements in order.
 //!
-//! Invariant: this module executes catalog reads only. The statements that it makes are correct under any
-//! `search_path`: every name in them is qualified. The texts that a plan brings along (`using`, new columns, new
-//! indexes) are the exception; they are the user's.
+//! Invariant: this module executes catalog queries only. The statements that it makes are correct under any
+//! `search_path`, because every name in them is qualified. Text from the plan (`using`, new columns, new indexes) is
+//! the exception; it is the user's.
 
 mod blockers;
 mod canonical;
@@ -51,34 +51,34 @@ pub use shape::{Green, GreenColumn, GreenPartition, Homes, Source, without_lengt
 pub(crate) use table::tablespace_clause;
 pub use table::{ReplicaIdentity, ReplicaIdentityKind, Table};
 
-/// The catalog could not be read, or holds what this module does not understand.
+/// The catalog could not be read, or contains something that this module does not understand.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no such table, or the role may not see it.
     #[error("there is no table {0}")]
     NoTable(String),
-    /// The server refused or the connection broke.
-    #[error("the catalog could not be asked about {what}: {}", crate::pg::describe(source))]
+    /// The server rejected the query, or the connection was lost.
+    #[error("the catalog could not be queried for {what}: {}", crate::pg::describe(source))]
     Catalog {
-        /// Which question.
+        /// What was queried.
         what: &'static str,
-        /// The cause.
+        /// The driver's error.
         #[source]
         source: tokio_postgres::Error,
     },
-    /// The answer has another shape than every known version gives.
+    /// The answer does not have the shape that every known version returns.
     #[error("the catalog's answer about {what} is not understood")]
     Shape {
-        /// Which question.
+        /// What was queried.
         what: &'static str,
-        /// The cause.
+        /// The JSON reader's error.
         #[source]
         source: serde_json::Error,
     },
 }
 
 impl Error {
-    /// Whether a new session may get further.
+    /// Whether a new session may succeed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -88,8 +88,7 @@ impl Error {
     }
 }
 
-/// One question to the catalog: its name for errors, and its SQL, which takes the table's oid
-/// and answers with one JSON value.
+/// A catalog query: its name for errors, and its SQL, which takes the table's oid and returns one JSON value.
 struct Question {
     what: &'static str,
     sql: &'static str,
@@ -107,8 +106,8 @@ impl Question {
     }
 }
 
-/// Runs `reading` with `search_path = pg_catalog`, so that every name in a definition comes out
-/// qualified, and puts the session's own path back.
+/// Runs `reading` with `search_path = pg_catalog`, so that every name in a definition is qualified, and restores
+/// the session's own path.
 async fn with_bare_path<T>(
     client: &Client,
     reading: impl Future<Output = Result<T, Error>>,
@@ -124,12 +123,12 @@ async fn with_bare_path<T>(
     let path: String = row.try_get(0).map_err(failed)?;
     let read = reading.await;
     let restored = client.execute("select set_config('search_path', $1, false)", &[&path]).await;
-    let value = read?; // in a transaction that failed, the rollback restores the path
+    let value = read?; // in a failed transaction, the rollback restores the path
     restored.map_err(failed)?;
     Ok(value)
 }
 
-/// The table's oid.
+/// Looks up the table's oid.
 async fn oid_of(client: &Client, table: &crate::pg::QName) -> Result<u32, Error> {
     let failed = |source| Error::Catalog { what: "the table's oid", source };
     let sql = "select c.oid from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \

@@ -1,5 +1,5 @@
-//! Rows that a foreign key should not let be: a restore with its triggers disabled leaves them under a key that is
-//! called valid. Green's own key can then not become valid.
+//! Rows that violate a foreign key: a restore with triggers disabled leaves them under a key that is marked valid.
+//! Green's own key could then not be validated.
 
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -8,24 +8,24 @@ use crate::pg::{Acting, QName};
 
 const SQL: &str = include_str!("../../sql/catalog/orphans.sql");
 
-/// What was found below one foreign key.
+/// The orphans of one foreign key.
 pub struct Orphans {
-    /// The key.
+    /// The foreign key's name.
     pub key: String,
-    /// The table that it points at.
+    /// The referenced table.
     pub references: String,
-    /// From FOREIGN KEY on, without NOT VALID.
+    /// The definition from FOREIGN KEY on, without NOT VALID.
     pub definition: String,
-    /// From FROM on; the referencing table is called `fk` there.
+    /// The query for the rows, from FROM on; the referencing table has the alias `fk`.
     pub select: String,
-    /// How many rows; none where the table's owner may not read the other table.
+    /// The number of rows; `None` if the table's owner may not read the referenced table.
     pub rows: Option<i64>,
 }
 
-/// Counts the rows that point at no row: below the key of that name, or below each one that is valid.
+/// Counts the rows that reference no row: for the key of that name, or for each valid key.
 ///
 /// # Errors
-/// If the server rejects the question for another reason than a missing right.
+/// If the server rejects the query for another reason than a missing privilege.
 pub async fn count(
     client: &Client,
     table: &QName,

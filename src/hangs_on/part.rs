@@ -1,7 +1,7 @@
-//! The verbs of a kind. Each kind of thing that hangs on a table is one file of this module, which finds it in the
-//! catalog, and implements [`Part`]: how green gets it, how it changes hands in the swap, and how to see that it did.
+//! The verbs of a kind. Each kind of object on a table is one file of this module, which finds it in the catalog and
+//! implements [`Part`]: how green gets it, how it changes hands in the swap, and how to see that it did.
 //!
-//! Invariant: statements are made from the design alone, without a look at the server.
+//! Invariant: statements are made from the design alone, without a query to the server.
 
 use super::definition::Definition;
 use super::shape::{Green, Source};
@@ -9,26 +9,26 @@ use crate::pg::Ident;
 use crate::pg::sql::Statement;
 use crate::plan::TablePlan;
 
-/// One kind of thing that hangs on a table; all verbs are about all things of that kind. A kind leaves out what it
-/// does not need.
+/// One kind of object on a table; each verb is for all objects of that kind. A kind leaves out the verbs that
+/// it does not need.
 pub(crate) trait Part: Sync {
-    /// What in the plan does not go together with it.
+    /// What in the plan is incompatible with it.
     fn conflicts(&self, _green: &Green, _plan: &TablePlan) -> Vec<Conflict> {
         Vec::new()
     }
 
-    /// What of it stands in green's CREATE TABLE, under blue's names of the columns.
+    /// Its clauses in green's CREATE TABLE, with blue's column names.
     fn clauses(&self, _green: &Green) -> Vec<String> {
         Vec::new()
     }
 
-    /// What follows CREATE TABLE while green has blue's names of the columns: the server itself rewrites it when
-    /// they are renamed.
+    /// What follows CREATE TABLE while green has blue's column names: the server rewrites it when
+    /// the columns are renamed.
     fn create(&self, _green: &Green) -> Vec<Statement> {
         Vec::new()
     }
 
-    /// What else green has before its first row, under green's names of the columns.
+    /// What else green has before its first row, with green's column names.
     fn adorn(&self, _green: &Green) -> Vec<Statement> {
         Vec::new()
     }
@@ -38,7 +38,7 @@ pub(crate) trait Part: Sync {
         Vec::new()
     }
 
-    /// What follows once rows and indexes are there.
+    /// What follows once rows and indexes exist.
     fn complete(&self, _green: &Green) -> Vec<Statement> {
         Vec::new()
     }
@@ -53,31 +53,31 @@ pub(crate) trait Part: Sync {
         Vec::new()
     }
 
-    /// After the swap, in this order, each in a transaction of its own and under a lock that hurts no client.
+    /// After the swap, in this order, each in a transaction of its own and under a lock that blocks no client.
     fn settle(&self, _green: &Green) -> Vec<Statement> {
         Vec::new()
     }
 
-    /// What of it stays as it is, in a few words each.
+    /// What of it stays as it is, a few words for each thing.
     fn kept(&self, _green: &Green) -> Vec<String> {
         Vec::new()
     }
 
-    /// What of it the table that is live now lacks, or has too much.
+    /// What of it the live table lacks, or has in addition.
     fn compare(&self, _compared: &mut Compared<'_>) {}
 }
 
-/// `3 columns`, `1 column`; nothing where there is none.
+/// `3 columns`, `1 column`; `None` for 0.
 pub(super) fn counted(count: usize, one: &str, many: &str) -> Option<String> {
     (count > 0).then(|| format!("{count} {}", if count == 1 { one } else { many }))
 }
 
-/// What in a plan does not go together with blue.
+/// A conflict between a plan and blue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
-    /// What is wrong.
+    /// What is wrong, in one sentence.
     pub what: String,
-    /// What to type, or to decide.
+    /// What to type, or what to decide.
     pub hint: String,
 }
 
@@ -87,12 +87,12 @@ impl Conflict {
     }
 }
 
-/// A definition held against that of the table which has taken its place.
+/// A definition compared with that of the table that has replaced it.
 pub(crate) struct Compared<'a> {
     pub(crate) green: &'a Green,
     pub(crate) was: &'a Definition,
     pub(crate) is: &'a Definition,
-    /// What is not as it was, in sentences.
+    /// What has changed, in sentences.
     pub(crate) found: Vec<String>,
 }
 
@@ -112,7 +112,7 @@ impl Compared<'_> {
         }
     }
 
-    /// Whether a column of blue has another name or type now: texts over it are printed differently.
+    /// Whether a column of blue has another name or type now, so that expressions over it are printed differently.
     pub(super) fn is_changed(&self, blue: &Ident) -> bool {
         let same = |source: &Source| matches!(source, Source::Same(of) | Source::Generated(of) if of == blue);
         !self.green.columns.iter().any(|column| same(&column.source) && column.name == *blue)

@@ -1,8 +1,8 @@
-//! Row-level security policies.
+//! Policies for row-level security.
 //!
-//! They are made on green while it still has blue's column names, so that the server itself
-//! rewrites them when a column is renamed. A policy that reads its own table again, or the sequence
-//! of an identity, would then read blue's for ever: it is made in the swap, when the name means green's.
+//! They are created on green while it still has blue's column names, so that the server rewrites them when a column is
+//! renamed. A policy that reads its own table, or the sequence of an identity column, would then read blue's forever:
+//! it is created in the swap, when the name means green's.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,28 +18,28 @@ use crate::plan::TablePlan;
 pub(super) const POLICIES: Question =
     Question { what: "its policies", sql: include_str!("../../sql/catalog/policies.sql") };
 
-/// A policy.
+/// A policy, as found in the catalog.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// Its name.
+    /// The policy's name.
     pub name: Ident,
-    /// PERMISSIVE; otherwise RESTRICTIVE.
+    /// PERMISSIVE if true, otherwise RESTRICTIVE.
     pub permissive: bool,
     /// SELECT, INSERT, UPDATE, DELETE or ALL.
     pub command: String,
-    /// For whom; `None` is PUBLIC.
+    /// The roles that it applies to; `None` is PUBLIC.
     pub roles: Vec<Option<Ident>>,
-    /// USING, as SQL text.
+    /// The condition of USING, as SQL text.
     pub using: Option<String>,
-    /// WITH CHECK, as SQL text.
+    /// The condition of WITH CHECK, as SQL text.
     pub check: Option<String>,
     /// The table's columns that it reads.
     pub columns: Vec<Ident>,
-    /// COMMENT ON POLICY.
+    /// The text of COMMENT ON POLICY.
     pub comment: Option<String>,
 }
 
-/// The kind.
+/// The [`Part`] of policies.
 pub(super) struct Policies;
 
 impl Part for Policies {
@@ -95,7 +95,7 @@ impl Part for Policies {
         for was in &compared.was.policies {
             match compared.is.policies.iter().find(|is| is.name == was.name) {
                 Some(is) => was.compare(is, compared),
-                None => compared.note(format!("policy {} is gone", was.name)),
+                None => compared.note(format!("policy {} is missing", was.name)),
             }
         }
         for is in &compared.is.policies {
@@ -106,7 +106,7 @@ impl Part for Policies {
     }
 }
 
-/// Policies that name their own table, or the sequence of an identity: made in the swap.
+/// Policies that name their own table, or the sequence of an identity column: created in the swap.
 pub(crate) fn late_policies(green: &Green) -> impl Iterator<Item = &Policy> {
     green.blue.policies.iter().filter(|policy| policy.is_late(green))
 }
@@ -125,14 +125,14 @@ impl Policy {
             "CREATE POLICY {} ON {table} AS {kind} FOR {} TO {roles}{using}{check}",
             self.name, self.command
         );
-        let verb = format!("policy {} on", self.name.as_str());
+        let verb = format!("create policy {} on", self.name.as_str());
         let create = Statement::on(table, LockMode::AccessExclusive, &verb, sql);
         let what = format!("POLICY {} ON {table}", self.name);
         std::iter::once(create).chain(super::table::comment_on(&what, self.comment.as_ref())).collect()
     }
 
-    /// Whether its text names what green has another of. A name inside a string literal counts too: such a
-    /// policy is made in the swap, which is right for every policy.
+    /// Whether its text names something that green has a copy of. A name in a string literal counts too: such a policy
+    /// is created in the swap, which is correct for every policy.
     fn is_late(&self, green: &Green) -> bool {
         let identities = green.blue.sequences.iter().filter(|sequence| sequence.identity);
         let names = std::iter::once(green.live()).chain(identities.map(|sequence| &sequence.name));

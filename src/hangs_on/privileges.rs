@@ -1,4 +1,4 @@
-//! Who may do what: grants on tables, columns and sequences.
+//! Privileges on tables, columns and sequences.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,22 +13,22 @@ use crate::pg::{Ident, Literal, QName};
 pub(super) const GRANTS: Question =
     Question { what: "its grants", sql: include_str!("../../sql/catalog/grants.sql") };
 
-/// The privileges on a table.
+/// The privileges on a table, without those on its columns.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grants {
-    /// The owner's own privileges.
+    /// The owner's privileges.
     pub owner: Vec<String>,
-    /// The owner never took any of them away.
+    /// Whether the owner still has all privileges.
     pub owner_has_all: bool,
-    /// Everybody else's.
+    /// The privileges of all other roles.
     pub others: Vec<Grant>,
 }
 
-/// The kind: privileges on the table and on its columns.
+/// The [`Part`] of privileges on the table and its columns.
 pub(super) struct Privileges;
 
 impl Part for Privileges {
-    /// Takes blue's away, and gives them to green.
+    /// Takes blue's privileges away, and grants them on green.
     fn arrive(&self, green: &Green) -> Vec<Statement> {
         let (blue, live) = (&green.blue, green.live());
         let mut statements = blue.grants.take(&green.blue_at_home(), &blue.columns);
@@ -53,7 +53,7 @@ impl Part for Privileges {
 }
 
 impl Grants {
-    /// Gives `table` exactly these privileges, where only its owner has any so far.
+    /// Grants exactly these privileges on `table`, on which only its owner has any so far.
     fn give(&self, table: &QName, owner: &Ident) -> Vec<Statement> {
         let mut statements = Vec::new();
         if !self.owner_has_all {
@@ -68,7 +68,7 @@ impl Grants {
         statements
     }
 
-    /// Takes every privilege on `table`, and on its columns, from all but the owner.
+    /// Revokes every privilege on `table`, and on its columns, from all but the owner.
     fn take<'a>(&'a self, table: &QName, columns: impl IntoIterator<Item = &'a Column>) -> Vec<Statement> {
         let on_columns = columns.into_iter().flat_map(|column| &column.grants);
         let mut roles: Vec<String> =
@@ -83,9 +83,9 @@ impl Grants {
     }
 }
 
-/// Takes from everybody but the owner whatever default privileges (or an event trigger) have
-/// just given on the tables and sequences of `home`, and on partitions of its tables elsewhere. It looks at what is really there instead of
-/// predicting it: an API role that could read a fresh leaf is a leak, not an inconvenience.
+/// Revokes from all but the owner what default privileges (or an event trigger) have just granted on the tables and
+/// sequences of schema `home`, and on partitions of its tables elsewhere. It reads the actual privileges instead of
+/// predicting them: an API role that could read a new leaf is a leak, not an inconvenience.
 pub(crate) fn seal(home: &Ident) -> Statement {
     let body = format!(
         "DECLARE r record; BEGIN \
@@ -99,10 +99,10 @@ pub(crate) fn seal(home: &Ident) -> Statement {
          LOOP EXECUTE pg_catalog.format('REVOKE ALL ON %s %s FROM %s CASCADE', r.kind, r.relation, r.role); END LOOP; END",
         home = Literal(&home.to_string())
     );
-    Statement::new("take away what default privileges gave", format!("DO {}", Literal(&body)))
+    Statement::new("revoke what default privileges granted", format!("DO {}", Literal(&body)))
 }
 
-/// The same for the schema itself: default privileges can give USAGE on schemas too.
+/// The same for the schema itself: default privileges can grant USAGE on schemas too.
 pub(crate) fn seal_schema(home: &Ident) -> Statement {
     let body = format!(
         "DECLARE r record; BEGIN \
@@ -114,5 +114,5 @@ pub(crate) fn seal_schema(home: &Ident) -> Statement {
         Literal(&home.to_string()),
         Literal(&home.to_string())
     );
-    Statement::new("take away what default privileges gave", format!("DO {}", Literal(&body)))
+    Statement::new("revoke what default privileges granted", format!("DO {}", Literal(&body)))
 }

@@ -1,4 +1,5 @@
-//! Whether the stream carries every change of a table: the run's publication, and the table's replica identity.
+//! Whether the stream carries every change of a table: depends on the run's publication and
+//! the table's replica identity.
 
 use serde::Deserialize;
 use tokio_postgres::Client;
@@ -9,21 +10,21 @@ use crate::pg::{Ident, QName};
 
 const SQL: &str = include_str!("../../sql/catalog/published.sql");
 
-/// How a publication has a table.
+/// How a publication contains a table.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Published {
-    /// Another one after each ALTER PUBLICATION, even one that was undone.
+    /// Changes with each ALTER PUBLICATION, even one that was reverted.
     pub version: String,
-    /// What the stream holds of old rows.
+    /// What the stream carries of old rows.
     pub replica_identity: ReplicaIdentity,
-    /// What keeps changes of the table out of the stream; nothing, if all is well.
+    /// What keeps changes of the table out of the stream; empty if nothing does.
     pub lacks: Vec<String>,
 }
 
-/// How `publication` has `table` now.
+/// How `publication` contains `table` now.
 ///
 /// # Errors
-/// When there is no such table, or the catalog cannot be read.
+/// If there is no such table, or the catalog cannot be read.
 pub async fn published(client: &Client, table: &QName, publication: &Ident) -> Result<Published, Error> {
     let what = "how it is published";
     let failed = |source| Error::Catalog { what, source };

@@ -1,6 +1,6 @@
 //! Green as the kinds see it: what it will be, as data, and the names of its relations.
 //!
-//! Kept in the journal: a resumed run needs nothing else.
+//! The journal keeps it: a resumed run needs nothing else.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,42 +10,42 @@ use super::indexes::GreenIndex;
 use crate::pg::{Ident, QName};
 use crate::plan::partition::Leaf;
 
-/// The private schemas of one run. A side is at home while the other is live.
+/// The two private schemas of one run. Each table is in its own while the other one is live.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Homes {
-    /// Where blue goes in the swap.
+    /// The schema that blue moves to in the swap.
     pub blue: Ident,
-    /// Where green is made.
+    /// The schema that green is created in.
     pub green: Ident,
 }
 
-/// The table to be, complete: a resumed run needs nothing else. Kept in the journal.
+/// The table to be, complete; the journal keeps it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Green {
-    /// The run's homes.
+    /// The run's two schemas.
     pub homes: Homes,
-    /// Blue, as it was when green was designed.
+    /// Blue's definition when green was designed.
     pub blue: Definition,
-    /// Green's columns, in order.
+    /// Green's columns, in the order of its CREATE TABLE.
     pub columns: Vec<GreenColumn>,
-    /// How it is partitioned.
+    /// How it is partitioned; `None` for a plain table.
     pub partition: Option<GreenPartition>,
     /// Its indexes in the order in which to build them, the key first.
     pub indexes: Vec<GreenIndex>,
-    /// What differs from blue although the plan does not say so, in sentences for people.
+    /// What differs from blue without the plan saying so, in sentences.
     pub notes: Vec<String>,
 }
 
 /// One column of green.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GreenColumn {
-    /// Green's name for it.
+    /// Green's name of the column.
     pub name: Ident,
     /// Its type as SQL text; for an added column everything after the name.
     pub data_type: String,
     /// Where its values come from.
     pub source: Source,
-    /// Its default, where it is another one than blue's.
+    /// Its default, if it is not blue's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default: Option<String>,
 }
@@ -54,40 +54,40 @@ pub struct GreenColumn {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
-    /// Blue's column, as it is.
+    /// Blue's column, unchanged.
     Same(Ident),
     /// SQL over blue's columns, in place of one of them.
     Expression {
-        /// The column of blue that it takes the place of.
+        /// The column of blue that it replaces.
         blue: Ident,
-        /// The expression.
+        /// The SQL for green's value.
         sql: String,
-        /// The way back: SQL over green's columns that gives blue's value. `None` where the plan says that there
-        /// is none, and in runs of a version that did not keep it.
+        /// SQL over green's columns that gives blue's value back. `None` if the plan says that there is none, and in
+        /// runs of a version that did not keep it.
         #[serde(default)]
         back: Option<String>,
     },
-    /// The server computes it, as it does for blue's column.
+    /// Computed by the server, as blue's column is.
     Generated(Ident),
-    /// Blue has no such column; its default fills it.
+    /// A new column, which its default fills.
     Added,
 }
 
 /// How green is partitioned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GreenPartition {
-    /// The partition key, by green's name.
+    /// The partition key, by green's name of the column.
     pub column: Ident,
     /// RANGE, LIST or HASH.
     pub strategy: String,
     /// The schema that the leaves end up in.
     pub schema: Ident,
-    /// The leaves.
+    /// The names and bounds of the leaves.
     pub leaves: Vec<Leaf>,
 }
 
 impl GreenColumn {
-    /// The column of blue that it takes the place of.
+    /// The column of blue that it replaces; `None` for an added column.
     #[must_use]
     pub fn blue(&self) -> Option<&Ident> {
         match &self.source {
@@ -98,26 +98,26 @@ impl GreenColumn {
 }
 
 impl Green {
-    /// The name that clients know: blue's before the swap, green's after it.
+    /// The name that clients use: blue's before the swap, green's after it.
     #[must_use]
     pub fn live(&self) -> &QName {
         &self.blue.table.name
     }
 
-    /// Green before the swap.
+    /// Green's name before the swap.
     #[must_use]
     pub fn at_home(&self) -> QName {
         self.live().in_schema(&self.homes.green)
     }
 
-    /// Blue after the swap.
+    /// Blue's name after the swap.
     #[must_use]
     pub fn blue_at_home(&self) -> QName {
         self.live().in_schema(&self.homes.blue)
     }
 
-    /// The relations that hold green's rows, before the swap: its leaves, or itself. Leaves are where they
-    /// stay from [`Green::move_leaves`] on.
+    /// The relations that hold green's rows before the swap: its leaves, or itself. Leaves are in their
+    /// final schema after [`Green::move_leaves`].
     #[must_use]
     pub fn row_holders(&self) -> Vec<QName> {
         match &self.partition {
@@ -126,7 +126,7 @@ impl Green {
         }
     }
 
-    /// Whether it is one of its leaves, where they stay.
+    /// Whether a relation is one of its leaves, in their final schema.
     #[must_use]
     pub fn has_leaf(&self, relation: &QName) -> bool {
         self.partition.as_ref().is_some_and(|partition| {
@@ -135,7 +135,7 @@ impl Green {
         })
     }
 
-    /// Those that hold its rows while it is made.
+    /// The relations that hold its rows while it is created.
     pub(crate) fn row_holders_at_home(&self) -> Vec<QName> {
         match &self.partition {
             Some(_) => self.leaves_in(&self.homes.green),
@@ -143,12 +143,12 @@ impl Green {
         }
     }
 
-    /// The relations that hold green's rows, once green is live.
+    /// The relations that hold green's rows once it is live.
     pub(crate) fn live_row_holders(&self) -> Vec<QName> {
         if self.partition.is_some() { self.row_holders() } else { vec![self.live().clone()] }
     }
 
-    /// The parent of its leaves, while it is made; `None` where it holds its rows itself.
+    /// The parent of its leaves while it is created; `None` if it is not partitioned.
     pub(crate) fn parent_at_home(&self) -> Option<QName> {
         self.partition.as_ref().map(|_| self.at_home())
     }
@@ -166,7 +166,7 @@ impl Green {
         })
     }
 
-    /// Blue's name for a column of green.
+    /// Blue's name of a column of green.
     pub(crate) fn blue_name_of<'a>(&'a self, green: &'a Ident) -> &'a Ident {
         let column = self.columns.iter().find(|column| column.name == *green);
         column.and_then(|column| column.blue()).unwrap_or(green)
@@ -187,14 +187,14 @@ impl Green {
         columns.iter().find(|name| self.is_renamed(name))
     }
 
-    /// Green's name for a column of blue; `None` where it is dropped.
+    /// Green's name of a column of blue; `None` if it is dropped.
     #[must_use]
     pub fn name_of(&self, blue: &Ident) -> Option<&Ident> {
         self.columns.iter().find(|column| column.blue() == Some(blue)).map(|column| &column.name)
     }
 
-    /// What to write and what to read for it: green's columns, and expressions over blue's. Added
-    /// and generated columns are not in it. Identity columns are: write `OVERRIDING SYSTEM VALUE`.
+    /// The columns to copy: green's columns, and expressions over blue's. Added and generated columns are not among
+    /// them. Identity columns are: write `OVERRIDING SYSTEM VALUE`.
     #[must_use]
     pub fn select_list(&self) -> (Vec<Ident>, Vec<String>) {
         self.columns
@@ -215,15 +215,15 @@ impl Green {
         })
     }
 
-    /// Green's names for these columns of blue; those that green lacks are left out.
+    /// Green's names of these columns of blue, without those that green lacks.
     #[must_use]
     pub fn green_names(&self, blue: &[Ident]) -> Vec<Ident> {
         blue.iter().filter_map(|name| self.name_of(name)).cloned().collect()
     }
 }
 
-/// `varchar(5)` as `varchar`: a cast to a length cuts silently, where an assignment raises an error. Other
-/// types' modifiers stay: they round, as ALTER TYPE does, and decide what a value looks like.
+/// `varchar(5)` as `varchar`: a cast to a length truncates silently, where an assignment raises an error. Modifiers of
+/// other types stay: they round, as ALTER TYPE does, and determine how a value is stored.
 #[must_use]
 pub fn without_length(data_type: &str) -> String {
     const CUT: [&str; 6] = ["varchar", "character", "char", "bpchar", "bit", "varbit"];
@@ -231,7 +231,7 @@ pub fn without_length(data_type: &str) -> String {
     let first = base.split_whitespace().next().unwrap_or_default();
     match (data_type.find('('), data_type.rfind(')')) {
         (Some(from), Some(to)) if from < to && CUT.contains(&first) => {
-            // A bare `char` or `bit` would mean a length of one.
+            // A bare `char` or `bit` would mean a length of 1.
             match base.as_str() {
                 "char" | "character" => format!("bpchar{}", &data_type[to + 1..]),
                 "bit" => format!("varbit{}", &data_type[to + 1..]),

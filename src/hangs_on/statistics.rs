@@ -1,8 +1,9 @@
 //! Extended statistics: CREATE STATISTICS.
 //!
-//! They are objects with a schema of their own, which does not follow their table's. Green's are made in its home while it
-//! is empty, so that the ANALYZE after the copy fills them, and change places with blue's in the swap. A partition is
-//! planned by its own statistics where a query reads it alone: it gets the same, under a name of its own.
+//! They are objects with a schema of their own, which does not follow their table's. Green's are created in the run's
+//! schema while green is empty, so that the ANALYZE after the copy fills them, and change places with blue's in the
+//! swap. A query that reads a single partition is planned with that partition's statistics: each gets the same, under a
+//! name of its own.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,28 +19,28 @@ use crate::plan::TablePlan;
 pub(super) const STATISTICS: Question =
     Question { what: "its extended statistics", sql: include_str!("../../sql/catalog/statistics.sql") };
 
-/// An object of extended statistics.
+/// An object of extended statistics, as found in the catalog.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statistics {
-    /// Schema and name.
+    /// Its name, schema-qualified.
     pub name: QName,
-    /// Its owner, which need not be the table's.
+    /// Its owner, who need not be the table's.
     pub owner: Ident,
-    /// ndistinct, dependencies, mcv; none where it is about one expression.
+    /// ndistinct, dependencies, mcv; empty for statistics on a single expression.
     pub kinds: Vec<String>,
-    /// The columns that it is about.
+    /// The columns in its ON list.
     pub columns: Vec<Ident>,
-    /// The expressions that it is about, as SQL text.
+    /// The expressions in its ON list, as SQL text.
     pub expressions: Vec<String>,
     /// Every column that it reads.
     pub reads: Vec<Ident>,
-    /// SET STATISTICS, where it is set.
+    /// The statistics target, if one is set.
     pub target: Option<i32>,
-    /// COMMENT ON STATISTICS.
+    /// The text of COMMENT ON STATISTICS.
     pub comment: Option<String>,
 }
 
-/// The kind.
+/// The [`Part`] of extended statistics.
 pub(super) struct ExtendedStatistics;
 
 impl Part for ExtendedStatistics {
@@ -84,7 +85,7 @@ impl Part for ExtendedStatistics {
         statements
     }
 
-    /// Whether blue's may be moved: their owner may be another one than the table's.
+    /// Tests whether blue's may be moved: their owner need not be the table's.
     fn rehearse(&self, green: &Green) -> Vec<Statement> {
         let there_and_back = green.blue.statistics.iter().flat_map(|statistics| {
             let away = statistics.name.in_schema(&green.homes.blue);
@@ -120,7 +121,7 @@ impl Part for ExtendedStatistics {
         for was in &compared.was.statistics {
             let name = was.name.plain();
             let Some(is) = compared.is.statistics.iter().find(|is| is.name == was.name) else {
-                compared.note(format!("statistics {name} are gone"));
+                compared.note(format!("statistics {name} are missing"));
                 continue;
             };
             let mut expected = was.clone();
@@ -128,7 +129,7 @@ impl Part for ExtendedStatistics {
             expected.reads = compared.green.green_names(&was.reads);
             expected.reads.sort();
             if was.reads.iter().any(|column| compared.is_changed(column)) {
-                // Printed differently.
+                // The server prints them differently.
                 expected.expressions.clone_from(&is.expressions);
             }
             compared.check(format!("statistics {name}"), &expected, is);
@@ -144,18 +145,18 @@ impl Statistics {
         let expressions = self.expressions.iter().map(|sql| format!("({sql})"));
         let on: Vec<String> = columns.chain(expressions).collect();
         let sql = format!("CREATE STATISTICS {name}{kinds} ON {} FROM {relation}", on.join(", "));
-        let mut statements = vec![Statement::making(relation, "extended statistics on", sql)];
+        let mut statements = vec![Statement::making(relation, "create extended statistics on", sql)];
         if let Some(target) = self.target {
             let sql = format!("ALTER STATISTICS {name} SET STATISTICS {target}");
-            statements.push(Statement::new("settings of extended statistics", sql));
+            statements.push(Statement::new("set the statistics target of extended statistics", sql));
         }
         let sql = format!("ALTER STATISTICS {name} OWNER TO {}", self.owner);
-        statements.push(Statement::new("give their owner to extended statistics", sql));
+        statements.push(Statement::new("set the owner of extended statistics", sql));
         statements
     }
 }
 
-/// It locks nothing that a client's statement waits for.
+/// Takes no lock that a client's statement waits for.
 fn set_schema(name: &QName, schema: &Ident) -> Statement {
     let what = format!("move extended statistics {} to another schema", name.name.as_str());
     Statement::new(what, format!("ALTER STATISTICS {name} SET SCHEMA {schema}"))

@@ -1,4 +1,4 @@
-//! The table by itself: owner, storage parameters, flags, comment, and how its leaves look.
+//! The table's own properties: owner, storage parameters, flags, comment; and those of its leaves.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,109 +13,110 @@ pub(super) const TABLE: Question =
 pub(super) const LEAVES: Question =
     Question { what: "its partitions", sql: include_str!("../../sql/catalog/leaves.sql") };
 
-/// What a table is by itself.
+/// A table's own properties, as found in the catalog.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Table {
-    /// `pg_class.oid`.
+    /// The `oid` in `pg_class`.
     pub oid: u32,
-    /// Schema and name.
+    /// Its name, schema-qualified.
     pub name: QName,
-    /// `relkind`: `r` plain, `p` partitioned.
+    /// `relkind`: `r` for an ordinary table, `p` for a partitioned one.
     pub kind: String,
     /// `relpersistence`: `p` permanent, `u` unlogged, `t` temporary.
     pub persistence: String,
-    /// The owner.
+    /// The role that owns it.
     pub owner: Ident,
-    /// It may read every row of the table, and the operator can act as it. Not so in runs of a version that did not ask.
+    /// Whether the owner may read every row, and the operator can act as it. False in runs of a version
+    /// that did not ask.
     #[serde(default)]
     pub owner_acts: bool,
-    /// Where it is not the database's own.
+    /// The tablespace, if it is not the database's default.
     pub tablespace: Option<Ident>,
-    /// Where it is not `heap`.
+    /// The table access method, if it is not `heap`.
     pub access_method: Option<Ident>,
     /// Storage parameters, as `name=value`.
     pub options: Vec<String>,
     /// The TOAST table's storage parameters, as `name=value`.
     pub toast_options: Vec<String>,
-    /// COMMENT ON TABLE.
+    /// The text of COMMENT ON TABLE.
     pub comment: Option<String>,
-    /// ENABLE ROW LEVEL SECURITY.
+    /// Whether ENABLE ROW LEVEL SECURITY is set.
     pub row_security: bool,
-    /// FORCE ROW LEVEL SECURITY.
+    /// Whether FORCE ROW LEVEL SECURITY is set.
     pub force_row_security: bool,
-    /// What the stream holds of old rows.
+    /// What the stream carries of old rows.
     pub replica_identity: ReplicaIdentity,
-    /// `pg_relation_filenode`: another number after a rewrite.
+    /// `pg_relation_filenode`: changes when the table is rewritten.
     pub file: u32,
-    /// Of the last ANALYZE or VACUUM; 0 where there was none.
+    /// `reltuples` of the last ANALYZE or VACUUM; 0 if there was none.
     pub estimated_rows: u64,
-    /// The heap alone.
+    /// Bytes of the heap alone.
     pub heap_bytes: u64,
-    /// Heap, TOAST, maps.
+    /// Bytes of heap, TOAST, free space and visibility map.
     pub table_bytes: u64,
-    /// All indexes.
+    /// Bytes of all indexes.
     pub index_bytes: u64,
-    /// The name of the type of arrays of its rows.
+    /// The name of the array type of its rows.
     pub array_type: Option<Ident>,
 }
 
-/// REPLICA IDENTITY.
+/// The REPLICA IDENTITY of a table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaIdentity {
-    /// Which of the four.
+    /// Which of the four it is.
     pub kind: ReplicaIdentityKind,
-    /// The index, where `kind` says so.
+    /// The index of USING INDEX.
     pub index: Option<Ident>,
 }
 
-/// Which of the four replica identities.
+/// The four replica identities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReplicaIdentityKind {
     /// The primary key.
     Default,
-    /// The whole old row.
+    /// All columns of the old row.
     Full,
-    /// Nothing: UPDATE and DELETE fail once published.
+    /// No columns: UPDATE and DELETE fail once the table is published.
     Nothing,
-    /// A unique index.
+    /// The columns of a unique index.
     Index,
 }
 
 /// A leaf of a partitioned table, as far as clients could tell it from a plain table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeafState {
-    /// Schema and name.
+    /// Its name, schema-qualified.
     pub name: QName,
-    /// The owner.
+    /// The role that owns it.
     pub owner: Ident,
-    /// Where it is not the database's own.
+    /// The tablespace, if it is not the database's default.
     pub tablespace: Option<Ident>,
     /// Storage parameters, as `name=value`.
     pub options: Vec<String>,
     /// The TOAST table's storage parameters, as `name=value`.
     pub toast_options: Vec<String>,
-    /// ENABLE ROW LEVEL SECURITY.
+    /// Whether ENABLE ROW LEVEL SECURITY is set.
     pub row_security: bool,
-    /// What the stream holds of old rows.
+    /// What the stream carries of old rows.
     pub replica_identity: ReplicaIdentityKind,
-    /// Every role but the owner that may do anything with it.
+    /// All roles other than the owner that have a privilege on it.
     pub grantees: Vec<Ident>,
-    /// Foreign keys that are the leaf's alone, not the parent's.
+    /// Foreign keys of the leaf that are not the parent's.
     pub own_foreign_keys: Vec<LeafForeignKey>,
 }
 
 /// A foreign key of one leaf.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeafForeignKey {
-    /// Its name.
+    /// The constraint's name.
     pub name: Ident,
-    /// Every row was checked.
+    /// Whether it is valid, not NOT VALID.
     pub validated: bool,
 }
 
 impl Table {
-    /// With whose rights its rows are touched: its owner's, where those are enough.
+    /// The role that reads and writes its rows: its owner, if the owner's rights suffice.
     #[must_use]
     pub fn acting(&self) -> Acting {
         Acting::role(self.owner_acts.then(|| self.owner.clone()))
@@ -127,7 +128,7 @@ impl Table {
         self.kind == "p"
     }
 
-    /// `USING .. WITH (...) TABLESPACE ...`, with a leading space; empty where all is default.
+    /// `USING ... WITH (...) TABLESPACE ...`, with a leading space; empty if all are defaults.
     pub(crate) fn storage_clause(&self) -> String {
         let own = self.options.iter().map(|option| option_sql("", option));
         let toast = self.toast_options.iter().map(|option| option_sql("toast.", option));
@@ -138,24 +139,24 @@ impl Table {
     }
 }
 
-/// ` TABLESPACE name`, or nothing.
+/// ` TABLESPACE name`, or the empty string.
 pub(crate) fn tablespace_clause(tablespace: Option<&Ident>) -> String {
     tablespace.map(|name| format!(" TABLESPACE {name}")).unwrap_or_default()
 }
 
-/// `fillfactor=70` as it is stored, to `"fillfactor"='70'` as it is written.
+/// Converts `fillfactor=70`, as it is stored, to `"fillfactor"='70'`, as it is written.
 pub(super) fn option_sql(prefix: &str, stored: &str) -> String {
     let (name, value) = stored.split_once('=').unwrap_or((stored, "true"));
     format!("{prefix}{}={}", Ident::from(name), Literal(value))
 }
 
-/// `COMMENT ON TABLE`, where there is one.
+/// `COMMENT ON TABLE`, if there is a comment.
 pub(super) fn comment_on_table(table: &QName, comment: Option<&String>) -> Option<Statement> {
     let sql = format!("COMMENT ON TABLE {table} IS {}", Literal(comment?));
     Some(Statement::on(table, LockMode::ShareUpdateExclusive, "comment on", sql))
 }
 
-/// `COMMENT ON CONSTRAINT`, where there is one.
+/// `COMMENT ON CONSTRAINT`, if there is a comment.
 pub(super) fn comment_on_constraint(
     name: &Ident,
     table: &QName,
@@ -165,12 +166,12 @@ pub(super) fn comment_on_constraint(
     Some(Statement::on(table, LockMode::AccessShare, "comment on a constraint of", sql))
 }
 
-/// `COMMENT ON <what> IS ...` for what nobody can wait for, where there is one.
+/// `COMMENT ON <what> IS ...`, if there is a comment, for objects that nobody can wait for.
 pub(super) fn comment_on(what: &str, comment: Option<&String>) -> Option<Statement> {
     comment.map(|text| Statement::new("comment", format!("COMMENT ON {what} IS {}", Literal(text))))
 }
 
-/// The kind: the table's own flags, its owner and its comment.
+/// The [`Part`] of the table's own flags, owner and comment.
 pub(super) struct TableItself;
 
 impl Part for TableItself {
@@ -179,12 +180,12 @@ impl Part for TableItself {
         let relations = green.row_holders_at_home().into_iter().chain(green.parent_at_home());
         let owners = relations.map(|relation| {
             let sql = format!("ALTER TABLE {relation} OWNER TO {owner}");
-            Statement::on(&relation, LockMode::AccessExclusive, "give its owner to", sql)
+            Statement::on(&relation, LockMode::AccessExclusive, "set the owner of", sql)
         });
         owners.chain(comment_on_table(&green.at_home(), green.blue.table.comment.as_ref())).collect()
     }
 
-    /// The replica identity, where it is no index: such a one comes with its index.
+    /// The replica identity, unless it is an index: that one comes with its index.
     fn complete(&self, green: &Green) -> Vec<Statement> {
         let identity = match green.blue.table.replica_identity.kind {
             ReplicaIdentityKind::Full => "FULL",
@@ -194,17 +195,17 @@ impl Part for TableItself {
         let relations = green.row_holders().into_iter().chain(green.parent_at_home());
         let set = relations.map(|relation| {
             let sql = format!("ALTER TABLE ONLY {relation} REPLICA IDENTITY {identity}");
-            Statement::on(&relation, LockMode::AccessExclusive, "replica identity of", sql)
+            Statement::on(&relation, LockMode::AccessExclusive, "set the replica identity of", sql)
         });
         set.collect()
     }
 
-    /// The parent's flags as blue's were.
+    /// Sets the parent's flags to blue's.
     fn arrive(&self, green: &Green) -> Vec<Statement> {
         let (live, table) = (green.live(), &green.blue.table);
         let set = |flag: &str| {
             let sql = format!("ALTER TABLE {live} {flag} ROW LEVEL SECURITY");
-            Statement::on(live, LockMode::AccessExclusive, "row security as before:", sql)
+            Statement::on(live, LockMode::AccessExclusive, "restore row security on", sql)
         };
         let off = (!table.row_security).then(|| set("DISABLE"));
         let force = table.force_row_security.then(|| set("FORCE"));

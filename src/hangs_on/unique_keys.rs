@@ -1,28 +1,28 @@
-//! What unique indexes of a table say is unique, and how to find the rows that an index does not know to be twins:
-//! one that has lost entries lets them in.
+//! What the unique indexes of a table say is unique, and queries for duplicates that an index does not know of: one
+//! that has lost entries lets them in.
 
 use tokio_postgres::Client;
 
 use crate::pg::{Ident, QName, list};
 
 const UNIQUE_KEYS: &str = include_str!("../../sql/catalog/unique_keys.sql");
-/// So that no index hides what it has lost.
+/// Reads rows without indexes, so that none hides what it has lost.
 pub const WITHOUT_INDEXES: &str = "set local enable_indexscan = off; set local enable_indexonlyscan = off; set local enable_bitmapscan = off";
 
-/// A unique index of a table.
+/// A unique index of a table, as the condition that it enforces.
 pub struct UniqueKey {
-    /// The table.
+    /// The table's name.
     pub table: QName,
-    /// The index.
+    /// The index's name.
     pub index: Ident,
-    /// What is unique, as SQL over the table's columns.
+    /// The key, as SQL over the table's columns.
     keys: String,
-    /// For which rows, as SQL.
+    /// A WHERE clause for the rows that the index compares; empty for all rows.
     rows: String,
 }
 
 impl UniqueKey {
-    /// Those of a table.
+    /// The unique indexes of a table.
     ///
     /// # Errors
     /// If the catalog cannot be read.
@@ -44,13 +44,13 @@ impl UniqueKey {
         Ok(rows.iter().map(key).collect())
     }
 
-    /// Counts the keys that several rows have.
+    /// The query that counts the keys of several rows.
     #[must_use]
     pub fn count_twins(&self) -> String {
         format!("select count(*) from (select {}) as projh_twins", self.grouped(&self.table.to_string()))
     }
 
-    /// What to type where several rows have one key.
+    /// What to type if several rows have the same key.
     #[must_use]
     pub fn hint(&self) -> String {
         let select = format!("select {}, array_agg(ctid) {}", self.keys, self.grouped(&self.table.plain()));

@@ -1,9 +1,10 @@
-//! One orchestrator a plan: an advisory lock of the journal's session, so that it goes with the process.
+//! One orchestrator per plan: an advisory lock of the journal's session, which the server releases
+//! when the process ends.
 //!
-//! The server can hold the lock a little longer than the process lives: a backend first finishes what it
-//! does, and one whose client was cut off learns of it only from unanswered keepalive probes. So the
-//! lock is asked for more than once, the session that this very process has lost is ended, and whoever
-//! has the lock ends what earlier orchestrators left running.
+//! The server can hold the lock a little longer than the process lives: a backend first finishes its statement,
+//! and one whose client was cut off notices only by unanswered keepalive probes. So the lock is tried several
+//! times, the session that this very process has lost is terminated, and whoever gets the lock terminates what
+//! earlier orchestrators left running.
 
 use std::time::Duration;
 
@@ -13,11 +14,11 @@ use super::JournalError;
 use super::runs::find;
 use crate::pg::ConnectionRole;
 
-/// How often, and with which pauses, the lock is asked for: 3 s in all.
+/// How often the lock is tried, 200 ms apart: 3 s in all.
 const TRIES: u32 = 16;
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// A session as the server knows it: the process and when it began, for numbers come again.
+/// A session as the server identifies it: process id and start time, because process ids are reused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend(String);
 
@@ -51,7 +52,7 @@ pub(super) async fn take(
     Err(held(client, plan_name).await?)
 }
 
-/// Ends what earlier orchestrators of the run have left running. Only for who has the lock.
+/// Terminates what earlier orchestrators of the run have left running. Requires the lock.
 pub(super) async fn end_leftovers(client: &Client, run: &str) -> Result<(), JournalError> {
     let sql = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity \
                WHERE starts_with(application_name, $1) AND datname = current_database() \
@@ -67,7 +68,7 @@ async fn end(client: &Client, pid: i32) -> Result<(), JournalError> {
     Ok(())
 }
 
-/// Who has the lock; none where it is free by now.
+/// Who holds the lock; `None` if it has been released meanwhile.
 async fn holder(client: &Client, plan_name: &str) -> Result<Option<(i32, Backend)>, JournalError> {
     let sql = format!(
         "SELECT l.pid, format('%s since %s', l.pid, a.backend_start) FROM pg_locks l \

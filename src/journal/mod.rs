@@ -1,9 +1,9 @@
-//! The journal: the one door through which effects become durable.
+//! The journal: the only way in which effects become durable.
 //!
-//! Invariants: an effect inside PostgreSQL and its fact commit in one transaction; memory follows
-//! after the commit. Every such transaction is fenced by the run's epoch, which a new orchestrator
-//! raises before anything else: one that was believed dead can no longer commit. Where the answer
-//! to a COMMIT is lost, nobody guesses: the session ends, and the next one reads the facts.
+//! Invariants: an effect inside PostgreSQL and its fact commit in one transaction; the state in memory follows after
+//! the commit. Every such transaction is fenced by the run's epoch, which a new orchestrator raises before anything
+//! else: one that was believed dead can no longer commit. If the answer to a COMMIT is lost, nothing is assumed: the
+//! session ends, and the next one reads the facts.
 
 mod lock;
 mod open;
@@ -22,102 +22,102 @@ pub use lock::Backend;
 pub use runs::{Summary, latest, list};
 pub use schema::{check_owners, unmade};
 
-/// What went wrong with the journal.
+/// Why the journal could not be used, or the run not be taken over.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// The server said no, or was gone.
+    /// The server rejected the statement, or the connection was lost.
     #[error("the journal could not be {doing}: {}", crate::pg::describe(source))]
     Postgres {
-        /// What was going on.
+        /// What was being done, as a past participle: "read", "taken over".
         doing: &'static str,
-        /// The server's or the driver's word.
+        /// The error of the server or of the driver.
         source: tokio_postgres::Error,
     },
-    /// The journal's own connection.
+    /// The journal's own connection could not be made.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// Something of it belongs to a role whose code we must not execute.
+    /// An object of the journal belongs to a role whose code must not be executed.
     #[error(
         "the journal cannot be trusted: {object} belongs to {owner}, and {role} is not a member of that role"
     )]
     Stranger {
-        /// What.
+        /// The object: a schema, table or function.
         object: String,
         /// Its owner.
         owner: crate::pg::Ident,
-        /// The role that we are connected as.
+        /// The role that the program is connected as.
         role: crate::pg::Ident,
     },
-    /// Another orchestrator holds the run.
+    /// Another orchestrator holds the run's lock.
     #[error("run {run} of plan `{plan}` is held by another orchestrator: {holder}")]
     Held {
-        /// The run.
+        /// The run's short id.
         run: String,
-        /// The plan's name.
+        /// The name of the plan.
         plan: String,
-        /// Host, pid and since when.
+        /// Host, process id and start time of that orchestrator.
         holder: String,
-        /// The server's process that has the lock; none where it has just gone.
+        /// Process id of the backend that holds the lock; `None` if it has just been released.
         backend: Option<i32>,
     },
-    /// Another orchestrator has taken the run over; this one may not act any more.
+    /// Another orchestrator has taken the run over; this one must stop.
     #[error("run {run} was taken over by another orchestrator; this one has stopped acting on it")]
     Fenced {
-        /// The run.
+        /// The run's short id.
         run: String,
     },
-    /// The plan is not the one the run began with.
+    /// The plan is not the one that the run began with.
     #[error("the plan has changed since run {run} began:\n  {}", changes.join("\n  "))]
     PlanChanged {
-        /// The run.
+        /// The run's short id.
         run: String,
-        /// What changed.
+        /// The differences, one per line.
         changes: Vec<String>,
     },
-    /// It was given up, or a rollback of it was begun.
-    #[error("run {run} cannot go on: {why}")]
+    /// The run was aborted, or its rollback has begun.
+    #[error("run {run} cannot continue: {why}")]
     OnlyRollback {
-        /// The run.
+        /// The run's short id.
         run: String,
-        /// Why.
+        /// Why only a rollback is left.
         why: String,
     },
-    /// There is no such run.
-    #[error("this database has no run called `{0}`, and none of a plan called so")]
+    /// No run has this id, and none is of a plan with this name.
+    #[error("this database has no run `{0}`, and no run of a plan named `{0}`")]
     NoRun(String),
     /// The run has ended.
     #[error("run {run} of plan `{plan}` has ended: it was {ending}")]
     Ended {
-        /// The run.
+        /// The run's short id.
         run: String,
-        /// The plan's name.
+        /// The name of the plan.
         plan: String,
-        /// How.
+        /// How it ended.
         ending: Ending,
     },
-    /// A fact could not be read: another version wrote it.
+    /// A fact could not be read: another version of the program wrote it.
     #[error("a fact of run {run} cannot be read by this version of the program: {source}")]
     Unreadable {
-        /// The run.
+        /// The run's short id.
         run: String,
-        /// Why.
+        /// The error of the JSON reader.
         source: serde_json::Error,
     },
     /// A fact or a plan could not be written as JSON.
-    #[error("what run {run} has to note cannot be written: {source}")]
+    #[error("a fact of run {run} cannot be written: {source}")]
     Unwritable {
-        /// The run, or its plan's name where it has not begun.
+        /// The run's short id, or the plan's name if the run has not begun.
         run: String,
-        /// Why.
+        /// The error of the JSON writer.
         source: serde_json::Error,
     },
-    /// The facts do not fit together.
+    /// The facts contradict each other.
     #[error(transparent)]
     Illegal(#[from] IllegalFact),
 }
 
 impl JournalError {
-    /// Whether a new session may get further.
+    /// Whether a new session may succeed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -136,7 +136,7 @@ impl JournalError {
         }
     }
 
-    /// Whether this role may not look into the journal.
+    /// Whether this role may not read the journal.
     #[must_use]
     pub fn is_forbidden(&self) -> bool {
         use tokio_postgres::error::SqlState;
@@ -149,7 +149,7 @@ impl JournalError {
 }
 
 impl JournalError {
-    /// Whether a lock was waited for too long.
+    /// Whether a lock was not granted within `lock_timeout`.
     pub(crate) fn is_lock_timeout(&self) -> bool {
         use tokio_postgres::error::SqlState;
         matches!(self, Self::Postgres { source, .. } if source.code() == Some(&SqlState::LOCK_NOT_AVAILABLE))
@@ -160,7 +160,7 @@ impl JournalError {
     }
 }
 
-/// An open journal: the run is ours as long as its session lives.
+/// An open journal: the run is ours as long as this session lives.
 pub struct Journal {
     session: Session,
     backend: Backend,
@@ -172,7 +172,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// The session that holds the run, for [`Journal::begin`] after it is lost.
+    /// The session that holds the run's lock, for [`Journal::begin`] once it is lost.
     #[must_use]
     pub fn backend(&self) -> &Backend {
         &self.backend
@@ -184,7 +184,7 @@ impl Journal {
         &self.run
     }
 
-    /// The plan's name.
+    /// The name of the run's plan.
     #[must_use]
     pub fn plan(&self) -> &str {
         &self.plan
@@ -196,12 +196,12 @@ impl Journal {
         self.resumed
     }
 
-    /// Where the run stands. Do not hold it over an await.
+    /// The fold of the run's facts. Do not hold it across an await.
     pub fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What tells this orchestrator's transactions from those of an earlier one.
+    /// Run and epoch, which distinguish this orchestrator's transactions from those of an earlier one.
     #[must_use]
     pub fn fence(&self) -> Fence {
         Fence { run: self.run.clone(), epoch: self.epoch }
@@ -229,8 +229,8 @@ impl Journal {
     /// Writes `fact` in the transaction that is open on `client`, which the caller commits; then the
     /// caller hands the fact to [`Journal::take_in`].
     ///
-    /// # Errors
-    /// If the run was taken over by another orchestrator, or the server said no.
+    /// If the run was taken over by another orchestrator, the server rejected the statement, or
+    /// the connection was lost.
     pub async fn write(&self, client: &Client, fact: &Fact) -> Result<(), JournalError> {
         let json = serde_json::to_value(fact)
             .map_err(|source| JournalError::Unwritable { run: self.run.clone(), source })?;
@@ -242,23 +242,23 @@ impl Journal {
             )
             .await
             .map_err(|source| self.fence().error("written", source))?;
-        // Its name alone: what was prepared has the plan's SQL in it.
+        // Only its name: the fact of what was prepared contains the plan's SQL.
         tracing::debug!(run = self.run, fact = json["fact"].as_str(), "fact written");
         Ok(())
     }
 
-    /// Folds a fact in that is durable by now.
+    /// Folds in a fact that has been committed.
     ///
     /// # Errors
-    /// If it cannot follow what came before it.
+    /// If it cannot follow the facts before it.
     pub fn take_in(&self, fact: &Fact) -> Result<(), JournalError> {
         Ok(self.progress().add(fact)?)
     }
 
-    /// Where the stream has been applied to, durably; none before the slot was made.
+    /// The LSN up to which the stream was durably applied; `None` before the slot was made.
     ///
     /// # Errors
-    /// If the server said no.
+    /// If the server rejected the query, or the connection was lost.
     pub async fn applied(&self) -> Result<Option<Lsn>, JournalError> {
         self.session
             .query_opt("SELECT applied_lsn FROM projh_bluegreen.stream WHERE run = $1", &[&self.run])
@@ -267,24 +267,24 @@ impl Journal {
             .map_err(JournalError::doing("read"))
     }
 
-    /// The journal's own connection, for questions to the catalog.
+    /// The journal's own connection, for catalog queries.
     #[must_use]
     pub fn session(&self) -> &Session {
         &self.session
     }
 }
 
-/// A run and the epoch in which it is ours.
+/// A run, and the epoch in which it is ours.
 #[derive(Clone, Debug)]
 pub struct Fence {
     /// The run's short id.
     pub run: String,
-    /// The epoch.
+    /// The epoch of this orchestrator.
     pub epoch: i64,
 }
 
 impl Fence {
-    /// Tells a lost run from any other error.
+    /// Tells a run that was taken over from any other error.
     #[must_use]
     pub fn error(&self, doing: &'static str, source: tokio_postgres::Error) -> JournalError {
         match source.code().map(tokio_postgres::error::SqlState::code) {

@@ -13,11 +13,11 @@ use crate::pg::connect::{Session, Target};
 use crate::plan::{self, Plan};
 
 impl Journal {
-    /// Begins a run of `plan`, or takes over the one that is under way. `lost` is the session in which
-    /// this process held it before, where it did.
+    /// Begins a run of `plan`, or takes over its unfinished one. `lost` is the session that held the lock in this
+    /// process before, if there was one.
     ///
     /// # Errors
-    /// If another orchestrator holds it, or the plan is not the one it began with.
+    /// If another orchestrator holds the run, or the plan is not the one that it began with.
     pub async fn begin(target: &Target, plan: &Plan, lost: Option<&Backend>) -> Result<Self, JournalError> {
         let session =
             target.connect(ConnectionRole::of_command("journal"), &[("lock_timeout", "10s")]).await?;
@@ -53,11 +53,11 @@ impl Journal {
         }
     }
 
-    /// Takes over a run that is under way, by its short id or its plan's name. `lost` is the session in which
-    /// this process held it before, where it did.
+    /// Takes over an unfinished run, by its short id or its plan's name. `lost` is the session that held the lock in
+    /// this process before, if there was one.
     ///
     /// # Errors
-    /// If there is none, or another orchestrator holds it.
+    /// If there is no such run, or another orchestrator holds it.
     pub async fn resume(
         target: &Target,
         run_or_plan: &str,
@@ -76,8 +76,8 @@ impl Journal {
         Self::take_over(session, found).await
     }
 
-    /// Raises the epoch, which waits for transactions of an earlier orchestrator that are about to
-    /// commit and dooms all others; only then are the facts read.
+    /// Raises the epoch, which waits for transactions of an earlier orchestrator that are about to commit and makes all
+    /// others fail; only then are the facts read.
     async fn take_over(session: Session, found: Found) -> Result<Self, JournalError> {
         let sql = "SELECT set_config('application_name', $1, false)";
         let name = ConnectionRole::of_run(&found.run, "journal").to_string();
@@ -103,10 +103,10 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Writes the run's last fact and closes it, in one transaction with what was done on `client`.
+    /// Writes the run's last fact and ends the run, in one transaction with what was done on `client`.
     ///
     /// # Errors
-    /// As [`Journal::commit`].
+    /// See [`Journal::commit`].
     pub async fn end(&self, client: &Client, fact: Fact) -> Result<(), JournalError> {
         self.write(client, &fact).await?;
         let sql = "UPDATE projh_bluegreen.run SET ended_at = clock_timestamp() WHERE run = $1";

@@ -1,4 +1,4 @@
-//! The runs of a database, as anybody can read them.
+//! The runs of a database, read without taking them over.
 
 use serde_json::Value;
 use tokio_postgres::Client;
@@ -6,32 +6,32 @@ use tokio_postgres::Client;
 use super::{JournalError, schema};
 use crate::lifecycle::{Fact, Progress};
 
-/// A run found in the database.
+/// A run found in the journal.
 pub struct Found {
-    /// Its short id.
+    /// The run's short id.
     pub run: String,
-    /// The plan's name.
+    /// The name of its plan.
     pub plan_name: String,
     /// The plan it began with.
     pub plan: Value,
-    /// It has not ended.
+    /// Whether it has not ended.
     pub under_way: bool,
 }
 
-/// A run, for people.
+/// A run, for display.
 pub struct Summary {
-    /// The run.
+    /// The run itself.
     pub found: Found,
-    /// Where it stands.
+    /// The fold of its facts.
     pub progress: Progress,
-    /// When it began, and when the last fact was written; ISO 8601.
+    /// When it began, and when its last fact was written; ISO 8601.
     pub times: (String, String),
 }
 
-/// The latest run by its short id or its plan's name.
+/// The latest run with this short id, or of the plan with this name.
 ///
 /// # Errors
-/// If the server said no.
+/// If the server rejected the query, or the connection was lost.
 pub async fn find(client: &Client, run_or_plan: &str) -> Result<Option<Found>, JournalError> {
     if !schema::exists(client).await? {
         return Ok(None);
@@ -52,11 +52,11 @@ pub async fn find(client: &Client, run_or_plan: &str) -> Result<Option<Found>, J
     }))
 }
 
-/// The latest run by its short id or its plan's name, and where it stands. `settled`: once no transaction
-/// of its orchestrator is on its way any more, for those hold the run's row.
+/// The latest run with this short id, or of the plan with this name, and its state. `settled`: read once no transaction
+/// of its orchestrator is in progress, each of which locks the run's row.
 ///
 /// # Errors
-/// If the server said no, or a fact cannot be read.
+/// If the server rejected the query, the connection was lost, or a fact cannot be read.
 pub async fn latest(
     client: &Client,
     run_or_plan: &str,
@@ -71,10 +71,10 @@ pub async fn latest(
     Ok(runs.into_iter().find(is_it))
 }
 
-/// Every run of this database, the latest first.
+/// Every run of this database, latest first.
 ///
 /// # Errors
-/// If the server said no, or a fact cannot be read.
+/// If the server rejected the query, the connection was lost, or a fact cannot be read.
 pub async fn list(client: &Client) -> Result<Vec<Summary>, JournalError> {
     if !schema::exists(client).await? {
         return Ok(Vec::new());
@@ -91,7 +91,7 @@ pub async fn list(client: &Client) -> Result<Vec<Summary>, JournalError> {
     Ok(runs)
 }
 
-/// The fold of a run's facts.
+/// Reads and folds the facts of a run.
 pub(super) async fn read(client: &Client, run: &str) -> Result<Progress, JournalError> {
     let sql = "SELECT fact FROM projh_bluegreen.fact WHERE run = $1 ORDER BY n";
     let rows = client.query(sql, &[&run]).await.map_err(JournalError::doing("read"))?;

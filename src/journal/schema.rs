@@ -1,7 +1,7 @@
-//! The journal's schema: numbered migrations, carried out once each, never edited after a release.
+//! The journal's schema: numbered migrations, each executed once, never edited after a release.
 //!
-//! Invariant: nothing in it is read or called before [`check_owners`] has passed: whoever may make schemas could
-//! have made it first, with code of its own in it.
+//! Invariant: nothing in it is read or called before [`check_owners`] has passed: anybody who may create schemas could
+//! have created it first, with code of their own in it.
 
 use tokio_postgres::Client;
 
@@ -12,10 +12,10 @@ const MIGRATIONS: [(i32, &str); 1] = [(1, include_str!("../../sql/journal/0001_j
 
 const STRANGERS: &str = include_str!("../../sql/catalog/journal_strangers.sql");
 
-/// Whether all of the journal belongs to the current role, to one that it is a member of, or to a superuser.
+/// Checks that all of the journal belongs to the current role, to one that it is a member of, or to a superuser.
 ///
 /// # Errors
-/// If not; or if the server rejected the question.
+/// [`JournalError::Stranger`] if it does not; or if the query fails.
 pub async fn check_owners(client: &Client) -> Result<(), JournalError> {
     let row = client.query_opt(STRANGERS, &[]).await.map_err(JournalError::doing("looked for"))?;
     let Some(row) = row else { return Ok(()) };
@@ -23,7 +23,7 @@ pub async fn check_owners(client: &Client) -> Result<(), JournalError> {
     Err(JournalError::Stranger { object, owner, role })
 }
 
-/// Whether there is a journal in this database.
+/// Whether this database has a journal.
 pub(super) async fn exists(client: &Client) -> Result<bool, JournalError> {
     check_owners(client).await?;
     client
@@ -33,7 +33,7 @@ pub(super) async fn exists(client: &Client) -> Result<bool, JournalError> {
         .map_err(JournalError::doing("looked for"))
 }
 
-/// The migrations that have not been carried out, by version.
+/// The migrations that have not been executed, by version.
 async fn missing(
     client: &Client,
 ) -> Result<impl Iterator<Item = &'static (i32, &'static str)>, tokio_postgres::Error> {
@@ -48,17 +48,17 @@ async fn missing(
     Ok(MIGRATIONS.iter().filter(move |(version, _)| *version > there))
 }
 
-/// The SQL that beginning a run would make the journal with; nothing where it is up to date.
+/// The SQL with which a new run would create the journal; empty if it is up to date.
 ///
 /// # Errors
-/// If the server said no.
+/// If the server rejected the query, or the connection was lost.
 pub async fn unmade(client: &Client) -> Result<Vec<&'static str>, JournalError> {
     check_owners(client).await?;
     let missing = missing(client).await.map_err(JournalError::doing("looked for"))?;
     Ok(missing.map(|(_, sql)| *sql).collect())
 }
 
-/// Brings the schema up to date; two that try at the same time take turns.
+/// Brings the schema up to date; two processes that try at the same time take turns.
 pub(super) async fn migrate(client: &Client) -> Result<(), JournalError> {
     let made = || JournalError::doing("made");
     let run = async {
@@ -67,7 +67,7 @@ pub(super) async fn migrate(client: &Client) -> Result<(), JournalError> {
         check_owners(client).await?;
         for (version, sql) in missing(client).await.map_err(made())? {
             client.batch_execute(sql).await.map_err(made())?;
-            // The schema may have been somebody's before the migration found it there.
+            // The schema may have existed, as somebody else's, before the migration found it.
             check_owners(client).await?;
             let sql = "INSERT INTO projh_bluegreen.migration (version) VALUES ($1)";
             client.execute(sql, &[version]).await.map_err(made())?;

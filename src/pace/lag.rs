@@ -1,4 +1,4 @@
-//! How far behind the feed is, and whether that gets better.
+//! The feed's lag, and whether it shrinks.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -8,18 +8,18 @@ use crate::event::Event;
 use crate::meter::Meter;
 use crate::slot::Slot;
 
-/// A lag smaller than this is none.
+/// A smaller lag, in bytes of WAL, counts as none.
 const NO_LAG: u64 = 1 << 20;
-/// A lag that has not shrunk for so long does not shrink. The server says how far it is at least twice
-/// in its `wal_sender_timeout` (1 min), also while nothing of what it decodes is for us.
+/// A lag that has not shrunk for this long counts as one that does not shrink. The server reports its position at least
+/// twice in `wal_sender_timeout` (1 min), even while it decodes nothing of ours.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The lag of the feed that is followed.
+/// The lag of the feed that [`super::Pace::follow`] was given.
 pub(super) struct Lag {
     followed: Followed,
-    /// Of the changes of this feed.
+    /// Counts this feed's changes.
     meter: Option<Meter>,
-    /// The least lag that there was since it was none, and when.
+    /// The smallest lag since there was last none, and when it was measured.
     least: Option<(u64, Instant)>,
 }
 
@@ -28,7 +28,7 @@ impl Lag {
         Self { followed, meter: None, least: None }
     }
 
-    /// Whether it does not shrink.
+    /// Whether the lag does not shrink.
     pub(super) fn is_losing(&self) -> bool {
         self.least.is_some_and(|(_, since)| since.elapsed() >= PATIENCE)
     }
@@ -41,11 +41,11 @@ impl Lag {
         }
     }
 
-    /// None while there is no feed.
+    /// `None` while there is no feed.
     pub(super) fn event(&mut self, slot: Slot) -> Option<Event> {
         let state = {
             let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
-            // The sender goes with the feed.
+            // The sender is dropped with the feed.
             let feed = followed.as_ref().filter(|feed| feed.has_changed().is_ok());
             feed.map(|feed| *feed.borrow())
         };

@@ -5,9 +5,9 @@
 //! role. Invariant: such statements run as the table's owner, for one transaction; the journal, slots and DDL are the
 //! operator's, the role that the program connects as.
 //!
-//! This keeps functions that act with the current role's rights from having the operator's. It is no wall against a hostile
-//! owner: a function may RESET ROLE, and is the operator then. Who does not trust an owner executes the plan as a role
-//! that is no superuser and has no rights but those that `check` asks for.
+//! This keeps functions that run with the current role's rights from getting the operator's. It is no protection
+//! against a hostile owner: a function may RESET ROLE, and is the operator then. Where an owner is not trusted, execute
+//! the plan as a role that is no superuser and has no rights but those that `check` asks for.
 
 use std::fmt;
 
@@ -16,24 +16,24 @@ use tokio_postgres::{Client, Row};
 
 use super::{Ident, rolled_back};
 
-/// Gives the rest of a transaction back to the operator; what was deferred to its end is done before, as the owner.
+/// Gives the rest of a transaction back to the operator. Deferred constraints are checked first, as the owner.
 pub const AS_OPERATOR: &str = "SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL ROLE NONE";
 
-/// The role that the rest of a transaction acts as; its `Display` is the statement that says so.
+/// The role for the rest of a transaction; its `Display` is the SET LOCAL ROLE statement.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Acting(Option<Ident>);
 
 impl Acting {
-    /// As this role; as the operator where there is none.
+    /// Acts as `role`, or as the operator if it is `None`.
     #[must_use]
     pub const fn role(role: Option<Ident>) -> Self {
         Self(role)
     }
 
-    /// Asks in a transaction of its own, which is rolled back. None may be open on `client`.
+    /// Runs a query as this role in a transaction of its own, which is rolled back. None may be open on `client`.
     ///
     /// # Errors
-    /// If the server rejects the question.
+    /// If the server rejects the query, or the connection is lost.
     pub async fn ask(
         &self,
         client: &Client,

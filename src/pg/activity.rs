@@ -1,10 +1,10 @@
-//! Other sessions: who is at work, who holds what, who is in the way. Every question to `pg_stat_activity`, to the
-//! locks and to the prepared transactions is asked here.
+//! Other sessions: who is active, who holds what, who is in the way. All queries of `pg_stat_activity`, of locks and of
+//! prepared transactions are made here.
 //!
 //! Invariant: an answer is never "nobody" because the role may not see. PostgreSQL shows the state of other roles'
-//! sessions to members of `pg_read_all_stats` only, and shows NULL to all others without a word; a question whose answer
-//! needs that right ends with [`ActivityError::Blind`] without it. The right is read by the statement that needs it,
-//! for it can be revoked at any time. No query's text is read out: it may hold row values.
+//! sessions to members of `pg_read_all_stats` only, and to all others NULL without a warning; a query that needs that
+//! right fails with [`ActivityError::Blind`] without it. The right is checked in the same statement, because it can be
+//! revoked at any time. No query text is read: it may hold row values.
 
 use std::fmt;
 use std::time::Duration;
@@ -18,16 +18,16 @@ use super::{Ident, Literal, QName};
 /// Why a question about other sessions has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ActivityError {
-    /// The role may not see other roles' sessions.
-    #[error("role {0} cannot see the sessions of other roles, and so cannot know whom it would harm")]
+    /// The role is not a member of `pg_read_all_stats`.
+    #[error("role {0} cannot see the sessions of other roles, so it cannot know whom it would harm")]
     Blind(Ident),
-    /// The server refused the question, or was gone.
-    #[error("other sessions could not be looked at: {}", super::describe(.0))]
+    /// The server rejected the query, or the connection was lost.
+    #[error("other sessions could not be examined: {}", super::describe(.0))]
     Postgres(#[from] tokio_postgres::Error),
 }
 
 impl ActivityError {
-    /// Whether a new session may get further.
+    /// Whether a new session may succeed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -36,7 +36,7 @@ impl ActivityError {
         }
     }
 
-    /// What to type, where the role may not see.
+    /// The GRANT that is missing, for [`Self::Blind`].
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -46,41 +46,41 @@ impl ActivityError {
     }
 }
 
-/// Lets a role see the sessions of others.
+/// The statement that lets `role` see other sessions.
 #[must_use]
 pub fn grant_sight(role: &Ident) -> String {
     format!("grant pg_read_all_stats to {role}")
 }
 
-/// A session of somebody else. What the role may not see of it is empty.
+/// Another session; text that the role may not see is empty.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Backend {
-    /// The server's process.
+    /// The process id of its backend.
     pub pid: i32,
-    /// Its role.
+    /// The role that it logged in as.
     pub user: String,
-    /// Its database.
+    /// The database that it is connected to.
     pub database: String,
-    /// What it calls itself.
+    /// Its `application_name`.
     pub application: String,
-    /// `client backend`, `autovacuum worker`, `walsender`, ...
+    /// `backend_type`: `client backend`, `autovacuum worker`, `walsender`, ...
     pub kind: String,
-    /// `active`, `idle in transaction`, ...
+    /// `state`: `active`, `idle in transaction`, ...
     pub state: String,
-    /// How long its transaction has been open.
+    /// The age of its transaction; `None` if it has none open.
     pub transaction: Option<Duration>,
-    /// An autovacuum that PostgreSQL does not cancel for anybody.
+    /// An autovacuum to prevent wraparound, which PostgreSQL does not cancel for others.
     pub prevents_wraparound: bool,
 }
 
 impl Backend {
-    /// It waits for its client in the middle of a transaction.
+    /// Whether it is idle in an open transaction.
     #[must_use]
     pub fn is_idle_in_transaction(&self) -> bool {
         self.state.starts_with("idle in transaction")
     }
 
-    /// An autovacuum that steps aside for whoever waits longer than `deadlock_timeout`.
+    /// Whether it is an autovacuum that PostgreSQL cancels for whoever waits longer than `deadlock_timeout`.
     #[must_use]
     pub fn steps_aside(&self) -> bool {
         self.kind == "autovacuum worker" && !self.prevents_wraparound
@@ -115,16 +115,16 @@ impl fmt::Display for Backend {
     }
 }
 
-/// A transaction that was prepared for two-phase commit: it has locks, and no session.
+/// A transaction prepared for two-phase commit: it holds locks and has no session.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prepared {
-    /// Its global identifier.
+    /// Its global transaction identifier.
     pub gid: String,
-    /// Who prepared it.
+    /// The role that prepared it.
     pub owner: String,
-    /// The database in which it can be ended.
+    /// The database where it has to be committed or rolled back.
     pub database: String,
-    /// When it was prepared, in UTC.
+    /// When it was prepared, in UTC, as text.
     pub since: String,
 }
 
@@ -141,17 +141,17 @@ impl fmt::Display for Prepared {
     }
 }
 
-/// Somebody who is in the way.
+/// A session or a prepared transaction that is in the way.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Holder {
-    /// A session.
+    /// A session that holds or requested a lock.
     Backend(Backend),
-    /// A transaction without one.
+    /// A prepared transaction, which has no session.
     Prepared(Prepared),
 }
 
 impl Holder {
-    /// What to type to end it.
+    /// The SQL that ends it.
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
@@ -179,13 +179,13 @@ impl fmt::Display for Holder {
 /// A lock that a session waits for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Wait {
-    /// What is locked.
+    /// The locked object, for display.
     pub on: String,
-    /// The mode that was asked for.
+    /// The requested lock mode, in lower case.
     pub mode: String,
-    /// The table, where it is one that LOCK TABLE takes.
+    /// The table, if it is one that LOCK TABLE takes.
     pub table: Option<QName>,
-    /// Who has it, or asked for it before.
+    /// Who holds it, or requested it earlier.
     pub holders: Vec<Holder>,
 }
 
@@ -193,20 +193,24 @@ impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} on {}, held by ", self.mode, self.on)?;
         let holders: Vec<String> = self.holders.iter().map(ToString::to_string).collect();
-        f.write_str(&if holders.is_empty() { "somebody who is gone".to_owned() } else { holders.join("; ") })
+        f.write_str(&if holders.is_empty() {
+            "a session that has ended".to_owned()
+        } else {
+            holders.join("; ")
+        })
     }
 }
 
 pub(super) const SEES: &str =
     "(SELECT pg_has_role('pg_read_all_stats', 'USAGE') AS sees, current_user::text AS me) AS s";
 
-/// The columns that [`Backend::of`] reads, behind whether the role sees.
+/// The columns that [`Backend::of`] reads, after the one that says whether the role may see.
 pub(super) const BACKEND: &str = "s.sees, a.pid, coalesce(a.usename::text, ''), coalesce(a.datname::text, ''), \
     coalesce(a.application_name, ''), coalesce(a.backend_type, ''), coalesce(a.state, ''), \
     extract(epoch FROM clock_timestamp() - a.xact_start)::float8, \
     coalesce(a.backend_type = 'autovacuum worker' AND a.query LIKE '%(to prevent wraparound)', false), s.me";
 
-/// Sessions of this database.
+/// Restricts to sessions of this database.
 pub(super) const HERE: &str = "a.datid = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
 const PREPARED: &str = "SELECT x.gid, x.owner::text, x.database::text, \
@@ -227,7 +231,7 @@ async fn backends(
     }
 }
 
-/// Whether the role sees what other roles' sessions do.
+/// Checks that the role may see the sessions of other roles.
 ///
 /// # Errors
 /// [`ActivityError::Blind`] if it does not.
@@ -235,12 +239,12 @@ pub async fn expect_sight(client: &Client) -> Result<(), ActivityError> {
     backends(client, "false", &[]).await.map(drop)
 }
 
-/// Sessions of this database with a snapshot that is older than transaction `xid`. Prepared transactions have none.
+/// Sessions of this database whose snapshot is older than transaction `xid`. Prepared transactions have no snapshot.
 ///
 /// # Errors
-/// If they cannot be seen.
+/// If the role may not see them, or the query fails.
 pub async fn snapshots_older_than(client: &Client, xid: u64) -> Result<Vec<Backend>, ActivityError> {
-    // A 32-bit xid for age(); the epoch's bits are of no use there. A parallel worker's leader has its snapshot too.
+    // A 32-bit xid for age(), which takes no epoch. A parallel worker's leader has the worker's snapshot too.
     let xid = (xid & 0xFFFF_FFFF).to_string();
     let condition = format!(
         "a.backend_xmin IS NOT NULL AND {HERE} AND {NOT_OURS} \
@@ -249,11 +253,11 @@ pub async fn snapshots_older_than(client: &Client, xid: u64) -> Result<Vec<Backe
     backends(client, &condition, &[&xid]).await
 }
 
-/// Client sessions of the whole server, whose transactions have been open for longer than this and hold up a
-/// consistent point, or of this database with a snapshot.
+/// Client sessions with a transaction open for longer than this: those of the whole server that hold up a consistent
+/// point, and those of this database that have a snapshot.
 ///
 /// # Errors
-/// If they cannot be seen.
+/// If the role may not see them, or the query fails.
 pub async fn open_transactions(
     client: &Client,
     longer_than: Duration,
@@ -266,40 +270,40 @@ pub async fn open_transactions(
     backends(client, &condition, &[&longer_than.as_secs_f64()]).await
 }
 
-/// Who has written something in a transaction that is still open, in the whole server, the oldest first: a
-/// consistent point waits for each of them.
+/// Transactions of the whole server that have written and are still open, oldest first: a consistent point waits
+/// for each of them.
 ///
 /// # Errors
-/// If they cannot be seen.
+/// If the role may not see them, or the query fails.
 pub async fn writers(client: &Client) -> Result<Vec<Holder>, ActivityError> {
     let prepared = prepared(client).await?.into_iter().map(Holder::Prepared);
     let writers = backends(client, "a.backend_xid IS NOT NULL AND a.pid <> pg_backend_pid()", &[]).await?;
     Ok(prepared.chain(writers.into_iter().map(Holder::Backend)).collect())
 }
 
-/// Every prepared transaction of the server, the oldest first.
+/// Every prepared transaction of the server, oldest first.
 ///
 /// # Errors
-/// If the server refused the question.
+/// If the server rejected the query, or the connection was lost.
 pub async fn prepared(client: &Client) -> Result<Vec<Prepared>, ActivityError> {
     let rows = client.query(&format!("{PREPARED} ORDER BY x.prepared"), &[]).await?;
     Ok(rows.iter().map(Prepared::of).collect())
 }
 
-/// Client sessions that are at work right now, in the whole server: they share its processors.
+/// The number of active client sessions of the whole server, which share its processors; ours are not counted.
 ///
 /// # Errors
-/// If they cannot be seen.
+/// If the role may not see them, or the query fails.
 pub async fn active_clients(client: &Client) -> Result<u64, ActivityError> {
     let condition = format!("a.state = 'active' AND a.backend_type = 'client backend' AND {NOT_OURS}");
     let active = backends(client, &condition, &[]).await?;
     Ok(active.len() as u64)
 }
 
-/// Client sessions of this database that were there before this moment, in seconds since 1970.
+/// Client sessions of this database that were connected before `moment`, in seconds since 1970.
 ///
 /// # Errors
-/// If they cannot be seen.
+/// If the role may not see them, or the query fails.
 pub async fn sessions_since_before(client: &Client, moment: f64) -> Result<Vec<Backend>, ActivityError> {
     let condition = format!(
         "a.backend_start < to_timestamp($1) AND a.backend_type = 'client backend' AND {HERE} AND {NOT_OURS}"
@@ -307,10 +311,10 @@ pub async fn sessions_since_before(client: &Client, moment: f64) -> Result<Vec<B
     backends(client, &condition, &[&moment]).await
 }
 
-/// Seconds that the slowest standby needs until it has replayed what is written; 0 without one.
+/// Replay lag of the slowest standby in seconds; 0 if there is none.
 ///
 /// # Errors
-/// If the standbys cannot be seen.
+/// If the role may not see the standbys, or the query fails.
 pub async fn replay_lag(client: &Client) -> Result<f64, ActivityError> {
     let sql = format!(
         "SELECT s.sees, s.me, coalesce(extract(epoch FROM max(r.replay_lag)), 0)::float8 FROM {SEES} \
@@ -320,11 +324,10 @@ pub async fn replay_lag(client: &Client) -> Result<f64, ActivityError> {
     if row.get(0) { Ok(row.get(2)) } else { Err(ActivityError::Blind(Ident(row.get(1)))) }
 }
 
-/// The lock that session `pid` waits for at this moment, and who is in the way. Whoever may not see is told the
-/// processes at least.
+/// The lock that session `pid` waits for now, and who is in the way: without the right to see them, process ids.
 ///
 /// # Errors
-/// If the server refused the question.
+/// If the server rejected the query, or the connection was lost.
 pub async fn wait_of(client: &Client, pid: i32) -> Result<Option<Wait>, ActivityError> {
     let sql = "SELECT pg_blocking_pids($1), l.locktype, lower(regexp_replace(replace(l.mode, 'Lock', ''), \
                '(.)([A-Z])', '\\1 \\2', 'g')), n.nspname::text, c.relname::text, c.relkind IN ('r', 'p') \
@@ -354,10 +357,10 @@ pub async fn wait_of(client: &Client, pid: i32) -> Result<Option<Wait>, Activity
     Ok(Some(Wait { on, mode: row.get(2), table, holders }))
 }
 
-/// Ends a client's session of this database, if it still is what it was when it was seen.
+/// Terminates a client session of this database if it is still in the state that it was seen in.
 ///
 /// # Errors
-/// If the server refused it.
+/// If the server rejected it, or the connection was lost.
 pub async fn terminate(client: &Client, backend: &Backend) -> Result<bool, tokio_postgres::Error> {
     let sql = format!(
         "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity a WHERE a.pid = $1 AND {HERE} AND {NOT_OURS} \
@@ -367,11 +370,11 @@ pub async fn terminate(client: &Client, backend: &Backend) -> Result<bool, tokio
     Ok(row.is_some_and(|row| row.get(0)))
 }
 
-/// Whether somebody has used one of these sequences in a transaction that has not locked one of these tables: who takes
-/// the tables first would wait for a client that waits for them.
+/// Whether a transaction has used one of these sequences and has not locked one of these tables: whoever locks the
+/// tables first would wait for a client that waits for them.
 ///
 /// # Errors
-/// If the server refused the question.
+/// If the server rejected the query, or the connection was lost.
 pub async fn use_sequences_before_tables(
     client: &Client,
     sequences: &[QName],
@@ -387,11 +390,11 @@ pub async fn use_sequences_before_tables(
     Ok(client.query_one(sql, &[&names(sequences), &names(tables)]).await?.get(0))
 }
 
-/// The server's `deadlock_timeout`, how long a session waits for a lock before it looks for a deadlock, whose victim it
-/// may be; and whether the role may set one of its own.
+/// The server's `deadlock_timeout`, after which a waiting session looks for a deadlock and may become its victim; and
+/// whether the role may set one of its own.
 ///
 /// # Errors
-/// If the server refused the question.
+/// If the server rejected the query, or the connection was lost.
 pub async fn deadlock_timeout(client: &Client) -> Result<(Duration, bool), tokio_postgres::Error> {
     let sql = "SELECT setting::bigint, context = 'superuser' AND current_setting('is_superuser') = 'on' \
                FROM pg_settings WHERE name = 'deadlock_timeout'";

@@ -1,17 +1,17 @@
-//! PostgreSQL's errors in words that hold no row's value.
+//! PostgreSQL's errors, described without row values.
 //!
-//! The server's DETAIL, HINT and CONTEXT quote rows, and so can the messages of many classes (data,
-//! constraints, whatever a function raises): of those only the code and the names of objects are told.
+//! DETAIL, HINT and CONTEXT quote rows, and so can the messages of many classes (data, constraints, whatever a function
+//! raises). Of those, only the SQLSTATE and the names of objects are shown.
 
 use std::fmt::Write;
 
 use tokio_postgres::Error;
 
-/// Classes of SQLSTATE whose messages speak of objects, rights and resources, never of a row.
+/// Classes of SQLSTATE whose messages are about objects, rights and resources, never about a row.
 const TELLING: [&str; 14] =
     ["08", "0A", "25", "28", "2B", "3D", "3F", "42", "53", "54", "55", "57", "58", "PB"];
 
-/// What the server or the driver said, without a row's value.
+/// The error of the server or of the driver, without row values.
 #[must_use]
 pub fn describe(error: &Error) -> String {
     let Some(db) = error.as_db_error() else {
@@ -27,7 +27,7 @@ pub fn describe(error: &Error) -> String {
     let mut text = if is_damage || TELLING.contains(&code.get(..2).unwrap_or_default()) {
         format!("{} (SQLSTATE {code}", db.message())
     } else {
-        format!("the server refused (SQLSTATE {code}")
+        format!("the server rejected the statement (SQLSTATE {code}")
     };
     let named = [("table", db.table()), ("column", db.column()), ("constraint", db.constraint())];
     for (what, name) in named {
@@ -40,11 +40,11 @@ pub fn describe(error: &Error) -> String {
     text
 }
 
-/// Whether trying again, perhaps on a new connection, can help.
+/// Whether a retry, perhaps on a new connection, may succeed.
 #[must_use]
 pub fn is_transient(error: &Error) -> bool {
     match error.code().map(tokio_postgres::error::SqlState::code) {
-        // Connection trouble, resources, an administrator's command, a lock not granted, a deadlock.
+        // Connection trouble, lack of resources, an administrator's command, a lock not granted, a deadlock.
         Some(code) => {
             code.starts_with("08")
                 || code.starts_with("53")

@@ -1,10 +1,10 @@
-//! The encoding that texts travel in between a session and the server.
+//! The client encoding of rows that pass through a session.
 //!
-//! A session of ours speaks UTF-8, and so do names, statements and messages. But a database whose encoding is another
-//! one may hold bytes that have no form in UTF-8. So rows on their way through a session (the stream, its changes,
-//! keys that are read again, binary forms that are hashed) travel as the database stores them.
+//! Our sessions use UTF-8 for names, statements and messages. A database in another encoding may hold bytes that have
+//! no form in UTF-8, so rows that pass through a session (the stream, its changes, keys that are read again, binary
+//! forms that are hashed) travel in the database's own encoding.
 //!
-//! Invariant: while they do, the session carries out prepared statements and no text with a name in it.
+//! Invariant: while they do, the session executes prepared statements only, and no text that holds a name.
 
 use postgres_types::ToSql;
 use tokio_postgres::{Client, Error, Row};
@@ -13,40 +13,40 @@ use tokio_postgres::{Client, Error, Row};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoding(String);
 
-/// Lets texts travel as the database stores them, whatever that is.
+/// Sets the client encoding to that of the database.
 pub(crate) const AS_STORED: &str = "SELECT set_config('client_encoding', getdatabaseencoding(), false)";
 
 impl Encoding {
-    /// That of the database that `client` is connected to.
+    /// Reads the encoding of the database that `client` is connected to.
     ///
     /// # Errors
-    /// If the server cannot be asked.
+    /// If the query fails.
     pub async fn of(client: &Client) -> Result<Self, Error> {
         let row = client.query_one("SELECT pg_catalog.getdatabaseencoding()::text", &[]).await?;
         Ok(Self(row.get(0)))
     }
 
-    /// From now on, rows travel through `client` as they are stored. In a transaction that is rolled back, this is too.
+    /// From now on, rows pass through `client` in the database's encoding. A rollback undoes this too.
     ///
     /// # Errors
-    /// If the server rejects it.
+    /// If the server rejects the statement, or the connection is lost.
     pub async fn as_stored(&self, client: &Client) -> Result<(), Error> {
         self.set(client, AS_STORED).await
     }
 
-    /// From now on, `client` takes statements again.
+    /// From now on, `client` uses UTF-8 and takes statements again.
     ///
     /// # Errors
-    /// If the server rejects it.
+    /// If the server rejects the statement, or the connection is lost.
     pub async fn as_utf8(&self, client: &Client) -> Result<(), Error> {
         self.set(client, "SET client_encoding = 'UTF8'").await
     }
 
-    /// The one row that a statement gives, which reads values as they are stored: some hashes are of the form in which
-    /// values travel.
+    /// Runs a query that returns one row, in the database's encoding: some hashes are computed over the form
+    /// in which values travel.
     ///
     /// # Errors
-    /// If the server rejects it, or there is not one row.
+    /// If the query fails or does not return one row.
     pub async fn query_one(
         &self,
         client: &Client,

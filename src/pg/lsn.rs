@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Lsn(pub u64);
 
 impl Lsn {
-    /// Bytes from `earlier` to here; 0 where `earlier` is later.
+    /// Bytes of WAL from `earlier` to `self`; 0 if `earlier` is later.
     #[must_use]
     pub fn bytes_since(self, earlier: Lsn) -> u64 {
         self.0.saturating_sub(earlier.0)
@@ -25,7 +25,7 @@ impl fmt::Display for Lsn {
     }
 }
 
-/// The text was not of the form `X/X` with hexadecimal halves.
+/// The text does not have the form `X/X` with hexadecimal halves.
 #[derive(Debug, thiserror::Error)]
 #[error("`{0}` is not an LSN (expected two hexadecimal numbers, as in 16/B374D848)")]
 pub struct NotAnLsn(String);

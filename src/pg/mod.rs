@@ -1,4 +1,4 @@
-//! PostgreSQL as the rest of the program sees it: connections, names, positions, catalog questions.
+//! PostgreSQL as the rest of the program uses it: connections, names, positions, catalog queries.
 
 mod acting;
 pub mod activity;

@@ -1,4 +1,4 @@
-//! Names as PostgreSQL has them, and the only way they get into SQL text: quoted.
+//! PostgreSQL's names, and the only way that they get into SQL text: quoted.
 //!
 //! Invariant: whatever bytes a name holds, its `Display` is one identifier (or one
 //! qualified name) to the server's parser. Values never come this way; they are bound.
@@ -10,19 +10,19 @@ use serde::{Deserialize, Serialize};
 /// Longest identifier in bytes that PostgreSQL keeps (`NAMEDATALEN - 1`).
 pub const MAX_BYTES: usize = 63;
 
-/// One identifier: a column, a role, an index inside its table's schema.
+/// One identifier: a column, a role, an index within its table's schema.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Ident(pub String);
 
 impl Ident {
-    /// The bare text, for catalog look-ups by value and for people.
+    /// The bare text, for catalog look-ups by value and for display.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// For people: quoted only where it must be.
+    /// For display: quoted only if it has to be.
     #[must_use]
     pub fn plain(&self) -> String {
         let text = self.as_str();
@@ -50,17 +50,17 @@ impl fmt::Display for Ident {
     }
 }
 
-/// A relation's (or type's, or sequence's) name with its schema.
+/// The schema-qualified name of a relation, type or sequence.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct QName {
-    /// The schema's name.
+    /// The schema that it is in.
     pub schema: Ident,
-    /// The relation's own name.
+    /// The name within the schema.
     pub name: Ident,
 }
 
 impl QName {
-    /// A name from its two parts, unquoted.
+    /// A qualified name from its two parts, unquoted.
     pub fn new(schema: impl Into<Ident>, name: impl Into<Ident>) -> Self {
         Self { schema: schema.into(), name: name.into() }
     }
@@ -71,7 +71,7 @@ impl QName {
         Self { schema: schema.clone(), name: self.name.clone() }
     }
 
-    /// For people: `public.appointments`, quoted only where it must be.
+    /// For display: `public.appointments`, quoted only if it has to be.
     #[must_use]
     pub fn plain(&self) -> String {
         format!("{}.{}", self.schema.plain(), self.name.plain())
@@ -84,7 +84,7 @@ impl fmt::Display for QName {
     }
 }
 
-/// A string literal. For the few places of SQL where no parameter can be bound (DDL).
+/// A string literal, for statements that take no parameters (DDL).
 #[derive(Clone, Copy, Debug)]
 pub struct Literal<'a>(pub &'a str);
 
@@ -94,7 +94,7 @@ impl fmt::Display for Literal<'_> {
     }
 }
 
-/// `"a", "b", "c"`: a list for SQL.
+/// A comma-separated list for SQL: `"a", "b", "c"`.
 pub fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }

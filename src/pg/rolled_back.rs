@@ -1,9 +1,9 @@
 use tokio_postgres::{Client, Error};
 
-/// Works in a transaction that is rolled back, whatever comes of it; `begin` opens it. None may be open on `client`.
+/// Runs `work` in a transaction that is always rolled back; `begin` opens it. None may be open on `client`.
 ///
-/// The outer error is that of `begin` or of the roll-back, the inner one that of the work. Several of them side by side
-/// are joined to their ends (`join_all`): one that is dropped half-way leaves its transaction open.
+/// The outer error is that of `begin` or of the rollback, the inner one that of the work. Several of them side by side
+/// have to be awaited to the end (`join_all`): one that is dropped half-way leaves its transaction open.
 pub async fn rolled_back<T, E>(
     client: &Client,
     begin: &str,

@@ -1,4 +1,4 @@
-//! Standbys that every commit waits for.
+//! Synchronous standbys, which every commit waits for.
 
 use std::fmt;
 
@@ -6,31 +6,31 @@ use tokio_postgres::Client;
 
 use super::ours::LIKE_OURS;
 
-/// What the server's commits wait for.
+/// What commits on this server wait for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standbys {
-    /// `synchronous_standby_names`.
+    /// The setting `synchronous_standby_names`.
     pub names: String,
     /// How many of them have to confirm a commit.
     pub wanted: i64,
-    /// How many can confirm one now; none where the role may not see.
+    /// How many can confirm one now; `None` if the role may not see it.
     pub connected: Option<i64>,
 }
 
 impl Standbys {
-    /// No commit comes to its end.
+    /// Whether no commit can complete, because too few standbys are connected.
     #[must_use]
     pub fn are_missing(&self) -> bool {
         self.connected.is_some_and(|connected| connected < self.wanted)
     }
 
-    /// Whoever streams counts as one, and so would a run's own stream.
+    /// Whether the setting has a `*`: any standby counts, and so would a run's own stream.
     #[must_use]
     pub fn are_anybody(&self) -> bool {
         self.names.split([',', '(', ')', ' ', '"']).any(|name| name == "*")
     }
 
-    /// What to do where they are missing.
+    /// What to do if they are missing.
     pub const HINT: &'static str =
         "start the standby, or alter system set synchronous_standby_names = ''; select pg_reload_conf()";
 }
@@ -45,10 +45,10 @@ impl fmt::Display for Standbys {
     }
 }
 
-/// None where commits wait for no standby.
+/// The standbys that commits wait for; `None` if they wait for none.
 ///
 /// # Errors
-/// If the server refused the question.
+/// If the server rejected the query, or the connection was lost.
 pub async fn synchronous(client: &Client) -> Result<Option<Standbys>, tokio_postgres::Error> {
     let sql = format!(
         "SELECT current_setting('synchronous_standby_names'), CASE WHEN pg_has_role('pg_read_all_stats', 'USAGE') \
@@ -61,10 +61,10 @@ pub async fn synchronous(client: &Client) -> Result<Option<Standbys>, tokio_post
     Ok((!names.trim().is_empty()).then(|| Standbys { names, wanted, connected: row.get(1) }))
 }
 
-/// The standbys that a commit of a session of this role and program waits for in vain; none where none does.
+/// The standbys that a commit of this role and program waits for in vain; `None` if none does.
 ///
 /// # Errors
-/// If the server refused the question.
+/// If the server rejected the query, or the connection was lost.
 pub async fn waited_for(client: &Client) -> Result<Option<Standbys>, tokio_postgres::Error> {
     let sql = format!(
         "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND usename = session_user \
@@ -73,11 +73,11 @@ pub async fn waited_for(client: &Client) -> Result<Option<Standbys>, tokio_postg
     if !client.query_one(&sql, &[]).await?.get::<_, bool>(0) {
         return Ok(None);
     }
-    // One that is there confirms it in a moment.
+    // A standby that is connected confirms it shortly.
     Ok(synchronous(client).await?.filter(|standbys| standbys.connected.is_none() || standbys.are_missing()))
 }
 
-/// `FIRST 2 (a, b)`, `ANY 2 (a, b)`, `2 (a, b)`, or a list of which one is enough.
+/// How many have to confirm: `FIRST 2 (a, b)`, `ANY 2 (a, b)`, `2 (a, b)`, or a list, of which one is enough.
 fn wanted(names: &str) -> i64 {
     let Some((before, _)) = names.split_once('(') else { return 1 };
     before.split_whitespace().last().and_then(|number| number.parse().ok()).unwrap_or(1)

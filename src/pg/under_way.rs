@@ -1,4 +1,4 @@
-//! What others are doing to a table that gets in the way of a run: rewrites, index builds, other DDL.
+//! What other sessions do to a table that gets in the way of a run: rewrites, index builds, other DDL.
 
 use std::fmt;
 
@@ -8,27 +8,27 @@ use super::QName;
 use super::activity::{BACKEND, Backend, HERE, SEES};
 use super::ours::NOT_OURS;
 
-/// How it gets in the way.
+/// How a statement or a lock gets in the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// VACUUM FULL, CLUSTER, REPACK: with its end the table has another file.
+    /// VACUUM FULL, CLUSTER, REPACK: when it ends, the table has another file.
     Rewrite,
-    /// An index is being built: with its end the table has another definition.
+    /// CREATE INDEX, REINDEX: when it ends, the table has another definition.
     Index,
-    /// It has, or waits for, the lock that nobody can read beside.
+    /// Holds or waits for ACCESS EXCLUSIVE, which nobody can read beside.
     Exclusive,
-    /// Another lock that no DDL can be done beside.
+    /// Holds or waits for another lock that conflicts with DDL.
     Lock,
 }
 
-/// One statement, or one lock.
+/// A statement or a lock of another session.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UnderWay {
     /// How it gets in the way.
     pub kind: Kind,
-    /// `VACUUM FULL`, or the lock's mode.
+    /// The command (`VACUUM FULL`), or the lock's mode.
     pub command: String,
-    /// Whose it is.
+    /// The session that executes or holds it.
     pub backend: Backend,
 }
 
@@ -38,13 +38,13 @@ impl fmt::Display for UnderWay {
     }
 }
 
-/// What is under way on a table. An autovacuum that steps aside is not.
+/// What is in progress on a table, apart from an autovacuum that PostgreSQL would cancel for us.
 ///
 /// # Errors
-/// If the server refused the question.
+/// If the server rejected the query, or the connection was lost.
 pub async fn on_table(client: &Client, table: &QName) -> Result<Vec<UnderWay>, tokio_postgres::Error> {
     let sql = "SELECT to_regclass('pg_catalog.pg_stat_progress_repack') IS NOT NULL";
-    // From PostgreSQL 19 on.
+    // It exists from PostgreSQL 19 on.
     let repack = client.query_one(sql, &[]).await?.get(0);
     let rewrites = if repack { "pg_stat_progress_repack" } else { "pg_stat_progress_cluster" };
     let sql = format!(

@@ -1,11 +1,11 @@
-//! What changed between two plans: a run is resumed only with the plan that it began with.
+//! The differences between two plans: a run is resumed only with the plan that it began with.
 
 use serde_json::Value;
 
-/// What differs between a plan before and after, a line each; empty exactly where they are equal.
+/// The differences between a plan before and after, one per line; empty exactly if they are equal.
 ///
-/// Both are `serde_json::to_value(&plan)`: connection and settings are not part of it and may
-/// change. Entries of a list are told apart by their names, else by their number from 0.
+/// Both are `serde_json::to_value(&plan)`, which leaves out connection and settings: those may change. Entries of a
+/// list are identified by their names, or else by their index from 0.
 #[must_use]
 pub fn changes(before: &Value, after: &Value) -> Vec<String> {
     let mut lines = Vec::new();
@@ -23,11 +23,11 @@ fn compare(path: &str, before: &Value, after: &Value, lines: &mut Vec<String>) {
             for (key, value) in &old {
                 match new.iter().find(|(other, _)| other == key) {
                     Some((_, other)) => compare(&join(path, key), value, other, lines),
-                    None => lines.push(format!("{}: is gone, was {}", join(path, key), show(value))),
+                    None => lines.push(format!("{}: was removed: {}", join(path, key), show(value))),
                 }
             }
             for (key, value) in new.iter().filter(|(key, _)| !old.iter().any(|(other, _)| other == key)) {
-                lines.push(format!("{}: is new: {}", join(path, key), show(value)));
+                lines.push(format!("{}: was added: {}", join(path, key), show(value)));
             }
             if lines.len() == known {
                 lines.push(format!("{path}: the order changed"));
@@ -37,7 +37,7 @@ fn compare(path: &str, before: &Value, after: &Value, lines: &mut Vec<String>) {
     }
 }
 
-/// The members of a map, or of a list whose entries can be told apart.
+/// The members of a map, or of a list whose entries can be identified.
 fn parts(value: &Value) -> Option<Vec<(String, &Value)>> {
     match value {
         Value::Object(_) if table_name(value).is_some() => None,
@@ -63,7 +63,7 @@ fn entry_name(item: &Value) -> Option<String> {
     item.get("table").and_then(table_name).or(name)
 }
 
-/// `{"schema": "public", "name": "appointments"}` as people write it.
+/// `{"schema": "public", "name": "appointments"}` in SQL notation.
 fn table_name(value: &Value) -> Option<String> {
     let map = value.as_object().filter(|map| map.len() == 2)?;
     Some(format!("{}.{}", map.get("schema")?.as_str()?, map.get("name")?.as_str()?))
@@ -76,7 +76,7 @@ fn join(path: &str, key: &str) -> String {
     }
 }
 
-/// A value in JSON without what is not set, shortened.
+/// A JSON value without members that are not set, shortened.
 fn show(value: &Value) -> String {
     const LONGEST: usize = 160;
     let text = match value {

@@ -1,7 +1,7 @@
 //! `columns` and `add_columns`: what differs between blue's columns and green's.
 //!
-//! Invariant: no two of green's columns that the plan speaks of have one name, and each change has
-//! a way back or says that it has none.
+//! Invariant: no two columns of green that the plan mentions have the same name, and each change either can be reversed
+//! or says that it cannot.
 
 use std::collections::BTreeMap;
 
@@ -12,17 +12,17 @@ use super::problem::{Found, Position};
 use super::yaml::{Node, Word};
 use super::{AddColumn, ColumnChange, sql};
 
-/// A table's columns, as far as the plan speaks of them.
+/// A table's columns, as far as the plan mentions them.
 #[derive(Debug, Default)]
 pub(super) struct Columns {
-    /// What becomes of blue's, by blue's name.
+    /// The changes of blue's columns, by blue's name.
     pub(super) changed: BTreeMap<Ident, ColumnChange>,
-    /// What only green has.
+    /// The columns that only green has.
     pub(super) added: Vec<AddColumn>,
 }
 
 impl Columns {
-    /// Tells when `name` is a column that green will not have under this name.
+    /// Reports `name` if green has no column of this name.
     pub(super) fn require(&self, name: &Ident, at: Position, found: &mut Found) {
         let is_green = self.green_names().any(|green| green == name);
         match self.changed.get(name).filter(|_| !is_green) {
@@ -37,7 +37,7 @@ impl Columns {
         }
     }
 
-    /// The names that green's columns have by this plan.
+    /// The names that the plan gives to green's columns.
     fn green_names(&self) -> impl Iterator<Item = &Ident> {
         let changed = self.changed.iter().filter_map(|(blue, change)| match change {
             ColumnChange::Drop => None,
@@ -90,7 +90,7 @@ fn blue_name(word: &Word, found: &mut Found) -> Option<Ident> {
 
 fn change(node: &Node, blue: &Ident, found: &mut Found) -> Option<ColumnChange> {
     if node.scalar().is_some() {
-        return Some(ColumnChange::Drop); // `drop` is the only word that the shape lets through
+        return Some(ColumnChange::Drop); // `drop` is the only word that the shape accepts
     }
     if node.is_null() {
         return None;
@@ -111,7 +111,7 @@ fn check_way_back(node: &Node, one_way: bool, found: &mut Found) {
     let has = |key: &str| node.get(key).is_some();
     if !has("rename") && !has("type") && !has("using") {
         let hint = "write `drop`, or `{rename: ...}`, `{type: ...}`, `{using: ..., back: ...}`".to_owned();
-        found.add_with_hint(node.at, "nothing becomes of this column", hint);
+        found.add_with_hint(node.at, "no change is given for this column", hint);
     } else if has("back") && !has("type") && !has("using") {
         found.add(node.at, "`back` has nothing to undo: there is no `type` and no `using`");
     }

@@ -7,26 +7,26 @@ use std::fmt;
 use super::problem::{Found, Problems};
 use super::yaml::{Node, Value};
 
-/// What a plan says of where to connect.
+/// Where to connect, as far as the plan says.
 #[derive(Clone, Default)]
 pub struct Connection(Given);
 
 #[derive(Clone, Default)]
 enum Given {
-    /// Nothing: it is left to the command line and libpq's variables.
+    /// The plan says nothing: the command line and libpq's variables decide.
     #[default]
     Nothing,
     Url(String),
-    /// It names a variable that is not set.
+    /// It names an environment variable that is not set.
     Unset(Problems),
 }
 
 impl Connection {
-    /// The connection string, where the plan has one.
+    /// The connection string, if the plan has one.
     ///
     /// # Errors
-    /// If it names a variable that is not set, which matters only to who needs it: a command line
-    /// with a connection of its own does not.
+    /// If it names a variable that is not set. That matters only to whoever needs the string: a command line with a
+    /// connection of its own does not.
     pub fn url(&self) -> Result<Option<&str>, Problems> {
         match &self.0 {
             Given::Nothing => Ok(None),
@@ -35,8 +35,7 @@ impl Connection {
         }
     }
 
-    /// Reads `database` of the plan in `text`. An empty URL, as `${DATABASE_URL:-}` may give, leaves the
-    /// connection to others.
+    /// Reads `database` of the plan in `text`. An empty URL, as from `${DATABASE_URL:-}`, counts as none.
     pub(super) fn read(plan: &Node, file: &str, text: &str) -> Self {
         let url = plan.get("database").and_then(|database| database.get("url"));
         let Some(node) = url else { return Self::default() };

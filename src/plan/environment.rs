@@ -1,16 +1,16 @@
 //! `${NAME}` and `${NAME:-default}` in a plan's values.
 //!
-//! A value is looked up once and not read again: what it holds cannot name further variables.
+//! A value is looked up once and not expanded again: it cannot name further variables.
 
-/// Looks a name up in the environment.
+/// Looks up a variable of the environment.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Why a `${...}` could not be filled in.
+/// Why a `${...}` could not be expanded.
 #[derive(Clone, Debug)]
 pub(super) struct Unfilled {
     pub(super) message: String,
     pub(super) hint: Option<String>,
-    /// The text is right, and the environment lacks the variable.
+    /// The syntax is right, and the variable is not set.
     pub(super) unset: bool,
 }
 
@@ -20,7 +20,7 @@ impl Unfilled {
     }
 }
 
-/// Fills in each `${NAME}` and `${NAME:-default}`; the default counts where NAME is unset or empty.
+/// Expands each `${NAME}` and `${NAME:-default}`; the default is used if NAME is unset or empty.
 pub(super) fn interpolate(text: &str, env: Env<'_>) -> Result<String, Unfilled> {
     let mut filled = String::with_capacity(text.len());
     let mut rest = text;
@@ -28,7 +28,7 @@ pub(super) fn interpolate(text: &str, env: Env<'_>) -> Result<String, Unfilled> 
         filled.push_str(&rest[..start]);
         let after = &rest[start + 2..];
         let Some(end) = after.find('}') else {
-            return Err(Unfilled::malformed("`${` without its `}`".to_owned()));
+            return Err(Unfilled::malformed("`${` without a closing `}`".to_owned()));
         };
         let (name, default) = match after[..end].split_once(":-") {
             Some((name, default)) => (name, Some(default)),
@@ -45,7 +45,7 @@ fn look_up(name: &str, default: Option<&str>, env: Env<'_>) -> Result<String, Un
     let well_formed = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     if !well_formed {
-        let message = format!("`${{{name}}}` does not name a variable of the environment");
+        let message = format!("`${{{name}}}` does not name an environment variable");
         return Err(Unfilled::malformed(message));
     }
     match (env(name), default) {
@@ -53,7 +53,7 @@ fn look_up(name: &str, default: Option<&str>, env: Env<'_>) -> Result<String, Un
         (Some(value), Some(_)) if !value.is_empty() => Ok(value),
         (_, Some(default)) => Ok(default.to_owned()),
         (None, None) => Err(Unfilled {
-            message: format!("the environment has no `{name}`"),
+            message: format!("the environment variable `{name}` is not set"),
             hint: Some(format!("set it, or give a default: `${{{name}:-...}}`")),
             unset: true,
         }),

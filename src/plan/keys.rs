@@ -1,4 +1,4 @@
-//! The keys of a plan, one table per map. See [`super::shape`] for what reads them.
+//! The keys of a plan, one table per map; [`super::shape`] reads them.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub(super) static PLAN: Shape = Shape::Map(&MapShape {
             "identifies the migration across runs: 1 to 40 of a-z, 0-9, _ and -, a letter first",
         ),
         key("database", Shape::Map(&DATABASE), "is where to connect; libpq's variables otherwise"),
-        key("settings", Shape::Map(&SETTINGS), "is how to go about it; everything has a default"),
+        key("settings", Shape::Map(&SETTINGS), "is how to execute the plan; everything has a default"),
         required(
             "tables",
             Shape::List { of: &Shape::Map(&TABLE), min: 1 },
@@ -84,7 +84,7 @@ static SETTINGS: MapShape = MapShape {
         key(
             "reconnect_for",
             Shape::Duration { min: Duration::ZERO, max: DAY, none: false },
-            "is how long a server that went away is tried again (5m)",
+            "is how long to try to reconnect to a server that is down (5m)",
         ),
         key("throttle", Shape::Map(&THROTTLE), "is when copy and apply wait"),
         key("swap", Shape::Map(&SWAP), "is how to swap"),
@@ -105,20 +105,19 @@ static THROTTLE: MapShape = MapShape {
         key(
             "max_replica_lag",
             Shape::Duration { min: Duration::from_millis(1), max: DAY, none: true },
-            "is the greatest replay lag of a standby that is left in peace (10s)",
+            "is the replay lag of a standby from which on the run waits (10s)",
         ),
         key(
             "max_active_sessions",
             Shape::Integer { min: 1, max: 1_000_000 },
             "is the greatest number of active sessions besides ours (no limit)",
         ),
-        key("query", TEXT, "is SQL that asks to wait while its first column is true"),
+        key("query", TEXT, "is SQL whose first column is true while the run has to wait"),
         key(
             "rest_percent",
             Shape::Integer { min: 0, max: 1_000 },
-            "is how long a run rests while more other sessions are active than it has workers, in percent \
-             of the time that it takes: all workers together then take what one takes that rests so long (100; \
-             0: it never rests)",
+            "scales the rests while more other sessions are active than the run has workers: all workers together \
+             use the share of one worker that rests this percentage of the time it works (100; 0: no rests)",
         ),
     ],
     later: &[],
@@ -130,7 +129,7 @@ static PREVIEW: MapShape = MapShape {
     keys: &[key(
         "sample",
         Shape::Bool,
-        "lets it copy, hash and index a few rows in temporary tables for a second, to know the server's pace (true)",
+        "lets it copy, hash and index a few rows in temporary tables for a second, to measure the server's pace (true)",
     )],
     later: &[],
     rules: &[],
@@ -141,7 +140,7 @@ static SWAP: MapShape = MapShape {
     keys: &[
         key(
             "lock_timeout",
-            // Below the server's deadlock_timeout (1 s), so that it is always us who give way.
+            // Below the server's deadlock_timeout (1 s), so that it is always this program that gives way.
             Shape::Duration { min: Duration::from_millis(10), max: Duration::from_millis(999), none: false },
             "is how long one attempt waits for its locks; below deadlock_timeout (300ms)",
         ),
@@ -163,7 +162,7 @@ static SWAP: MapShape = MapShape {
         key(
             "terminate_blockers",
             Shape::Word(&["never", "idle_in_transaction", "all"]),
-            "is which sessions in the way may be ended (never)",
+            "is which blocking sessions may be terminated (never)",
         ),
     ],
     later: &[],
@@ -180,7 +179,11 @@ static TABLE: MapShape = MapShape {
             "is how the new table is partitioned; plain without it",
         ),
         key("primary_key", NAMES, "is the new primary key, where it differs"),
-        key("replica_identity", Shape::Word(&["full"]), "is for the run: exact old rows, for more WAL"),
+        key(
+            "replica_identity",
+            Shape::Word(&["full"]),
+            "applies during the run: exact old rows in the stream, for more WAL",
+        ),
         key(
             "columns",
             Shape::MapOf(&Shape::Either(&[Shape::Word(&["drop"]), Shape::Map(&COLUMN)])),
@@ -192,7 +195,7 @@ static TABLE: MapShape = MapShape {
             "are new columns, as in `follow_up boolean not null default false`",
         ),
         key("indexes", Shape::List { of: &TEXT, min: 1 }, "are new indexes, as CREATE INDEX statements"),
-        key("drop_indexes", NAMES, "are indexes or unique constraints that the new table shall not have"),
+        key("drop_indexes", NAMES, "are indexes or unique constraints that the new table does not get"),
     ],
     later: &["uniqueness", "inbound_foreign_keys", "policies", "triggers"],
     rules: &[],
@@ -205,8 +208,8 @@ static COLUMN: MapShape = MapShape {
         key("type", TEXT, "is its new type"),
         key("using", TEXT, "is SQL over the old columns that gives the new value; a cast without it"),
         key("back", TEXT, "is SQL over the new columns that gives the old value back"),
-        key("default", TEXT, "is its new default; without it, the old one by way of `using` or the cast"),
-        key("one_way", Shape::Bool, "accepts that a way back loses this column's new values"),
+        key("default", TEXT, "is its new default; without it, the old one converted by `using` or the cast"),
+        key("one_way", Shape::Bool, "accepts that a rollback after the swap loses this column's new values"),
     ],
     later: &["encrypt"],
     rules: &[
@@ -265,12 +268,12 @@ static PARTITION_BY: MapShape = MapShape {
                 Shape::Integer { min: 1, max: 1_000 },
                 Shape::MapOf(&Shape::List { of: &Shape::Any, min: 1 }),
             ]),
-            "are for a list each partition's values, for a hash how many there are",
+            "are each partition's values (`list`), or the number of partitions (`hash`)",
         ),
         key(
             "default",
             Shape::Bool,
-            "adds a partition for rows that fit nowhere else (true; a hash has none)",
+            "adds a partition for rows that no other one takes (true; `hash` has none)",
         ),
         key("schema", NAME, "is the partitions' schema (the table's own)"),
         key(

@@ -1,7 +1,7 @@
-//! The plan: what a release engineer wrote in YAML, proven before anything else sees it.
+//! The plan: what a release engineer wrote in YAML, validated before anything else sees it.
 //!
-//! Invariant: a [`Plan`] cannot exist invalid as far as its own text can tell. What only the
-//! database can tell (does the column exist?) is `check`'s.
+//! Invariant: a [`Plan`] is valid as far as its own text can show. What only the database can show (does the column
+//! exist?) is left to `check`.
 
 mod changes;
 mod column;
@@ -39,38 +39,38 @@ pub use schema::json_schema;
 use problem::Found;
 use yaml::Node;
 
-/// A proven plan. Serialized (without the connection), it is what the journal keeps and
-/// what a resumed run is compared with.
+/// A valid plan. Serialized (without connection and settings), it is what the journal keeps and what a resumed
+/// run is compared with.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
     /// Identifies the migration across runs: `execute` resumes the unfinished run of this name.
     pub name: String,
-    /// Where to connect.
+    /// Where to connect, if the plan says so.
     #[serde(skip)]
     pub connection: Connection,
-    /// How to go about it. May change between a run and its resumption.
+    /// How to execute the plan. May change between a run and its resumption.
     #[serde(skip)]
     pub settings: Settings,
-    /// What to migrate; all of these swap in one transaction.
+    /// The tables to migrate; all of them swap in one transaction.
     pub tables: Vec<TablePlan>,
 }
 
 impl Plan {
-    /// Reads the plan in the file at `path`; `env` looks up what `${NAME}` stands for.
+    /// Reads the plan in the file at `path`; `env` looks up the variable of each `${NAME}`.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it, at once.
+    /// Every problem of the plan, at once.
     pub fn load(path: &Path, env: Env<'_>) -> Result<Self, Problems> {
         let (label, text) = file::read(path)?;
         Self::parse(&label, &text, env)
     }
 
-    /// Reads the plan in `text`; `file` is what problems call it.
+    /// Reads the plan in `text`; `file` is its name in problems.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it, at once.
+    /// Every problem of the plan, at once.
     pub fn parse(file: &str, text: &str, env: Env<'_>) -> Result<Self, Problems> {
         let mut found = Found::default();
         let plan = yaml::read(text, env, &mut found).map(|root| {
@@ -85,7 +85,7 @@ impl Plan {
         }
     }
 
-    /// The plan in a tree of the right shape; incomplete only where `found` says why.
+    /// Builds the plan from a tree whose shape was checked; it is incomplete only if `found` says why.
     fn prove(root: &Node, connection: Connection, found: &mut Found) -> Self {
         Self {
             name: root.get("name").map_or_else(String::new, |node| name(node, found)),
@@ -96,7 +96,7 @@ impl Plan {
     }
 }
 
-/// Whether this could be a plan's name, or the short id of a run.
+/// Whether `text` has only characters of a plan's name, as the short id of a run has too.
 #[must_use]
 pub fn is_name(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-')
@@ -112,33 +112,34 @@ fn name(node: &Node, found: &mut Found) -> String {
     name.to_owned()
 }
 
-/// How to go about it; every field has a default.
+/// How to execute the plan; every field has a default.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// Connections that copy, index and verify side by side.
+    /// Connections that copy, build indexes and verify in parallel.
     pub workers: usize,
-    /// Heap bytes of blue that one transaction copies.
+    /// Bytes of blue's heap that one transaction copies.
     pub chunk_size_bytes: u64,
     /// A round of the copy ends when its snapshot is older than this.
     pub max_snapshot_age: Duration,
-    /// WAL that the run's slot may hold back before the run throttles and finally aborts.
+    /// Bytes of WAL that the run's slot may hold back. At half of it the copy's round ends, at all of it
+    /// the run is aborted.
     pub wal_budget_bytes: u64,
-    /// How long a server that went away, or refuses in passing, is tried again.
+    /// How long to retry when the server is down or refuses connections transiently.
     pub reconnect_for: Duration,
-    /// When to let copy and apply wait.
+    /// When copy and apply have to wait.
     pub throttle: Throttle,
-    /// How to swap.
+    /// Limits of the swap.
     pub swap: SwapSettings,
-    /// What a preview may do.
+    /// What a preview is allowed to do.
     pub preview: PreviewSettings,
-    /// How long blue is meant to be kept after the swap.
+    /// How long blue is meant to be kept after the swap; nothing enforces it.
     pub soak: Duration,
 }
 
-/// What a preview may do.
+/// What a preview is allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PreviewSettings {
-    /// Measure the server's pace with a few rows in temporary tables.
+    /// Whether it may measure the server's pace on a few rows in temporary tables.
     pub sample: bool,
 }
 
@@ -147,63 +148,63 @@ pub struct PreviewSettings {
 pub struct Throttle {
     /// Greatest replay lag of a physical standby.
     pub max_replica_lag: Option<Duration>,
-    /// Greatest number of active client sessions, not counting ours.
+    /// Greatest number of active client sessions, ours not counted.
     pub max_active_sessions: Option<u32>,
-    /// How long a worker of the copy rests after a chunk while other sessions are active, in percent of
-    /// the chunk's time.
+    /// While more other sessions are active than the run has workers, all workers together use the share of one worker
+    /// that rests this percentage of the time it works; 0 never rests.
     pub rest_percent: u32,
-    /// SQL whose first column, a boolean, asks to wait while it is true.
+    /// SQL whose first column, a boolean, is true while the run has to wait.
     pub query: Option<String>,
 }
 
-/// How to swap.
+/// Limits of the swap.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SwapSettings {
-    /// How long one attempt waits for its locks.
+    /// How long one attempt waits for each of its locks.
     pub lock_timeout: Duration,
-    /// From the lock to the commit; past it the attempt is rolled back.
+    /// Longest time from the lock to the commit; past it the attempt is rolled back.
     pub max_write_stall: Duration,
-    /// Attempts before the run gives up with exit code 5.
+    /// Attempts before the command ends with exit code 5.
     pub attempts: u32,
-    /// Only swap inside this window of the day.
+    /// Swap only within this window of the day.
     pub window: Option<Window>,
-    /// Which sessions in the way may be ended.
+    /// Which blocking sessions may be terminated.
     pub terminate_blockers: TerminateBlockers,
 }
 
 /// A window of the day, in UTC or a named time zone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// First minute that is inside.
+    /// First minute inside the window.
     pub from: jiff::civil::Time,
-    /// First minute that is outside again; may be before `from` (the window spans midnight).
+    /// First minute outside again; may be before `from`, if the window spans midnight.
     pub to: jiff::civil::Time,
     /// IANA name, or `UTC`.
     pub time_zone: String,
 }
 
-/// Which sessions that hold up the swap may be ended.
+/// Which sessions that block the swap may be terminated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TerminateBlockers {
-    /// None, ever.
+    /// No session is terminated.
     #[default]
     Never,
-    /// Those that sit idle in an open transaction.
+    /// Sessions that are idle in a transaction.
     IdleInTransaction,
-    /// Any.
+    /// Any session of a client.
     All,
 }
 
-/// What becomes of one table.
+/// The migration of one table.
 #[derive(Clone, Debug, Serialize)]
 pub struct TablePlan {
-    /// The live table's name.
+    /// The live table, schema-qualified.
     pub table: QName,
     /// How green is partitioned; `None` makes it a plain table.
     pub partition_by: Option<PartitionBy>,
-    /// Green's primary key, where it differs from blue's.
+    /// Green's primary key; `None` if it is blue's.
     pub primary_key: Option<Vec<Ident>>,
-    /// `replica_identity: full` for the duration of the run.
+    /// REPLICA IDENTITY FULL during the run.
     pub replica_identity_full: bool,
     /// Columns that change, by blue's name.
     pub columns: BTreeMap<Ident, ColumnChange>,
@@ -211,11 +212,11 @@ pub struct TablePlan {
     pub add_columns: Vec<AddColumn>,
     /// Indexes that only green has.
     pub indexes: Vec<NewIndex>,
-    /// Indexes (or unique constraints) of blue that green shall not have.
+    /// Indexes (or unique constraints) of blue that green does not get.
     pub drop_indexes: Vec<Ident>,
 }
 
-/// What becomes of a column of blue.
+/// The change of a column of blue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ColumnChange {
@@ -231,9 +232,9 @@ pub enum ColumnChange {
         using: Option<String>,
         /// SQL over green's columns that gives blue's value back; `None` casts.
         back: Option<String>,
-        /// The plan accepts that a way back after the swap loses this column's new values.
+        /// The plan accepts that rolling back after the swap loses this column's new values.
         one_way: bool,
-        /// Green's default, as SQL text; `None` takes blue's through `using`, or the cast.
+        /// Green's default, as SQL text; `None` converts blue's by `using`, or by the cast.
         #[serde(skip_serializing_if = "Option::is_none")]
         default: Option<String>,
     },
@@ -242,18 +243,18 @@ pub enum ColumnChange {
 /// A column that only green has: `follow_up boolean not null default false`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AddColumn {
-    /// Its name.
+    /// The column's name.
     pub name: Ident,
     /// Everything after the name, as SQL text.
     pub definition: String,
 }
 
-/// An index that only green has, taken apart just far enough to be built on any relation.
+/// An index that only green has, parsed just far enough to be built on any relation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NewIndex {
-    /// Its name.
+    /// The index's name.
     pub name: Ident,
-    /// `CREATE UNIQUE INDEX`.
+    /// CREATE UNIQUE INDEX instead of CREATE INDEX.
     pub unique: bool,
     /// Everything after the table's name: `USING ... (...) INCLUDE ... WHERE ...`.
     pub rest: String,
@@ -264,58 +265,58 @@ pub struct NewIndex {
 pub struct PartitionBy {
     /// The partition key, by green's name for the column.
     pub column: Ident,
-    /// Into what.
+    /// How the key's values are divided.
     pub into: Partitions,
-    /// Also a partition for rows that fit nowhere else (never with hash).
+    /// Whether there is a default partition, for rows that no other one takes (never with hash).
     pub default: bool,
-    /// The schema the partitions end up in; `None` is the table's own.
+    /// The schema that the partitions end up in; `None` is the table's own.
     pub schema: Option<Ident>,
-    /// The template of a partition's name; `None` is the default of its kind.
+    /// The template of a partition's name; `None` uses the default of its kind.
     pub name: Option<String>,
-    /// The IANA name of the zone in which days begin, for a key with a time zone; `None` is UTC.
+    /// IANA name of the time zone in which days begin, for a key with a time zone; `None` is UTC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
 }
 
-/// Into what a table is partitioned.
+/// How a table is divided into partitions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Partitions {
     /// Ranges of equal length in time.
     Every {
-        /// How many of `unit` a partition spans.
+        /// How many of `unit` one partition spans.
         count: u32,
-        /// The unit.
+        /// The unit that `count` counts.
         unit: Unit,
         /// First lower bound; `None` takes it from the data.
         from: Option<jiff::civil::Date>,
         /// Last upper bound; `None` takes it from the data, the present day and `ahead`.
         #[serde(skip_serializing_if = "Option::is_none")]
         until: Option<jiff::civil::Date>,
-        /// Partitions past the one that holds the present day (or the latest row, if later).
+        /// Partitions past the one that contains today (or the latest row, if that is later).
         ahead: u32,
     },
-    /// Ranges between neighbouring bounds, as SQL literals' text, ascending.
+    /// Ranges between neighbouring bounds, which are the text of SQL literals, ascending.
     Bounds(Vec<String>),
-    /// Named lists of values, as literals' text; `None` is NULL.
+    /// Named lists of values, as the text of literals; `None` is NULL.
     List(Vec<(String, Vec<Option<String>>)>),
-    /// By the key's hash, this many.
+    /// The number of hash partitions.
     Hash(u32),
 }
 
-/// A unit of time a range may span.
+/// A unit of time that a range may span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
-    /// A calendar day.
+    /// From midnight to midnight.
     Day,
-    /// Monday to Monday.
+    /// From Monday to Monday.
     Week,
-    /// A calendar month.
+    /// From the first of a month on.
     Month,
-    /// A calendar quarter.
+    /// From the first of January, April, July or October on.
     Quarter,
-    /// A calendar year.
+    /// From the first of January on.
     Year,
 }
 

@@ -1,7 +1,7 @@
-//! From a plan's `partition_by` to the partitions themselves: names and bounds. Pure.
+//! From a plan's `partition_by` to the names and bounds of the partitions. Pure.
 //!
-//! Invariant: the partitions of one table do not overlap, have different names that PostgreSQL
-//! keeps whole, and together hold every day from the data's first to its last.
+//! Invariant: the partitions of one table do not overlap, have different names that PostgreSQL does not truncate, and
+//! together cover every day from the first to the last of the data.
 
 use std::collections::HashSet;
 
@@ -16,28 +16,28 @@ use super::template::{Kind, Template, Values};
 use super::value::{self, Comparable};
 use super::{PartitionBy, Partitions};
 
-/// More partitions than this are surely a mistake, and would bring the planner to its knees.
+/// More partitions than this are surely a mistake, and would overwhelm the planner.
 pub const MAX_LEAVES: usize = 10_000;
 
 /// One partition of green.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leaf {
-    /// Its name, at most 63 bytes.
+    /// The partition's name, at most 63 bytes.
     pub name: Ident,
     /// `FOR VALUES FROM (...) TO (...)`, `FOR VALUES IN (...)`, `FOR VALUES WITH (...)` or `DEFAULT`.
     pub bound: String,
 }
 
 impl Leaf {
-    /// The lower and the upper bound of a range, each as it stands in parentheses.
+    /// Lower and upper bound of a range, each as it stands in parentheses.
     fn range(&self) -> Option<(&str, &str)> {
         let between = self.bound.strip_prefix("FOR VALUES FROM (")?.strip_suffix(')')?;
-        // A value might hold what stands between the two.
+        // A value might itself contain the text between the two.
         between.split_once(") TO (").filter(|(_, upper)| !upper.contains(") TO ("))
     }
 }
 
-/// One partition that holds what these hold; none unless they are ranges, one after the other.
+/// One partition that covers exactly these; `None` unless they are adjacent ranges in order.
 #[must_use]
 pub fn joined(leaves: &[Leaf]) -> Option<Leaf> {
     let ranges: Vec<_> = leaves.iter().map(Leaf::range).collect::<Option<_>>()?;
@@ -46,50 +46,50 @@ pub fn joined(leaves: &[Leaf]) -> Option<Leaf> {
     Some(Leaf { name: leaves.first()?.name.clone(), bound: format!("FOR VALUES FROM ({from}) TO ({to})") })
 }
 
-/// The partition key's type, as far as a bound's text depends on it.
+/// The partition key's type, as far as the text of a bound depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyType {
-    /// `date`.
+    /// The type `date`.
     Date,
-    /// `timestamp without time zone`.
+    /// The type `timestamp without time zone`.
     Timestamp,
-    /// `timestamp with time zone`: a bound without a zone would mean the session's, so it gets that of the plan.
+    /// The type `timestamp with time zone`: a bound without a zone would mean the session's, so it gets the plan's.
     TimestampTz,
-    /// Anything else; bounds are written as the plan has them.
+    /// Any other type: bounds are written as in the plan.
     Other,
 }
 
-/// Why there are no partitions.
+/// Why the plan's partitions cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PartitionError {
-    /// Periods of a column that has no dates.
+    /// The plan has `every`, and the key's type has no dates.
     #[error("`every` makes ranges of time, and column {column} has type {data_type}")]
     NotTime {
         /// The partition key.
         column: Ident,
-        /// Its type in green.
+        /// The key's type in green.
         data_type: String,
     },
-    /// The ranges reach too far for their length.
+    /// The ranges would be more than [`MAX_LEAVES`].
     #[error("this makes {count} partitions, from {first} to {last}")]
     TooMany {
-        /// How many.
+        /// The number of partitions.
         count: i64,
-        /// First lower bound.
+        /// The first lower bound.
         first: Date,
-        /// The day that the last one must hold, without those ahead.
+        /// The last day to cover, not counting `ahead`.
         last: Date,
     },
-    /// PostgreSQL would cut the name off.
+    /// PostgreSQL would truncate a partition's name.
     #[error("the partition's name `{name}` has {} bytes; PostgreSQL keeps {MAX_BYTES}", name.len())]
     TooLong {
-        /// The name.
+        /// The full name.
         name: String,
     },
-    /// Two partitions, or a partition and its table.
+    /// Two partitions, or a partition and its table, would have the same name.
     #[error("two relations would be called `{name}`")]
     SameName {
-        /// The name.
+        /// The name that two relations would have.
         name: String,
     },
     /// The plan has a time zone, and the key has none.
@@ -99,24 +99,24 @@ pub enum PartitionError {
         column: Ident,
     },
     /// A range begins or ends before the year 1 or after the year 9999.
-    #[error("the partitions would leave the years 1 to 9999")]
+    #[error("the partitions would reach outside the years 1 to 9999")]
     OutOfTime,
-    /// The name asks for a date and the bound is none.
+    /// The template of the names asks for a date, and the bounds are not dates.
     #[error("the bounds are not dates, and the partitions' name asks for dates")]
     NoDate,
-    /// The name's template; a proven plan has none like it.
+    /// The template of the names is wrong; that of a valid plan is not.
     #[error("the partitions' name: {0}")]
     Template(String),
 }
 
 /// The partitions of `table`, the default partition last.
 ///
-/// `data` is the least and the greatest day of the key in the table, and `today` a day that the ranges hold in any
-/// case, and the present one counts as: both in the plan's time zone, where the key has one.
+/// `data` is the least and the greatest day of the key in the table; `today` is a day that the ranges cover in any
+/// case, and from which `ahead` counts. Both are in the plan's time zone, if the key has one.
 ///
 /// # Errors
 ///
-/// See [`PartitionError`]; all of them name what is wrong with the plan for this data.
+/// Every variant of [`PartitionError`]: what is wrong with the plan for this data.
 pub fn leaves(
     table: &QName,
     by: &PartitionBy,
@@ -149,7 +149,7 @@ pub fn leaves(
     Ok(leaves)
 }
 
-/// What names the partitions.
+/// What the names of the partitions are made from.
 struct Named<'a> {
     table: &'a str,
     template: Template,
@@ -166,22 +166,26 @@ impl Named<'_> {
 /// Where days begin, for a key of this type.
 struct Days {
     key: KeyType,
-    /// None is UTC.
+    /// `None` is UTC.
     zone: Option<TimeZone>,
 }
 
 fn zone(name: Option<&str>) -> Result<Option<TimeZone>, PartitionError> {
-    let unknown =
-        |_| PartitionError::Template(format!("time zone `{}` is not known here", name.unwrap_or_default()));
+    let unknown = |_| {
+        PartitionError::Template(format!(
+            "time zone `{}` is not known to this machine",
+            name.unwrap_or_default()
+        ))
+    };
     name.filter(|name| *name != "UTC").map(|name| TimeZone::get(name).map_err(unknown)).transpose()
 }
 
 impl Days {
-    /// A time without a zone as a bound's text.
+    /// A time without a zone as the text of a bound.
     fn bound(&self, time: DateTime) -> Option<String> {
         let (day, clock) = (time.date(), time.time());
         let Some(zone) = &self.zone else { return Some(format!("{day} {clock}+00")) };
-        // A time that the clocks skip is taken as the one after the gap.
+        // A time that the clocks skip means the one after the gap.
         let zoned = time.to_zoned(zone.clone()).ok()?;
         Some(format!("{} {}{}", zoned.date(), zoned.time(), zoned.strftime("%:z")))
     }
@@ -195,7 +199,7 @@ impl Days {
         }
     }
 
-    /// The day on which a bound lies: in the plan's zone or, where it has none, as it is written.
+    /// The day of a bound: in the plan's zone or, if it has none, as written.
     fn of(&self, bound: &str) -> Option<Date> {
         match (value::comparable(bound)?, &self.zone) {
             (Comparable::Civil(time), _) => Some(time.date()),
@@ -208,7 +212,7 @@ impl Days {
         }
     }
 
-    /// A bound as the plan has it; one for `timestamptz` that has no zone of its own gets the plan's.
+    /// A bound as in the plan; for `timestamptz`, one without a zone gets the plan's.
     fn written(&self, bound: &str) -> String {
         match (self.key, value::comparable(bound)) {
             (KeyType::TimestampTz, Some(Comparable::Civil(time))) => {
@@ -228,7 +232,7 @@ fn every(
 ) -> Result<Vec<Leaf>, PartitionError> {
     let Partitions::Every { count, unit, from, until, ahead } = by.into else { return Ok(Vec::new()) };
     let periods = Periods::new(count, unit, from);
-    // `until` is the first day outside.
+    // `until` is the first day that is not covered.
     let last_day = until.map_or(today.max(data.1), |end| end.yesterday().unwrap_or(end));
     let first = if from.is_some() { 0 } else { periods.holding(data.0.min(today).min(last_day)) };
     let ahead = if until.is_some() { 0 } else { i64::from(ahead) };

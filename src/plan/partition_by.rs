@@ -12,7 +12,7 @@ use super::value::{self, Comparable};
 use super::yaml::Node;
 use super::{PartitionBy, Partitions, Unit, sql};
 
-/// Partitions past the present one, where the plan does not say.
+/// Partitions past the present one, unless the plan says otherwise.
 const AHEAD: u32 = 3;
 
 /// Reads `partition_by` of a table whose shape has been checked.
@@ -40,12 +40,12 @@ pub(super) fn read(node: &Node, table: &QName, found: &mut Found) -> Option<Part
     Some(by)
 }
 
-/// Whether there is a default partition: unless the plan says no, except with a hash.
+/// Whether there is a default partition: unless the plan says `false`, and never with hash.
 fn default(node: &Node, kind: &str, found: &mut Found) -> bool {
     let written = node.get("default").and_then(|value| Some((value.at, value.scalar()?.as_bool()?)));
     match written {
         Some((at, true)) if kind == "hash" => {
-            let hint = "a hash has a partition for every row: leave `default` away".to_owned();
+            let hint = "a hash partition takes every row: leave out `default`".to_owned();
             found.add_with_hint(at, "`default: true` with `hash`", hint);
             false
         }
@@ -54,7 +54,7 @@ fn default(node: &Node, kind: &str, found: &mut Found) -> bool {
     }
 }
 
-/// The template of the partitions' names, if the plan has one; `None` where it is wrong.
+/// The template of the partitions' names, if the plan has one; `None` if it is wrong.
 fn name(node: &Node, kind: Kind, found: &mut Found) -> Option<Option<String>> {
     let Some(name) = node.get("name") else { return Some(None) };
     let scalar = name.scalar()?;
@@ -68,7 +68,7 @@ fn name(node: &Node, kind: Kind, found: &mut Found) -> Option<Option<String>> {
     }
 }
 
-/// Which of `range`, `list` and `hash` it is, and the column.
+/// The kind of partitioning, and its column.
 fn kind<'a>(node: &'a Node, found: &mut Found) -> Option<(&'static str, &'a Node)> {
     let kinds: Vec<_> =
         ["range", "list", "hash"].into_iter().filter_map(|kind| Some((kind, node.get(kind)?))).collect();
@@ -77,7 +77,7 @@ fn kind<'a>(node: &'a Node, found: &mut Found) -> Option<(&'static str, &'a Node
         [] => {
             let hint = "write `range: column` with `every` or `bounds`, `list: column` or `hash: column` with \
                         `partitions`";
-            found.add_with_hint(node.at, "by which column to partition is missing", hint.to_owned());
+            found.add_with_hint(node.at, "the column to partition by is missing", hint.to_owned());
             None
         }
         [first, second, ..] => {
@@ -88,10 +88,10 @@ fn kind<'a>(node: &'a Node, found: &mut Found) -> Option<(&'static str, &'a Node
     }
 }
 
-/// Keys that belong to another kind.
+/// Rejects keys that belong to another kind.
 fn refuse_foreign_keys(node: &Node, kind: &str, found: &mut Found) {
     let foreign: &[(&str, &str)] = match kind {
-        "range" => &[("partitions", "a range has `every` or `bounds`")],
+        "range" => &[("partitions", "`range` goes with `every` or `bounds`")],
         _ => &[
             ("every", "it belongs to `range`"),
             ("bounds", "it belongs to `range`"),
@@ -103,7 +103,7 @@ fn refuse_foreign_keys(node: &Node, kind: &str, found: &mut Found) {
     };
     for (key, hint) in foreign {
         if let Some((word, _)) = node.entries().iter().find(|(word, _)| word.text == *key) {
-            found.add_with_hint(word.at, format!("`{key}` has no place with `{kind}`"), (*hint).to_owned());
+            found.add_with_hint(word.at, format!("`{key}` cannot be used with `{kind}`"), (*hint).to_owned());
         }
     }
 }
@@ -154,21 +154,21 @@ fn every(node: &Node, every: &Node, found: &mut Found) -> Option<Partitions> {
         found.add_with_hint(
             value.at,
             "`until` is not after `from`",
-            "it is the first day that is outside".to_owned(),
+            "it is the first day that the ranges do not cover".to_owned(),
         );
     }
     if let (Some(_), Some(ahead)) = (until, node.get("ahead")) {
-        let hint = "`until` says where the ranges end: leave `ahead` away".to_owned();
+        let hint = "`until` says where the ranges end: leave out `ahead`".to_owned();
         found.add_with_hint(ahead.at, "`ahead` and `until` exclude each other", hint);
     }
     Some(Partitions::Every { count, unit, from, until, ahead })
 }
 
-/// The zone in which the ranges' days begin.
+/// The time zone in which the days of the ranges begin.
 fn time_zone(node: &Node, found: &mut Found) -> Option<String> {
     let scalar = node.scalar()?;
     if scalar.text != "UTC" && jiff::tz::TimeZone::get(&scalar.text).is_err() {
-        let message = format!("`time_zone: {}` is no time zone that this machine knows", scalar.shown());
+        let message = format!("`time_zone: {}` is not a time zone known to this machine", scalar.shown());
         let hint = "write `UTC`, or an IANA name such as `Europe/Berlin`".to_owned();
         found.add_with_hint(node.at, message, hint);
         return None;
@@ -204,7 +204,7 @@ fn bounds(list: &Node, found: &mut Found) -> Option<Partitions> {
         let this = value::comparable(&scalar.text);
         let order = last.as_ref().zip(this.as_ref()).and_then(|(last, this)| last.compare(this));
         if bounds.contains(&scalar.text) || order.is_some_and(std::cmp::Ordering::is_eq) {
-            found.add(item.at, format!("the bound `{}` is there twice", scalar.shown()));
+            found.add(item.at, format!("the bound `{}` is given twice", scalar.shown()));
         } else if order.is_some_and(std::cmp::Ordering::is_gt) {
             let hint = "put the bounds in ascending order".to_owned();
             found.add_with_hint(
@@ -228,7 +228,7 @@ fn list(node: &Node, found: &mut Found) -> Option<Partitions> {
     if partitions.entries().is_empty() {
         found.add_with_hint(
             partitions.at,
-            "`partitions` of a list needs names with their values",
+            "`partitions` of `list` needs names with their values",
             HINT.to_owned(),
         );
         return None;
@@ -243,8 +243,8 @@ fn list(node: &Node, found: &mut Found) -> Option<Partitions> {
             if let Some(owner) = owner.or(values.contains(&value).then_some(&word.text)) {
                 let shown =
                     value.as_ref().and(item.scalar()).map_or("null".to_owned(), super::yaml::Scalar::shown);
-                let hint = format!("it is in `{owner}` already; a value belongs to one partition");
-                found.add_with_hint(item.at, format!("the value `{shown}` is there twice"), hint);
+                let hint = format!("it is already in `{owner}`; a value belongs to one partition");
+                found.add_with_hint(item.at, format!("the value `{shown}` is given twice"), hint);
             }
             values.push(value);
         }
@@ -261,13 +261,13 @@ fn hash(node: &Node, found: &mut Found) -> Option<Partitions> {
     };
     let Some(scalar) = partitions.scalar() else {
         let hint = "say how many: `partitions: 16`".to_owned();
-        found.add_with_hint(partitions.at, "`partitions` of a hash is a number", hint);
+        found.add_with_hint(partitions.at, "`partitions` of `hash` must be a number", hint);
         return None;
     };
     scalar.text.parse().ok().map(Partitions::Hash)
 }
 
-/// The partitions that are known without the data can be named now.
+/// Checks the names of the partitions that are known without the data.
 fn check_leaves(node: &Node, table: &QName, by: &PartitionBy, found: &mut Found) {
     let today = Date::constant(2000, 1, 1);
     let from = match by.into {

@@ -1,25 +1,25 @@
-//! Periods of equal length in time, and the one that a day falls into.
+//! Periods of equal length in time, and the one that contains a given day.
 //!
-//! Invariant: periods meet without gap or overlap, and where a period begins depends on the plan
-//! alone, never on the data or the day: the same rows get the same partitions in every run.
+//! Invariant: periods meet without gap or overlap, and where they begin depends on the plan alone, never on the data or
+//! the current day: the same rows get the same partitions in every run.
 
 use jiff::Span;
 use jiff::civil::Date;
 
 use super::Unit;
 
-/// An endless row of periods, numbered; period 0 begins at the origin.
+/// An endless sequence of periods; period 0 begins at the origin.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Periods {
     origin: Date,
-    /// In months for those that follow the calendar, else in days.
+    /// In months if `by_month`, otherwise in days.
     length: i64,
     by_month: bool,
 }
 
 impl Periods {
-    /// Periods of `count` units. Without `from` they are aligned to the calendar: days to
-    /// 1970-01-01, weeks to Monday 1970-01-05, the others to the beginning of the year 0.
+    /// Periods of `count` units. Without `from` they are aligned to the calendar: days to 1970-01-01, weeks to Monday
+    /// 1970-01-05, the others to the beginning of the year 0.
     pub(super) fn new(count: u32, unit: Unit, from: Option<Date>) -> Self {
         let (length, by_month, aligned) = match unit {
             Unit::Day => (1, false, Date::constant(1970, 1, 1)),
@@ -32,7 +32,7 @@ impl Periods {
         Self { origin: from.unwrap_or(aligned), length, by_month }
     }
 
-    /// The number of the period that holds `day`.
+    /// The number of the period that contains `day`.
     pub(super) fn holding(&self, day: Date) -> i64 {
         let distance = if self.by_month {
             let before = i64::from(day.day() < self.origin.day());
@@ -43,7 +43,7 @@ impl Periods {
         distance.div_euclid(self.length)
     }
 
-    /// The first day of period `number`; `None` before the year 1 and after the year 9999.
+    /// The first day of period `number`; `None` before the year 1 or after the year 9999.
     pub(super) fn start(&self, number: i64) -> Option<Date> {
         let distance = number.checked_mul(self.length)?;
         let span = match self.by_month {
@@ -60,7 +60,7 @@ fn months(date: Date) -> i64 {
 
 fn days(date: Date) -> i64 {
     let epoch = Date::constant(1970, 1, 1);
-    // In whole days, the distance of two dates cannot be out of range.
+    // In whole days, the distance between two dates cannot overflow.
     epoch.until((jiff::Unit::Day, date)).map_or(0, |span| i64::from(span.get_days()))
 }
 

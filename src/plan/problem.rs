@@ -1,33 +1,33 @@
-//! What is wrong with a plan: every problem with its place, the way a good compiler tells it.
+//! What is wrong with a plan: every problem with its position, as a good compiler reports it.
 //!
-//! Invariants: [`Problems`] is never empty and is in the order of the text. A snippet echoes the
-//! plan's own lines, never a value from the environment, and a password in a URL is masked.
+//! Invariants: [`Problems`] is never empty and is in the order of the text. A snippet shows the plan's own lines, never
+//! a value of the environment, and a password in a URL is masked.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// A place in the plan's text; both count from 1, the column in characters.
+/// A position in the plan's text; both count from 1, the column in characters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Position {
     pub(super) line: usize,
     pub(super) column: usize,
 }
 
-/// One thing that is wrong with a plan.
+/// One problem of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Problem {
-    /// The plan's file, as it was named to us.
+    /// The plan's file, as the user named it.
     pub file: String,
-    /// Its line, from 1; `None` where it is about the file as a whole.
+    /// Its line, from 1; null if it is about the file as a whole.
     pub line: Option<usize>,
-    /// Its column in characters, from 1.
+    /// Its column in characters, from 1; null if it is about the file as a whole.
     pub column: Option<usize>,
-    /// What is wrong.
+    /// What is wrong, in one sentence.
     pub message: String,
-    /// What to write instead, where we know.
+    /// What to write instead, if that is known.
     pub hint: Option<String>,
-    /// The line of the plan, passwords masked.
+    /// The line of the plan, with passwords masked.
     #[serde(skip)]
     source: Option<String>,
 }
@@ -53,13 +53,13 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong with a plan; at least one thing.
+/// All problems of a plan; at least one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(transparent)]
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// A single problem with the file as a whole.
+    /// A single problem of the file as a whole.
     pub(super) fn of_file(file: &str, message: String, hint: Option<&str>) -> Self {
         let hint = hint.map(str::to_owned);
         Self(vec![Problem { file: file.to_owned(), line: None, column: None, message, hint, source: None }])
@@ -70,7 +70,7 @@ impl Problems {
         self.0.iter()
     }
 
-    /// How many there are; never 0.
+    /// The number of problems; never 0.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
@@ -89,17 +89,17 @@ impl fmt::Display for Problems {
     }
 }
 
-/// The problems found so far, while a plan is read.
+/// The problems found while a plan is read.
 #[derive(Debug, Default)]
 pub(super) struct Found(Vec<(Position, String, Option<String>)>);
 
 impl Found {
-    /// Adds a problem that explains itself.
+    /// Adds a problem that needs no hint.
     pub(super) fn add(&mut self, at: Position, message: impl Into<String>) {
         self.0.push((at, message.into(), None));
     }
 
-    /// Adds a problem and what to write instead.
+    /// Adds a problem with what to write instead.
     pub(super) fn add_with_hint(
         &mut self,
         at: Position,
@@ -113,7 +113,7 @@ impl Found {
         self.0.is_empty()
     }
 
-    /// The problems in the order of the text; `None` where there are none.
+    /// The problems in the order of the text; `None` if there are none.
     pub(super) fn into_problems(mut self, file: &str, text: &str) -> Option<Problems> {
         self.0.sort_by_key(|(at, ..)| *at);
         self.0.dedup();
@@ -134,7 +134,7 @@ impl Found {
     }
 }
 
-/// The part of a line that fits a terminal, and how many blanks bring the caret under `column`.
+/// The part of a line that fits a terminal, and the number of spaces that put the caret under `column`.
 fn excerpt(line: &str, column: usize) -> (String, usize) {
     const WIDTH: usize = 100;
     const BEFORE: usize = 60;
@@ -149,7 +149,7 @@ fn excerpt(line: &str, column: usize) -> (String, usize) {
     (format!("{before}{}", shown.trim_end()), caret)
 }
 
-/// `postgres://app:secret@db` with the secret starred out, column by column.
+/// `postgres://app:secret@db` with the secret replaced by stars, column by column.
 fn mask_passwords(line: &str) -> String {
     let mut masked = String::with_capacity(line.len());
     let mut rest = line;
@@ -178,7 +178,7 @@ fn mask_passwords(line: &str) -> String {
     }
 }
 
-/// The word of `known` that was most likely meant by `word`.
+/// The word in `known` that was most likely meant by `word`.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase().replace('-', "_");
     known

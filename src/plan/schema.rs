@@ -1,17 +1,17 @@
-//! The JSON Schema (2020-12) of the plan, for editors; written from the table that also reads it.
+//! The JSON Schema (2020-12) of the plan, for editors; generated from the table that the reader uses.
 //!
-//! A schema cannot say all that the reader proves (two tables of one name, say); whatever it
-//! refuses, the reader refuses too.
+//! A schema cannot express everything that the reader checks (two tables of one name, for example); whatever it
+//! rejects, the reader rejects too.
 
 use serde_json::{Map, Value, json};
 
 use super::keys;
 use super::shape::{Key, MapShape, Shape, expected};
 
-/// What `${NAME}` looks like; a value that the environment fills cannot be judged by an editor.
+/// What `${NAME}` looks like: an editor cannot judge a value that the environment supplies.
 const FROM_ENVIRONMENT: &str = r"\$\{[A-Za-z_]\w*(:-[^}]*)?\}";
 
-/// The JSON Schema of a plan.
+/// The JSON Schema of a plan, as `projh-bluegreen schema` prints it.
 #[must_use]
 pub fn json_schema() -> Value {
     let mut schema = of(&keys::PLAN);
@@ -69,7 +69,7 @@ fn of_map(map: &MapShape) -> Value {
     schema
 }
 
-/// A key's schema.
+/// The schema of a key's value, with its description.
 fn of_key(key: &Key) -> Value {
     let about = match &key.shape {
         Shape::Integer { .. } | Shape::Size { .. } | Shape::Duration { .. } => {

@@ -103,7 +103,7 @@ fn swap(swap: &mut SwapSettings, node: &Node, found: &mut Found) {
     }
 }
 
-/// Sets a field from the value under `key`; one that cannot be read has been told with the shape.
+/// Sets a field from the value of `key`; a value that cannot be parsed was reported with the shape.
 fn set<T>(field: &mut T, node: &Node, key: &str, read: impl Fn(&str) -> Option<T>) {
     if let Some(value) = node.get(key).and_then(Node::scalar).and_then(|scalar| read(&scalar.text)) {
         *field = value;

@@ -1,8 +1,7 @@
-//! The shape of a plan's YAML: which keys are where, and what kind of value each has.
+//! The shape of a plan's YAML: its keys, and the kind of value that each has.
 //!
-//! Invariant: this table is the only place that lists the plan's keys. The reader checks
-//! a plan against it ([`check`]) and the JSON Schema is written from it ([`super::schema`]), so the
-//! two cannot disagree about a key, a word or a limit.
+//! Invariant: the plan's keys are listed here only. The reader checks a plan against this table ([`check`]), and the
+//! JSON Schema is generated from it ([`super::schema`]), so the two cannot disagree about a key, a word or a limit.
 
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use super::yaml::{Node, Scalar, Value, Word};
 /// What a value must look like.
 #[derive(Debug)]
 pub(super) enum Shape {
-    /// A map with the keys of a table below.
+    /// A map with these keys.
     Map(&'static MapShape),
     /// A map whose keys the user names.
     MapOf(&'static Shape),
@@ -21,7 +20,7 @@ pub(super) enum Shape {
         of: &'static Shape,
         min: usize,
     },
-    /// One of a few words.
+    /// One of a few fixed words.
     Word(&'static [&'static str]),
     Bool,
     Integer {
@@ -37,13 +36,13 @@ pub(super) enum Shape {
         max: Duration,
         none: bool,
     },
-    /// Text; what it must be is proven later, the pattern is for editors.
+    /// Text that is validated later; the pattern is for editors.
     Text {
         pattern: Option<&'static str>,
     },
-    /// Any single value, null too.
+    /// Any single value, including null.
     Any,
-    /// The first of these that is of the value's kind (map, list, single value).
+    /// The first of these that fits the value's kind (map, list, single value).
     Either(&'static [Shape]),
 }
 
@@ -57,7 +56,7 @@ pub(super) struct Key {
 }
 
 impl Key {
-    /// Whether the key may stand there without a value: where that can only mean "all defaults".
+    /// Whether the key may have no value: only where that means "all defaults".
     pub(super) fn may_be_empty(&self) -> bool {
         match self.shape {
             Shape::Map(map) => map.rules.is_empty() && map.keys.iter().all(|key| !key.required),
@@ -69,16 +68,16 @@ impl Key {
 /// The keys of a map.
 #[derive(Debug)]
 pub(super) struct MapShape {
-    /// `a table`, for messages.
+    /// How messages call it: `a table`.
     pub(super) what: &'static str,
     pub(super) keys: &'static [Key],
-    /// Keys of the contract that a later version brings.
+    /// Reserved keys that a later version will support.
     pub(super) later: &'static [&'static str],
-    /// Rules between keys, each as one JSON Schema; the prover has them in Rust.
+    /// Rules between keys, each as a JSON Schema; the reader implements them in Rust.
     pub(super) rules: &'static [&'static str],
 }
 
-/// Tells whatever in `node` is not of `shape`. `name` is what the value is called in messages.
+/// Reports whatever in `node` does not have `shape`. `name` is how messages call the value.
 pub(super) fn check(node: &Node, shape: &Shape, name: &str, found: &mut Found) {
     match (shape, &node.value) {
         (_, Value::Broken | Value::Unset(_)) => {}
@@ -122,7 +121,7 @@ fn wrong_kind(node: &Node, shape: &Shape, name: &str, found: &mut Found) {
     found.add(node.at, format!("`{name}` must be {}, not {}", expected(shape), node.kind()));
 }
 
-/// `a whole number from 1 to 64`, for messages.
+/// A shape in words, for messages: `a whole number from 1 to 64`.
 pub(super) fn expected(shape: &Shape) -> String {
     match shape {
         Shape::Map(_) | Shape::MapOf(_) => "a map".to_owned(),
@@ -165,7 +164,7 @@ fn check_map(node: &Node, map: &'static MapShape, found: &mut Found) {
     }
 }
 
-/// Tells of a key that is none, and answers which one was probably meant.
+/// Reports an unknown key, and returns the one that was probably meant.
 fn unknown_key(word: &Word, map: &'static MapShape, found: &mut Found) -> Option<&'static str> {
     if map.later.contains(&word.text.as_str()) {
         found.add(word.at, format!("`{}` is not supported by this version yet", word.text));

@@ -1,8 +1,8 @@
-//! The little SQL a plan holds, taken apart just far enough: names, the head of a CREATE INDEX,
-//! a column's definition, expressions. What it means is the server's to say.
+//! The little SQL in a plan, parsed just far enough: names, the head of a CREATE INDEX, a column's definition,
+//! expressions. What it means is for the server to decide.
 //!
-//! Invariant: text that passes is one statement's part with every quote, comment and parenthesis
-//! closed, so it cannot swallow or end the SQL that is built around it.
+//! Invariant: text that passes is part of one statement, with every quote, comment and parenthesis closed, so it cannot
+//! swallow or end the SQL around it.
 
 use crate::pg::sql::lexer::{self, Kind, LexError, Token};
 use crate::pg::{Ident, MAX_BYTES, QName};
@@ -10,8 +10,8 @@ use crate::pg::{Ident, MAX_BYTES, QName};
 use super::problem::Found;
 use super::yaml::Node;
 
-/// What is wrong with a piece of SQL, and what to write instead. It does not quote the SQL, which
-/// may hold what came from the environment.
+/// What is wrong with a piece of SQL, and what to write instead. It does not quote the SQL, which may hold a
+/// value of the environment.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub(super) struct SqlProblem {
@@ -19,7 +19,7 @@ pub(super) struct SqlProblem {
     pub(super) hint: Option<String>,
 }
 
-/// Reads one value with `parse`, and tells what is wrong with it under the value's name.
+/// Reads one value with `parse`, and reports what is wrong with it under the value's name.
 pub(super) fn take<T>(
     node: &Node,
     name: &str,
@@ -43,7 +43,7 @@ impl From<LexError> for SqlProblem {
     }
 }
 
-/// The tokens of a text that somebody typed, or pasted from a page that has other quotes.
+/// The tokens of text that was typed, or pasted from a page with typographic quotes.
 fn tokens(text: &str) -> Result<Vec<Token>, SqlProblem> {
     let found = lexer::tokens(text)?;
     let typographic = |token: &Token| {
@@ -51,7 +51,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, SqlProblem> {
         first.filter(|first| matches!(first, '“' | '”' | '„' | '‘' | '’'))
     };
     match found.iter().find_map(typographic) {
-        Some(first) => problem(format!("`{first}` is no quote to PostgreSQL"), "write `\"` or `'`"),
+        Some(first) => problem(format!("`{first}` is not a quote in PostgreSQL"), "write `\"` or `'`"),
         None => Ok(found),
     }
 }
@@ -61,7 +61,7 @@ fn problem<T>(message: impl Into<String>, hint: &str) -> Result<T, SqlProblem> {
     Err(SqlProblem { message: message.into(), hint })
 }
 
-/// Checks that a name fits; PostgreSQL would cut it off silently.
+/// Checks that a name fits; PostgreSQL would truncate it without an error.
 pub(super) fn check_length(name: &str) -> Result<(), SqlProblem> {
     if name.is_empty() {
         return problem("a name cannot be empty", "");
@@ -76,7 +76,7 @@ pub(super) fn check_length(name: &str) -> Result<(), SqlProblem> {
     Ok(())
 }
 
-/// One name: `start_time`, or `"Start Time"`. Unquoted it is folded to lower case.
+/// One name: `start_time`, or `"Start Time"`. Unquoted, it is folded to lower case.
 pub(super) fn ident(text: &str) -> Result<Ident, SqlProblem> {
     let found = tokens(text)?;
     let [token] = found.as_slice() else { return not_a_name() };
@@ -87,12 +87,12 @@ pub(super) fn ident(text: &str) -> Result<Ident, SqlProblem> {
 
 fn not_a_name<T>() -> Result<T, SqlProblem> {
     problem(
-        "this is not one SQL name",
-        "quote what is not letters, digits and `_`, for SQL and for YAML: '\"Follow Up\"'",
+        "this is not a single SQL name",
+        "quote a name with characters other than letters, digits and `_`, for SQL and for YAML: '\"Follow Up\"'",
     )
 }
 
-/// `schema.table`, either part quoted; without a schema it is `public`.
+/// `schema.table`, either part may be quoted; the default schema is `public`.
 pub(super) fn qname(text: &str) -> Result<QName, SqlProblem> {
     let found = tokens(text)?;
     let (schema, name) = match found.as_slice() {
@@ -106,7 +106,7 @@ pub(super) fn qname(text: &str) -> Result<QName, SqlProblem> {
     let Some(name) = name else {
         return problem(
             "this is not a table's name",
-            "write `schema.table`; quote what is not letters, digits and `_`: '\"My Schema\".\"My Table\"'",
+            "write `schema.table`; quote all but letters, digits and `_`: '\"My Schema\".\"My Table\"'",
         );
     };
     check_length(schema)?;
@@ -114,7 +114,7 @@ pub(super) fn qname(text: &str) -> Result<QName, SqlProblem> {
     Ok(QName::new(schema, name))
 }
 
-/// An expression, a type or a column's definition: a part of a statement, without a comma of its own.
+/// An expression, a type or a column's definition: part of a statement, without a top-level comma.
 pub(super) fn fragment(text: &str) -> Result<String, SqlProblem> {
     let found = tokens(text)?;
     let (Some(first), Some(last)) = (found.first(), found.last()) else {
@@ -122,12 +122,12 @@ pub(super) fn fragment(text: &str) -> Result<String, SqlProblem> {
     };
     check_closed(&found)?;
     if top_level(&found).any(|token| token.is_symbol(',')) {
-        return problem("a comma here would begin something else", "write one entry for each");
+        return problem("a comma here would begin another entry", "write one entry for each");
     }
     Ok(text[first.start..last.end].to_owned())
 }
 
-/// One statement, its closing `;` taken off.
+/// One statement, without its closing `;`.
 pub(super) fn statement(text: &str) -> Result<String, SqlProblem> {
     let mut found = tokens(text)?;
     while found.last().is_some_and(|token| token.is_symbol(';')) {
@@ -162,7 +162,7 @@ fn check_closed(found: &[Token]) -> Result<(), SqlProblem> {
     }
 }
 
-/// The tokens outside parentheses.
+/// The tokens outside parentheses and brackets.
 fn top_level(found: &[Token]) -> impl Iterator<Item = &Token> {
     let mut depth = 0_usize;
     found.iter().filter(move |token| match token.kind {
@@ -178,7 +178,7 @@ fn top_level(found: &[Token]) -> impl Iterator<Item = &Token> {
     })
 }
 
-/// `name definition`: a column, its name taken off.
+/// `name definition`: a column, its name separated.
 pub(super) fn column(text: &str) -> Result<(Ident, String), SqlProblem> {
     const HINT: &str = "write `name type ...`, as in `follow_up boolean not null default false`";
     let found = tokens(text)?;
@@ -198,16 +198,16 @@ pub(super) fn column(text: &str) -> Result<(Ident, String), SqlProblem> {
 pub(super) struct IndexHead {
     pub(super) name: Ident,
     pub(super) unique: bool,
-    /// `None` where the statement leaves it to the search path.
+    /// `None` if the statement does not qualify the table.
     pub(super) schema: Option<Ident>,
     pub(super) table: Ident,
-    /// What follows the table's name.
+    /// Everything after the table's name.
     pub(super) rest: String,
 }
 
 const INDEX_SHAPE: &str = "write `create [unique] index name on table (columns) ...`";
 
-/// Takes `create [unique] index name on [schema.]table rest` apart.
+/// Parses `create [unique] index name on [schema.]table rest`.
 pub(super) fn index(text: &str) -> Result<IndexHead, SqlProblem> {
     let text = statement(text)?;
     let found = tokens(&text)?;
@@ -225,7 +225,7 @@ pub(super) fn index(text: &str) -> Result<IndexHead, SqlProblem> {
         [schema, dot, _, on, ..] if dot.is_symbol('.') && on.is_word("on") && schema.name().is_some() => {
             return problem(
                 "an index's name has no schema",
-                "it lives in its table's; leave the schema away",
+                "it is in its table's schema: leave out the schema",
             );
         }
         _ => None,
@@ -234,16 +234,16 @@ pub(super) fn index(text: &str) -> Result<IndexHead, SqlProblem> {
     check_length(name)?;
     left = &left[2..];
     if left.first().is_some_and(|t| t.is_word("only")) && left.get(1).is_some_and(|t| t.name().is_some()) {
-        return problem("ONLY would leave the partitions without the index", "leave `only` away");
+        return problem("ONLY would leave the partitions without the index", "leave out `only`");
     }
     let (schema, table, used) = match left {
         [schema, dot, table, ..] if dot.is_symbol('.') => (schema.name().map(Ident::from), table.name(), 3),
         [table, ..] => (None, table.name(), 1),
         [] => (None, None, 0),
     };
-    let Some(table) = table else { return problem("the index is on no table", INDEX_SHAPE) };
+    let Some(table) = table else { return problem("the statement names no table", INDEX_SHAPE) };
     let Some(begin) = left.get(used).filter(|t| t.is_symbol('(') || t.is_word("using")) else {
-        return problem("after the table, an index's columns are expected", INDEX_SHAPE);
+        return problem("after the table, the index's columns are expected", INDEX_SHAPE);
     };
     Ok(IndexHead {
         name: Ident::from(name),
@@ -258,14 +258,14 @@ fn refuse_modifiers(left: &[Token]) -> Result<(), SqlProblem> {
     let word = |at: usize, word: &str| left.get(at).is_some_and(|t: &Token| t.is_word(word));
     if word(0, "concurrently") && !word(1, "on") {
         return problem(
-            "CONCURRENTLY has no place here: green is not in use yet when its indexes are built",
-            "leave `concurrently` away",
+            "CONCURRENTLY cannot be used here: green is not in use yet when its indexes are built",
+            "leave out `concurrently`",
         );
     }
     if word(0, "if") && word(1, "not") && word(2, "exists") {
         return problem(
-            "IF NOT EXISTS could pass over an index that is something else",
-            "leave `if not exists` away",
+            "IF NOT EXISTS could accept a different index of that name",
+            "leave out `if not exists`",
         );
     }
     if word(0, "on") && !word(1, "on") {

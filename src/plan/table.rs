@@ -1,4 +1,4 @@
-//! `tables`: what becomes of each table.
+//! `tables`: the migration of each table.
 
 use crate::pg::{Ident, QName};
 
@@ -24,7 +24,7 @@ pub(super) fn read_all(plan: &Node, found: &mut Found) -> Vec<TablePlan> {
 fn refuse_same_table(tables: &[TablePlan], table: &QName, at: Position, found: &mut Found) {
     let plain = table.plain();
     if tables.iter().any(|other| other.table == *table) {
-        let hint = "say all of one table in one entry".to_owned();
+        let hint = "put everything about one table into one entry".to_owned();
         found.add_with_hint(at, format!("`{plain}` is in this plan twice"), hint);
     } else if let Some(other) = tables.iter().find(|other| other.table.name == table.name) {
         let message = format!("`{plain}` has the same name as `{}` of this plan", other.table.plain());
@@ -55,7 +55,7 @@ fn read(node: &Node, table: QName, index_names: &mut Vec<QName>, found: &mut Fou
     }
 }
 
-/// A list of names, none of them twice.
+/// A list of names, each given once.
 fn names(list: &Node, key: &str, found: &mut Found) -> Vec<Ident> {
     let mut names: Vec<Ident> = Vec::new();
     for item in list.items() {
@@ -69,7 +69,7 @@ fn names(list: &Node, key: &str, found: &mut Found) -> Vec<Ident> {
     names
 }
 
-/// The keys name columns of green, and the primary key holds the partition column.
+/// Checks that keys name columns of green, and that the primary key contains the partition key.
 fn check_keys(
     node: &Node,
     by: Option<&PartitionBy>,
@@ -94,7 +94,7 @@ fn check_keys(
         found.add_with_hint(
             key_node.at,
             format!("`primary_key` lacks `{}`, by which the table is partitioned", by.column.as_str()),
-            format!("PostgreSQL demands it there: `primary_key: [{}]`", wider.join(", ")),
+            format!("PostgreSQL requires it there: `primary_key: [{}]`", wider.join(", ")),
         );
     }
 }
@@ -106,7 +106,7 @@ fn index(item: &Node, table: &QName, seen: &mut Vec<QName>, found: &mut Found) -
         let on = QName { schema: head.schema.unwrap_or_else(|| table.schema.clone()), name: head.table };
         found.add_with_hint(
             item.at,
-            format!("this index is on `{}`, but stands under `{}`", on.plain(), table.plain()),
+            format!("this index is on `{}`, but is listed under `{}`", on.plain(), table.plain()),
             "move it to its own table's `indexes`, or correct the name".to_owned(),
         );
         return None;

@@ -1,14 +1,14 @@
 //! The template of a partition's name: `{table}_p{from:%Y_%m}`.
 //!
-//! Invariant: a [`Template`] holds only placeholders that its kind of partition has, and at least
-//! one that differs from partition to partition.
+//! Invariant: a [`Template`] contains only placeholders that its kind of partition has, and at least one
+//! that differs between partitions.
 
 use jiff::civil::{Date, Time};
 use jiff::fmt::strtime;
 
 use super::{Partitions, Unit};
 
-/// What the partitions of a table differ in.
+/// What the names of a table's partitions differ in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Every(Unit),
@@ -27,7 +27,7 @@ impl Kind {
         }
     }
 
-    /// The template where the plan has none.
+    /// The template that is used if the plan has none.
     pub(super) fn default_template(self) -> &'static str {
         match self {
             Self::Every(Unit::Day | Unit::Week) => "{table}_p{from:%Y_%m_%d}",
@@ -60,7 +60,7 @@ impl Kind {
     }
 }
 
-/// What one partition's name is made from.
+/// The values for one partition's name.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Values<'a> {
     pub(super) table: &'a str,
@@ -74,21 +74,21 @@ pub(super) struct Values<'a> {
 enum Part {
     Text(String),
     Table,
-    /// The lower bound, by a strftime format.
+    /// The lower bound in this strftime format.
     From(String),
-    /// The upper bound, which is the first day outside.
+    /// The upper bound in this strftime format; it is the first day outside.
     To(String),
     Quarter,
     Name,
     Number,
 }
 
-/// A template that has been read.
+/// A parsed template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Template(Vec<Part>);
 
 impl Template {
-    /// Reads a template for partitions of `kind`. The error says what to write instead.
+    /// Parses a template for partitions of `kind`. The error says what to write instead.
     pub(super) fn parse(text: &str, kind: Kind) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut rest = text;
@@ -96,21 +96,21 @@ impl Template {
             parts.push(Part::Text(rest[..at].to_owned()));
             let Some((inside, after)) = rest[at..].strip_prefix('{').and_then(|tail| tail.split_once('}'))
             else {
-                return Err(format!("each `{{` needs its `}}`; there are {}", kind.placeholders()));
+                return Err(format!("each `{{` needs a `}}`; the placeholders are {}", kind.placeholders()));
             };
             let part = placeholder(inside)?.filter(|part| kind.has(part));
-            let unknown = || format!("`{{{inside}}}` is none of {}", kind.placeholders());
+            let unknown = || format!("`{{{inside}}}` is not one of {}", kind.placeholders());
             parts.push(part.ok_or_else(unknown)?);
             rest = after;
         }
         parts.push(Part::Text(rest.to_owned()));
         if parts.iter().all(|part| matches!(part, Part::Text(_) | Part::Table)) {
-            return Err(format!("all would have one name; tell them apart by {}", kind.placeholders()));
+            return Err(format!("all would get the same name; tell them apart by {}", kind.placeholders()));
         }
         Ok(Self(parts))
     }
 
-    /// One partition's name; `None` where a date is asked for and the bound is none.
+    /// One partition's name; `None` if it needs a date and the bound is not one.
     pub(super) fn render(&self, values: Values<'_>) -> Option<String> {
         let mut name = String::new();
         for part in &self.0 {
@@ -128,7 +128,7 @@ impl Template {
     }
 }
 
-/// What stands between the braces; `None` where it is nothing we know.
+/// Parses what stands between the braces; `None` if it is no known placeholder.
 fn placeholder(text: &str) -> Result<Option<Part>, String> {
     const DAY: &str = "%Y_%m_%d";
     let (word, format) = text.split_once(':').unwrap_or((text, DAY));
@@ -186,14 +186,14 @@ mod tests {
     #[test]
     fn a_placeholder_of_another_kind_is_refused() {
         for (text, kind, expected) in [
-            ("{table}_{name}", MONTHS, "`{name}` is none of"),
-            ("{table}_{from}", Kind::List, "`{from}` is none of"),
-            ("{table:%Y}_{from}", MONTHS, "`{table:%Y}` is none of"),
+            ("{table}_{name}", MONTHS, "`{name}` is not one of"),
+            ("{table}_{from}", Kind::List, "`{from}` is not one of"),
+            ("{table:%Y}_{from}", MONTHS, "`{table:%Y}` is not one of"),
             ("{table}_{from:%Z}", MONTHS, "strftime"),
-            ("{table}_{from", MONTHS, "needs its `}`"),
-            ("{table}_}", MONTHS, "needs its `}`"),
-            ("{table}", Kind::Hash, "one name"),
-            ("", Kind::Hash, "one name"),
+            ("{table}_{from", MONTHS, "needs a `}`"),
+            ("{table}_}", MONTHS, "needs a `}`"),
+            ("{table}", Kind::Hash, "the same name"),
+            ("", Kind::Hash, "the same name"),
         ] {
             let hint = Template::parse(text, kind).unwrap_err();
             assert!(hint.contains(expected), "{text}: {hint}");

@@ -1,4 +1,4 @@
-//! The plan as a whole: what is read, what is refused and how it is told.
+//! The plan as a whole: what is read, what is rejected, and how that is reported.
 
 mod properties;
 mod refusals;
@@ -127,7 +127,7 @@ fn a_file_that_is_no_plan_is_told_as_a_whole() {
     let refusal = || Plan::load(&path, &env).unwrap_err().iter().next().unwrap().message.clone();
     assert_eq!(refusal(), "there is no such file");
     fs::write(&path, [b'a', b'\n', b'b', 0xFF]).unwrap();
-    assert_eq!(refusal(), "is not UTF-8 text: line 2 has a byte that does not belong there");
+    assert_eq!(refusal(), "is not UTF-8 text: line 2 has an invalid byte");
     fs::write(&path, vec![b' '; file::MAX_BYTES as usize + 1]).unwrap();
     assert!(refusal().contains("at most 1048576"), "{}", refusal());
     fs::write(&path, "").unwrap();

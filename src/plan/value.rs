@@ -9,7 +9,7 @@ use jiff::{Span, SpanRelativeTo, Timestamp, tz::TimeZone};
 
 use super::{Unit, Window};
 
-/// Bytes; a bare number has no unit and is refused.
+/// A size in bytes; a bare number has no unit and is rejected.
 pub(super) fn size(text: &str) -> Option<u64> {
     let has_unit = text.ends_with(|c: char| c.is_ascii_alphabetic());
     has_unit.then(|| text.parse::<ByteSize>().ok().map(|size| size.0)).flatten()
@@ -41,7 +41,7 @@ pub(super) fn show_size(bytes: u64) -> String {
     }
 }
 
-/// `02:00-05:00 UTC`.
+/// A window of the day such as `02:00-05:00 UTC`. The error says what to write instead.
 pub(super) fn window(text: &str) -> Result<Window, String> {
     const HINT: &str = "write `HH:MM-HH:MM ZONE`, as in \"02:00-05:00 UTC\"";
     let (times, zone) = text.trim().split_once(char::is_whitespace).unwrap_or((text.trim(), ""));
@@ -66,7 +66,7 @@ fn time(text: &str) -> Option<Time> {
     Time::new(two_digits(hour)?, two_digits(minute)?, 0, 0).ok()
 }
 
-/// `month`, `1 month`, `2 weeks`.
+/// A length such as `month`, `1 month`, `2 weeks`.
 pub(super) fn interval(text: &str) -> Option<(u32, Unit)> {
     let (count, unit) = match text.split_whitespace().collect::<Vec<_>>().as_slice() {
         [unit] => (1, *unit),
@@ -84,16 +84,16 @@ pub(super) fn interval(text: &str) -> Option<(u32, Unit)> {
     (1..=1000).contains(&count).then_some((count, unit))
 }
 
-/// `2024-01-01`, and nothing more.
+/// A date in exactly the form `2024-01-01`.
 pub(super) fn date(text: &str) -> Option<Date> {
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
     (text.len() == 10 && digits == 8).then(|| text.parse().ok()).flatten()
 }
 
-/// A bound as something that has an order, where its text alone can tell.
+/// A bound as a value with an order, if its text alone shows one.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Comparable {
-    /// A number; those that no `f64` holds exactly are not compared.
+    /// A number; those that no `f64` represents exactly are not compared.
     Number(f64),
     /// A date or a time without a zone.
     Civil(jiff::civil::DateTime),
@@ -102,7 +102,7 @@ pub(super) enum Comparable {
 }
 
 impl Comparable {
-    /// The order of two bounds of one kind.
+    /// The order of two bounds of the same kind; `None` for different kinds.
     pub(super) fn compare(&self, other: &Self) -> Option<Ordering> {
         match (self, other) {
             (Self::Number(a), Self::Number(b)) => a.partial_cmp(b),
@@ -113,7 +113,7 @@ impl Comparable {
     }
 }
 
-/// Reads a bound's text as a number, a date or a time.
+/// Parses a bound's text as a number, a date or a time.
 pub(super) fn comparable(text: &str) -> Option<Comparable> {
     let text = text.trim();
     let digits = text.bytes().filter(u8::is_ascii_digit).count();

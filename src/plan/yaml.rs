@@ -1,10 +1,10 @@
-//! YAML into a tree that knows where each value stands, `${NAME}` filled in.
+//! Parses YAML into a tree that knows the position of each value, with `${NAME}` expanded.
 //!
-//! The tree is ours, rather than serde's, because a deserializer stops at its first error, and
-//! a plan's problems are told all at once. Plain scalars keep their text: `010` stays `010`.
+//! The tree is our own, not serde's, because a deserializer stops at its first error, and a plan's problems are
+//! reported all at once. Plain scalars keep their text: `010` stays `010`.
 //!
-//! Invariant: a value from the environment is only ever the text of one scalar; it cannot add
-//! keys, and [`Scalar::shown`] does not hold it.
+//! Invariant: a value of the environment is only ever the text of one scalar: it cannot add keys, and [`Scalar::shown`]
+//! does not contain it.
 
 use std::collections::HashMap;
 
@@ -13,12 +13,12 @@ use granit_parser::{Event, Marker, Parser, ScalarStyle, Span};
 use super::environment::{Env, Unfilled, interpolate};
 use super::problem::{Found, Position};
 
-/// More nodes than any plan has: what aliases may grow a document to.
+/// More nodes than any plan has: the limit for a document that aliases expand.
 const MAX_NODES: usize = 100_000;
-/// Deeper than any plan is.
+/// Deeper than any plan is nested.
 const MAX_DEPTH: usize = 32;
 
-/// A value and its place; that of a block (`|`, `>`) is its first line.
+/// A value and its position; the position of a block (`|`, `>`) is its first line.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) at: Position,
@@ -30,31 +30,31 @@ pub(super) enum Value {
     Scalar(Scalar),
     List(Vec<Node>),
     Map(Vec<(Word, Node)>),
-    /// Could not be read; the problem is told already, so nobody else should complain.
+    /// It could not be read. The problem has been reported, so others ignore the value.
     Broken,
-    /// `database.url` with a variable that is not set: a problem only to who asks for it.
+    /// `database.url` with a variable that is not set: a problem only for whoever needs it.
     Unset(Unfilled),
 }
 
-/// A key and its place.
+/// A key and its position.
 #[derive(Clone, Debug)]
 pub(super) struct Word {
     pub(super) at: Position,
     pub(super) text: String,
 }
 
-/// A single value as text.
+/// A single value, as text.
 #[derive(Clone, Debug)]
 pub(super) struct Scalar {
     pub(super) text: String,
-    /// As the plan has it, where the environment changed it.
+    /// The text in the plan, if the environment changed it.
     written: Option<String>,
-    /// Without quotes: may also be a number, a boolean or null.
+    /// Not quoted: it may also be a number, a boolean or null.
     plain: bool,
 }
 
 impl Scalar {
-    /// For messages: shortened, and without what came from the environment.
+    /// For messages: shortened, and without values of the environment.
     pub(super) fn shown(&self) -> String {
         const LONGEST: usize = 60;
         let text = self.written.as_deref().unwrap_or(&self.text);
@@ -68,7 +68,7 @@ impl Scalar {
         self.plain && matches!(self.text.as_str(), "" | "~" | "null" | "Null" | "NULL")
     }
 
-    /// `true` or `false` and nothing else: YAML's `yes` and `off` surprise people.
+    /// Only `true` and `false`: YAML's `yes` and `off` surprise people.
     pub(super) fn as_bool(&self) -> Option<bool> {
         match self.text.as_str() {
             "true" if self.plain => Some(true),
@@ -79,7 +79,7 @@ impl Scalar {
 }
 
 impl Node {
-    /// The value under `key` where this is a map and has one that is not null.
+    /// The value of `key`, if this is a map and has a value there that is not null.
     pub(super) fn get(&self, key: &str) -> Option<&Node> {
         self.entries()
             .iter()
@@ -113,7 +113,7 @@ impl Node {
         matches!(&self.value, Value::Scalar(scalar) if scalar.is_null())
     }
 
-    /// `a list`, for messages.
+    /// The kind of value in words, for messages: `a list`.
     pub(super) fn kind(&self) -> &'static str {
         match &self.value {
             Value::List(_) => "a list",
@@ -132,7 +132,7 @@ impl Node {
     }
 }
 
-/// Reads one document; `None` where it is not YAML or has no content, which `found` then says.
+/// Reads one document; `None` if it is not YAML or has no content, which `found` then says.
 pub(super) fn read(text: &str, env: Env<'_>, found: &mut Found) -> Option<Node> {
     let options =
         granit_parser::options! { emit_comments: false, block_nesting_limit: 64, flow_nesting_limit: 64 };
@@ -141,7 +141,7 @@ pub(super) fn read(text: &str, env: Env<'_>, found: &mut Found) -> Option<Node> 
         let step = match next {
             Ok((event, span)) => tree.take(event, span),
             Err(error) => {
-                let message = format!("this is not YAML: {}", error.info());
+                let message = format!("this is not valid YAML: {}", error.info());
                 let at = position(error.marker());
                 tree.found.add_with_hint(at, message, hint(&error.info(), text, at));
                 Err(Stop)
@@ -159,12 +159,12 @@ pub(super) fn read(text: &str, env: Env<'_>, found: &mut Found) -> Option<Node> 
     root
 }
 
-/// What a mistake in the YAML itself most often is.
+/// What a mistake in the YAML itself most likely is.
 fn hint(info: &str, text: &str, at: Position) -> Option<String> {
     let line = text.lines().nth(at.line.saturating_sub(1)).unwrap_or_default();
     let indent = line.len() - line.trim_start().len();
     let hint = if line[..indent].contains('\t') {
-        "indent with blanks: YAML takes no tabs there"
+        "indent with spaces: YAML allows no tabs there"
     } else if info.contains("after double-quoted scalar") || info.contains("after single-quoted scalar") {
         "quote the value as a whole, as in '\"Schema\".\"Table\"'"
     } else {
@@ -177,15 +177,15 @@ fn position(marker: &Marker) -> Position {
     Position { line: marker.line().max(1), column: marker.col() + 1 }
 }
 
-/// Reading cannot go on; why has been told.
+/// Reading cannot continue; the reason has been reported.
 struct Stop;
 
-/// A list or map that is still open.
+/// A list or map that is not complete yet.
 struct Open {
     at: Position,
     anchor: usize,
     value: Value,
-    /// The key that waits for its value.
+    /// The key whose value comes next.
     key: Option<Word>,
 }
 
@@ -223,7 +223,7 @@ impl Tree<'_> {
                     self.nodes += node.size();
                     self.put(Node { at, value: node.value }, 0)
                 }
-                None => self.stop(at, "an alias inside its own anchor has no end"),
+                None => self.stop(at, "an alias inside its own anchor never ends"),
             },
             Event::DocumentStart(..) if self.root.is_some() => {
                 self.stop(at, "a plan is one YAML document; here a second one begins")
@@ -239,13 +239,13 @@ impl Tree<'_> {
 
     fn refuse_tag(&mut self, at: Position, tagged: bool) {
         if tagged {
-            self.found.add(at, "YAML tags (`!...`) mean nothing in a plan");
+            self.found.add(at, "YAML tags (`!...`) have no meaning in a plan");
         }
     }
 
     fn open(&mut self, at: Position, anchor: usize, value: Value) -> Result<(), Stop> {
         if self.stack.len() >= MAX_DEPTH {
-            return self.stop(at, "this is nested deeper than any plan is");
+            return self.stop(at, "this is nested deeper than any plan can be");
         }
         if self.waits_for_key() {
             return self.stop(at, "a key must be a single word");
@@ -280,13 +280,13 @@ impl Tree<'_> {
         self.put(Node { at, value }, anchor)
     }
 
-    /// Whether the value that comes next is that of `database.url`.
+    /// Whether the next value is that of `database.url`.
     fn is_connection(&self) -> bool {
         let path = self.stack.iter().map(|open| open.key.as_ref().map(|key| key.text.as_str()));
         path.eq([Some("database"), Some("url")])
     }
 
-    /// A value is complete: it goes where it belongs.
+    /// Adds a complete value to the list or map that it belongs to.
     fn put(&mut self, node: Node, anchor: usize) -> Result<(), Stop> {
         if self.waits_for_key() {
             return self.stop(node.at, "a key must be a single word");
@@ -296,7 +296,7 @@ impl Tree<'_> {
         }
         self.nodes += 1;
         if self.nodes > MAX_NODES {
-            return self.stop(node.at, "this grows larger than any plan is");
+            return self.stop(node.at, "with its aliases, this is larger than any plan can be");
         }
         match self.stack.last_mut() {
             None => self.root = Some(node),
@@ -359,9 +359,9 @@ mod tests {
     fn what_is_not_in_the_environment_is_a_problem_each() {
         let (_, problems) = parse("x: ${NOBODY}\ny: [1, '${ALSO']\nz: ${A B}\n");
         let problems = problems.unwrap();
-        assert!(problems.contains("plan.yaml:1:4: the environment has no `NOBODY`"), "{problems}");
-        assert!(problems.contains("plan.yaml:2:8: `${` without its `}`"), "{problems}");
-        assert!(problems.contains("plan.yaml:3:4: `${A B}` does not name a variable"), "{problems}");
+        assert!(problems.contains(":1:4: the environment variable `NOBODY` is not set"), "{problems}");
+        assert!(problems.contains("plan.yaml:2:8: `${` without a closing `}`"), "{problems}");
+        assert!(problems.contains(":3:4: `${A B}` does not name an environment variable"), "{problems}");
     }
 
     #[test]
@@ -385,7 +385,7 @@ mod tests {
         for (text, expected) in [
             ("", "the plan is empty"),
             ("# nothing\n", "the plan is empty"),
-            ("a: [1\nb: 2\n", "this is not YAML"),
+            ("a: [1\nb: 2\n", "this is not valid YAML"),
             ("a: 1\n---\nb: 2\n", "a second one begins"),
             ("a: 1\nb: 2\na: 3\n", "`a` is written twice"),
             ("? [a]\n: 1\n", "a key must be a single word"),

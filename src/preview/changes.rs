@@ -1,4 +1,4 @@
-//! What the swap changes in the catalog, as a diff between blue and green.
+//! The catalog's changes in the swap, as a diff between blue and green.
 
 use crate::event::PreviewChange;
 use crate::hangs_on::{Green, GreenColumn, GreenPartition, Source};
@@ -101,7 +101,7 @@ impl Diff {
     }
 }
 
-/// The first and the last, and how many there are between them.
+/// The first and the last names, with `to` between them, and the default partition.
 fn leaves(by: &GreenPartition) -> String {
     let names: Vec<String> = by.leaves.iter().map(|leaf| leaf.name.plain()).collect();
     match names.as_slice() {

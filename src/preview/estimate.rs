@@ -1,4 +1,4 @@
-//! Time, disk and WAL, from the catalog's sizes and the pace that a sample showed.
+//! Estimates of time, disk and WAL, from the catalog's sizes and the pace that a sample showed.
 
 use std::time::Instant;
 
@@ -11,43 +11,43 @@ use super::sample::Sample;
 use super::subject::Subject;
 use super::trial::Trial;
 
-/// Where nothing was measured: bytes of blue that all workers together copy, hash and index in a second.
+/// Bytes of blue that all workers together copy, hash and index per second, if nothing was measured.
 const COPIED_PER_S: f64 = (40 << 20) as f64;
 const HASHED_PER_S: f64 = (200 << 20) as f64;
 const INDEXED_PER_S: f64 = (60 << 20) as f64;
-/// A table that writes WAL takes so many times as long as the sample's temporary one.
+/// Slowdown of a WAL-logged table against the sample's temporary one.
 const LOGGED: f64 = 1.8;
-/// A transaction of its own, with its fact: the WAL has to reach the disk.
+/// Seconds for a transaction of its own, with its fact: the WAL has to be flushed.
 pub(super) const COMMIT_S: f64 = 0.003;
-/// A row that ANALYZE looks at, where none was measured.
+/// Seconds per row that ANALYZE reads, if nothing was measured.
 const ANALYZED_S: f64 = 0.000_005;
-/// A statement of DDL, where none was measured.
+/// Seconds per DDL statement, if nothing was measured.
 const DDL_S: f64 = 0.001;
-/// What the WAL has of a row beyond the row itself.
+/// Bytes of WAL per row beyond the row itself.
 const WAL_PER_ROW: f64 = 16.0;
-/// The gate lets the swap begin when a marker comes through in 20 ms; on average it takes half of that.
+/// The gate lets the swap begin once a marker takes at most 20 ms to arrive: half of that on average.
 const DRAIN_S: f64 = 0.010;
-/// A key is looked up in every partition.
+/// Seconds to look a key up in one partition; it is looked up in each.
 const COMPARED_S: f64 = 0.000_001;
-/// Waiting for the lock, and the commit.
+/// Seconds to wait for the lock, and to commit.
 const LOCK_AND_COMMIT_S: f64 = 0.010;
-/// Keys that are left for the comparison under the lock.
+/// Keys that are left to compare under the lock.
 const KEYS: f64 = 200.0;
-/// Changes that the stream applies in a second.
+/// Changes that the stream applies per second.
 const APPLIED_PER_S: f64 = 30_000.0;
 
-/// One table's.
+/// The estimates for one table.
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
-    /// Rows of blue.
+    /// Rows of blue, as of its last ANALYZE or VACUUM.
     pub(super) rows: f64,
-    /// Seconds a row, for all workers together.
+    /// Seconds per row to copy, with all workers together.
     pub(super) copy_s: f64,
     pub(super) hash_s: f64,
-    /// Seconds a row that ANALYZE looks at, and how many it looks at: those of each leaf, and the parent's.
+    /// Seconds per row that ANALYZE reads, and the number of rows that it reads: those of each leaf, and the parent's.
     pub(super) analyze_s: f64,
     pub(super) analyzed: f64,
-    /// Green's heap and TOAST, per row.
+    /// Bytes of green's heap and TOAST per row.
     pub(super) bytes: f64,
     /// For each index, seconds (of all workers together) and bytes per row.
     pub(super) indexes: Vec<(f64, f64)>,
@@ -59,18 +59,18 @@ impl Pace {
     }
 }
 
-/// What everything is estimated from.
+/// The figures that everything is estimated from.
 pub(super) struct Estimate {
     pub(super) paces: Vec<Pace>,
-    /// One statement of DDL.
+    /// Seconds per DDL statement.
     pub(super) ddl_s: f64,
-    /// Changes of the tables by clients in a second.
+    /// Changes of the tables per second, by clients.
     pub(super) changes_per_s: f64,
-    /// Statements of the exchange.
+    /// The number of statements in the exchange.
     exchange: usize,
-    /// Partitions of the table that has most.
+    /// Partitions of the table that has the most.
     leaves: usize,
-    /// The comparisons of the lanes; none once they are swapped.
+    /// The lanes' comparisons; empty once the lanes are swapped.
     pub(super) comparisons: Vec<Comparison>,
     pub(super) basis: Vec<String>,
 }
@@ -112,28 +112,28 @@ impl Estimate {
         Ok(estimate)
     }
 
-    /// What the exchange takes.
+    /// Seconds that the exchange takes.
     pub(super) fn exchange(&self) -> f64 {
         self.exchange as f64 * self.ddl_s
     }
 
-    /// How long writes wait, once.
+    /// Seconds for which writes wait, once.
     pub(super) fn stall(&self) -> f64 {
         LOCK_AND_COMMIT_S + DRAIN_S + self.compared() + self.exchange()
     }
 
-    /// The last comparison.
+    /// Seconds that the last comparison takes.
     pub(super) fn compared(&self) -> f64 {
         KEYS * self.leaves as f64 * COMPARED_S
     }
 
-    /// Applying what clients change in so many seconds.
+    /// Seconds to apply what clients change in `seconds`.
     pub(super) fn applied(&self, seconds: f64) -> f64 {
         self.changes_per_s * seconds / APPLIED_PER_S
     }
 }
 
-/// Rows of the tables that were inserted, updated or deleted so far.
+/// Rows of the tables inserted, updated or deleted so far.
 async fn changes(session: &Session, subject: &Subject<'_>) -> Result<i64, Error> {
     let names: Vec<String> = subject.prepared.lanes.iter().map(|lane| lane.table.to_string()).collect();
     let sql = "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint FROM pg_stat_user_tables \
@@ -147,7 +147,7 @@ fn measured(design: &LaneDesign, sample: &Sample, workers: usize) -> Pace {
     let blocks = table.heap_bytes as f64 / 8_192.0;
     let rows =
         if table.estimated_rows > 0 { table.estimated_rows as f64 } else { blocks * sample.rows_per_block };
-    // The workers help each other with a copy as they do with hashing.
+    // The workers speed a copy up as much as they speed hashing up.
     let together = (sample.hashed_by_all_per_s / sample.hashed_per_s.max(1.0)).clamp(1.0, workers as f64);
     let assumed = assumed(design);
     let last = sample.indexes.last().copied();
@@ -186,8 +186,7 @@ fn assumed(design: &LaneDesign) -> Pace {
     }
 }
 
-/// Rows that ANALYZE looks at: 300 for each of the greatest statistics target, in each leaf and once
-/// more for the parent.
+/// Rows that ANALYZE reads: 300 times the greatest statistics target, in each leaf and once more for the parent.
 fn analyzed(design: &LaneDesign, rows: f64) -> f64 {
     let targets = design.green.blue.columns.iter().filter_map(|column| column.statistics_target);
     let most = 300.0 * f64::from(targets.max().unwrap_or(100).max(100));
@@ -196,7 +195,7 @@ fn analyzed(design: &LaneDesign, rows: f64) -> f64 {
     (rows / leaves).min(most) * leaves + parent
 }
 
-/// What the estimates rest on, in sentences.
+/// What the estimates are based on, in sentences.
 fn basis(subject: &Subject<'_>, tried: &Trial, estimate: &Estimate) -> Vec<String> {
     let mut basis = vec!["sizes: the catalog's, as of the last ANALYZE or VACUUM of each table".to_owned()];
     for (design, sample) in subject.prepared.lanes.iter().zip(&tried.samples) {

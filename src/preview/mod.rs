@@ -1,8 +1,8 @@
-//! What a run would do, and what it would mean: every step with the SQL that the phases execute, its
-//! locks and an estimate; what the swap changes; what clients will notice.
+//! What a run would do and what it would mean: every step with the SQL that the phases execute, its locks and an
+//! estimate; what the swap changes; what clients will notice.
 //!
-//! Invariant: a preview changes nothing. It reads the journal without making or locking it, raises no
-//! epoch, and undoes what it tries; a run that is under way does not notice it.
+//! Invariant: a preview changes nothing. It reads the journal without creating or locking it, does not raise the epoch,
+//! and undoes what it tries; a run in progress does not notice it.
 
 mod changes;
 mod estimate;
@@ -21,29 +21,29 @@ use crate::pg::ConnectionRole;
 use estimate::Estimate;
 use subject::Subject;
 
-/// What stands for the id of a run that has not begun.
+/// The placeholder for the id of a run that has not begun.
 pub const NEW_RUN: &str = "<run>";
 
-/// A preview.
+/// The preview of a new run, or of the rest of one that has begun.
 pub struct Preview {
-    /// What is left to do of the run; every phase of a new one.
+    /// The phase that the run continues with; `None` if it has nothing left to do.
     pub next: Option<Phase>,
-    /// The run that is under way is being executed at this moment.
+    /// An orchestrator is executing the run at this moment.
     pub is_live: bool,
-    /// What the swap changes.
+    /// The catalog's changes in the swap.
     pub changes: Vec<PreviewChange>,
-    /// What clients will notice.
+    /// What clients will notice of the swap, and after it.
     pub notices: Vec<PreviewNotice>,
-    /// The steps, in the order of their execution.
+    /// The steps that are left, in the order of their execution.
     pub steps: Vec<PreviewStep>,
-    /// All of it in one line.
+    /// The totals, for the last line.
     pub summary: PreviewSummary,
 }
 
-/// Makes the preview of a plan that the checks do not refuse.
+/// Previews a plan that the checks do not refuse.
 ///
 /// # Errors
-/// If the plan is not the one that its run began with, or the server said no.
+/// If the plan is not the one that its run began with, the server rejected a statement, or the connection was lost.
 pub async fn preview(cx: &Context, forward: &Forward) -> Result<Preview, Error> {
     let session = cx.target.connect(ConnectionRole::of_command("preview"), &[("lock_timeout", "5s")]).await?;
     let subject = Subject::find(cx, forward, &session).await?;

@@ -1,7 +1,7 @@
 //! What clients will notice of the swap, and after it.
 //!
-//! Where `pg_stat_statements` can be read, statements that will behave differently are looked for in the
-//! server; only their ids come here, never their texts.
+//! If `pg_stat_statements` can be read, it is searched for statements that will behave differently; only their ids are
+//! read, never their texts.
 
 use tokio_postgres::Client;
 
@@ -17,7 +17,7 @@ use super::estimate::Estimate;
 use super::subject::Subject;
 
 /// # Errors
-/// If the server refused a question: nothing said would mean that there is nothing to notice.
+/// If a query fails: no notice would mean that there is nothing to notice.
 pub(super) async fn of(
     client: &Client,
     subject: &Subject<'_>,
@@ -57,7 +57,7 @@ fn open_transactions() -> PreviewNotice {
     notice("open_transactions", None, text)
 }
 
-/// Functions that keep the table's row type in a session.
+/// Functions that make a session keep the table's row type.
 async fn row_type(table: &QName, client: &Client) -> Result<Option<PreviewNotice>, Error> {
     let functions = row_types::functions(client, table).await?;
     if functions.is_empty() {
@@ -85,7 +85,7 @@ async fn of_table(lane: &LaneDesign, seen: &Seen, client: &Client) -> Vec<Previe
     notices
 }
 
-/// A topic and a text.
+/// Pairs of a topic and its text.
 type Told = Vec<(&'static str, String)>;
 
 fn keys(green: &Green) -> Told {
@@ -138,7 +138,7 @@ fn partitioning(green: &Green) -> Told {
         (
             "moved_rows",
             format!(
-                "an UPDATE of {column} may move a row, also one by INSERT ... ON CONFLICT DO UPDATE; whoever waits to write \
+                "an UPDATE of {column} may move a row, also in INSERT ... ON CONFLICT DO UPDATE; whoever waits to write \
                  or to lock that row (SELECT ... FOR UPDATE, WHERE CURRENT OF) gets 40001 and has to try again"
             ),
         ),
@@ -157,7 +157,7 @@ fn partitioning(green: &Green) -> Told {
             "privileges",
             "only the owner has a privilege on a partition itself: pg_dump by a role that is no superuser needs \
                  `grant pg_read_all_data to <role>`, or --exclude-schema='projh_*' and `grant select on <each partition> to \
-                 <role>`; it is so from prepare on, and --exclude-schema stays needed after finish, for the journal".to_owned(),
+                 <role>`; this holds from prepare on, and --exclude-schema is still needed after finish, for the journal".to_owned(),
         ),
     ]
 }
@@ -167,7 +167,7 @@ fn columns(green: &Green) -> Told {
         "a prepared statement with SELECT * fails once with \"cached plan must not change result type\" (0A000): \
          prepare it again; one that lists columns which are left goes on"
     } else {
-        "prepared statements go on; each is planned anew once"
+        "prepared statements keep working; each is replanned once"
     };
     let mut told = vec![("prepared_statements", prepared.to_owned())];
     let mut identities = green.blue.sequences.iter().filter(|sequence| sequence.identity);
@@ -202,7 +202,7 @@ fn foreign_keys(green: &Green) -> Told {
     told
 }
 
-/// Unique keys of blue that no unique index of green has by itself.
+/// Unique keys of blue that no unique index of green covers by itself.
 fn lost_keys(green: &Green) -> Vec<Vec<Ident>> {
     let of_blue = green.blue.indexes.iter().filter(|index| index.identifies_rows());
     let keys = of_blue.filter_map(|index| index.plain_keys()).filter_map(|keys| {
@@ -228,7 +228,7 @@ fn has_other_columns(green: &Green) -> bool {
     same.count() != green.blue.columns.len() || green.columns.len() != green.blue.columns.len()
 }
 
-/// A regular expression for statements that a notice is about.
+/// A regular expression for the statements that a notice is about.
 fn pattern(topic: &str, lane: &LaneDesign) -> Option<String> {
     let word = |ident: &Ident| format!("\"?{}\"?", escaped(ident.as_str()));
     let table = format!("({}\\.)?{}", word(&lane.table.schema), word(&lane.table.name));
@@ -250,14 +250,14 @@ fn pattern(topic: &str, lane: &LaneDesign) -> Option<String> {
     }
 }
 
-/// Taken as it is written.
+/// Escapes the characters that have a meaning in a regular expression.
 fn escaped(text: &str) -> String {
     text.chars()
         .flat_map(|c| (!c.is_alphanumeric() && c != '_').then_some('\\').into_iter().chain([c]))
         .collect()
 }
 
-/// `pg_stat_statements`, where it is.
+/// The name of the view `pg_stat_statements`, if the extension is installed.
 struct Seen(Option<QName>);
 
 impl Seen {
@@ -268,7 +268,7 @@ impl Seen {
         Self(row.map(|row| QName::new(row.get::<_, String>(0), "pg_stat_statements")))
     }
 
-    /// The most frequent statements that match; none where it cannot be read. Ours do not count.
+    /// The most frequent statements that match, without ours; empty if the view cannot be read.
     async fn matching(&self, client: &Client, pattern: &str) -> Vec<PreviewStatement> {
         let Self(Some(view)) = self else { return Vec::new() };
         let sql = format!(

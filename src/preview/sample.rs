@@ -1,8 +1,8 @@
-//! The server's pace, measured on a few rows: copied, hashed and indexed for about a second.
+//! The server's pace, measured on some rows that are copied, hashed and indexed for about a second.
 //!
-//! Invariants: everything is undone. Rows go into temporary tables, in a transaction that is rolled
-//! back; while an expression of the plan runs, the transaction is read-only, so that not even a
-//! sequence moves. Blocks are taken from all over the table; time and bytes are bounded.
+//! Invariants: everything is undone. Rows go into temporary tables, in a transaction that is rolled back; while an
+//! expression of the plan is evaluated, the transaction is read-only, so that not even a sequence moves. Blocks are
+//! taken from all over the table; time and bytes are bounded.
 
 use std::time::{Duration, Instant};
 
@@ -16,46 +16,46 @@ use crate::lifecycle::{LaneDesign, Span};
 use crate::pg::connect::Session;
 use crate::pg::{QName, rolled_back};
 
-/// How long all tables together are sampled.
+/// Time for the samples of all tables together.
 pub(super) const TIME: Duration = Duration::from_millis(1_000);
-/// Blocks that one statement reads.
+/// Blocks per statement.
 const BLOCKS: u32 = 64;
-/// Rows of blue take at most so much space in the sample.
+/// Most bytes of blue's rows in a sample.
 const BYTES_MAX: u64 = 64 << 20;
-/// Rows that ANALYZE looks at, at the default statistics target: 300 for each of 100.
+/// Rows that ANALYZE reads at the default statistics target: 300 times 100.
 pub(super) const ROWS_OF_ANALYZE: i64 = 30_000;
-/// One statement of a sample takes longer: this table is measured no further.
+/// If a statement of a sample takes longer, its table is measured no further.
 const STATEMENT: &str = "SET LOCAL statement_timeout = '2s'";
 
-/// What a sample of one table gave.
+/// The result of sampling one table.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sample {
-    /// Rows that were copied.
+    /// Rows copied.
     pub(super) rows: u64,
-    /// Rows of blue per block.
+    /// Rows of blue per block, on average.
     pub(super) rows_per_block: f64,
-    /// Rows that one connection copies in a second.
+    /// Rows per second that one connection copies.
     pub(super) copied_per_s: f64,
-    /// Rows that one connection hashes in a second.
+    /// Rows per second that one connection hashes.
     pub(super) hashed_per_s: f64,
-    /// Rows that all workers hash in a second.
+    /// Rows per second that all workers hash together.
     pub(super) hashed_by_all_per_s: f64,
     /// Bytes of green's heap and TOAST per row.
     pub(super) bytes_per_row: f64,
-    /// For each index: seconds and bytes per row.
+    /// For each index, seconds and bytes per row.
     pub(super) indexes: Vec<(f64, f64)>,
-    /// Seconds a row that ANALYZE looks at.
+    /// Seconds per row that ANALYZE reads; `None` if that was not measured.
     pub(super) analyze_s: Option<f64>,
 }
 
-/// One table, whose green is there.
+/// A table to sample, whose green exists.
 pub(super) struct Sampled<'a> {
     pub(super) lane: &'a Lane,
     pub(super) design: &'a LaneDesign,
     pub(super) comparison: &'a Comparison,
 }
 
-/// Measures one table in its share of the time. `session` is in a transaction in which green is there.
+/// Samples one table for its share of the time. `session` is in a transaction in which green exists.
 pub(super) async fn sample(
     session: &Session,
     workers: &[Session],
@@ -88,7 +88,7 @@ async fn copied(
 ) -> Result<(), tokio_postgres::Error> {
     let Sampled { lane, design, .. } = *of;
     let into = design.green.sample().to_string();
-    // Released, it lets DDL on temporary tables in again.
+    // Once it is released, DDL on temporary tables is allowed again.
     session.batch_execute("SAVEPOINT projh_read_only; SET TRANSACTION READ ONLY").await?;
     let begun = Instant::now();
     let total = u32::try_from(design.green.blue.table.heap_bytes / 8_192).unwrap_or(u32::MAX);
@@ -104,7 +104,7 @@ async fn copied(
     sample.copied_per_s = per_second(sample.rows, begun.elapsed());
     sample.rows_per_block = sample.rows as f64 / f64::from(blocks.max(1));
     session.batch_execute("RELEASE SAVEPOINT projh_read_only").await?;
-    // A table without partitions has no tree.
+    // A table without partitions has no partition tree.
     let sql = "SELECT coalesce((SELECT sum(pg_table_size(relid)) FROM pg_partition_tree(to_regclass($1))), \
                pg_table_size(to_regclass($1)))::bigint";
     let bytes: i64 = session.query_one(sql, &[&into]).await?.get(0);
@@ -112,7 +112,7 @@ async fn copied(
     Ok(())
 }
 
-/// Each index on the largest leaf, as long as there is time.
+/// Builds each index on the largest leaf, while there is time.
 async fn indexed(
     session: &Session,
     design: &LaneDesign,
@@ -153,7 +153,7 @@ async fn size_of_indexes(client: &Client, leaf: &QName) -> Result<i64, tokio_pos
     Ok(client.query_one("SELECT pg_indexes_size(to_regclass($1))", &[&leaf.to_string()]).await?.get(0))
 }
 
-/// Rows a second, hashed by these connections side by side. Blue alone: green's rows are as many.
+/// Rows per second that these connections hash in parallel. Blue's alone: green has as many rows.
 async fn hashed(
     workers: &[Session],
     lane: &Lane,
@@ -191,7 +191,7 @@ fn per_second(rows: u64, time: Duration) -> f64 {
     rows as f64 / time.as_secs_f64().max(1e-6)
 }
 
-/// A table's blocks, some at a time, each once, from all over it.
+/// A table's blocks in spans, each once, from all over the table.
 #[derive(Clone)]
 struct Slices {
     count: u64,
@@ -202,7 +202,7 @@ struct Slices {
 impl Slices {
     fn of(heap_bytes: &u64) -> Self {
         let count = (heap_bytes / 8_192).div_ceil(u64::from(BLOCKS)).max(1);
-        // Steps of about the golden ratio that share no factor with the count meet each slice once.
+        // Steps of about the golden ratio that share no factor with the count visit each span once.
         let mut step = (count as f64 * 0.618) as u64;
         while gcd(step.max(1), count) != 1 {
             step += 1;

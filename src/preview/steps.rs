@@ -1,5 +1,4 @@
-//! The steps of every phase that is left. Each text comes from the function whose text the phase
-//! executes.
+//! The steps of every phase that is left. Each text comes from the function that the phase itself executes.
 
 mod data;
 mod definition;
@@ -12,12 +11,12 @@ use crate::pg::sql::{LockMode, Statement};
 use super::estimate::Estimate;
 use super::subject::Subject;
 
-/// Everything that is left to do, and the two ways to end the run.
+/// The steps that are left, and the two ways to end the run.
 pub(super) fn of(subject: &Subject<'_>, estimate: &Estimate) -> Vec<PreviewStep> {
     let mut steps = Steps { subject, estimate, steps: Vec::new() };
     for phase in subject.progress.left().filter(|phase| subject.forward.reaches(*phase)) {
         match phase {
-            // A check changes nothing, and the other two are shown below.
+            // A check changes nothing; rollback and finish are shown below.
             Phase::Check | Phase::Rollback | Phase::Finish => {}
             Phase::Prepare => steps.prepare(),
             Phase::Copy => steps.copy(),
@@ -44,7 +43,7 @@ struct Steps<'a> {
 }
 
 impl Steps<'_> {
-    /// A statement of a phase, for one lane or for all of them.
+    /// Adds a statement of a phase, for one lane or for all of them.
     fn statement(&mut self, phase: Phase, lane: Option<usize>, statement: Statement) -> &mut PreviewStep {
         let design = lane.and_then(|lane| self.subject.prepared.lanes.get(lane));
         let seconds = self.estimate.ddl_s;
@@ -66,7 +65,7 @@ impl Steps<'_> {
         &mut self.steps[last]
     }
 
-    /// A step in words of its own; its locks are added by whoever knows them.
+    /// Adds a step with a description of its own; the caller adds its locks.
     fn step(&mut self, phase: Phase, lane: Option<usize>, what: &str, sql: String) -> &mut PreviewStep {
         self.statement(phase, lane, Statement::new(what, sql))
     }
@@ -79,7 +78,7 @@ impl Steps<'_> {
         self.step(phase, None, "commit", "COMMIT".to_owned())
     }
 
-    /// Nobody but us reaches what is in the run's homes, and partitions of green before the swap makes it live.
+    /// Whether others can reach a relation: not in the run's schemas, nor partitions of green before the swap.
     fn is_visible(&self, phase: Phase, relation: &QName) -> bool {
         let prepared = &self.subject.prepared;
         let at_home = relation.schema == prepared.green_home || relation.schema == prepared.blue_home;
@@ -88,7 +87,7 @@ impl Steps<'_> {
     }
 }
 
-/// A lock, for people and machines.
+/// A lock, as the preview's events show it.
 fn lock(relation: &QName, mode: LockMode, seconds: f64) -> PreviewLock {
     let blocks = match mode {
         LockMode::AccessShare

@@ -1,4 +1,4 @@
-//! What a preview is about: a run that has not begun, or what is left of one that has.
+//! What a preview is about: a run that has not begun, or the rest of one that has.
 
 use crate::context::{Context, Forward};
 use crate::error::{Doing, Error};
@@ -13,26 +13,26 @@ use crate::plan::{self, Plan};
 
 use super::NEW_RUN;
 
-/// The run, as far as it has come.
+/// A run and its state.
 pub(super) struct Subject<'a> {
     pub(super) cx: &'a Context,
-    /// What would be carried out.
+    /// What `execute` would carry out.
     pub(super) forward: &'a Forward,
-    /// The run that is under way.
+    /// The short id of the run in progress; `None` for a new one.
     pub(super) run: Option<String>,
-    /// Its id, or what stands for that of a new one.
+    /// Its id, or the placeholder for that of a new run.
     pub(super) id: String,
-    /// Somebody executes it at this moment.
+    /// An orchestrator is executing it at this moment.
     pub(super) is_live: bool,
-    /// Where it stands; nowhere, if it is new.
+    /// The fold of its facts; empty for a new run.
     pub(super) progress: Progress,
-    /// What it made, or will make.
+    /// What it has made, or will make.
     pub(super) prepared: Prepared,
-    /// The lanes; none once they are swapped.
+    /// The lanes; empty once they are swapped.
     pub(super) lanes: Vec<Lane>,
-    /// The SQL that makes the journal, where there is none.
+    /// The SQL that creates the journal; empty if there is one.
     pub(super) journal: Vec<&'static str>,
-    /// How long locks may be waited for.
+    /// How long to wait for locks.
     pub(super) limits: Limits,
 }
 
@@ -48,7 +48,7 @@ impl<'a> Subject<'a> {
             None => false,
         };
         if !is_live {
-            // As it is when an orchestrator takes the run over: what changed meanwhile was not tracked.
+            // As when an orchestrator takes the run over: what has changed meanwhile was not tracked.
             progress.verified = None;
             progress.caught_up = None;
         }
@@ -72,16 +72,16 @@ impl<'a> Subject<'a> {
         Ok(Self { cx, forward, run, id, is_live, progress, prepared, lanes, journal, limits })
     }
 
-    /// Green is there already.
+    /// Whether green already exists.
     pub(super) fn has_green(&self) -> bool {
         self.progress.prepared.is_some()
     }
 }
 
-/// The plan's unfinished run, read from the journal as it is.
+/// The plan's unfinished run, read from the journal without locking it.
 async fn under_way(plan: &Plan, session: &Session) -> Result<(Option<String>, Progress), Error> {
     let runs = match journal::list(session).await {
-        // The checks say what is missing.
+        // The checks report what is missing.
         Err(error) if error.is_forbidden() => return Ok((None, Progress::default())),
         runs => runs?,
     };
@@ -99,7 +99,7 @@ async fn under_way(plan: &Plan, session: &Session) -> Result<(Option<String>, Pr
     Ok((Some(ours.found.run), ours.progress))
 }
 
-/// Without the slot that it needs, nothing is left of a run but its rollback.
+/// Without the slot that it needs, a run can only be rolled back.
 async fn find_slot(session: &Session, run: &str, progress: &Progress) -> Result<(), Error> {
     let prepared =
         progress.prepared.as_ref().filter(|_| progress.slot.is_some() && progress.swapped.is_none());
@@ -107,13 +107,16 @@ async fn find_slot(session: &Session, run: &str, progress: &Progress) -> Result<
     if stream::is_there(session, &prepared.slot).await? {
         return Ok(());
     }
-    let what = format!("slot {} of run {run} is gone, and with it what it has not applied", prepared.slot);
+    let what = format!(
+        "slot {} of run {run} no longer exists, and with it the changes that were not applied",
+        prepared.slot
+    );
     let hint = format!("projh-bluegreen rollback {run}, and begin again");
     Err(Error::Refused(vec![Finding::server(CheckId::Slots, what, hint)]))
 }
 
-/// Whether an orchestrator's connections are there. Its advisory lock is not tried: to hold it for a
-/// moment would turn a real run away.
+/// Whether an orchestrator's connections exist. Its advisory lock is not tried: holding it for a moment would turn
+/// a real run away.
 async fn is_executed(session: &Session, run: &str) -> Result<bool, Error> {
     let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() \
                AND starts_with(application_name, 'projh-bluegreen ' || $1 || ' '))";

@@ -1,8 +1,8 @@
-//! Green, made in a transaction that is rolled back, to learn what only a server can tell: how its rows are
-//! hashed, what a statement of DDL takes, and the pace of a sample.
+//! Creates green in a transaction that is rolled back, to learn what only a server can tell: how its rows are hashed,
+//! how long a DDL statement takes, and the pace of a sample.
 //!
-//! Invariant: it is made under names of its own, so that a real run that begins at the same moment
-//! neither waits for it nor meets it.
+//! Invariant: it has names of its own, so that a real run that begins at the same moment neither waits for
+//! it nor finds it.
 
 use std::time::Instant;
 
@@ -18,16 +18,16 @@ use crate::pg::{self, ConnectionRole, RunObjects, rolled_back};
 use super::sample::{self, Sample, Sampled};
 use super::subject::Subject;
 
-/// What was tried and undone.
+/// What was learned.
 #[derive(Default)]
 pub(super) struct Trial {
-    /// One a lane; none once the lanes are swapped.
+    /// The comparison of each lane; empty once the lanes are swapped.
     pub(super) comparisons: Vec<Comparison>,
-    /// Seconds a statement of DDL.
+    /// Seconds per DDL statement; `None` if that was not measured.
     pub(super) ddl_s: Option<f64>,
-    /// One a lane, where there is one.
+    /// The sample of each lane; `None` for a table that was not sampled.
     pub(super) samples: Vec<Option<Sample>>,
-    /// Why a table was not sampled.
+    /// Why a table was not sampled; `None` if all were.
     pub(super) why_not: Option<String>,
 }
 
@@ -83,7 +83,7 @@ impl Trial {
         Ok(lanes)
     }
 
-    /// Samples each table; returns why one was not.
+    /// Samples each table; returns why one was not sampled.
     async fn take_samples(
         &mut self,
         session: &Session,

@@ -1,7 +1,7 @@
-//! What the consumer and the feed share: the buffer's fill, and the positions.
+//! State shared by the consumer and the feed: how full the buffer is, and the positions.
 //!
-//! Invariant: the feed stops reading when the buffer is full, so memory is bounded by
-//! `buffer_bytes` and one read; and it never waits for the consumer while it owes the server a word.
+//! Invariant: the feed stops reading when the buffer is full, so memory is bounded by `buffer_bytes` and one read; and
+//! it never waits for the consumer while it owes the server a status update.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -9,15 +9,15 @@ use tokio::sync::Notify;
 
 use crate::pg::Lsn;
 
-/// The state of one stream.
+/// The shared state of one stream.
 pub(super) struct Shared {
     buffer_bytes: usize,
     waiting_bytes: AtomicUsize,
     acknowledged: AtomicU64,
     received: AtomicU64,
-    /// The buffer has room again.
+    /// Notified when the buffer has room again.
     pub(super) room: Notify,
-    /// There is a new position to report.
+    /// Notified when there is a new position to report.
     pub(super) news: Notify,
 }
 
@@ -41,8 +41,8 @@ impl Shared {
         self.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
     }
 
-    /// Wakes the feed when the buffer becomes half empty: not for each message, which would have
-    /// it read a few bytes at a time.
+    /// Wakes the feed when the buffer has become half empty; waking it for each message would make it read a few
+    /// bytes at a time.
     pub(super) fn take(&self, bytes: usize) {
         let before = self.waiting_bytes.fetch_sub(bytes, Ordering::AcqRel);
         let half = self.buffer_bytes.div_ceil(2);
@@ -51,7 +51,7 @@ impl Shared {
         }
     }
 
-    /// Positions only go forward.
+    /// Positions never go back.
     pub(super) fn acknowledge(&self, lsn: Lsn) {
         if self.acknowledged.fetch_max(lsn.0, Ordering::AcqRel) < lsn.0 {
             self.news.notify_one();

@@ -1,24 +1,23 @@
-//! What goes from the connection to the consumer.
+//! What the connection delivers to the consumer.
 
 use super::error::ReplicationError;
 use super::pgoutput::Logical;
 use crate::pg::Lsn;
 
-/// One thing received, in the order of the server.
+/// One item, in the order in which the server sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {
     /// A decoded message.
     Message(Logical),
-    /// The server has nothing more up to `wal_end` at this moment. Once all that was received
-    /// before is applied, and no transaction is open, `wal_end` may be acknowledged: WAL that holds
-    /// no change of ours would be kept for ever otherwise.
+    /// The server has nothing more up to `wal_end` now. Once everything received before is applied, and no transaction
+    /// is open, `wal_end` may be acknowledged; otherwise WAL without changes of ours would be kept forever.
     Keepalive {
-        /// The server's position.
+        /// The server's position at that moment.
         wal_end: Lsn,
     },
 }
 
-/// What the feed hands over, with the memory it was charged with.
+/// An item from the feed, with the bytes that the buffer was charged for it.
 pub(super) struct Delivery {
     pub(super) received: Result<Received, ReplicationError>,
     pub(super) bytes: usize,

@@ -1,4 +1,4 @@
-//! What can end a replication command or a stream, and whether connecting again helps.
+//! What can end a replication command or a stream, and whether reconnecting helps.
 
 use std::io;
 
@@ -7,56 +7,56 @@ use tokio_postgres::error::SqlState;
 use super::pgoutput::Malformed;
 use crate::pg::connect::ConnectError;
 
-/// A replication connection that could not do what it was asked.
+/// Why a replication command or stream failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplicationError {
-    /// No connection.
+    /// The connection could not be made.
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The server refused the command, or ended the stream with an error.
     #[error("{message} ({})", sqlstate.code())]
     Server {
-        /// The condition's code.
+        /// The server's SQLSTATE.
         sqlstate: SqlState,
-        /// The server's words, where they cannot hold a row's values.
+        /// The server's message, or a substitute where it could hold row values.
         message: String,
     },
-    /// The slot does not exist (42704) or was invalidated (55000): nothing but a new copy helps.
+    /// The slot does not exist (42704) or was invalidated (55000): only a new copy helps.
     #[error("replication slot `{slot}` cannot be used: {message} ({})", sqlstate.code())]
     SlotGone {
-        /// The slot's name.
+        /// The name of the slot.
         slot: String,
-        /// The condition's code.
+        /// The server's SQLSTATE.
         sqlstate: SqlState,
-        /// The server's words.
+        /// The server's message.
         message: String,
     },
-    /// The connection is gone.
-    #[error("the replication connection is lost ({0})")]
+    /// The connection was lost.
+    #[error("the replication connection was lost ({0})")]
     Lost(#[source] io::Error),
-    /// The server ended the stream in good order, as it does when it shuts down; also what a
-    /// stream answers after it told why it ended.
-    #[error("the replication stream is over")]
+    /// The server ended the stream regularly, as it does when it shuts down; also returned by a stream that has already
+    /// returned why it ended.
+    #[error("the replication stream has ended")]
     Ended,
-    /// The stream holds something that protocol version 1 does not allow.
+    /// The stream violates protocol version 1.
     #[error(transparent)]
     Malformed(#[from] Malformed),
-    /// The server answered with something that does not belong there.
-    #[error("the server's answer does not fit the replication protocol: {0}")]
+    /// The server sent a message that is not expected at this point.
+    #[error("the server's answer violates the replication protocol: {0}")]
     Protocol(&'static str),
-    /// An earlier command on this connection was given up half-way.
-    #[error("an earlier command on this replication connection was given up; open another")]
+    /// An earlier command on this connection was abandoned half-way.
+    #[error("an earlier command on this replication connection was abandoned; open another one")]
     Interrupted,
 }
 
 impl ReplicationError {
-    /// Whether a new connection may go on from the applied position.
+    /// Whether a new connection may continue from the applied position.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Connect(error) => error.is_transient(),
             Self::Server { sqlstate, .. } => match *sqlstate {
-                // 55006: the slot's last walsender has not noticed yet that its client is gone.
+                // 55006: the slot's last walsender has not yet noticed that its client is gone.
                 SqlState::OBJECT_IN_USE
                 | SqlState::LOCK_NOT_AVAILABLE
                 | SqlState::QUERY_CANCELED
@@ -71,7 +71,7 @@ impl ReplicationError {
         }
     }
 
-    /// The server's code, where it was the server that refused.
+    /// The server's SQLSTATE, if the server rejected the command.
     #[must_use]
     pub fn sqlstate(&self) -> Option<&SqlState> {
         match self {
@@ -81,8 +81,8 @@ impl ReplicationError {
         }
     }
 
-    /// A server's error. The words of classes 22 (data) and 23 (constraints) may quote a row's
-    /// values, so they are dropped here and no `Debug` can show them.
+    /// An error of the server. Messages of classes 22 (data) and 23 (constraints) may quote row values, so they are
+    /// dropped here, where not even `Debug` can show them.
     pub(super) fn server(sqlstate: SqlState, message: String) -> Self {
         let message = match sqlstate.code().get(..2) {
             Some("22" | "23") => "the server failed on a value".to_owned(),
@@ -91,7 +91,7 @@ impl ReplicationError {
         Self::Server { sqlstate, message }
     }
 
-    /// The same error as the answer to a command that needs `slot`.
+    /// The same error for a command that uses `slot`.
     pub(super) fn of_slot(self, slot: &str) -> Self {
         match self {
             Self::Server { sqlstate, message }

@@ -1,7 +1,7 @@
-//! The task behind a stream: it owns the socket, decodes, and reports positions.
+//! The task behind a stream: it owns the socket, decodes messages, and reports positions.
 //!
-//! Invariant: the server hears from us at least every [`HEARTBEAT`], also while the buffer is full
-//! and nothing is read; otherwise it would end the connection after `wal_sender_timeout`.
+//! Invariant: the server gets a status update at least every [`HEARTBEAT`], even while the buffer is full and nothing
+//! is read; otherwise it would end the connection after `wal_sender_timeout`.
 
 use std::io;
 use std::sync::Arc;
@@ -20,27 +20,27 @@ use super::link::{Incoming, Link, error_fields};
 use super::pgoutput::Logical;
 use crate::pg::Lsn;
 
-/// Longest silence of ours.
+/// The longest time between two status updates.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// Acknowledgements are gathered for so long.
+/// Acknowledgements are collected for this long.
 const REPORT_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) struct Feed {
     link: Link,
     shared: Arc<Shared>,
     outbox: mpsc::UnboundedSender<Delivery>,
-    /// The server asked for a word at once.
+    /// The server asked for an immediate reply.
     asked: bool,
     reported_at: Instant,
-    /// When the newest acknowledgement is to be reported.
+    /// When the latest acknowledgement has to be reported.
     due: Option<Instant>,
 }
 
-/// Why the loop ended without an error.
+/// Why the loop ended, if not with an error.
 enum End {
-    /// The consumer wants it.
+    /// The consumer called [`super::Stream::stop`].
     Stopped,
-    /// The consumer is gone.
+    /// The consumer dropped the stream.
     Abandoned,
 }
 
@@ -49,14 +49,14 @@ impl Feed {
         Self { link, shared, outbox, asked: false, reported_at: Instant::now(), due: None }
     }
 
-    /// Runs until the consumer stops or the stream ends. What ended the stream goes to the
-    /// consumer, behind what was received before; the result is that of stopping.
+    /// Runs until the consumer stops it or the stream ends. The consumer gets the reason for the end after everything
+    /// received before; the result is that of stopping.
     pub(super) async fn run(mut self, stopped: oneshot::Receiver<()>) -> Result<(), ReplicationError> {
         match self.stream(stopped).await {
             Ok(End::Stopped) => self.finish().await,
             Ok(End::Abandoned) => Ok(()),
             Err(error) => {
-                // A consumer that is gone need not know.
+                // If the consumer has dropped the stream, nobody needs to know.
                 let _ = self.outbox.send(Delivery { received: Err(error), bytes: 0 });
                 Ok(())
             }
@@ -87,7 +87,7 @@ impl Feed {
         }
     }
 
-    /// Hands over what is complete in the inbox, while there is room.
+    /// Delivers the complete messages in the inbox while there is room.
     fn forward(&mut self) -> Result<(), ReplicationError> {
         while !self.shared.is_full() {
             match self.link.take().map_err(ReplicationError::Lost)? {
@@ -98,7 +98,7 @@ impl Feed {
                     return Err(ReplicationError::server(sqlstate, message));
                 }
                 Some(Incoming::Message(Message::CopyDone)) => return Err(ReplicationError::Ended),
-                // Notices may hold row values; changed parameters do not matter to us.
+                // Notices may hold row values; changed parameters do not matter here.
                 Some(Incoming::Message(Message::NoticeResponse(_) | Message::ParameterStatus(_))) => {}
                 Some(_) => return Err(ReplicationError::Protocol("a message that is no part of a stream")),
             }
@@ -133,11 +133,11 @@ impl Feed {
 
     fn deliver(&self, received: Received, bytes: usize) {
         self.shared.put(bytes);
-        // A consumer that is gone has dropped the stop signal too: the loop ends by it.
+        // A consumer that has dropped the stream has dropped the stop signal too, which ends the loop.
         let _ = self.outbox.send(Delivery { received: Ok(received), bytes });
     }
 
-    /// The standby status update: written, flushed and applied are one thing to us.
+    /// The standby status update: written, flushed and applied are the same position here.
     async fn report(&mut self) -> Result<(), ReplicationError> {
         let mut update = BytesMut::with_capacity(34);
         update.put_u8(b'r');
@@ -154,7 +154,7 @@ impl Feed {
         Ok(())
     }
 
-    /// Ends the copy on our side and waits for the server to end its own.
+    /// Ends the COPY on our side and waits for the server to end its own.
     async fn finish(&mut self) -> Result<(), ReplicationError> {
         self.report().await?;
         let mut out = BytesMut::new();
@@ -168,18 +168,18 @@ impl Feed {
                     return Err(ReplicationError::server(sqlstate, message));
                 }
                 Ok(_) => {}
-                // Closed by the server: then the slot is free as well.
+                // Closed by the server, so the slot is free as well.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
                 Err(error) => return Err(ReplicationError::Lost(error)),
             }
         }
-        // The slot is free; a good-bye that gets lost changes nothing.
+        // The slot is free; whether the Terminate message arrives does not matter.
         let _ = self.link.close().await;
         Ok(())
     }
 }
 
-/// Microseconds since 2000-01-01.
+/// Now, in microseconds since 2000-01-01.
 fn postgres_now() -> i64 {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(unix.as_micros()).unwrap_or(i64::MAX) - super::UNIX_TO_POSTGRES_MICROS

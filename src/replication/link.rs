@@ -1,5 +1,5 @@
-//! Messages on a wire. Framing is cancel-safe: bytes read so far stay in the inbox, whatever
-//! future was dropped while it waited for the rest.
+//! Messages on a wire. Framing is cancel-safe: bytes read so far stay in the inbox if the future that waited for
+//! the rest is dropped.
 
 use std::io;
 
@@ -10,18 +10,18 @@ use tokio_postgres::error::SqlState;
 
 use crate::pg::connect::Wire;
 
-/// Read in pieces of this size; a larger message gets room for itself.
+/// Bytes per read; a larger message gets a larger buffer.
 const READ_BYTES: usize = 64 * 1024;
 
-/// What the server sends.
+/// A message of the server.
 pub(super) enum Incoming {
     /// A message of the ordinary protocol.
     Message(Message),
-    /// The stream may begin (`CopyBothResponse`, which postgres-protocol does not know).
+    /// `CopyBothResponse`, with which a stream begins; postgres-protocol does not know it.
     CopyBoth,
 }
 
-/// A wire with what was read from it and not yet used.
+/// A wire, and the bytes that were read from it and not yet parsed.
 pub(super) struct Link {
     wire: Wire,
     inbox: BytesMut,
@@ -36,7 +36,7 @@ impl Link {
         &self.wire
     }
 
-    /// The next message that is complete in the inbox.
+    /// The next message, if it is complete in the inbox.
     pub(super) fn take(&mut self) -> io::Result<Option<Incoming>> {
         if let [b'W', a, b, c, d, ..] = self.inbox[..] {
             let length = u32::from_be_bytes([a, b, c, d]) as usize + 1;
@@ -60,11 +60,11 @@ impl Link {
         }
     }
 
-    /// The next message, notices and the like left out. Cancel-safe.
+    /// The next message other than notices and notifications. Cancel-safe.
     pub(super) async fn next(&mut self) -> io::Result<Incoming> {
         loop {
             match self.take()? {
-                // Their texts may hold row values: dropped unread.
+                // Dropped unread: their texts may hold row values.
                 Some(Incoming::Message(Message::NoticeResponse(_) | Message::NotificationResponse(_))) => {}
                 Some(incoming) => return Ok(incoming),
                 None => self.read().await?,
@@ -85,7 +85,7 @@ impl Link {
     }
 }
 
-/// Code and message of an error; detail, hint and context may hold row values and stay unread.
+/// SQLSTATE and message of an error; detail, hint and context may hold row values and are not read.
 pub(super) fn error_fields(body: &ErrorResponseBody) -> (SqlState, String) {
     use fallible_iterator::FallibleIterator;
     let (mut code, mut message) = (String::new(), String::new());

@@ -1,5 +1,5 @@
-//! Logging in on a replication connection: trust, password, MD5 and SCRAM-SHA-256, the last bound
-//! to the TLS channel wherever server and certificate allow it.
+//! Login on a replication connection: trust, password, MD5 and SCRAM-SHA-256, the last one bound to the TLS channel if
+//! both server and certificate support it.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,7 +14,7 @@ use postgres_protocol::message::frontend;
 use super::link::{Incoming, Link, error_fields};
 use crate::pg::connect::{ChannelBinding, ConnectError, Endpoint, Target, Wire, check_role};
 
-/// A connection that takes commands.
+/// A connection that is ready for commands.
 pub(super) struct LoggedIn {
     pub(super) link: Link,
     pub(super) process_id: i32,
@@ -98,7 +98,7 @@ impl Login<'_> {
                 self.send_password(hash.as_bytes()).await?;
             }
             Message::AuthenticationSasl(body) => self.scram(&body).await?,
-            _ => return Err(self.unexpected("it wants a kind of authentication that is not supported")),
+            _ => return Err(self.unexpected("it asks for an authentication method that is not supported")),
         }
         match self.receive().await? {
             Message::AuthenticationOk => Ok(()),
@@ -135,8 +135,8 @@ impl Login<'_> {
             Some(hash) if offered.contains(&SCRAM_SHA_256_PLUS) => {
                 (SCRAM_SHA_256_PLUS, sasl::ChannelBinding::tls_server_end_point(hash))
             }
-            // "y": we could, and believe that the server cannot. A man in the middle who took PLUS
-            // out of the offer is found out by it.
+            // "y": the client supports binding and believes that the server does not. This exposes a man in the middle
+            // who removed PLUS from the offer.
             Some(_) => (SCRAM_SHA_256, sasl::ChannelBinding::unrequested()),
             None => (SCRAM_SHA_256, sasl::ChannelBinding::unsupported()),
         };

@@ -1,8 +1,7 @@
 //! Logical replication: our own client for the replication protocol, and pgoutput decoded.
 //!
-//! Invariants: what the consumer has not acknowledged is sent again after a reconnect; feedback
-//! never waits for the consumer; the received messages are held in bounded memory. This module
-//! knows nothing of lanes.
+//! Invariants: what the consumer has not acknowledged is sent again after a reconnect; status updates never wait for
+//! the consumer; received messages are held in bounded memory. This module knows nothing of lanes.
 
 mod buffer;
 mod delivery;
@@ -20,5 +19,5 @@ pub use stream::Stream;
 pub use walsender::{Start, Walsender};
 pub(crate) use walsender::{create_slot, start_replication};
 
-/// PostgreSQL counts microseconds from 2000-01-01, the rest of the world from 1970-01-01.
+/// PostgreSQL counts microseconds from 2000-01-01, Unix from 1970-01-01.
 const UNIX_TO_POSTGRES_MICROS: i64 = 946_684_800 * 1_000_000;

@@ -1,4 +1,4 @@
-//! The consumer's end of a replication stream.
+//! The consumer's side of a replication stream.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use super::feed::Feed;
 use super::link::Link;
 use crate::pg::Lsn;
 
-/// How long [`Stream::stop`] waits for the server to end its side. It may be in the middle of a
-/// large transaction, which it sends to the end first.
+/// How long [`Stream::stop`] waits for the server to end its side. The server may be in the middle of a large
+/// transaction, which it sends to the end first.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A running replication stream. A task of its own reads, decodes and gives feedback; dropping the
+/// A running replication stream. A background task reads, decodes and sends status updates; dropping the
 /// stream closes the connection.
 pub struct Stream {
     shared: Arc<Shared>,
@@ -39,8 +39,7 @@ impl Stream {
     /// Waits for the next message. Cancel-safe.
     ///
     /// # Errors
-    /// What ended the stream, after all that was received before it; [`ReplicationError::Ended`]
-    /// from then on.
+    /// The reason why the stream ended, after everything received before it; then always [`ReplicationError::Ended`].
     pub async fn next(&mut self) -> Result<Received, ReplicationError> {
         match self.inbox.recv().await {
             Some(delivery) => self.accept(delivery),
@@ -48,7 +47,7 @@ impl Stream {
         }
     }
 
-    /// The next message if it is here already; `None` means that the stream is idle right now.
+    /// The next message if it has already arrived; `None` if the stream is idle now.
     pub fn try_next(&mut self) -> Option<Result<Received, ReplicationError>> {
         match self.inbox.try_recv() {
             Ok(delivery) => Some(self.accept(delivery)),
@@ -62,33 +61,33 @@ impl Stream {
         delivery.received
     }
 
-    /// Tells the server that everything up to `lsn` is durably applied and need not be sent again.
-    /// It hears of it within 100 ms. Going back has no effect.
+    /// Tells the server that everything up to `lsn` is durably applied and need not be sent again. It is reported
+    /// within 100 ms. An earlier position has no effect.
     pub fn acknowledge(&self, lsn: Lsn) {
         self.shared.acknowledge(lsn);
     }
 
-    /// A handle that acknowledges from elsewhere.
+    /// A handle that acknowledges positions from elsewhere.
     #[must_use]
     pub fn acknowledger(&self) -> Acknowledger {
         Acknowledger(Arc::clone(&self.shared))
     }
 
-    /// The furthest position that the server has told of, whether its messages were taken or not.
+    /// The furthest position that the server has reported, even if messages before it were not taken yet.
     #[must_use]
     pub fn received_lsn(&self) -> Lsn {
         self.shared.received()
     }
 
-    /// Reports the last acknowledgement and ends the stream in good order: on return the slot is
-    /// free. What was not taken yet is dropped, and comes again with the next start.
+    /// Reports the last acknowledgement and ends the stream regularly: on return the slot is free. Messages not taken
+    /// yet are dropped, and are sent again by the next start.
     ///
     /// # Errors
-    /// [`ReplicationError::Lost`] when the server did not end its side in time; the connection is
-    /// closed then, and the slot is free when the server notices.
+    /// [`ReplicationError::Lost`] if the server did not end its side in time. The connection is then closed, and the
+    /// slot becomes free when the server notices.
     pub async fn stop(mut self) -> Result<(), ReplicationError> {
         if let Some(stop) = self.stop.take() {
-            // A feed that is gone has told why through the stream.
+            // A feed that has ended has said why through the stream.
             let _ = stop.send(());
         }
         match tokio::time::timeout(STOP_PATIENCE, &mut self.feed).await {
@@ -114,12 +113,12 @@ impl fmt::Debug for Stream {
     }
 }
 
-/// Acknowledges positions of its stream from anywhere.
+/// Acknowledges positions of its stream from elsewhere.
 #[derive(Clone)]
 pub struct Acknowledger(Arc<Shared>);
 
 impl Acknowledger {
-    /// As [`Stream::acknowledge`].
+    /// See [`Stream::acknowledge`].
     pub fn acknowledge(&self, lsn: Lsn) {
         self.0.acknowledge(lsn);
     }

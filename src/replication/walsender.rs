@@ -1,4 +1,4 @@
-//! A replication connection that is not streaming: it makes and drops slots, and starts a stream.
+//! A replication connection that is not streaming: it creates and drops slots, and starts a stream.
 
 use std::fmt;
 
@@ -15,8 +15,8 @@ use crate::pg::{AS_STORED, Ident, Lsn};
 
 /// A connection to the server's walsender.
 ///
-/// It holds the snapshot that [`Walsender::create_slot`] exported: the next command on it, and its
-/// drop, end the snapshot (transactions that imported it before keep it).
+/// It holds the snapshot that [`Walsender::create_slot`] exported: the next command on it, or its drop, ends that
+/// snapshot (transactions that have imported it keep it).
 pub struct Walsender {
     link: Link,
     canceller: Canceller,
@@ -25,31 +25,30 @@ pub struct Walsender {
     busy: bool,
 }
 
-/// The pair that creating a slot gives: `snapshot` sees exactly the commits before `lsn`.
+/// The consistent point that creating a slot gives: `snapshot` sees exactly the commits before `lsn`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsistentPoint {
-    /// The slot's stream has every transaction whose commit record begins at or after this.
+    /// The slot's stream has every transaction whose commit record begins here or later.
     pub lsn: Lsn,
-    /// For `SET TRANSACTION SNAPSHOT`, while the walsender is idle and alive.
+    /// For `SET TRANSACTION SNAPSHOT`, while the walsender is idle and connected.
     pub snapshot: String,
 }
 
 /// What to stream, from where, and how much of it may wait in memory.
 #[derive(Clone, Debug)]
 pub struct Start {
-    /// The slot.
+    /// The slot's name.
     pub slot: String,
-    /// The publication, unquoted.
+    /// The publication's name, unquoted.
     pub publication: String,
-    /// All transactions that end after this are sent; 0 means from what was acknowledged last.
+    /// Transactions that end after this are sent; 0 continues from the last acknowledged position.
     pub from: Lsn,
-    /// Bytes of received messages that may wait for the consumer. A larger single message passes.
+    /// Bytes of received messages that may wait for the consumer. A single larger message is let through.
     pub buffer_bytes: usize,
 }
 
 impl Walsender {
-    /// Opens a replication connection to the target's database, with the same settings as
-    /// [`Target::connect`] has.
+    /// Opens a replication connection to the target's database, with the settings of [`Target::connect`].
     ///
     /// # Errors
     /// [`ReplicationError::Connect`]. The role needs REPLICATION.
@@ -70,25 +69,25 @@ impl Walsender {
         Ok(walsender)
     }
 
-    /// The server's version as `server_version_num` has it: 150018 is 15.18.
+    /// The server's version in the form of `server_version_num`: 150018 is 15.18.
     #[must_use]
     pub fn server_version_num(&self) -> u32 {
         self.server_version_num
     }
 
-    /// A handle that ends the running command from elsewhere: a slot's creation that waits for
-    /// other transactions goes on in the server even when this connection is dropped.
+    /// A handle that cancels the running command from elsewhere: a slot's creation that waits for other transactions
+    /// continues in the server even if this connection is dropped.
     #[must_use]
     pub fn canceller(&self) -> Canceller {
         self.canceller.clone()
     }
 
-    /// Creates a logical slot of pgoutput and exports its snapshot. Waits for every transaction in
-    /// the cluster that runs now and has an xid; `lock_timeout` in the settings bounds that.
+    /// Creates a logical slot for pgoutput and exports its snapshot. Waits for every running transaction of the cluster
+    /// that has an xid; `lock_timeout` in the settings bounds that.
     ///
     /// # Errors
-    /// 55P03 when `lock_timeout` ended the wait, 42710 when the name is taken, 53400 when no slot
-    /// is free, 55000 when `wal_level` is not logical.
+    /// 55P03 if `lock_timeout` ended the wait, 42710 if the name is taken, 53400 if no slot is free, 55000 if
+    /// `wal_level` is not logical.
     pub async fn create_slot(
         &mut self,
         name: &str,
@@ -105,20 +104,20 @@ impl Walsender {
         }
     }
 
-    /// Drops a slot. Does not wait for one that is in use.
+    /// Drops a slot. Does not wait for a slot that is in use.
     ///
     /// # Errors
-    /// [`ReplicationError::SlotGone`] when there is none, 55006 when a connection uses it.
+    /// [`ReplicationError::SlotGone`] if there is none, 55006 if a connection uses it.
     pub async fn drop_slot(&mut self, name: &str) -> Result<(), ReplicationError> {
         let command = format!("DROP_REPLICATION_SLOT {}", Ident::from(name));
         self.command(&command).await.map(drop).map_err(|error| error.of_slot(name))
     }
 
-    /// Turns the connection into a stream of `start.slot`'s changes, whose texts are as the database stores them.
+    /// Turns the connection into a stream of `start.slot`'s changes, with text in the database's encoding.
     ///
     /// # Errors
-    /// [`ReplicationError::SlotGone`] when the slot does not exist or was invalidated; 55006
-    /// (transient) while another connection streams from it.
+    /// [`ReplicationError::SlotGone`] if the slot does not exist or was invalidated; 55006 (transient) while another
+    /// connection streams from it.
     pub async fn start(mut self, start: Start) -> Result<Stream, ReplicationError> {
         self.command(AS_STORED).await?;
         self.send(&start_replication(&start.slot, &start.publication, start.from)).await?;
@@ -135,9 +134,9 @@ impl Walsender {
         }
     }
 
-    /// Says good-bye, so that the server drops temporary slots at once.
+    /// Sends Terminate, so that the server drops temporary slots at once.
     pub async fn close(mut self) {
-        // What cannot be told to a server that is gone need not be.
+        // If the server cannot be reached, there is nothing to tell it.
         let _ = self.link.close().await;
     }
 
@@ -151,14 +150,14 @@ impl Walsender {
         self.link.send(&out).await.map_err(ReplicationError::Lost)
     }
 
-    /// Runs one command and gives its last row, if it has any.
+    /// Runs one command and returns its last row, if it has any.
     async fn command(&mut self, command: &str) -> Result<Vec<Option<String>>, ReplicationError> {
         self.send(command).await?;
         let (mut row, mut failure) = (Vec::new(), None);
         loop {
             let incoming = match self.link.next().await {
                 Ok(incoming) => incoming,
-                // After a fatal error the server closes: the error says more than the closing.
+                // After a fatal error the server closes the connection: the error says more than that.
                 Err(source) => return Err(failure.unwrap_or(ReplicationError::Lost(source))),
             };
             match incoming {
@@ -212,7 +211,7 @@ async fn open(
     Ok(walsender)
 }
 
-/// What an error of the first command means, which belongs to connecting.
+/// What an error of the first command means: that command belongs to connecting.
 fn not_connected(error: ReplicationError, target: &Target, address: &str) -> ConnectError {
     let owned = address.to_owned();
     match error {
@@ -240,13 +239,13 @@ fn texts(body: &DataRowBody) -> Result<Vec<Option<String>>, ReplicationError> {
         .map_err(ReplicationError::Lost)
 }
 
-/// The command that makes a slot. The old spelling without parentheses, which every version from 14 on takes.
+/// The command that creates a slot, in the old syntax without parentheses, which every version from 14 on accepts.
 pub(crate) fn create_slot(name: &str, temporary: bool) -> String {
     let temporary = if temporary { " TEMPORARY" } else { "" };
     format!("CREATE_REPLICATION_SLOT {}{temporary} LOGICAL pgoutput EXPORT_SNAPSHOT", Ident::from(name))
 }
 
-/// The command that begins to stream from `from` on.
+/// The command that starts to stream at `from`.
 pub(crate) fn start_replication(slot: &str, publication: &str, from: impl fmt::Display) -> String {
     let publication = quoted(&Ident::from(publication).to_string());
     format!(
@@ -256,7 +255,7 @@ pub(crate) fn start_replication(slot: &str, publication: &str, from: impl fmt::D
     )
 }
 
-/// A string of the replication grammar, which knows no `E''`: a backslash is a backslash.
+/// A string literal of the replication grammar, which has no `E''`: a backslash is a backslash.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

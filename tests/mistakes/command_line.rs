@@ -8,8 +8,8 @@ const PLAN: &str = "version: 1\nname: visits\ntables:\n  - table: app.visits\n";
 const FILES: &[(&[u8], &[&str])] = &[
     (b"", &["plan.yaml:1:1: the plan is empty", "begin with `version: 1`"]),
     (b"# nothing yet\n", &["the plan is empty"]),
-    (b"version: 1\nname: [\n", &["plan.yaml:2:", "this is not YAML"]),
-    (b"version: 1\nname: x\ntables:\n\t- table: t\n", &["plan.yaml:4:", "indent with blanks"]),
+    (b"version: 1\nname: [\n", &["plan.yaml:2:", "this is not valid YAML"]),
+    (b"version: 1\nname: x\ntables:\n\t- table: t\n", &["plan.yaml:4:", "indent with spaces"]),
     (b"just text\n", &["`the plan` must be a map"]),
     (b"version: 1\nname: caf\xe9\n", &["not UTF-8", "line 2", "save it as UTF-8"]),
     (b"\xff\xfev\0e\0r\0", &["not UTF-8", "save it as UTF-8"]),
@@ -18,7 +18,7 @@ const FILES: &[(&[u8], &[&str])] = &[
     (b"version: one\nname: x\ntables: [{table: t}]\n", &["plan.yaml:1:10: `version` must be 1, not `one`"]),
     (
         b"version: 1\nname: ${NOT_SET}\ntables: [{table: t}]\n",
-        &["plan.yaml:2:7: the environment has no `NOT_SET`", "set it, or give a default"],
+        &["plan.yaml:2:7: the environment variable `NOT_SET` is not set", "set it, or give a default"],
     ),
     (
         b"version: 1\nname: x\ntables:\n  - table: \"App\".\"Visits\"\n",
@@ -26,7 +26,7 @@ const FILES: &[(&[u8], &[&str])] = &[
     ),
     (
         b"version: 1\nname: x\ntables: [{table: app.t}, {table: app.t}]\n",
-        &["plan.yaml:3:34: `app.t` is in this plan twice", "in one entry"],
+        &["plan.yaml:3:34: `app.t` is in this plan twice", "into one entry"],
     ),
     (
         b"version: 1\nname: x\ntables: [{table: t, partition_by: {range: n, bounds: [1, 9, 5], default: false}}]\n",
@@ -55,7 +55,7 @@ fn a_file_as_editors_of_other_systems_save_it_is_read() {
 /// What is typed, and what is said of it.
 const TYPED: &[(&[&str], &[&str])] = &[
     (&["check", "plna.yaml"], &["plna.yaml: there is no such file", "did you mean `plan.yaml`?"]),
-    (&["check", "nowhere/plan.yaml"], &["there is no such file", "there is no folder nowhere either"]),
+    (&["check", "nowhere/plan.yaml"], &["there is no such file", "there is no directory nowhere either"]),
     (&["check", "folder"], &["folder: is a directory"]),
     (&["rollback", "./folder"], &["is a directory"]),
     (&["check", "plan.yaml/x"], &["plan.yaml/x: cannot be read: Not a directory"]),
@@ -104,13 +104,13 @@ fn a_machine_is_told_what_is_wrong_with_the_command_line_in_one_line() {
 fn a_plan_may_name_a_connection_that_is_not_set_where_the_command_line_has_one() {
     let plan = PLAN.replace("tables:", "database: {url: '${NOT_SET}'}\ntables:");
     let program = Bluegreen::alone().plan(&plan);
-    let words = ["plan.yaml:3:17: the environment has no `NOT_SET`"];
+    let words = ["plan.yaml:3:17: the environment variable `NOT_SET` is not set"];
     program.say(&["check", "plan.yaml"]).expect_code(2).expect_words(&words);
     let given = ["check", "plan.yaml", "--database-url", "postgres:///db?host=/nowhere"];
     program.say(&given).expect_code(1).expect_words(&["cannot reach PostgreSQL at /nowhere/"]);
     // But not a plan that has a mistake of its own.
     program.write_plan(&plan.replace("${NOT_SET}", "${NOT SET}"));
-    program.say(&given).expect_code(2).expect_words(&["does not name a variable"]);
+    program.say(&given).expect_code(2).expect_words(&["does not name an environment variable"]);
 }
 
 /// A setting of the connection: the variable and its value, and what is said of it.
@@ -126,8 +126,8 @@ const SETTINGS: &[(&str, &str, &[&str])] = &[
     ("DATABASE_URL", "postgres://u:p@h/d?sslmod=require", &["`sslmod`; did you mean `sslmode`?"]),
     ("DATABASE_URL", "postgres://u:p@[::1/d", &["DATABASE_URL: an IPv6 address lacks its `]`"]),
     ("DATABASE_URL", "db.example:5432/d", &["DATABASE_URL: ", "write postgres://user@host"]),
-    ("DATABASE_URL", "mysql://u@h/d", &["DATABASE_URL: it begins with an unknown scheme"]),
-    ("DATABASE_URL", "postgres://u:sesame/x@h/d", &["has to be written %40"]),
+    ("DATABASE_URL", "mysql://u@h/d", &["DATABASE_URL: its URL scheme is unknown"]),
+    ("DATABASE_URL", "postgres://u:sesame/x@h/d", &["must be written %40"]),
     ("DATABASE_URL", "postgres://u:p@h/d?sslmode=requir", &["sslmode in DATABASE_URL: `requir`"]),
 ];
 

@@ -45,9 +45,12 @@ fn who_is_not_let_in_is_told_why_and_nothing_is_changed() {
         &[
             (
                 &[("PGPASSWORD", "wrong")],
-                &["refused the password of role `scram`, which was read from PGPASSWORD"],
+                &["rejected the password of role `scram`, which was read from PGPASSWORD"],
             ),
-            (&[("PGPASSWORD", "")], &["wants a password for role `scram`", "set PGPASSWORD", "~/.pgpass"]),
+            (
+                &[("PGPASSWORD", "")],
+                &["asks for the password of role `scram`", "set PGPASSWORD", "~/.pgpass"],
+            ),
             (&[("PGUSER", "nobody")], &["does not let role `nobody` in", "no pg_hba.conf entry", "\\du"]),
             (&[("PGUSER", "clear_up")], &["does not let role `clear_up` in", "pg_hba.conf"]),
             (&[("PGDATABASE", "none")], &["has no database `none`", "psql -l"]),
@@ -62,7 +65,7 @@ fn who_is_not_let_in_is_told_why_and_nothing_is_changed() {
             ),
             (
                 &[by_name, ("PGSSLMODE", "verify-ca"), ("PGSSLROOTCERT", &other)],
-                &["is not trusted", "no certificate that we trust has signed it", "PGSSLROOTCERT"],
+                &["is not trusted", "it is not signed by a trusted certificate", "PGSSLROOTCERT"],
             ),
             (
                 &[("PGSSLMODE", "verify-full"), ("PGSSLROOTCERT", authority)],
@@ -157,7 +160,7 @@ fn a_server_that_is_starting_is_not_taken_for_one_that_refuses() {
     let program = Bluegreen::alone().plan(PLAN).env("PGHOST", "127.0.0.1").env("PGPORT", &port);
     let program = program.env("PGUSER", "u").env("PGSSLMODE", "disable");
     program.say(&["check", "plan.yaml"]).expect_code(1).expect_words(&[
-        "does not take connections now",
+        "accepts no connections now",
         "the database system is starting up",
         "try again when it has started",
     ]);

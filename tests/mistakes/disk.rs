@@ -86,7 +86,7 @@ fn a_disk_that_is_full_in_the_middle_of_a_run_leaves_it_to_be_resumed_or_rolled_
         "53100",
         "trying again",
         "blue is live",
-        "make room on the server's disk",
+        "free space on the server's disk",
     ];
     runs_out_of_room(&program, &disk).expect_code(1).expect_words(&told);
     assert_eq!(cluster.psql(DB, "select count(*) from t").trim(), "20000", "blue is not live");

@@ -90,7 +90,7 @@ fn gone_before_it_begins_it_is_told_why() {
     let session = Session::open(&cluster);
     cluster.shut_down_smartly();
     let check = ["check", "plan.yaml"];
-    let words = ["does not take connections now: the database system is shutting down", "try again when"];
+    let words = ["accepts no connections now: the database system is shutting down", "try again when"];
     program.say(&check).expect_code(1).expect_words(&words);
     drop(session);
     cluster.restart();

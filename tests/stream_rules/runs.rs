@@ -192,12 +192,12 @@ async fn ddl_that_the_stream_does_not_tell_of_stops_the_run() {
         (
             "alter table t alter n set default 7",
             "alter table t alter n set default 0",
-            "column n is not as it was",
+            "column n was changed",
         ),
         (
             "alter table t rename column n to m",
             "alter table t rename column m to n",
-            "column n is gone; column m is new",
+            "column n was dropped; column m is new",
         ),
         ("grant select on t to public", "revoke select on t from public", "the table itself"),
         (

@@ -15,7 +15,7 @@ async fn whatever_is_taken_away_is_reported() {
     let t = table().to_string();
     let damages = [
         (format!("alter table {t} owner to postgres"), "owner"),
-        ("drop statistics of_text".to_owned(), "statistics public.of_text are gone"),
+        ("drop statistics of_text".to_owned(), "statistics public.of_text are missing"),
         ("comment on statistics of_text is null".to_owned(), "statistics public.of_text"),
         ("alter statistics public.\"Statistik ä\" set statistics 5".to_owned(), "statistics"),
         (format!("comment on table {t} is null"), "comment"),
@@ -48,7 +48,10 @@ async fn whatever_is_taken_away_is_reported() {
         (format!("revoke grant option for select on {t} from grantor"), "grants"),
         (format!("grant delete on {t} to anon"), "grants"),
         (format!("grant truncate on {t} to \"Owner Ö\""), "the owner's privileges"),
-        (format!("alter table {t} drop constraint \"status is known\""), "CHECK \"status is known\" is gone"),
+        (
+            format!("alter table {t} drop constraint \"status is known\""),
+            "CHECK \"status is known\" is missing",
+        ),
         (
             format!(
                 "alter table {t} drop constraint \"not too late\", add constraint \"not too late\" check (\"Start\" < '2200-01-01')"
@@ -56,7 +59,7 @@ async fn whatever_is_taken_away_is_reported() {
             "CHECK \"not too late\"",
         ),
         (format!("comment on constraint \"status is known\" on {t} is null"), "comment on CHECK"),
-        (format!("alter table {t} drop constraint to_patient"), "foreign key \"to_patient\" is gone"),
+        (format!("alter table {t} drop constraint to_patient"), "foreign key \"to_patient\" is missing"),
         (
             format!(
                 "alter table {t} drop constraint to_provider, add constraint to_provider foreign key (provider) references public.providers (id)"
@@ -64,7 +67,10 @@ async fn whatever_is_taken_away_is_reported() {
             "definition of foreign key \"to_provider\"",
         ),
         (format!("comment on constraint to_patient on {t} is null"), "comment on foreign key"),
-        (format!("alter table {t} drop constraint one_per_provider"), "index \"one_per_provider\" is gone"),
+        (
+            format!("alter table {t} drop constraint one_per_provider"),
+            "index \"one_per_provider\" is missing",
+        ),
         (
             format!(
                 "alter table {t} drop constraint \"Termine_pkey\", add constraint \"Termine_pkey\" primary key (\"Start\", id)"
@@ -77,14 +83,14 @@ async fn whatever_is_taken_away_is_reported() {
             ),
             "definition of index \"by_lower\"",
         ),
-        ("alter index public.by_lower rename to by_upper".to_owned(), "index \"by_lower\" is gone"),
+        ("alter index public.by_lower rename to by_upper".to_owned(), "index \"by_lower\" is missing"),
         (
             "alter index public.by_lower alter column 1 set statistics 78".to_owned(),
             "statistics targets of index",
         ),
         ("comment on index public.by_lower is null".to_owned(), "comment of index \"by_lower\""),
         (format!("comment on constraint \"Termine_pkey\" on {t} is null"), "constraint's comment of index"),
-        (format!("drop policy p_update on {t}"), "policy \"p_update\" is gone"),
+        (format!("drop policy p_update on {t}"), "policy \"p_update\" is missing"),
         (format!("alter policy p_update on {t} using (false)"), "condition of policy \"p_update\""),
         (format!("alter policy p_select on {t} to app"), "roles of policy \"p_select\""),
         (format!("create policy another on {t} using (true)"), "policy \"another\" is new"),
@@ -138,21 +144,21 @@ async fn the_fingerprint_sees_ddl_and_not_what_the_run_does() {
     }
     let theirs = [
         (format!("alter table {t} add column x int default 1"), "column x is new"),
-        (format!("alter table {t} rename column notes to remarks"), "column notes is gone; "),
-        (format!("alter table {t} alter price type numeric(12, 2)"), "column price is not as it was"),
-        (format!("alter table {t} alter status set statistics 1"), "column status is not"),
+        (format!("alter table {t} rename column notes to remarks"), "column notes was dropped; "),
+        (format!("alter table {t} alter price type numeric(12, 2)"), "column price was changed"),
+        (format!("alter table {t} alter status set statistics 1"), "column status was changed"),
         (format!("comment on column {t}.notes is 'x'"), "comment on column"),
         ("comment on index public.by_lower is 'x'".to_owned(), "comment on index"),
         (format!("comment on policy p_select on {t} is 'x'"), "comment on policy"),
         (format!("comment on constraint to_patient on {t} is 'x'"), "comment on constraint to_patient"),
         (format!("create index on {t} (price)"), "index "),
         (format!("grant delete on {t} to anon"), "the table itself"),
-        (format!("alter policy p_update on {t} using (false)"), "policy p_update is not"),
+        (format!("alter policy p_update on {t} using (false)"), "policy p_update was changed"),
         (format!("create view v as select * from {t}"), "view public.v is new"),
         (format!("alter table {t} owner to postgres"), "the table itself"),
         (format!("alter table {t} alter id set cache 7"), "sequence"),
         (format!("create statistics st on patient, clinic from {t}"), "statistics st is new"),
-        (format!("alter table {t} cluster on \"Termine_pkey\""), "index Termine_pkey is not"),
+        (format!("alter table {t} cluster on \"Termine_pkey\""), "index Termine_pkey was changed"),
     ];
     for (sql, told) in theirs {
         client.batch_execute("begin").await.unwrap();

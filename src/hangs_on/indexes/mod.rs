@@ -1,4 +1,4 @@
-//! Indexes, and the primary key and unique constraints that stand on them.
+//! Indexes, and the primary key and unique constraints that they implement.
 
 mod of_green;
 mod rename;
@@ -19,71 +19,71 @@ pub(super) use of_green::name_on_leaf;
 pub(super) const INDEXES: Question =
     Question { what: "its indexes", sql: include_str!("../../../sql/catalog/indexes.sql") };
 
-/// An index.
+/// An index, as found in the catalog.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Index {
-    /// Its name.
+    /// The index's name.
     pub name: Ident,
-    /// UNIQUE, also by way of a constraint.
+    /// Whether it is unique, by itself or for a constraint.
     pub unique: bool,
-    /// The primary key's.
+    /// Whether it is the primary key's.
     pub primary: bool,
-    /// Checked at once (not deferrable).
+    /// Whether it is checked at once (not deferrable).
     pub immediate: bool,
-    /// An exclusion constraint's, or a key's WITHOUT OVERLAPS.
+    /// Whether it belongs to an exclusion constraint, or to a key WITHOUT OVERLAPS.
     pub exclusion: bool,
-    /// Valid, ready and live.
+    /// Whether it is valid, ready and live.
     pub valid: bool,
-    /// The one CLUSTER would use.
+    /// Whether CLUSTER would use it.
     pub clustered: bool,
-    /// Some of its keys are expressions.
+    /// Whether some of its keys are expressions.
     pub has_expressions: bool,
-    /// Its key columns in order; `None` is an expression.
+    /// Its key columns in order; `None` for an expression.
     pub keys: Vec<Option<Ident>>,
-    /// INCLUDE.
+    /// The columns of INCLUDE.
     pub included: Vec<Ident>,
-    /// Every column it reads, in keys, expressions and predicate.
+    /// Every column that it reads, in keys, expressions and predicate.
     pub columns: Vec<Ident>,
-    /// `USING btree (...) ...`: the definition after the table's name, up to WHERE; `None` where
-    /// the text was not understood.
+    /// `USING btree (...) ...`: the definition after the table's name, up to WHERE; `None` if the
+    /// text was not understood.
     pub body: Option<String>,
-    /// WHERE.
+    /// The condition of WHERE, as SQL text.
     pub predicate: Option<String>,
-    /// Storage parameters, as `name=value` (they are in `body` too).
+    /// Storage parameters, as `name=value` (`body` contains them too).
     pub options: Vec<String>,
-    /// Where it is not the database's own.
+    /// The tablespace, if it is not the database's default.
     pub tablespace: Option<Ident>,
-    /// COMMENT ON INDEX.
+    /// The text of COMMENT ON INDEX.
     pub comment: Option<String>,
-    /// SET STATISTICS on its expressions.
+    /// The statistics targets of its expressions.
     pub statistics_targets: Vec<StatisticsTarget>,
-    /// The constraint that stands on it.
+    /// The constraint that it implements.
     pub constraint: Option<IndexConstraint>,
 }
 
-/// SET STATISTICS on one column of an index.
+/// The statistics target of one column of an index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatisticsTarget {
-    /// Its number, from 1.
+    /// The column's number in the index, from 1.
     pub column: i16,
-    /// The target.
+    /// The target that SET STATISTICS gave.
     pub target: i32,
 }
 
-/// A primary key or unique constraint.
+/// A primary key or unique constraint, which an index implements.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexConstraint {
-    /// Its name, which is the index's.
+    /// The constraint's name, which is also the index's.
     pub name: Ident,
-    /// As `pg_get_constraintdef` prints it.
+    /// The definition, as `pg_get_constraintdef` prints it.
     pub definition: String,
-    /// DEFERRABLE.
+    /// Whether it is DEFERRABLE.
     pub deferrable: bool,
-    /// COMMENT ON CONSTRAINT.
+    /// The text of COMMENT ON CONSTRAINT.
     pub comment: Option<String>,
 }
 
-/// The kind.
+/// The [`Part`] of indexes.
 pub(super) struct Indexes;
 
 impl Part for Indexes {
@@ -111,7 +111,7 @@ impl Part for Indexes {
         for planned in &compared.green.indexes {
             let name = &planned.name;
             let Some(is) = compared.is.indexes.iter().find(|is| is.name == *name) else {
-                compared.note(format!("index {name} is gone"));
+                compared.note(format!("index {name} is missing"));
                 continue;
             };
             compared.check(format!("validity of index {name}"), &true, &is.valid);
@@ -129,13 +129,13 @@ impl Part for Indexes {
 }
 
 impl Index {
-    /// The names of its key columns; `None` where one is an expression.
+    /// The names of its key columns; `None` if one is an expression.
     #[must_use]
     pub fn plain_keys(&self) -> Option<Vec<Ident>> {
         self.keys.iter().cloned().collect()
     }
 
-    /// Can tell every row from every other: unique, valid, over all rows, plain columns, at once.
+    /// Whether it distinguishes all rows: unique, valid, not partial, plain columns, not deferrable.
     #[must_use]
     pub fn identifies_rows(&self) -> bool {
         self.unique
@@ -146,7 +146,7 @@ impl Index {
             && !self.has_expressions
     }
 
-    /// NULLS NOT DISTINCT (15 and later).
+    /// Whether it is NULLS NOT DISTINCT (15 and later).
     fn nulls_not_distinct(&self) -> bool {
         self.body.iter().any(|body| body.contains(" NULLS NOT DISTINCT"))
     }
@@ -179,7 +179,8 @@ impl Index {
                 "index {} has column {name}, which is renamed, in an expression or its WHERE",
                 self.name
             );
-            conflicts.push(Conflict::new(what, format!("{leave_out}, and the new one under `indexes`")));
+            conflicts
+                .push(Conflict::new(what, format!("{leave_out}, and write the new one under `indexes`")));
         }
         conflicts
     }

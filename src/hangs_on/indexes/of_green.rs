@@ -11,47 +11,45 @@ use crate::pg::sql::{LockMode, Statement};
 use crate::pg::{Ident, MAX_BYTES, QName, list};
 use crate::plan::NewIndex;
 
-/// An index of green.
+/// An index of green, as designed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GreenIndex {
     /// Its final name, on the parent.
     pub name: Ident,
-    /// The primary key's.
+    /// Whether it is the primary key's.
     pub primary: bool,
-    /// Unique.
+    /// Whether it is unique.
     pub unique: bool,
-    /// It stands under a constraint (primary key or unique).
+    /// Whether it implements a constraint (primary key or unique).
     pub constraint: bool,
-    /// Its plain key columns by green's names; `None` where one is an expression or unknown.
+    /// Its plain key columns by green's names; `None` if one is an expression or unknown.
     pub keys: Option<Vec<Ident>>,
-    /// For a constraint `PRIMARY KEY (...) ...`, else `USING ... (...) ...`: what follows the
-    /// relation's name.
+    /// What follows the relation's name: `PRIMARY KEY (...) ...` for a constraint, otherwise `USING ... (...) ...`.
     pub definition: String,
-    /// It is the replica identity.
+    /// Whether it is the replica identity.
     pub replica_identity: bool,
-    /// CLUSTER would use it.
+    /// Whether CLUSTER uses it.
     pub clustered: bool,
-    /// COMMENT ON INDEX.
+    /// The text of COMMENT ON INDEX.
     pub comment: Option<String>,
-    /// COMMENT ON CONSTRAINT.
+    /// The text of COMMENT ON CONSTRAINT.
     pub constraint_comment: Option<String>,
-    /// SET STATISTICS on its expressions.
+    /// The statistics targets of its expressions.
     pub statistics_targets: Vec<StatisticsTarget>,
 }
 
-/// How one index comes into being. The parent's statement finds the leaves' indexes and attaches
-/// them; it builds nothing.
+/// How one index is built. The parent's statement finds the leaves' indexes and attaches them; it builds nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexBuild {
-    /// Its final name.
+    /// The index's final name, on the parent.
     pub name: Ident,
-    /// The primary key's.
+    /// Whether it is the primary key's.
     pub primary: bool,
-    /// Unique.
+    /// Whether it is unique.
     pub unique: bool,
-    /// One for each relation that holds rows: these do the work, side by side.
+    /// One for each relation that holds rows: these do the work, in parallel.
     pub on_row_holders: Vec<Statement>,
-    /// After all of those; `None` where green is not partitioned.
+    /// Executed after all of those; `None` if green is not partitioned.
     pub on_parent: Option<Statement>,
 }
 
@@ -72,7 +70,7 @@ impl GreenIndex {
         }
     }
 
-    /// Blue's primary key with everything set on it, over these columns of green.
+    /// Blue's primary key with all its properties, over these columns of green.
     pub(crate) fn primary_key_like(green: &Green, index: &Index, columns: &[Ident]) -> Self {
         let included = green.green_names(&index.included);
         let included: Vec<Ident> = included.into_iter().filter(|name| !columns.contains(name)).collect();
@@ -82,7 +80,7 @@ impl GreenIndex {
         key
     }
 
-    /// An index of blue on green; `None` where its text is not understood (which is a conflict).
+    /// An index of blue on green; `None` if its text is not understood (which is a conflict).
     pub(crate) fn like(green: &Green, index: &Index) -> Option<Self> {
         let name_of = |blue: &str| {
             let blue = Ident::from(blue);
@@ -137,12 +135,12 @@ impl GreenIndex {
         self.statistics_targets.clone_from(&index.statistics_targets);
     }
 
-    /// Builds it on a relation and, where it is a parent, on the leaves that lack it.
+    /// Builds it on a relation and, if that is a parent, on the leaves that lack it.
     pub(crate) fn build(&self, relation: &QName, name: Option<&Ident>) -> Statement {
         self.statement(relation, name, "")
     }
 
-    /// `only` keeps a parent's from its leaves.
+    /// With `only` = `ONLY `, a parent's index is not built on its leaves.
     fn statement(&self, relation: &QName, name: Option<&Ident>, only: &str) -> Statement {
         if self.constraint {
             let name = name.map(|name| format!("CONSTRAINT {name} ")).unwrap_or_default();
@@ -156,7 +154,7 @@ impl GreenIndex {
         }
     }
 
-    /// Builds it on an empty parent alone, and removes it again.
+    /// Builds it on an empty parent alone, and drops it again.
     pub(super) fn rehearse(&self, relation: &QName) -> [Statement; 2] {
         let name = &self.name;
         let kind = if self.constraint { "a key" } else { "an index" };
@@ -173,19 +171,18 @@ impl GreenIndex {
         [build, undo]
     }
 
-    /// Whether it may hold more than plain columns: an expression has a parenthesis of its own, or a
-    /// function's.
+    /// Whether it may contain more than plain columns: an expression has parentheses of its own, or a function's.
     pub(crate) fn may_compute(&self) -> bool {
         self.keys.is_none() && self.definition.matches('(').count() > 1
     }
 
-    /// Whether something has to be said about the leaves' indexes by name later. All others get
-    /// their names from the server, which knows which are free.
+    /// Whether the leaves' indexes have to be named later, by a setting. All others get their names from the server,
+    /// which knows which are free.
     fn names_leaf_indexes(&self) -> bool {
         self.replica_identity || self.clustered || !self.statistics_targets.is_empty()
     }
 
-    /// Its name on the leaf with this number.
+    /// Its name on the leaf with this number; `None` if the server names it.
     fn leaf_index(&self, green: &Green, leaf: usize, relation: &QName) -> Option<Ident> {
         if green.partition.is_none() {
             return Some(self.name.clone());
@@ -195,7 +192,7 @@ impl GreenIndex {
     }
 }
 
-/// The leaf's name and `suffix`, shortened (and told apart by the leaf's number) where it would be too long.
+/// The leaf's name and `suffix`, shortened if it would be too long, and then made distinct by the leaf's number.
 pub(in crate::hangs_on) fn name_on_leaf(leaf: &QName, leaf_number: usize, suffix: &str) -> Ident {
     let name = leaf.name.as_str();
     if name.len() + suffix.len() <= MAX_BYTES {
@@ -219,7 +216,7 @@ fn constraint_tail(index: &Index, included: &[Ident]) -> String {
 }
 
 impl GreenIndex {
-    /// What is set on it once it is there: comments, statistics targets, replica identity, CLUSTER mark.
+    /// Its properties once it exists: comments, statistics targets, replica identity, CLUSTER mark.
     pub(super) fn settings(&self, green: &Green) -> Vec<Statement> {
         let home = green.at_home();
         let own = QName { schema: home.schema.clone(), name: self.name.clone() };
@@ -236,16 +233,16 @@ impl GreenIndex {
             statements.extend(self.statistics_targets.iter().map(|target| {
                 let (column, target) = (target.column, target.target);
                 let sql = format!("ALTER INDEX {qualified} ALTER COLUMN {column} SET STATISTICS {target}");
-                Statement::new("settings of an index", sql)
+                Statement::new("set the statistics target of an index", sql)
             }));
             if self.replica_identity {
                 let sql = format!("ALTER TABLE ONLY {relation} REPLICA IDENTITY USING INDEX {name}");
-                let verb = "replica identity of";
+                let verb = "set the replica identity of";
                 statements.push(Statement::on(&relation, LockMode::AccessExclusive, verb, sql));
             }
             if self.clustered && Some(&relation) != parent.as_ref() {
                 let sql = format!("ALTER TABLE {relation} CLUSTER ON {name}");
-                let verb = "CLUSTER mark of";
+                let verb = "set the CLUSTER index of";
                 statements.push(Statement::on(&relation, LockMode::ShareUpdateExclusive, verb, sql));
             }
         }
@@ -254,7 +251,7 @@ impl GreenIndex {
 }
 
 impl Green {
-    /// How to build every index, in this order.
+    /// How to build every index, in the order of [`Green::indexes`](Green).
     #[must_use]
     pub fn index_builds(&self) -> Vec<IndexBuild> {
         let build = |index: &GreenIndex| {
@@ -277,7 +274,7 @@ impl Green {
         self.indexes.iter().map(build).collect()
     }
 
-    /// The names that leaves' indexes get from us.
+    /// The names that this program gives to indexes of leaves.
     pub(crate) fn named_leaf_indexes(&self) -> Vec<Ident> {
         let holders = self.row_holders();
         let named = self.indexes.iter().filter(|index| index.names_leaf_indexes());

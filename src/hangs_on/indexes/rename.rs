@@ -1,13 +1,13 @@
-//! Renamed columns in an index's definition.
+//! Renames columns in an index's definition.
 //!
-//! Everything that green gets before its columns are renamed is rewritten by the server. Indexes
-//! come later, so their plain column lists are rewritten here; those with expressions are refused.
+//! Everything that green gets before its columns are renamed is rewritten by the server. Indexes come later, so their
+//! plain column lists are rewritten here; those with expressions are refused.
 
 use crate::pg::Ident;
 use crate::pg::sql::lexer::{self, Kind};
 
-/// `USING btree (a, "B" DESC) INCLUDE (c)` with every listed column under the name `name_of` gives.
-/// Only right where no key is an expression.
+/// `USING btree (a, "B" DESC) INCLUDE (c)` with each listed column under the name that `name_of` gives. Only correct if
+/// no key is an expression.
 pub(super) fn columns_in(body: &str, name_of: impl Fn(&str) -> Option<Ident>) -> String {
     let Ok(tokens) = lexer::tokens(body) else { return body.to_owned() };
     let mut out = String::new();

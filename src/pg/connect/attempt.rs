@@ -1,21 +1,21 @@
-//! Host after host, with and without TLS, until one lets us in.
+//! Tries host after host, with and without TLS, until one accepts the login.
 
 use super::ConnectError;
 use super::target::{Endpoint, Target};
 use super::wire::Encryption;
 
-/// Runs `log_in` for each host in order, and for each kind of encryption that the mode allows.
-/// The last host's error is the answer where none lets us in.
+/// Runs `log_in` for each host in order, and for each kind of encryption that the mode allows. If no host accepts, the
+/// last host's error is returned.
 pub(crate) async fn each<'a, T, F, R>(target: &'a Target, log_in: F) -> Result<T, ConnectError>
 where
     F: Fn(&'a Endpoint, Encryption) -> R,
     R: Future<Output = Result<T, ConnectError>>,
 {
-    let mut last = ConnectError::setting("host", "there is none", "name a host");
+    let mut last = ConnectError::setting("host", "no host is given", "name a host");
     for endpoint in &target.endpoints {
         match one(target, endpoint, &log_in).await {
             Ok(session) => return Ok(session),
-            // As libpq does: a wrong password is wrong everywhere, and a retry may lock the role.
+            // As libpq does: a wrong password is wrong on every host, and a retry may lock the role.
             Err(error @ (ConnectError::Password { .. } | ConnectError::Setting { .. })) => return Err(error),
             Err(error) => last = error,
         }
@@ -39,7 +39,7 @@ where
     Err(first_error.unwrap_or_else(|| ConnectError::setting("sslmode", "allows nothing", "correct it")))
 }
 
-/// pg_hba.conf may let in only the one kind (28000), or the handshake failed.
+/// Whether pg_hba.conf may accept only the other kind (28000), or the handshake failed.
 fn other_encryption_may_help(error: &ConnectError) -> bool {
     matches!(
         error,
@@ -50,7 +50,7 @@ fn other_encryption_may_help(error: &ConnectError) -> bool {
     )
 }
 
-/// Gives a login the target's time and no more.
+/// Bounds a login by the target's `connect_timeout`.
 pub(crate) async fn in_time<T>(
     target: &Target,
     address: &str,
@@ -64,7 +64,7 @@ pub(crate) async fn in_time<T>(
     }
 }
 
-/// What the driver said, in our words.
+/// Turns the driver's error into a [`ConnectError`].
 pub(super) fn refusal(error: &tokio_postgres::Error, target: &Target, address: &str) -> ConnectError {
     if let Some(refused) = error.as_db_error() {
         return target.refused(address, refused.code(), refused.message());

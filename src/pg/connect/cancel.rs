@@ -1,4 +1,4 @@
-//! Ending a running statement from outside its connection.
+//! Cancels a running statement from outside its connection.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use super::target::{Endpoint, Target};
 use super::wire::{Encryption, Settled, Wire};
 use super::{ConnectError, attempt};
 
-/// Ends whatever statement its connection runs. Cheap to clone.
+/// Cancels whatever statement its connection runs. Cheap to clone.
 #[derive(Clone)]
 pub struct Canceller {
     target: Target,
@@ -20,7 +20,7 @@ pub struct Canceller {
     key: CancelKey,
 }
 
-/// What proves to the server that the connection is ours.
+/// The process id and secret that the server gave the connection.
 #[derive(Clone)]
 pub(crate) enum CancelKey {
     Sql(CancelToken),
@@ -33,11 +33,10 @@ impl Canceller {
         Self { target: target.clone(), endpoint: endpoint.clone(), encryption, key }
     }
 
-    /// Asks the server to end the running statement (it fails with 57014). Nothing happens where
-    /// none runs.
+    /// Asks the server to cancel the running statement, which then fails with 57014. Has no effect if none runs.
     ///
     /// # Errors
-    /// When no connection for the request can be made.
+    /// If no connection for the request can be made.
     pub async fn cancel(&self) -> Result<(), ConnectError> {
         let address = self.endpoint.to_string();
         let mut wire = Wire::open(&self.target, &self.endpoint, self.encryption).await?;
@@ -53,7 +52,7 @@ impl Canceller {
                     let broken = |source| ConnectError::Broken { address: address.clone(), source };
                     wire.write_all(&request).await.map_err(broken)?;
                     wire.flush().await.map_err(broken)?;
-                    // The server closes the connection once the signal is on its way.
+                    // The server closes the connection once it has sent the signal.
                     let _ = wire.read_u8().await;
                     Ok(())
                 }
@@ -67,12 +66,12 @@ impl Canceller {
     }
 }
 
-/// The process that the server said would serve the connection. The driver keeps it to itself but for
-/// the cancel request, which is read here instead of being sent.
+/// The process that the server announced for the connection. The driver only reveals it in a cancel request, which is
+/// read here instead of being sent.
 pub(super) async fn announced_process(token: &CancelToken) -> std::io::Result<i32> {
     let (mut request, wire) = tokio::net::UnixStream::pair()?;
     token.cancel_query_raw(Wire::Unix(wire), Settled).await.map_err(std::io::Error::other)?;
-    // Length, the request's code, the process, its secret.
+    // Length and request code; then the process id, and its secret, which is not read.
     let (_, _) = (request.read_i32().await?, request.read_i32().await?);
     request.read_i32().await
 }

@@ -1,19 +1,19 @@
-//! A connection string taken apart: `postgres://...` or `key=value ...`, as libpq reads them.
+//! Parses a connection string, `postgres://...` or `key=value ...`, as libpq does.
 //!
 //! Invariant: a message about a bad string never quotes the string, which may hold a password.
 
 use super::ConnectError;
 
-/// One keyword with its value, in the order of the string.
+/// Keywords with their values, in the order of the string.
 pub(super) type Pairs = Vec<(String, String)>;
 
-/// Takes a connection string apart. `place` names it in errors.
+/// Parses a connection string. `place` names its origin in errors.
 pub(super) fn parse(text: &str, place: &str) -> Result<Pairs, ConnectError> {
     let text = text.trim();
     let url = text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://"));
     match url {
         Some(rest) => parse_url(rest),
-        None if text.contains("://") => Err("it begins with an unknown scheme".to_owned()),
+        None if text.contains("://") => Err("its URL scheme is unknown".to_owned()),
         None => parse_pairs(text),
     }
     .map_err(|problem| {
@@ -36,7 +36,7 @@ fn parse_url(rest: &str) -> Result<Pairs, String> {
     };
     let (userinfo, hosts) = match authority.rsplit_once('@') {
         Some((userinfo, hosts)) => (Some(userinfo), hosts),
-        // A `/` or `?` in a password ends the authority: what follows it is not to be told as a name.
+        // A `/` or `?` in a password ends the authority: what follows must not be shown as a name.
         None if rest.contains('@') && authority.contains(':') => return Err(ENCODE.to_owned()),
         None => (None, authority),
     };
@@ -60,7 +60,7 @@ fn parse_url(rest: &str) -> Result<Pairs, String> {
     for parameter in query.unwrap_or_default().split('&').filter(|part| !part.is_empty()) {
         let (key, value) = parameter.split_once('=').ok_or("a URL parameter has no `=`")?;
         let (key, value) = (decode(key)?, decode(value)?);
-        // The one alias libpq knows, for the sake of JDBC's URLs.
+        // The one alias that libpq knows, for JDBC URLs.
         if key == "ssl" && value == "true" {
             push(&mut pairs, "sslmode", "require".to_owned());
         } else {
@@ -71,7 +71,7 @@ fn parse_url(rest: &str) -> Result<Pairs, String> {
 }
 
 const ENCODE: &str =
-    "a user or password holds one of `@ : / ? #`, which has to be written %40 %3A %2F %3F %23";
+    "a user or password contains one of `@ : / ? #`, which must be written %40 %3A %2F %3F %23";
 
 /// `a:1,[::1]:2,c` to `a,::1,c` and `1,2,`.
 fn split_hosts(text: &str) -> Result<(String, String), String> {
@@ -83,7 +83,7 @@ fn split_hosts(text: &str) -> Result<(String, String), String> {
             match rest.strip_prefix(':') {
                 Some(port) => (host, port),
                 None if rest.is_empty() => (host, ""),
-                None => return Err("after the `]` of an IPv6 address only `:port` may stand".to_owned()),
+                None => return Err("only `:port` may follow the `]` of an IPv6 address".to_owned()),
             }
         } else {
             part.split_once(':').unwrap_or((part, ""))
@@ -93,7 +93,7 @@ fn split_hosts(text: &str) -> Result<(String, String), String> {
         }
         let port = decode(port)?;
         if !port.chars().all(|c| c.is_ascii_digit()) {
-            // Not told: it may be the rest of a password.
+            // Not shown: it may be the rest of a password.
             return Err(format!("a port is not a number; or {ENCODE}"));
         }
         hosts.push(decode(host)?);
@@ -109,7 +109,7 @@ fn push(pairs: &mut Pairs, key: &str, value: String) {
     }
 }
 
-/// Undoes `%20`. A `+` stays a `+`, as libpq has it.
+/// Decodes `%20`. A `+` stays a `+`, as in libpq.
 fn decode(text: &str) -> Result<String, String> {
     if !text.contains('%') {
         return Ok(text.to_owned());
@@ -132,10 +132,10 @@ fn decode(text: &str) -> Result<String, String> {
         bytes.push(byte.ok_or("a `%` is not followed by two hexadecimal digits (write %25 for `%`)")?);
         rest = tail.get(2..).unwrap_or_default();
     }
-    String::from_utf8(bytes).map_err(|_| "what the %-codes stand for is not UTF-8".to_owned())
+    String::from_utf8(bytes).map_err(|_| "the %-codes do not decode to UTF-8".to_owned())
 }
 
-/// `key = value`, `key='a \'quoted\' value'`; a backslash protects the next character.
+/// Parses `key = value` and `key='a \'quoted\' value'`; a backslash escapes the next character.
 fn parse_pairs(text: &str) -> Result<Pairs, String> {
     let mut pairs = Pairs::new();
     let mut chars = text.chars().peekable();

@@ -1,4 +1,4 @@
-//! Why a connection could not be made, and what to do about it.
+//! Why no connection could be made, and what to do about it.
 //!
 //! Invariant: no variant holds a password, and none is built from text that could hold one.
 
@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 
-/// A connection that could not be described or made.
+/// Why a connection could not be configured or made.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// A setting has a value that cannot be used. `place` says where it was read.
+    /// A setting has a value that cannot be used.
     #[error("{place}: {problem}; {hint}")]
     Setting {
-        /// Where the value came from: a variable's name, a file and line, the connection string.
+        /// Where the value was read: a variable's name, a file and line, the connection string.
         place: String,
         /// What is wrong with it.
         problem: String,
-        /// What to type instead.
+        /// What to write instead.
         hint: String,
     },
-    /// The host's name has no address.
+    /// The host name has no address.
     #[error(
         "cannot find the address of host `{host}` ({}); check the spelling of the host, and DNS",
         words(source)
@@ -28,73 +28,73 @@ pub enum ConnectError {
     Lookup {
         /// The name that was looked up.
         host: String,
-        /// The resolver's answer.
+        /// The resolver's error.
         source: io::Error,
     },
-    /// Nobody answered at the address.
+    /// No server listens at the address, or it cannot be reached.
     #[error(
         "cannot reach PostgreSQL at {address} ({}); check that the server runs and listens there ({})",
         words(source), if address.contains('/') { "unix_socket_directories, port" } else { "listen_addresses, port, firewall" }
     )]
     Unreachable {
-        /// `host:port` or the socket's path.
+        /// `host:port`, or the path of the socket.
         address: String,
-        /// The system's answer.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// The server did not answer in time.
+    /// The server did not answer within `connect_timeout`.
     #[error(
         "no answer from {address} within {} s; check the network and the server's load, or raise \
          PGCONNECT_TIMEOUT", after.as_secs()
     )]
     Timeout {
-        /// `host:port` or the socket's path.
+        /// `host:port`, or the path of the socket.
         address: String,
-        /// How long was waited.
+        /// The timeout.
         after: Duration,
     },
-    /// The connection broke while it was being set up.
+    /// The connection was lost before the login had ended.
     #[error(
-        "the connection to {address} broke during its set-up ({}); look into the server's log",
+        "the connection to {address} was lost during the login ({}); check the server's log",
         words(source)
     )]
     Broken {
-        /// `host:port` or the socket's path.
+        /// `host:port`, or the path of the socket.
         address: String,
-        /// What happened.
+        /// The error of the socket.
         source: io::Error,
     },
-    /// TLS is demanded here and not offered there.
+    /// `sslmode` requires TLS, and the server does not offer it.
     #[error(
         "{address} does not offer TLS, and sslmode={mode} demands it; turn on `ssl` on the server, or set \
          sslmode=prefer if the network is trusted"
     )]
     TlsRefused {
-        /// `host:port`.
+        /// The server's address, as `host:port`.
         address: String,
-        /// The mode asked for.
+        /// The value of `sslmode`.
         mode: &'static str,
     },
-    /// The server's certificate has no chain to a trusted root, or is out of date.
+    /// The server's certificate does not lead to a trusted root, or is out of date.
     #[error(
         "the certificate of {address} is not trusted ({reason}); point sslrootcert (PGSSLROOTCERT) at the \
          certificate of the authority that signed it"
     )]
     Untrusted {
-        /// `host:port`.
+        /// The server's address, as `host:port`.
         address: String,
-        /// The verifier's words.
+        /// Why the verifier rejected it.
         reason: String,
     },
-    /// The certificate is for another host.
+    /// The certificate was issued for another host name.
     #[error(
         "the certificate of {address} is for another host ({reason}); connect under a name of its \
          subjectAltName, or use sslmode=verify-ca to check the authority alone"
     )]
     WrongHost {
-        /// `host:port`.
+        /// The server's address, as `host:port`.
         address: String,
-        /// The verifier's words.
+        /// Why the verifier rejected it.
         reason: String,
     },
     /// The TLS handshake failed for another reason.
@@ -102,31 +102,33 @@ pub enum ConnectError {
         "the TLS handshake with {address} failed ({source}); compare ssl_min_protocol_version and ssl_ciphers"
     )]
     Tls {
-        /// `host:port`.
+        /// The server's address, as `host:port`.
         address: String,
-        /// What happened.
+        /// The error of the TLS library or of the socket.
         source: io::Error,
     },
-    /// The server wants a password and there is none.
-    #[error("{address} wants a password for role `{user}`; set PGPASSWORD, or add a line to ~/.pgpass{note}")]
+    /// The server asks for a password, and none is configured.
+    #[error(
+        "{address} asks for the password of role `{user}`; set PGPASSWORD, or add a line to ~/.pgpass{note}"
+    )]
     PasswordMissing {
-        /// `host:port` or the socket's path.
+        /// `host:port`, or the path of the socket.
         address: String,
-        /// The role.
+        /// The role that tried to log in.
         user: String,
-        /// Why a password file that is there was not used; empty otherwise.
+        /// Why an existing password file was not used; otherwise empty.
         note: String,
     },
     /// The password is wrong, or the role does not exist (28P01).
     #[error(
-        "{address} refused the password of role `{user}`, which was read from {origin}; correct one of the two"
+        "{address} rejected the password of role `{user}`, which was read from {origin}; correct one of the two"
     )]
     Password {
-        /// `host:port` or the socket's path.
+        /// `host:port`, or the path of the socket.
         address: String,
-        /// The role.
+        /// The role that tried to log in.
         user: String,
-        /// Where the password was read from.
+        /// Where the password was read from, without the password.
         origin: String,
     },
     /// `channel_binding=require`, and the login was not bound to the TLS session.
@@ -135,7 +137,7 @@ pub enum ConnectError {
          sslmode=require with a SCRAM password, or channel_binding=prefer"
     )]
     NotBound {
-        /// `host:port` or the socket's path.
+        /// `host:port`, or the path of the socket.
         address: String,
     },
     /// The role lacks a right (42501).
@@ -144,98 +146,98 @@ pub enum ConnectError {
          REPLICATION)"
     )]
     Privilege {
-        /// `host:port` or the socket's path.
+        /// `host:port`, or the path of the socket.
         address: String,
-        /// The role.
+        /// The role that tried to log in.
         user: String,
-        /// The server's words.
+        /// The server's message.
         message: String,
     },
     /// The role may not log in, or pg_hba.conf has no line for it (28000).
     #[error("{address} does not let role `{user}` in: {message}; check the role (\\du) and pg_hba.conf")]
     Role {
-        /// `host:port` or the socket's path.
+        /// `host:port`, or the path of the socket.
         address: String,
-        /// The role.
+        /// The role that tried to log in.
         user: String,
-        /// The server's words.
+        /// The server's message.
         message: String,
     },
     /// The database does not exist (3D000).
-    #[error("{address} has no database `{database}`; `psql -l` lists what there is")]
+    #[error("{address} has no database `{database}`; `psql -l` lists the databases")]
     Database {
-        /// `host:port` or the socket's path.
+        /// `host:port`, or the path of the socket.
         address: String,
-        /// The database asked for.
+        /// The database that was asked for.
         database: String,
     },
-    /// All connections are taken (53300).
+    /// All connections of the server, the database or the role are in use (53300).
     #[error(
         "{address} has no connection left: {message}; end idle sessions, or raise max_connections \
          (for replication: max_wal_senders)"
     )]
     TooMany {
-        /// `host:port` or the socket's path.
+        /// `host:port`, or the path of the socket.
         address: String,
-        /// The server's words.
+        /// The server's message.
         message: String,
     },
-    /// The server is starting up, shutting down or recovering (57P0x).
-    #[error("{address} does not take connections now: {message}; try again when it has started")]
+    /// The server is starting up, shutting down or in recovery (57P0x).
+    #[error("{address} accepts no connections now: {message}; try again when it has started")]
     NotNow {
-        /// `host:port` or the socket's path.
+        /// `host:port`, or the path of the socket.
         address: String,
-        /// The condition's code.
+        /// The server's SQLSTATE.
         sqlstate: SqlState,
-        /// The server's words.
+        /// The server's message.
         message: String,
     },
-    /// A standby, where a server that takes writes was asked for.
-    #[error("{address} takes no writes (it is a standby, or read-only); connect to the primary")]
+    /// The server is read-only, and one that accepts writes was asked for.
+    #[error("{address} accepts no writes (it is a standby, or read-only); connect to the primary")]
     Standby {
-        /// `host:port` or the socket's path.
+        /// `host:port`, or the path of the socket.
         address: String,
     },
-    /// A pooler between us and the server.
+    /// A connection pooler stands between the program and the server.
     #[error(
         "at {address} listens a connection pooler such as PgBouncer, not PostgreSQL itself ({why}); connect to the \
          server directly, under its own host and port: replication and the settings of a session do not pass \
          through a pooler"
     )]
     Pooler {
-        /// `host:port` or the socket's path.
+        /// `host:port`, or the path of the socket.
         address: String,
-        /// How it is known.
+        /// The evidence for a pooler.
         why: String,
     },
-    /// Any other refusal by the server.
+    /// The server refused the connection for any other reason.
     #[error("{address} refused the connection: {message} ({})", sqlstate.code())]
     Refused {
-        /// `host:port` or the socket's path.
+        /// `host:port`, or the path of the socket.
         address: String,
-        /// The condition's code.
+        /// The server's SQLSTATE.
         sqlstate: SqlState,
-        /// The server's words.
+        /// The server's message.
         message: String,
     },
-    /// The other side does not speak PostgreSQL's protocol as we know it.
+    /// Whatever listens there does not speak PostgreSQL's protocol as this program knows it.
     #[error("{address} answered unexpectedly ({problem}); check that PostgreSQL listens there")]
     Protocol {
-        /// `host:port` or the socket's path.
+        /// `host:port`, or the path of the socket.
         address: String,
         /// What was unexpected.
         problem: String,
     },
 }
 
-/// The system's words without its number.
+/// The operating system's message without its number.
 fn words(error: &io::Error) -> String {
     let text = error.to_string();
     text.split_once(" (os error ").map_or(text.as_str(), |(words, _)| words).to_owned()
 }
 
 impl ConnectError {
-    /// Whether the same call may succeed a little later without anybody changing a setting.
+    /// Whether the same attempt may succeed a little later, with no setting changed.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -263,7 +265,7 @@ impl ConnectError {
         }
     }
 
-    /// The server's code, where it was the server that refused.
+    /// The server's SQLSTATE, if the server refused.
     #[must_use]
     pub fn sqlstate(&self) -> Option<&SqlState> {
         match self {

@@ -1,10 +1,10 @@
-//! libpq's keywords: what we act on, what changes nothing for us, and what we refuse to disregard.
+//! libpq's keywords: those that are used, those that change nothing here, and those that must not be ignored.
 //!
-//! Invariant: a setting that asks for more protection than we give is an error, never passed over.
+//! Invariant: a setting that asks for more protection than this program gives is an error, never ignored.
 
 use super::ConnectError;
 
-/// Keywords that we act on, with the variable that may stand for them.
+/// Keywords that are used, each with its environment variable.
 const OURS: [(&str, &str); 22] = [
     ("host", "PGHOST"),
     ("hostaddr", "PGHOSTADDR"),
@@ -30,7 +30,7 @@ const OURS: [(&str, &str); 22] = [
     ("application_name", ""),
 ];
 
-/// Keywords of libpq that change nothing for us (or that this program sets itself).
+/// Keywords of libpq that change nothing here, or that this program sets itself.
 const IGNORED: [&str; 13] = [
     "client_encoding",
     "fallback_application_name",
@@ -47,7 +47,7 @@ const IGNORED: [&str; 13] = [
     "tcp_user_timeout",
 ];
 
-/// Keywords that may ask for what we do not do: the variable, and the values that do not.
+/// Keywords that may ask for what this program does not do: the variable, and the values that do not ask for it.
 const BEYOND_US: [(&str, &str, &[&str]); 8] = [
     ("gssencmode", "PGGSSENCMODE", &["disable", "prefer"]),
     ("require_auth", "PGREQUIREAUTH", &[]),
@@ -59,16 +59,16 @@ const BEYOND_US: [(&str, &str, &[&str]); 8] = [
     ("sslnegotiation", "PGSSLNEGOTIATION", &["postgres"]),
 ];
 
-/// Each keyword that a variable may stand for, with that variable.
+/// Each keyword that has an environment variable, with that variable.
 pub(super) fn variables() -> impl Iterator<Item = (&'static str, &'static str)> {
     let ours = OURS.iter().filter(|(_, variable)| !variable.is_empty()).copied();
     ours.chain(BEYOND_US.iter().map(|(keyword, variable, _)| (*keyword, *variable)))
 }
 
-/// Whether we act on a keyword; false where its value changes nothing for us.
+/// Whether a keyword is used; false if its value changes nothing here.
 ///
 /// # Errors
-/// If nobody knows the keyword, or its value asks for what we do not do.
+/// If the keyword is unknown, or its value asks for what this program does not do.
 pub(super) fn is_ours(keyword: &str, value: &str, place: &str) -> Result<bool, ConnectError> {
     if OURS.iter().any(|(known, _)| *known == keyword) {
         return Ok(true);
@@ -77,8 +77,8 @@ pub(super) fn is_ours(keyword: &str, value: &str, place: &str) -> Result<bool, C
         if value.is_empty() || harmless.contains(&value) {
             return Ok(false);
         }
-        let problem = format!("{keyword} is not supported by this program, and is not to be disregarded");
-        return Err(ConnectError::setting(place, problem, "take it out if you can do without it"));
+        let problem = format!("{keyword} is not supported by this program, and must not be ignored");
+        return Err(ConnectError::setting(place, problem, "remove it if you can do without it"));
     }
     if IGNORED.contains(&keyword) {
         return Ok(false);
@@ -88,7 +88,7 @@ pub(super) fn is_ours(keyword: &str, value: &str, place: &str) -> Result<bool, C
     let near = OURS.iter().map(|(known, _)| *known).max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
     let hint = near
         .filter(|near| likeness(near) > 0.85)
-        .map_or_else(|| "take it out".to_owned(), |near| format!("did you mean `{near}`?"));
+        .map_or_else(|| "remove it".to_owned(), |near| format!("did you mean `{near}`?"));
     Err(ConnectError::setting(place, problem, hint))
 }
 
@@ -109,6 +109,6 @@ mod tests {
     fn a_slip_is_understood_and_a_stranger_is_not() {
         let told = |keyword| is_ours(keyword, "x", "p").unwrap_err().to_string();
         assert!(told("sslmod").ends_with("did you mean `sslmode`?"), "{}", told("sslmod"));
-        assert!(told("colour").ends_with("take it out"), "{}", told("colour"));
+        assert!(told("colour").ends_with("remove it"), "{}", told("colour"));
     }
 }

@@ -1,8 +1,8 @@
-//! Connections: one resolver of libpq's settings, one way to open a socket, for SQL sessions and
-//! for the replication client alike.
+//! Connections: one resolver of libpq's settings and one way to open a socket, for SQL sessions and for
+//! the replication client alike.
 //!
-//! Invariant: whoever connects here comes in with the same settings ([`startup::base_settings`]) and the
-//! same protection, and no password is ever shown.
+//! Invariant: every connection has the same settings ([`startup::base_settings`]) and the same protection,
+//! and no password is ever shown.
 
 mod attempt;
 mod cancel;
@@ -23,7 +23,7 @@ pub use error::ConnectError;
 pub use session::Session;
 pub use target::Target;
 
-// What the replication client shares with the SQL connections.
+// Shared with the replication client.
 pub(crate) use attempt::{each, in_time};
 pub(crate) use cancel::CancelKey;
 pub(crate) use startup::{

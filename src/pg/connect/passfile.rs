@@ -5,17 +5,17 @@ use std::path::Path;
 
 use super::target::{Endpoint, Secret};
 
-/// What the password file had to say.
+/// The result of a look-up in the password file.
 pub(super) enum Lookup {
-    /// The password of the first line that fits.
+    /// The password of the first line that matches.
     Found(Secret),
-    /// No file, or no line that fits.
+    /// There is no file, or no line that matches.
     Nothing,
-    /// There is a file, and libpq would not use it either.
+    /// There is a file that libpq would not use either; the text says why.
     Ignored(String),
 }
 
-/// Looks for the password of `user` for `database` at `endpoint`.
+/// Looks up the password of `user` for `database` at `endpoint`.
 pub(super) fn look_up(path: &Path, endpoint: &Endpoint, database: &str, user: &str) -> Lookup {
     let Ok(metadata) = std::fs::metadata(path) else {
         return Lookup::Nothing;
@@ -25,7 +25,7 @@ pub(super) fn look_up(path: &Path, endpoint: &Endpoint, database: &str, user: &s
     }
     if metadata.mode() & 0o077 != 0 {
         let path = path.display();
-        return Lookup::Ignored(format!("{path} was ignored, others may read it: chmod 600 {path}"));
+        return Lookup::Ignored(format!("{path} was ignored, because others may read it: chmod 600 {path}"));
     }
     match std::fs::read_to_string(path) {
         Ok(text) => find(&text, &endpoint.names_in_passfile(), endpoint.port, database, user)
@@ -50,7 +50,7 @@ fn find(text: &str, hosts: &[String], port: u16, database: &str, user: &str) -> 
     })
 }
 
-/// Splits at colons that no backslash protects; the escapes stay.
+/// Splits at colons that are not escaped by a backslash; the escapes remain.
 fn split(line: &str) -> Vec<&str> {
     let mut fields = Vec::new();
     let (mut start, mut protected) = (0, false);

@@ -1,7 +1,7 @@
-//! From an explicit string, the environment, service and password files to one [`Target`].
+//! Resolves an explicit string, the environment, service and password files to one [`Target`].
 //!
-//! libpq's order: what the connection string says, then its service, then the environment,
-//! then defaults. tokio-postgres reads none of these by itself.
+//! The order is libpq's: the connection string, its service, the environment, defaults. tokio-postgres reads none
+//! of these by itself.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -16,15 +16,15 @@ use super::{conninfo, keywords, passfile, service};
 
 type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Waiting longer than this for one server helps nobody; 0 in PGCONNECT_TIMEOUT waits for ever.
+/// Used if no timeout is given; `connect_timeout=0` waits forever.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Target {
-    /// Finds out where to connect: `url` (a URL or `key=value` pairs) if given, else DATABASE_URL,
-    /// with libpq's variables, service file and password file for what it leaves open.
+    /// Finds out where to connect: from `url` (a URL or `key=value` pairs) if given, otherwise from DATABASE_URL;
+    /// libpq's variables, service file and password file fill in what that leaves open.
     ///
     /// # Errors
-    /// [`ConnectError::Setting`] for a value that cannot be used, with where it was read.
+    /// [`ConnectError::Setting`] for a value that cannot be used; it says where the value was read.
     pub fn resolve(url: Option<&str>, env: Env<'_>) -> Result<Self, ConnectError> {
         let env = |name: &str| env(name).filter(|value| !value.is_empty());
         let mut settings = Settings::default();
@@ -61,13 +61,13 @@ impl Setting {
     }
 }
 
-/// What was read so far; the first to name a keyword wins.
+/// The settings read so far; the first to set a keyword wins.
 #[derive(Default)]
 struct Settings(HashMap<String, Setting>);
 
 impl Settings {
     fn add(&mut self, pairs: conninfo::Pairs, place: &str) -> Result<(), ConnectError> {
-        // Inside one string the last one wins, as in libpq.
+        // Within one string the last one wins, as in libpq.
         for (keyword, value) in pairs.into_iter().rev() {
             if keywords::is_ours(&keyword, &value, place)? {
                 self.add_one(&keyword, value, &format!("{keyword} in {place}"));
@@ -115,7 +115,7 @@ impl Settings {
         let user = match self.value("user") {
             Some(user) => user.to_owned(),
             None => os_user(env).ok_or_else(|| {
-                ConnectError::setting("PGUSER", "the operating system does not tell a user", "set PGUSER")
+                ConnectError::setting("PGUSER", "the operating system has no name for the user", "set PGUSER")
             })?,
         };
         let database = self.value("dbname").unwrap_or(&user).to_owned();
@@ -196,7 +196,7 @@ impl Settings {
         }
     }
 
-    /// The value of `keyword` among `choices`.
+    /// The value of `keyword`, one of `choices`.
     fn choice<T: Copy>(&self, keyword: &str, choices: &[(&str, T)], default: T) -> Result<T, ConnectError> {
         let Some(setting) = self.get(keyword) else { return Ok(default) };
         choices.iter().find(|(name, _)| *name == setting.value).map(|(_, choice)| *choice).ok_or_else(|| {
@@ -225,7 +225,7 @@ impl Settings {
         ];
         let choices = modes.map(|mode| (mode.as_str(), mode));
         let system = self.value("sslrootcert") == Some("system");
-        // libpq: the system's roots are worth something only with the host name checked.
+        // As in libpq: the system's roots are only worth something if the host name is checked.
         let default = if system { SslMode::VerifyFull } else { SslMode::Prefer };
         let mode = self.choice("sslmode", &choices, default)?;
         if system && mode != SslMode::VerifyFull {
@@ -265,7 +265,7 @@ impl Settings {
         Ok(match self.seconds("connect_timeout")? {
             None => Some(CONNECT_TIMEOUT),
             Some(0) => None,
-            // libpq rounds 1 up as well: a second may be over in a moment.
+            // libpq also rounds 1 up: a second may be over in a moment.
             Some(seconds) => Some(Duration::from_secs(seconds.max(2))),
         })
     }
@@ -287,7 +287,7 @@ impl Settings {
         Ok(Some(keepalive))
     }
 
-    /// A migration needs the primary, so what asks for a standby is no choice.
+    /// A migration needs the primary, so a standby cannot be asked for.
     fn wanted(&self) -> Result<Wanted, ConnectError> {
         let choices = [("any", Wanted::Any), ("read-write", Wanted::ReadWrite), ("primary", Wanted::Primary)];
         self.choice("target_session_attrs", &choices, Wanted::Any)
@@ -320,7 +320,7 @@ fn in_home(env: Env<'_>, name: &str) -> Option<PathBuf> {
     env("HOME").map(|home| PathBuf::from(home).join(name))
 }
 
-/// The effective user, as libpq takes it; the environment's word where there is no account.
+/// The effective user, as in libpq; the environment's USER if it has no account.
 fn os_user(env: Env<'_>) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
     let account = || {

@@ -1,14 +1,14 @@
-//! Named services (`PGSERVICE`): sections of `~/.pg_service.conf` or of the system's file.
+//! Named services (`PGSERVICE`): sections of `~/.pg_service.conf` or of the system-wide file.
 
 use std::path::{Path, PathBuf};
 
 use super::ConnectError;
 use super::conninfo::Pairs;
 
-/// The settings of service `name`: the first of `files` that has it counts.
+/// The settings of service `name`, from the first of `files` that has it.
 ///
 /// # Errors
-/// When no file has the service, or its section cannot be read.
+/// If no file has the service, or its section cannot be parsed.
 pub(super) fn look_up(name: &str, files: &[PathBuf]) -> Result<Pairs, ConnectError> {
     for file in files {
         let text = match std::fs::read_to_string(file) {

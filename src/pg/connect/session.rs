@@ -1,4 +1,4 @@
-//! A SQL connection of ours: known settings, an owned background task, its server's version.
+//! A SQL connection with known settings, its background task, and the server's version.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -24,20 +24,20 @@ pub struct Session {
 }
 
 impl Session {
-    /// The server's version as `server_version_num` has it: 150018 is 15.18.
+    /// The server's version in the form of `server_version_num`: 150018 is 15.18.
     #[must_use]
     pub fn server_version_num(&self) -> u32 {
         self.server_version_num
     }
 
-    /// The code with which the server ended the connection, if it did and said why
-    /// (57P01: an administrator, 25P03: idle in a transaction for too long).
+    /// The SQLSTATE with which the server ended the connection, if it sent one (57P01: terminated by an administrator,
+    /// 25P03: idle in a transaction for too long).
     #[must_use]
     pub fn ended_by(&self) -> Option<&SqlState> {
         self.end.get()
     }
 
-    /// A handle that ends the statement running here from elsewhere.
+    /// A handle that cancels the running statement from elsewhere.
     #[must_use]
     pub fn canceller(&self) -> Canceller {
         self.canceller.clone()
@@ -76,10 +76,10 @@ impl Drop for Session {
 
 impl Target {
     /// Opens a connection with [`base_settings`](super::startup::base_settings) and then `settings`, which win;
-    /// straight to PostgreSQL, or not at all.
+    /// Refuses a connection pooler.
     ///
     /// # Errors
-    /// See [`ConnectError`].
+    /// Every variant of [`ConnectError`].
     pub async fn connect(
         &self,
         application_name: impl fmt::Display,
@@ -147,7 +147,7 @@ impl Target {
                 .await
                 .map_err(|error| attempt::refusal(&error, self, &address))?;
         }
-        // Without a prepared statement, whose name may be taken on the session that a pooler hands out.
+        // Not a prepared statement: its name may be in use on the session that a pooler hands out.
         let answer = session.simple_query(startup::SERVING_PROCESS).await;
         let answer = answer.map_err(|error| attempt::refusal(&error, self, &address))?;
         let serving = answer.iter().find_map(|message| match message {
@@ -159,7 +159,7 @@ impl Target {
     }
 }
 
-/// Keeps the connection going. Notices are dropped unread: their texts may hold row values.
+/// Drives the connection. Notices are dropped unread: their texts may hold row values.
 async fn drive(mut connection: Connection<Wire, Wire>, end: Arc<OnceLock<SqlState>>) {
     while let Some(message) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
         if let Err(error) = message {
@@ -172,7 +172,7 @@ async fn drive(mut connection: Connection<Wire, Wire>, end: Arc<OnceLock<SqlStat
     }
 }
 
-/// tokio-postgres has no kinds for these two: the words of its causes are all there is.
+/// tokio-postgres has no error kind for this: the text of its cause is all there is.
 fn wants_password(error: &tokio_postgres::Error) -> bool {
     std::error::Error::source(error).is_some_and(|cause| cause.to_string() == "password missing")
 }

@@ -1,21 +1,21 @@
-//! What every session of ours says on arrival, and how the server's answer is read.
+//! The settings that every session starts with, and how the server's answer to a login is read.
 
 use tokio_postgres::error::SqlState;
 
 use super::ConnectError;
 use super::target::{Target, Wanted};
 
-/// The settings of every connection of ours; the caller's come after them and win.
+/// The settings of every connection; the caller's follow and win.
 ///
-/// Row security off turns a policy that would hide rows into an error. A fixed `search_path` and
-/// fixed output styles make texts the same whatever the role's or the database's own settings are.
+/// With row security off, a policy that would hide rows becomes an error. A fixed `search_path` and fixed output styles
+/// make text the same whatever the settings of the role or the database are.
 #[must_use]
 pub const fn base_settings() -> &'static [(&'static str, &'static str)] {
     &[
         ("row_security", "off"),
-        // A role may be made to log in as another one, which may have fewer rights.
+        // A role may be configured to become another one on login, which may have fewer rights.
         ("role", "none"),
-        // Whatever the role or the database has: what is committed is durable, and a statement sees what
+        // Whatever the role or the database has set: a commit is durable, and a statement sees what
         // was committed before it.
         ("synchronous_commit", "on"),
         ("default_transaction_isolation", "read committed"),
@@ -30,35 +30,35 @@ pub const fn base_settings() -> &'static [(&'static str, &'static str)] {
         ("TimeZone", "UTC"),
         ("extra_float_digits", "1"),
         ("bytea_output", "hex"),
-        // Of XML, a fragment is as good as a document.
+        // An XML fragment is as valid as a document.
         ("xmloption", "content"),
-        // What we write is read as we wrote it, and what the catalog prints is what it prints elsewhere.
+        // Our statements are read as we wrote them, and the catalog prints expressions as it does elsewhere.
         ("standard_conforming_strings", "on"),
         ("quote_all_identifiers", "off"),
         ("array_nulls", "on"),
         ("plan_cache_mode", "auto"),
-        // Of an index it would leave rows out.
+        // It would leave rows out of an index scan.
         ("gin_fuzzy_search_limit", "0"),
-        // Rows are bound as parameters, and plans show those.
+        // Rows are bound as parameters, which would be logged.
         ("log_parameter_max_length_on_error", "0"),
         ("debug_print_parse", "off"),
         ("debug_print_rewritten", "off"),
         ("debug_print_plan", "off"),
-        // What green is made of is blue's, not the role's taste.
+        // Green's tablespaces are blue's, not the role's.
         ("default_tablespace", ""),
         ("default_table_access_method", "heap"),
-        // Who wants to wait for less says so.
+        // Whoever wants a shorter wait sets one.
         ("lock_timeout", "0"),
         ("statement_timeout", "0"),
         ("idle_in_transaction_session_timeout", "0"),
-        // A server that lost us holds our locks until it notices: after a minute, not after two hours.
+        // A server that lost the client keeps its locks until it notices: after a minute, not after two hours.
         ("tcp_keepalives_idle", "30"),
         ("tcp_keepalives_interval", "10"),
         ("tcp_keepalives_count", "3"),
     ]
 }
 
-/// The `options` of the startup message: the user's own, the base settings, then `settings`.
+/// The `options` of the startup message: the user's own, then the base settings, then `settings`.
 pub(crate) fn options(own: Option<&str>, settings: &[(&str, &str)]) -> String {
     let mut text = own.unwrap_or_default().to_owned();
     for (name, value) in base_settings().iter().chain(settings) {
@@ -78,18 +78,20 @@ pub(crate) fn options(own: Option<&str>, settings: &[(&str, &str)]) -> String {
     text
 }
 
-/// A statement ends when the connection does that waits for it: an index build, or a comparison, would otherwise go on for
-/// hours after us, with its locks and its snapshot. Not every system can tell, and there the server refuses.
+/// A statement ends with the connection that waits for it: an index build or a comparison would otherwise continue for
+/// hours after us, with its locks and its snapshot. Not every operating system can detect this; where it cannot, the
+/// server rejects the setting.
 const NOTICES_OUR_END: &str =
     "SELECT set_config('client_connection_check_interval', '2s', false) WHERE version() LIKE '%linux%'";
 
-/// What keeps row values out of the server's log, and only a superuser, or who was granted it, may set: rows are bound
-/// as parameters, a plan shows them, and an error quotes them. Statements are logged as the server is told to: in
-/// their texts there is no value. A parameter of a library that is not loaded is left alone.
+/// Settings that keep row values out of the server's log, and that only a superuser, or a role that was granted the
+/// right, may set: rows are bound as parameters, plans show them, and errors quote them. Statements are logged as the
+/// server is configured to: their texts hold no row value. Parameters of a library that is not loaded are left alone.
 const SILENCE: &str = "(VALUES ('log_parameter_max_length', '0'), ('log_min_messages', 'log'), \
                        ('auto_explain.log_min_duration', '-1'), ('pgaudit.log_parameter', 'off')) AS wanted (name, value)";
 
-/// What stands in the way of silence yet, and meets `condition`: `selected` of `wanted` (name, value) and `found`.
+/// Settings that would still log row values and that meet `condition`: `selected` columns of `wanted`
+/// (name, value) and `found`.
 fn louder(selected: &str, condition: &str) -> String {
     format!(
         "SELECT {selected} FROM {SILENCE} JOIN pg_settings AS found ON found.name = wanted.name \
@@ -98,7 +100,8 @@ fn louder(selected: &str, condition: &str) -> String {
     )
 }
 
-/// Asks which settings this session could not have, so that the server may log values of rows: name and value of each.
+/// The query for settings that this session was not allowed to change, so that the server may log row values: name
+/// and value of each.
 pub(crate) fn values_in_log() -> String {
     let logs_statements = "(current_setting('log_statement') IN ('mod', 'all') \
                            OR current_setting('log_min_duration_statement') <> '-1' \
@@ -108,8 +111,8 @@ pub(crate) fn values_in_log() -> String {
     louder("wanted.name, wanted.value", &condition)
 }
 
-/// What can only be set once the version is known: an unknown setting in the startup message
-/// would refuse the connection, and so would one that the role may not set.
+/// Settings that depend on the server's version: in the startup message an unknown setting, or one that the role may
+/// not set, would make the connection fail.
 pub(crate) fn after_login(server_version_num: u32) -> Option<String> {
     let timeouts = match server_version_num {
         170_000.. => "SET idle_session_timeout = 0; SET transaction_timeout = 0",
@@ -138,12 +141,11 @@ pub(crate) fn server_version_num(text: Option<&str>, address: &str) -> Result<u3
     })
 }
 
-/// Asks for the process that answers.
+/// Asks for the process id of the backend that answers.
 pub(crate) const SERVING_PROCESS: &str = "SELECT pg_backend_pid()";
 
-/// Refuses a pooler. It speaks for a server whose processes it does not name: who logs in through it is
-/// announced a process that is not the one that then answers. A forwarded port, or an address that was
-/// translated on the way, changes neither.
+/// Refuses a connection pooler. At login a pooler announces a process id that is not the one of the backend that then
+/// answers. A forwarded port or a translated address changes neither.
 pub(crate) fn check_direct(address: &str, announced: i32, serving: Option<i32>) -> Result<(), ConnectError> {
     let serving = match serving {
         Some(serving) if serving == announced => return Ok(()),
@@ -153,7 +155,7 @@ pub(crate) fn check_direct(address: &str, announced: i32, serving: Option<i32>) 
     Err(ConnectError::Pooler { address: address.to_owned(), why })
 }
 
-/// Refuses a server that takes no writes where the target wants one that does.
+/// Refuses a read-only server where the target wants one that accepts writes.
 pub(crate) fn check_role<'a>(
     target: &Target,
     address: &str,
@@ -177,13 +179,13 @@ impl Target {
         }
     }
 
-    /// What the server's refusal of a login means. The message names roles and databases only.
+    /// What the server's refusal of a login means. Such a message names roles and databases only.
     pub(crate) fn refused(&self, address: &str, sqlstate: &SqlState, message: &str) -> ConnectError {
         let (address, user, message) = (address.to_owned(), self.user.clone(), message.to_owned());
         match *sqlstate {
-            // Ours are known to every version; `options` is the only other place for settings.
+            // Every version knows our settings; `options` is the only other place that sets any.
             SqlState::UNDEFINED_OBJECT | SqlState::INVALID_PARAMETER_VALUE if self.options.is_some() => {
-                ConnectError::setting("PGOPTIONS, or options", message, "correct it, or take it out")
+                ConnectError::setting("PGOPTIONS, or options", message, "correct it, or remove it")
             }
             SqlState::INVALID_PASSWORD => {
                 ConnectError::Password { address, user, origin: self.password_origin.clone() }
@@ -197,7 +199,7 @@ impl Target {
             SqlState::CANNOT_CONNECT_NOW | SqlState::ADMIN_SHUTDOWN | SqlState::CRASH_SHUTDOWN => {
                 ConnectError::NotNow { address, sqlstate: sqlstate.clone(), message }
             }
-            // PgBouncer's words; PostgreSQL itself knows these parameters.
+            // PgBouncer's message; PostgreSQL itself knows these parameters.
             SqlState::PROTOCOL_VIOLATION if message.contains("startup parameter") => {
                 ConnectError::Pooler { address, why: message }
             }

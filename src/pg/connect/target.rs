@@ -1,4 +1,4 @@
-//! Where to connect, as whom, and how well protected.
+//! Where to connect, as which role, and with what protection.
 //!
 //! Invariant: `Debug` and `Display` of everything here show no password.
 
@@ -7,11 +7,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Directories that stand for "this machine" in a password file, as libpq's build has one.
+/// Directories that a password file calls `localhost`; libpq knows the one that it was built with.
 const SOCKET_DIRECTORIES: [&str; 2] = ["/var/run/postgresql", "/tmp"];
 
-/// A resolved place to connect to. Made by [`Target::resolve`], used by [`Target::connect`]
-/// and by the replication client.
+/// A resolved connection target: made by [`Target::resolve`], used by [`Target::connect`] and
+/// by the replication client.
 #[derive(Clone, Debug)]
 pub struct Target {
     pub(super) endpoints: Vec<Endpoint>,
@@ -21,17 +21,17 @@ pub struct Target {
     pub(crate) channel_binding: ChannelBinding,
     pub(super) connect_timeout: Option<Duration>,
     pub(super) keepalive: Option<Keepalive>,
-    /// `options` of the connection string or PGOPTIONS; ours come after it and win.
+    /// `options` of the connection string, or PGOPTIONS; ours follow and win.
     pub(crate) options: Option<String>,
-    /// Which servers are passed over.
+    /// Which servers are skipped.
     pub(super) wanted: Wanted,
-    /// Where the password came from, and why a password file was not used: for errors.
+    /// For errors: where the password was read from, and why a password file was not used.
     pub(super) password_origin: String,
     pub(super) password_note: String,
 }
 
 impl Target {
-    /// `host:port/database`, without secrets. The first host, where there are several.
+    /// `host:port/database`, without secrets; the first host, if there are several.
     #[must_use]
     pub fn label(&self) -> String {
         self.endpoints
@@ -62,13 +62,13 @@ impl fmt::Display for Target {
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
     pub(super) host: Host,
-    /// Connect here instead of asking DNS; the host's name still counts for TLS.
+    /// The address to connect to instead of asking DNS; TLS still checks the host name.
     pub(super) address: Option<IpAddr>,
     pub(super) port: u16,
     pub(crate) password: Option<Secret>,
 }
 
-/// A host is a name (or an address) or a directory with a socket.
+/// A host name or address, or a directory with a socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Host {
     Tcp(String),
@@ -81,7 +81,7 @@ impl Endpoint {
         Self { host: Host::Tcp(host.to_owned()), address: None, port, password: None }
     }
 
-    /// The names under which a password file may know this server.
+    /// The names under which a password file may list this server.
     pub(super) fn names_in_passfile(&self) -> Vec<String> {
         match &self.host {
             Host::Tcp(name) => vec![name.clone()],
@@ -97,7 +97,7 @@ impl Endpoint {
         }
     }
 
-    /// The socket's file, for a Unix host; `@` stands for the abstract namespace, which has no files.
+    /// The path of the socket, for a Unix host; `@` stands for the abstract namespace, which has no files.
     pub(super) fn socket_path(&self) -> Option<PathBuf> {
         match &self.host {
             Host::Unix(directory) => Some(directory.join(format!(".s.PGSQL.{}", self.port))),
@@ -116,7 +116,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// The directory of the socket that is there for `port`, among the usual ones.
+/// The first of the usual socket directories that has a socket for `port`.
 pub(super) fn local_socket_directory(port: u16) -> Option<PathBuf> {
     SOCKET_DIRECTORIES
         .iter()
@@ -148,17 +148,17 @@ impl SslMode {
     }
 }
 
-/// What TLS needs to know.
+/// The settings of TLS.
 #[derive(Clone, Debug)]
 pub(super) struct TlsSettings {
     pub(super) mode: SslMode,
-    /// PEM file of trusted certificates; none means the system's.
+    /// PEM file of trusted certificates; `None` uses the system's.
     pub(super) roots: Option<PathBuf>,
-    /// Our own certificate and its key (PEM), where the server asks for one.
+    /// Client certificate and key (PEM files), for a server that asks for one.
     pub(super) identity: Option<(PathBuf, PathBuf)>,
 }
 
-/// Whether the password exchange is bound to the TLS channel.
+/// Whether the password exchange is bound to the TLS channel (libpq's `channel_binding`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChannelBinding {
     Disable,
@@ -170,13 +170,13 @@ pub(crate) enum ChannelBinding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     Any,
-    /// No standby.
+    /// A server that is not a standby.
     Primary,
-    /// One that takes writes from us.
+    /// A server that accepts writes.
     ReadWrite,
 }
 
-/// TCP keepalive probes.
+/// TCP keepalive probes (libpq's `keepalives_*`).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Keepalive {
     pub(super) idle: Duration,
@@ -185,13 +185,13 @@ pub(super) struct Keepalive {
 }
 
 impl Default for Keepalive {
-    /// A dead peer is found after about a minute; the kernel's own default is two hours.
+    /// A dead peer is noticed after about a minute; the kernel's own default is two hours.
     fn default() -> Self {
         Self { idle: Duration::from_secs(30), interval: Duration::from_secs(10), count: 3 }
     }
 }
 
-/// A password. Its `Debug` says only that there is one.
+/// A password; its `Debug` shows only that there is one.
 #[derive(Clone)]
 pub(crate) struct Secret(String);
 

@@ -1,8 +1,8 @@
-//! TLS as libpq's `sslmode` means it, on rustls.
+//! TLS as libpq's `sslmode` defines it, on rustls.
 //!
-//! `require` encrypts without asking who is there; with root certificates at hand it checks the
-//! chain, as `verify-ca` does; `verify-full` checks the host's name too. Signatures of the
-//! handshake are always checked: channel binding rests on them.
+//! `require` encrypts without authenticating the server; if root certificates are configured it checks the chain, as
+//! `verify-ca` does; `verify-full` also checks the host name. Signatures of the handshake are always checked: channel
+//! binding depends on them.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256, Sha384, Sha512};
 use super::ConnectError;
 use super::target::{SslMode, TlsSettings};
 
-/// The configuration of TLS for `settings`.
+/// The TLS configuration for `settings`.
 pub(super) fn client_config(settings: &TlsSettings) -> Result<Arc<ClientConfig>, ConnectError> {
     let provider = Arc::new(ring::default_provider());
     let verifier = Verifier { trust: trust(settings)?, provider: Arc::clone(&provider) };
@@ -41,13 +41,13 @@ pub(super) fn client_config(settings: &TlsSettings) -> Result<Arc<ClientConfig>,
         .key_provider
         .load_private_key(key)
         .map_err(|error| unusable(&certificate.display().to_string(), &error))?;
-    // As it is: our own certificate is the server's to judge, and openssl's plainest command makes one of
-    // version 1, which rustls would not look into.
+    // Sent as it is: the server judges our certificate, and openssl's plainest command makes one of version 1, which
+    // rustls would not parse.
     let identity = SingleCertAndKey::from(CertifiedKey::new(chain, key));
     Ok(Arc::new(builder.with_client_cert_resolver(Arc::new(identity))))
 }
 
-/// libpq's rule: a key is its owner's alone; root's may be read by its group.
+/// libpq's rule: only the owner may read a key; root's may also be readable by its group.
 fn refuse_open_key(key: &Path) -> Result<(), ConnectError> {
     let Ok(metadata) = std::fs::metadata(key) else { return Ok(()) };
     let open_to = if metadata.uid() == 0 { 0o037 } else { 0o077 };
@@ -75,11 +75,11 @@ fn trust(settings: &TlsSettings) -> Result<Trust, ConnectError> {
             .map_or("the system's certificates".to_owned(), |file| file.display().to_string());
         return Err(ConnectError::setting(
             place,
-            "holds no certificate that could be used",
+            "contains no usable certificate",
             "point sslrootcert (PGSSLROOTCERT) at a PEM file of trusted certificates",
         ));
     }
-    // A file may name the server's own self-signed certificate; a system's store never does.
+    // A file may contain the server's own self-signed certificate; a system's store never does.
     let pinned = if settings.roots.is_some() { given } else { Vec::new() };
     Ok(Trust::Chain { roots, pinned, check_name })
 }
@@ -119,7 +119,7 @@ impl ServerCertVerifier for Verifier {
             return Ok(ServerCertVerified::assertion());
         };
         let algorithms = self.provider.signature_verification_algorithms.all;
-        // webpki never takes a CA certificate as a server's; OpenSSL takes one that is trusted itself.
+        // webpki never accepts a CA certificate as a server's; OpenSSL accepts one that is itself trusted.
         if !pinned.contains(end_entity) {
             let certificate = ParsedCertificate::try_from(end_entity)?;
             verify_server_cert_signed_by_trust_anchor(&certificate, roots, intermediates, now, algorithms)?;
@@ -155,7 +155,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// What a failed handshake with `address` means.
+/// The error for a failed handshake with `address`.
 pub(super) fn handshake_error(address: String, source: std::io::Error) -> ConnectError {
     let inner = source.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     match inner {
@@ -164,14 +164,14 @@ pub(super) fn handshake_error(address: String, source: std::io::Error) -> Connec
         )) => ConnectError::WrongHost { address, reason: reason.to_string() },
         Some(Error::InvalidCertificate(reason)) => {
             let reason = match reason {
-                CertificateError::UnknownIssuer => "no certificate that we trust has signed it".to_owned(),
+                CertificateError::UnknownIssuer => "it is not signed by a trusted certificate".to_owned(),
                 CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                     "it has expired; the server needs a new one".to_owned()
                 }
                 CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
                     "it is not valid yet; is this machine's clock right?".to_owned()
                 }
-                // What `openssl x509 -req` makes without an -extfile; libpq would take it.
+                // What `openssl x509 -req` makes without an -extfile; libpq would accept it.
                 _ if format!("{reason:?}").contains("UnsupportedCertVersion") => {
                     "it is of X.509 version 1: sign it again with extensions, -extfile, and a subjectAltName"
                         .to_owned()
@@ -184,8 +184,8 @@ pub(super) fn handshake_error(address: String, source: std::io::Error) -> Connec
     }
 }
 
-/// The `tls-server-end-point` binding (RFC 5929): the certificate's hash under the hash of its
-/// signature, SHA-256 in place of MD5 and SHA-1. None where that hash is not defined (Ed25519).
+/// The `tls-server-end-point` binding (RFC 5929): the certificate hashed by the hash function of its signature, with
+/// SHA-256 in place of MD5 and SHA-1. `None` if that is not defined (Ed25519).
 pub(super) fn server_end_point(certificate: &[u8]) -> Option<Vec<u8>> {
     match signature_algorithm(certificate)? {
         // ecdsa-with-SHA256; sha1, sha256WithRSAEncryption
@@ -213,7 +213,7 @@ fn signature_algorithm(certificate: &[u8]) -> Option<&[u8]> {
     element(algorithm, OBJECT_IDENTIFIER).map(|(identifier, _)| identifier)
 }
 
-/// The content of the DER element at the beginning of `bytes`, and what follows it.
+/// The content of the DER element at the beginning of `bytes`, and the bytes after it.
 fn element(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let [first, length, rest @ ..] = bytes else { return None };
     if *first != tag {

@@ -1,5 +1,5 @@
-//! The bytes' way to the server: a socket, with TLS on it where asked for. The one place that
-//! opens sockets, for SQL connections, replication and cancel requests alike.
+//! The byte stream to the server: a socket, with TLS where required. All sockets are opened here, for SQL connections,
+//! replication and cancel requests alike.
 
 use std::io;
 use std::path::PathBuf;
@@ -19,14 +19,14 @@ use tokio_rustls::TlsConnector;
 use super::target::{Endpoint, Host, Keepalive, SslMode, Target};
 use super::{ConnectError, tls};
 
-/// An open connection on which the startup message may be sent.
+/// An open connection, ready for the startup message.
 pub(crate) enum Wire {
     Tcp(TcpStream),
     Unix(UnixStream),
     Tls { stream: Box<tokio_rustls::client::TlsStream<TcpStream>>, end_point: Option<Vec<u8>> },
 }
 
-/// How one attempt treats TLS.
+/// How one attempt uses TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encryption {
     Never,
@@ -35,8 +35,8 @@ pub(crate) enum Encryption {
 }
 
 impl Encryption {
-    /// The attempts of `target`'s mode at `endpoint`, in order. A later one is made only where the
-    /// server refused the earlier.
+    /// The attempts for `target`'s mode at `endpoint`, in order. A later one is made only if the server
+    /// refused the earlier one.
     pub(super) fn attempts(target: &Target, endpoint: &Endpoint) -> &'static [Self] {
         if matches!(endpoint.host, Host::Unix(_)) {
             return &[Self::Never];
@@ -51,7 +51,7 @@ impl Encryption {
 }
 
 impl Wire {
-    /// Opens a connection to `endpoint`, each address of its name in turn.
+    /// Opens a connection to `endpoint`, trying each address of its name in turn.
     pub(crate) async fn open(
         target: &Target,
         endpoint: &Endpoint,
@@ -59,7 +59,7 @@ impl Wire {
     ) -> Result<Self, ConnectError> {
         if let Some(path) = endpoint.socket_path() {
             let address = path.display().to_string();
-            // The kernel's mark of the abstract namespace is a NUL where people write `@`.
+            // The kernel marks the abstract namespace with a NUL where people write `@`.
             let path = match address.strip_prefix('@') {
                 Some(name) => PathBuf::from(format!("\0{name}")),
                 None => path,
@@ -80,7 +80,7 @@ impl Wire {
         }
     }
 
-    /// The hash that binds a password exchange to this TLS session.
+    /// The hash that binds a password exchange to this TLS session; `None` without TLS.
     pub(crate) fn end_point(&self) -> Option<&[u8]> {
         match self {
             Self::Tls { end_point, .. } => end_point.as_deref(),
@@ -88,7 +88,7 @@ impl Wire {
         }
     }
 
-    /// Whether the bytes are encrypted.
+    /// Whether the connection is encrypted.
     pub(crate) fn is_encrypted(&self) -> bool {
         matches!(self, Self::Tls { .. })
     }
@@ -96,7 +96,7 @@ impl Wire {
 
 async fn open_tcp(target: &Target, endpoint: &Endpoint) -> Result<(TcpStream, String), ConnectError> {
     let Host::Tcp(host) = &endpoint.host else {
-        return Err(ConnectError::setting("host", "is a socket's directory", "give a host's name"));
+        return Err(ConnectError::setting("host", "is the directory of a socket", "give a host's name"));
     };
     let lookup = |source| ConnectError::Lookup { host: host.clone(), source };
     let addresses: Vec<_> = match endpoint.address {
@@ -157,7 +157,7 @@ async fn encrypt(
     let mut request = BytesMut::new();
     frontend::ssl_request(&mut request);
     tcp.write_all(&request).await.map_err(broken)?;
-    // One byte and no more: what came after it in plain text would be taken for the server's word.
+    // Exactly one byte: whatever followed it in plain text would be taken for the server's encrypted answer.
     match tcp.read_u8().await.map_err(broken)? {
         b'S' => {}
         b'N' if encryption == Encryption::IfOffered => return Ok(Wire::Tcp(tcp)),
@@ -172,7 +172,7 @@ async fn encrypt(
     }
     let Host::Tcp(host) = &endpoint.host else { return Ok(Wire::Tcp(tcp)) };
     let name = ServerName::try_from(host.clone())
-        .map_err(|_| ConnectError::setting("host", format!("`{host}` is no host name"), "correct it"))?;
+        .map_err(|_| ConnectError::setting("host", format!("`{host}` is not a host name"), "correct it"))?;
     let connector = TlsConnector::from(tls::client_config(&target.tls)?);
     let stream = connector
         .connect(name, tcp)
@@ -226,8 +226,8 @@ impl TlsStream for Wire {
     }
 }
 
-/// Tells tokio-postgres that the connection's encryption is settled already: it is asked for
-/// "direct" TLS and gets back the very wire that it handed in.
+/// Tells tokio-postgres that encryption is settled: it is configured for "direct" TLS and gets back the wire
+/// that it handed in.
 pub(super) struct Settled;
 
 impl TlsConnect<Wire> for Settled {

@@ -1,5 +1,5 @@
-//! SQL text into tokens, with the quoting rules of PostgreSQL's own scanner
-//! (`standard_conforming_strings` on). The only place of the program that takes SQL apart.
+//! Splits SQL text into tokens by the quoting rules of PostgreSQL's own scanner (`standard_conforming_strings` on). No
+//! other part of the program parses SQL.
 
 /// A token and the bytes that it spans.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,23 +11,22 @@ pub(crate) struct Token {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Unquoted, folded to lower case; a keyword or a name.
+    /// Unquoted, folded to lower case: a keyword or a name.
     Word(String),
     /// A quoted name, its quotes removed.
     Quoted(String),
-    /// A string, a number or anything else that is no name.
+    /// A string, a number or anything else that is not a name.
     Other,
     /// One character of an operator or of punctuation.
     Symbol(char),
 }
 
-/// Why a text cannot be split into tokens. It does not quote the text, which may hold what came from the
-/// environment.
+/// Why a text cannot be split into tokens. The text itself is not quoted: it may hold a value of the environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}")]
 pub(crate) struct LexError {
     pub(crate) problem: &'static str,
-    /// What to write instead.
+    /// What to write instead, where that is known.
     pub(crate) hint: Option<&'static str>,
 }
 
@@ -44,7 +43,7 @@ impl Token {
         self.kind == Kind::Symbol(symbol)
     }
 
-    /// What it names, if it can be a name.
+    /// The name it stands for, if it can be one.
     pub(crate) fn name(&self) -> Option<&str> {
         match &self.kind {
             Kind::Word(text) | Kind::Quoted(text) => Some(text),
@@ -119,7 +118,7 @@ fn block_comment(rest: &str) -> Result<usize, LexError> {
     Ok(at)
 }
 
-/// The name and the bytes it spans, quotes included.
+/// The name, and the length in bytes including its quotes.
 fn quoted_name(rest: &str) -> Result<(String, usize), LexError> {
     let mut name = String::new();
     let mut at = 1;
@@ -149,7 +148,7 @@ fn string(rest: &str, escapes: bool) -> Result<usize, LexError> {
     error("a string does not end", Some("close it with `'`"))
 }
 
-/// `$tag$ ... $tag$`, or else a lone `$`.
+/// `$tag$ ... $tag$`, or a lone `$`.
 fn dollar_string(rest: &str) -> Result<(Option<Kind>, usize), LexError> {
     let lone = (Some(Kind::Symbol('$')), 1);
     let Some(end) = rest[1..].find('$') else { return Ok(lone) };
@@ -164,8 +163,8 @@ fn dollar_string(rest: &str) -> Result<(Option<Kind>, usize), LexError> {
     }
 }
 
-/// The text with something else in place of a name, wherever it stands unquoted and without a qualification, as
-/// long as the text can be split.
+/// The text with `by` in place of a name wherever that stands unquoted and unqualified; `None` if the
+/// text cannot be split.
 pub(crate) fn replaced(sql: &str, name: &str, by: &str) -> Option<String> {
     let found = tokens(sql).ok()?;
     let (mut text, mut done) = (String::new(), 0);
@@ -180,7 +179,7 @@ pub(crate) fn replaced(sql: &str, name: &str, by: &str) -> Option<String> {
     Some(text + &sql[done..])
 }
 
-/// Whether SQL text has this name in it, quoted or not. Text that cannot be split is taken to.
+/// Whether SQL text contains this name, quoted or not. Text that cannot be split is assumed to.
 pub(crate) fn mentions(sql: &str, name: &str) -> bool {
     tokens(sql).map_or(true, |tokens| tokens.iter().any(|token| token.name() == Some(name)))
 }

@@ -1,4 +1,4 @@
-//! SQL as text: taken apart by `lexer` and nowhere else, and made as a [`Statement`] that knows what it does.
+//! SQL as text: parsed only by `lexer`, and built as a [`Statement`] that knows what it does.
 
 pub(crate) mod lexer;
 mod statement;

@@ -1,29 +1,28 @@
-//! A statement of ours: what it does, on what, under which locks, and its text. It is made where the text is made, so
-//! that nobody has to read its meaning back from the text.
+//! A statement of ours: its text, what it does, on what, and under which locks. It is made where the text is made, so
+//! that nobody has to infer its meaning from the text.
 //!
-//! That the locks are those that a server takes is shown by a test, which executes every statement of a preview and
-//! asks what is locked.
+//! A test holds the locks against the server's: it executes every statement of a preview and reads `pg_locks`.
 
 use std::fmt;
 
 use crate::pg::QName;
 
-/// A lock mode of PostgreSQL's, in the order of their strength.
+/// PostgreSQL's table-level lock modes, in order of strength.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LockMode {
-    /// SELECT.
+    /// Taken by SELECT.
     AccessShare,
-    /// SELECT FOR UPDATE, and what looks up a referenced row.
+    /// Taken by SELECT FOR UPDATE, and by the look-up of a referenced row.
     RowShare,
-    /// INSERT, UPDATE, DELETE, nextval.
+    /// Taken by INSERT, UPDATE, DELETE, nextval.
     RowExclusive,
-    /// VACUUM, ANALYZE, VALIDATE CONSTRAINT.
+    /// Taken by VACUUM, ANALYZE, VALIDATE CONSTRAINT.
     ShareUpdateExclusive,
-    /// CREATE INDEX.
+    /// Taken by CREATE INDEX.
     Share,
-    /// CREATE TRIGGER, ADD FOREIGN KEY, ALTER SEQUENCE.
+    /// Taken by CREATE TRIGGER, ADD FOREIGN KEY, ALTER SEQUENCE.
     ShareRowExclusive,
-    /// Most forms of ALTER TABLE.
+    /// Taken by most forms of ALTER TABLE.
     AccessExclusive,
 }
 
@@ -34,7 +33,7 @@ impl fmt::Display for LockMode {
 }
 
 impl LockMode {
-    /// As it stands in LOCK TABLE.
+    /// As LOCK TABLE spells it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -49,55 +48,55 @@ impl LockMode {
     }
 }
 
-/// A statement that a phase executes, and a preview shows.
+/// A statement that a phase executes and a preview shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Statement {
-    /// What it does, for people. Never SQL.
+    /// What it does, for display; never SQL.
     pub what: String,
-    /// The relation that it works on, where it works on one.
+    /// The relation that it works on, if there is one.
     pub on: Option<QName>,
-    /// Its locks on tables and sequences. Those on relations that the same transaction makes are left out.
+    /// Its locks on tables and sequences; without those on relations that the same transaction creates.
     pub locks: Vec<(QName, LockMode)>,
-    /// It reads every row of the relation that it works on.
+    /// It reads every row of the relation in `on`.
     pub reads_rows: bool,
-    /// Its text, without a `;` at its end.
+    /// Its SQL, without a closing `;`.
     pub sql: String,
 }
 
 impl Statement {
-    /// A statement without a lock that anybody could meet.
+    /// A statement that takes no lock that others could meet.
     pub fn new(what: impl Into<String>, sql: impl Into<String>) -> Self {
         Self { what: what.into(), on: None, locks: Vec::new(), reads_rows: false, sql: sql.into() }
     }
 
-    /// A statement on a relation, which it locks: `what` is `verb` and the relation's name.
+    /// A statement that locks the relation it works on; `what` is `verb` and the relation's name.
     #[must_use]
     pub fn on(relation: &QName, mode: LockMode, verb: &str, sql: String) -> Self {
         Self::making(relation, verb, sql).locking(relation, mode)
     }
 
-    /// A statement on a relation that it makes, or that nobody else can reach.
+    /// A statement on a relation that it creates, or that nobody else can reach.
     #[must_use]
     pub fn making(relation: &QName, verb: &str, sql: String) -> Self {
         let what = format!("{verb} {}", relation.name.as_str());
         Self { on: Some(relation.clone()), ..Self::new(what, sql) }
     }
 
-    /// The same, with one more lock.
+    /// Adds a lock.
     #[must_use]
     pub fn locking(mut self, relation: &QName, mode: LockMode) -> Self {
         self.locks.push((relation.clone(), mode));
         self
     }
 
-    /// The same, in other words.
+    /// Replaces the description.
     #[must_use]
     pub fn called(mut self, what: impl Into<String>) -> Self {
         self.what = what.into();
         self
     }
 
-    /// The same; it reads every row of its relation.
+    /// Marks it as one that reads every row of its relation.
     #[must_use]
     pub fn reading_rows(self) -> Self {
         Self { reads_rows: true, ..self }
@@ -110,7 +109,7 @@ impl AsRef<str> for Statement {
     }
 }
 
-/// The texts of statements that go to the server in one message.
+/// The text of several statements that are sent in one message.
 pub fn joined<'a>(statements: impl IntoIterator<Item = &'a Statement>) -> String {
     let texts: Vec<&str> = statements.into_iter().map(|statement| statement.sql.as_str()).collect();
     texts.join(";\n")

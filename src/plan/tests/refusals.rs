@@ -1,4 +1,4 @@
-//! Each mistake is told where it is, with what to write instead.
+//! Each mistake is reported at its position, with what to write instead.
 
 use super::*;
 
@@ -39,7 +39,7 @@ fn a_connection_that_is_not_set_matters_only_to_who_asks_for_it() {
     let text = one_table("").replace("tables:", "database: {url: '${NOBODY}'}\ntables:");
     let plan = parse(&text).unwrap();
     let told = plan.connection.url().unwrap_err().to_string();
-    assert!(told.contains("plan.yaml:3:17: the environment has no `NOBODY`"), "{told}");
+    assert!(told.contains("plan.yaml:3:17: the environment variable `NOBODY` is not set"), "{told}");
     // Only there, and only where the plan's own text is right.
     for wrong in [text.replace("'${NOBODY}'", "'${NO BODY}'"), text.replace("name: one", "name: ${NOBODY}")] {
         assert!(parse(&wrong).is_err(), "{wrong}");
@@ -49,11 +49,11 @@ fn a_connection_that_is_not_set_matters_only_to_who_asks_for_it() {
 #[test]
 fn a_slip_in_the_yaml_is_told_with_what_it_mostly_is() {
     for (text, hint) in [
-        ("tables:\n\t- table: t\n", "indent with blanks"),
+        ("tables:\n\t- table: t\n", "indent with spaces"),
         ("tables:\n  - table: \"a\".\"b\"\n", "quote the value as a whole"),
     ] {
         let told = parse(text).unwrap_err().to_string();
-        assert!(told.contains("this is not YAML") && told.contains(hint), "{told}");
+        assert!(told.contains("this is not valid YAML") && told.contains(hint), "{told}");
     }
 }
 
@@ -65,11 +65,11 @@ fn a_password_beside_a_mistake_is_starred_out() {
     assert!(told.contains("app:*******@db"), "{told}");
 }
 
-/// Lines under one table, and what must be said of them: `line:column: message`.
+/// Lines under one table, and what must be reported of them: `line:column: message`.
 const REFUSED: &[(&str, &str)] = &[
     // what to partition by
     ("partition_by:", "5:17: `partition_by` must be a map, not nothing"),
-    ("partition_by: {every: 1 month}", "5:19: by which column"),
+    ("partition_by: {every: 1 month}", "5:19: the column to partition by"),
     ("partition_by: {range: a, list: b}", "5:36: `range` and `list` exclude each other"),
     ("partition_by: {range: a}", "`range` needs `every` or `bounds`"),
     ("partition_by: {range: a, every: day, bounds: [1, 2]}", "`every` and `bounds` exclude"),
@@ -82,32 +82,32 @@ const REFUSED: &[(&str, &str)] = &[
     ("partition_by: {range: a, bounds: [1]}", "`bounds` needs at least 2 entries"),
     ("partition_by: {range: a, bounds: [9, 10, 2]}", "5:46: the bound `2` is below"),
     ("partition_by: {range: a, bounds: [2024-02-01, 2024-01-01]}", "the bound `2024-01-01` is below"),
-    ("partition_by: {range: a, bounds: [1, 1.0]}", "the bound `1.0` is there twice"),
-    ("partition_by: {range: a, bounds: [x, y, x]}", "the bound `x` is there twice"),
+    ("partition_by: {range: a, bounds: [1, 1.0]}", "the bound `1.0` is given twice"),
+    ("partition_by: {range: a, bounds: [x, y, x]}", "the bound `x` is given twice"),
     ("partition_by: {range: a, bounds: [1, null]}", "`bounds` must be text, not nothing"),
-    ("partition_by: {range: a, every: day, partitions: 3}", "`partitions` has no place with `range`"),
-    ("partition_by: {range: a b, every: day}", "this is not one SQL name"),
+    ("partition_by: {range: a, every: day, partitions: 3}", "`partitions` cannot be used with `range`"),
+    ("partition_by: {range: a b, every: day}", "this is not a single SQL name"),
     ("partition_by: {list: a}", "`list` needs `partitions`"),
     ("partition_by: {list: a, partitions: 4}", "needs names with their values"),
     ("partition_by: {list: a, partitions: {}}", "needs names with their values"),
     ("partition_by: {list: a, partitions: {x: []}}", "`x` needs at least 1 entry"),
-    ("partition_by: {list: a, partitions: {x: [1, 2], y: [3, 1]}}", "it is in `x` already"),
-    ("partition_by: {list: a, partitions: {x: [null], y: [null]}}", "the value `null` is there twice"),
-    ("partition_by: {list: a, every: day, partitions: {x: [1]}}", "`every` has no place with `list`"),
+    ("partition_by: {list: a, partitions: {x: [1, 2], y: [3, 1]}}", "it is already in `x`"),
+    ("partition_by: {list: a, partitions: {x: [null], y: [null]}}", "the value `null` is given twice"),
+    ("partition_by: {list: a, every: day, partitions: {x: [1]}}", "`every` cannot be used with `list`"),
     ("partition_by: {list: a, partitions: {default: [1]}}", "two relations would be called `t_default`"),
     ("partition_by: {hash: a}", "say how many"),
-    ("partition_by: {hash: a, partitions: {x: [1]}}", "`partitions` of a hash is a number"),
+    ("partition_by: {hash: a, partitions: {x: [1]}}", "`partitions` of `hash` must be a number"),
     ("partition_by: {hash: a, partitions: 0}", "a whole number from 1 to 1000"),
     ("partition_by: {hash: a, partitions: 1001}", "a whole number from 1 to 1000"),
     ("partition_by: {hash: a, partitions: 4, default: true}", "`default: true` with `hash`"),
     ("partition_by: {hash: a, partitions: 4, default: 'true'}", "without quotes"),
     // the partitions' names
-    ("partition_by: {hash: a, partitions: 4, name: '{table}_{from}'}", "`{from}` is none of {table}, {n}"),
+    ("partition_by: {hash: a, partitions: 4, name: '{table}_{from}'}", "`{from}` is not one of {table}, {n}"),
     (
         "partition_by: {range: a, every: day, name: '{table}_{from:%Y}'}",
         "two relations would be called `t_2000`",
     ),
-    ("partition_by: {range: a, every: day, name: same}", "all would have one name"),
+    ("partition_by: {range: a, every: day, name: same}", "all would get the same name"),
     ("partition_by: {range: a, bounds: [1, 2], name: 'p{from}'}", "the bounds are not dates"),
     (
         "partition_by: {hash: a, partitions: 11, name: 'p123456789012345678901234567890123456789012345678901234567890_{n}'}",
@@ -130,7 +130,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("columns: {a: dorp}", "5:18: `a` must be `drop`, not `dorp`"),
     ("columns: {a: dorp}", "did you mean `drop`?"),
     ("columns: {a: }", "`a` must be `drop`, or a map, not nothing"),
-    ("columns: {a: {}}", "nothing becomes of this column"),
+    ("columns: {a: {}}", "no change is given for this column"),
     ("columns: {a: {using: x}}", "`using` has no way back"),
     ("columns: {a: {using: x, one_way: false}}", "`using` has no way back"),
     ("columns: {a: {using: x, back: y, one_way: true}}", "says there is no way back"),
@@ -142,15 +142,15 @@ const REFUSED: &[(&str, &str)] = &[
     ("columns: {a: {type: 'int, b int'}}", "a comma here"),
     ("columns: {a: {type: 'int; drop table x'}}", "a `;` would end the statement"),
     ("columns: {a: {encrypt: {}}}", "`encrypt` is not supported by this version yet"),
-    ("columns: {a b: drop}", "5:15: `a b`: this is not one SQL name"),
+    ("columns: {a b: drop}", "5:15: `a b`: this is not a single SQL name"),
     ("add_columns: [a int, A text]", "two columns of the new table would be called `a`"),
     ("add_columns: [b]", "this column has no type"),
     ("add_columns: [b int]\ncolumns: {a: {rename: b}}", "two columns of the new table would be called `b`"),
     // indexes
-    ("indexes: [create index i on u (a)]", "this index is on `public.u`, but stands under `public.t`"),
+    ("indexes: [create index i on u (a)]", "this index is on `public.u`, but is listed under `public.t`"),
     ("indexes: [create index i on s.t (a)]", "this index is on `s.t`"),
     ("indexes: [create index i on t (a), create index I on t (b)]", "the index `i` is in this plan twice"),
-    ("indexes: [create index if not exists i on t (a)]", "leave `if not exists` away"),
+    ("indexes: [create index if not exists i on t (a)]", "leave out `if not exists`"),
     // keys of the contract and none
     ("uniqueness: registry", "`uniqueness` is not supported by this version yet"),
     ("policies: {file: x}", "`policies` is not supported by this version yet"),
@@ -165,7 +165,7 @@ fn with_settings(settings: &str) -> String {
     format!("settings: {settings}\n{}", one_table(""))
 }
 
-/// Each plan is refused with these words; all that are not are told at once.
+/// Each plan is rejected with these words; those that are not are reported at once.
 fn must_say(plans: impl Iterator<Item = (String, &'static str)>) {
     let wrong: Vec<String> = plans
         .filter_map(|(text, expected)| match parse(&text) {
@@ -213,7 +213,7 @@ fn each_mistake_of_the_whole_is_told() {
     assert!(parse(&one_table("").replace("name: one", &format!("name: {}", "a".repeat(41)))).is_err());
 }
 
-/// One line of settings, and what must be said of it.
+/// One line of settings, and what must be reported of it.
 const REFUSED_SETTINGS: &[(&str, &str)] = &[
     ("{workers: 0}", "`workers` must be a whole number from 1 to 64, not `0`"),
     ("{workers: 65}", "`workers` must be a whole number from 1 to 64, not `65`"),

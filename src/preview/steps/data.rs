@@ -12,7 +12,7 @@ use crate::replication::{create_slot, start_replication};
 use super::{Steps, lock};
 use crate::preview::estimate::COMMIT_S;
 
-/// What stands for values that only exist at run time.
+/// Placeholders for values that only exist during a run.
 const SNAPSHOT: &str = "<snapshot>";
 const LSN: &str = "<lsn>";
 
@@ -27,7 +27,7 @@ impl Steps<'_> {
         } else {
             self.indexes(phase, true);
             let sql = create_slot(&format!("{slot}_<random>"), true);
-            self.step(phase, None, "a consistent point for this round, by a slot that goes at once", sql);
+            self.step(phase, None, "a consistent point for this round, by a temporary slot", sql);
         }
         self.stream(phase);
         for lane in 0..self.subject.lanes.len() {
@@ -43,7 +43,7 @@ impl Steps<'_> {
         self.step(phase, None, "stream the changes", start_replication(&slot, &slot, LSN));
     }
 
-    /// One step for all chunks of a table: they differ in their blocks only.
+    /// One step for all chunks of a table: they only differ in their blocks.
     fn chunks(&mut self, number: usize, first: bool) {
         let lane = &self.subject.lanes[number];
         let table = &self.subject.prepared.lanes[number].green.blue.table;
@@ -86,9 +86,9 @@ impl Steps<'_> {
             let sql = ApplySql::of(&self.subject.lanes[number]);
             let replace = sql.replace.map(|sql| ("update, in place, rows that keep their key", sql));
             let steps = [
-                Some(("delete what was there under the changed keys", sql.delete)),
+                Some(("delete the old rows of the changed keys", sql.delete)),
                 replace,
-                Some(("add the rows as they are now", sql.insert)),
+                Some(("insert the new rows", sql.insert)),
                 Some(("replace rows whose large values the stream does not repeat", sql.rewrite)),
             ];
             for (at, (what, sql)) in steps.into_iter().flatten().enumerate() {
@@ -102,7 +102,7 @@ impl Steps<'_> {
     pub(super) fn verify(&mut self) {
         let phase = Phase::Verify;
         let slot = format!("{}_<random>", self.subject.prepared.slot.as_str());
-        self.step(phase, None, "a consistent point, by a slot that goes at once", create_slot(&slot, true));
+        self.step(phase, None, "a consistent point, by a temporary slot", create_slot(&slot, true));
         for number in 0..self.estimate.comparisons.len() {
             let comparison = &self.estimate.comparisons[number];
             let lane = &self.subject.lanes[number];
@@ -131,7 +131,7 @@ impl Steps<'_> {
         self.keys(phase, "compare the keys that changed meanwhile");
     }
 
-    /// Under the lock: what was committed before it comes in, and what changed last is compared.
+    /// Under the lock: applies what was committed before it, and compares what changed last.
     pub(super) fn drain_and_compare(&mut self) {
         let sql = crate::lane::feed::EMIT.to_owned();
         self.step(Phase::Swap, None, "a marker; the stream is drained through it", sql);

@@ -1,4 +1,4 @@
-//! The phases that define things: prepare, index, swap, settle, and the two ways to end a run.
+//! The phases that change definitions (prepare, index, swap, settle), and the two ways to end a run.
 
 use crate::lifecycle::LaneDesign;
 use crate::lifecycle::Phase;
@@ -21,7 +21,7 @@ impl Steps<'_> {
         let statements = phase::prepare::statements(&self.subject.prepared);
         let count = statements.len();
         for (number, (lane, statement)) in statements.into_iter().enumerate() {
-            // One transaction: a lock is held until its end.
+            // One transaction: each lock is held until its end.
             let held = (count - number) as f64 * self.estimate.ddl_s;
             for lock in &mut self.statement(phase, lane, statement).locks {
                 lock.seconds = held;
@@ -30,7 +30,7 @@ impl Steps<'_> {
         self.commit(phase);
     }
 
-    /// The statements that build indexes: the key's, or all others.
+    /// The statements that build indexes: those of the keys, or all others.
     pub(super) fn indexes(&mut self, phase: Phase, keys: bool) {
         let steps = index::statements(&self.subject.prepared);
         let is_left = |step: &index::IndexStep| {
@@ -47,7 +47,7 @@ impl Steps<'_> {
         }
     }
 
-    /// Seconds and bytes of one statement: rows are taken to be spread evenly.
+    /// Seconds and bytes of one statement, if rows are spread evenly over the leaves.
     fn index_of_leaf(&self, lane: usize, step: usize) -> (f64, f64) {
         let green = &self.subject.prepared.lanes[lane].green;
         let leaves = green.row_holders().len();
@@ -94,7 +94,7 @@ impl Steps<'_> {
         self.drain_and_compare();
         for (lane, statement) in statements.exchange {
             let step = self.statement(phase, Some(lane), statement);
-            // The live tables, their sequences and what their keys point at are locked already.
+            // The live tables, their sequences and the tables their keys reference are already locked.
             let locked = || statements.locked.iter().chain(&statements.sequences);
             step.locks.retain(|lock| locked().all(|locked| locked.plain() != lock.relation));
             for lock in &mut step.locks {
@@ -103,7 +103,7 @@ impl Steps<'_> {
         }
         self.statement(phase, None, statements.boundary);
         let told: f64 = self.steps.iter().filter(|step| step.phase == phase).map(|step| step.seconds).sum();
-        // What is left of the stall is the stream's way through, and the disk's.
+        // The rest of the stall is for draining the stream, and for the flush of the commit.
         self.commit(phase).seconds = (stall - told).max(COMMIT_S);
     }
 
@@ -150,7 +150,7 @@ impl Steps<'_> {
         self.transaction(Phase::Finish, phase::finish::statements(&self.subject.prepared));
     }
 
-    /// All of these in one transaction.
+    /// Adds these statements as one transaction.
     fn transaction(&mut self, phase: Phase, statements: Vec<Statement>) {
         self.begin(phase);
         for statement in statements {

@@ -1,7 +1,7 @@
-//! Messages of protocol version 1, taken apart from the front.
+//! Decodes messages of protocol version 1, from front to back.
 //!
-//! Invariant: each length is checked against what is there before it is used, so no input makes
-//! this panic, or reserve more memory than a tuple's 65,535 values.
+//! Invariant: each length is checked against the bytes present before it is used, so no input makes this panic, or
+//! reserve more memory than a tuple's 65,535 values.
 
 use bytes::{Buf, Bytes};
 use jiff::Timestamp;
@@ -10,22 +10,22 @@ use super::{Logical, LogicalMessage, Old, OldKind, Relation, RelationColumn, Rep
 use crate::pg::Lsn;
 use crate::replication::UNIX_TO_POSTGRES_MICROS;
 
-/// A message that is not what protocol version 1 allows.
+/// A message that protocol version 1 does not allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// The message ends in the middle.
+    /// The message is shorter than its contents say.
     #[error("a pgoutput message ends too early")]
     Truncated,
-    /// The message goes on after its end.
+    /// The message is longer than its contents say.
     #[error("a pgoutput message has {0} bytes too many")]
     Trailing(usize),
-    /// No message begins so.
+    /// The first byte names no known message.
     #[error("unknown pgoutput message {0:#04x}")]
     UnknownMessage(u8),
-    /// A part of a message has an unknown mark.
+    /// A byte inside a message has no known meaning.
     #[error("unknown mark {0:#04x} in a pgoutput message")]
     UnknownMark(u8),
-    /// A time is outside every calendar.
+    /// A timestamp is outside the supported calendar.
     #[error("a time in a pgoutput message is out of range")]
     Time,
 }
@@ -34,7 +34,7 @@ impl Logical {
     /// Decodes one message: the payload of an `XLogData`.
     ///
     /// # Errors
-    /// [`Malformed`] for whatever protocol version 1 does not allow.
+    /// [`Malformed`] for anything that protocol version 1 does not allow.
     pub fn decode(message: Bytes) -> Result<Self, Malformed> {
         let mut reader = Reader(message);
         let decoded = match reader.u8()? {
@@ -72,7 +72,7 @@ impl Logical {
     }
 }
 
-/// Takes a message apart from the front.
+/// Reads a message from front to back.
 struct Reader(Bytes);
 
 impl Reader {
@@ -116,7 +116,7 @@ impl Reader {
         }
     }
 
-    /// Up to a zero byte, in the database's encoding.
+    /// A zero-terminated name, in the database's encoding.
     fn name(&mut self) -> Result<Bytes, Malformed> {
         let end = self.0.iter().position(|byte| *byte == 0).ok_or(Malformed::Truncated)?;
         let name = self.0.split_to(end);
@@ -124,12 +124,12 @@ impl Reader {
         Ok(name)
     }
 
-    /// A name that is shown and never compared: what is not UTF-8 in it is left out.
+    /// A zero-terminated name that is only displayed: bytes that are not UTF-8 are left out.
     fn string(&mut self) -> Result<String, Malformed> {
         Ok(String::from_utf8_lossy(&self.name()?).into_owned())
     }
 
-    /// A length in four bytes, and so many bytes.
+    /// A length of four bytes, and as many bytes.
     fn sized(&mut self) -> Result<Bytes, Malformed> {
         let length = self.u32()? as usize;
         if length > self.0.len() {
@@ -177,7 +177,7 @@ impl Reader {
 
     fn relation(&mut self) -> Result<Relation, Malformed> {
         let oid = self.u32()?;
-        // An empty schema stands for pg_catalog.
+        // An empty schema means pg_catalog.
         let schema = Some(self.string()?).filter(|name| !name.is_empty());
         let schema = schema.unwrap_or_else(|| "pg_catalog".to_owned());
         let name = self.string()?;

@@ -1,7 +1,7 @@
-//! What `pgoutput` says under protocol version 1, decoded without copying a value.
+//! The messages of `pgoutput` under protocol version 1, decoded without copying a value.
 //!
-//! Invariant: no input makes the decoder panic, and `Debug` never shows a value's bytes. A value
-//! is a slice of the received message: it keeps that message's memory alive as long as it lives.
+//! Invariant: no input makes the decoder panic, and `Debug` never shows a value's bytes. A value is a slice of the
+//! received message and keeps that message's memory alive.
 
 mod decode;
 
@@ -19,128 +19,127 @@ pub use decode::Malformed;
 pub enum Logical {
     /// A committed transaction begins.
     Begin {
-        /// Where its commit record begins: the transaction is before a consistent point L
-        /// exactly if `final_lsn < L`.
+        /// LSN of its commit record's start: the transaction is before a consistent point L exactly if `final_lsn < L`.
         final_lsn: Lsn,
-        /// When it was committed.
+        /// The time of its commit.
         commit_time: Timestamp,
-        /// Its id.
+        /// Its transaction id.
         xid: u32,
     },
-    /// The transaction is complete.
+    /// The end of a transaction.
     Commit {
-        /// Where its commit record begins.
+        /// LSN of its commit record's start.
         commit_lsn: Lsn,
-        /// Where its commit record ends: what to acknowledge.
+        /// LSN of its commit record's end: what to acknowledge.
         end_lsn: Lsn,
-        /// When it was committed.
+        /// The time of its commit.
         commit_time: Timestamp,
     },
     /// The transaction was applied here under a replication origin.
     Origin {
-        /// The commit's position where it came from.
+        /// The commit's LSN on the origin server.
         commit_lsn: Lsn,
-        /// The origin's name.
+        /// The name of the origin.
         name: String,
     },
-    /// A table as the changes after this message have it.
+    /// The shape of a table in the changes that follow.
     Relation(Relation),
-    /// A type that is not built in.
+    /// A type that is not built in, in the changes that follow.
     Type {
-        /// Its oid.
+        /// The oid of the type.
         oid: u32,
-        /// Its schema.
+        /// The type's schema; empty for pg_catalog.
         schema: String,
-        /// Its name.
+        /// The type's name.
         name: String,
     },
-    /// A new row.
+    /// An inserted row.
     Insert {
-        /// The table's oid.
+        /// The oid of the table.
         relation: u32,
-        /// The row.
+        /// The row's values.
         new: Tuple,
     },
-    /// A changed row.
+    /// An updated row.
     Update {
-        /// The table's oid.
+        /// The oid of the table.
         relation: u32,
-        /// What the replica identity gave of the row before; under DEFAULT only if its key changed.
+        /// The old row as far as the replica identity sends it; under DEFAULT only if its key changed.
         old: Option<Old>,
-        /// The row after. Large values that did not change are [`Value::Unchanged`].
+        /// The new row. Large values that did not change are [`Value::Unchanged`].
         new: Tuple,
     },
-    /// A row that is gone.
+    /// A deleted row.
     Delete {
-        /// The table's oid.
+        /// The oid of the table.
         relation: u32,
-        /// What the replica identity gave of it.
+        /// The old row as far as the replica identity sends it.
         old: Old,
     },
-    /// Emptied tables, of those that are published.
+    /// The published tables of a TRUNCATE.
     Truncate {
-        /// The tables' oids.
+        /// The oids of the tables.
         relations: Vec<u32>,
-        /// CASCADE was said.
+        /// TRUNCATE ... CASCADE.
         cascade: bool,
-        /// RESTART IDENTITY was said.
+        /// TRUNCATE ... RESTART IDENTITY.
         restart_identity: bool,
     },
     /// A message of `pg_logical_emit_message`.
     Message(LogicalMessage),
 }
 
-/// A table's shape on the wire.
+/// The shape of a table in its changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relation {
-    /// The table's oid, which changes refer to.
+    /// The oid that its changes refer to.
     pub oid: u32,
-    /// Its schema.
+    /// The table's schema.
     pub schema: String,
-    /// Its name.
+    /// The table's name.
     pub name: String,
-    /// What old tuples hold.
+    /// What its old tuples contain.
     pub replica_identity: ReplicaIdentity,
-    /// Its published columns, in the order of every tuple.
+    /// Its published columns, in the order of every tuple's values.
     pub columns: Vec<RelationColumn>,
 }
 
 /// A column of a [`Relation`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelationColumn {
-    /// Part of the replica identity.
+    /// Whether it is part of the replica identity.
     pub is_key: bool,
-    /// Its name, in the database's encoding.
+    /// The column's name, in the database's encoding.
     pub name: Bytes,
-    /// Its type's oid.
+    /// The oid of its type.
     pub type_oid: u32,
-    /// Its type's modifier, -1 for none.
+    /// `atttypmod`: the type's modifier, -1 if it has none.
     pub type_modifier: i32,
 }
 
-/// What a table's old tuples hold.
+/// The replica identity of a table: what its old tuples contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplicaIdentity {
-    /// The primary key.
+    /// The columns of the primary key.
     Default,
-    /// Nothing.
+    /// No columns: the table has no replica identity.
     Nothing,
-    /// All columns.
+    /// All columns of the row.
     Full,
-    /// The columns of an index.
+    /// The columns of a chosen unique index.
     Index,
 }
 
-/// What is known of a row before a change.
+/// A row before its change, as far as it was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Old {
-    /// The key columns alone, or all.
+    /// Whether it contains the key columns or all of them.
     pub kind: OldKind,
-    /// The values. Of a `Key`, columns outside the key are [`Value::Null`] and mean nothing.
+    /// The values. In a `Key`, columns outside the key are [`Value::Null`], which means nothing.
     pub tuple: Tuple,
 }
 
-/// How much of an old row was sent.
+/// Which columns of an old row were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OldKind {
     /// The columns of the replica identity.
@@ -152,13 +151,13 @@ pub enum OldKind {
 /// A message of `pg_logical_emit_message`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LogicalMessage {
-    /// Sent at its transaction's commit (true) or at once.
+    /// Sent with its transaction's commit (true), or immediately.
     pub transactional: bool,
-    /// Where it stands in the WAL.
+    /// The LSN of its record.
     pub lsn: Lsn,
-    /// Whose message it is.
+    /// The prefix that its sender gave it.
     pub prefix: String,
-    /// What it says.
+    /// The bytes that its sender gave it.
     pub content: Bytes,
 }
 
@@ -179,13 +178,13 @@ pub type Tuple = Vec<Value>;
 /// One value of a row.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Value {
-    /// NULL.
+    /// SQL NULL.
     Null,
-    /// A large value that the update did not touch, and that was not sent.
+    /// A large value that the update did not change, and that was not sent.
     Unchanged,
-    /// The type's binary form.
+    /// The value in its type's binary format.
     Binary(Bytes),
-    /// The type's text form, for types without a binary one.
+    /// The value in its type's text format, for types without a binary one.
     Text(Bytes),
 }
 
@@ -201,7 +200,7 @@ impl fmt::Debug for Value {
 }
 
 impl Logical {
-    /// The memory of the decoded form beyond the message's own bytes, for bounding buffers.
+    /// Bytes of the decoded form beyond the message itself, for bounding buffers.
     pub(in crate::replication) fn overhead_bytes(&self) -> usize {
         let values = match self {
             Self::Insert { new, .. } => new.len(),

@@ -18,13 +18,13 @@ pub const CASES: &[Case] = &[
     hangs(
         "inbound",
         "create table app.bills (visit bigint constraint bills_visit references app.visits)",
-        "a foreign key points at it: bills_visit on app.bills",
+        "a foreign key references it: bills_visit on app.bills",
         "alter table app.bills drop constraint bills_visit",
     ),
     hangs(
         "itself",
         "alter table app.visits add before bigint constraint visits_before references app.visits",
-        "a foreign key of its own points at itself: visits_before",
+        "a foreign key of the table references itself: visits_before",
         "alter table app.visits drop constraint visits_before",
     ),
     hangs(
