@@ -16,7 +16,7 @@ pub mod hangs_on {
 }
 
 pub mod journal {
-    pub use crate::journal::{Journal, list};
+    pub use crate::journal::{Journal, JournalError, list};
 }
 
 pub mod lane {
@@ -56,7 +56,7 @@ pub mod pg {
 
     pub mod activity {
         pub use crate::pg::activity::{
-            ActivityError, active_clients, replay_lag, snapshots_older_than, writers,
+            ActivityError, Backend, active_clients, replay_lag, snapshots_older_than, terminate, writers,
         };
     }
 

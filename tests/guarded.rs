@@ -22,6 +22,12 @@ tables:
 settings: {workers: 1}
 ";
 
+/// The table is dropped, and there is another one that is defined alike.
+const AGAIN: &str = "create table other (like t including all); alter table other alter id drop default;
+    insert into other select * from t limit 5000; alter sequence t_id_seq owned by none; drop table t;
+    alter table other rename to t; alter table t alter id set default nextval('t_id_seq');
+    alter sequence t_id_seq owned by t.id; alter index other_pkey rename to t_pkey; grant select on t to public";
+
 fn stage(cluster: &Cluster, db: &str, plan: &str) -> Bluegreen {
     cluster.create_db(db);
     cluster.psql(db, SCHEMA);
@@ -68,6 +74,17 @@ fn what_is_changed_while_green_is_designed_is_taken_in_or_refused() {
     assert!(finished.stdout.contains("a trigger: audits on public.t"), "{}", finished.stdout);
     let left = "select count(*) from pg_namespace where nspname ~ '^projh_bg_'";
     assert_eq!(cluster.psql("refused", left).trim(), "0");
+
+    let ddl = format!("{AGAIN}; alter table t replica identity full");
+    let finished = with_ddl_in_prepare(&cluster, "again", &ddl).expect_code(0);
+    for word in
+        ["public.t was dropped and created again", "the replica identity of public.t is not what it was"]
+    {
+        assert!(finished.stdout.contains(word), "{word}: {}", finished.stdout);
+    }
+    let kept =
+        "select relkind, relreplident, (select count(*) from t) from pg_class where oid = 't'::regclass";
+    assert_eq!(cluster.psql("again", kept).trim(), "p|f|5000");
 }
 
 #[test]
@@ -159,12 +176,7 @@ fn a_table_that_the_stream_no_longer_carries_whole_is_not_swapped() {
         );
         cluster.psql("unstreamed", &undo);
     }
-    let again = "begin; create table other (like t including all); alter table other alter id drop default;
-                 insert into other select * from t; alter sequence t_id_seq owned by none; drop table t;
-                 alter table other rename to t; alter table t alter id set default nextval('t_id_seq');
-                 alter sequence t_id_seq owned by t.id; alter index other_pkey rename to t_pkey;
-                 grant select on t to public; commit";
-    cluster.psql("unstreamed", again);
+    cluster.psql("unstreamed", &format!("begin; {AGAIN}; commit"));
     let said = error_of(&program.execute(&["--yes"]).expect_code(1));
     assert!(said.contains("does not list it") && said.contains("rollback"), "{said}");
     program.say(&["rollback", &run]).expect_code(6);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use projh_bluegreen::testing::pg::activity::{self, ActivityError};
+use projh_bluegreen::testing::pg::activity::{self, ActivityError, Backend};
 use serde_json::Value;
 use tokio_postgres::Client;
 
@@ -24,6 +24,12 @@ tables:
     partition_by: {range: at, bounds: [2026-01-01, 2026-02-01, 2026-03-15], default: true}
     primary_key: [id, at]
 ";
+
+/// The role `mover`, which has no more rights than it needs.
+const RIGHTS: &str = "
+create role owner; create role mover login replication in role owner; alter table t owner to owner;
+grant usage, create on schema public to mover, owner; grant create on database postgres to mover;
+grant pg_read_all_stats to mover;";
 
 fn blockers(event: &Value) -> String {
     event["blockers"].to_string()
@@ -59,10 +65,7 @@ async fn an_answer_of_a_role_that_cannot_see_is_not_nobody() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_right_to_see_revoked_in_mid_run_ends_it_before_the_swap() {
     let cluster = Cluster::start();
-    let rights = "create role owner; create role mover login replication in role owner; alter table t owner to owner;
-                  grant usage, create on schema public to mover, owner; grant create on database postgres to mover;
-                  grant pg_read_all_stats to mover";
-    let (client, program) = stage(&cluster, &format!("{SETUP}{rights}"), PLAN).await;
+    let (client, program) = stage(&cluster, &format!("{SETUP}{RIGHTS}"), PLAN).await;
     let program = program.env("PGUSER", "mover");
     let old = cluster.client(DB).await;
     old.batch_execute("begin isolation level repeatable read; select 1").await.unwrap();
@@ -99,29 +102,43 @@ fn keep_at_it(
     })
 }
 
-async fn swap_under_clients_of_the_sequence(column: &str, deadlock_timeout: &str) {
+/// A client's statements: the sequence first, or the table.
+const BY_NUMBER: [&str; 3] = [
+    "select set_config('test.id', nextval('t_id_seq')::text, false)",
+    "select 1",
+    "insert into t (id, at) values (current_setting('test.id')::bigint, '2026-01-05')",
+];
+const BY_ROW: [&str; 3] =
+    ["select from t where id = 7", "select 1", "insert into t (at) values ('2026-01-05')"];
+
+/// They stop after so many attempts, if they have not let it swap by then.
+async fn swap_under_clients(
+    clients: [[&'static str; 3]; 4],
+    attempts: u32,
+    column: &str,
+    deadlock_timeout: &str,
+    role: &str,
+) {
     let cluster = Cluster::builder().setting("deadlock_timeout", deadlock_timeout).start();
     let setup = format!(
         "create table t (id {column} primary key, at date not null, note text);
-         insert into t (at, note) select date '2026-01-01' + (g % 60)::int, 'n' || g from generate_series(1, 3000) g"
+         insert into t (at, note) select date '2026-01-01' + (g % 60)::int, 'n' || g from generate_series(1, 3000) g;
+         {RIGHTS}"
     );
     let (client, program) = stage(&cluster, &setup, PLAN).await;
-    program.write_plan(&PLAN.replace("attempts: 8", "attempts: 60"));
+    let program = program.env("PGUSER", role);
+    program.write_plan(&PLAN.replace("attempts: 8", "attempts: 60, lock_timeout: 900ms"));
     let stop = Arc::new(AtomicBool::new(false));
-    let by_number = [
-        "select set_config('test.id', nextval('t_id_seq')::text, false)",
-        "select 1",
-        "insert into t (id, at) values (current_setting('test.id')::bigint, '2026-01-05')",
-    ];
-    let clients: Vec<_> = (0..4).map(|_| keep_at_it(&cluster, by_number, &stop)).collect();
-    let finished = program.execute(&["--yes"]);
+    let clients: Vec<_> = clients.iter().map(|statements| keep_at_it(&cluster, *statements, &stop)).collect();
+    let running = program.spawn("execute", &["--yes"]);
+    running.wait_until(|event| event["type"] == "swapped" || event["attempt"] == attempts);
     tokio::time::sleep(Duration::from_millis(300)).await;
     stop.store(true, Ordering::Relaxed);
     let mut done = 0;
     for client in clients {
         done += client.await.unwrap();
     }
-    let finished = finished.expect_code(0);
+    let finished = running.finish().expect_code(0);
     assert_eq!(finished.events_of("swapped").len(), 1);
     let rows: i64 = client.query_one("select count(distinct id) from t", &[]).await.unwrap().get(0);
     assert_eq!(u64::try_from(rows).unwrap(), 3000 + done);
@@ -129,12 +146,21 @@ async fn swap_under_clients_of_the_sequence(column: &str, deadlock_timeout: &str
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_take_a_serial_s_number_first_are_not_harmed() {
-    swap_under_clients_of_the_sequence("bigserial", "1s").await;
+    swap_under_clients([BY_NUMBER; 4], 60, "bigserial", "1s", "postgres").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_take_an_identity_s_number_first_are_not_harmed_by_a_short_deadlock_timeout() {
-    swap_under_clients_of_the_sequence("bigint generated by default as identity", "100ms").await;
+    let identity = "bigint generated by default as identity";
+    swap_under_clients([BY_NUMBER; 4], 60, identity, "100ms", "postgres").await;
+}
+
+/// Whichever lock comes first, some of them hold the other one, so that the swap may wait for their end. The role may not look for deadlocks sooner than they do, and so
+/// has to give way sooner.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_take_table_and_number_in_either_order_are_not_harmed_by_a_role_that_is_no_superuser() {
+    let clients = [BY_NUMBER, BY_ROW, BY_NUMBER, BY_ROW];
+    swap_under_clients(clients, 6, "bigserial", "600ms", "mover").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -196,6 +222,32 @@ async fn no_session_of_another_database_is_ended() {
     assert!(here.batch_execute("commit").await.is_err());
 }
 
+#[tokio::test]
+async fn only_the_session_that_was_seen_is_ended_and_only_here() {
+    let cluster = Cluster::start();
+    cluster.create_db("staging");
+    let looker = cluster.client(DB).await;
+    for (db, state, is_ended) in
+        [("staging", "idle", false), (DB, "idle in transaction", false), (DB, "idle", true)]
+    {
+        let other = cluster.client(db).await;
+        let pid = other.query_one("select pg_backend_pid()", &[]).await.unwrap().get(0);
+        eventually(&looker, &format!("select state = 'idle' from pg_stat_activity where pid = {pid}")).await;
+        let backend = Backend {
+            pid,
+            user: "postgres".to_owned(),
+            database: db.to_owned(),
+            application: String::new(),
+            kind: "client backend".to_owned(),
+            state: state.to_owned(),
+            transaction: None,
+            prevents_wraparound: false,
+        };
+        assert_eq!(activity::terminate(&looker, &backend).await.unwrap(), is_ended, "{db}, {state}");
+        assert_eq!(other.batch_execute("select 1").await.is_err(), is_ended, "{db}, {state}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_prepared_transaction_that_holds_the_table_is_named_with_its_end() {
     let cluster = Cluster::builder().setting("max_prepared_transactions", "2").start();
@@ -217,9 +269,6 @@ async fn a_prepared_transaction_that_holds_the_table_is_named_with_its_end() {
 const VACUUMED: &str = "
 alter table t set (autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1, autovacuum_vacuum_threshold = 500,
     autovacuum_vacuum_scale_factor = 0, autovacuum_analyze_threshold = 100000000, autovacuum_vacuum_insert_threshold = -1);
-create role owner; create role mover login replication in role owner; alter table t owner to owner;
-grant usage, create on schema public to mover, owner; grant create on database postgres to mover;
-grant pg_read_all_stats to mover;
 insert into t select g, date '2026-01-01' + (g % 60)::int, repeat('n', 300) from generate_series(3001, 20000) g;";
 
 async fn wait_for_autovacuum(client: &Client) {
@@ -232,7 +281,7 @@ async fn wait_for_autovacuum(client: &Client) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_autovacuum_steps_aside_for_the_swap_of_a_role_that_is_no_superuser() {
     let cluster = Cluster::builder().setting("autovacuum_naptime", "1s").start();
-    let (client, program) = stage(&cluster, &format!("{SETUP}{VACUUMED}"), PLAN).await;
+    let (client, program) = stage(&cluster, &format!("{SETUP}{RIGHTS}{VACUUMED}"), PLAN).await;
     let program = program.env("PGUSER", "mover");
     program.execute(&["--until", "verify"]).expect_code(0);
     wait_for_autovacuum(&client).await;
@@ -243,7 +292,7 @@ async fn an_autovacuum_steps_aside_for_the_swap_of_a_role_that_is_no_superuser()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_autovacuum_steps_aside_for_prepare_and_is_named() {
     let cluster = Cluster::builder().setting("autovacuum_naptime", "1s").start();
-    let (client, program) = stage(&cluster, &format!("{SETUP}{VACUUMED}"), PLAN).await;
+    let (client, program) = stage(&cluster, &format!("{SETUP}{RIGHTS}{VACUUMED}"), PLAN).await;
     let program = program.env("PGUSER", "mover");
     wait_for_autovacuum(&client).await;
     let finished = program.execute(&["--until", "prepare"]).expect_code(0);

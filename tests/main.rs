@@ -16,6 +16,7 @@
 mod oracle;
 mod support;
 
+mod at_the_lock;
 mod broken;
 mod check_counts;
 mod connections;

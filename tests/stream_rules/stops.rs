@@ -1,9 +1,11 @@
 //! What stops the stream rather than leave green wrong.
 
+use projh_bluegreen::testing::journal::JournalError;
 use projh_bluegreen::testing::lane::apply::ApplyError;
 use projh_bluegreen::testing::lane::coalesce::Key;
 use projh_bluegreen::testing::lane::compare::Comparison;
 use projh_bluegreen::testing::lane::feed::FeedError;
+use projh_bluegreen::testing::lifecycle::Fact;
 
 use super::bench::Bench;
 
@@ -103,6 +105,19 @@ async fn changes_of_a_table_that_is_no_lane_stop_it() {
         );
         bench.sql(&format!("alter publication {publication} drop table other")).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_orchestrator_whose_run_was_taken_over_writes_neither_facts_nor_rows() {
+    let bench = Bench::strict().await;
+    bench.try_drain().await.unwrap();
+    bench.sql("update projh_bluegreen.run set epoch = epoch + 1").await;
+    let recorded = bench.journal.record(Fact::Settled).await;
+    assert!(matches!(recorded, Err(JournalError::Fenced { .. })), "{recorded:?}");
+    bench.sql("update t set n = 1").await;
+    let error = bench.try_drain().await.unwrap_err();
+    assert!(matches!(error, FeedError::Journal(JournalError::Fenced { .. })), "{error:?}");
+    assert_eq!(bench.number("select sum(n) from GREEN").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
