@@ -69,7 +69,7 @@ pub struct Round {
     pub snapshot: String,
     /// The target has its key index, and may have rows of this chunk already.
     pub skip_present: bool,
-    /// [`file`] of each lane's source, from before the slot was made.
+    /// [`file()`] of each lane's source, from before the slot was made.
     pub files: Vec<u32>,
 }
 
