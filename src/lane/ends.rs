@@ -4,7 +4,7 @@
 //! Invariants: the source has the name that clients use, and the target is at home, in either direction. The way
 //! back from the way back is the way there.
 
-use crate::hangs_on::{Green, GreenIndex, Index, ReplicaIdentityKind};
+use crate::hangs_on::{Green, GreenIndex, ReplicaIdentityKind};
 use crate::lifecycle::{LaneDesign, Secret};
 use crate::pg::{Acting, Ident, QName};
 
@@ -180,12 +180,11 @@ fn identity(green: &Green, key: &[Ident]) -> Option<Vec<Ident>> {
     }
 }
 
-/// The columns of blue that its unique indexes are made of, without the primary key; and those that a generated one
-/// among them is made of, for its value changes with theirs.
+/// The columns of blue that its unique indexes are made of; and those that a generated one among them is made of, for
+/// its value changes with theirs.
 fn unique(green: &Green) -> Vec<Ident> {
-    let unique = |index: &&Index| index.unique && !index.primary;
-    let mut names: Vec<Ident> =
-        green.blue.indexes.iter().filter(unique).flat_map(|index| index.columns.clone()).collect();
+    let unique = green.blue.indexes.iter().filter(|index| index.unique);
+    let mut names: Vec<Ident> = unique.flat_map(|index| index.columns.clone()).collect();
     let generated = names.iter().filter_map(|name| green.blue.column(name)?.generated.as_ref());
     let read: Vec<Ident> = generated.flat_map(|generated| generated.columns.clone()).collect();
     names.extend(read);

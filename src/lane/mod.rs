@@ -151,8 +151,7 @@ impl Lane {
         let travelling = Found::read(client, &row_type).await?;
         let key = |name: &Ident| key_column(name, &found, &in_target, &ends.mapping);
         let written = |name: &&Ident| ends.mapping.iter().any(|to| to.target == **name && !to.generated);
-        let unique = ends.target.unique.as_ref();
-        Ok(Self {
+        let mut lane = Self {
             number,
             table: ends.table.clone(),
             source: ends.table.clone(),
@@ -164,7 +163,7 @@ impl Lane {
             key: ends.source.key.iter().filter_map(key).collect(),
             identity: ends.identity().filter_map(|name| found.place(name)).collect(),
             hint: hint(ends, &found, &in_target),
-            keep_in_place: unique.map(|unique| unique.iter().filter(written).cloned().collect()),
+            keep_in_place: None,
             mapping: ends.mapping.iter().filter(|mapped| !mapped.generated).cloned().collect(),
             verified: ends.mapping.clone(),
             target_key: ends.target.unique_key.clone(),
@@ -174,7 +173,13 @@ impl Lane {
             encoding: Encoding::of(client).await?,
             owner: ends.owner.clone(),
             acting: ends.acting.clone(),
-        })
+        };
+        // A row that is found by its key keeps that.
+        let keyed: Vec<Ident> = lane.key_in_target().into_iter().map(|key| key.column.clone()).collect();
+        let is_kept = |name: &&Ident| written(name) && !keyed.contains(name);
+        let unique = ends.target.unique.as_ref();
+        lane.keep_in_place = unique.map(|unique| unique.iter().filter(is_kept).cloned().collect());
+        Ok(lane)
     }
 
     /// Whether the catalog has both tables with all that rows are known by. Without, rows would be taken for others.

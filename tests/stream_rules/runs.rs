@@ -247,6 +247,22 @@ async fn values_that_unique_indexes_are_computed_of_can_be_exchanged() {
     }
 }
 
+/// Rows are known in the stream by another key than the primary one, whose values they may exchange.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn primary_keys_can_be_exchanged_where_the_stream_has_another_key() {
+    let cluster = Cluster::start();
+    let setup = "create table t (id int primary key, ref int not null unique);
+                 alter table t replica identity using index t_ref_key;
+                 insert into t select g, g from generate_series(1, 50) g";
+    let plan = "{version: 1, name: exchanged, tables: [{table: public.t}]}";
+    let (client, program) = stage(&cluster, setup, plan).await;
+    program.execute(&["--until", "index"]).expect_code(0);
+    let exchange = "begin; update t set id = 0 where ref = 1; update t set id = 1 where ref = 2;
+                    update t set id = 2 where ref = 1; commit";
+    client.batch_execute(exchange).await.unwrap();
+    program.execute(&["--yes"]).expect_code(0);
+}
+
 /// The index that the stream finds rows by is there before the stream is applied, whichever it is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_index_of_the_streams_key_is_built_with_the_copy() {
