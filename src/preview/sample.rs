@@ -18,7 +18,7 @@ use crate::pg::{QName, rolled_back};
 
 /// Time for the samples of all tables together.
 const TIME: Duration = Duration::from_millis(1_000);
-/// Blocks per statement.
+/// Blocks that one statement reads.
 const BLOCKS: u32 = 64;
 /// Most bytes of blue's rows in a sample.
 const BYTES_MAX: u64 = 64 << 20;
@@ -30,7 +30,7 @@ const STATEMENT: &str = "SET LOCAL statement_timeout = '2s'";
 /// The result of sampling one table.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sample {
-    /// Rows copied.
+    /// The number of rows copied.
     pub(super) rows: u64,
     /// Rows of blue per block, on average.
     pub(super) rows_per_block: f64,
