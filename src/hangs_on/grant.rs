@@ -10,7 +10,7 @@ use crate::pg::{Ident, QName, list};
 pub struct Grant {
     /// The grantee; `None` is PUBLIC.
     pub grantee: Option<Ident>,
-    /// Whether WITH GRANT OPTION.
+    /// Whether they come WITH GRANT OPTION.
     pub grantable: bool,
     /// SELECT, INSERT and so on.
     pub privileges: Vec<String>,
@@ -27,14 +27,14 @@ impl Grant {
         Statement::new("grant", format!("GRANT {} ON {on} TO {}", self.privileges.join(", "), self.to()))
     }
 
-    /// On one column.
+    /// GRANT on one column of a table.
     pub(super) fn column_statement(&self, table: &QName, column: &Ident) -> Statement {
         let privileges = list(self.privileges.iter().map(|privilege| format!("{privilege} ({column})")));
         Statement::new("grant", format!("GRANT {privileges} ON TABLE {table} TO {}", self.to()))
     }
 }
 
-/// The same grants in one order.
+/// The same grants, sorted, so that they can be compared.
 pub(super) fn sorted(grants: &[Grant]) -> Vec<Grant> {
     let mut grants = grants.to_vec();
     for grant in &mut grants {

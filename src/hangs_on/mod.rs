@@ -60,7 +60,7 @@ pub enum Error {
     /// The server rejected the query, or the connection was lost.
     #[error("the catalog could not be queried for {what}: {}", crate::pg::describe(source))]
     Catalog {
-        /// What was queried.
+        /// What was queried, as a noun: "its indexes".
         what: &'static str,
         /// The driver's error.
         #[source]
@@ -69,7 +69,7 @@ pub enum Error {
     /// The answer does not have the shape that every known version returns.
     #[error("the catalog's answer about {what} is not understood")]
     Shape {
-        /// What was queried.
+        /// What was queried, as a noun: "its indexes".
         what: &'static str,
         /// The JSON reader's error.
         #[source]

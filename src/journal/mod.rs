@@ -43,7 +43,7 @@ pub enum JournalError {
     Stranger {
         /// The object: a schema, table or function.
         object: String,
-        /// Its owner.
+        /// The role that owns it.
         owner: crate::pg::Ident,
         /// The role that the program is connected as.
         role: crate::pg::Ident,
@@ -92,7 +92,7 @@ pub enum JournalError {
         run: String,
         /// The name of the plan.
         plan: String,
-        /// How it ended.
+        /// How it ended: finished or rolled back.
         ending: Ending,
     },
     /// A fact could not be read: another version of the program wrote it.

@@ -20,7 +20,7 @@ pub struct Found {
 
 /// A run, for display.
 pub struct Summary {
-    /// The run itself.
+    /// The run and its plan.
     pub found: Found,
     /// The fold of its facts.
     pub progress: Progress,

@@ -25,7 +25,7 @@ const fn required(name: &'static str, shape: Shape, about: &'static str) -> Key 
     Key { name, about, shape, required: true }
 }
 
-/// The whole plan.
+/// The top level of a plan.
 pub(super) static PLAN: Shape = Shape::Map(&MapShape {
     what: "a plan",
     keys: &[

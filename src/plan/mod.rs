@@ -160,7 +160,7 @@ pub struct Throttle {
 /// Limits of the swap.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SwapSettings {
-    /// How long one attempt waits for each of its locks.
+    /// How long one attempt waits for its locks.
     pub lock_timeout: Duration,
     /// Longest time from the lock to the commit; past it the attempt is rolled back.
     pub max_write_stall: Duration,

@@ -83,7 +83,7 @@ enum Part {
     Number,
 }
 
-/// A parsed template.
+/// A template, parsed into text and placeholders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Template(Vec<Part>);
 

@@ -30,7 +30,7 @@ const STATEMENT: &str = "SET LOCAL statement_timeout = '2s'";
 /// The result of sampling one table.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sample {
-    /// Rows copied.
+    /// The number of rows copied.
     pub(super) rows: u64,
     /// Rows of blue per block, on average.
     pub(super) rows_per_block: f64,

@@ -18,7 +18,7 @@ use crate::pg::{self, ConnectionRole, RunObjects, rolled_back};
 use super::sample::{self, Sample, Sampled};
 use super::subject::Subject;
 
-/// What was learned.
+/// What the trial has measured.
 #[derive(Default)]
 pub(super) struct Trial {
     /// The comparison of each lane; empty once the lanes are swapped.

@@ -7,7 +7,7 @@ use crate::pg::Lsn;
 /// One item, in the order in which the server sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// A decoded message.
+    /// A message of pgoutput, decoded.
     Message(Logical),
     /// The server has nothing more up to `wal_end` now. Once everything received before is applied, and no transaction
     /// is open, `wal_end` may be acknowledged; otherwise WAL without changes of ours would be kept forever.

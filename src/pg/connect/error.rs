@@ -28,7 +28,7 @@ pub enum ConnectError {
     Lookup {
         /// The name that was looked up.
         host: String,
-        /// The resolver's error.
+        /// The error of the name resolution.
         source: io::Error,
     },
     /// No server listens at the address, or it cannot be reached.
@@ -50,7 +50,7 @@ pub enum ConnectError {
     Timeout {
         /// `host:port`, or the path of the socket.
         address: String,
-        /// The timeout.
+        /// The timeout that has passed.
         after: Duration,
     },
     /// The connection was lost before the login had ended.
@@ -225,7 +225,7 @@ pub enum ConnectError {
     Protocol {
         /// `host:port`, or the path of the socket.
         address: String,
-        /// What was unexpected.
+        /// What was unexpected in its answer.
         problem: String,
     },
 }
