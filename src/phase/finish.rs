@@ -54,7 +54,7 @@ pub(crate) fn statements(prepared: &Prepared) -> Vec<Statement> {
         statements.push(drop_table(&lane::dirty_table(&prepared.green_home, number)));
         let row_type = lane::row_type(&prepared.green_home, number);
         statements.push(Statement::new(
-            "drop the type of rows on their way",
+            "drop the row type of the stream",
             format!("DROP TYPE IF EXISTS {row_type}"),
         ));
     }

@@ -1,4 +1,4 @@
-//! One table's changes on their way: from the stream's messages to one net change a key.
+//! One table's changes, from the stream's messages to one net change per key.
 
 use std::collections::HashMap;
 
@@ -26,8 +26,8 @@ impl Way {
         self.changes.insert(identity, new).map_err(|source| self.impossible(source))
     }
 
-    /// Without an old tuple the identity has not changed; with one, the old identity is in it, also the part of it
-    /// that is stored out of line and was not sent again with the new tuple.
+    /// Without an old tuple the identity has not changed; with one, it has the old identity, including the values
+    /// that are stored out of line and were not sent again with the new tuple.
     pub(super) fn update(&mut self, old: Option<Old>, mut new: Tuple) -> Result<(), FeedError> {
         for at in &self.lane.identity {
             let before = old.as_ref().and_then(|old| old.tuple.get(*at));
@@ -49,7 +49,7 @@ impl Way {
         self.changes.delete(&identity).map_err(|source| self.impossible(source))
     }
 
-    /// The server tells a table's columns before its first change and after each DDL.
+    /// Checks that the columns are those of the lane. The server sends them before a table's first change and after DDL.
     pub(super) fn check(&self, relation: &Relation) -> Result<(), FeedError> {
         let told: Vec<(&[u8], u32)> =
             relation.columns.iter().map(|column| (&*column.name, column.type_oid)).collect();
@@ -70,7 +70,7 @@ impl Way {
         Err(FeedError::SourceChanged { table: self.lane.table.plain(), what })
     }
 
-    /// What has become of each key since the last call.
+    /// The net change of each key since the last call.
     pub(super) fn take(&mut self) -> Result<HashMap<Key, Net>, FeedError> {
         let changes = self.changes.take();
         let Lane { key, identity, .. } = &self.lane;
