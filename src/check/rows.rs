@@ -72,7 +72,7 @@ pub(super) async fn check(at: &Preflight<'_>, subject: &Subject<'_>) -> Result<V
     let sessions: Vec<&Session> = std::iter::once(session).chain(&others).collect();
     let scan = Scan { sessions, green: &design.green, blocks: blocks(subject) };
     let all: Vec<&Count> = counts.iter().collect();
-    let answer = patiently(cx, subject, &all, scan.ask(&all)).await;
+    let answer = announcing(cx, subject, &all, scan.ask(&all)).await;
     match answer {
         Ok(answer) => Ok(answer.findings(&all)),
         Err(error) if error.as_db_error().is_some() && !pg::is_transient(&error) => {
@@ -90,7 +90,7 @@ async fn one_by_one(
 ) -> Result<Vec<Finding>, Error> {
     let mut findings = Vec::new();
     for count in counts {
-        match patiently(cx, subject, &[count], scan.ask(&[count])).await {
+        match announcing(cx, subject, &[count], scan.ask(&[count])).await {
             Ok(answer) => findings.extend(answer.findings(&[count])),
             // It writes, as nextval does, and was not allowed to: it cannot be tried.
             Err(error) if error.code().is_some_and(|code| code.code() == "25006") => {}
@@ -109,7 +109,7 @@ async fn one_by_one(
 }
 
 /// Waits for the answer, and announces what is counted if that takes long.
-async fn patiently<T>(
+async fn announcing<T>(
     cx: &Context,
     subject: &Subject<'_>,
     counts: &[&Count],

@@ -7,7 +7,7 @@
 //! journal holds.
 
 mod applier;
-mod way;
+mod pending;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -223,8 +223,8 @@ impl Feed {
             touched: Mutex::default(),
         });
         let (mode, mode_seen) = watch::channel(Mode::Hold);
-        let (state_told, state) = watch::channel(State { applied: parts.applied, ..State::default() });
-        let mut applier = Applier::new(session, parts, mode_seen, state_told, Arc::clone(&shared)).await?;
+        let (state_sender, state) = watch::channel(State { applied: parts.applied, ..State::default() });
+        let mut applier = Applier::new(session, parts, mode_seen, state_sender, Arc::clone(&shared)).await?;
         let errors = Arc::clone(&shared);
         let task = tokio::spawn(async move {
             let error = applier.run().await;

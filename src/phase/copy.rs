@@ -113,10 +113,10 @@ async fn first_point(run: &mut Run<'_>) -> Result<Point, Error> {
     let waiting = |holder: String| stream::tell_waiting(run, A_POINT, &holder);
     let (point, walsender) =
         Point::make(&run.cx.target, run.journal.run(), slot.as_str(), false, &waiting).await?;
-    client.batch_execute("BEGIN").await.doing("noting the slot")?;
+    client.batch_execute("BEGIN").await.doing("recording the slot")?;
     let sql = "INSERT INTO projh_bluegreen.stream (run, applied_lsn) VALUES ($1, $2) \
                ON CONFLICT (run) DO UPDATE SET applied_lsn = excluded.applied_lsn";
-    client.execute(sql, &[&run.journal.run(), &point.lsn]).await.doing("noting the slot")?;
+    client.execute(sql, &[&run.journal.run(), &point.lsn]).await.doing("recording the slot")?;
     run.journal.commit(&client, Fact::SlotCreated { lsn: point.lsn, filenodes }).await?;
     walsender.close().await;
     Ok(point)

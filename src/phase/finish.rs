@@ -31,7 +31,7 @@ pub(crate) async fn run(cx: &Context, journal: &Journal, as_is: bool, now: bool)
         let what = "some work after the swap is left: `projh-bluegreen execute` continues it, and reports what prevents it";
         return Err(Error::Usage(format!("{what}; `finish --as-is` leaves it undone and drops blue")));
     }
-    row_types::let_go(journal.session(), &prepared, patience, now).await?;
+    row_types::wait_for_old_sessions(journal.session(), &prepared, patience, now).await?;
     if !settled {
         settle::end_stream(patience, journal.session(), &prepared.slot).await?;
     }

@@ -77,7 +77,7 @@ pub(super) async fn changes_while_designed(
             what.push(format!("{} was dropped and created again", design.table.plain()));
         }
         if ![&before.replica_identity, &replica_identity(design)].contains(&&now.replica_identity) {
-            what.push(format!("the replica identity of {} is not what it was", design.table.plain()));
+            what.push(format!("the replica identity of {} has changed", design.table.plain()));
         }
     }
     if findings.is_empty() { Ok(what) } else { Err(Error::Refused(findings)) }
@@ -122,7 +122,7 @@ async fn is_streamed(
     };
     let mut what = now.lacks.clone();
     if now.replica_identity != replica_identity(design) {
-        what.push("its replica identity is not what it was".to_owned());
+        what.push("its replica identity has changed".to_owned());
     }
     if what.is_empty() && before.is_some_and(|before| before.version != now.version) {
         what.push(format!("publication {} was altered", prepared.slot));

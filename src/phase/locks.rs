@@ -116,7 +116,7 @@ impl<'a> Patience<'a> {
         let limits = Limits::of(client).await.doing(doing)?;
         let pid = pid(client).await.doing(doing)?;
         let since = Instant::now();
-        let mut told = None;
+        let mut reported = None;
         loop {
             let begun = format!("{}; {sql}", begun(&aside, &limits));
             let work = client.batch_execute(&begun);
@@ -137,7 +137,7 @@ impl<'a> Patience<'a> {
             if let Some(table) = wait.as_ref().and_then(displaceable).filter(|table| !aside.contains(table)) {
                 aside.push(table);
             }
-            self.report(what, wait.as_ref(), since, &mut told);
+            self.report(what, wait.as_ref(), since, &mut reported);
             step_back().await;
         }
     }
@@ -148,17 +148,17 @@ impl<'a> Patience<'a> {
         what: &str,
         wait: Option<&Wait>,
         since: Instant,
-        told: &mut Option<(Vec<i32>, Instant)>,
+        reported: &mut Option<(Vec<i32>, Instant)>,
     ) {
         let who: Vec<i32> = wait.iter().flat_map(|wait| wait.holders.iter().map(process)).collect();
-        if told.as_ref().is_some_and(|(before, at)| *before == who && at.elapsed() < REPORT_AGAIN) {
+        if reported.as_ref().is_some_and(|(before, at)| *before == who && at.elapsed() < REPORT_AGAIN) {
             return;
         }
         let lock = wait.map_or_else(|| "a lock".to_owned(), ToString::to_string);
         let text =
             format!("{what} has been waiting for {} s: {lock}; trying again", since.elapsed().as_secs());
         self.reporter.tell(&Event::Waiting { cause: WaitCause::Lock, text });
-        *told = Some((who, Instant::now()));
+        *reported = Some((who, Instant::now()));
     }
 }
 

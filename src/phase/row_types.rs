@@ -38,7 +38,7 @@ pub(crate) async fn functions(client: &Client, table: &QName) -> Result<Vec<Stri
 }
 
 /// Waits until no session is left that may have cached blue's row type; with `now`, only reports them.
-pub(super) async fn let_go(
+pub(super) async fn wait_for_old_sessions(
     client: &Client,
     prepared: &Prepared,
     patience: &Patience<'_>,
@@ -53,7 +53,7 @@ pub(super) async fn let_go(
     }
     named.dedup();
     let swapped = swapped_at(client, patience.run).await?;
-    let mut told: Option<(Vec<i32>, Instant)> = None;
+    let mut reported: Option<(Vec<i32>, Instant)> = None;
     loop {
         let old = match activity::sessions_since_before(client, swapped + COMMITTING_SECONDS).await {
             Err(ActivityError::Blind(_)) if now => return Ok(()),
@@ -64,10 +64,10 @@ pub(super) async fn let_go(
             return Ok(());
         }
         let pids: Vec<i32> = old.iter().map(|backend| backend.pid).collect();
-        if told.as_ref().is_none_or(|(before, at)| *before != pids || at.elapsed() > REPORT_AGAIN) {
+        if reported.as_ref().is_none_or(|(before, at)| *before != pids || at.elapsed() > REPORT_AGAIN) {
             let text = text(&old, &named, now);
             patience.reporter.tell(&Event::Waiting { cause: WaitCause::RowType, text });
-            told = Some((pids, Instant::now()));
+            reported = Some((pids, Instant::now()));
         }
         if now {
             return Ok(());
@@ -87,8 +87,8 @@ async fn swapped_at(client: &Client, run: &str) -> Result<f64, Error> {
 fn text(old: &[Backend], functions: &[String], now: bool) -> String {
     let sessions: Vec<String> = old.iter().map(ToString::to_string).collect();
     let why = format!(
-        "a session that called {} before the swap may have kept blue's row type, and its next call fails with \
-         \"cache lookup failed for type\" once blue is gone, until the session connects again",
+        "a session that called {} before the swap may have cached blue's row type, and its next call fails with \
+         \"cache lookup failed for type\" once blue is dropped, until the client reconnects",
         some(functions)
     );
     let them = some(&sessions);
@@ -97,7 +97,7 @@ fn text(old: &[Backend], functions: &[String], now: bool) -> String {
     }
     let ends: Vec<String> = old.iter().map(|old| format!("pg_terminate_backend({})", old.pid)).collect();
     format!(
-        "finish waits for sessions that are older than the swap: {them}; {why}. Let them connect again (restart the \
+        "finish waits for sessions that are older than the swap: {them}; {why}. Let them reconnect (restart the \
          pool, or select {}); finish --now does not wait",
         some(&ends)
     )

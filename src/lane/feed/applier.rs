@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::way::Way;
+use super::pending::Pending;
 use super::{FeedError, MESSAGE_PREFIX, Mode, Parts, Shared, State, TOUCHED_MAX};
 use crate::journal::Fence;
 use crate::lane::apply::Apply;
@@ -37,7 +37,7 @@ pub(super) struct Applier {
     session: Session,
     stream: Stream,
     fence: Fence,
-    ways: Vec<Way>,
+    pending: Vec<Pending>,
     by_relation: HashMap<u32, usize>,
     /// Names of relations of no lane: the server also sends those of partitions, whose changes come as their parent's.
     others: HashMap<u32, String>,
@@ -80,24 +80,24 @@ impl Applier {
         shared: Arc<Shared>,
     ) -> Result<Self, FeedError> {
         session.batch_execute(LOOK_UP_BY_KEY).await?;
-        let mut ways = Vec::new();
+        let mut pending = Vec::new();
         let mut by_relation = HashMap::new();
         for lane in parts.lanes {
-            by_relation.insert(lane.source_oid, ways.len());
+            by_relation.insert(lane.source_oid, pending.len());
             let apply = Apply::prepare(&session, &lane).await?;
             let truncate = session.prepare(&format!("TRUNCATE {}", lane.target)).await?;
             let acting = session.prepare(&lane.acting.to_string()).await?;
-            ways.push(Way { lane, acting, apply, truncate, changes: Coalesced::default() });
+            pending.push(Pending { lane, acting, apply, truncate, changes: Coalesced::default() });
         }
-        if let Some(way) = ways.first() {
-            way.lane.encoding.as_stored(&session).await?;
+        if let Some(pending) = pending.first() {
+            pending.lane.encoding.as_stored(&session).await?;
         }
         Ok(Self {
-            touched: vec![Vec::new(); ways.len()],
+            touched: vec![Vec::new(); pending.len()],
             session,
             stream: parts.stream,
             fence: parts.fence,
-            ways,
+            pending,
             by_relation,
             others: HashMap::new(),
             mode,
@@ -184,7 +184,7 @@ impl Applier {
             self.commit().await?;
         }
         let Durable { at, is_all } = self.durable;
-        let waits = is_whole && self.ways.iter().any(|way| way.changes.changes() > 0);
+        let waits = is_whole && self.pending.iter().any(|pending| pending.changes.changes() > 0);
         tokio::select! {
             biased;
             received = self.stream.next() => Ok(Some(received?)),
@@ -211,20 +211,20 @@ impl Applier {
         match message {
             Logical::Begin { .. } => {
                 self.in_source_transaction = true;
-                if self.ways.iter().all(|way| way.changes.changes() == 0) {
+                if self.pending.iter().all(|pending| pending.changes.changes() == 0) {
                     self.commit_by = Instant::now() + self.last_batch;
                 }
             }
             Logical::Relation(relation) => {
-                if let Ok(way) = self.way(relation.oid) {
-                    way.check(&relation)?;
+                if let Ok(pending) = self.pending_of(relation.oid) {
+                    pending.check(&relation)?;
                 } else {
                     self.others.insert(relation.oid, format!("{}.{}", relation.schema, relation.name));
                 }
             }
-            Logical::Insert { relation, new } => self.way(relation)?.insert(new)?,
-            Logical::Update { relation, old, new } => self.way(relation)?.update(old, new)?,
-            Logical::Delete { relation, old } => self.way(relation)?.delete(&old)?,
+            Logical::Insert { relation, new } => self.pending_of(relation)?.insert(new)?,
+            Logical::Update { relation, old, new } => self.pending_of(relation)?.update(old, new)?,
+            Logical::Delete { relation, old } => self.pending_of(relation)?.delete(&old)?,
             Logical::Truncate { relations, .. } => self.truncate(&relations).await?,
             Logical::Message(message) if message.transactional && message.prefix == MESSAGE_PREFIX => {
                 self.take_in_marker(&message.content);
@@ -261,9 +261,9 @@ impl Applier {
         self.marker > self.state.borrow().marker
     }
 
-    fn way(&mut self, relation: u32) -> Result<&mut Way, FeedError> {
-        let way = self.by_relation.get(&relation).and_then(|at| self.ways.get_mut(*at));
-        way.ok_or_else(|| {
+    fn pending_of(&mut self, relation: u32) -> Result<&mut Pending, FeedError> {
+        let pending = self.by_relation.get(&relation).and_then(|at| self.pending.get_mut(*at));
+        pending.ok_or_else(|| {
             let name = self.others.get(&relation).cloned();
             FeedError::Foreign { what: name.unwrap_or_else(|| format!("the relation with OID {relation}")) }
         })
@@ -279,8 +279,8 @@ impl Applier {
     }
 
     fn holds(&self, changes: u64, bytes: usize) -> bool {
-        let held: u64 = self.ways.iter().map(|way| way.changes.changes()).sum();
-        held >= changes || self.ways.iter().map(|way| way.changes.size()).sum::<usize>() >= bytes
+        let held: u64 = self.pending.iter().map(|pending| pending.changes.changes()).sum();
+        held >= changes || self.pending.iter().map(|pending| pending.changes.size()).sum::<usize>() >= bytes
     }
 
     fn take_in_marker(&mut self, content: &[u8]) {
@@ -295,7 +295,7 @@ impl Applier {
         self.flush().await?;
         for relation in relations {
             let is_lenient = self.shared.lenient.load(Ordering::Acquire);
-            let Way { lane, acting, truncate, .. } = self.way(*relation)?;
+            let Pending { lane, acting, truncate, .. } = self.pending_of(*relation)?;
             if is_lenient {
                 return Err(FeedError::Truncated { table: lane.table.plain(), lane: lane.number });
             }
@@ -312,15 +312,15 @@ impl Applier {
     /// Sends what has been taken in to the server, in the open transaction.
     async fn flush(&mut self) -> Result<(), FeedError> {
         let lenient = self.shared.lenient.load(Ordering::Acquire);
-        for (at, way) in self.ways.iter_mut().enumerate() {
-            if way.changes.changes() == 0 {
+        for (at, pending) in self.pending.iter_mut().enumerate() {
+            if pending.changes.changes() == 0 {
                 continue;
             }
-            self.changes += way.changes.changes();
-            let keys = way.take()?;
+            self.changes += pending.changes.changes();
+            let keys = pending.take()?;
             begin(&self.session, &mut self.in_target_transaction).await?;
-            self.session.execute(&way.acting, &[]).await?;
-            way.apply.apply(&self.session, &keys, lenient).await?;
+            self.session.execute(&pending.acting, &[]).await?;
+            pending.apply.apply(&self.session, &keys, lenient).await?;
             self.touched[at].extend(keys.into_keys());
         }
         Ok(())

@@ -75,12 +75,12 @@ async fn wait_for_lag(run: &Run<'_>, feed: &Feed, bar: &mut Bar) -> Result<(), E
 
 /// A transaction whose snapshot is older than green's rows would find green empty after the swap.
 async fn wait_for_old_snapshots(run: &Run<'_>) -> Result<(), Error> {
-    let mut told = String::new();
+    let mut reported = String::new();
     while let Some(OldSnapshots { pids, holders }) = old_snapshots(run, run.journal.session()).await? {
-        if told != pids {
+        if reported != pids {
             let text = format!("the swap waits for snapshots that are older than green's rows: {holders}");
             run.cx.tell(&Event::Waiting { cause: WaitCause::Snapshot, text });
-            told = pids;
+            reported = pids;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -108,20 +108,20 @@ pub(super) async fn old_snapshots(
 }
 
 async fn wait_for_window(run: &Run<'_>, window: &Window) -> Result<(), Error> {
-    let mut told = false;
+    let mut reported = false;
     loop {
         let zone = jiff::tz::TimeZone::get(&window.time_zone)
             .map_err(|_| Error::Usage(format!("time zone `{}` is not known here", window.time_zone)))?;
         if is_inside(window, jiff::Timestamp::now().to_zoned(zone).time()) {
             return Ok(());
         }
-        if !told {
+        if !reported {
             let text = format!(
                 "the swap waits for its window, {} to {} {}",
                 window.from, window.to, window.time_zone
             );
             run.cx.tell(&Event::Waiting { cause: WaitCause::Window, text });
-            told = true;
+            reported = true;
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
