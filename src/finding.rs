@@ -1,4 +1,4 @@
-//! What somebody should know before a plan is executed, or what stands in its way.
+//! Findings: what prevents a plan from being executed, or should be known before it is.
 
 use serde::Serialize;
 
@@ -7,14 +7,14 @@ use crate::pg::QName;
 
 /// Which check found it: a stable word for machines.
 ///
-/// What is said of each is what holds where it finds nothing. Most are asked by `check`; the last ones are found by the
-/// commands that are named.
+/// The text of each says what holds if it finds nothing. Most are run by `check`; the last ones are found by the
+/// commands that they name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckId {
     /// The server's version is supported.
     Version,
-    /// The server is no standby.
+    /// The server is not a standby.
     Primary,
     /// `wal_level` allows logical decoding.
     WalLevel,
@@ -24,7 +24,7 @@ pub enum CheckId {
     ReadOnly,
     /// Replication slots and WAL senders are free, and a run's own slot is there.
     Slots,
-    /// The role may make a logical slot with `pgoutput`.
+    /// The role may create a logical slot with `pgoutput`.
     Replication,
     /// Connections are free: on the server, for the database, for the role.
     Connections,
@@ -34,7 +34,7 @@ pub enum CheckId {
     ServerLog,
     /// `settings.throttle.query` can be executed and gives a boolean.
     Throttle,
-    /// Synchronous standbys are connected, and are named.
+    /// Synchronous standbys are connected, and set by name.
     Standbys,
     /// The plan's table exists, and is an ordinary table.
     Table,
@@ -44,11 +44,11 @@ pub enum CheckId {
     Functions,
     /// Every row can be read.
     RowSecurity,
-    /// What the plan says goes together with the table.
+    /// The plan fits the table.
     PlanFitsTable,
     /// The table has a key by which the stream knows its rows.
     Key,
-    /// The partitions can be made, and hold the rows.
+    /// The partitions can be created, and hold the rows.
     Partitions,
     /// The server's lock table has room for the partitions and their indexes.
     Locks,
@@ -96,34 +96,34 @@ pub enum CheckId {
     Disk,
     /// `execute`: no DDL changed the tables while green was made.
     TablesAtRest,
-    /// `rollback`: nobody has made something that depends on green.
+    /// `rollback`: no object made by others depends on green.
     DependentsOfGreen,
     /// `finish`: no session is older than the swap.
     OldSessions,
 }
 
-/// How much a finding weighs.
+/// Whether a finding prevents the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// The plan cannot be executed as things are.
     Refusal,
-    /// Somebody should know.
+    /// The plan can be executed, but this should be known.
     Note,
 }
 
-/// What a check has to say.
+/// What a check found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, schemars::JsonSchema)]
 pub struct Finding {
     /// The check that found it.
     pub check: CheckId,
-    /// How much it weighs.
+    /// Whether it prevents the run.
     pub severity: Severity,
-    /// Where: a table, or the server.
+    /// The table, as `schema.table`, or `server`.
     pub place: String,
-    /// What.
+    /// What was found, for people.
     pub what: String,
-    /// What to type, or do.
+    /// What to type, or do, about it.
     pub hint: String,
 }
 
@@ -153,19 +153,19 @@ impl Finding {
         Self { severity: Severity::Note, ..self }
     }
 
-    /// Whether the plan cannot be executed.
+    /// Whether it prevents the run.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         self.severity == Severity::Refusal
     }
 
-    /// A plan and a table that do not fit together, as findings.
+    /// Refusals for a plan and a table that do not fit together, each once.
     #[must_use]
     pub fn of_conflicts(table: &QName, conflicts: Vec<Conflict>) -> Vec<Self> {
         let mut findings: Vec<Self> = Vec::new();
         for conflict in conflicts {
             let finding = Self::table(CheckId::PlanFitsTable, table, conflict.what, conflict.hint);
-            // A column that the plan names twice is unknown once.
+            // An unknown column that the plan names twice is reported once.
             if !findings.contains(&finding) {
                 findings.push(finding);
             }
@@ -173,7 +173,7 @@ impl Finding {
         findings
     }
 
-    /// What hangs on a table and is not carried over, as findings.
+    /// Refusals for objects that depend on a table and are not carried over.
     #[must_use]
     pub fn of_blockers(table: &QName, blockers: Vec<Blocker>) -> Vec<Self> {
         let finding = |blocker: Blocker| match blocker.run() {
@@ -192,7 +192,7 @@ impl Finding {
         blockers.into_iter().map(finding).collect()
     }
 
-    /// A table without a usable key, as a finding.
+    /// The refusal of a table without a usable key.
     #[must_use]
     pub fn of_no_key(table: &QName, none: &NoKey) -> Self {
         Self::table(CheckId::Key, table, none.why.clone(), none.hint.clone())

@@ -1,4 +1,4 @@
-//! What the tests, the benches and the examples reach. It is no interface for anybody else: it changes as they do.
+//! What the tests, the benches and the examples use. It is not a public interface: it changes with them.
 //!
 //! Everything else is private to the crate, so that the compiler finds what nobody uses.
 

@@ -66,7 +66,7 @@ async fn generated_values_of_a_function_that_was_replaced_are_counted_before_the
     stage.sql("create or replace function vat(numeric) returns numeric immutable language plpgsql as 'begin return 1 / ($1 - 7); end'").await;
     let (what, _) = stage.refusal("generated_values");
     assert!(
-        what.contains("gross that are computed otherwise now cannot be counted") && what.contains("22012"),
+        what.contains("gross that are computed differently now cannot be counted") && what.contains("22012"),
         "{what}"
     );
 }

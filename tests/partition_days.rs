@@ -65,7 +65,7 @@ fn sentinel_dates_are_told_with_the_lines_that_leave_them_out() {
         let refused = program.run("check", &[]).expect_code(3);
         let finding = refused.finding("partitions");
         let hint = finding["hint"].as_str().unwrap();
-        assert!(hint.contains("2 rows are outside of them, and go to the default partition"), "{finding}");
+        assert!(hint.contains("2 rows are outside these, and go to the default partition"), "{finding}");
         // What it says works.
         let lines = hint.split_once("partition_by: ").unwrap().1.split_once(" (").unwrap().0;
         assert!(lines.starts_with("from: 2025-01-01, until: 20"), "{lines}");
@@ -102,7 +102,7 @@ fn days_begin_where_the_plan_says() {
     program
         .run("check", &[])
         .expect_code(3)
-        .expect_words(&["`time_zone` is for a key with a time zone", "leave `time_zone` away"]);
+        .expect_words(&["`time_zone` is for a key with a time zone", "leave out `time_zone`"]);
 }
 
 #[test]

@@ -32,8 +32,8 @@ async fn the_copy_and_a_backlog_wait_while_the_plan_s_query_asks_for_it() {
     let (client, program) = stage(&cluster, SETUP, PLAN).await;
 
     for (query, what) in [
-        ("select asked from paused", "cannot be asked: relation \"paused\" does not exist"),
-        ("select 1", "does not answer with true or false"),
+        ("select asked from paused", "cannot be executed: relation \"paused\" does not exist"),
+        ("select 1", "does not return a boolean"),
     ] {
         program.write_plan(&PLAN.replace("select asked from public.paused", query));
         let refused = program.run("check", &[]).expect_code(3);

@@ -1,5 +1,5 @@
-//! The rows of a table are read and written with its owner's rights, so that no function of the owner's runs with those of
-//! this role. Where the owner may not see every row, that cannot be.
+//! The rows of a table are read and written with its owner's rights, so that no function of the owner's runs with those
+//! of this role. That is not possible if the owner may not see every row.
 
 use super::{CheckId, Finding};
 use crate::error::{Doing, Error};

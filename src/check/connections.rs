@@ -1,4 +1,4 @@
-//! Connections that are free: on the server, for the database, for the role.
+//! Free connections: on the server, to the database, for the role.
 
 use super::{CheckId, Finding};
 use crate::error::{Doing, Error};
@@ -6,9 +6,9 @@ use crate::pg::Ident;
 use crate::pg::connect::Session;
 use crate::plan::Plan;
 
-/// Beside the workers: journal, pace, apply, marker, the phase's own, two snapshots, and two that compare.
+/// Connections beside the workers': journal, pace, apply, marker, the phase's own, two snapshots, and two that compare.
 const BESIDE_WORKERS: i64 = 9;
-/// On a connection limit a stream counts too, and so does the connection that makes a slot.
+/// Connection limits also count a stream, and the connection that creates a slot.
 const STREAMS: i64 = 2;
 
 const FREE: &str = "
@@ -47,7 +47,7 @@ pub(super) async fn check(plan: &Plan, session: &Session) -> Result<Vec<Finding>
             format!("alter role {role} connection limit -1"),
         ),
     ];
-    // This one will be gone by then.
+    // This connection will be closed by then.
     let too_few =
         limits.into_iter().filter_map(|(free, needed, of, hint)| Some((free? + 1, needed, of, hint)));
     let finding = |(free, needed, of, hint): (i64, i64, String, String)| {

@@ -1,5 +1,5 @@
-//! The design of green: what in the plan does not go together with the table, a table without a key, partitions that
-//! cannot be made.
+//! The design of green: what in the plan does not fit the table, a table without a key, partitions that
+//! cannot be created.
 
 use super::preflight::Subject;
 use super::{Finding, outliers};
@@ -9,7 +9,7 @@ use crate::pg::RunObjects;
 use crate::pg::connect::Session;
 use crate::phase;
 
-/// Also keeps the design.
+/// Refusals of the design; if there are none, sets the subject's `design`.
 pub(super) async fn check(session: &Session, subject: &mut Subject<'_>) -> Result<Vec<Finding>, Error> {
     let ours = RunObjects::of("check");
     let homes = Homes { blue: ours.blue_schema(), green: ours.green_schema() };

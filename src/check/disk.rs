@@ -1,7 +1,7 @@
 //! Room for green, its indexes, and the WAL of all of it.
 //!
-//! PostgreSQL does not tell how much room there is. Where the server runs on this machine and its
-//! directories can be asked about, a run that cannot fit is refused; elsewhere the need is told.
+//! PostgreSQL does not report how much room there is. If the server runs on this machine and its
+//! directories are accessible, a run that cannot fit is refused; otherwise the need is a note.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ pub(super) async fn check(
         let place = tablespace(session, table.oid).await?.or_else(|| data.clone());
         needs.push(Need { what: "green", bytes: table.table_bytes + table.index_bytes, place });
     }
-    // About as much again at its peak, for it is recycled at checkpoints, but never more than the slot
+    // About as much again at its peak, as WAL is recycled at checkpoints, but never more than the slot
     // may hold back.
     let wal = needs.iter().map(|need| need.bytes).sum::<u64>().min(plan.settings.wal_budget_bytes);
     let place = data.map(|data| Some(data.join("pg_wal")).filter(|wal| wal.exists()).unwrap_or(data));
@@ -39,7 +39,7 @@ pub(super) async fn check(
 struct Need {
     what: &'static str,
     bytes: u64,
-    /// None where the server does not say.
+    /// `None` if the server does not say.
     place: Option<PathBuf>,
 }
 
@@ -58,14 +58,14 @@ impl Volume {
     }
 }
 
-/// Whether the server's directories are ours too, as far as its address tells.
+/// Whether the server's directories are on this machine, judging by its address.
 async fn is_local(session: &Session) -> Result<bool, Error> {
     let sql = "SELECT inet_server_addr() IS NULL OR inet_server_addr() << '127.0.0.0/8' OR inet_server_addr() = '::1'";
     let row = session.query_one(sql, &[]).await.doing("asking for the server's address")?;
     Ok(row.get(0))
 }
 
-/// Only superusers and pg_read_all_settings may know it.
+/// The server's data directory; `None` if the role may not read it (only superusers and pg_read_all_settings may).
 async fn data_directory(session: &Session) -> Result<Option<PathBuf>, Error> {
     match session.query_one("SELECT current_setting('data_directory', true)", &[]).await {
         Ok(row) => Ok(row.get::<_, Option<String>>(0).map(PathBuf::from)),
@@ -74,7 +74,7 @@ async fn data_directory(session: &Session) -> Result<Option<PathBuf>, Error> {
     }
 }
 
-/// Where a table's tablespace is; none for one inside the data directory.
+/// The directory of a table's tablespace; `None` if that is inside the data directory.
 async fn tablespace(session: &Session, table: u32) -> Result<Option<PathBuf>, Error> {
     let sql = "SELECT nullif(pg_tablespace_location(coalesce(nullif(c.reltablespace, 0), d.dattablespace)), '') \
                FROM pg_class c, pg_database d WHERE c.oid = $1 AND d.datname = current_database()";
@@ -99,7 +99,7 @@ fn decide(needs: &[Need], volume_of: &dyn Fn(&Path) -> Option<Volume>) -> Vec<Fi
         volumes.iter().filter_map(|(volume, needs)| refusal(*volume, needs)).collect();
     if unknown > 0 {
         let what = format!("the run needs about {} of disk on the server", ByteSize(unknown));
-        findings.push(Finding::server(CheckId::Disk, what, "make sure that there is as much").into_note());
+        findings.push(Finding::server(CheckId::Disk, what, "make sure that this much is free").into_note());
     }
     findings
 }

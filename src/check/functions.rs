@@ -2,9 +2,9 @@
 //!
 //! Our sessions have none, and neither have CREATE INDEX, ANALYZE and autovacuum from PostgreSQL 17 on. A
 //! function that names another one, a table, a type or an operator without its schema works for clients,
-//! and raises an error where the copy writes a row or an index is built. Functions are followed from the
-//! table's expressions through the catalog, and through the text of those written in SQL and PL/pgSQL; of
-//! other languages only the execution can tell.
+//! and raises an error when the copy writes a row or an index is built. Functions are followed from the
+//! table's expressions through the catalog, and through the text of those written in SQL and PL/pgSQL; those
+//! in other languages show only in execution whether they work.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -15,15 +15,15 @@ use crate::pg::connect::Session;
 use crate::pg::sql::lexer::{self, Kind, Token};
 use crate::pg::{self, Ident, QName};
 
-/// The check's name.
+/// The check that finds them.
 pub(super) const CHECK: CheckId = CheckId::Functions;
-/// What to do where the function is not known.
-pub(super) const HINT: &str = "let every function that is called here name what it uses with its schema, or give it a path \
-                               of its own: alter function ... set search_path = ...";
-/// An index expression is tried on so many rows.
+/// The hint if the function is not known.
+pub(super) const HINT: &str = "qualify what the functions called here name with its schema, or give them a search_path: \
+alter function ... set search_path = ...";
+/// Rows that an index expression is tried on.
 const SAMPLE: u32 = 1_000;
 
-/// A function, and from where it is called.
+/// A function, and the object of the table that calls it.
 struct Called {
     root: String,
     oid: u32,
@@ -71,7 +71,7 @@ pub(super) async fn check(
     Ok(findings)
 }
 
-/// None where there is no text, or the function has a `search_path` of its own.
+/// `None` if there is no text to read, or the function has a `search_path` of its own.
 async fn read(session: &Session, oid: u32) -> Result<Option<Function>, tokio_postgres::Error> {
     let sql = "SELECT format('%I.%I(%s)', n.nspname, p.proname, pg_get_function_identity_arguments(p.oid)), n.nspname::text, \
                p.prosrc, coalesce(p.proargnames, '{}') FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
@@ -133,8 +133,8 @@ pub(super) fn is_about_names(error: &tokio_postgres::Error) -> bool {
     error.code().is_some_and(|code| ["42883", "42P01", "42704", "3F000"].contains(&code.code()))
 }
 
-/// Computes the expressions of green's indexes for some rows. Both relations are there in this transaction: green,
-/// and a view that has its columns over blue's rows.
+/// Computes the expressions of green's indexes for some rows. Both relations exist in this transaction: green,
+/// and a view with green's columns over blue's rows.
 pub(super) async fn check_indexes(
     session: &Session,
     table: &Table,
@@ -186,7 +186,7 @@ struct Names {
 
 impl Names {
     fn of(function: &Function) -> Self {
-        // A text that cannot be split could not be executed either.
+        // A text that cannot be split into tokens could not be executed either.
         let tokens = lexer::tokens(&function.body).unwrap_or_default();
         let mut names = Self::default();
         for (at, token) in tokens.iter().enumerate() {

@@ -1,5 +1,5 @@
 //! Generated values that are no longer what their expression gives, as after a function was replaced: green
-//! computes them anew, and the verification would find every one of them, but only after the copy.
+//! computes them again, and the verification would find every one of them, but only after the copy.
 
 use super::rows::{Count, Row};
 use super::{CheckId, Finding, Subject};
@@ -9,7 +9,7 @@ use crate::pg::connect::Session;
 
 const CHECK: CheckId = CheckId::GeneratedValues;
 
-/// What to count for the generated columns that green has, too.
+/// The questions about the generated columns that green has, too.
 pub(super) fn counts(subject: &Subject<'_>) -> Vec<Count> {
     let columns = subject.definition.columns.iter();
     columns
@@ -18,7 +18,7 @@ pub(super) fn counts(subject: &Subject<'_>) -> Vec<Count> {
         .collect()
 }
 
-/// A virtual one has no value of its own.
+/// `None` for a column that green does not have, and for a virtual one, which stores no value.
 fn of_column(subject: &Subject<'_>, column: &Column, generated: &Generated) -> Option<Count> {
     let green = &subject.design.as_ref()?.green;
     let is_it = |source: &Source| matches!(source, Source::Generated(blue) if *blue == column.name);
@@ -26,7 +26,7 @@ fn of_column(subject: &Subject<'_>, column: &Column, generated: &Generated) -> O
         return None;
     }
     let (table, name, expression) = (green.live().clone(), column.name.plain(), &generated.expression);
-    // Another sign of zero, or one more digit of it, is another value for a client.
+    // To a client, another sign of zero, or one more digit of it, is another value.
     let condition = format!(
         "NOT record_image_eq(ROW({}), ROW(CAST(({expression}) AS {})))",
         column.name, column.data_type
@@ -34,7 +34,7 @@ fn of_column(subject: &Subject<'_>, column: &Column, generated: &Generated) -> O
     let hint = again(subject, &name, generated, &condition);
     let raises = format!("change the rows for which {expression} fails, or drop {name} in the plan");
     Some(Count {
-        of: format!("values of {name} that are computed otherwise now"),
+        of: format!("values of {name} that are computed differently now"),
         row: Row::Blue,
         condition,
         found: Box::new(move |rows, of| {
@@ -48,7 +48,7 @@ fn of_column(subject: &Subject<'_>, column: &Column, generated: &Generated) -> O
     })
 }
 
-/// An UPDATE computes it anew where it sets a column that the expression reads.
+/// The hint: an UPDATE recomputes a generated column if it sets a column that the expression reads.
 fn again(subject: &Subject<'_>, name: &str, generated: &Generated, condition: &str) -> String {
     let can_be_set = |base: &&Ident| {
         let column = subject.definition.column(base);
@@ -58,7 +58,7 @@ fn again(subject: &Subject<'_>, name: &str, generated: &Generated, condition: &s
     match generated.columns.iter().find(can_be_set) {
         Some(base) => {
             let base = base.plain();
-            format!("have its values computed again: update {table} set {base} = {base} where {condition}")
+            format!("recompute its values: update {table} set {base} = {base} where {condition}")
         }
         None => format!("alter table {table} drop column {name}, and add it again; or drop it in the plan"),
     }
@@ -68,7 +68,7 @@ fn again(subject: &Subject<'_>, name: &str, generated: &Generated, condition: &s
 /// has a generated column that is not published: FULL has them all.
 const REJECTS_UNPUBLISHED: u32 = 180_000;
 
-/// A generated column under REPLICA IDENTITY FULL: as soon as the run's publication has the table, the clients' UPDATE
+/// A generated column under REPLICA IDENTITY FULL: as soon as the run's publication had the table, the clients' UPDATE
 /// and DELETE would fail.
 pub(super) fn check_identity(session: &Session, subject: &Subject<'_>) -> Option<Finding> {
     let Subject { plan, definition, design, .. } = subject;

@@ -1,4 +1,4 @@
-//! What the plan's table is: an ordinary table of the user's, or something that only has its name.
+//! What the plan's table is: an ordinary table of the user's, or something else with that name.
 
 use postgres_types::ToSql;
 use tokio_postgres::Row;
@@ -8,7 +8,7 @@ use crate::error::{Doing, Error};
 use crate::pg::connect::Session;
 use crate::pg::{Ident, QName, RunObjects};
 
-/// Why this is no table that can be migrated; none where it is one.
+/// Why this is not a table that can be migrated; `None` if it is one.
 pub(super) async fn check(session: &Session, table: &QName) -> Result<Option<Finding>, Error> {
     let refusal = |what: &str, hint: &str| Ok(Some(Finding::table(CheckId::Table, table, what, hint)));
     match table.schema.as_str() {
@@ -19,7 +19,7 @@ pub(super) async fn check(session: &Session, table: &QName) -> Result<Option<Fin
             return refusal("it belongs to this program's runs", "name the table that clients use");
         }
         schema if schema == "pg_temp" || schema.starts_with("pg_temp_") => {
-            return refusal("a temporary table is its session's alone", "name a lasting table");
+            return refusal("a temporary table belongs to its session alone", "name a permanent table");
         }
         _ => {}
     }
@@ -36,7 +36,7 @@ pub(super) async fn check(session: &Session, table: &QName) -> Result<Option<Fin
 fn of(row: &Row, table: &QName) -> Option<Finding> {
     let kind: String = row.get(0);
     if let Some(parent) = row.get::<_, Option<String>>(1) {
-        let what = format!("it is a partition of {parent}, and only tables by themselves can be migrated");
+        let what = format!("it is a partition of {parent}, which cannot be migrated by itself");
         let hint = format!("alter table {parent} detach partition {}, or name another table", table.plain());
         return Some(Finding::table(CheckId::Table, table, what, hint));
     }
@@ -52,13 +52,13 @@ fn of(row: &Row, table: &QName) -> Option<Finding> {
         "S" => "a sequence",
         "i" | "I" => "an index",
         "c" => "a composite type",
-        _ => "no table",
+        _ => "not a table",
     };
     let what = format!("it is {what}, and only tables can be migrated");
     Some(Finding::table(CheckId::Table, table, what, "name a table"))
 }
 
-/// There is nothing of that name: perhaps there is in another schema, or something like it.
+/// The refusal if nothing has that name: its hint proposes the table of that name in another schema, or of a similar one.
 async fn missing(session: &Session, table: &QName) -> Result<Finding, Error> {
     let sql = "SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
                WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition \
@@ -70,7 +70,8 @@ async fn missing(session: &Session, table: &QName) -> Result<Finding, Error> {
     let hint = match nearest(table, &tables) {
         Some(near) => format!("did you mean {}?", near.plain()),
         None if tables.is_empty() => {
-            "it has no table at all: connect to the right one with PGDATABASE or --database-url".to_owned()
+            "that database has no tables: connect to the right one with PGDATABASE or --database-url"
+                .to_owned()
         }
         None => {
             "correct the name, or connect to the right database; psql's \\dt *.* lists the tables".to_owned()
@@ -82,12 +83,12 @@ async fn missing(session: &Session, table: &QName) -> Result<Finding, Error> {
     Ok(Finding::table(CheckId::Table, table, what, hint))
 }
 
-/// One of the same name elsewhere, or the one whose name is most like it.
+/// The table with the same name in another schema, or the one with the most similar name.
 fn nearest<'a>(wanted: &QName, tables: &'a [QName]) -> Option<&'a QName> {
     let name = |table: &QName| table.name.as_str().to_lowercase();
     let likeness = |table: &QName| {
         let schema = strsim::jaro_winkler(table.schema.as_str(), wanted.schema.as_str());
-        // The name says what is meant; the schema decides between equals.
+        // The name counts; the schema decides between equals.
         strsim::jaro_winkler(&name(table), &name(wanted)) + schema / 100.0
     };
     let near = tables.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;

@@ -1,7 +1,7 @@
-//! What stands in the way of a plan, all of it at once, before anything is changed.
+//! What prevents a plan from being executed, all of it at once, before anything is changed.
 //!
-//! One check a file, and one line in [`CHECKS`]. A check looks at the server or at one table and returns findings; a
-//! refusal says what, where, and what to type. Rights are probed by doing where that is possible.
+//! One file per check, and one entry in [`CHECKS`]. A check examines the server or one table and returns findings; a
+//! refusal says what, where, and what to type. Rights are probed by using them if possible.
 
 mod acting;
 mod connections;
@@ -47,7 +47,7 @@ use crate::pg::ConnectionRole;
 use crate::plan::Plan;
 use preflight::{Check, Checks, Found, Preflight, Subject};
 
-/// Every check, in the order in which they are asked and told.
+/// Every check, in the order in which they are run and reported.
 const CHECKS: &[Checks] = &[
     Checks::Server(&[
         check(Id::Version, &[], |at| known(server::version(at.session.server_version_num()))),
@@ -72,7 +72,7 @@ const CHECKS: &[Checks] = &[
         check(Id::UnderWay, &[Id::Table], |at, table| found(under_way::check(at.session, table))),
     ]),
     Checks::Table(&[
-        // Where an index has such a function, the planner may refuse every statement of ours on the table.
+        // If an index has such a function, planning may fail for every statement of ours on the table.
         check(Id::Functions, &[], |at, of| found(functions::check_table(at.session, of))),
         check(Id::RowSecurity, &[Id::Functions], |at, of| {
             found(row_security::check(at.session, &of.definition.table))
@@ -115,7 +115,7 @@ const CHECKS: &[Checks] = &[
         check(Id::UnchangedValues, &[Id::Rehearsal], |at, of| found(toast::check(at.session, of))),
         check(Id::Sequences, &[Id::Rehearsal], |at, of| found(sequences::check(at.session, of))),
         check(Id::Using, &[Id::Rehearsal], |at, of| found(using::check(at.session, of))),
-        // What is asked of every row is asked in one scan: also about partitions, XML and generated values.
+        // All questions about rows are answered by one scan, including those about partitions, XML and generated values.
         check(Id::Rows, &[Id::Rehearsal], |at, of| found(rows::check(at, of))),
         check(Id::UniqueIndexes, &[Id::Rehearsal], |at, of| found(twins::check(at.session, of))),
     ]),
@@ -126,21 +126,21 @@ const CHECKS: &[Checks] = &[
     ]),
 ];
 
-/// Runs every check.
+/// Runs every check, and returns what they found.
 ///
 /// # Errors
-/// If the server could not be asked; what it answers are findings.
+/// If the server could not be queried.
 pub async fn run(cx: &Context, plan: &Plan) -> Result<Vec<Finding>, Error> {
     let session = cx.target.connect(ConnectionRole::of_command("check"), &[("lock_timeout", "2s")]).await?;
     Preflight::run(cx, plan, &session, CHECKS).await
 }
 
-/// A check, what must have passed before it, and how it is asked.
+/// A check, the checks that must have passed before it, and how it is run.
 const fn check<Ask>(id: CheckId, needs: &'static [CheckId], ask: Ask) -> Check<Ask> {
     Check { id, needs, ask }
 }
 
-/// Of a check that asks the server.
+/// The outcome of a check that queries the server.
 fn found<'a, F>(asked: impl Future<Output = Result<F, Error>> + Send + 'a) -> Found<'a>
 where
     F: IntoIterator<Item = Finding>,
@@ -148,7 +148,7 @@ where
     asked.map(|found| Ok(found?.into_iter().collect())).boxed()
 }
 
-/// Of a check that knows enough.
+/// The outcome of a check that needs no query.
 fn known<'a>(findings: impl IntoIterator<Item = Finding>) -> Found<'a> {
     ready(Ok(findings.into_iter().collect())).boxed()
 }

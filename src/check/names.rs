@@ -1,4 +1,4 @@
-//! Names that green is going to need and somebody else has already.
+//! Names that green will need and other objects have already.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
     Ok(taken.into_iter().map(|taken| Finding::table(CheckId::Names, table, taken.what, taken.hint)).collect())
 }
 
-/// Names that two tables of the plan would give to their partitions.
+/// Names that two tables of the plan would both give to a partition.
 pub(super) fn check_together(subjects: &[Subject<'_>]) -> Vec<Finding> {
     let mut first: HashMap<QName, &QName> = HashMap::new();
     let mut findings = Vec::new();

@@ -1,7 +1,7 @@
-//! Whether anything of green names blue by OID, or its row type, an index, the sequence of an identity: after the swap it
-//! would go on using the table that was retired, and that table could not be dropped.
+//! Whether anything of green refers by OID to blue, or to its row type, an index, the sequence of an identity: after the
+//! swap it would still use the table that was retired, and that table could not be dropped.
 //!
-//! Invariant: asked of the server, of objects that exist: while a rehearsal is in its middle.
+//! Invariant: the server is asked about objects that exist, in the middle of a rehearsal.
 
 use crate::finding::{CheckId, Finding};
 use crate::hangs_on::{Green, late_defaults, late_policies};
@@ -10,7 +10,7 @@ use crate::pg::connect::Session;
 
 const GREEN_ON_BLUE: &str = include_str!("../../sql/catalog/green_on_blue.sql");
 
-/// What of green, as far as it is made, names blue.
+/// Refusals for what of green, as far as it has been made, refers to blue.
 pub(super) async fn check(session: &Session, green: &Green) -> Result<Vec<Finding>, tokio_postgres::Error> {
     let defaults: Vec<&str> = late_defaults(green).map(|(column, _)| column.as_str()).collect();
     let policies: Vec<&str> = late_policies(green).map(|policy| policy.name.as_str()).collect();
@@ -32,7 +32,7 @@ pub(super) async fn check(session: &Session, green: &Green) -> Result<Vec<Findin
     Ok(rows.iter().map(finding).collect())
 }
 
-/// What to type: other words for what blue has, and for what the plan brings in.
+/// What to type, depending on whether blue has the object or the plan adds it.
 fn hint(kind: &str, name: &Ident, green: &Green) -> String {
     let (blue, table) = (&green.blue, green.live().plain());
     let column = green.columns.iter().find(|column| column.name == *name).and_then(|column| column.blue());

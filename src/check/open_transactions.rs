@@ -1,4 +1,4 @@
-//! Transactions that are open for long: they hold up the consistent points, and the swap.
+//! Transactions that have been open for long: they delay the consistent points, and the swap.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const LONG: Duration = Duration::from_secs(5);
 pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
     let open = match activity::open_transactions(session, LONG).await {
         Ok(open) => open,
-        // Refused with the rights.
+        // The check of rights refuses that.
         Err(ActivityError::Blind(_)) => Vec::new(),
         Err(error) => return Err(error.into()),
     };
@@ -26,7 +26,7 @@ pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
     for prepared in activity::prepared(session).await? {
         let (gid, owner, since) = (&prepared.gid, &prepared.owner, &prepared.since);
         let what = format!(
-            "prepared transaction `{gid}` of {owner}, prepared at {since} UTC, keeps a slot from being made"
+            "prepared transaction `{gid}` of {owner}, prepared at {since} UTC, prevents a slot from being created"
         );
         findings.push(Finding::server(
             CheckId::PreparedTransactions,

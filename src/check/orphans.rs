@@ -1,4 +1,4 @@
-//! Rows that point at no row below a foreign key that is called valid: after the swap green's could not be
+//! Rows that point at no row although their foreign key is marked valid: after the swap green's key could not be
 //! validated.
 
 use super::{CheckId, Finding, Subject};
@@ -17,11 +17,11 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
             Some(0) => continue,
             Some(rows) => {
                 let what = format!(
-                    "foreign key {key} is called valid, but {rows} {} of {there}",
+                    "foreign key {key} is marked valid, but {rows} {} of {there}",
                     if rows == 1 { "row points at no row" } else { "rows point at no row" }
                 );
                 let hint = format!(
-                    "correct or delete them (select fk.* {}); or let the key say that it is not valid: alter table \
+                    "correct or delete them (select fk.* {}); or mark the key as not valid: alter table \
                      {table} drop constraint {key}, add constraint {key} {} not valid",
                     found.select, found.definition
                 );
@@ -29,7 +29,7 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
             }
             None => {
                 let what = format!(
-                    "whether every row has its row in {there} (foreign key {key}) cannot be looked at; a row without \
+                    "whether every row has its row in {there} (foreign key {key}) cannot be checked; a row without \
                      one would be found after the swap"
                 );
                 let hint = format!(

@@ -1,5 +1,5 @@
 //! Rows that lie far from all others in time: an end of 9999-12-31 for "open", a beginning of 1900-01-01 for "unknown".
-//! They stretch the ranges of a plan that takes them from the data: that is said, with the lines that the plan needs.
+//! They stretch the ranges of a plan that takes them from the data: that is reported, with the lines that the plan needs.
 
 use jiff::civil::Date;
 
@@ -12,16 +12,16 @@ use crate::plan::partition::PartitionError;
 use crate::plan::{Partitions, TablePlan, Unit};
 
 const CHECK: CheckId = CheckId::Partitions;
-/// So many partitions are worth a look at which of them will have rows.
+/// From this number of partitions on, it is checked whether most of them will be empty.
 const LEAVES_MANY: usize = 400;
-/// Rows that are further apart than this are not of one kind.
+/// Months without rows that separate one kind of rows from another.
 const GAP_MONTHS: i64 = 24;
-/// The rows of one kind are at least so many of all, or nothing is proposed.
+/// The share of all rows that one kind must have at least, or nothing is proposed.
 const PART_OF_ALL: f64 = 0.9;
-/// Months of rows to come that a proposal makes room for.
+/// Months ahead that a proposal makes room for.
 const AHEAD_MONTHS: i64 = 12;
 
-/// A plan whose partitions cannot be made, as a refusal.
+/// The refusal of a plan whose partitions cannot be made.
 pub(super) async fn refusal(
     session: &Session,
     plan: &TablePlan,
@@ -39,7 +39,7 @@ pub(super) async fn refusal(
         (None, PartitionError::NotTime { .. }) => {
             "name a date or timestamp, or give `bounds` instead of `every`".to_owned()
         }
-        (None, PartitionError::NoZone { .. }) => "leave `time_zone` away".to_owned(),
+        (None, PartitionError::NoZone { .. }) => "leave out `time_zone`".to_owned(),
         (None, PartitionError::TooMany { .. }) => {
             "give `every` a longer range, or partition_by a `from` and an `until`".to_owned()
         }
@@ -48,7 +48,7 @@ pub(super) async fn refusal(
     Ok(Finding::table(CHECK, &plan.table, error.to_string(), hint))
 }
 
-/// Partitions that can be made, but most of which will be empty.
+/// A note if most of the partitions will be empty.
 pub(super) async fn note(session: &Session, subject: &Subject<'_>) -> Result<Option<Finding>, Error> {
     let partition = partition_of(subject).filter(|partition| partition.leaves.len() >= LEAVES_MANY);
     let Some(partition) = partition else { return Ok(None) };
@@ -65,11 +65,11 @@ fn partition_of<'a>(subject: &'a Subject<'_>) -> Option<&'a GreenPartition> {
     subject.design.as_ref()?.green.partition.as_ref()
 }
 
-/// How many rows each month has, in ascending order; months are counted from the year 0.
+/// Pairs of a month and its number of rows, in ascending order; months are counted from the year 0.
 struct Months(Vec<(i64, i64)>);
 
 impl Months {
-    /// None where the plan does not partition by time.
+    /// `None` if the plan does not partition by time.
     async fn read(
         session: &Session,
         plan: &TablePlan,
@@ -90,7 +90,7 @@ impl Months {
     }
 
     /// The months of most rows, without a long gap between them: the first and the last, and how many rows are
-    /// elsewhere. None where all rows are of one kind, or no kind is that of most.
+    /// elsewhere. `None` if all rows are of one kind, or no kind has [`PART_OF_ALL`] of them.
     fn most(&self) -> Option<(i64, i64, i64)> {
         let all: i64 = self.0.iter().map(|(_, rows)| rows).sum();
         let kinds = self.0.chunk_by(|(before, _), (after, _)| after - before <= GAP_MONTHS);
@@ -101,7 +101,7 @@ impl Months {
         (is_most && elsewhere > 0).then_some((most.first()?.0, most.last()?.0, elsewhere))
     }
 
-    /// The lines to add to a plan, so that the ranges hold the rows of most.
+    /// The lines to add to a plan, so that the ranges hold most of the rows.
     fn proposal(&self, plan: &TablePlan) -> Option<String> {
         let by = plan.partition_by.as_ref()?;
         let Partitions::Every { unit, from, until, .. } = by.into else { return None };
@@ -113,8 +113,8 @@ impl Months {
         let until = until.or(first_of((last + whole).div_euclid(whole) * whole))?;
         let default = if by.default { "go to the default partition" } else { "need `default: true`" };
         Some(format!(
-            "write in partition_by: from: {from}, until: {until} (in place of `ahead`); {elsewhere} rows are outside \
-             of them, and {default}"
+            "write in partition_by: from: {from}, until: {until} (in place of `ahead`); {elsewhere} rows are \
+             outside these, and {default}"
         ))
     }
 }

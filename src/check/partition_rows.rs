@@ -1,7 +1,7 @@
-//! Rows that fit into none of green's partitions, or into none but the default one.
+//! Rows that fit into none of green's partitions, or only into the default one.
 //!
-//! The server itself says what fits: a default partition, made in a transaction that is rolled
-//! back, has everything else as its constraint.
+//! The server itself says what fits: the constraint of a default partition, made in a transaction that is rolled
+//! back, is everything else.
 
 use super::rows::{Count, Row};
 use super::{CheckId, Finding, Subject};
@@ -20,14 +20,14 @@ pub(super) async fn count(session: &Session, subject: &Subject<'_>) -> Result<Op
     let Some(design) = &subject.design else { return Ok(None) };
     let Some(partition) = &design.green.partition else { return Ok(None) };
     let default = partition.leaves.iter().any(|leaf| leaf.bound == DEFAULT);
-    // Which values a list leaves to the default partition is a choice.
+    // Which values a list leaves to the default partition is the plan's choice.
     if partition.strategy == "HASH" || partition.strategy == "LIST" && default {
         return Ok(None);
     }
     let mut green = design.green.clone();
     if let Some(partition) = green.partition.as_mut() {
         partition.leaves.retain(|leaf| leaf.bound != DEFAULT);
-        // One partition instead of many, where that holds the same: the server compares with two bounds then.
+        // One partition instead of many, if it holds the same: the server then compares with two bounds only.
         if let Some(one) = joined(&partition.leaves) {
             partition.leaves = vec![one];
         }
@@ -54,14 +54,15 @@ pub(super) async fn count(session: &Session, subject: &Subject<'_>) -> Result<Op
 struct Ranges {
     table: QName,
     column: Ident,
-    /// There is a default partition beside them.
+    /// Whether there is a default partition beside them.
     default: bool,
-    /// The plan says where they begin or end.
+    /// Whether the plan says where they begin or end.
     chosen: bool,
 }
 
 impl Ranges {
-    /// Some rows may be in no range. Where most are, and the plan has not chosen the ranges, they are a mistake.
+    /// A refusal if there is no default partition, or if most rows are in no range and the plan has not chosen the ranges;
+    /// otherwise a note.
     fn finding(&self, strays: i64, rows: i64) -> Finding {
         let Self { table, column, default, chosen } = self;
         if !default {
@@ -77,13 +78,13 @@ impl Ranges {
                         or partition by another column";
             return Finding::table(CheckId::Partitions, table, what, hint);
         }
-        let hint = "accept it, or choose other ranges in partition_by: a range can be added later only after its rows \
-                    were taken out of the default partition";
+        let hint = "accept it, or choose other ranges in partition_by: a range can be added later only after its rows have \
+                    been moved out of the default partition";
         Finding::table(CheckId::Partitions, table, what, hint).into_note()
     }
 }
 
-/// The constraint of a default partition of green, as the server has it.
+/// The constraint of a default partition of green, as SQL from the server.
 async fn rest(session: &Session, green: &Green) -> Result<String, tokio_postgres::Error> {
     let made: Vec<Statement> = green.homes.create().into_iter().chain(green.create()).collect();
     session.batch_execute(&sql::joined(&made)).await?;

@@ -1,4 +1,4 @@
-//! How the list of checks is worked off.
+//! How the list of checks is run.
 
 use futures_util::future::BoxFuture;
 
@@ -12,17 +12,17 @@ use crate::pg::QName;
 use crate::pg::connect::Session;
 use crate::plan::{Plan, TablePlan};
 
-/// What a check found.
+/// The future of what a check finds.
 pub(super) type Found<'a> = BoxFuture<'a, Result<Vec<Finding>, Error>>;
 
 /// One check.
 pub(super) struct Check<Ask> {
-    /// What it is called, as in its findings. It has passed if it was asked and refused nothing.
+    /// Its id, as in its findings. It has passed if it was run and refused nothing.
     pub(super) id: CheckId,
-    /// The checks that must have passed before it: of the server, of all tables together, and of this table. Without
-    /// them its answer would be an error, or would only repeat theirs.
+    /// The checks that must have passed before it: of the server, of all tables together, and of this table. Otherwise
+    /// it would fail with an error, or only repeat their findings.
     pub(super) needs: &'static [CheckId],
-    /// Asks it.
+    /// The function that runs it.
     pub(super) ask: Ask,
 }
 
@@ -31,26 +31,26 @@ type OfName = for<'a> fn(&'a Preflight<'_>, &'a QName) -> Found<'a>;
 type OfTable = for<'a> fn(&'a Preflight<'_>, &'a mut Subject<'_>) -> Found<'a>;
 type OfTables = for<'a> fn(&'a Preflight<'_>, &'a [Subject<'_>]) -> Found<'a>;
 
-/// Checks that are asked one after the other, and of what.
+/// Checks that are run one after the other, by what they examine.
 pub(super) enum Checks {
-    /// Once, of the server.
+    /// The server, once.
     Server(&'static [Check<OfServer>]),
-    /// For each table, by its name. Only a table that none of them refuses is read, and known to later ones.
+    /// Each table, by its name. Only a table that none of them refuses is read, and examined by later checks.
     Name(&'static [Check<OfName>]),
-    /// For each table.
+    /// Each table.
     Table(&'static [Check<OfTable>]),
-    /// Once, of all tables together.
+    /// All tables together, once.
     Tables(&'static [Check<OfTables>]),
 }
 
-/// One table of the plan, as far as it could be understood.
+/// One table of the plan, as far as it could be read.
 pub(super) struct Subject<'a> {
     pub(super) plan: &'a TablePlan,
     pub(super) definition: Definition,
     pub(super) blockers: Vec<Blocker>,
-    /// None until the design has passed.
+    /// `None` until the design has passed.
     pub(super) design: Option<LaneDesign>,
-    /// The rules that green's rows will have to satisfy; none until the rehearsal has passed.
+    /// The rules that green's rows will have to satisfy; empty until the rehearsal has passed.
     pub(super) rules: Vec<Rule>,
 }
 
@@ -63,7 +63,7 @@ impl<'a> Subject<'a> {
         Ok(Self { plan, definition, blockers, design: None, rules: Vec::new() })
     }
 
-    /// What stands in the way of the swap, as far as it is told under this check.
+    /// Refusals for objects that the swap does not carry over, as far as they are reported under this check.
     pub(super) fn blocked(&self, id: CheckId) -> Vec<Finding> {
         let mut findings = Finding::of_blockers(&self.plan.table, self.blockers.clone());
         findings.retain(|finding| finding.check == id);
@@ -71,18 +71,18 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// The checks, and what they have found so far.
+/// A run of the checks, and what they have found so far.
 pub(super) struct Preflight<'a> {
     pub(super) cx: &'a Context,
     pub(super) plan: &'a Plan,
     pub(super) session: &'a Session,
     findings: Vec<Finding>,
-    /// The checks that have not passed, and of which table; none is the server, or all tables together.
+    /// The checks that have not passed, and of which table; `None` is the server, or all tables together.
     failed: Vec<(CheckId, Option<&'a QName>)>,
 }
 
 impl<'a> Preflight<'a> {
-    /// Asks all checks in their order.
+    /// Runs all checks in their order.
     pub(super) async fn run(
         cx: &'a Context,
         plan: &'a Plan,
@@ -142,7 +142,7 @@ impl<'a> Preflight<'a> {
         Ok(())
     }
 
-    /// Whether nothing refuses the table.
+    /// Runs the checks of a table's name; returns whether none refuses it.
     async fn ask_by_name(&mut self, checks: &[Check<OfName>], table: &'a QName) -> Result<bool, Error> {
         let failed = self.failed.len();
         for check in checks {
@@ -154,7 +154,7 @@ impl<'a> Preflight<'a> {
         Ok(self.failed.len() == failed)
     }
 
-    /// Whether what the check needs has passed; without it, it has not passed itself.
+    /// Whether the checks that this one needs have passed; if not, it is recorded as not passed itself.
     fn may_ask<Ask>(&mut self, check: &Check<Ask>, table: Option<&'a QName>) -> bool {
         let may = check.needs.iter().all(|id| self.has_passed(*id, table));
         if !may {

@@ -1,4 +1,4 @@
-//! Everything that the run is going to say to the server about one table, tried in a transaction that is
+//! Every statement that the run will execute for one table, tried in a transaction that is
 //! rolled back: green's DDL, the copy, the statements of the stream and of the comparison.
 
 use tokio_postgres::error::SqlState;
@@ -16,20 +16,20 @@ use crate::lifecycle::LaneDesign;
 use crate::pg::connect::Session;
 use crate::pg::{self, AS_OPERATOR, Ident, QName, list, rolled_back};
 
-/// The server said no.
+/// The server rejected a statement, or green lacks something.
 struct Refused {
     error: Option<tokio_postgres::Error>,
     /// What does not work.
     what: String,
-    /// What to do.
+    /// What to do about it.
     hint: String,
 }
 
-/// Also reads the rules that green's rows will have to satisfy.
+/// Refusals of the rehearsal; also sets the rules that green's rows will have to satisfy.
 pub(super) async fn check(at: &Preflight<'_>, subject: &mut Subject<'_>) -> Result<Vec<Finding>, Error> {
     let Some(design) = &subject.design else { return Ok(Vec::new()) };
     let table = &subject.definition.table.name;
-    // Where its partitions' names are taken, or partitions of a run have them, they cannot be moved there.
+    // If its partitions' names are taken, by partitions of a run for instance, they cannot be moved there.
     let moves = [CheckId::Names, CheckId::AnotherRun].iter().all(|id| at.has_passed(*id, Some(table)));
     let rehearsed = rolled_back(at.session, "BEGIN", rehearse(at.session, table, design, moves)).await;
     let (findings, rules) = rehearsed.doing("rehearsing")??;
@@ -67,7 +67,7 @@ async fn rehearse(
     Ok((findings, rules))
 }
 
-/// Makes green, and has the copy's statement planned. What of green names blue.
+/// Makes green, and has the copy's statement planned. Returns refusals for what of green refers to blue.
 async fn make(
     session: &Session,
     table: &QName,
@@ -78,7 +78,7 @@ async fn make(
     let (columns, expressions) = green.select_list();
     let mut statements = green.homes.create();
     statements.extend(green.create());
-    // From here on what is made on green may be undone by the next statement: it is asked about after each.
+    // From here on, what one statement makes the next one may undo: references to blue are looked up after each.
     let complete = statements.len();
     statements.extend(green.rehearsal());
     let rehearsed = statements.len();
@@ -118,13 +118,13 @@ async fn make(
     Ok(named)
 }
 
-/// The catalog gave no answer.
+/// The catalog could not be read.
 fn unasked(error: tokio_postgres::Error) -> Refused {
-    let what = format!("green cannot be looked at: {}", pg::describe(&error));
+    let what = format!("green cannot be examined: {}", pg::describe(&error));
     Refused { error: Some(error), what, hint: "correct what the server names, and check again".to_owned() }
 }
 
-/// Functions that the plan brings in, and index expressions that cannot be computed for some of blue's rows.
+/// Refusals for functions that the plan adds, and index expressions that cannot be computed for some of blue's rows.
 async fn called(
     session: &Session,
     table: &QName,
@@ -151,7 +151,7 @@ async fn called(
     Ok(findings)
 }
 
-/// Columns of green that must have a value, and get one from nowhere.
+/// Refusals for columns of green that must have a value, and have no source of one.
 async fn unfilled(session: &Session, table: &QName, design: &LaneDesign) -> Result<Vec<Finding>, Error> {
     let green = &design.green;
     let (columns, _) = green.select_list();
@@ -168,14 +168,13 @@ async fn unfilled(session: &Session, table: &QName, design: &LaneDesign) -> Resu
     Ok(rows.iter().map(|row| finding(row.get(0))).collect())
 }
 
-/// Has the statements of the stream and of the comparison parsed. Their rows come from no table.
+/// Has the statements of the stream and of the comparison prepared. Their rows come from parameters, not from a table.
 async fn speak(session: &Session, design: &LaneDesign) -> Result<(), Refused> {
     let refused = |error: tokio_postgres::Error| Refused {
         what: format!("the stream's rows cannot be written or compared: {}", pg::describe(&error)),
         error: Some(error),
-        hint:
-            "in the plan's expressions, name nothing but columns of this table, and those without the table"
-                .to_owned(),
+        hint: "in the plan's expressions, name nothing but columns of this table, without the table's name"
+            .to_owned(),
     };
     let lane = Lane::load(session, 0, &Ends::of(design)).await.map_err(refused)?;
     session.batch_execute(&lane.acting.to_string()).await.map_err(refused)?;
@@ -199,8 +198,8 @@ async fn speak(session: &Session, design: &LaneDesign) -> Result<(), Refused> {
     session.batch_execute(AS_OPERATOR).await.map_err(refused)
 }
 
-/// What the server said. A bound is the plan's own literal, so the server's words on it hold no row's
-/// value, which those on other values may.
+/// The server's error. A bound is the plan's own literal, so the message about it, unlike that about other
+/// values, holds no row's value and can be shown.
 fn words(error: &tokio_postgres::Error, statement: &str) -> String {
     let of_bound = statement.contains(" PARTITION OF ") && statement.starts_with("CREATE TABLE");
     match error.as_db_error().filter(|db| of_bound && db.code().code().starts_with("22")) {
@@ -209,7 +208,7 @@ fn words(error: &tokio_postgres::Error, statement: &str) -> String {
     }
 }
 
-/// The column that was probably meant, where one was not found: the name in quotes is the one that is not.
+/// The column that was probably meant, if one was not found: that one is the first name in quotes in the message.
 fn near<'a>(error: &tokio_postgres::Error, green: &'a Green) -> Option<&'a Ident> {
     let db = error.as_db_error().filter(|db| *db.code() == SqlState::UNDEFINED_COLUMN)?;
     let wrong = Ident::from(db.message().split('"').nth(1)?);

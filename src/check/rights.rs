@@ -21,7 +21,7 @@ pub(super) async fn check_server(session: &Session) -> Result<Vec<Finding>, Erro
     let (role, database) = (Ident(row.get(0)), Ident(row.get(1)));
     let mut findings = Vec::new();
     if !row.get::<_, bool>(2) {
-        let what = format!("role {role} may not make schemas and publications in database {database}");
+        let what = format!("role {role} may not create schemas and publications in database {database}");
         findings.push(Finding::server(
             CheckId::Rights,
             what,
@@ -49,7 +49,7 @@ pub(super) async fn check_server(session: &Session) -> Result<Vec<Finding>, Erro
     Ok(findings)
 }
 
-/// Whoever may make schemas could have made that of the journal, with code of its own in it.
+/// Whoever may create schemas could have created the journal's, with their own code in it.
 fn of_stranger(error: JournalError) -> Result<Finding, Error> {
     let what = error.to_string();
     let JournalError::Stranger { owner, role, .. } = error else { return Err(error.into()) };
@@ -90,7 +90,7 @@ fn refusal(table: &Table, what: String, hint: String) -> Finding {
     Finding::table(CheckId::Rights, &table.name, what, hint)
 }
 
-/// Green is made, given away and exchanged in the owner's name.
+/// Green is made, given to the owner and exchanged with the owner's rights.
 async fn of_owner(session: &Session, table: &Table) -> Result<Option<Finding>, Error> {
     let sql = "SELECT current_user::text, pg_has_role($1::text, 'USAGE'), pg_has_role($1::text, 'MEMBER')";
     let row = ask(session, sql, &[table.owner.as_str()]).await?;
@@ -106,7 +106,7 @@ async fn of_owner(session: &Session, table: &Table) -> Result<Option<Finding>, E
     Ok((!has_rights).then(|| refusal(table, what(), hint)))
 }
 
-/// Where green, or its leaves, will be.
+/// The schema that green, or its leaves, will be in.
 async fn of_schema(session: &Session, table: &Table, schema: &Ident) -> Result<Option<Finding>, Error> {
     let sql = "SELECT current_user::text, n.oid IS NOT NULL, \
                coalesce(has_schema_privilege(n.oid, 'USAGE') AND has_schema_privilege(n.oid, 'CREATE'), false) \
@@ -117,27 +117,27 @@ async fn of_schema(session: &Session, table: &Table, schema: &Ident) -> Result<O
         let what = format!("there is no schema {schema} for its partitions");
         return Ok(Some(refusal(table, what, format!("create schema {schema}"))));
     }
-    let what = || format!("role {role} may not make relations in schema {schema}");
+    let what = || format!("role {role} may not create relations in schema {schema}");
     Ok((!may).then(|| refusal(table, what(), format!("grant usage, create on schema {schema} to {role}"))))
 }
 
-/// The run reads the partitions as their owner, and what follows from a foreign key (ON DELETE CASCADE, say) is done to
-/// them as their owner.
+/// The run reads the partitions as their owner, and the actions of a foreign key (ON DELETE CASCADE, say) run as their
+/// owner, too.
 async fn of_owner_in(session: &Session, table: &Table, schema: &Ident) -> Result<Option<Finding>, Error> {
     let sql = "SELECT bool_and(has_schema_privilege($1, oid, 'USAGE')) FROM pg_namespace WHERE nspname = $2";
     let row = ask(session, sql, &[table.owner.as_str(), schema.as_str()]).await?;
     let may = row.get::<_, Option<bool>>(0).unwrap_or(true);
     let what = || {
         format!(
-            "the owner {} may not use schema {schema}, where the run and foreign keys act in its name",
+            "the owner {} may not use schema {schema}, where the run and foreign keys act with its rights",
             table.owner
         )
     };
     Ok((!may).then(|| refusal(table, what(), format!("grant usage on schema {schema} to {}", table.owner))))
 }
 
-/// A table that a foreign key points at is locked in the swap, and the key is made again. LOCK asks
-/// for more than SELECT and REFERENCES.
+/// A table that a foreign key points at is locked in the swap, and the key is created again. LOCK requires
+/// more than SELECT and REFERENCES.
 async fn of_referenced(
     session: &Session,
     table: &Table,
@@ -162,7 +162,7 @@ async fn of_referenced(
     if !rights.is_empty() {
         grants.push(format!("grant {} on {referenced} to {role}", rights.join(", ")));
     }
-    let lock = "; instead of update, delete or truncate lets it lock too. Revoke it after the swap";
+    let lock = "; delete or truncate would do instead of update. Revoke it after the swap";
     let hint = format!("{}{}", grants.join("; "), if may_lock { "" } else { lock });
     let verbs: Vec<&str> = [(may_reference, "reference"), (may_lock, "lock")]
         .iter()

@@ -1,5 +1,5 @@
 //! Row security that would hide rows from us. With `row_security = off` the server raises an error
-//! where it would otherwise leave rows out; better to know before.
+//! instead of leaving rows out; it is better to know before.
 
 use tokio_postgres::error::SqlState;
 
@@ -9,7 +9,7 @@ use crate::hangs_on::Table;
 use crate::pg::connect::Session;
 use crate::pg::{self, Ident};
 
-/// Whether every row of the table can be read, by doing.
+/// Whether every row of the table can be read: tries to.
 pub(super) async fn check(session: &Session, table: &Table) -> Result<Option<Finding>, Error> {
     let sql = format!("SELECT 1 FROM {} LIMIT 0", table.name);
     match table.acting().ask(session, &sql, &[]).await {

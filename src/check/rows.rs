@@ -1,9 +1,9 @@
-//! Questions about the rows themselves, all those of one table answered by one scan.
+//! Questions about the rows themselves; one scan answers all those about one table.
 //!
 //! A question is a condition on one row, over blue's columns or over those that green will have, and the
 //! finding that its count makes. The table is read in ranges of blocks on several connections, read-only;
-//! what takes longer than [`PATIENCE`] is announced by name. Where a condition raises an error, each
-//! question is asked by itself, so that the one that raises it is named.
+//! a scan that takes longer than [`PATIENCE`] is announced with what it counts. If a condition raises an error, each
+//! question is asked separately, so that the one that raises it is named.
 
 use std::time::Duration;
 
@@ -20,9 +20,9 @@ use crate::lifecycle::Span;
 use crate::pg::connect::Session;
 use crate::pg::{self, ConnectionRole, list, rolled_back};
 
-/// A scan that takes longer says what it counts.
+/// A scan that takes longer than this is announced.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// A connection of its own is worth at least so many blocks.
+/// Heap blocks that are worth a connection of their own.
 const BLOCKS_EACH: u64 = 4_096;
 /// More connections than this do not read faster.
 const CONNECTIONS_MAX: usize = 8;
@@ -37,7 +37,7 @@ pub(super) enum Row {
     Green,
 }
 
-/// A finding for so many rows, of so many in all.
+/// Makes the finding for a number of rows (first argument), out of all rows (second).
 pub(super) type Found = Box<dyn Fn(i64, i64) -> Finding + Send + Sync>;
 
 /// One question.
@@ -48,16 +48,16 @@ pub(super) struct Count {
     pub(super) row: Row,
     /// SQL that is true for the rows to count.
     pub(super) condition: String,
-    /// Not asked where there are none.
+    /// Called if the count is not 0.
     pub(super) found: Found,
-    /// The check, and what to do, where the condition raises an error for some row.
+    /// The check and the hint, if the condition raises an error for some row.
     pub(super) raises: (CheckId, String),
 }
 
-/// The findings of all questions about one table.
+/// Asks all questions about one table, and returns their findings.
 ///
 /// # Errors
-/// If the server cannot be asked; a condition that raises an error is a finding.
+/// If the server cannot be queried; a condition that raises an error is a finding.
 pub(super) async fn check(at: &Preflight<'_>, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
     let (cx, session) = (at.cx, at.session);
     let Some(design) = &subject.design else { return Ok(Vec::new()) };
@@ -72,7 +72,7 @@ pub(super) async fn check(at: &Preflight<'_>, subject: &Subject<'_>) -> Result<V
     let sessions: Vec<&Session> = std::iter::once(session).chain(&others).collect();
     let scan = Scan { sessions, green: &design.green, blocks: blocks(subject) };
     let all: Vec<&Count> = counts.iter().collect();
-    let answer = patiently(cx, subject, &all, scan.ask(&all)).await;
+    let answer = announcing(cx, subject, &all, scan.ask(&all)).await;
     match answer {
         Ok(answer) => Ok(answer.findings(&all)),
         Err(error) if error.as_db_error().is_some() && !pg::is_transient(&error) => {
@@ -90,7 +90,7 @@ async fn one_by_one(
 ) -> Result<Vec<Finding>, Error> {
     let mut findings = Vec::new();
     for count in counts {
-        match patiently(cx, subject, &[count], scan.ask(&[count])).await {
+        match announcing(cx, subject, &[count], scan.ask(&[count])).await {
             Ok(answer) => findings.extend(answer.findings(&[count])),
             // It writes, as nextval does, and was not allowed to: it cannot be tried.
             Err(error) if error.code().is_some_and(|code| code.code() == "25006") => {}
@@ -108,8 +108,8 @@ async fn one_by_one(
     Ok(findings)
 }
 
-/// Waits for the answer, and says what is counted where that takes long.
-async fn patiently<T>(
+/// Waits for the answer, and announces what is counted if that takes long.
+async fn announcing<T>(
     cx: &Context,
     subject: &Subject<'_>,
     counts: &[&Count],
@@ -141,7 +141,7 @@ fn blocks(subject: &Subject<'_>) -> u32 {
     u32::try_from(subject.definition.table.heap_bytes / BLOCK_BYTES).unwrap_or(u32::MAX)
 }
 
-/// How many rows there are, and how many for each condition.
+/// How many rows there are, and how many meet each condition.
 struct Answer {
     rows: i64,
     counted: Vec<i64>,
@@ -154,7 +154,7 @@ impl Answer {
     }
 }
 
-/// One reading of a table, shared by connections.
+/// One scan of a table, shared by connections.
 struct Scan<'a> {
     sessions: Vec<&'a Session>,
     green: &'a Green,
@@ -191,12 +191,12 @@ impl Scan<'_> {
     }
 }
 
-/// Green's columns, as they will be made of blue's.
+/// Select list that computes green's columns from blue's, without the added ones.
 pub(super) fn columns(green: &Green) -> Vec<String> {
     let value = |column: &crate::hangs_on::GreenColumn| {
         let sql = match &column.source {
             Source::Same(blue) | Source::Generated(blue) => blue.to_string(),
-            // Its length is enforced by the assignment, which a cast would only seem to do.
+            // The assignment enforces the length; a cast to it would truncate.
             Source::Expression { sql, .. } => {
                 format!("CAST(({sql}) AS {})", without_length(&column.data_type))
             }
@@ -207,7 +207,7 @@ pub(super) fn columns(green: &Green) -> Vec<String> {
     green.columns.iter().filter_map(value).collect()
 }
 
-/// All blocks in so many ranges; the last has no end.
+/// Divides all blocks into `parts` ranges; the last has no end.
 fn spans(blocks: u32, parts: usize) -> Vec<Span> {
     let parts = u32::try_from(parts.max(1)).unwrap_or(1);
     let each = blocks.div_ceil(parts);

@@ -1,9 +1,9 @@
-//! Rows that break a rule that says it holds for all of them: a CHECK, NOT NULL, a constraint of a domain.
+//! Rows that break a rule marked valid for all of them: a CHECK, NOT NULL, a constraint of a domain.
 //!
-//! A rule was checked when a row was written. It can be broken since: its function was replaced, its
+//! A rule was checked when a row was written. The row can break it since: its function was replaced, its
 //! expression reads the clock, the row came from a restore with other functions, or a domain's NULL came
-//! out of an outer join. The copy writes every row again, and would fail there. Where the plan gives a
-//! column new values, it is these that are held against green's rules.
+//! out of an outer join. The copy writes every row again, and would fail there. If the plan gives a
+//! column new values, these are checked against green's rules.
 
 use postgres_types::Json;
 use serde::Deserialize;
@@ -20,9 +20,9 @@ use crate::pg::{Ident, QName, list};
 pub(super) struct Rule {
     /// `CHECK positive`, `NOT NULL of at`, ...
     name: String,
-    /// None is NOT NULL.
+    /// `None` for NOT NULL.
     expression: Option<String>,
-    /// The type of VALUE in `expression`, for a domain's.
+    /// For a domain's rule: the type of VALUE in `expression`.
     base: Option<String>,
     /// The columns that it reads.
     columns: Vec<Ident>,
@@ -36,7 +36,7 @@ pub(super) async fn read(session: &Session, green: &Green) -> Result<Vec<Rule>, 
     Ok(row.try_get::<_, Json<Vec<Rule>>>(0)?.0)
 }
 
-/// What to count for the rules of green, and for the values that the plan's expressions give.
+/// The questions about the rules of green, and about the values that the plan's expressions give.
 pub(super) fn counts(subject: &Subject<'_>) -> Vec<Count> {
     let Some(design) = &subject.design else { return Vec::new() };
     let green = &design.green;
@@ -102,7 +102,7 @@ fn broken_in_blue(table: &QName, rule: &str, condition: &str, rows: i64) -> Find
     Finding::table(CheckId::Rows, table, what, hint)
 }
 
-/// SQL that is true where the rule is broken.
+/// SQL that is true for rows that break the rule.
 fn broken(rule: &Rule) -> Option<String> {
     match (&rule.expression, &rule.base, rule.columns.first()) {
         (None, _, Some(column)) => Some(format!("num_nulls({column}) > 0")),
@@ -115,13 +115,13 @@ fn broken(rule: &Rule) -> Option<String> {
     }
 }
 
-/// The values of a column that the plan computes: that there is one for each row, and that it fits.
+/// The question about the values of a column that the plan computes: each row has one, and it fits the type.
 fn of_value(green: &Green, column: &GreenColumn) -> Option<Count> {
     computed(column)?;
     let (name, table) = (column.name.clone(), green.live().clone());
     let bare = without_length(&column.data_type);
     let condition = if bare == column.data_type {
-        // Never true; what counts is that it can be computed.
+        // Never true; what matters is that it can be computed.
         format!("num_nulls({name}) > 1")
     } else {
         let text = |data_type: &str| format!("rtrim(CAST(CAST({name} AS {data_type}) AS text))");
@@ -147,7 +147,7 @@ fn of_value(green: &Green, column: &GreenColumn) -> Option<Count> {
     })
 }
 
-/// Its name, where the plan gives the column other values or another type.
+/// The column's name, if the plan gives it other values or another type.
 fn computed(column: &GreenColumn) -> Option<&Ident> {
     matches!(column.source, Source::Expression { .. }).then_some(&column.name)
 }

@@ -1,11 +1,11 @@
-//! Sequences of identity columns that are near their end: the swap leaves a part of what is left out.
+//! Sequences of identity columns that are near their end: the swap skips a part of what is left.
 
 use super::{CheckId, Finding, Subject};
 use crate::error::{Doing, Error};
 use crate::hangs_on::{Sequence, integer_type};
 use crate::pg::connect::Session;
 
-/// Fewer numbers than this are worth a note: the gap at the swap is smaller than usual from there on.
+/// Fewer values left than this are worth a note: the gap at the swap is then smaller than usual.
 const FEW: f64 = 10_000.0;
 
 pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
@@ -37,7 +37,7 @@ fn is_retyped(subject: &Subject<'_>, sequence: &Sequence) -> bool {
 fn note(subject: &Subject<'_>, sequence: &Sequence, left: f64) -> Finding {
     let (name, column, data_type) = (sequence.name.plain(), sequence.column.plain(), &sequence.data_type);
     let what = format!(
-        "identity sequence {name} ({data_type}) has {left:.0} values left, and the swap leaves out up to a tenth of them"
+        "identity sequence {name} ({data_type}) has {left:.0} values left, and the swap skips up to a tenth of them"
     );
     let hint = if sequence.data_type == "bigint" {
         format!("alter sequence {} maxvalue (or minvalue) ...", sequence.name)

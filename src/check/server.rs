@@ -35,19 +35,20 @@ pub(super) async fn wal_level(session: &Session) -> Result<Option<Finding>, Erro
     Ok(Some(Finding::server(CheckId::WalLevel, what, hint)))
 }
 
-/// Whether a logical slot can be made, as far as the settings tell. A server that has `effective_wal_level`
-/// (PostgreSQL 19 and later) raises it from `replica` when the first slot is made; there the probe has the word.
+/// Whether the settings allow a logical slot. A server that has `effective_wal_level`
+/// (PostgreSQL 19 and later) raises it from `replica` when the first slot is created; there the probe decides.
 fn may_decode(wal_level: &str, rises: bool) -> bool {
     wal_level == "logical" || rises && wal_level == "replica"
 }
 
-/// In a database without one the server checks no text, and gives nobody the ones that are not UTF-8 as such.
+/// In a database without an encoding the server neither validates texts nor converts them to the client's encoding.
 pub(super) async fn encoding(session: &Session) -> Result<Option<Finding>, Error> {
     let row = ask(session, "SELECT pg_catalog.getdatabaseencoding()::text").await?;
     if row.get::<_, &str>(0) != "SQL_ASCII" {
         return Ok(None);
     }
-    let what = "the database has no encoding (SQL_ASCII), so that its texts may be of any, and not be read";
+    let what =
+        "the database has no encoding (SQL_ASCII): its texts may be in any, and cannot be read reliably";
     let hint = "migrate in a database with an encoding: pg_dump --encoding=..., createdb --encoding=UTF8";
     Ok(Some(Finding::server(CheckId::Encoding, what, hint)))
 }
@@ -59,7 +60,7 @@ pub(super) async fn read_only(session: &Session) -> Result<Option<Finding>, Erro
         return Ok(None);
     }
     let what = "default_transaction_read_only is on for this role or database";
-    // What is set for a role in a database counts more than all that is set elsewhere.
+    // A setting for a role in a database overrides all others.
     let (role, database) = (Ident(row.get(1)), Ident(row.get(2)));
     let hint = format!("alter role {role} in database {database} set default_transaction_read_only = off");
     Ok(Some(Finding::server(CheckId::ReadOnly, what, hint)))

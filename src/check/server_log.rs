@@ -1,4 +1,4 @@
-//! Values of rows in the server's log: our sessions keep them out where the role may set what that needs.
+//! Values of rows in the server's log: our sessions keep them out if the role may change the settings for that.
 
 use super::{CheckId, Finding};
 use crate::error::{Doing, Error};

@@ -1,5 +1,5 @@
-//! Replication slots and senders: free ones, the right to use them, the output plugin. Probed by
-//! making a temporary slot, which is gone with its connection.
+//! Replication slots and WAL senders: free ones, the right to use them, the output plugin. Probed by
+//! creating a temporary slot, which is dropped with its connection.
 
 use tokio_postgres::error::SqlState;
 
@@ -25,14 +25,14 @@ pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
         let free: i64 = row.get(at);
         if free < NEEDED {
             let what = format!("{free} {what} are free, and a run needs {NEEDED}");
-            let hint = format!("drop what is not used any more, or raise {setting} and restart the server");
+            let hint = format!("drop unused ones, or raise {setting} and restart the server");
             findings.push(Finding::server(CheckId::Slots, what, hint));
         }
     }
     Ok(findings)
 }
 
-/// Tries to make one.
+/// Tries to create a temporary logical slot.
 pub(super) async fn probe(cx: &Context, session: &Session) -> Result<Option<Finding>, Error> {
     let role = session.query_one("SELECT current_user::text", &[]).await.doing("asking for the role")?;
     let role = Ident(role.get(0));
@@ -47,7 +47,7 @@ pub(super) async fn probe(cx: &Context, session: &Session) -> Result<Option<Find
     let ours = RunObjects::of(&format!("check_{}", std::process::id()));
     match walsender.create_slot(ours.slot().as_str(), true).await {
         Ok(_) => Ok(None),
-        // An open transaction is in the way; `open_transactions` names it.
+        // An open transaction delays it; `open_transactions` names that.
         Err(error) if error.sqlstate() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(None),
         Err(error) => finding(error, &role).map(Some),
     }
@@ -62,7 +62,7 @@ fn finding(error: ReplicationError, role: &Ident) -> Result<Finding, Error> {
         Some(code) if *code == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE => {
             "alter system set wal_level = 'logical'; then restart the server".to_owned()
         }
-        Some(_) => format!("let {role} make a logical slot with the plugin pgoutput"),
+        Some(_) => format!("let {role} create a logical slot with the plugin pgoutput"),
         None => return Err(error.into()),
     };
     Ok(Finding::server(CheckId::Replication, error.to_string(), hint))

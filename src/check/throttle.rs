@@ -1,4 +1,4 @@
-//! The plan's throttle query: asked every second of a run, where nobody would see that it fails.
+//! The plan's throttle query: executed every second of a run, where nobody would notice that it fails.
 
 use tokio_postgres::types::Type;
 
@@ -18,8 +18,10 @@ pub(super) async fn check(plan: &Plan, session: &Session) -> Result<Vec<Finding>
         Ok(statement) if statement.columns().first().is_some_and(|column| *column.type_() == Type::BOOL) => {
             Ok(Vec::new())
         }
-        Ok(_) => refused("settings.throttle.query does not answer with true or false".to_owned()),
-        Err(error) if error.is_closed() => Err(error).doing("trying the throttle's query"),
-        Err(error) => refused(format!("settings.throttle.query cannot be asked: {}", pg::describe(&error))),
+        Ok(_) => refused("settings.throttle.query does not return a boolean".to_owned()),
+        Err(error) if error.is_closed() => Err(error).doing("trying the throttle query"),
+        Err(error) => {
+            refused(format!("settings.throttle.query cannot be executed: {}", pg::describe(&error)))
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Expressions over values that the stream may leave out.
 //!
-//! An UPDATE does not repeat a large value that it did not touch. A plain copy of it is taken from
+//! The stream does not repeat a large value that an UPDATE did not change. A plain copy of it is taken from
 //! green's old row, and so is the value of an expression over that column alone; one over several
 //! columns could not be computed. With REPLICA IDENTITY FULL the stream has every value.
 
@@ -37,7 +37,7 @@ async fn find(
         let table = &definition.table.name;
         session.batch_execute(&format!("CREATE VIEW {view} AS SELECT ({sql}) AS value FROM {table}")).await?;
         let read = columns_read(session, &view, definition.table.oid).await?;
-        // Made of one column alone, it has not changed where that column has not: green's old row has it.
+        // Computed from one column alone, it has not changed if that column has not: green's old row has it.
         if read == [blue.clone()] {
             continue;
         }
@@ -47,8 +47,8 @@ async fn find(
             continue;
         }
         let what = format!(
-            "column {} is computed from {}, which the stream of changes leaves out where it is large and \
-             stays the same",
+            "column {} is computed from {}, which the stream of changes leaves out if it is large and \
+            unchanged",
             column.name,
             list(&large)
         );

@@ -1,8 +1,8 @@
 //! Keys of blue's own unique indexes that several rows have: an index that has lost entries lets them in, and
 //! green's would refuse them, but only after the copy.
 //!
-//! Counting them sorts the table, so it is done for small ones; for others the message that comes late says the
-//! same.
+//! Counting them sorts the table, so it is done for small ones only; for others the index phase reports the
+//! same, later.
 
 use tokio_postgres::error::SqlState;
 
@@ -14,7 +14,7 @@ use crate::pg::connect::Session;
 use crate::pg::{self, rolled_back};
 
 const CHECK: CheckId = CheckId::UniqueIndexes;
-/// A heap that is counted: 256 MB.
+/// The largest heap for which keys are counted: 256 MiB.
 const BYTES_MAX: u64 = 256 << 20;
 
 pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
@@ -61,7 +61,7 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
     Ok(findings)
 }
 
-/// A value that an expression cannot be computed of.
+/// Whether an expression could not be computed for some value.
 fn is_computed(code: &SqlState) -> bool {
     ["22", "P0", "38"].iter().any(|class| code.code().starts_with(class))
 }

@@ -1,11 +1,11 @@
-//! Types and names of columns whose values cannot be carried bit by bit, or not be compared.
+//! Types and names of columns whose values cannot be carried over exactly, or cannot be compared.
 
 use super::{CheckId, Finding, Subject};
 use crate::hangs_on::Column;
 use crate::pg::QName;
 use crate::plan::ColumnChange;
 
-/// What our own columns in a statement begin with.
+/// The prefix of our own columns in a statement.
 const OURS: &str = "projh_";
 
 pub(super) fn check(subject: &Subject<'_>) -> Vec<Finding> {
@@ -36,7 +36,7 @@ fn without_binary_form(table: &QName, column: &Column) -> Option<Finding> {
     (!column.binary_io).then(|| Finding::table(CheckId::Types, table, what, hint))
 }
 
-/// A row comes through the stream as a whole, also where an UPDATE left such a value alone.
+/// The stream writes a row as a whole, even if an UPDATE left such a value alone.
 fn not_validated(table: &QName, column: &Column) -> Option<Finding> {
     let constraint = column.unvalidated_domain.as_ref()?;
     let what = format!(
@@ -51,7 +51,7 @@ fn not_validated(table: &QName, column: &Column) -> Option<Finding> {
     Some(Finding::table(CheckId::Types, table, what, hint))
 }
 
-/// What our statements could not even be written for, so that green cannot be rehearsed.
+/// Refusals for columns for which our statements could not even be written, so that green cannot be rehearsed.
 pub(super) fn check_statements(subject: &Subject<'_>) -> Vec<Finding> {
     let table = &subject.definition.table.name;
     let columns = subject.definition.columns.iter();
@@ -60,7 +60,7 @@ pub(super) fn check_statements(subject: &Subject<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Keys travel as one array a column.
+/// Keys are sent as one array per column.
 fn keys_without_arrays(subject: &Subject<'_>) -> Vec<Finding> {
     let definition = &subject.definition;
     let keys = subject.design.iter().flat_map(|design| &design.key.columns);

@@ -1,5 +1,5 @@
-//! What others are doing to a table at this moment: a rewrite would have the copy begin again, an index build change
-//! what green is made from, and beside an exclusive lock nothing can be read.
+//! What others are doing to a table at this moment: a rewrite would make the copy begin again, an index build would
+//! change what green is made from, and under an exclusive lock nobody else can read.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::pg::activity::Holder;
 use crate::pg::connect::Session;
 use crate::pg::under_way::{Kind, UnderWay, on_table};
 
-/// What is over after so long is no obstacle.
+/// What ends within this time is no obstacle.
 const PASSING: Duration = Duration::from_secs(1);
 
 pub(super) async fn check(session: &Session, table: &QName) -> Result<Vec<Finding>, Error> {
@@ -27,13 +27,13 @@ pub(super) async fn check(session: &Session, table: &QName) -> Result<Vec<Findin
 
 fn finding(table: &QName, seen: UnderWay) -> Finding {
     let why = match seen.kind {
-        Kind::Rewrite => "with its end the table has another file, and a copy of it would begin again",
-        Kind::Index => "with its end the table has another definition than the one that green is made from",
-        Kind::Exclusive => "nobody can read the table beside it",
-        Kind::Lock => "preparing waits for its end",
+        Kind::Rewrite => "when it ends, the table has another file, and a copy of it would begin again",
+        Kind::Index => "when it ends, the table's definition differs from the one that green is made from",
+        Kind::Exclusive => "nobody else can read the table meanwhile",
+        Kind::Lock => "preparing waits for it to end",
     };
     let what = format!("under way: {seen}: {why}");
-    let hint = format!("wait for its end, or {}", Holder::Backend(seen.backend).hint());
+    let hint = format!("wait for it to end, or {}", Holder::Backend(seen.backend).hint());
     let finding = Finding::table(CheckId::UnderWay, table, what, hint);
     if seen.kind == Kind::Lock { finding.into_note() } else { finding }
 }

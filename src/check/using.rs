@@ -1,7 +1,7 @@
 //! Expressions of the plan whose result depends on more than the row.
 //!
-//! They are allowed, and are computed with this program's settings (TimeZone UTC, DateStyle ISO), in the copy, for each
-//! change, and in the comparison alike.
+//! They are allowed, and are computed with this program's settings (TimeZone UTC, DateStyle ISO), alike in the copy, for
+//! each change, and in the comparison.
 
 use tokio_postgres::error::SqlState;
 
@@ -20,7 +20,7 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
     found.flatten().doing("reading the expressions")
 }
 
-/// A generated column takes what is immutable, and the server says what is not.
+/// Tries each expression in a generated column, where the server rejects what is not immutable.
 async fn find(
     session: &Session,
     subject: &Subject<'_>,
@@ -41,7 +41,7 @@ async fn find(
         );
         let made = session.batch_execute(&made).await;
         session.batch_execute("ROLLBACK TO SAVEPOINT projh_using").await?;
-        // A subquery cannot be tried like this; what else does not work was found by the rehearsal.
+        // A subquery cannot be tried like this; other errors were found by the rehearsal.
         if made.is_err_and(|error| error.code() == Some(&SqlState::INVALID_OBJECT_DEFINITION)) {
             let what = format!(
                 "`using` of column {blue} has a function or a cast that is not immutable: its result may depend on \

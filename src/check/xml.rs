@@ -1,6 +1,6 @@
-//! XML that PostgreSQL does not send as it is.
+//! XML that PostgreSQL does not send unchanged.
 //!
-//! The server's output leaves an empty first line out. What comes through the stream would lose it, and
+//! The server's output leaves out an empty first line. A value would lose it in the stream, and
 //! another one when it is read from green.
 
 use super::rows::{Count, Row};
@@ -29,7 +29,7 @@ fn count(table: &QName, column: &Column) -> Count {
         condition,
         found: Box::new(move |values, _| {
             let what = format!(
-                "{values} values of column {name} begin with an empty line, which PostgreSQL does not send as it is"
+                "{values} values of column {name} begin with an empty line, which PostgreSQL does not send"
             );
             let hint = format!(
                 "update {} set {name} = ltrim(xml_out({name})::text, E'\\n')::xml where xml_out({name})::text like E'\\n%'",

@@ -1,10 +1,10 @@
-//! Net changes into the target, set by set: updates in place, deletions, rows that lack values, rows.
+//! Applies net changes to the target, set by set: updates in place, deletions, rows that lack values, inserts.
 //!
-//! An update in place writes half of what deleting and adding writes, and leaves large values where they
-//! are. It is for rows that stay under their key, in their partition, with their unique values.
+//! An update in place writes half of what deleting and inserting writes, and leaves large values where they
+//! are. It is for rows that keep their key, their partition and their unique values.
 //!
-//! Invariants: no unique index of the target sees a batch half-way: rows whose unique values change go
-//! before any comes. Strictly, once the copy is over: every key that was there is met exactly once, and a
+//! Invariants: no unique index of the target sees a batch half-way: rows whose unique values change are deleted
+//! before any is inserted. Strictly, once the copy is over: every key that existed is met exactly once, and a
 //! row that lacks values finds them; anything else stops the run. While rows are still missing, a key may
 //! be absent, and a row that cannot be completed is left out and its key remembered as dirty, to be read
 //! from the source at the next consistent point.
@@ -28,24 +28,24 @@ use work::Work;
 /// What stopped the apply.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// The server said no, or was gone.
+    /// The server rejected a statement, or the connection was lost.
     #[error("changes of {table} could not be applied: {}", crate::pg::describe(source))]
     Postgres {
         /// The table.
         table: String,
-        /// The server's or the driver's word.
+        /// The error of the server or the driver.
         source: tokio_postgres::Error,
     },
-    /// The target did not have the rows that the stream says it must have.
+    /// The target lacks rows that it must have according to the stream.
     #[error(
-        "the target of {table} is not what the stream says it is: {expected} rows were to be replaced or deleted, {found} were there"
+        "the target of {table} does not match the stream: {expected} rows were to be replaced or deleted, {found} were found"
     )]
     Diverged {
         /// The table.
         table: String,
-        /// Rows that had to be there.
+        /// Rows to be replaced or deleted.
         expected: u64,
-        /// Rows that were.
+        /// Rows found among them.
         found: u64,
     },
 }
@@ -64,7 +64,7 @@ impl ApplyError {
 /// The statements of one lane, prepared on one connection.
 pub struct Apply {
     lane: Lane,
-    /// None where no row may be updated in place.
+    /// `None` if no row may be updated in place.
     replace: Option<Statement>,
     delete: Statement,
     rewrite: Statement,
@@ -77,7 +77,7 @@ impl Apply {
     /// Prepares the statements.
     ///
     /// # Errors
-    /// If the server said no.
+    /// If the server rejected a statement, or the connection was lost.
     pub async fn prepare(client: &Client, lane: &Lane) -> Result<Self, tokio_postgres::Error> {
         let sql = ApplySql::of(lane);
         let replace = match &sql.replace {
@@ -98,7 +98,8 @@ impl Apply {
     /// Applies `keys` in the transaction that is open on `client`; `lenient` while the copy is not over.
     ///
     /// # Errors
-    /// If the target does not have what the stream says it has, or the server said no.
+    /// [`ApplyError::Diverged`] if the target does not match the stream (never if `lenient`);
+    /// [`ApplyError::Postgres`] if the server rejected a statement, or the connection was lost.
     pub async fn apply(
         &self,
         client: &Client,
@@ -132,8 +133,8 @@ impl Apply {
         Ok(())
     }
 
-    /// Updates the rows that stay under their key, where their partition key leads to. Those that are
-    /// not there, or would take or give up a unique value, become ones to delete and to add.
+    /// Updates rows that keep their key, in the partition that their partition key leads to; returns how many. Those not
+    /// found there, or whose unique values would change, are left to be deleted and inserted.
     async fn replace<'a>(&self, client: &Client, work: &mut Work<'a>) -> Result<u64, tokio_postgres::Error> {
         let replaced = std::mem::take(&mut work.replaced);
         if replaced.is_empty() {
@@ -161,8 +162,7 @@ impl Apply {
         client.execute_raw(&self.delete, &self.keys(work.gone.iter().copied())).await
     }
 
-    /// Replaces rows that lack values by ones that take them from the row that was there.
-    /// Returns which of them found none.
+    /// Replaces rows that lack values, which are taken from the old row. Returns the places of those without an old row.
     async fn rewrite(&self, client: &Client, work: &Work<'_>) -> Result<Vec<usize>, tokio_postgres::Error> {
         if work.rewritten.is_empty() {
             return Ok(Vec::new());
@@ -197,7 +197,7 @@ impl Apply {
     }
 }
 
-/// One array a key column.
+/// The keys' values as one array per key column.
 #[must_use]
 pub fn key_arrays<'a>(lane: &Lane, keys: impl Iterator<Item = &'a Key>) -> Vec<Array> {
     let mut arrays: Vec<Array> = lane.key.iter().map(|column| Array::of(column.type_oid)).collect();
@@ -209,7 +209,7 @@ pub fn key_arrays<'a>(lane: &Lane, keys: impl Iterator<Item = &'a Key>) -> Vec<A
     arrays
 }
 
-/// One mask a row.
+/// One mask per row.
 fn masks<'a>(rows: impl Iterator<Item = &'a Row>) -> Array {
     let mut masks = Array::of(postgres_types::Type::BYTEA.oid());
     for row in rows {
@@ -218,7 +218,7 @@ fn masks<'a>(rows: impl Iterator<Item = &'a Row>) -> Array {
     masks
 }
 
-/// One bit a streamed column, the first one lowest: 1 where the value was not sent.
+/// One bit per streamed column, the first one lowest: 1 if the value was not sent.
 fn mask(row: &Row) -> Vec<u8> {
     let mut mask = vec![0; row.values.len().div_ceil(8)];
     for (at, value) in row.values.iter().enumerate() {

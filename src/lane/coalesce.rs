@@ -1,11 +1,11 @@
-//! Many changes of one table become at most one deletion and one row a key. Pure.
+//! Reduces many changes of one table to at most one deletion and one row per key. Pure code, without a server.
 //!
-//! The key is what identifies a row in the stream; where that is more than what pairs the rows of both tables,
-//! [`by_key`] makes changes of the latter of them.
+//! The key is what identifies a row in the stream; if that is more than what pairs the rows of both tables,
+//! [`by_key`] turns its changes into changes of the latter.
 //!
-//! Invariant: applying "delete every key that was there, then add every row that is there now"
+//! Invariant: applying "delete every key that existed, then insert every row that exists now"
 //! to a table in the state before the first change gives its state after the last one. A row may
-//! lack values that the stream did not repeat (unchanged TOAST); it then knows under which key
+//! lack values that the stream did not repeat (unchanged TOAST); it then holds the key under which
 //! the table had them before.
 
 use std::collections::HashMap;
@@ -23,7 +23,7 @@ use crate::replication::pgoutput::Value;
 pub struct Key(Bytes);
 
 impl Key {
-    /// From the values of the key's columns; none if one of them is NULL or was not sent.
+    /// From the values of the key's columns; `None` if one of them is NULL or was not sent.
     pub fn new<'a>(values: impl IntoIterator<Item = &'a Value>) -> Option<Self> {
         let mut bytes = BytesMut::with_capacity(24);
         for value in values {
@@ -34,7 +34,7 @@ impl Key {
         Some(Self(bytes.freeze()))
     }
 
-    /// The values again.
+    /// The values of the key's columns, in order.
     pub fn values(&self) -> impl Iterator<Item = Bytes> + '_ {
         let mut rest = self.0.clone();
         std::iter::from_fn(move || {
@@ -52,7 +52,7 @@ impl Key {
         Self(self.0.slice(..length))
     }
 
-    /// Bytes of memory.
+    /// Size in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         self.0.len()
@@ -62,7 +62,7 @@ impl Key {
 /// A row of the source as it is after the changes.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// One value a column that the stream carries.
+    /// One value per column that the stream carries.
     pub values: Vec<Value>,
     /// The key under which the target has the values that are [`Value::Unchanged`] here.
     pub base: Option<Key>,
@@ -81,22 +81,22 @@ impl Row {
 /// What became of one key.
 #[derive(Clone, Debug)]
 pub struct Net {
-    /// A row was there before the first change.
+    /// Whether a row existed before the first change.
     pub was: bool,
-    /// The row that is there after the last one.
+    /// The row that exists after the last one.
     pub now: Option<Row>,
 }
 
-/// The stream speaks of rows that cannot be: it, or our reading of it, is wrong.
+/// Changes of the stream contradict each other: it, or our reading of it, is wrong.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Impossible {
-    /// An insert under a key that is taken.
+    /// A row is inserted under a key that exists.
     #[error("a row is inserted under a key that an earlier change left in place")]
     Taken,
-    /// A change of a row that an earlier change removed.
+    /// A row is changed or deleted that an earlier change deleted.
     #[error("a row is changed or deleted that an earlier change had removed")]
     Gone,
-    /// Two rows that the target could not tell apart.
+    /// Two rows have one key, so that the target could not tell them apart.
     #[error("two rows have one key")]
     Twice,
 }
@@ -138,32 +138,32 @@ pub struct Coalesced {
 }
 
 impl Coalesced {
-    /// Changes taken in since the last [`Coalesced::take`].
+    /// Number of changes since the last [`Coalesced::take`].
     #[must_use]
     pub fn changes(&self) -> u64 {
         self.changes
     }
 
-    /// Bytes of memory, roughly.
+    /// Approximate size in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         self.size
     }
 
-    /// A row was inserted.
+    /// Takes in the insertion of a row.
     ///
     /// # Errors
-    /// If its key is taken.
+    /// If its key exists already.
     pub fn insert(&mut self, key: Key, values: Vec<Value>) -> Result<(), Impossible> {
         let row = Row { values, base: None };
         self.count(&row);
         self.put(key, row)
     }
 
-    /// The row of `old` was replaced; `before` has the old row's values where the stream sent them all.
+    /// Takes in the update of the row of `old`; `before` are the old row's values if the stream sent them all.
     ///
     /// # Errors
-    /// If the row was gone, or its new key is taken.
+    /// If the row was deleted before, or its new key exists already.
     pub fn update(
         &mut self,
         old: &Key,
@@ -192,17 +192,17 @@ impl Coalesced {
         self.put(new, row)
     }
 
-    /// The row of `key` was deleted.
+    /// Takes in the deletion of the row of `key`.
     ///
     /// # Errors
-    /// If it was gone.
+    /// If it was deleted before.
     pub fn delete(&mut self, key: &Key) -> Result<(), Impossible> {
         self.changes += 1;
         self.size += key.size();
         self.remove(key).map(drop)
     }
 
-    /// Hands over what has become of each key, and begins anew.
+    /// Returns the net change of each key, and starts over.
     pub fn take(&mut self) -> HashMap<Key, Net> {
         self.changes = 0;
         self.size = 0;
@@ -225,7 +225,7 @@ impl Coalesced {
         Ok(())
     }
 
-    /// Takes the row of `key` away; the row, if an earlier change of this batch brought it.
+    /// Removes the row of `key`; returns it if an earlier change of this batch wrote it.
     fn remove(&mut self, key: &Key) -> Result<Option<Row>, Impossible> {
         let Some(net) = self.keys.get_mut(key) else {
             self.keys.insert(key.clone(), Net { was: true, now: None });

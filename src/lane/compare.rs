@@ -2,9 +2,9 @@
 //!
 //! Count, sum and xor of 64-bit row hashes, each side read once, in parallel, in the server. If they
 //! differ, the same is done by bucket, and in the buckets that differ the rows are compared key
-//! by key. A difference is told by a digest of its key, and by the columns that differ.
+//! by key. A difference is reported with a digest of its key and the columns that differ.
 //!
-//! Invariant: what was not read is never equal. A side without a relation, a column that is not there and a
+//! Invariant: what was not read is never equal. A side without a relation, a missing column and a
 //! sum that cannot be read are errors.
 
 mod by_key;
@@ -30,15 +30,15 @@ use sum::{Sum, Sums};
 /// What went wrong in comparing.
 #[derive(Debug, thiserror::Error)]
 pub enum CompareError {
-    /// The server said no, or was gone.
+    /// The server rejected a statement, or the connection was lost.
     #[error("{table} could not be compared: {}", crate::pg::describe(source))]
     Postgres {
         /// The table.
         table: String,
-        /// The server's or the driver's word.
+        /// The error of the server or the driver.
         source: tokio_postgres::Error,
     },
-    /// Something would not have been compared.
+    /// Part of the table would not have been compared.
     #[error("{table} could not be compared completely: {why}")]
     Incomplete {
         /// The table.
@@ -46,7 +46,7 @@ pub enum CompareError {
         /// What is missing.
         why: String,
     },
-    /// A connection.
+    /// A connection could not be made.
     #[error(transparent)]
     Connect(#[from] ConnectError),
 }
@@ -71,11 +71,11 @@ impl CompareError {
 
 /// Both sides at one point in time.
 pub struct Sides<'a> {
-    /// The snapshot of the source.
+    /// The name of the source's exported snapshot.
     pub source: &'a str,
-    /// The snapshot of the target.
+    /// The name of the target's exported snapshot.
     pub target: &'a str,
-    /// The run, for the names of connections.
+    /// The run's short id, for the connections' `application_name`.
     pub run: &'a str,
 }
 
@@ -97,34 +97,35 @@ struct Piece {
 pub struct Compared {
     /// Rows of the source.
     pub rows: u64,
-    /// The rows that are not the same on both sides.
+    /// The rows that differ.
     pub differences: Differences,
 }
 
-/// A full comparison: told after each piece.
-pub type Told<'a> = &'a (dyn Fn(Read) + Sync);
+/// Called after each piece of a full comparison.
+pub type OnRead<'a> = &'a (dyn Fn(Read) + Sync);
 
 /// What a piece of a full comparison has read.
 #[derive(Clone, Copy, Debug)]
 pub struct Read {
-    /// Rows.
+    /// Rows of either side.
     pub rows: u64,
-    /// Bytes of heap.
+    /// Bytes of the heap.
     pub bytes: u64,
-    /// Of so many that all pieces read.
+    /// Bytes that all pieces together read.
     pub bytes_total: u64,
 }
 
-/// Blocks that one statement of a full comparison reads.
+/// Heap blocks that one statement of a full comparison reads.
 const BLOCKS_AT_ONCE: u32 = 16_384;
-/// PostgreSQL's, unless somebody has compiled another one in.
+/// PostgreSQL's default block size; a server may be compiled with another one.
 const BLOCK_BYTES: u64 = 8_192;
 
 impl Comparison {
-    /// For one lane.
+    /// Prepares the comparison of one lane.
     ///
     /// # Errors
-    /// If the server said no, or a column that is to be compared is not there.
+    /// [`CompareError::Incomplete`] if the target lacks a column to compare or of the key; or if the server rejected the
+    /// query, or the connection was lost.
     pub async fn of(client: &Client, lane: &Lane) -> Result<Self, CompareError> {
         let hash = RowHash::of(client, lane).await.map_err(|source| failed(lane, source))?;
         let hash = hash.map_err(|Lacking(column)| {
@@ -162,10 +163,10 @@ impl Comparison {
         target: &Target,
         sides: &Sides<'_>,
         workers: &[Session],
-        told: Told<'_>,
+        on_read: OnRead<'_>,
     ) -> Result<Compared, CompareError> {
         let pieces = self.pieces(workers).await?;
-        let sums = self.sums(&pieces, sides, workers, told).await?;
+        let sums = self.sums(&pieces, sides, workers, on_read).await?;
         let rows = u64::try_from(sums.source.count)
             .map_err(|_| CompareError::incomplete(&self.lane, "the count of its rows cannot be read"))?;
         let differences = match sums.source == sums.target {
@@ -184,7 +185,8 @@ impl Comparison {
             let relations =
                 copy::heap_relations(client, table).await.map_err(|source| failed(&self.lane, source))?;
             if relations.is_empty() {
-                let why = format!("{} is not there, or has nothing that could hold rows", table.plain());
+                let why =
+                    format!("{} does not exist, or has no relation that could hold rows", table.plain());
                 return Err(CompareError::incomplete(&self.lane, why));
             }
             for (relation, blocks) in relations {
@@ -206,14 +208,14 @@ impl Comparison {
         Ok(Mutex::new(pieces))
     }
 
-    /// The sums of the source and of the target. After an error nobody takes another piece, and the pieces in hand come
-    /// to their end, so that no session is left in a transaction.
+    /// The sums of the source and of the target. After an error no worker takes another piece, and the pieces in progress
+    /// are finished, so that no session is left in a transaction.
     async fn sums(
         &self,
         pieces: &Mutex<Vec<Piece>>,
         sides: &Sides<'_>,
         workers: &[Session],
-        told: Told<'_>,
+        on_read: OnRead<'_>,
     ) -> Result<Sums, CompareError> {
         let bytes_total = pieces.lock().await.iter().map(|piece| piece.bytes).sum();
         let work = workers.iter().map(|session| async move {
@@ -227,7 +229,7 @@ impl Comparison {
                 }
                 let sum = sum?;
                 let rows = u64::try_from(sum.count).unwrap_or(0);
-                told(Read { rows, bytes: piece.bytes, bytes_total });
+                on_read(Read { rows, bytes: piece.bytes, bytes_total });
                 *(if piece.is_source { &mut sums.source } else { &mut sums.target }) += sum;
             }
         });
@@ -248,12 +250,12 @@ impl Comparison {
         Sum::of(&row, 0).map_err(|why| CompareError::incomplete(&self.lane, why))
     }
 
-    /// Begins a transaction at a snapshot, which reads rows.
+    /// SQL that begins a transaction at a snapshot, with the rights to read rows.
     fn reading(&self, snapshot: &str) -> String {
         format!("{}; {}", point::import(snapshot), self.lane.acting)
     }
 
-    /// What the row hashes of this comparison start from: `$1` of its statements.
+    /// The seed of this comparison's row hashes: `$1` of its statements.
     #[must_use]
     pub fn seed(&self) -> i64 {
         self.lane.secret.seed()
@@ -273,7 +275,7 @@ impl Comparison {
         )
     }
 
-    /// Finds the keys of the rows that differ. Both sides are sorted by the server and read side by side, so
+    /// Finds the keys of the rows that differ. Both sides are sorted by the server and merged, so
     /// that any number of differences can be counted.
     async fn narrow(&self, target: &Target, sides: &Sides<'_>) -> Result<Differences, CompareError> {
         let name = ConnectionRole::of_run(sides.run, "compare").to_string();

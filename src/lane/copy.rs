@@ -1,8 +1,8 @@
-//! Rows that were there at a consistent point, from the source into the target, inside the server.
+//! Copies the rows that existed at a consistent point from the source into the target, inside the server.
 //!
 //! Invariant: a chunk is one transaction, which is left open for the caller to commit together with its fact, and it
-//! counts only if the source's file is the one that was there before the slot was made: a rewrite (VACUUM FULL,
-//! TRUNCATE) between two chunks of one snapshot moves rows to where nobody looks any more.
+//! counts only if the source's file is still the one from before the slot was made: a rewrite (VACUUM FULL,
+//! TRUNCATE) between two chunks of one snapshot moves rows into blocks that were already read.
 
 use tokio_postgres::Client;
 
@@ -16,12 +16,12 @@ use crate::replication::pgoutput::Value;
 /// What went wrong in a copy.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
-    /// The server said no, or was gone.
+    /// The server rejected a statement, or the connection was lost.
     #[error("{table} could not be copied: {}", crate::pg::describe(source))]
     Postgres {
         /// The table.
         table: String,
-        /// The server's or the driver's word.
+        /// The error of the server or the driver.
         source: tokio_postgres::Error,
     },
     /// The source was rewritten since the slot was made.
@@ -29,7 +29,7 @@ pub enum CopyError {
     Rewritten {
         /// The table.
         table: String,
-        /// The lane's number.
+        /// The lane's number in the plan.
         lane: usize,
     },
     /// A key that is to be read again has no value in one of its columns.
@@ -39,7 +39,7 @@ pub enum CopyError {
     NoKey {
         /// The table.
         table: String,
-        /// Where the keys are kept.
+        /// The working table of dirty keys.
         table_of_keys: String,
     },
 }
@@ -65,16 +65,16 @@ impl CopyError {
 /// What the chunks of a round have in common.
 #[derive(Clone, Debug)]
 pub struct Round {
-    /// The snapshot's name.
+    /// The name of the exported snapshot.
     pub snapshot: String,
-    /// The target has its key index, and may have rows of this chunk already.
+    /// Whether the target may have rows of a chunk already, and so has its key index.
     pub skip_present: bool,
     /// [`file()`] of each lane's source, from before the slot was made.
     pub files: Vec<u32>,
 }
 
-/// Copies one chunk, of a partitioned source one of each partition. Returns how many rows the target gained; they are in
-/// the transaction that is left open.
+/// Copies one chunk; if the source is partitioned, these blocks of each partition. Returns how many rows the target
+/// gained; they are in the transaction that is left open.
 ///
 /// # Errors
 /// If the source was rewritten, the server rejected a statement, or the connection was lost.
@@ -94,7 +94,7 @@ pub async fn chunk(client: &Client, lane: &Lane, span: Span, round: &Round) -> R
     Ok(rows)
 }
 
-/// Begins a transaction at the round's snapshot, which touches rows.
+/// SQL that begins a transaction at the round's snapshot, with the rights to read and write rows.
 fn at_snapshot(lane: &Lane, round: &Round) -> String {
     format!("{}; {}", point::import(&round.snapshot), lane.acting)
 }
@@ -107,20 +107,21 @@ async fn take_over(client: &Client, lane: &Lane, unstage: &str) -> Result<u64, t
     Ok(rows)
 }
 
-/// In the transaction that has read the source, whose lock keeps its file: it is the one that the copy began with.
+/// Checks that the source's file is the one that the copy began with. To be called in the transaction that has read the
+/// source, whose lock keeps the file.
 async fn check_file(client: &Client, lane: &Lane, round: &Round) -> Result<(), CopyError> {
     let now = file(client, &lane.source).await.map_err(CopyError::of(lane))?;
     if now != 0 && round.files.get(lane.number) == Some(&now) {
         return Ok(());
     }
-    // Nobody waits for this answer.
+    // The outcome does not matter: the error is returned in any case.
     let _ = client.batch_execute("ROLLBACK").await;
     Err(CopyError::Rewritten { table: lane.table.plain(), lane: lane.number })
 }
 
 const FILE: &str = include_str!("../../sql/catalog/file.sql");
 
-/// What stands for the files that hold a table's rows: another number after a rewrite, 0 for a table that is not there.
+/// A number for the files that hold a table's rows: another one after a rewrite, 0 if the table does not exist.
 ///
 /// # Errors
 /// If the server rejects the query.
@@ -130,17 +131,17 @@ pub async fn file(client: &Client, table: &QName) -> Result<u32, tokio_postgres:
 
 /// The statements that move the rows of one chunk.
 pub(crate) struct ChunkSql {
-    /// From the second round on.
+    /// The stage, from the second round on.
     pub(crate) staging: Option<Staging>,
-    /// Reads them at the snapshot, into the target or the stage.
+    /// Copies rows at the snapshot into the target or the stage.
     pub(crate) read: String,
 }
 
 /// The statements of a stage.
 pub(crate) struct Staging {
-    /// Makes and empties it.
+    /// Creates the stage, or empties it.
     pub(crate) make: String,
-    /// Takes the rows from there.
+    /// Moves its rows into the target.
     pub(crate) take: String,
 }
 
@@ -160,7 +161,7 @@ pub(crate) fn condition(span: Span) -> String {
     format!("ctid >= '({},0)'::tid{upper}", span.from)
 }
 
-/// From the source (or a part of it that has its columns) into the target, or the stage.
+/// INSERT from the source (or a part of it that has its columns) into the target, or the stage.
 pub(crate) fn insert(lane: &Lane, into: &str, from: &str) -> String {
     let overriding = if into == lane.target.to_string() { " OVERRIDING SYSTEM VALUE" } else { "" };
     format!(
@@ -170,9 +171,9 @@ pub(crate) fn insert(lane: &Lane, into: &str, from: &str) -> String {
     )
 }
 
-/// From the second round on, rows that the stream has brought since the snapshot may be in the way, and
+/// From the second round on, a row may conflict with one that the stream has written since the snapshot, and
 /// a transaction at the snapshot cannot skip what it cannot see (40001). So it reads into a
-/// temporary table of its session, and another transaction takes the rows from there.
+/// temporary table of its session, and another transaction moves the rows from there.
 fn stage(lane: &Lane) -> String {
     format!(
         "CREATE TEMP TABLE IF NOT EXISTS {stage} AS SELECT {columns} FROM {target} WITH NO DATA; \
@@ -207,9 +208,9 @@ fn staged(lane: &Lane) -> String {
 /// How many keys one statement reads again.
 const DIRTY_AT_ONCE: usize = 5_000;
 
-/// Reads the rows of dirty keys at a snapshot; the keys are clean then. Returns how many there were; where there were
-/// some, a transaction is left open.
-/// They are read before the transaction at the snapshot begins, which cannot see them: they are younger.
+/// Reads the rows of dirty keys at a snapshot and clears the keys. Returns how many there were; if there were
+/// any, a transaction is left open.
+/// The keys are read before the transaction at the snapshot begins, which cannot see them: they are younger.
 ///
 /// # Errors
 /// If one of the keys cannot be read, or the server rejected a statement.
@@ -245,7 +246,7 @@ pub async fn dirty_keys(client: &Client, lane: &Lane, round: &Round) -> Result<u
     Ok(keys.len() as u64)
 }
 
-/// A chunk of the same round may have brought the row already.
+/// Stages the rows of the keys in the parameters; a chunk of the same round may have copied them already.
 fn read_again(lane: &Lane) -> String {
     let on = apply::same_key(lane, "s", "d");
     let source_columns = list(lane.columns.iter().map(|column| format!("s.{}", column.name)));
@@ -269,7 +270,7 @@ const HEAP_RELATIONS: &str = include_str!("../../sql/catalog/heap_relations.sql"
 /// The relations of a table that hold rows, quoted, and their sizes in blocks.
 ///
 /// # Errors
-/// If the server said no.
+/// If the server rejected the query, or the connection was lost.
 pub async fn heap_relations(
     client: &Client,
     table: &QName,

@@ -1,8 +1,8 @@
 //! The two ends of a lane: which table rows come from, which one they go to, what pairs their rows, and where
-//! each column comes from. Pure.
+//! each column comes from. Pure code, without a server.
 //!
-//! Invariants: the source has the name that clients use, and the target is at home, in either direction. The way
-//! back from the way back is the way there.
+//! Invariants: the source has the name that clients use, and the target is in its private schema, in either direction.
+//! Reversing twice gives the same ends.
 
 use crate::hangs_on::{Green, GreenIndex, ReplicaIdentityKind};
 use crate::lifecycle::{LaneDesign, Secret};
@@ -15,38 +15,36 @@ use super::mapping::{Mapped, forward};
 pub struct Ends {
     /// The name that clients use: the source's.
     pub table: QName,
-    /// Where rows come from.
+    /// The table that rows come from.
     pub source: End,
-    /// Where they go to.
+    /// The table that they go to.
     pub target: End,
     /// The target's columns that the source has a value for.
     pub mapping: Vec<Mapped>,
-    /// What row hashes and digests of keys start from.
+    /// The secret of row hashes and of digests of keys.
     pub secret: Secret,
     /// The owner of both tables.
     pub owner: Ident,
-    /// With whose rights the rows of both tables are read and written.
+    /// The role with whose rights the rows of both tables are read and written.
     pub acting: Acting,
 }
 
-/// One table of a pair, by its own columns' names.
+/// One table of a pair, with its own columns' names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
-    /// The schema that it is in while the other one is live.
+    /// The private schema that it is in while the other one is live.
     pub home: Ident,
-    /// The columns that pair its rows with those of the other one: there is one row for each of their values
-    /// on either side.
+    /// The columns that pair its rows with those of the other one: their values are unique on either side.
     pub key: Vec<Ident>,
-    /// The columns by which its own stream names old rows: those of its replica identity. `None` where
-    /// that names none.
+    /// The columns by which its own stream names old rows: those of its replica identity. `None` if it has none.
     pub identity: Option<Vec<Ident>>,
-    /// The columns of a unique index that has those of `key`.
+    /// The columns of a unique index that contains those of `key`.
     pub unique_key: Vec<Ident>,
     /// The partition key.
     pub partition: Option<Ident>,
-    /// Columns of which other unique indexes are made; `None` where that cannot be told.
+    /// The columns of other unique indexes; `None` if they are not known.
     pub unique: Option<Vec<Ident>>,
-    /// Columns that must have a value, and get one from nowhere but the other end.
+    /// Columns that must have a value, which only the other end can give.
     pub required: Vec<Ident>,
 }
 
@@ -76,11 +74,11 @@ impl Ends {
         }
     }
 
-    /// The way back, once the target has taken the source's place.
+    /// The reverse direction, for when the target has taken the source's place.
     ///
     /// # Errors
-    /// If a value of the source cannot be had from the target, or the target's stream does not name rows of the
-    /// source.
+    /// If a value of the source cannot be computed from the target, or the target's stream does not name rows by the
+    /// source's key.
     pub fn reversed(&self) -> Result<Self, NoWayBack> {
         let mut why = Vec::new();
         let mut mapping = Vec::new();
@@ -113,20 +111,20 @@ impl Ends {
         Ok(Self { source: self.target.clone(), target: self.source.clone(), mapping, ..self.clone() })
     }
 
-    /// Where the target is.
+    /// The target's name, in its private schema.
     #[must_use]
     pub fn at_home(&self) -> QName {
         self.table.in_schema(&self.target.home)
     }
 
-    /// How each column of the key is mapped; shorter than the key where the target lacks one.
+    /// How each column of the key is mapped; shorter than the key if the target lacks one.
     #[must_use]
     pub fn mapped_key(&self) -> Vec<&Mapped> {
         let mapped = |name: &Ident| self.mapping.iter().find(|mapped| mapped.source == *name);
         self.source.key.iter().filter_map(mapped).collect()
     }
 
-    /// What the stream of the source names old rows by, the columns of the key first.
+    /// The columns by which the source's stream names old rows, those of the key first.
     pub fn identity(&self) -> impl Iterator<Item = &Ident> {
         let more = self.source.identity.iter().flatten().filter(|name| !self.source.key.contains(name));
         self.source.key.iter().chain(more)
@@ -180,8 +178,8 @@ fn identity(green: &Green, key: &[Ident]) -> Option<Vec<Ident>> {
     }
 }
 
-/// The columns of blue that its unique indexes are made of; and those that a generated one among them is made of, for
-/// its value changes with theirs.
+/// The columns of blue's unique indexes; and those that a generated one among them is computed from, because its value
+/// changes with theirs.
 fn unique(green: &Green) -> Vec<Ident> {
     let unique = green.blue.indexes.iter().filter(|index| index.unique);
     let mut names: Vec<Ident> = unique.flat_map(|index| index.columns.clone()).collect();

@@ -1,13 +1,13 @@
-//! The stream of a run's slot into the targets: a task that holds still, runs up to a position, or
+//! Applies the stream of a run's slot to the targets: a task that holds still, runs up to a position, or
 //! runs freely, as the phases ask.
 //!
-//! Invariants: a target transaction holds whole source transactions; where the stream has been
-//! applied to is written in the same transaction, and acknowledged to the server only after its
-//! commit. What crashes here loses nothing: the next session streams from the position that the
+//! Invariants: a target transaction holds whole source transactions; the position that the stream was
+//! applied up to is written in the same transaction, and acknowledged to the server only after its
+//! commit. A crash loses nothing: the next session streams from the position that the
 //! journal holds.
 
 mod applier;
-mod way;
+mod pending;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -30,10 +30,10 @@ use crate::rest::Rest;
 
 use applier::Applier;
 
-/// The prefix of our messages in the WAL.
+/// The prefix of our logical messages in the WAL.
 pub const MESSAGE_PREFIX: &str = "projh_bluegreen";
 
-/// Keys that may be tracked for the verification before the feed waits for them to be compared.
+/// The most changed keys that are remembered for the verification: at this number the feed waits for a comparison.
 const TOUCHED_MAX: usize = 500_000;
 
 /// What stopped the feed.
@@ -48,18 +48,18 @@ pub enum FeedError {
     /// A connection failed.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The run is not ours any more, or its position could not be written.
+    /// Another process has taken over the run, or the position could not be written.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The server said no, or was gone.
+    /// The server rejected a statement, or the connection was lost.
     #[error("the stream could not be applied: {}", crate::pg::describe(.0))]
     Postgres(#[from] tokio_postgres::Error),
-    /// The stream speaks of rows that cannot be.
-    #[error("the stream of {table} does not fit: {source}")]
+    /// Changes of the stream contradict each other.
+    #[error("the stream of {table} contradicts itself: {source}")]
     Impossible {
         /// The table.
         table: String,
-        /// What does not fit.
+        /// The contradiction.
         source: Impossible,
     },
     /// Somebody changed the definition of the source.
@@ -67,15 +67,15 @@ pub enum FeedError {
     SourceChanged {
         /// The table.
         table: String,
-        /// How.
+        /// What is different about it.
         what: String,
     },
     /// A table that the plan does not name is in the run's publication.
     #[error(
-        "the stream carries changes of {what}, which is no table of the plan: it was added to the run's publication"
+        "the stream carries changes of {what}, which is not a table of the plan: it was added to the run's publication"
     )]
     Foreign {
-        /// The table, by name where the server has sent it.
+        /// The table's name, or its OID if the server has not sent the name.
         what: String,
     },
     /// A change came without its key.
@@ -89,16 +89,16 @@ pub enum FeedError {
     Truncated {
         /// The table.
         table: String,
-        /// The lane's number.
+        /// The lane's number in the plan.
         lane: usize,
     },
-    /// Nobody has asked it to remember which keys change.
-    #[error("which keys have changed since the tables were compared is not known")]
+    /// Nobody has asked the feed to remember which keys change.
+    #[error("the keys that have changed since the tables were compared are not known")]
     Unremembered,
-    /// Waiting took longer than it may.
-    #[error("the stream did not get there within {} ms", .0.as_millis())]
+    /// The feed did not reach a position within this time.
+    #[error("the stream did not reach the position within {} ms", .0.as_millis())]
     Late(Duration),
-    /// It has ended, and its error was told to somebody else.
+    /// The feed has ended, and its error was returned by an earlier call.
     #[error("the stream has ended")]
     Ended,
 }
@@ -128,39 +128,39 @@ impl FeedError {
 /// How far the feed may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    /// Nowhere.
+    /// It holds still.
     Hold,
     /// Every transaction that committed strictly before this position.
     Until(Lsn),
-    /// As it comes.
+    /// As far as the stream has come.
     Free,
 }
 
 /// How far the feed has come.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct State {
-    /// Everything up to here is in the targets.
+    /// Everything up to this position is in the targets.
     pub applied: Lsn,
-    /// It takes in nothing.
+    /// Whether it takes in nothing.
     holds: bool,
-    /// It holds still before this position, with everything before it applied.
+    /// The position before which it holds still, with everything before it applied.
     held_at: Option<Lsn>,
     /// The last of our markers that it passed.
     marker: u64,
-    /// Changes applied.
+    /// Number of changes applied.
     pub changes: u64,
-    /// A source was truncated (and its target with it).
+    /// Whether a source was truncated (and its target with it).
     pub truncated: bool,
 }
 
-/// What both sides of the feed see.
+/// What the feed's task and its handle share.
 struct Shared {
-    /// What our markers begin with. Those of an earlier feed of the run may still be in the stream.
+    /// The text that this feed's markers begin with. Markers of an earlier feed of the run may still be in the stream.
     markers: String,
-    /// Rows may be missing in the targets.
+    /// Whether rows may be missing in the targets.
     lenient: AtomicBool,
     error: Mutex<Option<FeedError>>,
-    /// Keys changed since tracking began, by lane; none while nothing is tracked.
+    /// Keys changed since the last [`Feed::take_touched`], by lane; `None` while they are not remembered.
     touched: Mutex<Option<Vec<HashSet<Key>>>>,
 }
 
@@ -171,7 +171,7 @@ impl Shared {
     }
 }
 
-/// The feed, as the phases see it. Dropping it ends it.
+/// The phases' handle of the feed. Dropping it ends the task.
 pub struct Feed {
     mode: watch::Sender<Mode>,
     state: watch::Receiver<State>,
@@ -188,19 +188,19 @@ impl Drop for Feed {
     }
 }
 
-/// What a feed needs.
+/// What a feed is started with.
 pub struct Parts {
     /// The run and its epoch.
     pub fence: Fence,
-    /// The stream, already begun.
+    /// The stream, already started.
     pub stream: Stream,
-    /// The lanes.
+    /// The lanes whose sources are in the publication.
     pub lanes: Vec<Lane>,
-    /// Where the stream has been applied to.
+    /// The position that the stream was applied up to.
     pub applied: Lsn,
-    /// The copy is not over: rows may be missing in the targets.
+    /// Whether rows may be missing in the targets, because the copy is not over.
     pub lenient: bool,
-    /// How long it rests in a backlog.
+    /// How long the feed rests between batches of a backlog.
     pub rest: Rest,
 }
 
@@ -208,7 +208,7 @@ impl Feed {
     /// Starts a feed that holds still.
     ///
     /// # Errors
-    /// If its connections cannot be made, or its statements not be prepared.
+    /// If its connections cannot be made, or its statements cannot be prepared.
     pub async fn start(target: &Target, parts: Parts) -> Result<Self, FeedError> {
         let name = ConnectionRole::of_run(&parts.fence.run, "apply").to_string();
         let session = target.connect(&name, &[("lock_timeout", "0")]).await?;
@@ -223,13 +223,13 @@ impl Feed {
             touched: Mutex::default(),
         });
         let (mode, mode_seen) = watch::channel(Mode::Hold);
-        let (state_told, state) = watch::channel(State { applied: parts.applied, ..State::default() });
-        let mut applier = Applier::new(session, parts, mode_seen, state_told, Arc::clone(&shared)).await?;
+        let (state_sender, state) = watch::channel(State { applied: parts.applied, ..State::default() });
+        let mut applier = Applier::new(session, parts, mode_seen, state_sender, Arc::clone(&shared)).await?;
         let errors = Arc::clone(&shared);
         let task = tokio::spawn(async move {
             let error = applier.run().await;
             *errors.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-            // Only now: whoever waits for its state takes its end for the sign that there is an error.
+            // Only now: whoever waits for its state takes the closed channel as the sign that there is an error.
             drop(applier);
         });
         Ok(Self { mode, state, shared, marker_session, mark, markers: AtomicU64::new(0), task })
@@ -240,13 +240,13 @@ impl Feed {
         self.mode.send_replace(Mode::Free);
     }
 
-    /// Asks it to hold still once the source transaction in hand is taken in.
+    /// Asks it to hold still once the current source transaction is taken in.
     pub fn hold(&self) {
         self.mode.send_replace(Mode::Hold);
     }
 
-    /// Lets it hold still where it is, and waits until it does. To be called before a consistent
-    /// point is made: a feed that runs freely would be past it before anybody could tell it to stop.
+    /// Asks it to hold still where it is, and waits until it does. To be called before a consistent
+    /// point is made: a feed that runs freely would be past it before it could be stopped.
     ///
     /// # Errors
     /// What stopped the feed.
@@ -255,7 +255,7 @@ impl Feed {
         self.wait(|state| state.holds).await.map(drop)
     }
 
-    /// The copy is over: from now on every row has to be there that the stream says is.
+    /// The copy is over: from now on every row that the stream changes must exist in the target.
     pub fn be_strict(&self) {
         self.shared.lenient.store(false, Ordering::Release);
     }
@@ -266,14 +266,14 @@ impl Feed {
         *self.state.borrow()
     }
 
-    /// The same, to be followed; the sender goes with the feed.
+    /// The same, to be watched; the channel is closed when the feed ends.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<State> {
         self.state.clone()
     }
 
     /// Lets it apply every transaction that committed strictly before `lsn`, and hold still there. It
-    /// must have held still since before `lsn` was made.
+    /// must have held still since before `lsn` was written.
     /// Strictly: a commit record that begins at a consistent point is not in its snapshot.
     ///
     /// # Errors
@@ -285,10 +285,10 @@ impl Feed {
         self.wait(|state| state.held_at == Some(lsn)).await.map(drop)
     }
 
-    /// Writes a marker into the WAL, in a transaction of its own.
+    /// Writes a marker into the WAL, in a transaction of its own, and returns its number.
     ///
     /// # Errors
-    /// If the server said no.
+    /// If the server rejected the statement, or the connection was lost.
     pub async fn mark(&self) -> Result<u64, FeedError> {
         let n = self.markers.fetch_add(1, Ordering::Relaxed) + 1;
         let content = format!("{}{n}", self.shared.markers);
@@ -299,7 +299,7 @@ impl Feed {
     /// Waits until everything up to a marker is in the targets.
     ///
     /// # Errors
-    /// What stopped the feed, or that it took longer than `within`.
+    /// What stopped the feed, or [`FeedError::Late`] if it took longer than `within`.
     pub async fn drain_through(&self, marker: u64, within: Duration) -> Result<(), FeedError> {
         match tokio::time::timeout(within, self.wait(|state| state.marker >= marker)).await {
             Ok(outcome) => outcome.map(drop),
@@ -307,7 +307,7 @@ impl Feed {
         }
     }
 
-    /// How long a marker takes from its commit on the source to the target.
+    /// Writes a marker, and returns how long it takes from its commit to the target.
     ///
     /// # Errors
     /// As [`Feed::drain_through`].
@@ -325,7 +325,7 @@ impl Feed {
         touched.replace(vec![HashSet::new(); lanes]).unwrap_or_else(|| vec![HashSet::new(); lanes])
     }
 
-    /// Remembers keys again that were taken and not compared.
+    /// Remembers keys again that were taken but not compared.
     pub fn give_back(&self, taken: &mut [Vec<Key>]) {
         let mut touched = self.shared.touched.lock().unwrap_or_else(PoisonError::into_inner);
         for (keys, lane) in taken.iter_mut().zip(touched.iter_mut().flatten()) {
@@ -333,17 +333,17 @@ impl Feed {
         }
     }
 
-    /// No longer remembers which keys change: nothing has been verified that they could be missing from.
+    /// No longer remembers which keys change, since no verification needs them.
     pub fn forget_touched(&self) {
         *self.shared.touched.lock().unwrap_or_else(PoisonError::into_inner) = None;
         // It may have waited for them to be compared.
         self.mode.send_modify(|_| {});
     }
 
-    /// Which keys have changed since [`Feed::take_touched`]; they stay remembered.
+    /// The keys that have changed since [`Feed::take_touched`], by lane; they stay remembered.
     ///
     /// # Errors
-    /// If they are not remembered: no keys would mean that nothing has changed.
+    /// [`FeedError::Unremembered`] if they are not remembered: no keys would mean that nothing has changed.
     pub fn touched(&self) -> Result<Vec<HashSet<Key>>, FeedError> {
         let touched = self.shared.touched.lock().unwrap_or_else(PoisonError::into_inner);
         touched.clone().ok_or(FeedError::Unremembered)
@@ -355,10 +355,10 @@ impl Feed {
         self.shared.touched_count()
     }
 
-    /// What stopped the feed, if something has.
+    /// Checks that the feed still runs.
     ///
     /// # Errors
-    /// That.
+    /// What stopped it.
     pub fn check(&self) -> Result<(), FeedError> {
         if self.task.is_finished() { Err(self.error()) } else { Ok(()) }
     }
@@ -375,5 +375,5 @@ impl Feed {
     }
 }
 
-/// Writes a transactional message: its prefix, its content.
+/// Writes a transactional logical message: `$1` is its prefix, `$2` its content.
 pub(crate) const EMIT: &str = "SELECT pg_logical_emit_message(true, $1::text, $2::text)";

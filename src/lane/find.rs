@@ -1,5 +1,5 @@
-//! The rows that a key's digest stands for, on each side that has them. Only where a row is is told, never
-//! what is in it.
+//! Finds the rows that a key's digest stands for, on each side that has them. Only a row's place is reported, never
+//! its values.
 
 use postgres_types::ToSql;
 use schemars::JsonSchema;
@@ -33,10 +33,10 @@ pub struct RowFound {
     pub sql: String,
 }
 
-/// Reads both sides of a lane through, as they are now.
+/// Finds the rows whose key has this digest, by a scan of both sides of a lane as they are now.
 ///
 /// # Errors
-/// If the server rejects the query.
+/// If green lacks a column of the key, or the server rejects the query.
 pub async fn find(
     client: &Client,
     design: &LaneDesign,
@@ -72,16 +72,16 @@ pub async fn find(
     Ok(found)
 }
 
-/// Where rows are looked for.
+/// A table to search.
 struct Place {
     side: Side,
     table: QName,
-    /// SQL for the digest of a row's key; `$2` is what it is keyed with.
+    /// SQL for the digest of a row's key; `$2` is the secret that it is keyed with.
     digest: String,
 }
 
 impl Place {
-    /// The rows with the digest `$1`; none where the table is not there (any more).
+    /// The rows with the digest `$1`; empty if the table does not exist (any more).
     async fn rows(
         &self,
         client: &Client,

@@ -1,6 +1,6 @@
-//! Where each column of a target comes from, and the way back.
+//! Where each column of a target comes from, and the inverse.
 //!
-//! Invariant: a mapping that has a way back is the inverse of its inverse.
+//! Invariant: a mapping that has an inverse is the inverse of its inverse.
 
 use crate::hangs_on::{GreenColumn, Source, without_length};
 use crate::lifecycle::LaneDesign;
@@ -9,17 +9,17 @@ use crate::pg::Ident;
 /// One column of the target that the source has a value for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapped {
-    /// Its name in the target.
+    /// The column's name in the target.
     pub target: Ident,
-    /// SQL over the source's columns.
+    /// SQL over the source's columns that gives its value.
     pub expression: String,
-    /// The source's column that it takes the place of.
+    /// The source's column that it replaces.
     pub source: Ident,
-    /// It is an unchanged copy of it.
+    /// Whether it is an unchanged copy of that.
     pub is_same: bool,
-    /// The server computes it on both sides: it is compared, and not written.
+    /// Whether the server computes it on both sides: it is compared, but not written.
     pub generated: bool,
-    /// SQL over the target's columns that gives the source's value; `None` where there is no way back.
+    /// SQL over the target's columns that gives the source's value; `None` if there is no inverse.
     pub back: Option<String>,
 }
 
@@ -30,7 +30,7 @@ impl Mapped {
         self.is_same.then_some(&self.source)
     }
 
-    /// The other way: what was the source is written from what was the target. `None` where there is no way back.
+    /// The inverse: the source's column from the target's. `None` if there is none.
     #[must_use]
     pub fn reversed(&self) -> Option<Self> {
         Some(Self {
@@ -70,7 +70,7 @@ fn mapped(design: &LaneDesign, column: &GreenColumn) -> Option<Mapped> {
     }
 }
 
-/// What is too long for the column is an error of the assignment; a cast to a length would cut.
+/// A cast without the length: the assignment raises an error for a value that is too long, which a cast would truncate.
 fn assigned(sql: &str, data_type: &str) -> String {
     format!("({sql})::{}", without_length(data_type))
 }

@@ -1,13 +1,13 @@
-//! One directed pair of tables, and what the phases do along it.
+//! A lane: one directed pair of tables, and what the phases do with it.
 //!
 //! ```text
 //! source ──ctid chunks at a snapshot──────────────────────────────► target      copy
-//!    └──WAL──► stream ──► Coalesced (one net change a key) ───────► target      feed, apply
+//!    └──WAL──► stream ──► Coalesced (one net change per key) ─────► target      feed, apply
 //! source ◄──row hashes at one point──► target                                   compare
 //! ```
 //!
-//! Invariant: a lane does not know which side is live, or which one was there first. What it does from one table
-//! to the other it would do the other way round: [`Ends`] is where that is said, and nowhere else.
+//! Invariant: a lane does not know which side is live, or which one came first. What it does from one table
+//! to the other it can do in reverse: only [`Ends`] says in which direction.
 
 pub mod apply;
 pub mod coalesce;
@@ -39,106 +39,106 @@ pub use working::{dirty_table, row_type, working_objects};
 pub struct KeyColumn {
     /// Its name in the source.
     pub name: Ident,
-    /// Its type.
+    /// The OID of its type.
     pub type_oid: u32,
-    /// The type's name for SQL.
+    /// The type's name, as SQL.
     pub type_name: String,
-    /// The operator that the source's key goes by, qualified.
+    /// The equality operator of the source's key, qualified.
     pub equals: String,
-    /// The one that the target's goes by.
+    /// The equality operator of the target's key, qualified.
     pub equals_in_target: String,
 }
 
-/// A column of the source's key as the target has it.
+/// A column of the source's key, in the target.
 #[derive(Clone, Copy, Debug)]
 pub struct TargetKeyColumn<'a> {
-    /// Its name there.
+    /// Its name in the target.
     pub column: &'a Ident,
-    /// The value it has there, as SQL over the source's key columns.
+    /// Its value in the target, as SQL over the source's key columns.
     pub value: &'a str,
-    /// The operator that the target's key goes by, qualified.
+    /// The equality operator of the target's key, qualified.
     pub equals: &'a str,
 }
 
 /// A column of the source, in the order of its row type.
 #[derive(Clone, Debug)]
 pub struct SourceColumn {
-    /// Its name.
+    /// Its name, in UTF-8.
     pub name: Ident,
-    /// The same as the stream has it: in the database's encoding.
+    /// Its name as the stream has it: in the database's encoding.
     pub stored_name: Vec<u8>,
-    /// Its type, as the stream names it.
+    /// The OID of its type, as in the stream.
     pub type_oid: u32,
-    /// The type under every domain: how it travels.
+    /// The OID of its type under all domains, as which its values are sent.
     pub base_oid: u32,
-    /// Generated columns are not in the stream.
+    /// Whether it is generated, and so not in the stream.
     pub generated: bool,
 }
 
 /// One directed pair of tables.
 #[derive(Clone, Debug)]
 pub struct Lane {
-    /// Its number in the plan.
+    /// Its table's position in the plan, from 0.
     pub number: usize,
     /// The name that clients use.
     pub table: QName,
-    /// The table that rows come from, where it is now.
+    /// The table that rows come from, by its present name.
     pub source: QName,
-    /// The table they go to, where it is now.
+    /// The table that they go to, by its present name.
     pub target: QName,
-    /// The source has no rows of its own, but partitions.
+    /// Whether the source is partitioned.
     pub source_is_partitioned: bool,
-    /// The source's OID, as the stream names it.
+    /// The source's OID, as in the stream.
     pub source_oid: u32,
-    /// The type of rows on their way from the stream to the target: the columns that the stream carries,
-    /// each of the type under its domains, so that a value that was not sent may be NULL on the way.
+    /// The composite type in which rows of the stream are sent to the server: the columns that the stream carries,
+    /// each of its type under all domains, so that a value that was not sent may be NULL.
     pub row_type: QName,
-    /// Its OID.
+    /// The OID of `row_type`.
     pub row_type_oid: u32,
     /// The source's columns, in order.
     pub columns: Vec<SourceColumn>,
-    /// What pairs the rows of both tables.
+    /// The columns that pair the rows of both tables.
     pub key: Vec<KeyColumn>,
-    /// What identifies a row in the stream, by the columns' places there: the key, and what else the stream names
-    /// old rows by.
+    /// The columns that identify a row in the stream, by their positions there: those of the key, then the others by which
+    /// the stream names old rows.
     pub identity: Vec<usize>,
-    /// The target's columns that are written, and for each the expression over the source's.
+    /// The target's columns that are written.
     pub mapping: Vec<Mapped>,
-    /// The same for those that are compared: with the ones that the server computes.
+    /// The target's columns that are compared: also those that the server computes.
     pub verified: Vec<Mapped>,
-    /// The columns of a unique index of the target that has those of the key.
+    /// The columns of a unique index of the target that contains those of the key.
     pub target_key: Vec<Ident>,
-    /// The target's columns that must keep their values where a row is updated in place, lest two rows
-    /// that exchange unique values meet half-way; none where that cannot be told.
+    /// The target's columns that must keep their values if a row is updated in place, as two rows that
+    /// exchange unique values would violate the index half-way; `None` if they are not known.
     pub keep_in_place: Option<Vec<Ident>>,
-    /// The target's partition key and the source's column that it is a copy of, where the key alone
-    /// does not lead to one partition.
-    pub hint: Option<Hint>,
-    /// Where the run keeps its working tables.
+    /// The target's partition key, by which a row is looked up first; `None` if the key alone leads to one
+    /// partition, or the partition key is not a copy of a column of the source.
+    pub partition_hint: Option<PartitionHint>,
+    /// The schema of the run's working tables.
     pub home: Ident,
-    /// What its hashes and digests start from.
+    /// The secret of its row hashes and of digests of keys.
     pub secret: Secret,
-    /// The database's encoding, in which its rows travel.
+    /// The database's encoding, in which its rows are sent.
     pub encoding: Encoding,
     /// The owner of both tables.
     pub owner: Ident,
-    /// With whose rights the rows of both tables are read and written.
+    /// The role with whose rights the rows of both tables are read and written.
     pub acting: Acting,
 }
 
-/// Where to look for a row first.
+/// The partition in which to look for a row first.
 #[derive(Clone, Debug)]
-pub struct Hint {
+pub struct PartitionHint {
     /// The target's partition key.
     pub target: Ident,
-    /// The operator that compares it, qualified.
+    /// Its equality operator, qualified.
     pub equals: String,
 }
 
 const COLUMNS: &str = include_str!("../../sql/catalog/lane_columns.sql");
 
 impl Lane {
-    /// A lane between two tables, as the catalog knows them.
+    /// Loads a lane between two tables from the catalog. Whether it has found all is to be asked with [`Lane::is_whole`].
     ///
     /// # Errors
     /// If the catalog cannot be read.
@@ -162,7 +162,7 @@ impl Lane {
             row_type_oid: travelling.row_type,
             key: ends.source.key.iter().filter_map(key).collect(),
             identity: ends.identity().filter_map(|name| found.place(name)).collect(),
-            hint: hint(ends, &found, &in_target),
+            partition_hint: partition_hint(ends, &found, &in_target),
             keep_in_place: None,
             mapping: ends.mapping.iter().filter(|mapped| !mapped.generated).cloned().collect(),
             verified: ends.mapping.clone(),
@@ -174,7 +174,7 @@ impl Lane {
             owner: ends.owner.clone(),
             acting: ends.acting.clone(),
         };
-        // A row that is found by its key keeps that.
+        // A row that is found by its key keeps its key.
         let keyed: Vec<Ident> = lane.key_in_target().into_iter().map(|key| key.column.clone()).collect();
         let is_kept = |name: &&Ident| written(name) && !keyed.contains(name);
         let unique = ends.target.unique.as_ref();
@@ -182,7 +182,7 @@ impl Lane {
         Ok(lane)
     }
 
-    /// Whether the catalog has both tables with all that rows are known by. Without, rows would be taken for others.
+    /// Whether the catalog has both tables with all columns that identify rows. Without them, rows would be confused.
     #[must_use]
     pub fn is_whole(&self, ends: &Ends) -> bool {
         self.source_oid != 0
@@ -191,7 +191,7 @@ impl Lane {
             && self.key_in_target().len() == self.key.len()
     }
 
-    /// All rows of the source, for FROM: its own alone, as the stream has them, or those of its partitions.
+    /// All rows of the source, for FROM: those of its partitions, or its own alone (ONLY), as in the stream.
     #[must_use]
     pub fn source_rows(&self) -> String {
         if self.source_is_partitioned { self.source.to_string() } else { format!("ONLY {}", self.source) }
@@ -215,7 +215,7 @@ impl Lane {
         list(self.key.iter().map(|column| &column.name))
     }
 
-    /// `unnest($1::uuid[], ...) ` over one array a key column; the first parameter is `$first`.
+    /// `unnest($1::uuid[], ...)` over one array per key column; the first parameter is `$first`.
     #[must_use]
     pub fn unnest_keys(&self, first: usize) -> String {
         let arrays =
@@ -248,8 +248,8 @@ impl Lane {
         self.columns.iter().filter(|column| !column.generated)
     }
 
-    /// What identifies the row of a tuple of the stream, the key first (in a key tuple, columns outside of the
-    /// identity are sent as NULL).
+    /// The identity of a tuple of the stream, the key first (in a key tuple, columns outside the identity are sent as
+    /// NULL). `None` if one of its values is NULL or was not sent.
     #[must_use]
     pub fn identity_of(&self, tuple: &Tuple) -> Option<Key> {
         let values: Option<Vec<&Value>> = self.identity.iter().map(|at| tuple.get(*at)).collect();
@@ -257,7 +257,7 @@ impl Lane {
     }
 }
 
-/// A relation as the catalog has it.
+/// A relation as read from the catalog; OIDs are 0 if it does not exist.
 struct Found {
     relation: u32,
     row_type: u32,
@@ -297,13 +297,13 @@ impl Found {
         self.columns.iter().find(|column| column.column.name == *name)
     }
 
-    /// The place of a column among those that the stream carries.
+    /// The position of a column among those that the stream carries.
     fn place(&self, name: &Ident) -> Option<usize> {
         let mut streamed = self.columns.iter().filter(|column| !column.column.generated);
         streamed.position(|column| column.column.name == *name)
     }
 
-    /// None for a target that is not made yet.
+    /// The column's equality operator; `None` for a target that does not exist yet.
     fn equals(&self, name: &Ident) -> Option<String> {
         self.find(name).map(|column| column.equals.clone())
     }
@@ -323,13 +323,13 @@ fn key_column(name: &Ident, source: &Found, target: &Found, mapping: &[Mapped]) 
     })
 }
 
-/// None where the key alone leads to one partition.
-fn hint(ends: &Ends, source: &Found, target: &Found) -> Option<Hint> {
+/// See [`Lane::partition_hint`].
+fn partition_hint(ends: &Ends, source: &Found, target: &Found) -> Option<PartitionHint> {
     let partition = ends.target.partition.as_ref()?;
     let same_as = ends.mapping.iter().find(|mapped| mapped.target == *partition)?.same_as()?;
     if ends.source.key.contains(same_as) {
         return None;
     }
     let equals = target.equals(partition).or_else(|| source.equals(same_as))?;
-    Some(Hint { target: partition.clone(), equals })
+    Some(PartitionHint { target: partition.clone(), equals })
 }

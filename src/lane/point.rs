@@ -1,8 +1,8 @@
-//! A consistent point: the pair (L, S) that creating a logical slot gives. Snapshot S holds exactly
+//! A consistent point: the pair (L, S), an LSN and a snapshot, that creating a logical slot gives. S sees exactly
 //! the transactions whose commit record begins before L.
 //!
 //! Invariant: S lives as long as the [`Point`]. A connection of ours imports it and exports it
-//! again, so that the connection that made the slot is free and no time-out ends the snapshot.
+//! again, so that the connection that created the slot is free and no time-out ends the snapshot.
 
 use std::time::{Duration, Instant};
 
@@ -16,16 +16,16 @@ use crate::replication::{ReplicationError, Walsender};
 /// What went wrong in making a consistent point.
 #[derive(Debug, thiserror::Error)]
 pub enum PointError {
-    /// The slot.
+    /// The slot could not be created.
     #[error(transparent)]
     Replication(#[from] ReplicationError),
-    /// A connection.
+    /// A connection could not be made.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The snapshot.
+    /// The snapshot could not be imported or exported.
     #[error("a snapshot could not be held: {}", crate::pg::describe(.0))]
     Postgres(#[from] tokio_postgres::Error),
-    /// Who is in the way.
+    /// The open transactions could not be looked up.
     #[error(transparent)]
     Activity(#[from] ActivityError),
 }
@@ -47,20 +47,20 @@ impl PointError {
 pub struct Point {
     /// L.
     pub lsn: Lsn,
-    /// S, by the name under which other connections import it.
+    /// S: the name under which other connections import it.
     pub snapshot: String,
-    /// When it was made.
+    /// When it was created.
     pub since: Instant,
     /// The connection that holds S, in a transaction at S.
     pub holder: Session,
 }
 
-/// How long one attempt to make a slot waits for the transactions that are open.
+/// How long one attempt to create a slot waits for open transactions.
 const SLOT_WAIT: Duration = Duration::from_secs(5);
 
-/// A point in the making. To make its slot is to wait for every transaction that has written something, in the
-/// whole cluster, however long that takes; so it is tried again and again, and the caller does what it
-/// has to between two tries.
+/// A point that is being made. Creating its slot waits for every open transaction that has written something, in the
+/// whole cluster, however long that takes; so it is tried repeatedly, and the caller can do other work between
+/// two tries.
 pub struct Making {
     walsender: Walsender,
     holder: Session,
@@ -68,17 +68,17 @@ pub struct Making {
     temporary: bool,
 }
 
-/// What came of one try.
+/// The outcome of one try.
 pub enum Tried {
-    /// The point, and the connection that made the slot: a temporary slot lives as long as it does, a
-    /// lasting one can be streamed from it.
+    /// The point, and the connection that created the slot: a temporary slot lives as long as that, and a
+    /// permanent one can be streamed from it.
     Made(Box<(Point, Walsender)>),
-    /// The point, unmade, and who is in the way.
+    /// The point to try again, and whose transactions it waits for.
     Waits(Box<Making>, String),
 }
 
 impl Making {
-    /// Opens the connections of a point that is to be made.
+    /// Opens the connections that a point needs.
     ///
     /// # Errors
     /// If they cannot be made.
@@ -90,10 +90,10 @@ impl Making {
         Ok(Self { walsender, holder, slot: slot.to_owned(), temporary })
     }
 
-    /// Tries for some seconds to make the slot, and holds its consistent point.
+    /// Tries for [`SLOT_WAIT`] to create the slot, and holds its consistent point.
     ///
     /// # Errors
-    /// If the slot cannot be made, or its snapshot not be held.
+    /// If the slot cannot be created, or its snapshot cannot be held.
     pub async fn attempt(mut self) -> Result<Tried, PointError> {
         let made = match self.walsender.create_slot(&self.slot, self.temporary).await {
             Err(error) if error.sqlstate() == Some(&SqlState::LOCK_NOT_AVAILABLE) => {
@@ -111,11 +111,11 @@ impl Making {
 }
 
 impl Point {
-    /// Makes a point, however long that takes; `waiting` is told who is in the way. For a slot of which
-    /// nothing is streamed yet.
+    /// Makes a point, however long that takes; `waiting` is called with whose transactions it waits for. For a slot
+    /// from which nothing is streamed yet.
     ///
     /// # Errors
-    /// If the slot cannot be made, or its snapshot not be held.
+    /// If the slot cannot be created, or its snapshot cannot be held.
     pub async fn make(
         target: &Target,
         run: &str,
@@ -136,13 +136,13 @@ impl Point {
     }
 }
 
-/// Begins a transaction at an exported snapshot.
+/// SQL that begins a transaction at an exported snapshot.
 #[must_use]
 pub fn import(snapshot: &str) -> String {
     format!("BEGIN ISOLATION LEVEL REPEATABLE READ; SET TRANSACTION SNAPSHOT {}", Literal(snapshot))
 }
 
-/// Who has written something in a transaction that is still open, for a person.
+/// Describes, for people, the sessions that have written something in a transaction that is still open.
 async fn in_the_way(session: &Session) -> Result<String, ActivityError> {
     const MOST: usize = 3;
     let writers = activity::writers(session).await?;

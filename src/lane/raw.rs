@@ -1,8 +1,8 @@
-//! Values in PostgreSQL's binary form on their way into a statement's parameters, untouched.
+//! Values in PostgreSQL's binary form, passed unchanged as a statement's parameters.
 //!
-//! The stream and the parameters speak the same binary form, so a value is never parsed on its
-//! way. Keys travel as one array a column; whole rows as one array of the source's row type,
-//! which also holds what no array of arrays could (columns that are arrays themselves).
+//! The stream and the parameters use the same binary form, so a value is never parsed in
+//! between. Keys are sent as one array per column; whole rows as one array of the source's row type,
+//! which can also hold what no array of arrays could (columns that are arrays themselves).
 
 use bytes::{BufMut, Bytes, BytesMut};
 use postgres_types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
@@ -27,14 +27,14 @@ impl Array {
         Self { element_oid, has_null: false, length: 0, body: BytesMut::new() }
     }
 
-    /// Adds an element; none is NULL.
+    /// Adds an element; `None` is NULL.
     pub fn push(&mut self, element: Option<&[u8]>) {
         self.length += 1;
         put(&mut self.body, element);
         self.has_null |= element.is_none();
     }
 
-    /// Adds a row of a composite type; `fields` in the order of its columns, dropped ones left out.
+    /// Adds a row of a composite type; `fields` are type OID and value, in the order of its columns, without dropped ones.
     pub fn push_row<'a>(&mut self, fields: impl ExactSizeIterator<Item = (u32, Option<&'a [u8]>)>) {
         self.length += 1;
         let at = self.body.len();

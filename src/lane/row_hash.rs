@@ -7,9 +7,9 @@
 //! not depend on the session's settings. Where the hash function folds 64 bits into 32, which takes 1 for
 //! 4294967296, all of them are hashed.
 //!
-//! What of a row may be NULL, or has to go into a record, is combined first: linearly, so that a sum of such hashes would
+//! Values that may be NULL, or have to go into a record, are combined first: linearly, so that a sum of such hashes would
 //! be the same after two rows exchanged a column's values. The combination is the seed of the first of the other
-//! columns' hashes, each hash the seed of the next one, and no sum of those is: a hash is not linear in its seed.
+//! columns' hashes, and each hash the seed of the next. A sum of those changes: a hash is not linear in its seed.
 
 mod value;
 
@@ -23,11 +23,12 @@ use value::ValueHash;
 const COLUMNS: &str = include_str!("../../sql/catalog/column_hashes.sql");
 /// The seed of a statement's hashes.
 const SEED: &str = "$1::bigint";
-/// What a statement's digests are keyed with.
+/// The secret that a statement's digests are keyed with.
 const KEY: &str = "$2::text";
 /// Count, sum and xor of the hashes `h` of rows.
 pub(super) const SUMS: &str = "count(*), coalesce(sum(h), 0)::text, coalesce(bit_xor(h), 0)";
-/// So many columns' hashes are nested, and so many combined; the server's stack limits both. All others are in the record.
+/// The most columns whose hashes are nested, and the most that are combined; the server's stack limits both. All others
+/// go into the record.
 const NESTED_MAX: usize = 50;
 
 /// The row hash of both sides of a lane; `$1` is the seed.
@@ -35,27 +36,27 @@ const NESTED_MAX: usize = 50;
 pub(super) struct RowHash {
     source: Hashes,
     target: Hashes,
-    /// The target's names of the columns that it covers.
+    /// The columns that it covers, by the target's names.
     pub(super) columns: Vec<Ident>,
 }
 
 /// The hashes of one side, over its columns.
 #[derive(Clone, Debug)]
 pub(super) struct Hashes {
-    /// Of the row.
+    /// SQL for the hash of the row.
     pub(super) row: String,
-    /// Of each column alone, as one array.
+    /// SQL for the hashes of each column alone, as one array.
     pub(super) each: String,
 }
 
-/// A column that is to be compared is not in the target.
+/// The column that is to be compared and is not in the target.
 pub(super) struct Lacking(pub(super) Ident);
 
 impl RowHash {
-    /// For the columns that are to be compared.
+    /// The hash of the columns that are to be compared.
     ///
     /// # Errors
-    /// If the server said no; within, if the target lacks one of them.
+    /// If the server rejected the query, or the connection was lost; the inner one, if the target lacks one of them.
     pub(super) async fn of(
         client: &Client,
         lane: &Lane,
@@ -88,14 +89,14 @@ struct Value {
     sql: String,
 }
 
-/// The values of one side, by how they come into a row's hash.
+/// The values of one side, by how they enter a row's hash.
 #[derive(Default)]
 struct Values {
-    /// Each after all before it.
+    /// Values whose hashes are nested, the first one innermost.
     nested: Vec<Value>,
-    /// Hashes of those that may be NULL.
+    /// The hashes of those that may be NULL.
     optional: Vec<String>,
-    /// What is put into the record.
+    /// The values that are put into the record.
     recorded: Vec<String>,
     /// The hash of each alone.
     each: Vec<String>,
@@ -110,7 +111,7 @@ impl Values {
                 self.nested.push(Value { hash, sql });
             }
             Some(hash) if self.optional.len() < NESTED_MAX => {
-                // Another seed for each, or two columns could exchange their values.
+                // Another seed for each, otherwise two columns could exchange their values unnoticed.
                 let seed = format!("{SEED} + {}", self.optional.len() + 1);
                 self.optional.push(format!("coalesce({}, 0)", hash.sql(&sql, &seed)));
             }
@@ -130,7 +131,7 @@ impl Values {
             true => ValueHash::Int4.sql("0", &first),
             false => self.nested.iter().fold(first, |seed, value| value.hash.sql(&value.sql, &seed)),
         };
-        // A value that must not be NULL, and is: the target has none.
+        // The hash is NULL if a value is that must not be: the target has no such row.
         Hashes { row: format!("coalesce({nested}, 0)"), each: format!("ARRAY[{}]", list(self.each)) }
     }
 }
@@ -139,7 +140,7 @@ fn record(values: &str) -> String {
     format!("hash_record_extended(ROW({values}), {SEED})")
 }
 
-/// What is put into a record that is hashed, for a value of this column's type.
+/// SQL for what is put into a record that is hashed, for a value of this column's type.
 fn recorded(column: &Row, value: &str) -> String {
     let base_type: String = column.get("base_type");
     let plain = || value.to_owned();
@@ -151,7 +152,7 @@ fn recorded(column: &Row, value: &str) -> String {
             "int2" | "int4" | "bool" | "date" | "uuid" | "bytea" | "oid" | "inet" | "cidr" | "macaddr"
             | "macaddr8" | "char" | "name",
         ) => plain(),
-        // Its equality overlooks trailing blanks. Where all values have one length, so may we.
+        // Its equality ignores trailing blanks. If all values have one length, so may we.
         Some("bpchar") if !column.get::<_, bool>("has_length") => format!("bpcharsend({value})"),
         Some("text" | "varchar" | "bpchar") if column.get("deterministic") => plain(),
         Some("text" | "varchar" | "bpchar") => format!("({value})::text COLLATE \"C\""),
@@ -166,15 +167,15 @@ fn recorded(column: &Row, value: &str) -> String {
         Some("timetz") => format!("timetz_send({value})"),
         Some("jsonb") => format!("jsonb_send({value})"),
         Some("json") => format!("({value})::text"),
-        // As every client gets it: the server itself leaves out a declaration that says nothing.
+        // As every client gets it: the server itself leaves out an XML declaration without information.
         Some("xml") => format!("xml_send({value})"),
         // Arrays, ranges, composites, geometry, citext, extensions: the record's own binary form.
         _ => format!("record_send(ROW({value}))"),
     }
 }
 
-/// SQL that names a key without showing it: a digest that nobody can compute who does not have the lane's
-/// secret, `$2`. Digests sort as bytes do.
+/// SQL for a digest of a key, which names it without showing it: only who has the lane's secret, `$2`, can compute
+/// it. 16 hexadecimal digits; digests sort as bytes do.
 #[must_use]
 pub(super) fn key_digest<T: std::fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
     format!(

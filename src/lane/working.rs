@@ -1,4 +1,4 @@
-//! What a lane keeps in the database beside its two tables, in the target's home.
+//! What a lane keeps in the database beside its two tables, in the target's private schema.
 
 use super::Ends;
 use crate::hangs_on::Column;
@@ -11,13 +11,14 @@ pub fn dirty_table(home: &Ident, number: usize) -> QName {
     QName::new(home.clone(), format!("dirty_{number}"))
 }
 
-/// The name of the type of a lane's rows on their way.
+/// The name of the composite type in which a lane's rows are sent; see [`super::Lane::row_type`].
 #[must_use]
 pub fn row_type(home: &Ident, number: usize) -> QName {
     QName::new(home.clone(), format!("row_{number}"))
 }
 
-/// Makes both: the table holds keys whose rows the feed could not complete, and no rows. `columns` are the source's.
+/// Makes both: the table holds the keys, and nothing else, of rows that the feed could not complete. `columns` are the
+/// source's.
 #[must_use]
 pub fn working_objects(number: usize, ends: &Ends, columns: &[Column]) -> [Statement; 5] {
     let home = &ends.target.home;
@@ -35,6 +36,6 @@ pub fn working_objects(number: usize, ends: &Ends, columns: &[Column]) -> [State
         Statement::on(&dirty, LockMode::AccessExclusive, "build a key on", build),
         Statement::new("revoke", format!("REVOKE ALL ON {dirty} FROM PUBLIC")),
         Statement::new("grant", grant),
-        Statement::new("create the type of rows on their way", row_type),
+        Statement::new("create the row type of the stream", row_type),
     ]
 }

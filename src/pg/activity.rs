@@ -389,15 +389,3 @@ pub async fn use_sequences_before_tables(
                (SELECT FROM held t WHERE t.relation = ANY(of.tables) AND t.virtualtransaction = s.virtualtransaction))";
     Ok(client.query_one(sql, &[&names(sequences), &names(tables)]).await?.get(0))
 }
-
-/// The server's `deadlock_timeout`, after which a waiting session looks for a deadlock and may become its victim; and
-/// whether the role may set one of its own.
-///
-/// # Errors
-/// If the server rejected the query, or the connection was lost.
-pub async fn deadlock_timeout(client: &Client) -> Result<(Duration, bool), tokio_postgres::Error> {
-    let sql = "SELECT setting::bigint, context = 'superuser' AND current_setting('is_superuser') = 'on' \
-               FROM pg_settings WHERE name = 'deadlock_timeout'";
-    let row = client.query_one(sql, &[]).await?;
-    Ok((Duration::from_millis(u64::try_from(row.get::<_, i64>(0)).unwrap_or(1_000)), row.get(1)))
-}

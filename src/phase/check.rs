@@ -9,10 +9,10 @@ use crate::journal;
 use crate::pg::ConnectionRole;
 use crate::plan::Plan;
 
-/// Tells the notes; what stands in the way is the error.
+/// Runs the checks and reports their notes; refusals are returned as the error.
 ///
 /// # Errors
-/// [`Error::Refused`] with what stands in the way, or whatever stopped the checks.
+/// [`Error::Refused`] with the refusals, or the error that stopped the checks.
 pub(crate) async fn run(cx: &Context, plan: &Plan) -> Result<(), Error> {
     let findings = check::run(cx, plan).await?;
     let (refusals, notes): (Vec<Finding>, Vec<Finding>) = findings.into_iter().partition(Finding::is_refusal);
@@ -27,8 +27,8 @@ pub(crate) async fn run(cx: &Context, plan: &Plan) -> Result<(), Error> {
     Ok(())
 }
 
-/// The same before a run. Somebody else may begin the run meanwhile, and what it makes be in the way: it has passed the
-/// checks then, and who holds it is told by the journal.
+/// The checks before a run. Another process may begin the run meanwhile, and its objects would be refused: the run has
+/// passed the checks in that case, and the journal reports who holds it.
 ///
 /// # Errors
 /// As [`run`].
@@ -39,10 +39,10 @@ pub(crate) async fn before_run(cx: &Context, plan: &Plan) -> Result<(), Error> {
     }
 }
 
-/// A run that has made green has passed the checks; its publication would now be in their way.
+/// Whether the plan's run has made green: it has passed the checks then, which would now refuse its own publication.
 ///
 /// # Errors
-/// If the journal cannot be read for another reason than a missing right, of which the checks tell.
+/// If the journal cannot be read, except for a missing right, which the checks report.
 pub(crate) async fn is_done(cx: &Context, plan: &Plan) -> Result<bool, Error> {
     let session = cx.target.connect(ConnectionRole::of_command("check"), &[]).await?;
     let runs = match journal::list(&session).await {

@@ -1,14 +1,14 @@
-//! Copy: every row that was there at a consistent point, in rounds.
+//! Copy: every row that existed at a consistent point, in rounds.
 //!
-//! A round: a consistent point (L, S); the stream applied up to L; what is missing copied at S; dirty
-//! keys read again at S. The first round's consistent point is the run's slot itself, so nothing
-//! has to be applied and green has no index yet. A round ends when nothing is missing, or when S
-//! has grown old; a crash ends it too. At the end of every round green is a subset of blue at
+//! A round: take a consistent point (LSN L, snapshot S); apply the stream up to L; copy the missing blocks at S;
+//! read the dirty keys again at S. The first round's consistent point is that of the run's slot itself, so nothing
+//! has to be applied and green has no index yet. A round ends when nothing is missing, when S has grown too old, or
+//! when the WAL budget asks for it; a crash ends it too. At the end of every round green is a subset of blue at
 //! L, value for value, and after the last one it is equal to it.
 //!
-//! What may crash here: anything, at any time. Chunks and their facts commit together.
+//! Anything may crash here, at any time: a chunk and its fact commit together.
 
-mod told;
+mod progress;
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -29,7 +29,7 @@ use crate::run::Run;
 
 use super::{stream, unless};
 
-use told::Told;
+use progress::ProgressReport;
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     loop {
@@ -76,7 +76,7 @@ async fn round(run: &mut Run<'_>) -> Result<RoundEnd, Error> {
         since: point.since,
         round: &round,
         queue: Mutex::new(queue),
-        told: Told::new(run, blocks),
+        report: ProgressReport::new(run, blocks),
     };
     let why = copying.run().await?;
     if !first {
@@ -91,7 +91,7 @@ async fn round(run: &mut Run<'_>) -> Result<RoundEnd, Error> {
     Ok(why)
 }
 
-/// What the stream could not complete is read again.
+/// Reads the rows again whose changes the stream could not complete.
 async fn dirty_keys(run: &Run<'_>, client: &Client, round: &Round) -> Result<(), Error> {
     for lane in &run.lanes {
         let keys = chunks::dirty_keys(client, lane, round).await?;
@@ -102,9 +102,8 @@ async fn dirty_keys(run: &Run<'_>, client: &Client, round: &Round) -> Result<(),
     Ok(())
 }
 
-/// The run's own slot, and its consistent point. The stream begins when this round's copy is over: until
-/// then nothing of it can be applied, and to decode the WAL of the copy takes a processor that the
-/// copy, or a client, could use.
+/// Creates the run's own slot and returns its consistent point. The stream starts when this round's copy is over:
+/// until then nothing of it can be applied, and decoding the copy's WAL would take a CPU from the copy or a client.
 async fn first_point(run: &mut Run<'_>) -> Result<Point, Error> {
     let slot = super::prepared(run)?.slot;
     run.journal.record(Fact::SlotIntended).await?;
@@ -114,17 +113,17 @@ async fn first_point(run: &mut Run<'_>) -> Result<Point, Error> {
     let waiting = |holder: String| stream::tell_waiting(run, A_POINT, &holder);
     let (point, walsender) =
         Point::make(&run.cx.target, run.journal.run(), slot.as_str(), false, &waiting).await?;
-    client.batch_execute("BEGIN").await.doing("noting the slot")?;
+    client.batch_execute("BEGIN").await.doing("recording the slot")?;
     let sql = "INSERT INTO projh_bluegreen.stream (run, applied_lsn) VALUES ($1, $2) \
                ON CONFLICT (run) DO UPDATE SET applied_lsn = excluded.applied_lsn";
-    client.execute(sql, &[&run.journal.run(), &point.lsn]).await.doing("noting the slot")?;
+    client.execute(sql, &[&run.journal.run(), &point.lsn]).await.doing("recording the slot")?;
     run.journal.commit(&client, Fact::SlotCreated { lsn: point.lsn, filenodes }).await?;
     walsender.close().await;
     Ok(point)
 }
 
-/// A temporary slot's consistent point, with the stream applied up to it. From now on rows may be
-/// there already, so green needs its key.
+/// Creates a temporary slot and returns its consistent point, with the stream applied up to it. From now on green may
+/// hold some of the rows already, so it needs its key.
 async fn later_point(run: &mut Run<'_>) -> Result<Point, Error> {
     super::index::build_keys(run).await?;
     stream::ensure(run).await?;
@@ -142,8 +141,8 @@ pub(super) async fn filenodes(run: &Run<'_>, client: &Client) -> Result<Vec<u32>
     Ok(filenodes)
 }
 
-/// Heap blocks that one transaction copies of a table of so many: so few that no worker is left alone
-/// with a large chunk at the end.
+/// Heap blocks per chunk (one transaction) of a table of `table_blocks`: few enough that no worker is left alone with a
+/// large chunk at the end.
 pub(crate) fn blocks_per_chunk(settings: &Settings, table_blocks: u32) -> u32 {
     let most = u32::try_from(settings.chunk_size_bytes / BLOCK_BYTES).unwrap_or(u32::MAX);
     let workers = u32::try_from(settings.workers).unwrap_or(1).max(1);
@@ -152,18 +151,18 @@ pub(crate) fn blocks_per_chunk(settings: &Settings, table_blocks: u32) -> u32 {
 }
 
 const BLOCK_BYTES: u64 = 8_192;
-/// Chunks that a worker has at least, of a table that is large enough for it.
+/// The fewest chunks per worker, for a table that is large enough.
 const CHUNKS_A_WORKER: u32 = 16;
-/// A chunk of a megabyte is small enough.
+/// 1 MB: a table is not cut into smaller chunks to share it out evenly.
 const CHUNK_BLOCKS_MIN: u32 = 128;
 
-/// Some blocks of one lane's blue.
+/// A range of heap blocks of one lane's blue.
 struct Chunk {
     lane: usize,
     span: Span,
 }
 
-/// What is missing of every lane, the lanes taking turns.
+/// The chunks that are not copied yet, the lanes taking turns.
 fn missing(run: &Run<'_>, blocks: &[u32]) -> VecDeque<Chunk> {
     let per_chunk = |blocks| blocks_per_chunk(&run.forward.plan.settings, blocks);
     let by_lane: Vec<Vec<Span>> = {
@@ -181,7 +180,7 @@ fn missing(run: &Run<'_>, blocks: &[u32]) -> VecDeque<Chunk> {
     turns.collect()
 }
 
-/// How many heap blocks each lane's blue has.
+/// Heap blocks of each lane's blue.
 async fn blocks(run: &Run<'_>, client: &Client) -> Result<Vec<u32>, Error> {
     let mut blocks = Vec::new();
     for lane in &run.lanes {
@@ -191,26 +190,26 @@ async fn blocks(run: &Run<'_>, client: &Client) -> Result<Vec<u32>, Error> {
     Ok(blocks)
 }
 
-/// The chunks of one round, by all workers.
+/// Copies the chunks of one round with all workers.
 struct Copying<'a> {
     run: &'a Run<'a>,
-    /// The snapshot's age counts from then.
+    /// When the snapshot was taken: its age counts from here.
     since: Instant,
     round: &'a Round,
     queue: Mutex<VecDeque<Chunk>>,
-    told: Told,
+    report: ProgressReport,
 }
 
 impl Copying<'_> {
-    /// Where one of them fails, what the others have in hand is not committed: their sessions go with them.
+    /// If one worker fails, the chunks that the others are copying are not committed: their sessions are closed.
     async fn run(&self) -> Result<RoundEnd, Error> {
         let workers = self.run.workers("copy").await?;
-        self.told.tell(self.run, true);
+        self.report.send(self.run, true);
         let ends = tokio::select! {
             ends = try_join_all(workers.iter().map(|session| self.worker(session))) => ends?,
             why = self.run.pace.lost() => return Err(Error::Slot(why)),
         };
-        self.told.tell(self.run, true);
+        self.report.send(self.run, true);
         if self.run.cx.is_interrupted() {
             return Err(Error::Interrupted);
         }
@@ -221,7 +220,7 @@ impl Copying<'_> {
         let run = self.run;
         let max_age = run.forward.plan.settings.max_snapshot_age;
         let rest = run.pace.rest_of_a_worker();
-        // However short a snapshot may live: a worker copies at least one chunk a round.
+        // A worker copies at least one chunk per round, however short the snapshot's maximum age is.
         let mut has_copied = false;
         loop {
             if self.queue.lock().await.is_empty() {
@@ -247,7 +246,7 @@ impl Copying<'_> {
             let begun = Instant::now();
             self.copy(session, &chunk).await?;
             has_copied = true;
-            self.told.tell(run, false);
+            self.report.send(run, false);
             tokio::select! {
                 () = tokio::time::sleep(rest.after(begun.elapsed())) => {}
                 _ = run.cx.interrupted() => {}
@@ -255,7 +254,7 @@ impl Copying<'_> {
         }
     }
 
-    /// One chunk, with its fact.
+    /// Copies one chunk and commits it with its fact.
     async fn copy(&self, session: &Session, &Chunk { lane, span }: &Chunk) -> Result<(), Error> {
         let begun = Instant::now();
         let rows = chunks::chunk(session, &self.run.lanes[lane], span, self.round).await?;
@@ -267,12 +266,12 @@ impl Copying<'_> {
     }
 }
 
-/// Blue's file is another one, or it was truncated: what was copied may lack rows. The copy begins
-/// again with an empty green and a slot of its own.
+/// Blue was rewritten (it has another file) or truncated, so what was copied may lack rows: the copy starts over with
+/// an empty green and a new slot.
 async fn begin_again(run: &mut Run<'_>, lane: usize) -> Result<(), Error> {
     run.feed = None;
     let table = run.lanes[lane].table.plain();
-    let why = format!("{table} was rewritten or truncated under it");
+    let why = format!("{table} was rewritten or truncated meanwhile");
     run.cx.tell(&Event::BegunAgain { phase: Phase::Copy, why });
     let client = run.connect("copy").await?;
     let doing = "emptying green";

@@ -1,4 +1,4 @@
-//! Finish: blue is dropped, and with it the way back. Nothing of ours is left but the journal.
+//! Finish: drops blue, after which there is no going back. Only the journal is left of the run.
 
 use super::locks::Patience;
 use super::row_types;
@@ -11,11 +11,12 @@ use crate::lifecycle::{Fact, Prepared};
 use crate::pg::sql::{LockMode, Statement, joined};
 use crate::pg::{Ident, QName};
 
-/// Drops blue and the homes, once no session is left that its end would harm; `now` does not wait for those.
-/// `as_is`: also where work after the swap is left, which is never done then.
+/// Drops blue and both private schemas, once no session is left that this would break; `now` does not wait for those.
+/// `as_is`: even if work after the swap is left, which then stays undone.
 ///
 /// # Errors
-/// If the run is not that far, somebody has come to depend on blue, or the server said no.
+/// If the run has not come that far, an object depends on blue, the server rejected a statement, or the connection was
+/// lost.
 pub(crate) async fn run(cx: &Context, journal: &Journal, as_is: bool, now: bool) -> Result<(), Error> {
     let patience = &Patience::of(cx, journal);
     let (swapped, settled, prepared) = {
@@ -24,13 +25,13 @@ pub(crate) async fn run(cx: &Context, journal: &Journal, as_is: bool, now: bool)
     };
     let Some(prepared) = prepared.filter(|_| swapped) else {
         let what = "the run has not been swapped yet, so there is nothing to finish";
-        return Err(Error::Usage(format!("{what}; `projh-bluegreen execute` goes on with it")));
+        return Err(Error::Usage(format!("{what}; `projh-bluegreen execute` continues it")));
     };
     if !settled && !as_is {
-        let what = "some work after the swap is left: `projh-bluegreen execute` goes on with it, and says what stops it";
+        let what = "some work after the swap is left: `projh-bluegreen execute` continues it, and reports what prevents it";
         return Err(Error::Usage(format!("{what}; `finish --as-is` leaves it undone and drops blue")));
     }
-    row_types::let_go(journal.session(), &prepared, patience, now).await?;
+    row_types::wait_for_old_sessions(journal.session(), &prepared, patience, now).await?;
     if !settled {
         settle::end_stream(patience, journal.session(), &prepared.slot).await?;
     }
@@ -39,7 +40,7 @@ pub(crate) async fn run(cx: &Context, journal: &Journal, as_is: bool, now: bool)
     Ok(())
 }
 
-/// What finish carries out, in one transaction.
+/// The statements of finish, executed in one transaction.
 pub(crate) fn statements(prepared: &Prepared) -> Vec<Statement> {
     let drop_table = |table: &QName| {
         Statement::on(table, LockMode::AccessExclusive, "drop", format!("DROP TABLE IF EXISTS {table}"))
@@ -53,7 +54,7 @@ pub(crate) fn statements(prepared: &Prepared) -> Vec<Statement> {
         statements.push(drop_table(&lane::dirty_table(&prepared.green_home, number)));
         let row_type = lane::row_type(&prepared.green_home, number);
         statements.push(Statement::new(
-            "drop the type of rows on their way",
+            "drop the row type of the stream",
             format!("DROP TYPE IF EXISTS {row_type}"),
         ));
     }

@@ -1,8 +1,8 @@
-//! What a run relies on in its tables, asked at every point where it matters, and under the swap's lock: their
-//! definition, that nothing else hangs on them, and that the stream carries their changes.
+//! What a run relies on in its tables, checked wherever it matters, and again under the swap's lock: their definition,
+//! that nothing new depends on them, and that the stream carries their changes.
 //!
-//! Invariant: what green was designed from and what is asked here are one moment. The fingerprint is taken before the
-//! definition is read, and asked for again under a lock that keeps DDL away while green is made.
+//! Invariant: what green was designed from and what is checked here are of one moment. The fingerprint is taken before
+//! the definition is read, and compared again under a lock that keeps DDL away while green is made.
 
 use tokio_postgres::Client;
 
@@ -12,10 +12,10 @@ use crate::hangs_on::{self, Around, Blocker, Fingerprint, Published, ReplicaIden
 use crate::lifecycle::{LaneDesign, Prepared};
 use crate::run::Run;
 
-/// Whether the tables still are what green was made for, and the stream carries every change of them.
+/// Checks that the tables are still what green was made for, and that the stream carries every change to them.
 ///
 /// # Errors
-/// If not; or if the catalog cannot be read.
+/// [`Error::SourceChanged`] or [`Error::NotStreamed`] if not; or if the catalog cannot be read.
 pub(super) async fn check_fingerprints(run: &Run<'_>, client: &Client) -> Result<(), Error> {
     let prepared = super::prepared(run)?;
     for (number, design) in prepared.lanes.iter().enumerate() {
@@ -25,7 +25,7 @@ pub(super) async fn check_fingerprints(run: &Run<'_>, client: &Client) -> Result
             }
             is_streamed(client, &prepared, design, run.published.get(number)).await.map(|_| ())
         };
-        // On a session of ours, whose search path is the catalog's, questions may overtake each other.
+        // Our sessions have the catalog's search path, so these queries may be sent in any order.
         let (hanging, what, ()) = tokio::try_join!(
             hanging(client, &prepared, design),
             async { changes(client, design).await },
@@ -41,7 +41,7 @@ pub(super) async fn check_fingerprints(run: &Run<'_>, client: &Client) -> Result
     Ok(())
 }
 
-/// How the publication has each table, at the beginning of a session.
+/// How the publication covers each table when a session begins, by lane.
 ///
 /// # Errors
 /// If the stream does not carry every change; or if the catalog cannot be read.
@@ -53,10 +53,10 @@ pub(super) async fn published(client: &Client, prepared: &Prepared) -> Result<Ve
     Ok(published)
 }
 
-/// What is not as it was when green was designed, while the tables are locked against DDL.
+/// What changed since green was designed. To be called while the tables are locked against DDL.
 ///
 /// # Errors
-/// If something hangs on a table that cannot be carried; or if the catalog cannot be read.
+/// If an object that cannot be carried over depends on a table; or if the catalog cannot be read.
 pub(super) async fn changes_while_designed(
     client: &Client,
     prepared: &Prepared,
@@ -77,7 +77,7 @@ pub(super) async fn changes_while_designed(
             what.push(format!("{} was dropped and created again", design.table.plain()));
         }
         if ![&before.replica_identity, &replica_identity(design)].contains(&&now.replica_identity) {
-            what.push(format!("the replica identity of {} is not what it was", design.table.plain()));
+            what.push(format!("the replica identity of {} has changed", design.table.plain()));
         }
     }
     if findings.is_empty() { Ok(what) } else { Err(Error::Refused(findings)) }
@@ -97,13 +97,14 @@ async fn hanging(client: &Client, prepared: &Prepared, design: &LaneDesign) -> R
         publication: Some(&prepared.slot),
     };
     match hangs_on::blockers(client, &design.table, &around).await {
-        // Said by the fingerprint.
+        // The fingerprint reports it.
         Err(hangs_on::Error::NoTable(_)) => Ok(Vec::new()),
         blockers => Ok(blockers?),
     }
 }
 
-/// What was written while it was not streamed is lost to the run, so that undoing it helps nothing.
+/// Checks that the stream carries the table. Changes made while it did not are lost to the run, even if the publication
+/// is restored.
 async fn is_streamed(
     client: &Client,
     prepared: &Prepared,
@@ -121,7 +122,7 @@ async fn is_streamed(
     };
     let mut what = now.lacks.clone();
     if now.replica_identity != replica_identity(design) {
-        what.push("its replica identity is not what it was".to_owned());
+        what.push("its replica identity has changed".to_owned());
     }
     if what.is_empty() && before.is_some_and(|before| before.version != now.version) {
         what.push(format!("publication {} was altered", prepared.slot));
@@ -129,7 +130,7 @@ async fn is_streamed(
     if what.is_empty() { Ok(now) } else { Err(Error::NotStreamed { table: design.table.plain(), what }) }
 }
 
-/// What prepare left it as.
+/// The replica identity that prepare left the table with.
 fn replica_identity(design: &LaneDesign) -> ReplicaIdentity {
     match design.replica_identity_before {
         Some(_) => ReplicaIdentity { kind: ReplicaIdentityKind::Full, index: None },

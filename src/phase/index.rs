@@ -1,8 +1,8 @@
 //! Index: green's indexes, leaf by leaf in parallel, then attached to the parent without a scan.
 //!
-//! One statement is one transaction with its fact, so a resumed run goes on with the next leaf. The
-//! key's index is built at the end of the copy (or before its second round), for the stream finds
-//! rows by it; all others are built while the stream goes on.
+//! Each statement is one transaction with its fact, so a resumed run continues with the next leaf. The
+//! key's index is built at the end of the copy (or before its second round), because the stream finds
+//! rows by it; all others are built while the stream runs.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,23 +25,23 @@ use super::statistics;
 
 /// A statement that builds or attaches an index of green.
 pub(crate) struct IndexStep {
-    /// Its lane.
+    /// The number of its lane.
     pub(crate) lane: usize,
-    /// Its number among the lane's.
+    /// Its position among the lane's steps, from 0.
     pub(crate) step: usize,
-    /// Of the key, by which the stream finds rows: it comes first.
+    /// Whether the index is the key's, by which the stream finds rows: it is built first.
     pub(crate) is_key: bool,
-    /// On a relation that holds rows; otherwise on the parent.
+    /// Whether it is on a relation that holds rows, and not on the parent.
     pub(crate) on_leaf: bool,
-    /// What names it, whatever its number: the index and the relation.
+    /// The index and the relation, by which the journal knows the step whatever its position.
     pub(crate) name: String,
-    /// The index, by its name on the parent.
+    /// The index's name on the parent.
     pub(crate) index: Ident,
-    /// Itself.
+    /// What builds or attaches the index.
     pub(crate) statement: Statement,
 }
 
-/// Statements on relations that hold rows, and after all of those the ones that attach them.
+/// Steps on relations that hold rows, and those on the parents, which come after all of them.
 #[derive(Default)]
 struct Steps {
     leaves: VecDeque<IndexStep>,
@@ -66,13 +66,13 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Every statement on an index of green, lane by lane.
+/// Every statement that builds or attaches an index of green, lane by lane.
 pub(crate) fn statements(prepared: &Prepared) -> Vec<IndexStep> {
     let mut statements = Vec::new();
     for (lane, design) in prepared.lanes.iter().enumerate() {
         let mut step = 0;
         for (number, index) in design.green.index_builds().into_iter().enumerate() {
-            // Green's key, and the index that the stream finds rows by where that is another one.
+            // Green's key, and the index that the stream finds rows by if that is another one.
             let is_key = number == 0 || index.name == design.key.index;
             let on_leaves = index.on_row_holders.into_iter().map(|statement| (true, statement));
             let on_parent = index.on_parent.map(|statement| (false, statement));
@@ -88,7 +88,7 @@ pub(crate) fn statements(prepared: &Prepared) -> Vec<IndexStep> {
     statements
 }
 
-/// Builds the index of each lane's key, where it is missing.
+/// Builds the index of each lane's key, if it is missing.
 pub(super) async fn build_keys(run: &mut Run<'_>) -> Result<(), Error> {
     build(run, steps(run, true)?).await?;
     let missing: Vec<usize> =
@@ -99,8 +99,7 @@ pub(super) async fn build_keys(run: &mut Run<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The steps that are not done yet: those on relations that hold rows, and those on the parents that
-/// attach them. Keys, or all others.
+/// The steps that are not done yet: those of the keys' indexes if `keys`, otherwise all others.
 fn steps(run: &Run<'_>, keys: bool) -> Result<Steps, Error> {
     let mut steps = Steps::default();
     for step in statements(&super::prepared(run)?) {
@@ -119,7 +118,7 @@ async fn build(run: &Run<'_>, steps: Steps) -> Result<(), Error> {
         return Ok(());
     }
     let workers = run.workers("index").await?;
-    // Side by side already: more processes for each would only be in each other's way.
+    // The builds already run in parallel: parallel workers within each would only compete with them.
     if steps.leaves.len() > workers.len() {
         let sql = "SET max_parallel_maintenance_workers = 0";
         for worker in &workers {
@@ -135,7 +134,7 @@ async fn build(run: &Run<'_>, steps: Steps) -> Result<(), Error> {
     Ok(())
 }
 
-/// How many statements are done, of how many.
+/// Statements done, and how many there are.
 struct Reached {
     done: AtomicUsize,
     of: usize,
@@ -168,8 +167,8 @@ async fn worker(
     }
 }
 
-/// Why a unique index of green cannot be built: blue's own has lost what it knew, or the plan makes one key of
-/// several.
+/// Why a unique index of green cannot be built: blue's own index has missed duplicates (a hint says how to find them),
+/// or the plan maps several keys to one.
 async fn not_unique(run: &Run<'_>, lane: usize, index: &Ident) -> Result<Error, Error> {
     let design = &super::prepared(run)?.lanes[lane];
     let blue = design.green.blue.indexes.iter().find(|of_blue| of_blue.name == *index);

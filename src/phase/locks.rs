@@ -1,7 +1,7 @@
-//! Waits for locks: each names who is in the way, and none makes a client a deadlock's victim.
+//! Waits for locks: each reports who blocks it, and none makes a client the victim of a deadlock.
 //!
-//! A lock that clients queue behind is waited for more briefly than `deadlock_timeout`, so that no client's search for a
-//! deadlock finds us. PostgreSQL cancels an autovacuum only for who waits longer than that: it is displaced beforehand,
+//! A lock that clients queue behind is waited for less than `deadlock_timeout`, so that no client's deadlock check finds
+//! us. PostgreSQL cancels an autovacuum only for a process that has waited longer than that: it is displaced beforehand,
 //! by a lock that no client queues behind.
 
 use std::convert::Infallible;
@@ -19,47 +19,50 @@ use crate::pg::activity::{self, Backend, Holder, Wait};
 use crate::pg::connect::{Session, Target};
 use crate::pg::{ConnectionRole, QName, list};
 
-/// How long DDL of ours outside the swap waits for a lock before it steps back.
+/// How long our DDL outside the swap waits for a lock before it steps back.
 pub(super) const LOCK_WAIT: Duration = Duration::from_millis(300);
-/// How much longer than `deadlock_timeout` is waited for an autovacuum: time for it to end.
+/// How much longer than `deadlock_timeout` to wait for an autovacuum, so that it can end.
 const STEP_ASIDE: Duration = Duration::from_secs(2);
-/// A wait that goes on is told again this often.
-const TELL_AGAIN: Duration = Duration::from_secs(30);
-/// How often it is looked who is in the way.
-const LOOK: Duration = Duration::from_millis(40);
+/// How often a wait that continues is reported again.
+const REPORT_AGAIN: Duration = Duration::from_secs(30);
+/// How often the blockers are looked up.
+const LOOK_EVERY: Duration = Duration::from_millis(40);
 
-/// What the server's `deadlock_timeout` means for waits of ours.
+/// How long our waits for locks may take, given the server's `deadlock_timeout`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     deadlock_timeout: Duration,
-    /// The role may set a `deadlock_timeout` of its own.
+    /// Whether the role may set `deadlock_timeout` for itself.
     pub(crate) may_look_sooner: bool,
 }
 
 impl Limits {
-    /// As they are on this server, for this role.
+    /// Reads the limits of this server and role.
     pub(crate) async fn of(client: &Client) -> Result<Self, tokio_postgres::Error> {
-        let (deadlock_timeout, may_look_sooner) = activity::deadlock_timeout(client).await?;
-        Ok(Self { deadlock_timeout, may_look_sooner })
+        let sql = "SELECT setting::bigint, context = 'superuser' AND current_setting('is_superuser') = 'on' \
+                   FROM pg_settings WHERE name = 'deadlock_timeout'";
+        let row = client.query_one(sql, &[]).await?;
+        let deadlock_timeout = Duration::from_millis(u64::try_from(row.get::<_, i64>(0)).unwrap_or(1_000));
+        Ok(Self { deadlock_timeout, may_look_sooner: row.get(1) })
     }
 
-    /// The longest that may be waited for a lock that clients queue behind.
+    /// How long to wait for a lock that clients queue behind: at most `wanted`.
     pub(crate) fn brief(&self, wanted: Duration) -> Duration {
         wanted.min(self.deadlock_timeout * 3 / 4).max(Duration::from_millis(1))
     }
 
-    /// How long is waited for a lock that no client queues behind, so that an autovacuum steps aside.
+    /// How long to wait for a lock that no client queues behind, so that an autovacuum steps aside.
     pub(crate) fn patient(&self) -> Duration {
         self.deadlock_timeout + STEP_ASIDE
     }
 }
 
-/// The server's process of a session.
+/// The process ID of the session's backend.
 pub(super) async fn pid(client: &Client) -> Result<i32, tokio_postgres::Error> {
     Ok(client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0))
 }
 
-/// Does `work` of session `pid`, and looks from `observer` what lock it waits for last.
+/// Does `work` on the session with backend `pid`, and observes from `observer` which lock it waits for last.
 pub(super) async fn observed<T>(
     observer: &Session,
     pid: i32,
@@ -68,38 +71,38 @@ pub(super) async fn observed<T>(
     let mut last = None;
     let outcome = tokio::select! {
         outcome = work => outcome,
-        never = look(observer, pid, &mut last) => match never {},
+        never = watch(observer, pid, &mut last) => match never {},
     };
     (outcome, last)
 }
 
-async fn look(observer: &Session, pid: i32, last: &mut Option<Wait>) -> Infallible {
+async fn watch(observer: &Session, pid: i32, last: &mut Option<Wait>) -> Infallible {
     loop {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(LOOK_EVERY).await;
         match activity::wait_of(observer, pid).await {
             Ok(Some(wait)) if !wait.holders.is_empty() => *last = Some(wait),
             Ok(_) => {}
-            // The work goes on without: it knows by itself that it waited.
+            // The work continues without: its own error shows that it waited.
             Err(error) => {
-                tracing::warn!(%error, "who is in the way could not be asked");
+                tracing::warn!(%error, "the blockers could not be looked up");
                 return std::future::pending().await;
             }
         }
     }
 }
 
-/// Executes DDL as often as a lock is not granted in time, and names who is in the way.
+/// Executes DDL, again whenever a lock is not granted in time, and reports who blocks it.
 pub struct Patience<'a> {
-    /// The server.
+    /// Where the blockers are looked up from a session of its own.
     pub target: &'a Target,
-    /// Where it is told who is in the way.
+    /// Receives the waits and their blockers.
     pub reporter: &'a Arc<dyn Reporter>,
-    /// The run's short id.
+    /// The run's short id, for the session's `application_name`.
     pub run: &'a str,
 }
 
 impl<'a> Patience<'a> {
-    /// Of a run.
+    /// For the DDL of a run.
     pub(crate) fn of(cx: &'a Context, journal: &'a Journal) -> Self {
         Self { target: &cx.target, reporter: &cx.reporter, run: journal.run() }
     }
@@ -107,7 +110,7 @@ impl<'a> Patience<'a> {
     /// Executes `sql` in a transaction that is left open.
     ///
     /// # Errors
-    /// Whatever is not a wait for a lock.
+    /// Any error other than a lock that was not granted in time.
     pub(super) async fn execute(&self, client: &Client, sql: &str, what: &str) -> Result<(), Error> {
         let doing = what;
         let name = ConnectionRole::of_run(self.run, "observer").to_string();
@@ -116,7 +119,7 @@ impl<'a> Patience<'a> {
         let limits = Limits::of(client).await.doing(doing)?;
         let pid = pid(client).await.doing(doing)?;
         let since = Instant::now();
-        let mut told = None;
+        let mut reported = None;
         loop {
             let begun = format!("{}; {sql}", begun(&aside, &limits));
             let work = client.batch_execute(&begun);
@@ -137,22 +140,28 @@ impl<'a> Patience<'a> {
             if let Some(table) = wait.as_ref().and_then(displaceable).filter(|table| !aside.contains(table)) {
                 aside.push(table);
             }
-            self.tell(what, wait.as_ref(), since, &mut told);
+            self.report(what, wait.as_ref(), since, &mut reported);
             step_back().await;
         }
     }
 
-    /// Once, and again when somebody else is in the way, or after a while.
-    fn tell(&self, what: &str, wait: Option<&Wait>, since: Instant, told: &mut Option<(Vec<i32>, Instant)>) {
+    /// Reports the wait once, and again when the blockers are others or after [`REPORT_AGAIN`].
+    fn report(
+        &self,
+        what: &str,
+        wait: Option<&Wait>,
+        since: Instant,
+        reported: &mut Option<(Vec<i32>, Instant)>,
+    ) {
         let who: Vec<i32> = wait.iter().flat_map(|wait| wait.holders.iter().map(process)).collect();
-        if told.as_ref().is_some_and(|(before, at)| *before == who && at.elapsed() < TELL_AGAIN) {
+        if reported.as_ref().is_some_and(|(before, at)| *before == who && at.elapsed() < REPORT_AGAIN) {
             return;
         }
         let lock = wait.map_or_else(|| "a lock".to_owned(), ToString::to_string);
         let text =
             format!("{what} has been waiting for {} s: {lock}; trying again", since.elapsed().as_secs());
         self.reporter.tell(&Event::Waiting { cause: WaitCause::Lock, text });
-        *told = Some((who, Instant::now()));
+        *reported = Some((who, Instant::now()));
     }
 }
 
@@ -163,13 +172,13 @@ fn process(holder: &Holder) -> i32 {
     }
 }
 
-/// The table that an autovacuum holds which steps aside for who waits long enough.
+/// The table on which an autovacuum holds a lock and is cancelled for whoever waits long enough.
 fn displaceable(wait: &Wait) -> Option<QName> {
     let steps_aside = |holder: &Holder| matches!(holder, Holder::Backend(backend) if backend.steps_aside());
     wait.table.clone().filter(|_| wait.holders.iter().any(steps_aside))
 }
 
-/// Begins a transaction; `aside` are tables whose autovacuum has to step aside first.
+/// SQL that begins a transaction; `aside` are tables whose autovacuum has to step aside first.
 fn begun(aside: &[QName], limits: &Limits) -> String {
     let wait = limits.brief(LOCK_WAIT);
     let lowered = format!("SET LOCAL lock_timeout = '{}ms'", wait.as_millis());

@@ -1,8 +1,8 @@
-//! The phases of a run, one file each. A phase skips what the journal already holds: run twice
-//! equals run once.
+//! The phases of a run, one file each. A phase skips what the journal already holds: running it twice
+//! equals running it once.
 //!
-//! Invariant: the statements of a phase come from one pure function of the run's design, which the phase
-//! carries out and `execute --dry-run` shows.
+//! Invariant: the statements of a phase come from one pure function of the run's design; the phase executes them
+//! and `execute --dry-run` shows them.
 
 pub(crate) mod catch_up;
 pub(crate) mod check;
@@ -34,25 +34,25 @@ use guard::check_fingerprints;
 /// Does what is left of a phase that leads forward.
 ///
 /// # Errors
-/// Whatever stopped it.
+/// The error that stopped it; [`Error::Bug`] for a phase that is a command of its own.
 pub async fn run(phase: Phase, run: &mut Run<'_>) -> Result<(), Error> {
     let stopped = run.stopped();
     match phase {
         Phase::Prepare => unless(stopped, prepare::run(run)).await,
-        // Looks for itself, so that the chunk in hand is finished.
+        // Checks for a stop itself, so that the chunk in progress is finished.
         Phase::Copy => copy::run(run).await,
         Phase::CatchUp => unless(stopped, catch_up::run(run)).await,
         Phase::Index => unless(stopped, index::run(run)).await,
         Phase::Verify => unless(stopped, verify::run(run)).await,
-        // Looks for itself, so that an attempt comes to its end, which is known then.
+        // Checks for a stop itself, so that an attempt ends with a known outcome.
         Phase::Swap => swap::run(run).await,
-        // Nothing is streamed any more: whatever becomes of the slot stops nobody.
+        // Nothing is streamed any more: the loss of the slot is no reason to stop.
         Phase::Settle => unless(run.cx.interrupted(), settle::run(run)).await,
         Phase::Check | Phase::Rollback | Phase::Finish => Err(Error::Bug("a phase that no run leads to")),
     }
 }
 
-/// Work that may be dropped wherever it is: what it has committed the journal knows.
+/// Does work that may be dropped at any point: the journal holds what it has committed.
 ///
 /// # Errors
 /// The work's own, or what stopped it.
@@ -66,15 +66,15 @@ pub(crate) async fn unless<T>(
     }
 }
 
-/// The slot can no longer be kept: it goes at once, so that the server can reuse its WAL. The run can
-/// only be rolled back then.
+/// Gives the run up because its slot can no longer be kept: drops it at once, so that the server can reuse its WAL.
+/// The run can then only be rolled back.
 ///
 /// # Errors
-/// If it cannot be written down.
+/// If that cannot be recorded in the journal.
 pub async fn give_up(run: &mut Run<'_>, why: String) -> Result<Error, Error> {
     run.feed = None;
     let slot = prepared(run)?.slot;
-    // First of all: whoever comes next must not wait for a slot that may be gone by then.
+    // First of all: whoever resumes must not wait for a slot that may have been dropped by then.
     run.journal.record(Fact::GivenUp { why: why.clone() }).await?;
     let dropped = stream::drop_slot(run.journal.session(), &slot).await;
     let kept = dropped.err().map(|error| format!("slot {slot} could not be dropped: {error}"));
@@ -92,9 +92,9 @@ pub async fn load_lanes(run: &mut Run<'_>, prepared: &Prepared) -> Result<(), Er
         let ends = Ends::of(design);
         let lane = Lane::load(run.journal.session(), number, &ends).await;
         let lane = lane.doing("reading the tables' columns")?;
-        // Renamed since the fingerprint was asked.
+        // Renamed since the fingerprint was read.
         if !lane.is_whole(&ends) {
-            let what = vec!["columns of its key are gone".to_owned()];
+            let what = vec!["columns of its key were dropped or renamed".to_owned()];
             return Err(Error::SourceChanged { table: design.table.plain(), what });
         }
         run.lanes.push(lane);
@@ -102,23 +102,23 @@ pub async fn load_lanes(run: &mut Run<'_>, prepared: &Prepared) -> Result<(), Er
     Ok(())
 }
 
-/// What prepare made. Every phase after it may rely on it.
+/// What prepare made: every later phase may rely on it.
 fn prepared(run: &Run<'_>) -> Result<Prepared, Error> {
     let prepared = run.journal.progress().prepared.clone();
     prepared.ok_or_else(|| Error::Bug("the run has not been prepared"))
 }
 
-/// Begins a transaction whose locks are waited for no longer than that.
+/// SQL that begins a transaction with [`locks::LOCK_WAIT`] as its `lock_timeout`.
 pub(crate) fn begin() -> String {
     format!("BEGIN; SET LOCAL lock_timeout = '{}ms'", locks::LOCK_WAIT.as_millis())
 }
 
-/// A pause between two tries of getting a lock: 0.5 to 2 s, so that clients that queued behind us go on.
+/// Pauses for 0.5 to 2 s between two tries to get a lock, so that clients queued behind us can continue.
 async fn step_back() {
     tokio::time::sleep(Duration::from_millis(fastrand::u64(500..2_000))).await;
 }
 
-/// Whether a lock was not granted in time.
+/// Whether a lock was not granted in time, or a deadlock was resolved at our expense.
 fn is_lock_wait(error: &tokio_postgres::Error) -> bool {
     matches!(error.code(), Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE || *code == SqlState::T_R_DEADLOCK_DETECTED)
 }

@@ -1,6 +1,6 @@
-//! Prepare: green's home, green, its leaves, the publication. One transaction, together with its fact.
+//! Prepare: creates green's schema, green, its leaves and the publication, in one transaction with its fact.
 //!
-//! The slot is not made here but by the first round of the copy, whose consistent point it is: a
+//! The slot is not created here but by the first round of the copy, which needs its consistent point: a
 //! run that stops after prepare holds back no WAL.
 
 use tokio_postgres::Client;
@@ -19,12 +19,12 @@ use crate::pg::{RunObjects, list};
 use crate::plan::TablePlan;
 use crate::run::Run;
 
-/// How often green is designed anew because a table was changed meanwhile.
+/// How often green is designed at most, if DDL changes a table meanwhile.
 const DESIGNS: u32 = 5;
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     let outcome = prepare(run).await;
-    // What has come since the check stands in the way, and is said as the check would have said it.
+    // What has appeared since the check is reported as the check would have reported it.
     if let Err(Error::Refused(findings)) = &outcome {
         findings.iter().for_each(|finding| run.cx.tell(&Event::Finding(finding.clone())));
     }
@@ -50,7 +50,8 @@ async fn prepare(run: &mut Run<'_>) -> Result<(), Error> {
     Err(Error::Refused(vec![Finding::server(CheckId::TablesAtRest, what, hint)]))
 }
 
-/// Makes green in a transaction that is left open. What changed since green was designed: nothing, or it counts not.
+/// Makes green in a transaction that is left open. Returns what changed since green was designed: if anything did, the
+/// transaction must be rolled back.
 async fn made(run: &Run<'_>, client: &Client, prepared: &Prepared) -> Result<Vec<String>, Error> {
     let all: Vec<Statement> = statements(prepared).into_iter().map(|(_, statement)| statement).collect();
     let Some((hold, rest)) = all.split_first() else { return Ok(Vec::new()) };
@@ -61,14 +62,14 @@ async fn made(run: &Run<'_>, client: &Client, prepared: &Prepared) -> Result<Vec
             return Ok(changed);
         }
         match client.batch_execute(&joined(rest)).await {
-            // What takes no lock on the table (GRANT, say) may have come meanwhile.
+            // A statement that takes no lock on the table (GRANT, say) may have run meanwhile.
             Ok(()) => return changes_while_designed(client, prepared).await,
             Err(error) => step_back_from(run, client, error).await?,
         }
     }
 }
 
-/// Where a lock was not granted in time: gives way to who waits behind us.
+/// If a lock was not granted in time, rolls back and pauses for those who wait behind us; other errors are returned.
 async fn step_back_from(run: &Run<'_>, client: &Client, error: tokio_postgres::Error) -> Result<(), Error> {
     if !is_lock_wait(&error) {
         return Err(error).doing("preparing");
@@ -80,7 +81,7 @@ async fn step_back_from(run: &Run<'_>, client: &Client, error: tokio_postgres::E
     Ok(())
 }
 
-/// What a run of this id will make for these tables.
+/// Designs what a run of this id will make for these tables.
 ///
 /// # Errors
 /// As [`design`].
@@ -95,7 +96,7 @@ pub(crate) async fn designed(client: &Client, tables: &[TablePlan], run: &str) -
     Ok(Prepared { lanes, blue_home, green_home, slot: ours.slot() })
 }
 
-/// Designs green for one table of the plan. Also what `check` does, to find what stands in the way.
+/// Designs green for one table of the plan. `check` does so too, to find what it has to refuse.
 ///
 /// # Errors
 /// If the catalog cannot be read, or green cannot be what the plan asks for.
@@ -121,7 +122,7 @@ pub(crate) async fn design(client: &Client, table: &TablePlan, homes: &Homes) ->
     Ok(LaneDesign { table: table.table.clone(), key, green, fingerprint, replica_identity_before, secret })
 }
 
-/// What stands after REPLICA IDENTITY to have a table's identity again.
+/// What follows REPLICA IDENTITY in the statement that restores a table's.
 fn replica_identity(definition: &Definition) -> String {
     let identity = &definition.table.replica_identity;
     match (identity.kind, &identity.index) {
@@ -132,7 +133,7 @@ fn replica_identity(definition: &Definition) -> String {
     }
 }
 
-/// What prepare carries out, in one transaction; each with the lane that it is for, if it is for one.
+/// The statements of prepare, executed in one transaction; each with the lane that it is for, if it is for one.
 pub(crate) fn statements(prepared: &Prepared) -> Vec<(Option<usize>, Statement)> {
     let homes = Homes { blue: prepared.blue_home.clone(), green: prepared.green_home.clone() };
     let mut statements = vec![(None, hold(prepared))];
@@ -157,7 +158,7 @@ pub(crate) fn statements(prepared: &Prepared) -> Vec<(Option<usize>, Statement)>
     statements
 }
 
-/// Comes first: what green was designed from stays as it is while green is made.
+/// Comes first: keeps what green was designed from unchanged while green is made.
 fn hold(prepared: &Prepared) -> Statement {
     let blues = || prepared.lanes.iter().map(|lane| &lane.table);
     let tables = list(blues().map(|blue| format!("ONLY {blue}")));

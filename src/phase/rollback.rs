@@ -1,4 +1,4 @@
-//! Roll back before the swap: everything that the run made is dropped, and blue is as it was.
+//! Roll back before the swap: drops everything that the run made, and leaves blue as it was.
 
 use tokio_postgres::Client;
 
@@ -13,10 +13,11 @@ use crate::lifecycle::{Fact, LaneDesign, Phase};
 use crate::pg::sql::{LockMode, Statement, joined};
 use crate::pg::{Ident, Literal, QName, RunObjects};
 
-/// Drops what the run made. Done twice, it is done once.
+/// Drops what the run made. Doing it twice equals doing it once.
 ///
 /// # Errors
-/// If the run was swapped (going back from there is not this), or the server said no.
+/// If the run was swapped (there is no going back from there), others depend on green, the server rejected a statement,
+/// or the connection was lost.
 pub(crate) async fn run(cx: &Context, journal: &Journal) -> Result<(), Error> {
     let patience = Patience::of(cx, journal);
     let client = journal.session();
@@ -27,12 +28,12 @@ pub(crate) async fn run(cx: &Context, journal: &Journal) -> Result<(), Error> {
     let ours = RunObjects::of(journal.run());
     let slot = ours.slot();
     refuse_dependents(client, &ours.green_schema()).await?;
-    // Whoever streams from it would hold on to the publication.
+    // A walsender that streams from it would keep the publication in use.
     super::stream::free_slot(client, &slot).await?;
     let mut lanes = journal.progress().prepared.clone().map(|prepared| prepared.lanes).unwrap_or_default();
     for lane in &mut lanes {
         if !is_there(client, "SELECT to_regclass($1) IS NOT NULL", &lane.table.to_string()).await? {
-            // A table that is gone needs no replica identity again.
+            // A table that was dropped needs no replica identity.
             lane.replica_identity_before = None;
         }
     }
@@ -43,7 +44,7 @@ pub(crate) async fn run(cx: &Context, journal: &Journal) -> Result<(), Error> {
         journal.commit(client, Fact::PartitionsDropped).await?;
         cx.tell(&Event::Step { phase: Phase::Rollback, what: statement.what, done: number, of });
     }
-    // The slot goes last: where nothing goes in portions, who stops before leaves the run as it was.
+    // The slot is dropped last: if there are no portions, stopping before that leaves the run as it was.
     patience.execute(client, &joined(&last), DOING).await?;
     super::stream::drop_slot(client, &slot).await?;
     journal.end(client, Fact::RolledBack).await?;
@@ -52,7 +53,7 @@ pub(crate) async fn run(cx: &Context, journal: &Journal) -> Result<(), Error> {
 
 const DOING: &str = "dropping what the run made";
 
-/// Tables that one transaction drops. It locks some ten objects for each partition, and a thousand of them
+/// Tables that one transaction drops. It locks some ten objects per partition, and a thousand partitions
 /// would need more locks than a server has.
 const TABLES_AT_ONCE: usize = 50;
 
@@ -61,25 +62,25 @@ async fn is_there(client: &Client, sql: &str, name: &str) -> Result<bool, Error>
     Ok(row.doing("looking for what the run made")?.get(0))
 }
 
-/// What others have made of green goes with it only if they say so.
+/// Refuses if others have made objects that depend on green: CASCADE would drop those too.
 async fn refuse_dependents(client: &Client, home: &Ident) -> Result<(), Error> {
     const SQL: &str = include_str!("../../sql/catalog/dependents_of_green.sql");
     let rows = client.query(SQL, &[&home.as_str()]).await;
     let rows = rows.doing("looking for what hangs on green")?;
     let finding = |what: String| {
-        let what = format!("{what} was made of green, which goes");
+        let what = format!("{what} depends on green, which would be dropped");
         Finding::server(CheckId::DependentsOfGreen, what, "drop it first")
     };
     let findings: Vec<Finding> = rows.iter().map(|row| finding(row.get(0))).collect();
     if findings.is_empty() { Ok(()) } else { Err(Error::Refused(findings)) }
 }
 
-/// What a rollback carries out, each in a transaction of its own; the slot is dropped in the last one.
+/// The transactions of a rollback; the slot is dropped in the last one.
 pub(crate) struct Transactions {
-    /// The partitions, some at a time, where they are many. With the first of them the run can do nothing
-    /// but roll back.
+    /// If there are many partitions, statements that each drop some of them, each in a transaction of its own. After the
+    /// first, the run can only be rolled back.
     pub(crate) portions: Vec<Statement>,
-    /// Each blue gets the replica identity that it had, and all else goes. In one transaction.
+    /// Restores each blue's replica identity and drops everything else, in one transaction.
     pub(crate) last: Vec<Statement>,
 }
 
@@ -105,8 +106,8 @@ pub(crate) fn transactions(lanes: &[LaneDesign], ours: &RunObjects) -> Transacti
     Transactions { portions: portions.collect(), last }
 }
 
-/// Drops some of a table's partitions. By what is attached to it, not by name: a name that is free again may
-/// be somebody else's.
+/// Drops some of a table's partitions: those attached to it, not those with certain names, for a name that became free
+/// may be somebody else's.
 fn drop_some(parent: &QName) -> Statement {
     let body = format!(
         "DECLARE leaf pg_catalog.regclass; BEGIN \

@@ -1,8 +1,8 @@
-//! What sessions keep of blue: its row type.
+//! What sessions cache of blue: its row type.
 //!
-//! PL/pgSQL and languages like it look the row type of a table up once a session, and keep it by its OID. In a session
-//! that is older than the swap that is blue's: it goes on well while blue is there, and fails once blue is dropped
-//! ("cache lookup failed for type"), until it connects again. Only functions whose text names the table can do so.
+//! PL/pgSQL and languages like it look up the row type of a table once per session, and cache its OID. In a session
+//! older than the swap that is blue's: calls work while blue exists, and fail once it is dropped ("cache lookup failed
+//! for type"), until the client reconnects. Only functions whose text names the table can do so.
 
 use std::time::{Duration, Instant};
 
@@ -17,19 +17,19 @@ use crate::pg::activity::{self, ActivityError, Backend};
 
 use super::locks::Patience;
 
-/// How often it is looked whether they are gone.
+/// How often the sessions are looked up.
 const EVERY: Duration = Duration::from_millis(500);
-/// A wait that goes on is told again this often.
-const TELL_AGAIN: Duration = Duration::from_secs(60);
-/// A session that began while the swap was committing may have found blue, too.
+/// How often a wait that continues is reported again.
+const REPORT_AGAIN: Duration = Duration::from_secs(60);
+/// Time allowed for the swap's commit: a session that began meanwhile may have found blue, too.
 const COMMITTING_SECONDS: f64 = 1.0;
-/// So many sessions and functions are named.
+/// The most sessions or functions that are named.
 const NAMED: usize = 5;
 
-/// Functions that may keep the row type of a table for a session.
+/// Functions that may cache the row type of a table for a session.
 ///
 /// # Errors
-/// If the server refused the question.
+/// If the server rejected the query, or the connection was lost.
 pub(crate) async fn functions(client: &Client, table: &QName) -> Result<Vec<String>, Error> {
     let sql = include_str!("../../sql/catalog/functions_that_name.sql");
     let rows = client.query(sql, &[&table.name.as_str()]).await;
@@ -37,8 +37,8 @@ pub(crate) async fn functions(client: &Client, table: &QName) -> Result<Vec<Stri
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Waits until no session is left that may have kept blue's row type; `now` only names them.
-pub(super) async fn let_go(
+/// Waits until no session is left that may have cached blue's row type; with `now`, only reports them.
+pub(super) async fn wait_for_old_sessions(
     client: &Client,
     prepared: &Prepared,
     patience: &Patience<'_>,
@@ -53,7 +53,7 @@ pub(super) async fn let_go(
     }
     named.dedup();
     let swapped = swapped_at(client, patience.run).await?;
-    let mut told: Option<(Vec<i32>, Instant)> = None;
+    let mut reported: Option<(Vec<i32>, Instant)> = None;
     loop {
         let old = match activity::sessions_since_before(client, swapped + COMMITTING_SECONDS).await {
             Err(ActivityError::Blind(_)) if now => return Ok(()),
@@ -64,10 +64,10 @@ pub(super) async fn let_go(
             return Ok(());
         }
         let pids: Vec<i32> = old.iter().map(|backend| backend.pid).collect();
-        if told.as_ref().is_none_or(|(before, at)| *before != pids || at.elapsed() > TELL_AGAIN) {
+        if reported.as_ref().is_none_or(|(before, at)| *before != pids || at.elapsed() > REPORT_AGAIN) {
             let text = text(&old, &named, now);
             patience.reporter.tell(&Event::Waiting { cause: WaitCause::RowType, text });
-            told = Some((pids, Instant::now()));
+            reported = Some((pids, Instant::now()));
         }
         if now {
             return Ok(());
@@ -76,7 +76,7 @@ pub(super) async fn let_go(
     }
 }
 
-/// When the swap was written down, in seconds since 1970; its COMMIT came right after.
+/// When the swap was recorded, in seconds since 1970; its COMMIT came right after.
 async fn swapped_at(client: &Client, run: &str) -> Result<f64, Error> {
     let sql = "SELECT extract(epoch FROM max(at))::float8 FROM projh_bluegreen.fact \
                WHERE run = $1 AND fact->>'fact' = 'swapped'";
@@ -87,8 +87,8 @@ async fn swapped_at(client: &Client, run: &str) -> Result<f64, Error> {
 fn text(old: &[Backend], functions: &[String], now: bool) -> String {
     let sessions: Vec<String> = old.iter().map(ToString::to_string).collect();
     let why = format!(
-        "a session that called {} before the swap may have kept blue's row type, and its next call fails with \
-         \"cache lookup failed for type\" once blue is gone, until the session connects again",
+        "a session that called {} before the swap may have cached blue's row type, and its next call fails with \
+         \"cache lookup failed for type\" once blue is dropped, until the client reconnects",
         some(functions)
     );
     let them = some(&sessions);
@@ -97,7 +97,7 @@ fn text(old: &[Backend], functions: &[String], now: bool) -> String {
     }
     let ends: Vec<String> = old.iter().map(|old| format!("pg_terminate_backend({})", old.pid)).collect();
     format!(
-        "finish waits for sessions that are older than the swap: {them}; {why}. Let them connect again (restart the \
+        "finish waits for sessions that are older than the swap: {them}; {why}. Let them reconnect (restart the \
          pool, or select {}); finish --now does not wait",
         some(&ends)
     )
@@ -109,7 +109,7 @@ fn blind(error: &ActivityError) -> Error {
     Error::Refused(vec![Finding::server(CheckId::OldSessions, what, hint)])
 }
 
-/// The first few of many.
+/// The first few, separated by commas, and how many more there are.
 pub(crate) fn some(of: &[String]) -> String {
     let named = of.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
     match of.len().saturating_sub(NAMED) {

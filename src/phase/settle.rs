@@ -1,8 +1,8 @@
-//! Settle: after the swap, with clients on green. Slot and publication go first of all, for nobody streams from them
+//! Settle: after the swap, with clients on green. Slot and publication are dropped first, as nobody streams from them
 //! any more; then foreign keys are validated leaf by leaf and merged into the parent.
 //!
-//! Each statement takes its lock briefly or steps back; one statement is one transaction with its fact. What cannot be
-//! done holds up nothing else, and is said with what to type.
+//! Each statement takes its lock briefly or steps back, and is one transaction with its fact. What cannot be done holds
+//! up nothing else, and is reported with a hint.
 
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -18,18 +18,20 @@ use crate::pg::{AS_OPERATOR, Acting, Ident};
 use crate::run::Run;
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
-    // Blue is written by nobody any more: its stream has done its work.
+    // Nobody writes to blue any more: its stream is no longer needed.
     run.feed = None;
     let client = run.connect("settle").await?;
     let prepared = prepared(run)?;
     let mut undone = Vec::new();
     if let Err(error) = end_stream(&run.patience(), &client, &prepared.slot).await {
-        let hint =
-            format!("by a role that may: select pg_drop_replication_slot('{}')", prepared.slot.as_str());
+        let hint = format!(
+            "as a role that may do so: select pg_drop_replication_slot('{}')",
+            prepared.slot.as_str()
+        );
         undone.push(failed(error, &hint)?);
     }
     let steps = steps(&prepared);
-    // A lane whose last validation failed: what comes after it, up to the next one, relies on it.
+    // The lane and key of a validation that failed: the steps up to the next validation rely on it.
     let mut without = None;
     for (done, (lane, number, step)) in steps.iter().enumerate() {
         let is_validation = step.reads_rows;
@@ -62,12 +64,12 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     Ok(run.journal.record(Fact::Settled).await?)
 }
 
-/// The constraint that a statement validates, which its text ends with.
+/// The constraint that a statement validates: the end of its text.
 fn key_of(step: &Statement) -> &str {
     step.sql.rsplit_once(" CONSTRAINT ").map_or("", |(_, key)| key)
 }
 
-/// One step; what is left of it if it cannot be done.
+/// Carries out one step; returns what is left of it if it cannot be done.
 async fn carry_out(
     run: &Run<'_>,
     client: &Client,
@@ -75,7 +77,7 @@ async fn carry_out(
     acting: &Acting,
     fact: Fact,
 ) -> Result<Option<Undone>, Error> {
-    // To validate a key is to compare values of the table.
+    // Validating a key compares values of the table.
     let sql =
         if step.reads_rows { format!("{acting}; {}; {AS_OPERATOR}", step.sql) } else { step.sql.clone() };
     let Err(error) = run.patience().execute(client, &sql, &step.what).await else {
@@ -88,7 +90,7 @@ async fn carry_out(
     client.batch_execute("ROLLBACK").await.doing("stepping back")?;
     let code = error.sqlstate().cloned();
     let is = |one: SqlState| code.as_ref() == Some(&one);
-    // A partition that was dropped since needs no valid key; a key that somebody has merged is merged.
+    // A partition dropped since needs no valid key, and a key that somebody has merged needs no merging.
     let is_gone = step.reads_rows && (is(SqlState::UNDEFINED_TABLE) || is(SqlState::INVALID_SCHEMA_NAME));
     if is_gone || (!step.reads_rows && is(SqlState::DUPLICATE_OBJECT)) {
         run.journal.record(fact).await?;
@@ -118,7 +120,7 @@ async fn carry_out(
     Ok(Some(left))
 }
 
-/// Something that could not be done, unless it may go by itself.
+/// What could not be done; a transient error is returned instead, to be retried.
 fn failed(error: Error, hint: &str) -> Result<Undone, Error> {
     if error.is_transient() {
         return Err(error);
@@ -135,13 +137,13 @@ pub(super) async fn end_stream(patience: &Patience<'_>, client: &Client, slot: &
         Err(error) => Err(error),
     };
     if dropped.is_err() {
-        // The error is what counts; a connection that is gone has rolled back.
+        // The error is what counts; if the connection was lost, the server has rolled back.
         let _ = client.batch_execute("ROLLBACK").await;
     }
     dropped
 }
 
-/// Each step: its lane, its number among the lane's, itself.
+/// The steps, each with its lane and its position among the lane's steps.
 pub(crate) fn steps(prepared: &Prepared) -> Vec<(usize, usize, Statement)> {
     let of_lane = |(lane, design): (usize, &LaneDesign)| {
         design.green.settle().into_iter().enumerate().map(move |(number, step)| (lane, number, step))
@@ -149,7 +151,7 @@ pub(crate) fn steps(prepared: &Prepared) -> Vec<(usize, usize, Statement)> {
     prepared.lanes.iter().enumerate().flat_map(of_lane).collect()
 }
 
-/// The run's publication has the slot's name.
+/// Drops the run's publication, which has the slot's name.
 pub(crate) fn drop_publication(slot: &Ident) -> Statement {
     Statement::new("drop the publication", format!("DROP PUBLICATION IF EXISTS {slot}"))
 }

@@ -1,7 +1,7 @@
-//! Statistics: so that the planner knows green before the first client does.
+//! Statistics: gathered so that the planner has them before the first client queries green.
 //!
-//! They take one processor, and no lock that the stream or another index build would wait for long. So
-//! they are gathered from the end of the copy on, while the stream catches up and indexes are built.
+//! Gathering takes one CPU, and no lock that the stream or another index build would wait for long. So
+//! it begins at the end of the copy, while the stream catches up and indexes are built.
 
 use crate::error::{Doing, Error};
 use crate::hangs_on::GreenIndex;
@@ -10,8 +10,8 @@ use crate::pg::connect::Session;
 use crate::pg::sql::{LockMode, Statement};
 use crate::run::Run;
 
-/// Begins to gather those of every lane that needs no index for them, if that has not begun, and the index
-/// phase, which waits for them, is still to come.
+/// Begins in the background with every lane that needs no index for its statistics, if that has not begun, and the
+/// index phase, which waits for it, is still to come.
 pub(super) fn begin(run: &mut Run<'_>) -> Result<(), Error> {
     let lanes = lanes(run, false)?;
     let is_waited_for = !run.journal.progress().indexed && run.forward.reaches(Phase::Index);
@@ -23,10 +23,10 @@ pub(super) fn begin(run: &mut Run<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Waits for them, and gathers the others.
+/// Waits for the statistics that [`begin`] began with, and gathers the others.
 pub(super) async fn finish(run: &mut Run<'_>) -> Result<(), Error> {
     while let Some(ended) = run.meanwhile.join_next().await {
-        // Nobody ends it while it is waited for: without an outcome it has panicked.
+        // Nobody aborts it while it is waited for: without an outcome it has panicked.
         match ended.map_err(tokio::task::JoinError::try_into_panic) {
             Ok(outcome) => outcome?,
             Err(Ok(panic)) => std::panic::resume_unwind(panic),
@@ -40,8 +40,8 @@ pub(super) async fn finish(run: &mut Run<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Statistics of an expression are those of its index: there has to be one. The lanes that may have such,
-/// or those that have not.
+/// The lanes that may have an index on an expression if `computes`, otherwise the others. An expression's statistics are
+/// those of its index, which has to be there first.
 fn lanes(run: &Run<'_>, computes: bool) -> Result<Vec<LaneDesign>, Error> {
     let lanes = super::prepared(run)?.lanes.into_iter();
     let may_compute = |lane: &LaneDesign| lane.green.indexes.iter().any(GreenIndex::may_compute);
@@ -56,7 +56,7 @@ async fn gather(session: &Session, lanes: &[LaneDesign]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Green's parent, and with it each of its partitions.
+/// ANALYZE of green's parent, and with it of each of its partitions.
 pub(crate) fn analyze(lane: &LaneDesign) -> Statement {
     let green = lane.green.at_home();
     Statement::on(&green, LockMode::ShareUpdateExclusive, "analyze", format!("ANALYZE {green}"))

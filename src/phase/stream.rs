@@ -1,4 +1,4 @@
-//! The run's stream, as several phases need it: begun where the journal says, caught up, its slot dropped.
+//! The run's stream, as several phases need it: begins it where the journal says, catches up, drops its slot.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use crate::run::Run;
 /// Bytes of the stream that are kept in memory while it is not applied.
 const STREAM_BUFFER_BYTES: usize = 32 << 20;
 
-/// A marker comes through this quickly when there is no backlog.
+/// A marker's round trip is shorter than this when there is no backlog.
 const CAUGHT_UP: Duration = Duration::from_millis(250);
-/// However long the backlog is: the watch over the run's pace tells it, and guards the slot.
+/// As good as no limit, however long the backlog is: the run's pace reports it and guards the slot meanwhile.
 const PATIENCE: Duration = Duration::from_secs(7 * 86_400);
 
-/// Starts the feed where the journal says it has come to, if it does not run yet.
+/// Starts the feed at the position that the journal holds, if it does not run yet.
 pub(super) async fn ensure(run: &mut Run<'_>) -> Result<(), Error> {
     if run.feed.is_some() {
         return Ok(());
@@ -61,7 +61,7 @@ async fn feed(run: &Run<'_>, walsender: Walsender, slot: &Ident, from: Lsn) -> R
     Ok(feed)
 }
 
-/// Ends a walsender that an orchestrator before us has left on the slot.
+/// Terminates a walsender that an earlier orchestrator has left on the slot.
 pub(super) async fn free_slot(client: &Client, slot: &Ident) -> Result<(), Error> {
     let sql = "SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots \
                WHERE slot_name = $1 AND active_pid IS NOT NULL";
@@ -69,18 +69,18 @@ pub(super) async fn free_slot(client: &Client, slot: &Ident) -> Result<(), Error
     Ok(())
 }
 
-/// Whether the slot is there.
+/// Whether the slot exists in this database.
 pub(crate) async fn is_there(client: &Client, slot: &Ident) -> Result<bool, Error> {
     let sql = "SELECT FROM pg_replication_slots WHERE slot_name = $1 AND database = current_database()";
     let found = client.query_opt(sql, &[&slot.as_str()]).await;
     Ok(found.doing("looking for the slot")?.is_some())
 }
 
-/// Drops a slot by its name, if it is there.
+/// Drops the slot named `$1`, if it exists.
 pub(crate) const DROP_SLOT: &str =
     "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1";
 
-/// Drops the slot, if it is there.
+/// Terminates the slot's walsender and drops the slot, if it exists.
 pub(super) async fn drop_slot(client: &Client, slot: &Ident) -> Result<(), Error> {
     free_slot(client, slot).await?;
     let dropped = client.query(DROP_SLOT, &[&slot.as_str()]).await.doing("dropping the slot")?;
@@ -91,14 +91,14 @@ pub(super) async fn drop_slot(client: &Client, slot: &Ident) -> Result<(), Error
 /// The longest that the feed runs between two tries to make a consistent point.
 const BETWEEN_TRIES: Duration = Duration::from_secs(10);
 
-/// A temporary slot's consistent point, with the stream applied strictly up to it; the feed holds still there.
-/// As long as `who` waits for somebody's transaction the stream is applied all the same, between two tries.
+/// Creates a temporary slot and returns its consistent point, with the stream applied strictly up to it; the feed holds
+/// still there. While `who` waits for an open transaction, the stream is still applied between two tries.
 pub(super) async fn point(run: &Run<'_>, who: &str) -> Result<Point, Error> {
     let feed = run.feed()?;
     let name = RunObjects::of(run.journal.run()).temporary_slot();
     let mut making = Making::begin(&run.cx.target, run.journal.run(), &name, true).await?;
     loop {
-        // Or the feed would by then have applied some of what committed after the point.
+        // Otherwise the feed would by then have applied some of what committed after the point.
         feed.hold_still().await?;
         match making.attempt().await? {
             Tried::Made(made) => {
@@ -120,13 +120,13 @@ pub(super) async fn point(run: &Run<'_>, who: &str) -> Result<Point, Error> {
     }
 }
 
-/// Says whose transaction a consistent point waits for.
+/// Reports whose transaction a consistent point waits for.
 pub(super) fn tell_waiting(run: &Run<'_>, who: &str, holder: &str) {
     let text = format!("{who} waits for an open transaction: {holder}");
     run.cx.tell(&Event::Waiting { cause: WaitCause::Transaction, text });
 }
 
-/// Lets the stream run until a marker comes through quickly.
+/// Lets the stream run until a marker's round trip is short.
 pub(super) async fn catch_up(run: &mut Run<'_>) -> Result<(), Error> {
     ensure(run).await?;
     let Some(feed) = &run.feed else { return Ok(()) };

@@ -1,7 +1,7 @@
 //! Swap: one session, one transaction, one direct lock.
 //!
 //! ```text
-//! gate (no lock): fingerprint, window, pace, keys to compare few, three quick marker round trips
+//! gate (no lock): fingerprint, window, pace, few keys to compare, three quick marker round trips
 //! BEGIN; SHARE UPDATE EXCLUSIVE on green and on all tables below: autovacuum steps aside
 //!   ACCESS EXCLUSIVE on the live tables, what their foreign keys point at, and their sequences, within one deadline;
 //!   from here on nothing waits for a lock
@@ -12,11 +12,11 @@
 //! COMMIT
 //! ```
 //!
-//! Whatever does not fit into the budget is rolled back: blue is live, clients go on, and the next
-//! attempt comes later. Whoever asks to stop waits for the attempt in hand, which is short: a COMMIT on its way
-//! cannot be taken back, and what came of it has to be known. The session gives up before a client could become a deadlock's victim
-//! (all locks together are waited for more briefly than `deadlock_timeout`), and lets go by itself if we freeze. The COMMIT
-//! does not wait for standbys, for clients would wait with it; the swap is reported once they have it.
+//! An attempt that does not fit into the budget is rolled back: blue stays live, clients continue, and the next
+//! attempt comes later. A request to stop waits for the attempt in progress, which is short: a COMMIT that was sent
+//! cannot be taken back, and its outcome has to be known. The session gives up before a client could become the victim
+//! of a deadlock (all locks together are waited for less than `deadlock_timeout`), and the server ends it if we freeze.
+//! The COMMIT does not wait for standbys, because clients would wait with it; the swap is reported once they have it.
 
 mod attempt;
 mod gate;

@@ -1,7 +1,7 @@
-//! Verify: blue and green, every row, at one exact point in time, with writes going on. Then what
-//! changed since, in ever smaller steps, until the rest is small enough for the swap's lock.
+//! Verify: compares every row of blue and green at one exact point in time, while writes continue. Then
+//! what changed since, in ever smaller steps, until the rest is small enough for the swap's lock.
 //!
-//! What is remembered of changed keys lives in this session: a resumed run verifies again.
+//! Changed keys are remembered in this process only: a resumed run verifies again.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,14 +19,14 @@ use crate::meter::{Meter, Reached, eta_s};
 use crate::pg::connect::Session;
 use crate::run::Run;
 
-/// So many keys are compared under the swap's lock without being felt.
+/// Keys that can be compared under the swap's lock without clients noticing.
 pub(super) const KEYS_UNDER_LOCK: usize = 200;
-/// Steps after which it is plain that they do not get smaller.
+/// Steps after which they cannot be expected to get smaller.
 const STEPS_MAX: u32 = 12;
 
-/// So many keys are compared while something is waited for.
+/// Changed keys that are compared once there are this many, while something else is waited for.
 const KEYS_MEANWHILE: usize = 5_000;
-/// How often they are counted then.
+/// How often they are counted meanwhile.
 const COUNTED_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
@@ -58,8 +58,8 @@ struct Moment<'a> {
     touched: Taken<'a>,
 }
 
-/// Keys that changed before a moment, by lane. Those that were not compared, for whatever reason, are
-/// remembered again.
+/// Keys that changed before a moment, by lane. If they were not compared, for whatever reason, they are
+/// remembered again on drop.
 struct Taken<'a> {
     feed: &'a Feed,
     keys: Vec<Vec<Key>>,
@@ -81,7 +81,7 @@ impl Drop for Taken<'_> {
     }
 }
 
-/// The feed holds still; afterwards it runs again, whatever became of what it held still for.
+/// A feed that holds still; on drop it runs again, whatever the outcome.
 struct Held<'a>(&'a Feed);
 
 impl Drop for Held<'_> {
@@ -106,10 +106,10 @@ async fn moment<'a>(run: &'a Run<'_>) -> Result<Moment<'a>, Error> {
     Ok(Moment { point, green, green_snapshot, touched })
 }
 
-/// Every row.
+/// Compares every row.
 async fn full(run: &Run<'_>) -> Result<Verification, Error> {
     let Moment { point, green, green_snapshot, touched } = moment(run).await?;
-    // Nothing was verified before that they could be missing from.
+    // Nothing was verified before, so there is nothing to compare them with again.
     touched.were_compared();
     let sides = Sides { source: &point.snapshot, target: &green_snapshot, run: run.journal.run() };
     let mut verification =
@@ -125,8 +125,8 @@ async fn rows(run: &Run<'_>, sides: &Sides<'_>, verification: &mut Verification)
     let mut differences = Differences::default();
     for lane in &run.lanes {
         let comparison = Comparison::of(run.journal.session(), lane).await?;
-        let told = Told::new(run, lane.table.plain());
-        let found = comparison.full(&run.cx.target, sides, &workers, &|read| told.tell(read)).await?;
+        let report = ProgressReport::new(run, lane.table.plain());
+        let found = comparison.full(&run.cx.target, sides, &workers, &|read| report.send(read)).await?;
         let differing = found.differences.count;
         tracing::info!(table = lane.table.plain(), rows = found.rows, differing, "table compared");
         verification.rows.push(found.rows);
@@ -136,64 +136,64 @@ async fn rows(run: &Run<'_>, sides: &Sides<'_>, verification: &mut Verification)
     refuse(differences)
 }
 
-/// How often the progress is told.
-const TOLD_EVERY: Duration = Duration::from_secs(1);
+/// How often progress is reported.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// How far the comparison of one table is, for who looks on.
-struct Told<'a> {
+/// Reports the progress of comparing one table.
+struct ProgressReport<'a> {
     run: &'a Run<'a>,
     table: String,
-    seen: Mutex<Seen>,
+    counters: Mutex<Counters>,
 }
 
-struct Seen {
+struct Counters {
     rows: u64,
     bytes: u64,
     row_meter: Meter,
     byte_meter: Meter,
     last: Option<Instant>,
-    /// Whether the end was told: what is left of a table that is read to its end are empty partitions.
-    is_told: bool,
+    /// Whether the end was reported: after it, only empty partitions are left to read.
+    end_reported: bool,
 }
 
-impl<'a> Told<'a> {
+impl<'a> ProgressReport<'a> {
     fn new(run: &'a Run<'a>, table: String) -> Self {
         let now = Instant::now();
-        let seen = Seen {
+        let counters = Counters {
             rows: 0,
             bytes: 0,
             row_meter: Meter::new(now, 0),
             byte_meter: Meter::new(now, 0),
             last: None,
-            is_told: false,
+            end_reported: false,
         };
-        Self { run, table, seen: Mutex::new(seen) }
+        Self { run, table, counters: Mutex::new(counters) }
     }
 
-    /// About once a second, and at the end.
-    fn tell(&self, read: Read) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.rows += read.rows;
-        seen.bytes += read.bytes;
-        let is_over = seen.bytes >= read.bytes_total;
-        if is_over && seen.is_told && read.rows == 0 {
+    /// Reports about once a second, and at the end.
+    fn send(&self, read: Read) {
+        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        counters.rows += read.rows;
+        counters.bytes += read.bytes;
+        let is_over = counters.bytes >= read.bytes_total;
+        if is_over && counters.end_reported && read.rows == 0 {
             return;
         }
-        seen.is_told |= is_over;
-        if !is_over && seen.last.is_some_and(|last| last.elapsed() < TOLD_EVERY) {
+        counters.end_reported |= is_over;
+        if !is_over && counters.last.is_some_and(|last| last.elapsed() < REPORT_EVERY) {
             return;
         }
         let now = Instant::now();
-        let Seen { rows, bytes, .. } = *seen;
-        seen.last = Some(now);
-        seen.row_meter.see(now, rows);
-        seen.byte_meter.see(now, bytes);
-        let bytes_per_s = seen.byte_meter.per_s();
+        let Counters { rows, bytes, .. } = *counters;
+        counters.last = Some(now);
+        counters.row_meter.see(now, rows);
+        counters.byte_meter.see(now, bytes);
+        let bytes_per_s = counters.byte_meter.per_s();
         let eta_s = eta_s(read.bytes_total.saturating_sub(bytes), bytes_per_s);
         self.run.cx.tell(&Event::VerifyProgress {
             table: self.table.clone(),
             rows,
-            rows_per_s: seen.row_meter.per_s(),
+            rows_per_s: counters.row_meter.per_s(),
             reached: Reached { bytes, bytes_total: read.bytes_total, bytes_per_s, eta_s },
         });
     }
@@ -206,7 +206,7 @@ pub(super) struct Delta {
     keys: u64,
 }
 
-/// The keys that changed since the last moment, until few do so while one comparison is made.
+/// Compares the keys that changed since the last moment, until only few change during one comparison.
 pub(super) async fn delta(run: &Run<'_>) -> Result<Delta, Error> {
     let feed = run.feed()?;
     let comparisons = comparisons(run).await?;
@@ -225,7 +225,7 @@ pub(super) async fn delta(run: &Run<'_>) -> Result<Delta, Error> {
     Ok(delta)
 }
 
-/// Compares the keys that changed since the last moment, and says how many.
+/// Compares the keys that changed since the last moment, and returns how many.
 async fn step(run: &Run<'_>, comparisons: &[Comparison], number: u32) -> Result<u64, Error> {
     let moment = moment(run).await?;
     let mut differences = Differences::default();
@@ -241,9 +241,9 @@ async fn step(run: &Run<'_>, comparisons: &[Comparison], number: u32) -> Result<
     Ok(keys)
 }
 
-/// Does `work`, which waits for something or takes long, after a verification's moment. What changes meanwhile is
-/// compared whenever it has become much: memory for it is bounded, and the feed would stop at that bound.
-/// Where `work` comes to its end first, the keys of a comparison that is not over are remembered again.
+/// Does `work`, which waits for something or takes long, after a verification's moment. Keys that change meanwhile are
+/// compared whenever there are many: memory for them is bounded, and the feed would stop at that bound.
+/// If `work` ends first, the keys of a comparison that is not over are remembered again.
 pub(crate) async fn comparing_meanwhile<T>(
     run: &Run<'_>,
     work: impl Future<Output = Result<T, Error>>,
@@ -255,7 +255,7 @@ pub(crate) async fn comparing_meanwhile<T>(
     }
 }
 
-/// Until something goes wrong; returns that.
+/// Runs until an error, which it returns.
 async fn compare_what_changes(run: &Run<'_>) -> Error {
     let rest = run.pace.rest();
     let mut steps = 0;
@@ -280,12 +280,12 @@ async fn compare_what_changes(run: &Run<'_>) -> Error {
 }
 
 /// Whether a blue was rewritten since it was verified (VACUUM FULL, an ALTER TABLE with USING): the
-/// stream says nothing of it, so the verification does not count any more.
+/// stream does not show it, so the verification no longer counts.
 pub(super) async fn is_void(run: &Run<'_>, client: &Client) -> Result<bool, Error> {
     Ok(super::copy::filenodes(run, client).await? != run.verified_files)
 }
 
-/// One comparison a lane.
+/// One comparison per lane.
 pub(super) async fn comparisons(run: &Run<'_>) -> Result<Vec<Comparison>, Error> {
     let mut comparisons = Vec::new();
     for lane in &run.lanes {

@@ -44,7 +44,7 @@ const CASES: &[(&str, &[&str])] = &[
     ),
     ("table: pg_catalog.pg_class", &["pg_catalog.pg_class: it belongs to PostgreSQL itself"]),
     ("table: information_schema.sql_features", &["it belongs to PostgreSQL itself"]),
-    ("table: pg_temp.visits", &["pg_temp.visits: a temporary table is its session's alone"]),
+    ("table: pg_temp.visits", &["pg_temp.visits: a temporary table belongs to its session alone"]),
     ("table: projh_bluegreen.run", &["it belongs to this program's runs"]),
     (
         "table: things",

@@ -1,7 +1,7 @@
-//! The statements that bring a batch into the target.
+//! The statements that apply a batch to the target.
 //!
-//! `$1` of those that write rows is an array of rows of the source; one bit of a row's mask stands for each
-//! column that the stream carries, and says that it did not repeat the value.
+//! `$1` of those that write rows is an array of rows of the source; a row's mask has one bit for each
+//! column that the stream carries, set if the stream did not repeat the value.
 
 use std::collections::HashMap;
 
@@ -10,17 +10,17 @@ use crate::pg::{Ident, list};
 
 /// The statements of one lane, as text. Their parameters are arrays of keys and of rows.
 pub(crate) struct ApplySql {
-    /// Deletes what was there under some keys.
+    /// Deletes the rows of some keys.
     pub(crate) delete: String,
-    /// Updates rows that keep their key, in place; none where they cannot be.
+    /// Updates rows that keep their key, in place; `None` if that is not possible.
     pub(crate) replace: Option<String>,
     /// Replaces rows whose large values the stream does not repeat.
     pub(crate) rewrite: String,
-    /// Adds rows.
+    /// Inserts rows.
     pub(crate) insert: String,
-    /// While rows are missing: keys that need not be read again.
+    /// While rows are missing: deletes dirty keys, which need not be read again.
     pub(crate) forget_dirty: String,
-    /// While rows are missing: keys that have to be.
+    /// While rows are missing: adds dirty keys, which have to be read again.
     pub(crate) note_dirty: String,
 }
 
@@ -57,13 +57,12 @@ fn delete_sql(lane: &Lane) -> String {
     )
 }
 
-/// Updates rows where they are. Returns the ordinals of those that were not there, or whose unique
-/// values are other ones.
+/// Updates rows in place. Returns the ordinals of those that were not found, or whose unique values change.
 fn replace_sql(lane: &Lane) -> Option<String> {
     let keep = lane.keep_in_place.as_ref()?;
     let keys = lane.key_in_target().into_iter().map(|key| (key.column, key.equals));
-    let hint = lane.hint.as_ref().map(|hint| (&hint.target, hint.equals.as_str()));
-    let equals: HashMap<&Ident, &str> = keys.chain(hint).collect();
+    let partition = lane.partition_hint.as_ref().map(|hint| (&hint.target, hint.equals.as_str()));
+    let equals: HashMap<&Ident, &str> = keys.chain(partition).collect();
     let merged: Vec<(&Ident, String)> =
         lane.mapping.iter().zip(merged(lane, "g.")).map(|(mapped, sql)| (&mapped.target, sql)).collect();
     let mapped = || lane.mapping.iter().map(|mapped| &mapped.target).enumerate();
@@ -94,8 +93,8 @@ fn replace_sql(lane: &Lane) -> Option<String> {
     ))
 }
 
-/// Each of the target's columns from the source's, as `projh_e0, ...`; not where that one was not sent,
-/// for an expression may not like NULL.
+/// Each of the target's columns from the source's, as `projh_e0, ...`; not computed if that one was not sent,
+/// because an expression may fail on NULL.
 fn values(lane: &Lane) -> String {
     let values = lane.mapping.iter().zip(bits(lane)).enumerate();
     list(values.map(|(at, (mapped, bit))| match bit.filter(|_| !mapped.is_same) {
@@ -107,15 +106,14 @@ fn values(lane: &Lane) -> String {
     }))
 }
 
-/// For each of the target's columns, the place of the source's among those that the stream carries.
+/// For each of the target's columns, the position of its source column among those that the stream carries.
 fn bits(lane: &Lane) -> impl Iterator<Item = Option<usize>> {
     let streamed: Vec<&Ident> = lane.streamed().map(|column| &column.name).collect();
     lane.mapping.iter().map(move |mapped| streamed.iter().position(|name| **name == mapped.source))
 }
 
-/// Those again, but with what is there already where the stream did not repeat a value: what is made
-/// of a value that has not changed has not changed either. What is there is under `old` and the name
-/// of the target's column.
+/// The same values, but the old one if the stream did not repeat the source's: what is computed
+/// from an unchanged value has not changed either. `old` is the prefix of the target's columns in the old row.
 fn merged(lane: &Lane, old: &str) -> Vec<String> {
     let merged = lane.mapping.iter().zip(bits(lane)).enumerate().map(|(at, (mapped, bit))| {
         bit.map_or_else(
@@ -141,8 +139,8 @@ fn insert_sql(lane: &Lane) -> String {
     )
 }
 
-/// Deletes the row that was there, and adds the new one with what it lacks from the old one. The sort
-/// sees every deletion before the first row is added. Returns the ordinals that found no old row.
+/// Deletes the old row, and inserts the new one with the values that it lacks from the old one. The sort
+/// completes every deletion before the first insertion. Returns the ordinals that found no old row.
 fn rewrite_sql(lane: &Lane) -> String {
     let key_count = lane.key.len();
     let base_names = list((0..key_count).map(|at| format!("projh_base{at}")));
@@ -180,7 +178,7 @@ fn rewrite_sql(lane: &Lane) -> String {
     )
 }
 
-/// `a.key = b.key`, where both are the source's.
+/// `a.key = b.key` as SQL, both with the source's key columns.
 #[must_use]
 pub fn same_key(lane: &Lane, a: &str, b: &str) -> String {
     let on = lane.key.iter().map(|key| format!("{a}.{0} {1} {b}.{0}", key.name, key.equals));

@@ -1,4 +1,4 @@
-//! A batch's keys, sorted by what has to be done with each. Pure.
+//! A batch's keys, sorted by what has to be done with each. Pure code, without a server.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,11 +8,11 @@ use crate::lane::coalesce::{Key, Net, Row};
 pub(super) struct Work<'a> {
     /// Keys whose row has new values.
     pub(super) replaced: Vec<(&'a Key, &'a Row)>,
-    /// Keys whose row goes.
+    /// Keys whose row is deleted.
     pub(super) gone: Vec<&'a Key>,
-    /// Complete rows that come.
+    /// Complete rows to insert.
     pub(super) rows: Vec<&'a Row>,
-    /// Rows that lack values: their key, the row, the key that the values are found under.
+    /// Rows that lack values: their key, the row, and the key under which the target has those values.
     pub(super) rewritten: Vec<(&'a Key, &'a Row, &'a Key)>,
 }
 
@@ -20,7 +20,7 @@ impl<'a> Work<'a> {
     pub(super) fn sort(keys: &'a HashMap<Key, Net>) -> Self {
         let mut work =
             Self { replaced: Vec::new(), gone: Vec::new(), rows: Vec::new(), rewritten: Vec::new() };
-        // Values that another row takes over have to be there until it has.
+        // A row whose values another row takes over must not be deleted before that.
         let moved =
             |(key, net): (&'a Key, &'a Net)| net.now.as_ref()?.base.as_ref().filter(|base| *base != key);
         let bases: HashSet<&Key> = keys.iter().filter_map(moved).collect();
@@ -47,7 +47,7 @@ impl<'a> Work<'a> {
         work
     }
 
-    /// What cannot be replaced in place is deleted and added.
+    /// Has rows that cannot be replaced in place deleted and inserted.
     pub(super) fn replace_otherwise(&mut self, replaced: impl IntoIterator<Item = (&'a Key, &'a Row)>) {
         for (key, row) in replaced {
             match &row.base {
@@ -60,7 +60,7 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// The keys whose rows must be there before the batch.
+    /// The keys whose rows must exist before the batch.
     pub(super) fn were_there(&self) -> impl Iterator<Item = &'a Key> {
         let replaced = self.replaced.iter().map(|(key, _)| *key);
         replaced.chain(self.gone.iter().copied()).chain(self.rewritten.iter().map(|(_, _, base)| *base))

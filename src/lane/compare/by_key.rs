@@ -14,7 +14,7 @@ use crate::pg::Acting;
 
 /// Keys that one statement compares.
 const KEYS_AT_ONCE: usize = 10_000;
-/// The parameters before the keys: the seed, and what digests are keyed with.
+/// The number of the first key parameter: before it are the seed, and the secret that digests are keyed with.
 const FIRST_KEY: usize = 3;
 
 /// A comparison of single keys, prepared.
@@ -24,7 +24,7 @@ pub struct ByKey<'a> {
     target: Prepared<'a>,
 }
 
-/// One side, and what is asked of it. Keys travel as the database stores them, so nothing is parsed meanwhile.
+/// One side and its statements. Keys are sent in the database's encoding, so nothing may be parsed meanwhile.
 struct Prepared<'a> {
     client: &'a Client,
     sums: Statement,
@@ -35,7 +35,7 @@ impl Comparison {
     /// Prepares the comparison of single keys; each side is read through its own client.
     ///
     /// # Errors
-    /// If the server said no.
+    /// If the server rejected a statement, or the connection was lost.
     pub async fn by_key<'a>(
         &'a self,
         source: &'a Client,
@@ -56,20 +56,20 @@ impl Comparison {
         Ok(Prepared { client, sums, each })
     }
 
-    /// The rows of the keys in the parameters, one array a key column: digest of the key, and sums.
+    /// SQL for the rows of the keys in the parameters, one array per key column: digest of the key, and sums.
     pub(crate) fn keys_sql(&self, is_source: bool) -> String {
         let rows = self.rows_of_keys(is_source, &self.hash.of_side(is_source).row);
         format!("SELECT projh_digest, {SUMS} FROM {rows} GROUP BY projh_digest ORDER BY projh_digest")
     }
 
-    /// Of the rows of those keys, the ones with the digests in the last parameter: the hash of each column.
+    /// SQL for the hash of each column, of those rows of the keys whose digests are in the last parameter.
     fn each_sql(&self, is_source: bool) -> String {
         let rows = self.rows_of_keys(is_source, &self.hash.of_side(is_source).each);
         let last = FIRST_KEY + self.lane.key.len();
         format!("SELECT projh_digest, h FROM {rows} WHERE projh_digest = ANY (${last}::text[])")
     }
 
-    /// The rows of the keys in the parameters, as `projh_digest`, and what is asked of each as `h`.
+    /// The rows of the keys in the parameters, for FROM: the digest as `projh_digest`, and `asked` as `h`.
     fn rows_of_keys(&self, is_source: bool, asked: &str) -> String {
         let lane = &self.lane;
         let pairs = lane.key_in_target();
@@ -96,10 +96,10 @@ impl Comparison {
 }
 
 impl ByKey<'_> {
-    /// Compares the rows of some keys, in the transaction that is open on each side's client, as that sees them.
+    /// Compares the rows of some keys, as the transaction that is open on each side's client sees them.
     ///
     /// # Errors
-    /// If the server said no.
+    /// If the server rejected a statement, or the connection was lost.
     pub async fn compare(&self, keys: &[&Key]) -> Result<Differences, CompareError> {
         let lane = &self.comparison.lane;
         self.acting(&lane.acting.to_string()).await?;
@@ -150,7 +150,7 @@ impl ByKey<'_> {
     }
 }
 
-/// Read to the end: both sides may share one connection, which answers the second query only then.
+/// Reads to the end: both sides may share one connection, which answers the second query only then.
 async fn sums(side: &Prepared<'_>, lane: &Lane, keys: &[Array]) -> Result<Vec<Row>, tokio_postgres::Error> {
     let seed = lane.secret.seed();
     let secret = lane.secret.key();

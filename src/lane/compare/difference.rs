@@ -11,15 +11,15 @@ use super::sum::Sum;
 use super::{CompareError, failed};
 use crate::pg::Ident;
 
-/// So many are shown of each table.
+/// The most that are shown of one comparison.
 const SHOWN_MAX: usize = 100;
 
 /// The rows that are not the same on both sides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Differences {
-    /// How many there are.
+    /// How many rows differ.
     pub count: u64,
-    /// The first of them.
+    /// The first of them, in no particular order of keys.
     pub shown: Vec<Difference>,
 }
 
@@ -48,10 +48,10 @@ pub enum DifferenceKind {
     Different,
 }
 
-/// A key of one side.
+/// A key on one side.
 struct Keyed {
     digest: String,
-    /// Of its rows.
+    /// The sum of its rows.
     sum: Sum,
 }
 
@@ -66,13 +66,13 @@ struct Pair {
 pub(super) type Each = HashMap<String, Vec<Option<i64>>>;
 
 impl Differences {
-    /// Takes in those of another comparison.
+    /// Adds those of another comparison.
     pub fn add(&mut self, other: Self) {
         self.count += other.count;
         self.shown.extend(other.shown);
     }
 
-    /// From the sums of both sides, each in the order of the keys' digests.
+    /// Merges the sums of both sides, each in the order of the keys' digests.
     pub(super) async fn between(
         lane: &Lane,
         source: impl Stream<Item = Result<Row, tokio_postgres::Error>>,
@@ -135,7 +135,7 @@ impl Differences {
         different.map(|shown| shown.key_digest.clone()).collect()
     }
 
-    /// Names the columns that differ.
+    /// Sets the columns that differ of each row shown, given both sides' hashes of each column.
     pub(super) fn name_columns(&mut self, names: &[Ident], source: &Each, target: &Each) {
         for shown in &mut self.shown {
             let (Some(source), Some(target)) = (source.get(&shown.key_digest), target.get(&shown.key_digest))

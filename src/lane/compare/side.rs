@@ -1,4 +1,4 @@
-//! One side of a comparison that is narrowed down, on a session of its own.
+//! One side of a comparison while differences are narrowed down, on a session of its own.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use super::{CompareError, Comparison, each_of, failed};
 use crate::lane::Lane;
 use crate::lane::row_hash::{SUMS, key_digest};
 
-/// Buckets that a difference is narrowed down to first.
+/// Number of buckets, by row hash, that a difference is narrowed down to first; a power of 2.
 pub(super) const BUCKETS: i64 = 1_024;
 
 pub(super) struct Side<'a> {
@@ -29,7 +29,7 @@ impl<'a> Side<'a> {
     ) -> Result<Self, tokio_postgres::Error> {
         let Comparison { lane, hash } = comparison;
         let pairs = lane.key_in_target();
-        // A key is told in the target's form on both sides.
+        // The digest is that of the target's form of the key on both sides.
         let digest = if is_source {
             key_digest(pairs.iter().map(|key| key.value))
         } else {
@@ -73,7 +73,7 @@ impl<'a> Side<'a> {
         self.client.query_raw(&self.keys, params).await
     }
 
-    /// The hash of each column of some rows.
+    /// The hash of each column of the rows with these digests.
     pub(super) async fn each(&self, digests: &[String]) -> Result<Each, tokio_postgres::Error> {
         let secret = &self.lane.secret;
         let rows = self.client.query(&self.each, &[&secret.seed(), &secret.key(), &digests]).await?;

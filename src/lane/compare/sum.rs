@@ -4,7 +4,7 @@ use std::ops::AddAssign;
 
 use tokio_postgres::Row;
 
-/// Of some rows.
+/// Count, sum and xor of the hashes of some rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sum {
     pub(super) count: i64,
@@ -12,7 +12,7 @@ pub(super) struct Sum {
     xor: i64,
 }
 
-/// Of the rows of both tables.
+/// The sums of both tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sums {
     pub(super) source: Sum,
@@ -20,7 +20,7 @@ pub(super) struct Sums {
 }
 
 impl Sum {
-    /// From column `at` of a row on.
+    /// From three columns of a result row, the first of which is `at`. The error says what cannot be read.
     pub(super) fn of(row: &Row, at: usize) -> Result<Self, String> {
         let sum: String = row.get(at + 1);
         let sum = sum.parse().map_err(|_| "a sum of its rows cannot be read".to_owned())?;

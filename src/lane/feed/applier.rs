@@ -1,4 +1,4 @@
-//! The feed's task: messages in, target transactions out.
+//! The feed's task: turns messages of the stream into transactions on the targets.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::way::Way;
+use super::pending::Pending;
 use super::{FeedError, MESSAGE_PREFIX, Mode, Parts, Shared, State, TOUCHED_MAX};
 use crate::journal::Fence;
 use crate::lane::apply::Apply;
@@ -19,40 +19,40 @@ use crate::replication::pgoutput::Logical;
 use crate::replication::{Received, Stream};
 use crate::rest::Rest;
 
-/// A batch is small next to the tables: rows are always looked up by their key, and a plan over many
-/// partitions takes longer to make than to carry out.
+/// A batch is small compared with the tables: rows are always looked up by their key, and a plan over many
+/// partitions takes longer to make than to execute.
 const LOOK_UP_BY_KEY: &str = "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; \
                               SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan";
-/// Most of the feed's commits do not wait for the disk. One in this time does, and with it all before
-/// it are durable; only then are they acknowledged to the slot.
+/// Most of the feed's commits do not wait for the disk. One in this time does, and makes all before
+/// it durable; only then are they acknowledged to the slot.
 const DURABLE_EVERY: Duration = Duration::from_secs(1);
-/// What is taken in waits no longer than this for more.
+/// Changes taken in wait no longer than this for more.
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
-/// A batch is handed to the server when it holds this many changes, or bytes.
+/// A batch is sent to the server when it holds this many changes, or bytes.
 const BATCH_CHANGES: u64 = 20_000;
 const BATCH_BYTES: usize = 8 << 20;
 
 pub(super) struct Applier {
-    /// Its texts travel as the database stores them: statements with names in them are prepared.
+    /// Texts are sent in the database's encoding, so statements with names in them are prepared beforehand.
     session: Session,
     stream: Stream,
     fence: Fence,
-    ways: Vec<Way>,
+    pending: Vec<Pending>,
     by_relation: HashMap<u32, usize>,
-    /// Names of relations of no lane: the server tells those of partitions too, whose changes come as their parent's.
+    /// Names of relations of no lane: the server also sends those of partitions, whose changes come as their parent's.
     others: HashMap<u32, String>,
     mode: watch::Receiver<Mode>,
     state: watch::Sender<State>,
     shared: Arc<Shared>,
-    /// A transaction that has begun beyond where the feed may go.
+    /// The beginning of a transaction that is beyond where the feed may go.
     peeked: Option<Received>,
     in_source_transaction: bool,
     in_target_transaction: bool,
     /// The end of the last whole source transaction taken in.
     end: Lsn,
     durable: Durable,
-    /// What is taken in waits until then for more: as long as the last batch took, so that a backlog
-    /// makes large batches and a stream that keeps up small ones. A marker waits for nothing.
+    /// When changes taken in no longer wait for more: after as long as the last batch took, so that a backlog
+    /// makes large batches and a stream that keeps up small ones. A marker does not wait.
     commit_by: Instant,
     last_batch: Duration,
     rest: Rest,
@@ -63,11 +63,11 @@ pub(super) struct Applier {
     touched: Vec<Vec<Key>>,
 }
 
-/// What is durable of the feed's commits.
+/// Which of the feed's commits are durable.
 struct Durable {
-    /// When it last was all of them.
+    /// When all of them last were.
     at: Instant,
-    /// It is all of them.
+    /// Whether all of them are.
     is_all: bool,
 }
 
@@ -80,24 +80,24 @@ impl Applier {
         shared: Arc<Shared>,
     ) -> Result<Self, FeedError> {
         session.batch_execute(LOOK_UP_BY_KEY).await?;
-        let mut ways = Vec::new();
+        let mut pending = Vec::new();
         let mut by_relation = HashMap::new();
         for lane in parts.lanes {
-            by_relation.insert(lane.source_oid, ways.len());
+            by_relation.insert(lane.source_oid, pending.len());
             let apply = Apply::prepare(&session, &lane).await?;
             let truncate = session.prepare(&format!("TRUNCATE {}", lane.target)).await?;
             let acting = session.prepare(&lane.acting.to_string()).await?;
-            ways.push(Way { lane, acting, apply, truncate, changes: Coalesced::default() });
+            pending.push(Pending { lane, acting, apply, truncate, changes: Coalesced::default() });
         }
-        if let Some(way) = ways.first() {
-            way.lane.encoding.as_stored(&session).await?;
+        if let Some(pending) = pending.first() {
+            pending.lane.encoding.as_stored(&session).await?;
         }
         Ok(Self {
-            touched: vec![Vec::new(); ways.len()],
+            touched: vec![Vec::new(); pending.len()],
             session,
             stream: parts.stream,
             fence: parts.fence,
-            ways,
+            pending,
             by_relation,
             others: HashMap::new(),
             mode,
@@ -117,7 +117,7 @@ impl Applier {
         })
     }
 
-    /// Runs until something goes wrong; returns that.
+    /// Runs until an error, which it returns.
     pub(super) async fn run(&mut self) -> FeedError {
         loop {
             if let Err(error) = self.step().await {
@@ -129,10 +129,10 @@ impl Applier {
     async fn step(&mut self) -> Result<(), FeedError> {
         let mode = *self.mode.borrow_and_update();
         let waits = match mode {
-            // Inside of one it may have a transaction open that a new slot would wait for.
+            // Inside one it may have a target transaction open, which a new slot would wait for.
             Mode::Hold => !self.in_source_transaction,
             Mode::Until(lsn) => !self.in_source_transaction && self.state.borrow().held_at == Some(lsn),
-            // Somebody has to compare what changed before more of it is remembered.
+            // The changed keys have to be compared before more of them are remembered.
             Mode::Free => !self.in_source_transaction && self.shared.touched_count() >= TOUCHED_MAX,
         };
         if waits {
@@ -158,7 +158,7 @@ impl Applier {
         self.take_in(received).await
     }
 
-    /// Whether a transaction is beyond where the feed may go. Asks anew: the mode may have changed
+    /// Whether a transaction is beyond where the feed may go. Reads the mode again, which may have changed
     /// while the message was waited for.
     async fn must_not_begin(&mut self, final_lsn: Lsn) -> Result<bool, FeedError> {
         let mode = *self.mode.borrow();
@@ -173,8 +173,8 @@ impl Applier {
         }
     }
 
-    /// The next message; while it waits for one, what is whole is committed. None if that, or the
-    /// phases asking for something else, came first.
+    /// The next message; while it waits for one, whole source transactions are committed. `None` if that, or a change
+    /// of the mode, came first.
     async fn next(&mut self) -> Result<Option<Received>, FeedError> {
         if let Some(received) = self.stream.try_next().transpose()? {
             return Ok(Some(received));
@@ -184,7 +184,7 @@ impl Applier {
             self.commit().await?;
         }
         let Durable { at, is_all } = self.durable;
-        let waits = is_whole && self.ways.iter().any(|way| way.changes.changes() > 0);
+        let waits = is_whole && self.pending.iter().any(|pending| pending.changes.changes() > 0);
         tokio::select! {
             biased;
             received = self.stream.next() => Ok(Some(received?)),
@@ -211,20 +211,20 @@ impl Applier {
         match message {
             Logical::Begin { .. } => {
                 self.in_source_transaction = true;
-                if self.ways.iter().all(|way| way.changes.changes() == 0) {
+                if self.pending.iter().all(|pending| pending.changes.changes() == 0) {
                     self.commit_by = Instant::now() + self.last_batch;
                 }
             }
             Logical::Relation(relation) => {
-                if let Ok(way) = self.way(relation.oid) {
-                    way.check(&relation)?;
+                if let Ok(pending) = self.pending_of(relation.oid) {
+                    pending.check(&relation)?;
                 } else {
                     self.others.insert(relation.oid, format!("{}.{}", relation.schema, relation.name));
                 }
             }
-            Logical::Insert { relation, new } => self.way(relation)?.insert(new)?,
-            Logical::Update { relation, old, new } => self.way(relation)?.update(old, new)?,
-            Logical::Delete { relation, old } => self.way(relation)?.delete(&old)?,
+            Logical::Insert { relation, new } => self.pending_of(relation)?.insert(new)?,
+            Logical::Update { relation, old, new } => self.pending_of(relation)?.update(old, new)?,
+            Logical::Delete { relation, old } => self.pending_of(relation)?.delete(&old)?,
             Logical::Truncate { relations, .. } => self.truncate(&relations).await?,
             Logical::Message(message) if message.transactional && message.prefix == MESSAGE_PREFIX => {
                 self.take_in_marker(&message.content);
@@ -232,7 +232,7 @@ impl Applier {
             Logical::Commit { end_lsn, .. } => {
                 self.in_source_transaction = false;
                 self.end = end_lsn;
-                // What was too large to wait for its end has been flushed before it.
+                // A source transaction that was too large has been flushed before its end.
                 if self.in_target_transaction || self.is_full() {
                     let begun = Instant::now();
                     self.commit().await?;
@@ -248,7 +248,7 @@ impl Applier {
         Ok(())
     }
 
-    /// A full batch is one of a backlog. Whoever waits for a marker does not wait for a rest.
+    /// Rests after a full batch, which is a sign of a backlog. A change of the mode ends the rest.
     async fn rest(&mut self, took: Duration) {
         tokio::select! {
             () = self.rest.rest_in_a_backlog(took) => {}
@@ -256,14 +256,14 @@ impl Applier {
         }
     }
 
-    /// A marker was taken in, and nobody has been told of it yet.
+    /// Whether a marker was taken in that the state does not show yet.
     fn has_marker(&self) -> bool {
         self.marker > self.state.borrow().marker
     }
 
-    fn way(&mut self, relation: u32) -> Result<&mut Way, FeedError> {
-        let way = self.by_relation.get(&relation).and_then(|at| self.ways.get_mut(*at));
-        way.ok_or_else(|| {
+    fn pending_of(&mut self, relation: u32) -> Result<&mut Pending, FeedError> {
+        let pending = self.by_relation.get(&relation).and_then(|at| self.pending.get_mut(*at));
+        pending.ok_or_else(|| {
             let name = self.others.get(&relation).cloned();
             FeedError::Foreign { what: name.unwrap_or_else(|| format!("the relation with OID {relation}")) }
         })
@@ -273,14 +273,14 @@ impl Applier {
         self.holds(BATCH_CHANGES, BATCH_BYTES)
     }
 
-    /// So much of a source transaction that the rest of it must not be waited for.
+    /// Whether a source transaction has grown too large to wait for its end.
     fn is_too_large(&self) -> bool {
         self.holds(BATCH_CHANGES * 2, BATCH_BYTES * 2)
     }
 
     fn holds(&self, changes: u64, bytes: usize) -> bool {
-        let held: u64 = self.ways.iter().map(|way| way.changes.changes()).sum();
-        held >= changes || self.ways.iter().map(|way| way.changes.size()).sum::<usize>() >= bytes
+        let held: u64 = self.pending.iter().map(|pending| pending.changes.changes()).sum();
+        held >= changes || self.pending.iter().map(|pending| pending.changes.size()).sum::<usize>() >= bytes
     }
 
     fn take_in_marker(&mut self, content: &[u8]) {
@@ -295,7 +295,7 @@ impl Applier {
         self.flush().await?;
         for relation in relations {
             let is_lenient = self.shared.lenient.load(Ordering::Acquire);
-            let Way { lane, acting, truncate, .. } = self.way(*relation)?;
+            let Pending { lane, acting, truncate, .. } = self.pending_of(*relation)?;
             if is_lenient {
                 return Err(FeedError::Truncated { table: lane.table.plain(), lane: lane.number });
             }
@@ -309,24 +309,24 @@ impl Applier {
         Ok(())
     }
 
-    /// What has been taken in goes to the server, in the open transaction.
+    /// Sends what has been taken in to the server, in the open transaction.
     async fn flush(&mut self) -> Result<(), FeedError> {
         let lenient = self.shared.lenient.load(Ordering::Acquire);
-        for (at, way) in self.ways.iter_mut().enumerate() {
-            if way.changes.changes() == 0 {
+        for (at, pending) in self.pending.iter_mut().enumerate() {
+            if pending.changes.changes() == 0 {
                 continue;
             }
-            self.changes += way.changes.changes();
-            let keys = way.take()?;
+            self.changes += pending.changes.changes();
+            let keys = pending.take()?;
             begin(&self.session, &mut self.in_target_transaction).await?;
-            self.session.execute(&way.acting, &[]).await?;
-            way.apply.apply(&self.session, &keys, lenient).await?;
+            self.session.execute(&pending.acting, &[]).await?;
+            pending.apply.apply(&self.session, &keys, lenient).await?;
             self.touched[at].extend(keys.into_keys());
         }
         Ok(())
     }
 
-    /// Everything taken in is committed, together with how far that is; once it is durable, it is
+    /// Commits everything taken in, together with the position reached; once that is durable, it is
     /// acknowledged.
     async fn commit(&mut self) -> Result<(), FeedError> {
         let begun = Instant::now();

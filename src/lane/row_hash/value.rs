@@ -1,4 +1,4 @@
-//! The hash of one value, for types whose own function is called by itself: a record costs as much as four such calls.
+//! The hash of one value, for types whose own hash function is called directly: a record costs as much as four calls.
 //!
 //! Invariant: two values of a column that a user can tell apart are two inputs of its hash.
 
@@ -12,22 +12,22 @@ const BIN: &str = "'4294.967296 s'::interval";
 pub(super) enum ValueHash {
     Int2,
     Int4,
-    /// Its own function folds it to 32 bits: the seed has it too.
+    /// Its own function folds it into 32 bits, so it goes into the seed, too.
     Int8,
     Uuid,
     Enum,
     Text,
     Bpchar,
-    /// Types that one prints as one tells them apart.
+    /// Types whose text differs whenever the values do.
     AsText,
-    /// Their own function folds them to 32 bits: the upper ones are hashed before.
+    /// Its own function folds it into 32 bits, so the upper ones are hashed first.
     Timestamp,
     Timestamptz,
 }
 
 impl ValueHash {
-    /// None for a value that goes into a record. `is_column`: the value is that of a column on both sides, and not one
-    /// that would have to be computed twice.
+    /// `None` for a value that goes into a record. `is_column`: the value is that of a column on both sides, and not an
+    /// expression, which would have to be computed twice.
     pub(super) fn of(column: &Row, is_column: bool) -> Option<Self> {
         if column.get("is_domain") {
             return None;
@@ -41,7 +41,7 @@ impl ValueHash {
             "int4" => Some(Self::Int4),
             "uuid" => Some(Self::Uuid),
             "text" | "varchar" => Some(Self::Text),
-            // Where all values have one length, trailing blanks say nothing.
+            // If all values have one length, trailing blanks carry no information.
             "bpchar" if column.get("has_length") => Some(Self::Bpchar),
             "numeric" | "json" | "jsonb" => Some(Self::AsText),
             "int8" if is_column => Some(Self::Int8),
@@ -51,7 +51,7 @@ impl ValueHash {
         }
     }
 
-    /// NULL where the value is.
+    /// SQL for the hash; NULL if the value is.
     pub(super) fn sql(self, value: &str, seed: &str) -> String {
         match self {
             Self::Int2 => format!("hashint2extended({value}, {seed})"),
@@ -62,7 +62,7 @@ impl ValueHash {
             Self::Text | Self::AsText => format!("hashtextextended(({value})::text COLLATE \"C\", {seed})"),
             Self::Bpchar => format!("hashbpcharextended(({value}) COLLATE \"C\", {seed})"),
             Self::Timestamp => timestamp(value, seed),
-            // That of UTC, whatever the session's zone is, and without a look at a calendar.
+            // That of UTC, whatever the session's zone is, and without a lookup in the time zone's rules.
             Self::Timestamptz => timestamp(&format!("timezone('0'::interval, {value})"), seed),
         }
     }

@@ -37,11 +37,11 @@ pub(super) struct Swapped {
     pub(super) stall_ms: f64,
 }
 
-/// Why an attempt is rolled back without anything being wrong.
+/// Why an attempt is rolled back.
 enum Stop {
-    /// Something took too long.
+    /// Something took too long: the next attempt may succeed.
     Postpone(String),
-    /// Something is wrong.
+    /// An error, which ends the phase.
     Fail(Error),
 }
 
@@ -60,24 +60,24 @@ impl From<FeedError> for Stop {
 impl From<ActivityError> for Stop {
     fn from(error: ActivityError) -> Self {
         match error {
-            // Who cannot see does not know.
+            // Sessions that we may not see may have an old snapshot.
             ActivityError::Blind(_) => Self::Postpone(error.to_string()),
             ActivityError::Postgres(_) => Self::Fail(error.into()),
         }
     }
 }
 
-/// Everything an attempt needs, got ready before there is a lock.
+/// Everything an attempt needs, prepared before it takes a lock.
 struct Ready<'a> {
     session: &'a Session,
-    /// The server's process of that session.
+    /// The process ID of that session's backend.
     pid: i32,
-    /// Looks who is in the way.
+    /// Looks up who blocks the locks.
     observer: Session,
     statements: Statements,
     comparisons: Vec<ByKey<'a>>,
     budget: Duration,
-    /// For all locks that clients queue behind, together.
+    /// How long all locks that clients queue behind may take together.
     lock_timeout: Duration,
     terminate: TerminateBlockers,
 }
@@ -118,14 +118,14 @@ pub(super) async fn attempt(run: &Run<'_>, settings: &SwapSettings, number: u32)
     }
 }
 
-/// An attempt that ends, and who was in its way.
+/// Why an attempt ends, and who blocked it.
 struct Blocked {
     stop: Stop,
     blockers: Vec<String>,
 }
 
 impl Blocked {
-    /// A lock that was not granted in time, or something that is wrong.
+    /// Postpones if a lock was not granted in time, and fails on any other error.
     fn of(error: tokio_postgres::Error, doing: &str, why: &str, wait: Option<&Wait>) -> Self {
         let is_late = is_lock_wait(&error) || error.code() == Some(&SqlState::QUERY_CANCELED);
         if !is_late {
@@ -140,7 +140,7 @@ impl Blocked {
     }
 
     async fn end(self, ready: &Ready<'_>) -> Result<Outcome, Error> {
-        // The connection may be gone; then the server has rolled back already.
+        // If the connection was lost, the server has rolled back already.
         let rolled_back = roll_back(ready.session).await;
         match self.stop {
             Stop::Fail(error) => Err(error),
@@ -152,8 +152,8 @@ impl Blocked {
     }
 }
 
-/// Does without a lock what will be done under it, so that the session has plans and the catalog's
-/// entries at hand then. What it finds does not count: the feed goes on.
+/// Does without a lock what will be done under it, so that the session has plans and catalog entries
+/// cached by then. What it finds does not count: the feed is still running.
 async fn rehearse(run: &Run<'_>, ready: &Ready<'_>) -> Result<(), Error> {
     let sql = "SET plan_cache_mode = force_generic_plan";
     ready.session.batch_execute(sql).await.doing("preparing the swap")?;
@@ -171,7 +171,7 @@ async fn rehearse(run: &Run<'_>, ready: &Ready<'_>) -> Result<(), Error> {
     rolled_back(ready.session, "BEGIN", compare).await.doing("preparing the swap")?
 }
 
-/// Begins, with the locks that no client queues behind.
+/// Begins the transaction, with the locks that no client queues behind.
 async fn displace(ready: &Ready<'_>) -> Result<(), Blocked> {
     let Statements { begin, displace, .. } = &ready.statements;
     let sql = joined([begin, displace]);
@@ -181,8 +181,8 @@ async fn displace(ready: &Ready<'_>) -> Result<(), Blocked> {
     outcome.map_err(|error| Blocked::of(error, "beginning the swap", why, wait.as_ref()))
 }
 
-/// Clients that call `nextval` before they touch the table hold the sequence and wait for the table, and others the other
-/// way round. Whichever the attempt meets comes first, and the other one in the next attempt.
+/// Whether to lock sequences before tables. Clients that call `nextval` before they touch the table hold the sequence and
+/// wait for the table, others the reverse: odd attempts follow the order seen now, even ones the opposite.
 async fn sequences_first(ready: &Ready<'_>, number: u32) -> Result<bool, Error> {
     let Statements { sequences, locked, .. } = &ready.statements;
     if sequences.is_empty() {
@@ -192,8 +192,8 @@ async fn sequences_first(ready: &Ready<'_>, number: u32) -> Result<bool, Error> 
     Ok(seen == (number % 2 == 1))
 }
 
-/// All locks that clients queue behind, within one deadline: it is over before a client that queues behind the first of
-/// them looks for a deadlock. From the last of them on, the time-outs are those of the work.
+/// Takes all locks that clients queue behind, within one deadline, which is over before a client that queues behind the
+/// first of them checks for a deadlock. After the last of them, the time-outs are those of the work.
 async fn lock(run: &Run<'_>, ready: &Ready<'_>, sequences_first: bool) -> Result<(), Blocked> {
     let Statements { lock_live, lock_sequences, time_outs, .. } = &ready.statements;
     let mut locks: Vec<&Statement> = lock_sequences.iter().collect();
@@ -213,14 +213,14 @@ async fn lock(run: &Run<'_>, ready: &Ready<'_>, sequences_first: bool) -> Result
     let mut observed = pin!(locks::observed(&ready.observer, ready.pid, work));
     let (outcome, wait) = match tokio::time::timeout(ready.lock_timeout / 2, &mut observed).await {
         Ok(granted) => granted,
-        // To the end, also where the lock comes meanwhile: whoever was ended is told of.
+        // To the end, even if the lock is granted meanwhile: every backend that was terminated is reported.
         Err(_) => tokio::join!(observed, end_blockers(run, ready)).0,
     };
     let why = format!("the locks were not granted within {} ms", ready.lock_timeout.as_millis());
     outcome.map_err(|error| Blocked::of(error, "locking the live tables", &why, wait.as_ref()))
 }
 
-/// Ends whom the plan allows to end.
+/// Terminates the blockers that the plan allows to terminate.
 async fn end_blockers(run: &Run<'_>, ready: &Ready<'_>) {
     if ready.terminate != TerminateBlockers::Never
         && let Ok(Some(wait)) = activity::wait_of(&ready.observer, ready.pid).await
@@ -237,15 +237,14 @@ async fn end_blockers(run: &Run<'_>, ready: &Ready<'_>) {
                 }
                 Err(error) => {
                     let why = crate::pg::describe(&error);
-                    run.cx.tell(&Event::Notice { text: format!("{backend} could not be ended: {why}") });
+                    run.cx.tell(&Event::Notice { text: format!("{backend} could not be terminated: {why}") });
                 }
             }
         }
     }
 }
 
-/// Waits until the standbys have the swap that the configuration waits for: the swap's own commit did not, for it held
-/// the locks.
+/// Waits until the synchronous standbys have the swap: its own commit did not wait for them, because it held the locks.
 pub(super) async fn wait_for_standbys(run: &Run<'_>) -> Result<(), Error> {
     let sql = "SELECT pg_logical_emit_message(true, 'projh_bluegreen_swapped', '')";
     let flushed = run.journal.session().query_one(sql, &[]).await;
@@ -253,11 +252,11 @@ pub(super) async fn wait_for_standbys(run: &Run<'_>) -> Result<(), Error> {
 }
 
 async fn roll_back(client: &Client) -> Result<(), Error> {
-    client.batch_execute("ROLLBACK").await.doing("rolling an attempt to swap back")
+    client.batch_execute("ROLLBACK").await.doing("rolling back an attempt to swap")
 }
 
-/// With the lock granted: from here on clients wait. All but the commit has to fit into the budget; what
-/// the server is still busy with then is cancelled, so that the lock goes at once.
+/// With the locks granted: from here on clients wait. All but the commit has to fit into the budget; a
+/// statement that still runs then is cancelled, so that the locks are released at once.
 async fn locked(
     run: &Run<'_>,
     ready: &Ready<'_>,
@@ -276,7 +275,7 @@ async fn locked(
     Ok(Swapped { compared, times, commit_ms: ms(committing.elapsed()), stall_ms: ms(asked.elapsed()) })
 }
 
-/// What is yet to be committed.
+/// An exchange that is yet to be committed.
 struct Exchanged {
     lsn: Lsn,
     compared: u64,
@@ -304,7 +303,7 @@ async fn work(run: &Run<'_>, ready: &Ready<'_>, lock_wait: Duration) -> Result<E
     Ok(Exchanged { lsn, compared, times })
 }
 
-/// What the gate has seen to be so, still is; from now on it stays so.
+/// Checks that what the gate found still holds; under the locks it cannot change any more.
 async fn still_fits(run: &Run<'_>, client: &Client) -> Result<(), Stop> {
     check_fingerprints(run, client).await?;
     if verify::is_void(run, client).await? {
@@ -332,7 +331,7 @@ async fn drain(run: &Run<'_>, within: Duration) -> Result<(), Stop> {
     }
 }
 
-/// What changed since the last comparison; nothing changes any more.
+/// Compares the keys that changed since the last comparison, and returns how many; nothing changes any more.
 async fn compare(run: &Run<'_>, ready: &Ready<'_>) -> Result<u64, Stop> {
     let touched = run.feed()?.touched()?;
     let mut differences = Differences::default();

@@ -13,14 +13,14 @@ use crate::phase::{check_fingerprints, verify};
 use crate::plan::Window;
 use crate::run::Run;
 
-/// A marker has to come through this quickly, so often in a row.
+/// A marker's round trip has to be shorter than this, [`IN_A_ROW`] times in a row.
 const QUICK: Duration = Duration::from_millis(20);
 const IN_A_ROW: u32 = 3;
-/// Round trips after which the gate asks for half as much, so that a busy server cannot hold the swap
-/// up for ever; never for more than this part of the stall that the plan allows.
+/// Round trips after which the gate allows twice the lag, so that a busy server cannot hold up the swap
+/// forever; but at most one [`PART_OF_BUDGET`]th of the stall that the plan allows.
 const PATIENCE: u32 = 50;
 const PART_OF_BUDGET: u32 = 8;
-/// Keys that are compared under the lock at most; more are compared before it.
+/// The most keys that are compared under the lock; if there are more, they are compared before it.
 const KEYS_MAX: usize = 4_000;
 
 /// Waits until an attempt has a good chance.
@@ -46,7 +46,7 @@ pub(super) async fn pass(run: &Run<'_>) -> Result<(), Error> {
     }
 }
 
-/// What the gate asks for; it asks for less the longer it has waited.
+/// The most that the gate allows; it allows more the longer it has waited.
 struct Bar {
     lag: Duration,
     keys: usize,
@@ -75,27 +75,27 @@ async fn wait_for_lag(run: &Run<'_>, feed: &Feed, bar: &mut Bar) -> Result<(), E
 
 /// A transaction whose snapshot is older than green's rows would find green empty after the swap.
 async fn wait_for_old_snapshots(run: &Run<'_>) -> Result<(), Error> {
-    let mut told = String::new();
+    let mut reported = String::new();
     while let Some(OldSnapshots { pids, holders }) = old_snapshots(run, run.journal.session()).await? {
-        if told != pids {
+        if reported != pids {
             let text = format!("the swap waits for snapshots that are older than green's rows: {holders}");
             run.cx.tell(&Event::Waiting { cause: WaitCause::Snapshot, text });
-            told = pids;
+            reported = pids;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     Ok(())
 }
 
-/// Who has a snapshot that is older than green's rows.
+/// The sessions that have a snapshot older than green's rows.
 pub(super) struct OldSnapshots {
-    /// The processes.
+    /// Their process IDs, separated by commas.
     pids: String,
-    /// The same for people.
+    /// Their descriptions, for people.
     pub(super) holders: String,
 }
 
-/// None where nobody has one.
+/// `None` if nobody has one.
 pub(super) async fn old_snapshots(
     run: &Run<'_>,
     client: &Client,
@@ -108,20 +108,20 @@ pub(super) async fn old_snapshots(
 }
 
 async fn wait_for_window(run: &Run<'_>, window: &Window) -> Result<(), Error> {
-    let mut told = false;
+    let mut reported = false;
     loop {
         let zone = jiff::tz::TimeZone::get(&window.time_zone)
             .map_err(|_| Error::Usage(format!("time zone `{}` is not known here", window.time_zone)))?;
         if is_inside(window, jiff::Timestamp::now().to_zoned(zone).time()) {
             return Ok(());
         }
-        if !told {
+        if !reported {
             let text = format!(
                 "the swap waits for its window, {} to {} {}",
                 window.from, window.to, window.time_zone
             );
             run.cx.tell(&Event::Waiting { cause: WaitCause::Window, text });
-            told = true;
+            reported = true;
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }

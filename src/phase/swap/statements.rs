@@ -9,15 +9,15 @@ use crate::pg::{Literal, QName, list};
 use crate::phase::locks::Limits;
 use crate::plan::SwapSettings;
 
-/// A session of ours that says nothing for so much longer than it may take is frozen.
+/// Our session is taken to be frozen if it is idle for this much longer than an attempt may take.
 const FROZEN_AFTER: Duration = Duration::from_secs(2);
 
-/// In the order of their execution.
+/// The statements, in the order of their execution.
 pub(crate) struct Statements {
     /// Begins the transaction, with its time-outs.
     pub(crate) begin: Statement,
-    /// Keeps autovacuum away from green, and from all that is locked after it; does not hold up the feed, and no
-    /// client waits behind it, so it may take as long as autovacuum takes to step aside.
+    /// Keeps autovacuum away from green and from every table locked later. It does not hold up the feed, and no client
+    /// waits behind it, so it may take as long as autovacuum takes to step aside.
     pub(crate) displace: Statement,
     /// Every live table, then the tables that their foreign keys point at, each once.
     pub(crate) locked: Vec<QName>,
@@ -25,13 +25,13 @@ pub(crate) struct Statements {
     pub(crate) lock_live: Statement,
     /// Every sequence that belongs to a live table.
     pub(crate) sequences: Vec<QName>,
-    /// The locks on them. Their `nextval` waits behind it, so that blue's numbers stand still.
+    /// The locks on them. `nextval` waits behind them, so that blue's sequences stand still.
     pub(crate) lock_sequences: Vec<Statement>,
-    /// From here on, the time-outs of what is done under the locks. It asks for no lock that somebody else may hold.
+    /// Sets the time-outs of the work under the locks, which asks for no lock that somebody else may hold.
     pub(crate) time_outs: Statement,
-    /// What is exchanged, each with its lane: one round trip.
+    /// The exchange, each statement with its lane: one round trip.
     pub(crate) exchange: Vec<(usize, Statement)>,
-    /// The exact boundary in the stream.
+    /// Marks the exact boundary in the stream.
     pub(crate) boundary: Statement,
 }
 
@@ -75,7 +75,7 @@ impl Statements {
     }
 }
 
-/// The standby is waited for once the locks are gone; whoever freezes lets go by himself.
+/// Standbys are waited for once the locks are released; if we freeze, the server ends the transaction.
 fn begin(settings: &SwapSettings, limits: &Limits) -> Statement {
     let idle = settings.max_write_stall + settings.lock_timeout + FROZEN_AFTER;
     let look = if limits.may_look_sooner { "; SET LOCAL deadlock_timeout = '50ms'" } else { "" };

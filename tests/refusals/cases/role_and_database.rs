@@ -36,7 +36,7 @@ pub const CASES: &[Case] = &[
         ..right(
             "database",
             "revoke create on database \"X\" from migrator",
-            "may not make schemas and publications in database \"X\"",
+            "may not create schemas and publications in database \"X\"",
             "grant create on database \"X\" to \"migrator\"",
         )
     },
@@ -44,7 +44,7 @@ pub const CASES: &[Case] = &[
         "schema",
         "alter schema app owner to postgres; revoke all on schema app from app_owner;
          revoke create on schema app from migrator",
-        "role \"migrator\" may not make relations in schema \"app\"",
+        "role \"migrator\" may not create relations in schema \"app\"",
         "grant usage, create on schema \"app\" to \"migrator\"",
     ),
     right(

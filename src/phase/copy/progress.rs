@@ -1,4 +1,4 @@
-//! How far the copy is, for who looks on.
+//! Reports the progress of the copy.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,55 +8,55 @@ use crate::meter::Reached;
 use crate::meter::{Meter, eta_s};
 use crate::run::Run;
 
-/// How often it is told.
+/// How often progress is reported.
 const EVERY: Duration = Duration::from_secs(1);
-/// PostgreSQL's, unless somebody has compiled another one in.
+/// PostgreSQL's default block size; a server may be compiled with another one.
 const BLOCK_BYTES: u64 = 8_192;
 
-/// What was told of a round so far.
-pub(super) struct Told {
+/// Reports the progress of one round.
+pub(super) struct ProgressReport {
     /// Heap blocks of each lane's blue when the round began.
     blocks: Vec<u32>,
-    seen: Mutex<Seen>,
+    rates: Mutex<Rates>,
 }
 
-struct Seen {
+struct Rates {
     last: Instant,
     lanes: Vec<Meters>,
 }
 
-/// Of one lane.
+/// The rates of one lane.
 struct Meters {
     rows: Meter,
     bytes: Meter,
 }
 
-/// What has been copied of one lane.
+/// Rows copied of one lane, and the bytes of their heap blocks.
 struct Count {
     rows: u64,
     bytes: u64,
 }
 
-impl Told {
+impl ProgressReport {
     pub(super) fn new(run: &Run<'_>, blocks: Vec<u32>) -> Self {
         let now = Instant::now();
         let lanes = counts(run, &blocks)
             .into_iter()
             .map(|count| Meters { rows: Meter::new(now, count.rows), bytes: Meter::new(now, count.bytes) });
-        let seen = Seen { last: now, lanes: lanes.collect() };
-        Self { blocks, seen: Mutex::new(seen) }
+        let rates = Rates { last: now, lanes: lanes.collect() };
+        Self { blocks, rates: Mutex::new(rates) }
     }
 
-    /// About once a second, or when asked to.
-    pub(super) fn tell(&self, run: &Run<'_>, now: bool) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if !now && seen.last.elapsed() < EVERY {
+    /// Reports about once a second, or at once if `now`.
+    pub(super) fn send(&self, run: &Run<'_>, now: bool) {
+        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        if !now && rates.last.elapsed() < EVERY {
             return;
         }
         let at = Instant::now();
-        seen.last = at;
+        rates.last = at;
         for (number, count) in counts(run, &self.blocks).into_iter().enumerate() {
-            let Some(meters) = seen.lanes.get_mut(number) else { continue };
+            let Some(meters) = rates.lanes.get_mut(number) else { continue };
             meters.rows.see(at, count.rows);
             meters.bytes.see(at, count.bytes);
             let bytes_total = u64::from(self.blocks[number]) * BLOCK_BYTES;
@@ -73,7 +73,7 @@ impl Told {
     }
 }
 
-/// Of each lane.
+/// What has been copied, by lane.
 fn counts(run: &Run<'_>, blocks: &[u32]) -> Vec<Count> {
     let progress = run.journal.progress();
     let copied = progress.rows_copied.iter().zip(&progress.copied).zip(blocks);
@@ -82,7 +82,7 @@ fn counts(run: &Run<'_>, blocks: &[u32]) -> Vec<Count> {
         .collect()
 }
 
-/// What PostgreSQL's statistics say; where there are none, what has been read tells of the rest.
+/// Blue's rows: as PostgreSQL's statistics estimate them or, without those, extrapolated from the rows copied so far.
 fn estimated(run: &Run<'_>, lane: usize, &Count { rows, bytes }: &Count, bytes_total: u64) -> u64 {
     let progress = run.journal.progress();
     let design = progress.prepared.as_ref().and_then(|prepared| prepared.lanes.get(lane));

@@ -1,4 +1,4 @@
-//! One table's changes on their way: from the stream's messages to one net change a key.
+//! One table's changes, from the stream's messages to one net change per key.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use crate::lane::coalesce::{Coalesced, Impossible, Key, Net, by_key};
 use crate::replication::pgoutput::{Old, OldKind, Relation, Tuple, Value};
 
 /// A lane, and what has been taken in for it.
-pub(super) struct Way {
+pub(super) struct Pending {
     pub(super) lane: Lane,
     /// Gives the rest of a transaction the rights of the table's owner.
     pub(super) acting: Statement,
@@ -20,14 +20,14 @@ pub(super) struct Way {
     pub(super) changes: Coalesced,
 }
 
-impl Way {
+impl Pending {
     pub(super) fn insert(&mut self, new: Tuple) -> Result<(), FeedError> {
         let identity = self.identity_of(&new)?;
         self.changes.insert(identity, new).map_err(|source| self.impossible(source))
     }
 
-    /// Without an old tuple the identity has not changed; with one, the old identity is in it, also the part of it
-    /// that is stored out of line and was not sent again with the new tuple.
+    /// Without an old tuple the identity has not changed; with one, it has the old identity, including the values
+    /// that are stored out of line and were not sent again with the new tuple.
     pub(super) fn update(&mut self, old: Option<Old>, mut new: Tuple) -> Result<(), FeedError> {
         for at in &self.lane.identity {
             let before = old.as_ref().and_then(|old| old.tuple.get(*at));
@@ -49,28 +49,28 @@ impl Way {
         self.changes.delete(&identity).map_err(|source| self.impossible(source))
     }
 
-    /// The server tells a table's columns before its first change and after each DDL.
+    /// Checks that the columns are those of the lane. The server sends them before a table's first change and after DDL.
     pub(super) fn check(&self, relation: &Relation) -> Result<(), FeedError> {
-        let told: Vec<(&[u8], u32)> =
+        let sent: Vec<(&[u8], u32)> =
             relation.columns.iter().map(|column| (&*column.name, column.type_oid)).collect();
         let known: Vec<(&[u8], u32)> =
             self.lane.streamed().map(|column| (&*column.stored_name, column.type_oid)).collect();
-        if told == known {
+        if sent == known {
             return Ok(());
         }
-        let columns = self.lane.streamed().zip(told.iter().zip(&known));
-        let different = columns.into_iter().find(|(_, (told, known))| told != known);
+        let columns = self.lane.streamed().zip(sent.iter().zip(&known));
+        let different = columns.into_iter().find(|(_, (sent, known))| sent != known);
         let what = different.map_or_else(
-            || format!("it has {} columns where the plan was made for {}", told.len(), known.len()),
-            |(column, (told, _))| {
-                let told = String::from_utf8_lossy(told.0);
-                format!("column `{told}` is not `{}` as it was", column.name.as_str())
+            || format!("it has {} columns where the plan was made for {}", sent.len(), known.len()),
+            |(column, (sent, _))| {
+                let sent = String::from_utf8_lossy(sent.0);
+                format!("column `{sent}` is not `{}` as it was", column.name.as_str())
             },
         );
         Err(FeedError::SourceChanged { table: self.lane.table.plain(), what })
     }
 
-    /// What has become of each key since the last call.
+    /// The net change of each key since the last call.
     pub(super) fn take(&mut self) -> Result<HashMap<Key, Net>, FeedError> {
         let changes = self.changes.take();
         let Lane { key, identity, .. } = &self.lane;
