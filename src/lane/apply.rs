@@ -38,7 +38,7 @@ pub enum ApplyError {
     },
     /// The target lacks rows that it must have according to the stream.
     #[error(
-        "the target of {table} does not match the stream: {expected} rows were to be replaced or deleted, {found} were found"
+        "the target of {table} does not match the stream: {found} of {expected} rows to replace or delete were found"
     )]
     Diverged {
         /// The table.
@@ -133,8 +133,8 @@ impl Apply {
         Ok(())
     }
 
-    /// Updates rows that keep their key, in the partition that their partition key leads to; returns how many. Those not
-    /// found there, or whose unique values would change, are left to be deleted and inserted.
+    /// Updates rows that keep their key, in the partition that their partition key leads to; returns how many. Those
+    /// not found there, or whose unique values would change, are left to be deleted and inserted.
     async fn replace<'a>(&self, client: &Client, work: &mut Work<'a>) -> Result<u64, tokio_postgres::Error> {
         let replaced = std::mem::take(&mut work.replaced);
         if replaced.is_empty() {
@@ -162,7 +162,8 @@ impl Apply {
         client.execute_raw(&self.delete, &self.keys(work.gone.iter().copied())).await
     }
 
-    /// Replaces rows that lack values, which are taken from the old row. Returns the places of those without an old row.
+    /// Replaces rows that lack values, which are taken from the old row. Returns the places of those without an old
+    /// row.
     async fn rewrite(&self, client: &Client, work: &Work<'_>) -> Result<Vec<usize>, tokio_postgres::Error> {
         if work.rewritten.is_empty() {
             return Ok(Vec::new());

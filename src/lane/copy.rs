@@ -69,7 +69,7 @@ pub struct Round {
     pub snapshot: String,
     /// Whether the target may have rows of a chunk already, and so has its key index.
     pub skip_present: bool,
-    /// [`file`] of each lane's source, from before the slot was made.
+    /// [`file()`] of each lane's source, from before the slot was made.
     pub files: Vec<u32>,
 }
 

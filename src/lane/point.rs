@@ -90,7 +90,7 @@ impl Making {
         Ok(Self { walsender, holder, slot: slot.to_owned(), temporary })
     }
 
-    /// Tries for [`SLOT_WAIT`] to create the slot, and holds its consistent point.
+    /// Tries for some seconds to create the slot, and holds its consistent point.
     ///
     /// # Errors
     /// If the slot cannot be created, or its snapshot cannot be held.
