@@ -31,7 +31,7 @@ pub enum ApplyError {
     /// The server rejected a statement, or the connection was lost.
     #[error("changes of {table} could not be applied: {}", crate::pg::describe(source))]
     Postgres {
-        /// The table.
+        /// The table, as `schema.table`.
         table: String,
         /// The error of the server or the driver.
         source: tokio_postgres::Error,
@@ -41,7 +41,7 @@ pub enum ApplyError {
         "the target of {table} does not match the stream: {found} of {expected} rows to replace or delete were found"
     )]
     Diverged {
-        /// The table.
+        /// The table, as `schema.table`.
         table: String,
         /// Rows to be replaced or deleted.
         expected: u64,
@@ -74,7 +74,7 @@ pub struct Apply {
 }
 
 impl Apply {
-    /// Prepares the statements.
+    /// Prepares the statements of a lane on `client`.
     ///
     /// # Errors
     /// If the server rejected a statement, or the connection was lost.

@@ -33,7 +33,7 @@ pub enum CompareError {
     /// The server rejected a statement, or the connection was lost.
     #[error("{table} could not be compared: {}", crate::pg::describe(source))]
     Postgres {
-        /// The table.
+        /// The table, as `schema.table`.
         table: String,
         /// The error of the server or the driver.
         source: tokio_postgres::Error,
@@ -41,7 +41,7 @@ pub enum CompareError {
     /// Part of the table would not have been compared.
     #[error("{table} could not be compared completely: {why}")]
     Incomplete {
-        /// The table.
+        /// The table, as `schema.table`.
         table: String,
         /// What is missing.
         why: String,

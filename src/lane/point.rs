@@ -45,7 +45,7 @@ impl PointError {
 
 /// A consistent point, held.
 pub struct Point {
-    /// L.
+    /// L, the LSN.
     pub lsn: Lsn,
     /// S: the name under which other connections import it.
     pub snapshot: String,
