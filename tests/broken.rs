@@ -61,7 +61,7 @@ async fn generated_values_of_a_function_that_was_replaced_are_counted_before_the
     stage.sql("create or replace function vat(numeric) returns numeric immutable language sql as 'select round($1 * 1.16, 2)'").await;
     let (what, hint) = stage.refusal("generated_values");
     assert!(what.starts_with("1000 of 1000 rows hold another value of the generated column gross"), "{what}");
-    stage.sql(hint.split_once("again: ").unwrap().1).await;
+    stage.sql(hint.split_once("its values: ").unwrap().1).await;
     stage.program.run("check", &[]).expect_code(0);
     stage.sql("create or replace function vat(numeric) returns numeric immutable language plpgsql as 'begin return 1 / ($1 - 7); end'").await;
     let (what, _) = stage.refusal("generated_values");

@@ -3,8 +3,8 @@
 //! Our sessions have none, and neither have CREATE INDEX, ANALYZE and autovacuum from PostgreSQL 17 on. A
 //! function that names another one, a table, a type or an operator without its schema works for clients,
 //! and raises an error when the copy writes a row or an index is built. Functions are followed from the
-//! table's expressions through the catalog, and through the text of those written in SQL and PL/pgSQL; those
-//! in other languages show only in execution whether they work.
+//! table's expressions through the catalog, and through the text of those written in SQL and PL/pgSQL; whether
+//! those in other languages work, only their execution can show.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -18,8 +18,8 @@ use crate::pg::{self, Ident, QName};
 /// The check that finds them.
 pub(super) const CHECK: CheckId = CheckId::Functions;
 /// The hint if the function is not known.
-pub(super) const HINT: &str = "qualify what the functions called here name with its schema, or give them a search_path: \
-alter function ... set search_path = ...";
+pub(super) const HINT: &str = "qualify what the functions called here name with its schema, or give them a \
+                               search_path: alter function ... set search_path = ...";
 /// Rows that an index expression is tried on.
 const SAMPLE: u32 = 1_000;
 

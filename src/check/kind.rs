@@ -58,7 +58,8 @@ fn of(row: &Row, table: &QName) -> Option<Finding> {
     Some(Finding::table(CheckId::Table, table, what, "name a table"))
 }
 
-/// The refusal if nothing has that name: its hint proposes the table of that name in another schema, or of a similar one.
+/// The refusal if nothing has that name: its hint proposes the table of that name in another schema, or of a similar
+/// one.
 async fn missing(session: &Session, table: &QName) -> Result<Finding, Error> {
     let sql = "SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
                WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition \

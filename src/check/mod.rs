@@ -115,7 +115,8 @@ const CHECKS: &[Checks] = &[
         check(Id::UnchangedValues, &[Id::Rehearsal], |at, of| found(toast::check(at.session, of))),
         check(Id::Sequences, &[Id::Rehearsal], |at, of| found(sequences::check(at.session, of))),
         check(Id::Using, &[Id::Rehearsal], |at, of| found(using::check(at.session, of))),
-        // All questions about rows are answered by one scan, including those about partitions, XML and generated values.
+        // All questions about rows are answered by one scan, including those about partitions, XML and generated
+        // values.
         check(Id::Rows, &[Id::Rehearsal], |at, of| found(rows::check(at, of))),
         check(Id::UniqueIndexes, &[Id::Rehearsal], |at, of| found(twins::check(at.session, of))),
     ]),

@@ -1,5 +1,5 @@
-//! Whether anything of green refers by OID to blue, or to its row type, an index, the sequence of an identity: after the
-//! swap it would still use the table that was retired, and that table could not be dropped.
+//! Whether anything of green refers by OID to blue, or to its row type, an index, the sequence of an identity: after
+//! the swap it would still use the table that was retired, and that table could not be dropped.
 //!
 //! Invariant: the server is asked about objects that exist, in the middle of a rehearsal.
 

@@ -1,5 +1,6 @@
 //! Rows that lie far from all others in time: an end of 9999-12-31 for "open", a beginning of 1900-01-01 for "unknown".
-//! They stretch the ranges of a plan that takes them from the data: that is reported, with the lines that the plan needs.
+//! They stretch the ranges of a plan that takes them from the data: that is reported, with the lines that the plan
+//! needs.
 
 use jiff::civil::Date;
 

@@ -61,8 +61,8 @@ struct Ranges {
 }
 
 impl Ranges {
-    /// A refusal if there is no default partition, or if most rows are in no range and the plan has not chosen the ranges;
-    /// otherwise a note.
+    /// A refusal if there is no default partition, or if most rows are in no range and the plan has not chosen the
+    /// ranges; otherwise a note.
     fn finding(&self, strays: i64, rows: i64) -> Finding {
         let Self { table, column, default, chosen } = self;
         if !default {
@@ -78,8 +78,8 @@ impl Ranges {
                         or partition by another column";
             return Finding::table(CheckId::Partitions, table, what, hint);
         }
-        let hint = "accept it, or choose other ranges in partition_by: a range can be added later only after its rows have \
-                    been moved out of the default partition";
+        let hint = "accept it, or choose other ranges in partition_by: a range can be added later only after its rows \
+                    have been moved out of the default partition";
         Finding::table(CheckId::Partitions, table, what, hint).into_note()
     }
 }

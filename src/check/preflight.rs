@@ -15,7 +15,7 @@ use crate::plan::{Plan, TablePlan};
 /// The future of what a check finds.
 pub(super) type Found<'a> = BoxFuture<'a, Result<Vec<Finding>, Error>>;
 
-/// One check.
+/// A check, and what it needs.
 pub(super) struct Check<Ask> {
     /// Its id, as in its findings. It has passed if it was run and refused nothing.
     pub(super) id: CheckId,

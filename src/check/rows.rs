@@ -40,7 +40,7 @@ pub(super) enum Row {
 /// Makes the finding for a number of rows (first argument), out of all rows (second).
 pub(super) type Found = Box<dyn Fn(i64, i64) -> Finding + Send + Sync>;
 
-/// One question.
+/// A question about the rows of one table.
 pub(super) struct Count {
     /// What is counted, for people: `rows that break CHECK positive`.
     pub(super) of: String,

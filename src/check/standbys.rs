@@ -15,8 +15,8 @@ pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
     }
     if standbys.are_anybody() {
         let what = format!(
-            "synchronous_standby_names is `{}`: a run's own stream would count as a standby, and clients' commits would \
-            be confirmed that no standby has",
+            "synchronous_standby_names is `{}`: a run's own stream would count as a standby, and clients' commits \
+             would be confirmed that no standby has",
             standbys.names
         );
         findings.push(Finding::server(

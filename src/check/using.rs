@@ -1,7 +1,7 @@
 //! Expressions of the plan whose result depends on more than the row.
 //!
-//! They are allowed, and are computed with this program's settings (TimeZone UTC, DateStyle ISO), alike in the copy, for
-//! each change, and in the comparison.
+//! They are allowed, and are computed with this program's settings (TimeZone UTC, DateStyle ISO), alike in the copy,
+//! for each change, and in the comparison.
 
 use tokio_postgres::error::SqlState;
 

@@ -31,17 +31,17 @@ pub enum ApplyError {
     /// The server rejected a statement, or the connection was lost.
     #[error("changes of {table} could not be applied: {}", crate::pg::describe(source))]
     Postgres {
-        /// The table.
+        /// The table, as `schema.table`.
         table: String,
         /// The error of the server or the driver.
         source: tokio_postgres::Error,
     },
     /// The target lacks rows that it must have according to the stream.
     #[error(
-        "the target of {table} does not match the stream: {expected} rows were to be replaced or deleted, {found} were found"
+        "the target of {table} does not match the stream: {found} of {expected} rows to replace or delete were found"
     )]
     Diverged {
-        /// The table.
+        /// The table, as `schema.table`.
         table: String,
         /// Rows to be replaced or deleted.
         expected: u64,
@@ -74,7 +74,7 @@ pub struct Apply {
 }
 
 impl Apply {
-    /// Prepares the statements.
+    /// Prepares the statements of a lane on `client`.
     ///
     /// # Errors
     /// If the server rejected a statement, or the connection was lost.
@@ -133,8 +133,8 @@ impl Apply {
         Ok(())
     }
 
-    /// Updates rows that keep their key, in the partition that their partition key leads to; returns how many. Those not
-    /// found there, or whose unique values would change, are left to be deleted and inserted.
+    /// Updates rows that keep their key, in the partition that their partition key leads to; returns how many. Those
+    /// not found there, or whose unique values would change, are left to be deleted and inserted.
     async fn replace<'a>(&self, client: &Client, work: &mut Work<'a>) -> Result<u64, tokio_postgres::Error> {
         let replaced = std::mem::take(&mut work.replaced);
         if replaced.is_empty() {
@@ -162,7 +162,8 @@ impl Apply {
         client.execute_raw(&self.delete, &self.keys(work.gone.iter().copied())).await
     }
 
-    /// Replaces rows that lack values, which are taken from the old row. Returns the places of those without an old row.
+    /// Replaces rows that lack values, which are taken from the old row. Returns the places of those without an old
+    /// row.
     async fn rewrite(&self, client: &Client, work: &Work<'_>) -> Result<Vec<usize>, tokio_postgres::Error> {
         if work.rewritten.is_empty() {
             return Ok(Vec::new());

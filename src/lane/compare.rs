@@ -33,7 +33,7 @@ pub enum CompareError {
     /// The server rejected a statement, or the connection was lost.
     #[error("{table} could not be compared: {}", crate::pg::describe(source))]
     Postgres {
-        /// The table.
+        /// The table, as `schema.table`.
         table: String,
         /// The error of the server or the driver.
         source: tokio_postgres::Error,
@@ -41,7 +41,7 @@ pub enum CompareError {
     /// Part of the table would not have been compared.
     #[error("{table} could not be compared completely: {why}")]
     Incomplete {
-        /// The table.
+        /// The table, as `schema.table`.
         table: String,
         /// What is missing.
         why: String,
@@ -124,8 +124,8 @@ impl Comparison {
     /// Prepares the comparison of one lane.
     ///
     /// # Errors
-    /// [`CompareError::Incomplete`] if the target lacks a column to compare or of the key; or if the server rejected the
-    /// query, or the connection was lost.
+    /// [`CompareError::Incomplete`] if the target lacks a column to compare or of the key; or if the server rejected
+    /// the query, or the connection was lost.
     pub async fn of(client: &Client, lane: &Lane) -> Result<Self, CompareError> {
         let hash = RowHash::of(client, lane).await.map_err(|source| failed(lane, source))?;
         let hash = hash.map_err(|Lacking(column)| {
@@ -208,8 +208,8 @@ impl Comparison {
         Ok(Mutex::new(pieces))
     }
 
-    /// The sums of the source and of the target. After an error no worker takes another piece, and the pieces in progress
-    /// are finished, so that no session is left in a transaction.
+    /// The sums of the source and of the target. After an error no worker takes another piece, and the pieces in
+    /// progress are finished, so that no session is left in a transaction.
     async fn sums(
         &self,
         pieces: &Mutex<Vec<Piece>>,

@@ -19,7 +19,7 @@ pub enum CopyError {
     /// The server rejected a statement, or the connection was lost.
     #[error("{table} could not be copied: {}", crate::pg::describe(source))]
     Postgres {
-        /// The table.
+        /// The table, as `schema.table`.
         table: String,
         /// The error of the server or the driver.
         source: tokio_postgres::Error,
@@ -27,7 +27,7 @@ pub enum CopyError {
     /// The source was rewritten since the slot was made.
     #[error("{table} was rewritten or truncated while it was being copied")]
     Rewritten {
-        /// The table.
+        /// The table, as `schema.table`.
         table: String,
         /// The lane's number in the plan.
         lane: usize,
@@ -37,7 +37,7 @@ pub enum CopyError {
         "{table}: {table_of_keys} holds a key that cannot be read, so the rows to read again are not known"
     )]
     NoKey {
-        /// The table.
+        /// The table, as `schema.table`.
         table: String,
         /// The working table of dirty keys.
         table_of_keys: String,

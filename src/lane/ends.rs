@@ -52,9 +52,9 @@ pub struct End {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{table} has no way back: {}", .why.join("; "))]
 pub struct NoWayBack {
-    /// The table.
+    /// The table, as `schema.table`.
     pub table: String,
-    /// Every reason.
+    /// Every reason, one sentence each.
     pub why: Vec<String>,
 }
 

@@ -57,7 +57,7 @@ pub enum FeedError {
     /// Changes of the stream contradict each other.
     #[error("the stream of {table} contradicts itself: {source}")]
     Impossible {
-        /// The table.
+        /// The table, as `schema.table`.
         table: String,
         /// The contradiction.
         source: Impossible,
@@ -65,7 +65,7 @@ pub enum FeedError {
     /// Somebody changed the definition of the source.
     #[error("{table} was changed by DDL while the run was under way: {what}")]
     SourceChanged {
-        /// The table.
+        /// The table, as `schema.table`.
         table: String,
         /// What is different about it.
         what: String,
@@ -81,13 +81,13 @@ pub enum FeedError {
     /// A change came without its key.
     #[error("a change of {table} came without its key")]
     NoKey {
-        /// The table.
+        /// The table, as `schema.table`.
         table: String,
     },
     /// The source was truncated before its copy was over.
     #[error("{table} was truncated before its copy was over")]
     Truncated {
-        /// The table.
+        /// The table, as `schema.table`.
         table: String,
         /// The lane's number in the plan.
         lane: usize,

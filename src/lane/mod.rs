@@ -99,8 +99,8 @@ pub struct Lane {
     pub columns: Vec<SourceColumn>,
     /// The columns that pair the rows of both tables.
     pub key: Vec<KeyColumn>,
-    /// The columns that identify a row in the stream, by their positions there: those of the key, then the others by which
-    /// the stream names old rows.
+    /// The columns that identify a row in the stream, by their positions there: those of the key, then the others by
+    /// which the stream names old rows.
     pub identity: Vec<usize>,
     /// The target's columns that are written.
     pub mapping: Vec<Mapped>,
@@ -138,7 +138,7 @@ pub struct PartitionHint {
 const COLUMNS: &str = include_str!("../../sql/catalog/lane_columns.sql");
 
 impl Lane {
-    /// Loads a lane between two tables from the catalog. Whether it has found all is to be asked with [`Lane::is_whole`].
+    /// Loads a lane between two tables from the catalog. [`Lane::is_whole`] says whether everything was found.
     ///
     /// # Errors
     /// If the catalog cannot be read.

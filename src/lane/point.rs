@@ -45,7 +45,7 @@ impl PointError {
 
 /// A consistent point, held.
 pub struct Point {
-    /// L.
+    /// L, the LSN.
     pub lsn: Lsn,
     /// S: the name under which other connections import it.
     pub snapshot: String,
@@ -90,7 +90,7 @@ impl Making {
         Ok(Self { walsender, holder, slot: slot.to_owned(), temporary })
     }
 
-    /// Tries for [`SLOT_WAIT`] to create the slot, and holds its consistent point.
+    /// Tries for some seconds to create the slot, and holds its consistent point.
     ///
     /// # Errors
     /// If the slot cannot be created, or its snapshot cannot be held.

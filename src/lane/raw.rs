@@ -34,7 +34,8 @@ impl Array {
         self.has_null |= element.is_none();
     }
 
-    /// Adds a row of a composite type; `fields` are type OID and value, in the order of its columns, without dropped ones.
+    /// Adds a row of a composite type; `fields` are type OID and value, in the order of its columns, without dropped
+    /// ones.
     pub fn push_row<'a>(&mut self, fields: impl ExactSizeIterator<Item = (u32, Option<&'a [u8]>)>) {
         self.length += 1;
         let at = self.body.len();

@@ -7,8 +7,8 @@
 //! not depend on the session's settings. Where the hash function folds 64 bits into 32, which takes 1 for
 //! 4294967296, all of them are hashed.
 //!
-//! Values that may be NULL, or have to go into a record, are combined first: linearly, so that a sum of such hashes would
-//! be the same after two rows exchanged a column's values. The combination is the seed of the first of the other
+//! Values that may be NULL, or have to go into a record, are combined first: linearly, so that a sum of such hashes
+//! would be the same after two rows exchanged a column's values. The combination is the seed of the first of the other
 //! columns' hashes, and each hash the seed of the next. A sum of those changes: a hash is not linear in its seed.
 
 mod value;
@@ -131,7 +131,7 @@ impl Values {
             true => ValueHash::Int4.sql("0", &first),
             false => self.nested.iter().fold(first, |seed, value| value.hash.sql(&value.sql, &seed)),
         };
-        // The hash is NULL if a value is that must not be: the target has no such row.
+        // NULL if a value is NULL that must not be: the target has no such row.
         Hashes { row: format!("coalesce({nested}, 0)"), each: format!("ARRAY[{}]", list(self.each)) }
     }
 }
@@ -174,8 +174,8 @@ fn recorded(column: &Row, value: &str) -> String {
     }
 }
 
-/// SQL for a digest of a key, which names it without showing it: only who has the lane's secret, `$2`, can compute
-/// it. 16 hexadecimal digits; digests sort as bytes do.
+/// SQL for a digest of a key, which names it without showing it: the lane's secret, `$2`, is needed to compute it.
+/// 16 hexadecimal digits; digests sort as bytes do.
 #[must_use]
 pub(super) fn key_digest<T: std::fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
     format!(

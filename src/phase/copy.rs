@@ -91,7 +91,7 @@ async fn round(run: &mut Run<'_>) -> Result<RoundEnd, Error> {
     Ok(why)
 }
 
-/// Reads the rows again whose changes the stream could not complete.
+/// Reads again the rows whose changes the stream could not complete.
 async fn dirty_keys(run: &Run<'_>, client: &Client, round: &Round) -> Result<(), Error> {
     for lane in &run.lanes {
         let keys = chunks::dirty_keys(client, lane, round).await?;

@@ -28,7 +28,7 @@ pub(crate) async fn run(cx: &Context, journal: &Journal, as_is: bool, now: bool)
         return Err(Error::Usage(format!("{what}; `projh-bluegreen execute` continues it")));
     };
     if !settled && !as_is {
-        let what = "some work after the swap is left: `projh-bluegreen execute` continues it, and reports what prevents it";
+        let what = "some work after the swap is left: `projh-bluegreen execute` continues it, or says what prevents it";
         return Err(Error::Usage(format!("{what}; `finish --as-is` leaves it undone and drops blue")));
     }
     row_types::wait_for_old_sessions(journal.session(), &prepared, patience, now).await?;

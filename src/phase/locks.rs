@@ -1,8 +1,8 @@
 //! Waits for locks: each reports who blocks it, and none makes a client the victim of a deadlock.
 //!
-//! A lock that clients queue behind is waited for less than `deadlock_timeout`, so that no client's deadlock check finds
-//! us. PostgreSQL cancels an autovacuum only for a process that has waited longer than that: it is displaced beforehand,
-//! by a lock that no client queues behind.
+//! A lock that clients queue behind is waited for less than `deadlock_timeout`, so that no client's deadlock check
+//! finds us. PostgreSQL cancels an autovacuum only for a process that has waited longer than that: it is displaced
+//! beforehand, by a lock that no client queues behind.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -77,8 +77,8 @@ async fn refuse_dependents(client: &Client, home: &Ident) -> Result<(), Error> {
 
 /// The transactions of a rollback; the slot is dropped in the last one.
 pub(crate) struct Transactions {
-    /// If there are many partitions, statements that each drop some of them, each in a transaction of its own. After the
-    /// first, the run can only be rolled back.
+    /// If there are many partitions, statements that each drop some of them, each in a transaction of its own. After
+    /// the first, the run can only be rolled back.
     pub(crate) portions: Vec<Statement>,
     /// Restores each blue's replica identity and drops everything else, in one transaction.
     pub(crate) last: Vec<Statement>,

@@ -40,8 +40,8 @@ pub(super) async fn finish(run: &mut Run<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The lanes that may have an index on an expression if `computes`, otherwise the others. An expression's statistics are
-/// those of its index, which has to be there first.
+/// The lanes that may have an index on an expression if `computes`, otherwise the others. An expression's statistics
+/// are those of its index, which has to be there first.
 fn lanes(run: &Run<'_>, computes: bool) -> Result<Vec<LaneDesign>, Error> {
     let lanes = super::prepared(run)?.lanes.into_iter();
     let may_compute = |lane: &LaneDesign| lane.green.indexes.iter().any(GreenIndex::may_compute);

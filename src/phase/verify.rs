@@ -109,7 +109,7 @@ async fn moment<'a>(run: &'a Run<'_>) -> Result<Moment<'a>, Error> {
 /// Compares every row.
 async fn full(run: &Run<'_>) -> Result<Verification, Error> {
     let Moment { point, green, green_snapshot, touched } = moment(run).await?;
-    // Nothing was verified before, so there is nothing to compare them with again.
+    // Nothing was verified before, so none of them has to be compared.
     touched.were_compared();
     let sides = Sides { source: &point.snapshot, target: &green_snapshot, run: run.journal.run() };
     let mut verification =

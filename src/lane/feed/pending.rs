@@ -49,7 +49,8 @@ impl Pending {
         self.changes.delete(&identity).map_err(|source| self.impossible(source))
     }
 
-    /// Checks that the columns are those of the lane. The server sends them before a table's first change and after DDL.
+    /// Checks that the columns are those of the lane. The server sends them before a table's first change and after
+    /// DDL.
     pub(super) fn check(&self, relation: &Relation) -> Result<(), FeedError> {
         let sent: Vec<(&[u8], u32)> =
             relation.columns.iter().map(|column| (&*column.name, column.type_oid)).collect();

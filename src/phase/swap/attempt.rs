@@ -181,8 +181,8 @@ async fn displace(ready: &Ready<'_>) -> Result<(), Blocked> {
     outcome.map_err(|error| Blocked::of(error, "beginning the swap", why, wait.as_ref()))
 }
 
-/// Whether to lock sequences before tables. Clients that call `nextval` before they touch the table hold the sequence and
-/// wait for the table, others the reverse: odd attempts follow the order seen now, even ones the opposite.
+/// Whether to lock sequences before tables. Clients that call `nextval` before they touch the table hold the sequence
+/// and wait for the table, others the reverse: odd attempts follow the order seen now, even ones the opposite.
 async fn sequences_first(ready: &Ready<'_>, number: u32) -> Result<bool, Error> {
     let Statements { sequences, locked, .. } = &ready.statements;
     if sequences.is_empty() {
