@@ -64,6 +64,38 @@ fn gone_in_the_middle_or_at_the_end_it_is_tried_again_and_then_told_and_a_resume
     assert_eq!(cluster.psql(DB, left).trim(), "");
 }
 
+/// A rollback and a finish, too, are continued by the command that began them.
+#[test]
+fn gone_in_a_rollback_or_a_finish_it_is_tried_again() {
+    let mut cluster = Cluster::start();
+    for (command, until, schema, code) in
+        [("rollback", "verify", "green", 6), ("finish", "settle", "blue", 0)]
+    {
+        let table = format!("in_{command}");
+        let program = stage(&cluster, &table, "60s");
+        program.execute(&["--yes", "--until", until]).expect_code(0);
+        let home = format!("select nspname from pg_namespace where nspname ~ '_{schema}$'");
+        let home = cluster.psql(DB, &home).trim().to_owned();
+        let holder = Session::open(&cluster);
+        holder.execute(&format!("begin; lock table {home}.{table} in access share mode"));
+        let running = program.spawn(command, if command == "finish" { &["--yes"] } else { &[] });
+        running.wait_for("waiting");
+        cluster.kill9();
+        running.wait_for("retry");
+        cluster.restart();
+        let finished = running.finish().expect_code(code);
+        let phases = |event: &str| {
+            let of = finished.events_of(event).into_iter().filter(|event| event["phase"] == command);
+            of.count()
+        };
+        assert_eq!((phases("phase_started"), phases("phase_done")), (2, 1), "{}", finished.stdout);
+        assert_eq!(
+            cluster.psql(DB, "select count(*) from pg_namespace where nspname ~ '^projh_bg_'").trim(),
+            "0"
+        );
+    }
+}
+
 #[test]
 fn a_connection_that_the_server_does_not_know_is_lost_does_not_lock_us_out() {
     let cluster = Cluster::start();
@@ -108,8 +140,8 @@ fn gone_before_it_begins_it_is_told_why() {
 
 /// Somebody who stays connected.
 struct Session {
-    _client: tokio_postgres::Client,
-    _runtime: tokio::runtime::Runtime,
+    client: tokio_postgres::Client,
+    runtime: tokio::runtime::Runtime,
 }
 
 impl Session {
@@ -117,6 +149,10 @@ impl Session {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let client = runtime.block_on(cluster.client(DB));
-        Self { _client: client, _runtime: runtime }
+        Self { client, runtime }
+    }
+
+    fn execute(&self, sql: &str) {
+        self.runtime.block_on(self.client.batch_execute(sql)).unwrap();
     }
 }
