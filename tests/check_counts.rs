@@ -162,7 +162,8 @@ fn a_function_that_needs_its_clients_search_path_is_named_with_what_to_type() {
         "    columns: {note: {using: app.norm(note), one_way: true}}\n    primary_key",
     );
     let found = stage.found("using", &format!("{TABLE} {SQUASH}"), &plan, 3);
-    expect(&found, "rehearsal", "function squash(text) does not exist", "change the plan");
+    let hint = "change the plan so that this statement works: INSERT INTO ";
+    expect(&found, "rehearsal", "function squash(text) does not exist", hint);
 }
 
 #[test]

@@ -86,17 +86,18 @@ async fn make(
         statements.extend(green.move_leaves());
     }
     statements.extend(working_objects(0, &Ends::of(design), &green.blue.columns));
-    let copy = format!(
-        "{}; EXPLAIN INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {table}; {AS_OPERATOR}",
-        green.blue.table.acting(),
+    let insert = format!(
+        "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {table}",
         green.at_home(),
         list(&columns),
         list(&expressions),
     );
+    let copy = format!("{}; EXPLAIN {insert}; {AS_OPERATOR}", green.blue.table.acting());
     let mut named = Vec::new();
-    for (done, statement) in statements.iter().map(|statement| &statement.sql).chain([&copy]).enumerate() {
-        session.batch_execute(statement).await.map_err(|error| {
-            let is_right = error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) && *statement == copy;
+    let as_they_are = statements.iter().map(|statement| (&statement.sql, &statement.sql));
+    for (done, (statement, executed)) in as_they_are.chain([(&insert, &copy)]).enumerate() {
+        session.batch_execute(executed).await.map_err(|error| {
+            let is_right = error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) && *statement == insert;
             let hint = if is_right {
                 let owner = &green.blue.table.owner;
                 format!(
