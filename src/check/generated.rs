@@ -1,7 +1,7 @@
 //! Generated values that are no longer what their expression gives, as after a function was replaced: green
 //! computes them again, and the verification would find every one of them, but only after the copy.
 
-use super::rows::{Count, Row};
+use super::count::{Count, Row};
 use super::{CheckId, Finding, Subject};
 use crate::hangs_on::{Column, Generated, Identity, KeySource, ReplicaIdentityKind, Source};
 use crate::pg::Ident;

@@ -5,6 +5,7 @@
 
 mod acting;
 mod connections;
+mod count;
 mod design;
 mod disk;
 mod functions;

@@ -3,7 +3,7 @@
 //! The server itself says what fits: the constraint of a default partition, made in a transaction that is rolled
 //! back, is everything else.
 
-use super::rows::{Count, Row};
+use super::count::{Count, Row};
 use super::{CheckId, Finding, Subject};
 use crate::error::{Doing, Error};
 use crate::hangs_on::Green;

@@ -1,7 +1,6 @@
 //! Questions about the rows themselves; one scan answers all those about one table.
 //!
-//! A question is a condition on one row, over blue's columns or over those that green will have, and the
-//! finding that its count makes. The table is read in ranges of blocks on several connections, read-only;
+//! A question is a [`Count`]. The table is read in ranges of blocks on several connections, read-only;
 //! a scan that takes longer than [`PATIENCE`] is announced with what it counts. If a condition raises an error, each
 //! question is asked separately, so that the one that raises it is named.
 
@@ -9,8 +8,9 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 
+use super::count::{Count, Row};
 use super::preflight::{Preflight, Subject};
-use super::{CheckId, Finding, functions, generated, partition_rows, rules, xml};
+use super::{Finding, functions, generated, partition_rows, rules, xml};
 use crate::context::Context;
 use crate::error::{Doing, Error};
 use crate::event::Event;
@@ -27,32 +27,6 @@ const BLOCKS_EACH: u64 = 4_096;
 /// More connections than this do not read faster.
 const CONNECTIONS_MAX: usize = 8;
 const BLOCK_BYTES: u64 = 8_192;
-
-/// Which columns a condition names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Row {
-    /// Blue's, by blue's names.
-    Blue,
-    /// Those that green will have, by green's names, without the added ones.
-    Green,
-}
-
-/// Makes the finding for a number of rows (first argument), out of all rows (second).
-pub(super) type Found = Box<dyn Fn(i64, i64) -> Finding + Send + Sync>;
-
-/// A question about the rows of one table.
-pub(super) struct Count {
-    /// What is counted, for people: `rows that break CHECK positive`.
-    pub(super) of: String,
-    /// Whose columns the condition names.
-    pub(super) row: Row,
-    /// SQL that is true for the rows to count.
-    pub(super) condition: String,
-    /// Called if the count is not 0.
-    pub(super) found: Found,
-    /// The check and the hint, if the condition raises an error for some row.
-    pub(super) raises: (CheckId, String),
-}
 
 /// Asks all questions about one table, and returns their findings.
 ///

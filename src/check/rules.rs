@@ -8,7 +8,7 @@
 use postgres_types::Json;
 use serde::Deserialize;
 
-use super::rows::{Count, Found, Row};
+use super::count::{Count, Found, Row};
 use super::{CheckId, Finding, Subject};
 use crate::hangs_on::{Green, GreenColumn, Source, without_length};
 use crate::pg::connect::Session;

@@ -3,7 +3,7 @@
 //! The server's output leaves out an empty first line. A value would lose it in the stream, and
 //! another one when it is read from green.
 
-use super::rows::{Count, Row};
+use super::count::{Count, Row};
 use super::{CheckId, Finding, Subject};
 use crate::hangs_on::Column;
 use crate::pg::QName;
