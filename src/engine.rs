@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::context::{Context, Forward, Goal};
 use crate::error::Error;
 use crate::event::Event;
-use crate::journal::{Backend, Journal, JournalError};
+use crate::journal::{Held, Journal, JournalError};
 use crate::lifecycle::{Ending, Phase};
 use crate::pace::Pace;
 use crate::phase;
@@ -61,9 +61,9 @@ pub async fn reach(cx: &Context, goal: &Goal) -> Result<(), Error> {
     }
 }
 
-/// One session: from opening the journal to the goal, or to an error. `held` is the backend that holds the run: that of
-/// the session before, and then this one's.
-async fn session(cx: &Context, goal: &Goal, held: &mut Option<Backend>) -> Result<(), Error> {
+/// One session: from opening the journal to the goal, or to an error. `held` is what the session before held,
+/// and then what this one holds.
+async fn session(cx: &Context, goal: &Goal, held: &mut Option<Held>) -> Result<(), Error> {
     match goal {
         Goal::Checked(plan) => {
             let work = phase::unless(cx.interrupted(), phase::check::run(cx, plan));
@@ -80,13 +80,17 @@ async fn session(cx: &Context, goal: &Goal, held: &mut Option<Backend>) -> Resul
             ahead(cx, forward, held).await
         }
         Goal::Back { run } => {
-            let Some(journal) = resume(cx, run, held, Ending::RolledBack).await? else { return Ok(()) };
-            let work = phase::unless(cx.interrupted(), phase::rollback::run(cx, &journal));
+            let work = async {
+                let Some(journal) = resume(cx, run, held, Ending::RolledBack).await? else { return Ok(()) };
+                phase::unless(cx.interrupted(), phase::rollback::run(cx, &journal)).await
+            };
             carry_out(cx, Phase::Rollback, work).await
         }
         Goal::Finished { run, as_is, now } => {
-            let Some(journal) = resume(cx, run, held, Ending::Finished).await? else { return Ok(()) };
-            let work = phase::unless(cx.interrupted(), phase::finish::run(cx, &journal, *as_is, *now));
+            let work = async {
+                let Some(journal) = resume(cx, run, held, Ending::Finished).await? else { return Ok(()) };
+                phase::unless(cx.interrupted(), phase::finish::run(cx, &journal, *as_is, *now)).await
+            };
             carry_out(cx, Phase::Finish, work).await
         }
     }
@@ -122,7 +126,7 @@ async fn carry_out(
 async fn resume(
     cx: &Context,
     run: &str,
-    held: &mut Option<Backend>,
+    held: &mut Option<Held>,
     wanted: Ending,
 ) -> Result<Option<Journal>, Error> {
     let begun = held.is_some();
@@ -139,8 +143,8 @@ async fn resume(
 }
 
 /// Remembers and reports that this session holds the run.
-fn take(cx: &Context, journal: &Journal, until: Option<Phase>, held: &mut Option<Backend>) {
-    *held = Some(journal.backend().clone());
+fn take(cx: &Context, journal: &Journal, until: Option<Phase>, held: &mut Option<Held>) {
+    *held = Some(journal.held());
     let (run, plan, resumed) = (journal.run().to_owned(), journal.plan().to_owned(), journal.resumed());
     let done = journal.progress().done();
     tracing::info!(run, plan, resumed, ?done, "run taken over");
@@ -148,10 +152,12 @@ fn take(cx: &Context, journal: &Journal, until: Option<Phase>, held: &mut Option
 }
 
 /// Executes what is left of a plan. The run is given up here if its slot cannot be kept, in whatever phase that shows.
-async fn ahead(cx: &Context, forward: &Forward, held: &mut Option<Backend>) -> Result<(), Error> {
+async fn ahead(cx: &Context, forward: &Forward, held: &mut Option<Held>) -> Result<(), Error> {
     let mut run = phase::unless(cx.interrupted(), open(cx, forward, held)).await?;
     match phases(&mut run).await {
-        Err(Error::Slot(why)) => Err(phase::give_up(&mut run, why).await?),
+        Err(Error::Slot(why)) if run.journal.progress().swapped.is_none() => {
+            Err(phase::give_up(&mut run, why).await?)
+        }
         outcome => outcome,
     }
 }
@@ -181,11 +187,7 @@ async fn may_swap(run: &Run<'_>) -> Result<bool, Error> {
 }
 
 /// Takes the run over, and prepares what its phases need.
-async fn open<'a>(
-    cx: &'a Context,
-    forward: &'a Forward,
-    held: &mut Option<Backend>,
-) -> Result<Run<'a>, Error> {
+async fn open<'a>(cx: &'a Context, forward: &'a Forward, held: &mut Option<Held>) -> Result<Run<'a>, Error> {
     let plan = &forward.plan;
     let journal = waits::told(cx, plan, Journal::begin(&cx.target, plan, held.as_ref())).await?;
     take(cx, &journal, forward.until, held);

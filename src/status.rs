@@ -11,11 +11,9 @@ use crate::journal::{JournalError, Summary};
 use crate::lifecycle::{Phase, Prepared, Progress, Span, Standing};
 use crate::meter::Reached;
 use crate::meter::{eta_s, per_s};
-use crate::pg::ConnectionRole;
+use crate::pg::{BLOCK_BYTES, ConnectionRole};
 use crate::slot::Slot;
 
-/// PostgreSQL's default block size.
-const BLOCK_BYTES: u64 = 8_192;
 /// How many facts are read to find the last ones; consecutive facts of one kind are reported as one.
 const FACTS: i64 = 500;
 const KINDS: usize = 5;

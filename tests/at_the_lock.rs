@@ -114,7 +114,7 @@ async fn who_is_at_work_is_not_ended_where_the_plan_allows_idle_ones_only() {
     let client = cluster.client(DB).await;
     eventually(&client, "select exists (select from pg_stat_activity where wait_event = 'PgSleep')").await;
     old.batch_execute("commit").await.unwrap();
-    running.wait_for_notice("ended, as the plan allows");
+    running.wait_for("backend_terminated");
     running.wait_for("swap_postponed");
     assert!(idle.batch_execute("commit").await.is_err());
     let cancel = "select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'PgSleep'";

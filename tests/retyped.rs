@@ -22,6 +22,25 @@ async fn a_value_that_does_not_fit_the_new_type_is_an_error_and_stays_what_it_is
     assert_eq!(whole.get::<_, i64>(0), 10);
 }
 
+/// Every cast to a domain is explicit, and such a cast to a type with a length truncates.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_domain_that_would_truncate_is_refused() {
+    let table = "create domain short as varchar(3); create domain shorter as short check (value <> ''); create domain free as varchar;
+                 create table t (id int primary key, n text); insert into t select g, 'abcdef' from generate_series(1, 10) g";
+    for (change, code) in [
+        ("type: public.short", 3),
+        ("type: public.shorter", 3),
+        ("type: public.short, using: n, one_way: true", 3),
+        ("type: public.free", 0),
+    ] {
+        let cluster = Cluster::start();
+        let (_client, program) = stage(&cluster, table, &plan(&format!("n: {{{change}}}"))).await;
+        let checked = program.run("check", &[]).expect_code(code);
+        let says = "made of character varying(3), and a cast to it truncates longer values";
+        assert_eq!(checked.stdout.contains(says), code == 3, "{change}: {}", checked.stdout);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_whose_key_takes_another_form_are_compared_under_writes() {
     let cluster = Cluster::start();

@@ -184,7 +184,7 @@ async fn what_is_damaged_after_a_verification_is_found_by_the_next_session() {
 }
 
 /// A type, a value, and another one that a user can tell from it; PostgreSQL calls some of them equal.
-const TYPES: [(&str, &str, &str); 52] = [
+const TYPES: [(&str, &str, &str); 55] = [
     ("smallint", "1", "2"),
     ("integer", "1", "-1"),
     ("bigint", "1", "4294967297"),
@@ -195,6 +195,9 @@ const TYPES: [(&str, &str, &str); 52] = [
     ("timestamptz", "'2026-03-01 10:00:00.123456+00'", "'2026-03-01 11:11:35.090753+00'"),
     ("timestamptz", "'1990-03-01 10:00:00.5+00'", "'1990-03-01 08:48:25.532705+00'"),
     ("timestamptz", "'infinity'", "'-infinity'"),
+    ("timestamp", "'2026-05-17 08:00:00'", "'1973-08-16 16:14:30.383616'"),
+    ("timestamptz", "'2026-05-17 08:00:00+00'", "'1973-08-16 16:14:30.383616+00'"),
+    ("timestamp", "'4714-11-24 00:00:00 BC'", "'4714-11-24 00:00:00.000001 BC'"),
     ("numeric", "5", "-5"),
     ("timestamp", "'2000-01-01 00:00:00.000001'", "'2000-01-01 01:11:34.967296'"),
     ("timestamptz", "'2000-01-01 00:00:00.000001+00'", "'2000-01-01 01:11:34.967296+00'"),

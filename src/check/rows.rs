@@ -18,7 +18,7 @@ use crate::hangs_on::{Green, Source, without_length};
 use crate::lane::copy::condition;
 use crate::lifecycle::Span;
 use crate::pg::connect::Session;
-use crate::pg::{self, ConnectionRole, list, rolled_back};
+use crate::pg::{self, BLOCK_BYTES, ConnectionRole, list, rolled_back};
 
 /// A scan that takes longer than this is announced.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -26,7 +26,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const BLOCKS_EACH: u64 = 4_096;
 /// More connections than this do not read faster.
 const CONNECTIONS_MAX: usize = 8;
-const BLOCK_BYTES: u64 = 8_192;
 
 /// Asks all questions about one table, and returns their findings.
 ///

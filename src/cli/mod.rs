@@ -246,18 +246,19 @@ impl Shell<'_> {
     /// The run's id or the plan's name, and where to connect. An argument that cannot be a name or an id, because it
     /// has a dot or a slash, is the path of a plan, whose name is read.
     fn run_and_target(&self, plan_or_run: &str) -> Result<(String, Target), Error> {
-        if plan::is_name(plan_or_run) {
-            return Ok((plan_or_run.to_owned(), self.target(None)?));
-        }
-        let plan = self.plan(Path::new(plan_or_run))?;
-        let target = self.target(Some(&plan))?;
-        Ok((plan.name, target))
+        let (run, cx) = self.run_and_context(plan_or_run)?;
+        Ok((run, cx.target))
     }
 
-    /// The context of a command on a run, which works without the plan's file.
+    /// The same with the context of a command on a run, which works without the plan's file.
     fn run_and_context(&self, plan_or_run: &str) -> Result<(String, Context), Error> {
-        let (run, target) = self.run_and_target(plan_or_run)?;
-        Ok((run, self.context_of(target, Settings::default().reconnect_for)))
+        if plan::is_name(plan_or_run) {
+            let reconnect_for = Settings::default().reconnect_for;
+            return Ok((plan_or_run.to_owned(), self.context_of(self.target(None)?, reconnect_for)));
+        }
+        let plan = self.plan(Path::new(plan_or_run))?;
+        let cx = self.context(&plan)?;
+        Ok((plan.name, cx))
     }
 
     fn context(&self, plan: &Plan) -> Result<Context, Error> {

@@ -1,7 +1,7 @@
-//! Columns whose new type the plan leaves to a cast: the cast has to mean the same in every session.
+//! Columns whose new type is reached by a cast: it has to mean the same in every session, and to lose nothing.
 //!
 //! A cast that reads TimeZone, DateStyle or another setting would use this program's settings, not those of the
-//! database's users: the plan has to say what is meant.
+//! database's users: the plan has to say what is meant. A cast to a domain of a type with a length truncates.
 
 use tokio_postgres::Client;
 
@@ -10,9 +10,10 @@ use crate::hangs_on::{Column, Conflict, Definition, without_length};
 use crate::pg::Ident;
 use crate::plan::{ColumnChange, TablePlan};
 
+const DOMAIN_WITH_LENGTH: &str = include_str!("../../sql/catalog/domain_with_length.sql");
 const READS_SETTINGS: &str = include_str!("../../sql/catalog/cast_reads_settings.sql");
 
-/// A conflict for each column whose cast reads settings.
+/// A conflict for each column whose cast reads settings or truncates.
 ///
 /// # Errors
 /// If the catalog cannot be read.
@@ -23,10 +24,19 @@ pub(crate) async fn conflicts(
 ) -> Result<Vec<Conflict>, Error> {
     let mut conflicts = Vec::new();
     for (name, change) in &plan.columns {
-        let ColumnChange::Change { data_type: Some(new), using: None, rename, .. } = change else { continue };
+        let ColumnChange::Change { data_type: Some(new), using, rename, .. } = change else { continue };
         let Some(column) = definition.column(name).filter(|column| column.generated.is_none()) else {
             continue;
         };
+        let row =
+            client.query_opt(DOMAIN_WITH_LENGTH, &[new]).await.doing("asking what a domain is made of")?;
+        if let Some(row) = row.filter(|_| *new != column.data_type) {
+            conflicts.push(truncating(name, new, row.get(0)));
+            continue;
+        }
+        if using.is_some() {
+            continue;
+        }
         let types: [String; 2] = [without_length(&column.data_type), without_length(new)];
         let row = client.query_one(READS_SETTINGS, &[&types[0], &types[1]]).await;
         if row.doing("asking what a cast reads")?.get(0) {
@@ -34,6 +44,17 @@ pub(crate) async fn conflicts(
         }
     }
     Ok(conflicts)
+}
+
+fn truncating(name: &Ident, new: &str, base: &str) -> Conflict {
+    let what = format!(
+        "column {name} cannot become {new}: that domain is made of {base}, and a cast to it truncates longer values without an \
+         error"
+    );
+    let hint = format!(
+        "use type {base}; or create the domain without a length, and with a CHECK on length(value) instead"
+    );
+    Conflict::new(what, hint)
 }
 
 fn conflict(column: &Column, new: &str, green: &Ident) -> Conflict {

@@ -18,7 +18,7 @@ use crate::lifecycle::{Ending, Fact, IllegalFact, Progress};
 use crate::pg::Lsn;
 use crate::pg::connect::{ConnectError, Session};
 
-pub use lock::Backend;
+use lock::Backend;
 pub use runs::{Summary, latest, list};
 pub use schema::{check_owners, unmade};
 
@@ -160,6 +160,13 @@ impl JournalError {
     }
 }
 
+/// A run that this process held, and the session that held its lock.
+#[derive(Clone, Debug)]
+pub struct Held {
+    run: String,
+    backend: Backend,
+}
+
 /// An open journal: the run is ours as long as this session lives.
 pub struct Journal {
     session: Session,
@@ -172,10 +179,10 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// The session that holds the run's lock, for [`Journal::begin`] once it is lost.
+    /// What this process holds, for [`Journal::begin`] and [`Journal::resume`] once the session is lost.
     #[must_use]
-    pub fn backend(&self) -> &Backend {
-        &self.backend
+    pub fn held(&self) -> Held {
+        Held { run: self.run.clone(), backend: self.backend.clone() }
     }
 
     /// The run's short id.
@@ -229,9 +236,12 @@ impl Journal {
     /// Writes `fact` in the transaction that is open on `client`, which the caller commits; then the
     /// caller hands the fact to [`Journal::take_in`].
     ///
-    /// If the run was taken over by another orchestrator, the server rejected the statement, or
-    /// the connection was lost.
+    /// # Errors
+    /// If it cannot follow the facts before it, the run was taken over by another orchestrator, the server rejected the
+    /// statement, or the connection was lost.
     pub async fn write(&self, client: &Client, fact: &Fact) -> Result<(), JournalError> {
+        // Once it is written, no version of the program could read the run any more.
+        self.progress().expect(fact)?;
         let json = serde_json::to_value(fact)
             .map_err(|source| JournalError::Unwritable { run: self.run.clone(), source })?;
         client

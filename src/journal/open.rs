@@ -4,25 +4,40 @@ use std::sync::Mutex;
 
 use tokio_postgres::Client;
 
-use super::lock::{self, Backend};
+use super::lock;
 use super::runs::{Found, find, read};
-use super::{Journal, JournalError, schema};
+use super::{Held, Journal, JournalError, schema};
 use crate::lifecycle::{Ending, Fact};
 use crate::pg::ConnectionRole;
 use crate::pg::connect::{Session, Target};
 use crate::plan::{self, Plan};
 
+/// The run, which has not ended.
+async fn under_way(client: &Client, run_or_plan: &str) -> Result<Found, JournalError> {
+    let found = find(client, run_or_plan).await?;
+    let found = found.ok_or_else(|| JournalError::NoRun(run_or_plan.to_owned()))?;
+    if found.under_way {
+        return Ok(found);
+    }
+    let ending = read(client, &found.run).await?.ended.unwrap_or(Ending::Finished);
+    Err(JournalError::Ended { run: found.run, plan: found.plan_name, ending })
+}
+
 impl Journal {
-    /// Begins a run of `plan`, or takes over its unfinished one. `lost` is the session that held the lock in this
-    /// process before, if there was one.
+    /// Begins a run of `plan`, or takes over its unfinished one. `lost` is what this process held before: it goes on with
+    /// that run, and with no other.
     ///
     /// # Errors
-    /// If another orchestrator holds the run, or the plan is not the one that it began with.
-    pub async fn begin(target: &Target, plan: &Plan, lost: Option<&Backend>) -> Result<Self, JournalError> {
+    /// If another orchestrator holds the run, the plan is not the one that it began with, or the run that was lost has
+    /// ended meanwhile.
+    pub async fn begin(target: &Target, plan: &Plan, lost: Option<&Held>) -> Result<Self, JournalError> {
         let session =
             target.connect(ConnectionRole::of_command("journal"), &[("lock_timeout", "10s")]).await?;
         schema::migrate(&session).await?;
-        lock::take(&session, &plan.name, lost).await?;
+        lock::take(&session, &plan.name, lost.map(|lost| &lost.backend)).await?;
+        if let Some(lost) = lost {
+            under_way(&session, &lost.run).await?;
+        }
         let json = serde_json::to_value(plan)
             .map_err(|source| JournalError::Unwritable { run: plan.name.clone(), source })?;
         match find(&session, &plan.name).await?.filter(|found| found.under_way) {
@@ -53,26 +68,23 @@ impl Journal {
         }
     }
 
-    /// Takes over an unfinished run, by its short id or its plan's name. `lost` is the session that held the lock in
-    /// this process before, if there was one.
+    /// Takes over an unfinished run, by its short id or its plan's name. `lost` is what this process held before: it goes
+    /// on with that run, and with no other.
     ///
     /// # Errors
-    /// If there is no such run, or another orchestrator holds it.
+    /// If there is no such run, it has ended, or another orchestrator holds it.
     pub async fn resume(
         target: &Target,
         run_or_plan: &str,
-        lost: Option<&Backend>,
+        lost: Option<&Held>,
     ) -> Result<Self, JournalError> {
         let session =
             target.connect(ConnectionRole::of_command("journal"), &[("lock_timeout", "10s")]).await?;
-        let found = find(&session, run_or_plan).await?;
-        let found = found.ok_or_else(|| JournalError::NoRun(run_or_plan.to_owned()))?;
-        if !found.under_way {
-            let ending = read(&session, &found.run).await?.ended.unwrap_or(Ending::Finished);
-            return Err(JournalError::Ended { run: found.run, plan: found.plan_name, ending });
-        }
+        let found = under_way(&session, lost.map_or(run_or_plan, |lost| &lost.run)).await?;
         schema::migrate(&session).await?;
-        lock::take(&session, &found.plan_name, lost).await?;
+        lock::take(&session, &found.plan_name, lost.map(|lost| &lost.backend)).await?;
+        // Whoever had the lock may have ended it.
+        let found = under_way(&session, &found.run).await?;
         Self::take_over(session, found).await
     }
 

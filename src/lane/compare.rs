@@ -18,9 +18,9 @@ use tokio_postgres::Client;
 
 use super::row_hash::{Lacking, RowHash, SUMS};
 use super::{Lane, copy, point};
-use crate::pg::ConnectionRole;
 use crate::pg::connect::{ConnectError, Session, Target};
 use crate::pg::rolled_back;
+use crate::pg::{BLOCK_BYTES, ConnectionRole};
 
 pub use by_key::ByKey;
 pub use difference::{Difference, DifferenceKind, Differences};
@@ -117,8 +117,6 @@ pub struct Read {
 
 /// Heap blocks that one statement of a full comparison reads.
 const BLOCKS_AT_ONCE: u32 = 16_384;
-/// PostgreSQL's default block size; a server may be compiled with another one.
-const BLOCK_BYTES: u64 = 8_192;
 
 impl Comparison {
     /// Prepares the comparison of one lane.

@@ -158,7 +158,11 @@ fn green(design: &LaneDesign) -> End {
         key,
         unique_key: indexes.first().and_then(|key| key.keys.clone()).unwrap_or_default(),
         partition: partition.as_ref().map(|partition| partition.column.clone()),
-        unique: has_blue_s_alone(&design.green).then(|| design.green.green_names(&unique(&design.green))),
+        unique: has_blue_s_alone(&design.green).then(|| {
+            let of_blue = design.green.green_names(&unique(&design.green));
+            let primary = indexes.iter().filter(|index| index.primary).filter_map(|index| index.keys.clone());
+            of_blue.into_iter().chain(primary.flatten()).collect()
+        }),
         // What it adds has a default, or no row could be copied.
         required: Vec::new(),
     }

@@ -170,11 +170,17 @@ impl Progress {
     /// # Errors
     /// If it cannot follow the facts before it; the state is then unchanged.
     pub fn add(&mut self, fact: &Fact) -> Result<(), IllegalFact> {
-        if !self.allows(fact) {
-            return Err(IllegalFact { fact: fact.name() });
-        }
+        self.expect(fact)?;
         self.take_in(fact);
         Ok(())
+    }
+
+    /// Whether the fact can follow.
+    ///
+    /// # Errors
+    /// If it cannot follow the facts before it.
+    pub fn expect(&self, fact: &Fact) -> Result<(), IllegalFact> {
+        if self.allows(fact) { Ok(()) } else { Err(IllegalFact { fact: fact.name() }) }
     }
 
     /// Whether a run in this state can produce the fact. A transaction may be in flight while the run is given up, so

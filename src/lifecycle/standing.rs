@@ -3,7 +3,7 @@
 //! Invariant: each sentence is true of the server in every state in which it is printed; a test compares them with
 //! the catalog.
 
-use super::{Ending, Phase, Progress};
+use super::{Ending, Progress};
 
 /// The state of a run, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Standing {
                 next: Some(format!("projh-bluegreen finish {run}")),
                 is_resumable: false,
             },
-            Some(Phase::Settle) => Self {
+            Some(_) if progress.swapped.is_some() => Self {
                 state: "swapped: green is live; some work after the swap is left".to_owned(),
                 next: Some(format!("projh-bluegreen execute {plan}")),
                 is_resumable: true,

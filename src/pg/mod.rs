@@ -13,6 +13,9 @@ pub mod sql;
 pub mod standbys;
 pub mod under_way;
 
+/// PostgreSQL's default block size, in bytes.
+pub const BLOCK_BYTES: u64 = 8_192;
+
 pub use acting::{AS_OPERATOR, Acting};
 pub use describe::{describe, is_transient};
 pub(crate) use encoding::AS_STORED;

@@ -5,7 +5,7 @@ use crate::lifecycle::Fact;
 use crate::run::Run;
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
-    super::statistics::begin(run)?;
+    super::analyze::begin(run)?;
     super::stream::catch_up(run).await?;
     // A snapshot older than this may not see rows that the copy or the stream has written.
     let sql = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint";

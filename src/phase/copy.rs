@@ -23,6 +23,7 @@ use crate::lane::copy::{self as chunks, CopyError, Round};
 use crate::lane::feed::FeedError;
 use crate::lane::point::Point;
 use crate::lifecycle::{Fact, Phase, RoundEnd, Span};
+use crate::pg::BLOCK_BYTES;
 use crate::pg::connect::Session;
 use crate::plan::Settings;
 use crate::run::Run;
@@ -150,7 +151,6 @@ pub(crate) fn blocks_per_chunk(settings: &Settings, table_blocks: u32) -> u32 {
     most.min(even.max(CHUNK_BLOCKS_MIN))
 }
 
-const BLOCK_BYTES: u64 = 8_192;
 /// The fewest chunks per worker, for a table that is large enough.
 const CHUNKS_A_WORKER: u32 = 16;
 /// 1 MB: a table is not cut into smaller chunks to share it out evenly.

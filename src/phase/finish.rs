@@ -19,15 +19,16 @@ use crate::pg::{Ident, QName};
 /// lost.
 pub(crate) async fn run(cx: &Context, journal: &Journal, as_is: bool, now: bool) -> Result<(), Error> {
     let patience = &Patience::of(cx, journal);
-    let (swapped, settled, prepared) = {
+    let (swapped, settled, is_work_left, prepared) = {
         let progress = journal.progress();
-        (progress.swapped.is_some(), progress.settled, progress.prepared.clone())
+        let is_work_left = progress.next_phase().is_some();
+        (progress.swapped.is_some(), progress.settled, is_work_left, progress.prepared.clone())
     };
     let Some(prepared) = prepared.filter(|_| swapped) else {
         let what = "the run has not been swapped yet, so there is nothing to finish";
         return Err(Error::Usage(format!("{what}; `projh-bluegreen execute` continues it")));
     };
-    if !settled && !as_is {
+    if is_work_left && !as_is {
         let what = "some work after the swap is left: `projh-bluegreen execute` continues it, or says what prevents it";
         return Err(Error::Usage(format!("{what}; `finish --as-is` leaves it undone and drops blue")));
     }

@@ -21,7 +21,7 @@ use crate::pg::sql::Statement;
 use crate::pg::{Ident, QName};
 use crate::run::Run;
 
-use super::statistics;
+use super::analyze;
 
 /// A statement that builds or attaches an index of green.
 pub(crate) struct IndexStep {
@@ -51,9 +51,9 @@ struct Steps {
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     super::stream::catch_up(run).await?;
     let prepared = super::prepared(run)?;
-    statistics::begin(run)?;
+    analyze::begin(run)?;
     build(run, steps(run, false)?).await?;
-    statistics::finish(run).await?;
+    analyze::finish(run).await?;
     let client = run.connect("index").await?;
     let doing = "finishing the indexes";
     client.batch_execute("BEGIN").await.doing(doing)?;

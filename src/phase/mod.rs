@@ -4,6 +4,7 @@
 //! Invariant: the statements of a phase come from one pure function of the run's design; the phase executes them
 //! and `execute --dry-run` shows them.
 
+pub(crate) mod analyze;
 pub(crate) mod catch_up;
 pub(crate) mod check;
 pub(crate) mod copy;
@@ -15,7 +16,6 @@ pub(crate) mod prepare;
 pub(crate) mod rollback;
 pub(crate) mod row_types;
 pub(crate) mod settle;
-pub(crate) mod statistics;
 pub(crate) mod stream;
 pub(crate) mod swap;
 pub(crate) mod verify;

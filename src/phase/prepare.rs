@@ -23,15 +23,6 @@ use crate::run::Run;
 const DESIGNS: u32 = 5;
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
-    let outcome = prepare(run).await;
-    // What has appeared since the check is reported as the check would have reported it.
-    if let Err(Error::Refused(findings)) = &outcome {
-        findings.iter().for_each(|finding| run.cx.tell(&Event::Finding(finding.clone())));
-    }
-    outcome
-}
-
-async fn prepare(run: &mut Run<'_>) -> Result<(), Error> {
     let client = run.connect("prepare").await?;
     let mut changed = Vec::new();
     for _ in 0..DESIGNS {

@@ -66,7 +66,10 @@ pub(super) async fn wait_for_old_sessions(
         let pids: Vec<i32> = old.iter().map(|backend| backend.pid).collect();
         if reported.as_ref().is_none_or(|(before, at)| *before != pids || at.elapsed() > REPORT_AGAIN) {
             let text = text(&old, &named, now);
-            patience.reporter.tell(&Event::Waiting { cause: WaitCause::RowType, text });
+            patience.reporter.tell(&match now {
+                true => Event::Notice { text },
+                false => Event::Waiting { cause: WaitCause::RowType, text },
+            });
             reported = Some((pids, Instant::now()));
         }
         if now {

@@ -43,11 +43,12 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
         if verify::is_void(run, run.journal.session()).await? {
             let why = "a table was rewritten since it was verified".to_owned();
             run.cx.tell(&Event::BegunAgain { phase: Phase::Verify, why });
-            return Ok(run.journal.record(Fact::VerificationVoided).await?);
+            run.journal.record(Fact::VerificationVoided).await?;
+            unless(run.stopped(), verify::run(run)).await?;
+            continue;
         }
         match attempt::attempt(run, &settings, number).await? {
             Outcome::Swapped(swapped) => {
-                unless(run.stopped(), attempt::wait_for_standbys(run)).await?;
                 tracing::info!(attempt = number, stall_ms = swapped.stall_ms, times = ?swapped.times, "swapped");
                 run.cx.tell(&Event::Swapped {
                     attempt: number,
@@ -56,7 +57,8 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
                     commit_ms: swapped.commit_ms,
                     stall_ms: swapped.stall_ms,
                 });
-                return Ok(());
+                // Whatever becomes of the slot no longer matters.
+                return unless(run.cx.interrupted(), attempt::wait_for_standbys(run)).await;
             }
             Outcome::Postponed { why, blockers } => {
                 tracing::info!(attempt = number, why, blockers = blockers.len(), "attempt rolled back");

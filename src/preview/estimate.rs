@@ -5,6 +5,7 @@ use std::time::Instant;
 use crate::error::{Doing, Error};
 use crate::lane::compare::Comparison;
 use crate::lifecycle::LaneDesign;
+use crate::pg::BLOCK_BYTES;
 use crate::pg::connect::Session;
 
 use super::sample::Sample;
@@ -144,7 +145,7 @@ async fn changes(session: &Session, subject: &Subject<'_>) -> Result<i64, Error>
 
 fn measured(design: &LaneDesign, sample: &Sample, workers: usize) -> Pace {
     let table = &design.green.blue.table;
-    let blocks = table.heap_bytes as f64 / 8_192.0;
+    let blocks = table.heap_bytes as f64 / BLOCK_BYTES as f64;
     let rows =
         if table.estimated_rows > 0 { table.estimated_rows as f64 } else { blocks * sample.rows_per_block };
     // The workers speed a copy up as much as they speed hashing up.

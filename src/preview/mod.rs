@@ -68,7 +68,8 @@ pub async fn preview(cx: &Context, forward: &Forward) -> Result<Preview, Error> 
 }
 
 fn summary(subject: &Subject<'_>, estimate: &Estimate, steps: &[PreviewStep]) -> PreviewSummary {
-    let of_run: Vec<&PreviewStep> = steps.iter().filter(|step| step.phase <= Phase::Settle).collect();
+    let of_run: Vec<&PreviewStep> =
+        steps.iter().filter(|step| Phase::FORWARD.contains(&step.phase)).collect();
     let has = |phase| of_run.iter().any(|step| step.phase == phase);
     let lanes = &subject.prepared.lanes;
     let partitions = lanes.iter().filter_map(|lane| lane.green.partition.as_ref());

@@ -14,7 +14,7 @@ use crate::lane::compare::Comparison;
 use crate::lane::copy::{condition, insert};
 use crate::lifecycle::{LaneDesign, Span};
 use crate::pg::connect::Session;
-use crate::pg::{QName, rolled_back};
+use crate::pg::{BLOCK_BYTES, QName, rolled_back};
 
 /// Time for the samples of all tables together.
 pub(super) const TIME: Duration = Duration::from_millis(1_000);
@@ -91,13 +91,13 @@ async fn copied(
     // Once it is released, DDL on temporary tables is allowed again.
     session.batch_execute("SAVEPOINT projh_read_only; SET TRANSACTION READ ONLY").await?;
     let begun = Instant::now();
-    let total = u32::try_from(design.green.blue.table.heap_bytes / 8_192).unwrap_or(u32::MAX);
+    let total = u32::try_from(design.green.blue.table.heap_bytes / BLOCK_BYTES).unwrap_or(u32::MAX);
     let mut blocks = 0;
     for span in slices {
         let from = format!("{} WHERE {}", lane.source, condition(span));
         sample.rows += session.execute(&insert(lane, &into, &from), &[]).await?;
         blocks += span.to.unwrap_or(total).min(total).saturating_sub(span.from);
-        if begun.elapsed() > time || u64::from(blocks) * 8_192 > BYTES_MAX {
+        if begun.elapsed() > time || u64::from(blocks) * BLOCK_BYTES > BYTES_MAX {
             break;
         }
     }
@@ -201,7 +201,7 @@ struct Slices {
 
 impl Slices {
     fn of(heap_bytes: &u64) -> Self {
-        let count = (heap_bytes / 8_192).div_ceil(u64::from(BLOCKS)).max(1);
+        let count = (heap_bytes / BLOCK_BYTES).div_ceil(u64::from(BLOCKS)).max(1);
         // Steps of about the golden ratio that share no factor with the count visit each span once.
         let mut step = (count as f64 * 0.618) as u64;
         while gcd(step.max(1), count) != 1 {
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn every_slice_is_taken_once() {
         for slices in [1, 2, 3, 64, 97, 1_000] {
-            let mut seen: Vec<u32> = Slices::of(&(slices * 64 * 8_192)).map(|span| span.from).collect();
+            let mut seen: Vec<u32> = Slices::of(&(slices * 64 * BLOCK_BYTES)).map(|span| span.from).collect();
             seen.sort_unstable();
             let expected: Vec<u32> = (0..u32::try_from(slices).unwrap()).map(|at| at * BLOCKS).collect();
             assert_eq!(seen, expected);

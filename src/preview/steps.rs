@@ -82,7 +82,7 @@ impl Steps<'_> {
     fn is_visible(&self, phase: Phase, relation: &QName) -> bool {
         let prepared = &self.subject.prepared;
         let at_home = relation.schema == prepared.green_home || relation.schema == prepared.blue_home;
-        let is_live = matches!(phase, Phase::Settle | Phase::Finish);
+        let is_live = phase > Phase::Swap && phase != Phase::Rollback;
         !at_home && (is_live || !prepared.lanes.iter().any(|lane| lane.green.has_leaf(relation)))
     }
 }

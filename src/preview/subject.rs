@@ -6,6 +6,7 @@ use crate::finding::{CheckId, Finding};
 use crate::journal::{self, JournalError};
 use crate::lane::{Ends, Lane};
 use crate::lifecycle::{Prepared, Progress};
+use crate::pg::ConnectionRole;
 use crate::pg::connect::Session;
 use crate::phase::locks::Limits;
 use crate::phase::{prepare, stream};
@@ -119,7 +120,10 @@ async fn find_slot(session: &Session, run: &str, progress: &Progress) -> Result<
 /// a real run away.
 async fn is_executed(session: &Session, run: &str) -> Result<bool, Error> {
     let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() \
-               AND starts_with(application_name, 'projh-bluegreen ' || $1 || ' '))";
-    let row = session.query_one(sql, &[&run]).await.doing("looking for an orchestrator")?;
+               AND starts_with(application_name, $1))";
+    let row = session
+        .query_one(sql, &[&ConnectionRole::prefix(Some(run))])
+        .await
+        .doing("looking for an orchestrator")?;
     Ok(row.get(0))
 }

@@ -165,10 +165,8 @@ async fn what_cannot_be_stops_the_run_with_a_word_on_where() {
     stage.sql(&format!("create table kept as table {green}; delete from {green} where id = 7")).await;
     stage.sql("update t set n = 1 where id in (6, 7, 8)").await;
     let error = stage.stops().await;
-    assert!(
-        error.contains("public.t") && error.contains("3 rows were to be") && error.contains("2 were there"),
-        "{error}"
-    );
+    let says = "public.t does not match the stream: 2 of 3 rows to replace or delete were found";
+    assert!(error.contains(says), "{error}");
     stage.sql(&format!("insert into {green} select * from kept where id = 7")).await;
 
     stage.sql(&format!("insert into {green} (id, big) values (77, 'secret')")).await;
@@ -259,6 +257,20 @@ async fn primary_keys_can_be_exchanged_where_the_stream_has_another_key() {
     program.execute(&["--until", "index"]).expect_code(0);
     let exchange = "begin; update t set id = 0 where ref = 1; update t set id = 1 where ref = 2;
                     update t set id = 2 where ref = 1; commit";
+    client.batch_execute(exchange).await.unwrap();
+    program.execute(&["--yes"]).expect_code(0);
+
+    // Neither is green's own primary key what the stream knows rows by.
+    let cluster = Cluster::start();
+    let setup =
+        "create table t (id int primary key, ref int not null unique, a int not null, b int not null);
+                 alter table t replica identity using index t_ref_key;
+                 insert into t select g, g, g, g from generate_series(1, 50) g";
+    let plan = "{version: 1, name: exchanged, tables: [{table: public.t, primary_key: [a, b]}]}";
+    let (client, program) = stage(&cluster, setup, plan).await;
+    program.execute(&["--until", "index"]).expect_code(0);
+    let exchange = "begin; update t set a = 0 where ref = 1; update t set a = 1, b = 1 where ref = 2;
+                    update t set a = 2, b = 2 where ref = 1; commit";
     client.batch_execute(exchange).await.unwrap();
     program.execute(&["--yes"]).expect_code(0);
 }

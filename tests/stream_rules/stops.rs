@@ -107,12 +107,22 @@ async fn changes_of_a_table_that_is_no_lane_stop_it() {
     }
 }
 
+/// Once written, it would make the run unreadable, and with it the list of all runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fact_that_cannot_follow_is_not_written() {
+    let bench = Bench::strict().await;
+    let written = "select count(*) from projh_bluegreen.fact where fact->>'fact' = 'settled'";
+    let recorded = bench.journal.record(Fact::Settled).await;
+    assert!(matches!(recorded, Err(JournalError::Illegal(_))), "{recorded:?}");
+    assert_eq!(bench.number(written).await, 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_orchestrator_whose_run_was_taken_over_writes_neither_facts_nor_rows() {
     let bench = Bench::strict().await;
     bench.try_drain().await.unwrap();
     bench.sql("update projh_bluegreen.run set epoch = epoch + 1").await;
-    let recorded = bench.journal.record(Fact::Settled).await;
+    let recorded = bench.journal.record(Fact::VerificationVoided).await;
     assert!(matches!(recorded, Err(JournalError::Fenced { .. })), "{recorded:?}");
     bench.sql("update t set n = 1").await;
     let error = bench.try_drain().await.unwrap_err();

@@ -67,7 +67,7 @@ impl Reporter for Person {
             Event::Swapped { .. } if is_shown => {}
             Event::Verified { .. } | Event::Swapped { .. } => self.screen.out(&words(event)),
             Event::End { code, state, next } => {
-                self.settle(*code == ExitCode::Done);
+                self.settle(matches!(code, ExitCode::Done | ExitCode::RolledBack));
                 self.screen.out(state);
                 if let Some(next) = next {
                     self.screen.out(&format!("next: {next}"));

@@ -4,9 +4,6 @@
 
 use tokio_postgres::Row;
 
-/// 2^32 microseconds.
-const BIN: &str = "'4294.967296 s'::interval";
-
 /// How a value is hashed from a seed of 64 bits.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ValueHash {
@@ -20,7 +17,8 @@ pub(super) enum ValueHash {
     Bpchar,
     /// Types whose text differs whenever the values do.
     AsText,
-    /// Its own function folds it into 32 bits, so the upper ones are hashed first.
+    /// Its own function folds it into 32 bits: values that it does not tell apart are 71 minutes apart at least, which
+    /// the seconds since 1970 show as a floating-point number, too.
     Timestamp,
     Timestamptz,
 }
@@ -61,14 +59,18 @@ impl ValueHash {
             Self::Enum => format!("hashenumextended({value}, {seed})"),
             Self::Text | Self::AsText => format!("hashtextextended(({value})::text COLLATE \"C\", {seed})"),
             Self::Bpchar => format!("hashbpcharextended(({value}) COLLATE \"C\", {seed})"),
-            Self::Timestamp => timestamp(value, seed),
-            // That of UTC, whatever the session's zone is, and without a lookup in the time zone's rules.
-            Self::Timestamptz => timestamp(&format!("timezone('0'::interval, {value})"), seed),
+            Self::Timestamp => {
+                format!("timestamp_hash_extended({value}, {})", seconds(value, seed))
+            }
+            // The value at UTC, whatever the session's zone is, and without a lookup in the time zone's rules.
+            Self::Timestamptz => {
+                let at_utc = format!("timezone('0'::interval, {value})");
+                format!("timestamp_hash_extended({at_utc}, {})", seconds(value, seed))
+            }
         }
     }
 }
 
-fn timestamp(value: &str, seed: &str) -> String {
-    let upper = format!("date_bin({BIN}, {value}, '2000-01-01'::timestamp)");
-    format!("timestamp_hash_extended({value}, timestamp_hash_extended({upper}, {seed}))")
+fn seconds(value: &str, seed: &str) -> String {
+    format!("hashfloat8extended(date_part('epoch', {value}), {seed})")
 }

@@ -6,12 +6,11 @@ use std::time::{Duration, Instant};
 use crate::event::Event;
 use crate::meter::Reached;
 use crate::meter::{Meter, eta_s};
+use crate::pg::BLOCK_BYTES;
 use crate::run::Run;
 
 /// How often progress is reported.
 const EVERY: Duration = Duration::from_secs(1);
-/// PostgreSQL's default block size; a server may be compiled with another one.
-const BLOCK_BYTES: u64 = 8_192;
 
 /// Reports the progress of one round.
 pub(super) struct ProgressReport {

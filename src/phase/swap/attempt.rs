@@ -1,6 +1,7 @@
 //! One attempt to swap, from BEGIN to COMMIT or ROLLBACK.
 
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
@@ -95,7 +96,7 @@ pub(super) async fn attempt(run: &Run<'_>, settings: &SwapSettings, number: u32)
     let ready = Ready {
         session: &session,
         pid: locks::pid(&session).await.doing(doing)?,
-        observer: run.connect("blockers").await?,
+        observer: run.cx.target.connect(run.role("blockers"), &[("statement_timeout", "2s")]).await?,
         statements: Statements::of(&prepared, run.journal.run(), settings, &limits),
         comparisons: by_key,
         budget: settings.max_write_stall,
@@ -210,23 +211,31 @@ async fn lock(run: &Run<'_>, ready: &Ready<'_>, sequences_first: bool) -> Result
         }
         ready.session.batch_execute(&time_outs.sql).await
     };
-    let mut observed = pin!(locks::observed(&ready.observer, ready.pid, work));
+    let is_over = AtomicBool::new(false);
+    let mut observed = pin!(async {
+        let observed = locks::observed(&ready.observer, ready.pid, work).await;
+        is_over.store(true, Ordering::Release);
+        observed
+    });
     let (outcome, wait) = match tokio::time::timeout(ready.lock_timeout / 2, &mut observed).await {
         Ok(granted) => granted,
-        // To the end, even if the lock is granted meanwhile: every backend that was terminated is reported.
-        Err(_) => tokio::join!(observed, end_blockers(run, ready)).0,
+        // Not cancelled if the locks are granted meanwhile: every backend that was terminated is reported.
+        Err(_) => tokio::join!(observed, end_blockers(run, ready, &is_over)).0,
     };
     let why = format!("the locks were not granted within {} ms", ready.lock_timeout.as_millis());
     outcome.map_err(|error| Blocked::of(error, "locking the live tables", &why, wait.as_ref()))
 }
 
-/// Terminates the blockers that the plan allows to terminate.
-async fn end_blockers(run: &Run<'_>, ready: &Ready<'_>) {
+/// Terminates the blockers that the plan allows to terminate, until the wait for the locks is over.
+async fn end_blockers(run: &Run<'_>, ready: &Ready<'_>, is_over: &AtomicBool) {
     if ready.terminate != TerminateBlockers::Never
         && let Ok(Some(wait)) = activity::wait_of(&ready.observer, ready.pid).await
     {
         for holder in &wait.holders {
             let Holder::Backend(backend) = holder else { continue };
+            if is_over.load(Ordering::Acquire) {
+                return;
+            }
             if ready.terminate == TerminateBlockers::IdleInTransaction && !backend.is_idle_in_transaction() {
                 continue;
             }

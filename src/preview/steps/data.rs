@@ -5,6 +5,7 @@ use crate::lane::copy::{ChunkSql, Round, condition};
 use crate::lane::point;
 use crate::lifecycle::Phase;
 use crate::lifecycle::Span;
+use crate::pg::BLOCK_BYTES;
 use crate::pg::sql::LockMode;
 use crate::phase::copy::blocks_per_chunk;
 use crate::replication::{create_slot, start_replication};
@@ -47,7 +48,7 @@ impl Steps<'_> {
     fn chunks(&mut self, number: usize, first: bool) {
         let lane = &self.subject.lanes[number];
         let table = &self.subject.prepared.lanes[number].green.blue.table;
-        let blocks = u32::try_from(table.heap_bytes / 8_192).unwrap_or(u32::MAX);
+        let blocks = u32::try_from(table.heap_bytes / BLOCK_BYTES).unwrap_or(u32::MAX);
         let copied = self.subject.progress.copied.get(number).cloned().unwrap_or_default();
         let missing = copied.missing(blocks, blocks_per_chunk(&self.subject.forward.plan.settings, blocks));
         let Some(span) = missing.first() else { return };

@@ -5,7 +5,7 @@ use crate::lifecycle::Phase;
 use crate::pg::QName;
 use crate::pg::RunObjects;
 use crate::pg::sql::Statement;
-use crate::phase::{self, index, settle, statistics, swap};
+use crate::phase::{self, analyze, index, settle, swap};
 
 use super::Steps;
 use crate::preview::estimate::COMMIT_S;
@@ -64,7 +64,7 @@ impl Steps<'_> {
         for (lane, design) in self.subject.prepared.lanes.iter().enumerate() {
             let pace = &self.estimate.paces[lane];
             let seconds = pace.analyzed * pace.analyze_s;
-            self.statement(phase, Some(lane), statistics::analyze(design)).seconds += seconds;
+            self.statement(phase, Some(lane), analyze::analyze(design)).seconds += seconds;
         }
         self.step(phase, None, "begin a transaction", "BEGIN".to_owned());
         for (lane, design) in self.subject.prepared.lanes.iter().enumerate() {
