@@ -1,7 +1,7 @@
 //! The only loop: executes the next phase towards the goal until none is left.
 //!
 //! A fresh run and a resumed one take the same loop, because a phase skips what the journal already holds; check,
-//! rollback and finish are phases like the others. A connection that is lost (the server restarted, the answer to a
+//! rollback and finish are reported and reconnected as all phases are. A connection that is lost (the server restarted, the answer to a
 //! COMMIT never came) is opened again, and the journal says where the run stands. A server that cannot be reached in
 //! the first place is an error at once.
 

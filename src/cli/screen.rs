@@ -24,7 +24,7 @@ pub(super) struct Screen {
     live: Option<ProgressBar>,
     has_ended: Arc<AtomicBool>,
     /// Makes the lines to print permanently above a question.
-    settled: Arc<OnceLock<Settled>>,
+    printed: Arc<OnceLock<Settled>>,
     echo: Echo,
 }
 
@@ -40,7 +40,7 @@ impl Screen {
         Self {
             live: is_live.then(live),
             has_ended: Arc::default(),
-            settled: Arc::default(),
+            printed: Arc::default(),
             echo: Echo::default(),
         }
     }
@@ -62,16 +62,16 @@ impl Screen {
         console::Term::stderr().size_checked().map_or(WIDTH, |(_, columns)| usize::from(columns).max(1))
     }
 
-    /// Redraws `lines` from now on, made for the terminal's width; before a question, prints those of `settled`
+    /// Redraws `lines` from now on, made for the terminal's width; before a question, prints those of `printed`
     /// permanently.
     pub(super) fn show(
         &self,
         lines: impl Fn(usize) -> Vec<String> + Clone + Send + Sync + 'static,
-        settled: impl Fn(usize) -> Vec<String> + Send + Sync + 'static,
+        printed: impl Fn(usize) -> Vec<String> + Send + Sync + 'static,
     ) {
         let Some(live) = &self.live else { return };
         // `show` is called once.
-        let _ = self.settled.set(Box::new(settled));
+        let _ = self.printed.set(Box::new(printed));
         let screen = self.clone().without_life();
         let drawn = move |_: &ProgressState, text: &mut dyn std::fmt::Write| {
             // Writing to a string does not fail.
@@ -118,7 +118,7 @@ impl Screen {
             return false;
         }
         self.sleep();
-        for line in self.settled.get().map(|settled| settled(self.width())).unwrap_or_default() {
+        for line in self.printed.get().map(|printed| printed(self.width())).unwrap_or_default() {
             self.err(&line);
         }
         // Discard what was typed before the question.

@@ -72,3 +72,14 @@ impl std::fmt::Display for Phase {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_the_variants_is_that_of_the_journey() {
+        assert!(Phase::FORWARD.is_sorted());
+        assert!(Phase::FORWARD.iter().all(|phase| *phase < Phase::Rollback && *phase < Phase::Finish));
+    }
+}

@@ -56,7 +56,7 @@ pub(super) struct Checklist {
     /// The stall and its parts, kept for the end.
     swapped: Option<String>,
     /// How many stations have been printed permanently; `None` if not even the title has.
-    settled: Option<usize>,
+    printed: Option<usize>,
 }
 
 impl Checklist {
@@ -70,7 +70,7 @@ impl Checklist {
             stream: String::new(),
             waits: None,
             swapped: None,
-            settled: None,
+            printed: None,
         }
     }
 
@@ -159,18 +159,18 @@ impl Checklist {
     }
 
     /// The lines of the phases that are done, to be printed permanently above a question; they are not drawn again.
-    pub(super) fn settle(&mut self, now: Instant, width: usize) -> Vec<String> {
+    pub(super) fn print_done(&mut self, now: Instant, width: usize) -> Vec<String> {
         let is_done = |station: &Station| matches!(station.state, State::Done(_) | State::DoneBefore);
-        let before = self.settled.unwrap_or(0);
+        let before = self.printed.unwrap_or(0);
         let done = before + self.stations.iter().skip(before).take_while(|station| is_done(station)).count();
         let mut lines = self.lines(now, width);
-        lines.truncate(done - before + usize::from(self.settled.is_none()));
-        self.settled = Some(done);
+        lines.truncate(done - before + usize::from(self.printed.is_none()));
+        self.printed = Some(done);
         lines
     }
 
     fn lay_out(&mut self, done: &[Phase], until: Option<Phase>) {
-        self.settled = None;
+        self.printed = None;
         let before = std::mem::take(&mut self.stations);
         let phases = Phase::FORWARD.into_iter().filter(|phase| until.is_none_or(|until| *phase <= until));
         let station = |phase| Station {
@@ -238,10 +238,10 @@ impl Checklist {
     /// The lines to draw, each narrower than `width`.
     pub(super) fn lines(&self, now: Instant, width: usize) -> Vec<String> {
         let mut lines = Vec::new();
-        if !self.title.is_empty() && self.settled.is_none() {
+        if !self.title.is_empty() && self.printed.is_none() {
             lines.push(self.title.clone());
         }
-        for station in self.stations.iter().skip(self.settled.unwrap_or(0)) {
+        for station in self.stations.iter().skip(self.printed.unwrap_or(0)) {
             lines.push(self.station(station, now));
             if matches!(station.state, State::Runs(_)) {
                 let name_width = self.tables.iter().map(|table| measure_text_width(&table.name)).max();

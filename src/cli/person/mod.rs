@@ -31,17 +31,17 @@ impl Person {
         let now = Instant::now();
         let checklist = screen.is_live().then(|| Arc::new(Mutex::new(Checklist::new(screen.glyphs()))));
         if let Some(checklist) = &checklist {
-            let (drawn, settled) = (Arc::clone(checklist), Arc::clone(checklist));
+            let (drawn, printed) = (Arc::clone(checklist), Arc::clone(checklist));
             screen.show(
                 move |width| lock(&drawn).lines(Instant::now(), width),
-                move |width| lock(&settled).settle(Instant::now(), width),
+                move |width| lock(&printed).print_done(Instant::now(), width),
             );
         }
         Self { screen, lines: Mutex::new(Lines::new(now)), checklist }
     }
 
     /// Prints the final checklist permanently, and the swap below it.
-    fn settle(&self, is_well: bool) {
+    fn end(&self, is_well: bool) {
         let Some(checklist) = &self.checklist else { return };
         let (last, swapped) = {
             let mut checklist = lock(checklist);
@@ -67,7 +67,7 @@ impl Reporter for Person {
             Event::Swapped { .. } if is_shown => {}
             Event::Verified { .. } | Event::Swapped { .. } => self.screen.out(&words(event)),
             Event::End { code, state, next } => {
-                self.settle(matches!(code, ExitCode::Done | ExitCode::RolledBack));
+                self.end(matches!(code, ExitCode::Done | ExitCode::RolledBack));
                 self.screen.out(state);
                 if let Some(next) = next {
                     self.screen.out(&format!("next: {next}"));
@@ -83,7 +83,7 @@ impl Reporter for Person {
     }
 
     fn failed(&self, error: &Error) {
-        self.settle(false);
+        self.end(false);
         self.screen.err(&match error {
             Error::Plan(problems) => problems.to_string(),
             other => format!("error: {other}"),
