@@ -24,12 +24,12 @@ pub(super) struct Screen {
     live: Option<ProgressBar>,
     has_ended: Arc<AtomicBool>,
     /// Makes the lines to print permanently above a question.
-    printed: Arc<OnceLock<Settled>>,
+    printed: Arc<OnceLock<Printed>>,
     echo: Echo,
 }
 
 /// Makes lines for a width, to be printed permanently.
-type Settled = Box<dyn Fn(usize) -> Vec<String> + Send + Sync>;
+type Printed = Box<dyn Fn(usize) -> Vec<String> + Send + Sync>;
 
 impl Screen {
     /// A screen; with live lines if standard error is a terminal that can redraw them, and JSON was not asked for.

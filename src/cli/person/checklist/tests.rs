@@ -68,7 +68,7 @@ fn a_copy_at_80_columns() {
      · index
      · verify
      · swap
-     · print_done
+     · settle
     ");
 }
 
