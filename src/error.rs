@@ -117,7 +117,7 @@ pub enum Error {
     #[error("the slot cannot be kept: {0}")]
     Slot(String),
     /// The run was aborted, because its slot cannot be kept.
-    #[error("the run was aborted, because its slot cannot be kept: {why}{}", kept.as_ref().map(|kept| format!("; {kept}")).unwrap_or_default())]
+    #[error("the run was given up, because its slot cannot be kept: {why}{}", kept.as_ref().map(|kept| format!("; {kept}")).unwrap_or_default())]
     GivenUp {
         /// Why the slot cannot be kept.
         why: String,

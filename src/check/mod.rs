@@ -109,7 +109,7 @@ const CHECKS: &[Checks] = &[
             ],
             |at, of| found(rehearsal::check(at, of)),
         ),
-        check(Id::ForeignKeys, &[Id::Functions, Id::RowSecurity, Id::Rights], |at, of| {
+        check(Id::ForeignKeys, &[Id::Primary, Id::Functions, Id::RowSecurity, Id::Rights], |at, of| {
             found(orphans::check(at.session, of))
         }),
         check(Id::Partitions, &[Id::Rehearsal], |at, of| found(outliers::note(at.session, of))),
