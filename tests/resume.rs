@@ -140,6 +140,31 @@ async fn a_second_orchestrator_is_refused_with_the_name_of_the_first() {
     assert!(message.contains(&host) && message.contains("process"), "{message}");
 }
 
+/// Whoever was cut off continues its own run, and begins no other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_was_rolled_back_meanwhile_is_not_begun_again() {
+    let cluster = Cluster::start();
+    let client = cluster.client(DB).await;
+    own::create(&client, 500).await.unwrap();
+    let program = Bluegreen::new(&cluster, DB).plan(&own::plan("cut_off"));
+    client.batch_execute("begin isolation level repeatable read; select 1").await.unwrap();
+    let first = program.spawn("execute", &["--yes"]);
+    first.wait_for_notice("older than green's rows");
+    first.freeze(true);
+    client.batch_execute("commit").await.unwrap();
+    let cut = "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity
+               where application_name like 'projh-bluegreen %'";
+    client.query_one(cut, &[]).await.unwrap();
+    program.run("rollback", &[]).expect_code(6);
+    first.freeze(false);
+    let finished = first.finish().expect_code(2);
+    assert!(!finished.events_of("retry").is_empty(), "{}", finished.stdout);
+    assert!(finished.error().contains("has ended: it was rolled back"), "{}", finished.stdout);
+    let left = "select (select count(*) from projh_bluegreen.run) || ' ' ||
+                (select count(*) from pg_namespace where nspname ~ '^projh_bg_')";
+    assert_eq!(cluster.psql(DB, left).trim(), "1 0");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_another_orchestrator_began_during_the_checks_is_not_in_their_way() {
     let stage = Stage::set(500, &own::plan("meanwhile")).await;
