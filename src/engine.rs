@@ -17,10 +17,10 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::journal::{Held, Journal, JournalError};
 use crate::lifecycle::{Ending, Phase};
-use crate::pace::Pace;
 use crate::phase;
 use crate::run::Run;
-use crate::waits;
+use crate::watchdog::Pace;
+use crate::watchdog::waits;
 
 /// What ends a session that lasted this long is a new failure: the time limit for reconnecting starts anew.
 const GOOD_SESSION: Duration = Duration::from_secs(120);

@@ -15,7 +15,7 @@
 //! - [`lane`]: one directed pair of tables: copy, feed, apply, compare.
 //! - [`hangs_on`]: what a table's definition consists of, one file a kind; [`green`]: the design of the new table, and
 //!   the scripts that create and exchange it.
-//! - [`pace`]: the limits of a run; [`rest`]: its pauses on a busy server; [`slot`]: its slot as the server sees it.
+//! - [`watchdog`]: the limits of a run, its lag, and who it waits for; [`throttle`]: its rests on a busy server.
 //! - [`status`]: the state of a run, as any other process can query it.
 //! - [`replication`]: the streaming client. [`pg`]: connections, names, positions, SQL text.
 //! - [`preview`]: what a run would do, without doing it.
@@ -38,17 +38,15 @@ mod journal;
 mod lane;
 mod lifecycle;
 mod meter;
-mod pace;
 mod pg;
 mod phase;
 mod plan;
 mod preview;
 mod replication;
-mod rest;
 mod run;
-mod slot;
 mod status;
-mod waits;
+mod throttle;
+mod watchdog;
 
 #[expect(missing_docs, reason = "its modules are those of the crate")]
 pub mod testing;

@@ -54,6 +54,30 @@ impl Meter {
     }
 }
 
+/// The rates of reading one table.
+#[derive(Clone, Debug)]
+pub struct TableMeter {
+    rows: Meter,
+    bytes: Meter,
+}
+
+impl TableMeter {
+    /// Starts at counts that are not 0 when work is resumed.
+    #[must_use]
+    pub fn new(now: Instant, rows: u64, bytes: u64) -> Self {
+        Self { rows: Meter::new(now, rows), bytes: Meter::new(now, bytes) }
+    }
+
+    /// Adds a reading. Returns the rate of rows per second, and how far the table has been read.
+    pub fn see(&mut self, now: Instant, rows: u64, bytes: u64, bytes_total: u64) -> (f64, Reached) {
+        self.rows.see(now, rows);
+        self.bytes.see(now, bytes);
+        let bytes_per_s = self.bytes.per_s();
+        let eta_s = eta_s(bytes_total.saturating_sub(bytes), bytes_per_s);
+        (self.rows.per_s(), Reached { bytes, bytes_total, bytes_per_s, eta_s })
+    }
+}
+
 /// `count` per second of `took`, rounded for display.
 #[must_use]
 pub fn per_s(count: u64, took: Duration) -> f64 {

@@ -8,10 +8,10 @@ use crate::hangs_on::Published;
 use crate::journal::Journal;
 use crate::lane::Lane;
 use crate::lane::feed::Feed;
-use crate::pace::Pace;
 use crate::pg::ConnectionRole;
 use crate::pg::connect::Session;
 use crate::phase::locks::Patience;
+use crate::watchdog::Pace;
 
 /// A run in this session: the journal, and what only lasts as long as the session.
 pub struct Run<'a> {

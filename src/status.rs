@@ -11,8 +11,8 @@ use crate::journal::{JournalError, Summary};
 use crate::lifecycle::{Phase, Prepared, Progress, Span, Standing};
 use crate::meter::Reached;
 use crate::meter::{eta_s, per_s};
+use crate::pg::slot::Slot;
 use crate::pg::{BLOCK_BYTES, ConnectionRole};
-use crate::slot::Slot;
 
 /// How many facts are read to find the last ones; consecutive facts of one kind are reported as one.
 const FACTS: i64 = 500;

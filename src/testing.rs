@@ -83,6 +83,6 @@ pub mod replication {
     }
 }
 
-pub mod rest {
-    pub use crate::rest::Rest;
+pub mod throttle {
+    pub use crate::throttle::Rest;
 }

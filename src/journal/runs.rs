@@ -66,9 +66,7 @@ pub async fn latest(
         let sql = "SELECT FROM projh_bluegreen.run WHERE run = $1 FOR UPDATE";
         client.query(sql, &[&found.run]).await.map_err(JournalError::doing("waited for"))?;
     }
-    let runs = list(client).await?.into_iter();
-    let is_it = |run: &Summary| run.found.run == run_or_plan || run.found.plan_name == run_or_plan;
-    Ok(runs.into_iter().find(is_it))
+    Ok(summaries(client, Some(run_or_plan)).await?.into_iter().next())
 }
 
 /// Every run of this database, latest first.
@@ -76,14 +74,21 @@ pub async fn latest(
 /// # Errors
 /// If the server rejected the query, the connection was lost, or a fact cannot be read.
 pub async fn list(client: &Client) -> Result<Vec<Summary>, JournalError> {
+    summaries(client, None).await
+}
+
+/// Every run, latest first; or only the latest with this short id, or of the plan with this name.
+async fn summaries(client: &Client, run_or_plan: Option<&str>) -> Result<Vec<Summary>, JournalError> {
     if !schema::exists(client).await? {
         return Ok(Vec::new());
     }
     let sql = "SELECT r.run, r.plan_name, r.plan, r.ended_at IS NULL, to_char(r.started_at, 'YYYY-MM-DD HH24:MI:SSOF'), \
                coalesce((SELECT to_char(max(f.at), 'YYYY-MM-DD HH24:MI:SSOF') FROM projh_bluegreen.fact f \
-               WHERE f.run = r.run), '') FROM projh_bluegreen.run r ORDER BY r.started_at DESC";
+               WHERE f.run = r.run), '') FROM projh_bluegreen.run r \
+               WHERE $1::text IS NULL OR r.run = $1 OR r.plan_name = $1 \
+               ORDER BY r.started_at DESC LIMIT CASE WHEN $1::text IS NULL THEN NULL ELSE 1 END";
     let mut runs = Vec::new();
-    for row in client.query(sql, &[]).await.map_err(JournalError::doing("read"))? {
+    for row in client.query(sql, &[&run_or_plan]).await.map_err(JournalError::doing("read"))? {
         let found = Found { run: row.get(0), plan_name: row.get(1), plan: row.get(2), under_way: row.get(3) };
         let progress = read(client, &found.run).await?;
         runs.push(Summary { found, progress, times: (row.get(4), row.get(5)) });

@@ -26,7 +26,7 @@ use crate::pg::ConnectionRole;
 use crate::pg::Lsn;
 use crate::pg::connect::{ConnectError, Session, Target};
 use crate::replication::{ReplicationError, Stream};
-use crate::rest::Rest;
+use crate::throttle::Rest;
 
 use applier::Applier;
 

@@ -9,6 +9,7 @@ mod lsn;
 mod name;
 mod ours;
 mod rolled_back;
+pub mod slot;
 pub mod sql;
 pub mod standbys;
 pub mod under_way;

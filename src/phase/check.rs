@@ -45,10 +45,8 @@ pub(crate) async fn before_run(cx: &Context, plan: &Plan) -> Result<(), Error> {
 /// If the journal cannot be read, except for a missing right, which the checks report.
 pub(crate) async fn is_done(cx: &Context, plan: &Plan) -> Result<bool, Error> {
     let session = cx.target.connect(ConnectionRole::of_command("check"), &[]).await?;
-    let runs = match journal::list(&session).await {
-        Err(error) if error.is_forbidden() => return Ok(false),
-        runs => runs?,
-    };
-    let ours = runs.iter().find(|run| run.found.plan_name == plan.name && run.found.under_way);
-    Ok(ours.is_some_and(|run| run.progress.prepared.is_some()))
+    match journal::latest(&session, &plan.name, false).await {
+        Err(error) if error.is_forbidden() => Ok(false),
+        run => Ok(run?.is_some_and(|run| run.found.under_way && run.progress.prepared.is_some())),
+    }
 }

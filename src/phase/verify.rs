@@ -15,7 +15,7 @@ use crate::lane::compare::{Comparison, Differences, Read, Sides};
 use crate::lane::feed::Feed;
 use crate::lane::point::Point;
 use crate::lifecycle::{Fact, Verification};
-use crate::meter::{Meter, Reached, eta_s};
+use crate::meter::TableMeter;
 use crate::pg::connect::Session;
 use crate::run::Run;
 
@@ -149,8 +149,7 @@ struct ProgressReport<'a> {
 struct Counters {
     rows: u64,
     bytes: u64,
-    row_meter: Meter,
-    byte_meter: Meter,
+    meter: TableMeter,
     last: Option<Instant>,
     /// Whether the end was reported: after it, only empty partitions are left to read.
     end_reported: bool,
@@ -162,8 +161,7 @@ impl<'a> ProgressReport<'a> {
         let counters = Counters {
             rows: 0,
             bytes: 0,
-            row_meter: Meter::new(now, 0),
-            byte_meter: Meter::new(now, 0),
+            meter: TableMeter::new(now, 0, 0),
             last: None,
             end_reported: false,
         };
@@ -186,16 +184,9 @@ impl<'a> ProgressReport<'a> {
         let now = Instant::now();
         let Counters { rows, bytes, .. } = *counters;
         counters.last = Some(now);
-        counters.row_meter.see(now, rows);
-        counters.byte_meter.see(now, bytes);
-        let bytes_per_s = counters.byte_meter.per_s();
-        let eta_s = eta_s(read.bytes_total.saturating_sub(bytes), bytes_per_s);
-        self.run.cx.tell(&Event::VerifyProgress {
-            table: self.table.clone(),
-            rows,
-            rows_per_s: counters.row_meter.per_s(),
-            reached: Reached { bytes, bytes_total: read.bytes_total, bytes_per_s, eta_s },
-        });
+        let (rows_per_s, reached) = counters.meter.see(now, rows, bytes, read.bytes_total);
+        let table = self.table.clone();
+        self.run.cx.tell(&Event::VerifyProgress { table, rows, rows_per_s, reached });
     }
 }
 

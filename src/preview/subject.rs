@@ -81,12 +81,11 @@ impl<'a> Subject<'a> {
 
 /// The plan's unfinished run, read from the journal without locking it.
 async fn under_way(plan: &Plan, session: &Session) -> Result<(Option<String>, Progress), Error> {
-    let runs = match journal::list(session).await {
+    let ours = match journal::latest(session, &plan.name, false).await {
         // The checks report what is missing.
         Err(error) if error.is_forbidden() => return Ok((None, Progress::default())),
-        runs => runs?,
+        run => run?.filter(|run| run.found.under_way),
     };
-    let ours = runs.into_iter().find(|run| run.found.plan_name == plan.name && run.found.under_way);
     let Some(ours) = ours else { return Ok((None, Progress::default())) };
     let json = serde_json::to_value(plan)
         .map_err(|source| JournalError::Unwritable { run: plan.name.clone(), source })?;

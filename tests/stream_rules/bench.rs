@@ -9,7 +9,7 @@ use projh_bluegreen::testing::lifecycle::Prepared;
 use projh_bluegreen::testing::pg::Lsn;
 use projh_bluegreen::testing::pg::connect::Target;
 use projh_bluegreen::testing::replication::{Start, Walsender};
-use projh_bluegreen::testing::rest::Rest;
+use projh_bluegreen::testing::throttle::Rest;
 use tokio_postgres::Client;
 
 use crate::support::waiting::{PATIENCE, eventually};

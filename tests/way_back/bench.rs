@@ -13,7 +13,7 @@ use projh_bluegreen::testing::lifecycle::{Prepared, Span};
 use projh_bluegreen::testing::pg::Lsn;
 use projh_bluegreen::testing::pg::connect::Target;
 use projh_bluegreen::testing::replication::{Start, Walsender};
-use projh_bluegreen::testing::rest::Rest;
+use projh_bluegreen::testing::throttle::Rest;
 use tokio_postgres::Client;
 
 use crate::support::{Bluegreen, Cluster};

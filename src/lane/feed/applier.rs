@@ -17,7 +17,7 @@ use crate::pg::connect::Session;
 use crate::pg::{AS_OPERATOR, Lsn};
 use crate::replication::pgoutput::Logical;
 use crate::replication::{Received, Stream};
-use crate::rest::Rest;
+use crate::throttle::Rest;
 
 /// A batch is small compared with the tables: rows are always looked up by their key, and a plan over many
 /// partitions takes longer to make than to execute.

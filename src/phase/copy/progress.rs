@@ -4,8 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::event::Event;
-use crate::meter::Reached;
-use crate::meter::{Meter, eta_s};
+use crate::meter::TableMeter;
 use crate::pg::BLOCK_BYTES;
 use crate::run::Run;
 
@@ -21,13 +20,7 @@ pub(super) struct ProgressReport {
 
 struct Rates {
     last: Instant,
-    lanes: Vec<Meters>,
-}
-
-/// The rates of one lane.
-struct Meters {
-    rows: Meter,
-    bytes: Meter,
+    lanes: Vec<TableMeter>,
 }
 
 /// Rows copied of one lane, and the bytes of their heap blocks.
@@ -39,9 +32,8 @@ struct Count {
 impl ProgressReport {
     pub(super) fn new(run: &Run<'_>, blocks: Vec<u32>) -> Self {
         let now = Instant::now();
-        let lanes = counts(run, &blocks)
-            .into_iter()
-            .map(|count| Meters { rows: Meter::new(now, count.rows), bytes: Meter::new(now, count.bytes) });
+        let lanes =
+            counts(run, &blocks).into_iter().map(|count| TableMeter::new(now, count.rows, count.bytes));
         let rates = Rates { last: now, lanes: lanes.collect() };
         Self { blocks, rates: Mutex::new(rates) }
     }
@@ -55,18 +47,15 @@ impl ProgressReport {
         let at = Instant::now();
         rates.last = at;
         for (number, count) in counts(run, &self.blocks).into_iter().enumerate() {
-            let Some(meters) = rates.lanes.get_mut(number) else { continue };
-            meters.rows.see(at, count.rows);
-            meters.bytes.see(at, count.bytes);
+            let Some(meter) = rates.lanes.get_mut(number) else { continue };
             let bytes_total = u64::from(self.blocks[number]) * BLOCK_BYTES;
-            let bytes_per_s = meters.bytes.per_s();
-            let eta_s = eta_s(bytes_total.saturating_sub(count.bytes), bytes_per_s);
+            let (rows_per_s, reached) = meter.see(at, count.rows, count.bytes, bytes_total);
             run.cx.tell(&Event::CopyProgress {
                 table: run.lanes[number].table.plain(),
                 rows: count.rows,
                 rows_estimated: estimated(run, number, &count, bytes_total),
-                rows_per_s: meters.rows.per_s(),
-                reached: Reached { bytes: count.bytes, bytes_total, bytes_per_s, eta_s },
+                rows_per_s,
+                reached,
             });
         }
     }

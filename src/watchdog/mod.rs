@@ -8,6 +8,7 @@
 //! It also reports the stream's lag, from what it reads of the slot and of the feed.
 
 mod lag;
+pub(crate) mod waits;
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
+use self::waits::Waits;
 use crate::context::Context;
 use crate::error::Error;
 use crate::event::{Event, Reporter};
@@ -24,10 +26,9 @@ use crate::journal::Journal;
 use crate::lane::feed::{Feed, State};
 use crate::pg::ConnectionRole;
 use crate::pg::activity::{self, ActivityError};
+use crate::pg::slot::Slot;
 use crate::plan::{Plan, Settings, Throttle};
-use crate::rest::{Load, Rest};
-use crate::slot::Slot;
-use crate::waits::Waits;
+use crate::throttle::{Load, Rest};
 
 use lag::Lag;
 

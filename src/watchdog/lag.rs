@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Followed;
 use crate::event::Event;
 use crate::meter::Meter;
-use crate::slot::Slot;
+use crate::pg::slot::Slot;
 
 /// A smaller lag, in bytes of WAL, counts as none.
 const NO_LAG: u64 = 1 << 20;
