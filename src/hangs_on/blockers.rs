@@ -141,7 +141,7 @@ impl Blocker {
 }
 
 #[derive(Deserialize)]
-struct Found {
+struct BlockerRow {
     kind: BlockerKind,
     object: String,
     /// The publication contains a whole schema.
@@ -179,12 +179,12 @@ pub async fn blockers(client: &Client, table: &QName, around: &Around<'_>) -> Re
             let failed = |source| Error::Catalog { what, source };
             let row = client.query_one(sql, &[&oid, &schema.map(Ident::as_str)]).await.map_err(failed)?;
             let answer: serde_json::Value = row.try_get(0).map_err(failed)?;
-            let some: Vec<Found> =
+            let some: Vec<BlockerRow> =
                 serde_json::from_value(answer).map_err(|source| Error::Shape { what, source })?;
             found.extend(some);
         }
         client.batch_execute(&limit("DEFAULT")).await.map_err(failed)?;
-        let is_ours = |found: &Found| {
+        let is_ours = |found: &BlockerRow| {
             found.kind == BlockerKind::Publication
                 && found.schema.is_none()
                 && around.publication.is_some_and(|ours| found.object == ours.as_str())
@@ -198,7 +198,7 @@ pub async fn blockers(client: &Client, table: &QName, around: &Around<'_>) -> Re
     .await
 }
 
-impl Found {
+impl BlockerRow {
     fn explained(self, table: &QName) -> Blocker {
         let hint = match (self.kind, &self.schema) {
             (BlockerKind::Publication, Some(schema)) => format!(

@@ -36,7 +36,7 @@ pub use working::{dirty_table, row_type, working_objects};
 
 /// A column of the source that, with the others of the key, pairs its rows with the target's.
 #[derive(Clone, Debug)]
-pub struct KeyColumn {
+pub struct LaneKeyColumn {
     /// Its name in the source.
     pub name: Ident,
     /// The OID of its type.
@@ -98,7 +98,7 @@ pub struct Lane {
     /// The source's columns, in order.
     pub columns: Vec<SourceColumn>,
     /// The columns that pair the rows of both tables.
-    pub key: Vec<KeyColumn>,
+    pub key: Vec<LaneKeyColumn>,
     /// The columns that identify a row in the stream, by their positions there: those of the key, then the others by
     /// which the stream names old rows.
     pub identity: Vec<usize>,
@@ -146,9 +146,9 @@ impl Lane {
         let home = &ends.target.home;
         let target = ends.at_home();
         let row_type = row_type(home, number);
-        let found = Found::read(client, &ends.table).await?;
-        let in_target = Found::read(client, &target).await?;
-        let travelling = Found::read(client, &row_type).await?;
+        let found = CatalogRelation::read(client, &ends.table).await?;
+        let in_target = CatalogRelation::read(client, &target).await?;
+        let travelling = CatalogRelation::read(client, &row_type).await?;
         let key = |name: &Ident| key_column(name, &found, &in_target, &ends.mapping);
         let written = |name: &&Ident| ends.mapping.iter().any(|to| to.target == **name && !to.generated);
         let mut lane = Self {
@@ -258,23 +258,23 @@ impl Lane {
 }
 
 /// A relation as read from the catalog; OIDs are 0 if it does not exist.
-struct Found {
+struct CatalogRelation {
     relation: u32,
     row_type: u32,
     is_partitioned: bool,
-    columns: Vec<FoundColumn>,
+    columns: Vec<CatalogColumn>,
 }
 
-struct FoundColumn {
+struct CatalogColumn {
     column: SourceColumn,
     type_name: String,
     equals: String,
 }
 
-impl Found {
+impl CatalogRelation {
     async fn read(client: &Client, relation: &QName) -> Result<Self, tokio_postgres::Error> {
         let rows = client.query(COLUMNS, &[&relation.to_string()]).await?;
-        let column = |row: &tokio_postgres::Row| FoundColumn {
+        let column = |row: &tokio_postgres::Row| CatalogColumn {
             column: SourceColumn {
                 name: Ident(row.get("name")),
                 stored_name: row.get("stored_name"),
@@ -293,7 +293,7 @@ impl Found {
         })
     }
 
-    fn find(&self, name: &Ident) -> Option<&FoundColumn> {
+    fn find(&self, name: &Ident) -> Option<&CatalogColumn> {
         self.columns.iter().find(|column| column.column.name == *name)
     }
 
@@ -309,10 +309,15 @@ impl Found {
     }
 }
 
-fn key_column(name: &Ident, source: &Found, target: &Found, mapping: &[Mapped]) -> Option<KeyColumn> {
+fn key_column(
+    name: &Ident,
+    source: &CatalogRelation,
+    target: &CatalogRelation,
+    mapping: &[Mapped],
+) -> Option<LaneKeyColumn> {
     let found = source.find(name)?;
     let mapped = mapping.iter().find(|mapped| mapped.source == *name);
-    Some(KeyColumn {
+    Some(LaneKeyColumn {
         name: name.clone(),
         type_oid: found.column.type_oid,
         type_name: found.type_name.clone(),
@@ -324,7 +329,7 @@ fn key_column(name: &Ident, source: &Found, target: &Found, mapping: &[Mapped]) 
 }
 
 /// See [`Lane::partition_hint`].
-fn partition_hint(ends: &Ends, source: &Found, target: &Found) -> Option<PartitionHint> {
+fn partition_hint(ends: &Ends, source: &CatalogRelation, target: &CatalogRelation) -> Option<PartitionHint> {
     let partition = ends.target.partition.as_ref()?;
     let same_as = ends.mapping.iter().find(|mapped| mapped.target == *partition)?.same_as()?;
     if ends.source.key.contains(same_as) {

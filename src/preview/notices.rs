@@ -24,7 +24,7 @@ pub(super) async fn of(
     estimate: &Estimate,
 ) -> Result<Vec<PreviewNotice>, Error> {
     let mut notices = vec![stall(subject, estimate), open_transactions()];
-    let seen = Seen::find(client).await;
+    let seen = StatementStatistics::find(client).await;
     for lane in &subject.prepared.lanes {
         notices.extend(of_table(lane, &seen, client).await);
         notices.extend(row_type(&lane.table, client).await?);
@@ -71,7 +71,7 @@ async fn row_type(table: &QName, client: &Client) -> Result<Option<PreviewNotice
     Ok(Some(notice("row_type", Some(table), text)))
 }
 
-async fn of_table(lane: &LaneDesign, seen: &Seen, client: &Client) -> Vec<PreviewNotice> {
+async fn of_table(lane: &LaneDesign, seen: &StatementStatistics, client: &Client) -> Vec<PreviewNotice> {
     let green = &lane.green;
     let texts = [partitioning(green), keys(green), columns(green), foreign_keys(green)].concat();
     let mut notices = Vec::new();
@@ -258,9 +258,9 @@ fn escaped(text: &str) -> String {
 }
 
 /// The name of the view `pg_stat_statements`, if the extension is installed.
-struct Seen(Option<QName>);
+struct StatementStatistics(Option<QName>);
 
-impl Seen {
+impl StatementStatistics {
     async fn find(client: &Client) -> Self {
         let sql = "SELECT n.nspname::text FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace \
                    WHERE e.extname = 'pg_stat_statements'";

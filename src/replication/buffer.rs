@@ -1,6 +1,6 @@
-//! State shared by the consumer and the feed: how full the buffer is, and the positions.
+//! State shared by the consumer and the receiver: how full the buffer is, and the positions.
 //!
-//! Invariant: the feed stops reading when the buffer is full, so memory is bounded by `buffer_bytes` and one read; and
+//! Invariant: the receiver stops reading when the buffer is full, so memory is bounded by `buffer_bytes` and one read; and
 //! it never waits for the consumer while it owes the server a status update.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -41,7 +41,7 @@ impl Shared {
         self.waiting_bytes.fetch_add(bytes, Ordering::AcqRel);
     }
 
-    /// Wakes the feed when the buffer has become half empty; waking it for each message would make it read a few
+    /// Wakes the receiver when the buffer has become half empty; waking it for each message would make it read a few
     /// bytes at a time.
     pub(super) fn take(&self, bytes: usize) {
         let before = self.waiting_bytes.fetch_sub(bytes, Ordering::AcqRel);

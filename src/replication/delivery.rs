@@ -17,7 +17,7 @@ pub enum Received {
     },
 }
 
-/// An item from the feed, with the bytes that the buffer was charged for it.
+/// An item from the receiver, with the bytes that the buffer was charged for it.
 pub(super) struct Delivery {
     pub(super) received: Result<Received, ReplicationError>,
     pub(super) bytes: usize,

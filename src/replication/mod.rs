@@ -6,10 +6,10 @@
 mod buffer;
 mod delivery;
 mod error;
-mod feed;
 mod link;
 mod login;
 pub mod pgoutput;
+mod receiver;
 mod stream;
 mod walsender;
 

@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 use super::buffer::Shared;
 use super::delivery::{Delivery, Received};
 use super::error::ReplicationError;
-use super::feed::Feed;
 use super::link::Link;
+use super::receiver::Receiver;
 use crate::pg::Lsn;
 
 /// How long [`Stream::stop`] waits for the server to end its side. The server may be in the middle of a large
@@ -24,7 +24,7 @@ pub struct Stream {
     shared: Arc<Shared>,
     inbox: mpsc::UnboundedReceiver<Delivery>,
     stop: Option<oneshot::Sender<()>>,
-    feed: JoinHandle<Result<(), ReplicationError>>,
+    receiver: JoinHandle<Result<(), ReplicationError>>,
 }
 
 impl Stream {
@@ -32,8 +32,8 @@ impl Stream {
         let shared = Arc::new(Shared::new(from, buffer_bytes));
         let (outbox, inbox) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
-        let feed = tokio::spawn(Feed::new(link, Arc::clone(&shared), outbox).run(stopped));
-        Self { shared, inbox, stop: Some(stop), feed }
+        let receiver = tokio::spawn(Receiver::new(link, Arc::clone(&shared), outbox).run(stopped));
+        Self { shared, inbox, stop: Some(stop), receiver }
     }
 
     /// Waits for the next message. Cancel-safe.
@@ -87,10 +87,10 @@ impl Stream {
     /// slot becomes free when the server notices.
     pub async fn stop(mut self) -> Result<(), ReplicationError> {
         if let Some(stop) = self.stop.take() {
-            // A feed that has ended has said why through the stream.
+            // A receiver that has ended has said why through the stream.
             let _ = stop.send(());
         }
-        match tokio::time::timeout(STOP_PATIENCE, &mut self.feed).await {
+        match tokio::time::timeout(STOP_PATIENCE, &mut self.receiver).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(ReplicationError::Ended),
             Err(_) => Err(ReplicationError::Lost(std::io::ErrorKind::TimedOut.into())),
@@ -100,7 +100,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.feed.abort();
+        self.receiver.abort();
     }
 }
 

@@ -38,7 +38,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// busy for this long.
 const BUSY_FOR: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Seen {
+struct Reading {
     /// Why the copy has to wait; `None` if it need not.
     wait: Option<String>,
     /// The copy's round should end.
@@ -53,7 +53,7 @@ type Followed = Arc<Mutex<Option<watch::Receiver<State>>>>;
 
 /// The watcher of a run's pace; dropping it stops its task.
 pub struct Pace {
-    seen: watch::Receiver<Seen>,
+    seen: watch::Receiver<Reading>,
     load: watch::Receiver<Load>,
     followed: Followed,
     rest_percent: u32,
@@ -75,7 +75,7 @@ impl Pace {
     pub async fn keep(cx: &Context, plan: &Plan, journal: &Journal) -> Result<Self, Error> {
         let name = ConnectionRole::of_run(journal.run(), "pace").to_string();
         let session = cx.target.connect(&name, &[("statement_timeout", "2s")]).await?;
-        let (told, seen) = watch::channel(Seen::default());
+        let (told, seen) = watch::channel(Reading::default());
         let (load_told, load) = watch::channel(Load::default());
         let run = journal.run().to_owned();
         let settings = plan.settings.clone();
@@ -168,8 +168,8 @@ async fn look(
     client: &Client,
     run: &str,
     settings: &Settings,
-) -> Result<(Seen, Option<Slot>), tokio_postgres::Error> {
-    let mut seen = Seen::default();
+) -> Result<(Reading, Option<Slot>), tokio_postgres::Error> {
+    let mut seen = Reading::default();
     let slot = Slot::of(client, run).await?;
     if let Some(slot) = &slot {
         judge(&mut seen, &slot.wal_status, slot.safe_bytes, slot.retained_bytes, settings.wal_budget_bytes);
@@ -192,7 +192,7 @@ async fn look(
 }
 
 /// A run gives way in two steps: at half the budget the round ends, at all of it the run is aborted.
-fn judge(seen: &mut Seen, status: &str, safe: Option<i64>, held: u64, budget: u64) {
+fn judge(seen: &mut Reading, status: &str, safe: Option<i64>, held: u64, budget: u64) {
     let of_budget = |part: u64| held >= budget / 4 * part;
     if matches!(status, "unreserved" | "lost") {
         seen.lost = Some(format!("the server no longer reserves the slot's WAL (wal_status is {status})"));
@@ -204,7 +204,7 @@ fn judge(seen: &mut Seen, status: &str, safe: Option<i64>, held: u64, budget: u6
 }
 
 /// Whether clients need the server, and whether a limit of the plan asks for a wait.
-async fn considerate(client: &Client, seen: &mut Seen, settings: &Settings) -> Result<(), ActivityError> {
+async fn considerate(client: &Client, seen: &mut Reading, settings: &Settings) -> Result<(), ActivityError> {
     let active = activity::active_clients(client).await?;
     seen.load.is_busy = active > settings.workers as u64;
     seen.wait = throttled(client, &settings.throttle, active).await?;
@@ -241,15 +241,15 @@ async fn throttled(
 mod tests {
     use super::*;
 
-    fn judged(status: &str, safe: Option<i64>, held: u64) -> Seen {
-        let mut seen = Seen::default();
+    fn judged(status: &str, safe: Option<i64>, held: u64) -> Reading {
+        let mut seen = Reading::default();
         judge(&mut seen, status, safe, held, 1_000);
         seen
     }
 
     #[test]
     fn a_run_gives_way_step_by_step() {
-        assert_eq!(judged("reserved", None, 499), Seen::default());
+        assert_eq!(judged("reserved", None, 499), Reading::default());
         assert!(judged("extended", None, 500).end_round);
         assert!(judged("extended", None, 1_000).lost.is_some());
     }

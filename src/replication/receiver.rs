@@ -25,7 +25,7 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Acknowledgements are collected for this long.
 const REPORT_PAUSE: Duration = Duration::from_millis(100);
 
-pub(super) struct Feed {
+pub(super) struct Receiver {
     link: Link,
     shared: Arc<Shared>,
     outbox: mpsc::UnboundedSender<Delivery>,
@@ -44,7 +44,7 @@ enum End {
     Abandoned,
 }
 
-impl Feed {
+impl Receiver {
     pub(super) fn new(link: Link, shared: Arc<Shared>, outbox: mpsc::UnboundedSender<Delivery>) -> Self {
         Self { link, shared, outbox, asked: false, reported_at: Instant::now(), due: None }
     }
