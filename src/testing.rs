@@ -52,7 +52,7 @@ pub mod lifecycle {
 }
 
 pub mod pg {
-    pub use crate::pg::{Ident, Lsn, QName, list};
+    pub use crate::pg::{Ident, Lsn, QName, is_transient, list};
 
     pub mod activity {
         pub use crate::pg::activity::{

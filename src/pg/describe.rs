@@ -43,6 +43,11 @@ pub fn describe(error: &Error) -> String {
 /// Whether a retry, perhaps on a new connection, may succeed.
 #[must_use]
 pub fn is_transient(error: &Error) -> bool {
+    // The session that exported the snapshot was lost, which its owner learns later than we do.
+    let imports = |routine: &str| matches!(routine, "ImportSnapshot" | "SetTransactionSnapshot");
+    if error.as_db_error().and_then(tokio_postgres::error::DbError::routine).is_some_and(imports) {
+        return true;
+    }
     match error.code().map(tokio_postgres::error::SqlState::code) {
         // Connection trouble, lack of resources, an administrator's command, a lock not granted, a deadlock.
         Some(code) => {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use projh_bluegreen::testing::pg::is_transient;
+
 use super::target;
 use crate::support::Cluster;
 use crate::support::waiting::until;
@@ -93,4 +95,25 @@ async fn what_runs_in_a_session_that_is_dropped_ends() {
     assert_eq!(observer.query_one(busy, &[]).await.unwrap().get::<_, i64>(0), 1);
     drop(session);
     until(busy, async || observer.query_one(busy, &[]).await.unwrap().get::<_, i64>(0) == 0).await;
+}
+
+/// A server that goes down takes the exporting session first, now and then.
+#[tokio::test]
+async fn a_snapshot_whose_session_is_gone_is_asked_for_again() {
+    let cluster = Cluster::start();
+    let target = target(&cluster.url("postgres"));
+    let session = target.connect("exports", &[]).await.unwrap();
+    session.batch_execute("begin isolation level repeatable read").await.unwrap();
+    let snapshot: String = session.query_one("select pg_export_snapshot()", &[]).await.unwrap().get(0);
+    drop(session);
+    let importer = target.connect("imports", &[]).await.unwrap();
+    let import = format!("begin isolation level repeatable read; set transaction snapshot '{snapshot}'");
+    let gone = async || match importer.batch_execute(&import).await {
+        Ok(()) => importer.batch_execute("rollback").await.map(|()| None).unwrap(),
+        Err(error) => Some(error),
+    };
+    until("the snapshot goes", async || gone().await.is_some_and(|error| is_transient(&error))).await;
+    importer.batch_execute("rollback").await.unwrap();
+    let other = importer.batch_execute("select make_interval(secs => 'nan')").await.unwrap_err();
+    assert!(!is_transient(&other), "{other:?}");
 }
