@@ -1,18 +1,17 @@
 //! A run whose copy is over, and its feed in the test's hands.
 
-use projh_bluegreen::testing::journal::{self, Journal};
+use projh_bluegreen::testing::journal::Journal;
 use projh_bluegreen::testing::lane::copy::{self, Round};
-use projh_bluegreen::testing::lane::feed::{Feed, FeedError, Parts};
+use projh_bluegreen::testing::lane::feed::{Feed, FeedError};
 use projh_bluegreen::testing::lane::point::Point;
 use projh_bluegreen::testing::lane::{Ends, Lane};
 use projh_bluegreen::testing::lifecycle::Prepared;
 use projh_bluegreen::testing::pg::Lsn;
 use projh_bluegreen::testing::pg::connect::Target;
-use projh_bluegreen::testing::replication::{Start, Walsender};
-use projh_bluegreen::testing::throttle::Rest;
 use tokio_postgres::Client;
 
-use crate::support::waiting::{PATIENCE, eventually};
+use crate::support::feeding::{self, From};
+use crate::support::waiting::eventually;
 use crate::support::{Cluster, stage};
 
 pub const DB: &str = "postgres";
@@ -57,9 +56,7 @@ impl Bench {
     pub async fn of(cluster: Cluster, blue: &str, plan: &str, until: &str) -> Self {
         let (client, program) = stage(&cluster, blue, plan).await;
         program.execute(&["--until", until]).expect_code(0);
-        let target = Target::resolve(Some(&cluster.url(DB)), &|_| None).unwrap();
-        let name = journal::list(&client).await.unwrap().remove(0).found.plan_name;
-        let journal = Journal::resume(&target, &name, None).await.unwrap();
+        let (target, journal) = feeding::take_over(&cluster, &client).await;
         let prepared = journal.progress().prepared.clone().unwrap();
         let lane = Lane::load(journal.session(), 0, &Ends::of(&prepared.lanes[0])).await.unwrap();
         Self { cluster, client, target, journal, prepared, lane, feed: None }
@@ -69,14 +66,8 @@ impl Bench {
     pub async fn start(&mut self, lenient: bool) {
         self.crash().await;
         let applied = self.journal.applied().await.unwrap().unwrap();
-        let slot = self.prepared.slot.as_str().to_owned();
-        let walsender = Walsender::connect(&self.target, "test stream", &[]).await.unwrap();
-        let start = Start { publication: slot.clone(), slot, from: applied, buffer_bytes: 32 << 20 };
-        let stream = walsender.start(start).await.unwrap();
-        let lanes = vec![self.lane.clone()];
-        let parts =
-            Parts { fence: self.journal.fence(), stream, lanes, applied, lenient, rest: Rest::never() };
-        self.feed = Some(Feed::start(&self.target, parts).await.unwrap());
+        let from = From { slot: self.prepared.slot.as_str(), applied, lenient };
+        self.feed = Some(feeding::start(&self.target, &self.journal, &self.lane, from).await);
     }
 
     /// A feed that runs, and to which every row has to be there.
@@ -113,9 +104,7 @@ impl Bench {
 
     /// Everything written so far is in green, or the feed has stopped.
     pub async fn try_drain(&self) -> Result<(), FeedError> {
-        self.feed().free();
-        let marker = self.feed().mark().await.unwrap();
-        self.feed().drain_through(marker, PATIENCE).await
+        feeding::drain(self.feed()).await
     }
 
     /// One source transaction, and it is applied.

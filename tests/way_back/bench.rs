@@ -1,21 +1,18 @@
 //! A swapped run, and a lane from green back into blue in the test's hands.
 
-use std::time::Duration;
-
 use projh_bluegreen::testing::hangs_on;
-use projh_bluegreen::testing::journal::{self, Journal};
+use projh_bluegreen::testing::journal::Journal;
 use projh_bluegreen::testing::lane::compare::{Compared, Comparison, Sides};
 use projh_bluegreen::testing::lane::copy::{self, Round};
-use projh_bluegreen::testing::lane::feed::{Feed, FeedError, Parts};
+use projh_bluegreen::testing::lane::feed::{Feed, FeedError};
 use projh_bluegreen::testing::lane::point::Point;
 use projh_bluegreen::testing::lane::{Ends, Lane, working_objects};
 use projh_bluegreen::testing::lifecycle::{Prepared, Span};
 use projh_bluegreen::testing::pg::Lsn;
 use projh_bluegreen::testing::pg::connect::Target;
-use projh_bluegreen::testing::replication::{Start, Walsender};
-use projh_bluegreen::testing::throttle::Rest;
 use tokio_postgres::Client;
 
+use crate::support::feeding::{self, From};
 use crate::support::{Bluegreen, Cluster};
 
 const DB: &str = "postgres";
@@ -49,9 +46,6 @@ tables:
 /// What blue must hold, said without the program.
 const EXPECTED: &str = "select id, at, (minutes / 60.0)::numeric(9,2) as hours, email, note, doc, blob, big, upper(note) as loud from public.t";
 
-/// Longest wait for anything that has to come.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 pub struct Bench {
     pub cluster: Cluster,
     pub client: Client,
@@ -69,9 +63,7 @@ pub async fn swapped(blue: &str, plan: &str) -> (Cluster, Client, Target, Journa
     let client = cluster.client(DB).await;
     client.batch_execute(blue).await.unwrap();
     Bluegreen::new(&cluster, DB).plan(plan).execute(&["--yes"]).expect_code(0);
-    let target = Target::resolve(Some(&cluster.url(DB)), &|_| None).unwrap();
-    let name = journal::list(&client).await.unwrap().remove(0).found.plan_name;
-    let journal = Journal::resume(&target, &name, None).await.unwrap();
+    let (target, journal) = feeding::take_over(&cluster, &client).await;
     (cluster, client, target, journal)
 }
 
@@ -122,14 +114,8 @@ impl Bench {
 
     /// Starts the feed from a position; it runs.
     pub async fn start(&mut self, applied: Lsn, lenient: bool) {
-        let walsender = Walsender::connect(&self.target, "test stream", &[]).await.unwrap();
-        let (slot, publication) = ("back".to_owned(), "back".to_owned());
-        let stream =
-            walsender.start(Start { slot, publication, from: applied, buffer_bytes: 32 << 20 }).await;
-        let (stream, lanes) = (stream.unwrap(), vec![self.lane.clone()]);
-        let parts =
-            Parts { fence: self.journal.fence(), stream, lanes, applied, lenient, rest: Rest::never() };
-        self.feed = Some(Feed::start(&self.target, parts).await.unwrap());
+        let from = From { slot: "back", applied, lenient };
+        self.feed = Some(feeding::start(&self.target, &self.journal, &self.lane, from).await);
         self.feed().free();
     }
 
@@ -156,8 +142,7 @@ impl Bench {
 
     /// Everything written so far is in blue, or the feed has stopped.
     pub async fn try_drain(&self) -> Result<(), FeedError> {
-        let marker = self.feed().mark().await.unwrap();
-        self.feed().drain_through(marker, PATIENCE).await
+        feeding::drain(self.feed()).await
     }
 
     /// One transaction of clients on green, and it is applied.
