@@ -309,3 +309,56 @@ async fn every_type(constraint: &str) {
     }
     assert_eq!(compare().await, []);
 }
+
+/// The server's own hash of a timestamp folds its halves into 32 bits. Values that it takes for one, with the upper
+/// halves at which something changes: two halves beside 2000 and on either side of it, the first and the last that the
+/// type has, and what is moved where.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn timestamps_of_one_folded_hash_are_told_apart() {
+    const TIMES: &str = "
+        create table times (id int generated always as identity primary key, at timestamp not null, tz timestamptz not null);
+        insert into times (at, tz)
+        select at, at at time zone 'UTC' from (
+            select timestamp '2000-01-01' + make_interval(days => (us / 86400000000)::int, secs => (us % 86400000000) / 1e6)
+            from unnest('{0, 1, 2, -1, -2, -3, 16777215, -16777216, 17792193, 17792194, 49316669, 49316670,
+                          -49316670, -49316671, 67108863, 67108864, 2147483482}'::bigint[]) as upper,
+                 unnest('{0, 1, 305419896, 2147483647, 2147483648, 3221225472, 3221225473, 4294967295}'::bigint[]) as folded,
+                 lateral (select (upper << 32) + (folded # case when upper < 0 then ~upper else upper end)) as t (us)
+            where us >= -211813488000000000
+            union values (timestamp 'infinity'), ('-infinity'), ('4714-11-24 00:00:00 BC'), ('294276-12-31 23:59:59.999999')
+        ) as s (at)";
+    let cluster = Cluster::start();
+    let (client, program) = stage(
+        &cluster,
+        TIMES,
+        "{version: 1, name: times, tables: [{table: public.times, partition_by: {hash: id, partitions: 2}}]}",
+    )
+    .await;
+    program.execute(&["--until", "index"]).expect_code(0);
+    let prepared = journal::list(&client).await.unwrap().remove(0).progress.prepared.unwrap();
+    let lane = Lane::load(&client, 0, &Ends::of(&prepared.lanes[0])).await.unwrap();
+    let comparison = Comparison::of(&client, &lane).await.unwrap();
+    let folded = "select count(*) > 100, count(distinct timestamp_hash_extended(at, 0)) <= 8 + 2 from times";
+    let folded = client.query_one(folded, &[]).await.unwrap();
+    assert_eq!((folded.get(0), folded.get(1)), (true, true));
+    let ids: Vec<i32> =
+        client.query("select id from times", &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
+    for column in ["at", "tz"] {
+        let mut seen = std::collections::BTreeMap::new();
+        for id in &ids {
+            // One row as it would be hashed if the other columns were those of the first row.
+            let rows = format!(
+                "(select f.id, {} from times as f, times as t where f.id = {} and t.id = {id})",
+                if column == "at" { "t.at, f.tz" } else { "f.at, t.tz" },
+                ids[0],
+            );
+            let sql =
+                comparison.sum_sql(false, "times", "true").replace("ONLY times", &format!("{rows} as times"));
+            let hash: i64 = client.query_one(&sql, &[&comparison.seed()]).await.unwrap().get(2);
+            if let Some(other) = seen.insert(hash, id) {
+                panic!("{column}: rows {other} and {id} have one hash");
+            }
+        }
+        assert_eq!(seen.len(), ids.len());
+    }
+}

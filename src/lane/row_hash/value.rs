@@ -17,8 +17,7 @@ pub(super) enum ValueHash {
     Bpchar,
     /// Types whose text differs whenever the values do.
     AsText,
-    /// Its own function folds it into 32 bits: values that it does not tell apart are 71 minutes apart at least, which
-    /// the seconds since 1970 show as a floating-point number, too.
+    /// Its own function folds it into 32 bits, so the upper half is hashed before it.
     Timestamp,
     Timestamptz,
 }
@@ -59,18 +58,24 @@ impl ValueHash {
             Self::Enum => format!("hashenumextended({value}, {seed})"),
             Self::Text | Self::AsText => format!("hashtextextended(({value})::text COLLATE \"C\", {seed})"),
             Self::Bpchar => format!("hashbpcharextended(({value}) COLLATE \"C\", {seed})"),
-            Self::Timestamp => {
-                format!("timestamp_hash_extended({value}, {})", seconds(value, seed))
-            }
+            Self::Timestamp => timestamp(value, seed),
             // The value at UTC, whatever the session's zone is, and without a lookup in the time zone's rules.
-            Self::Timestamptz => {
-                let at_utc = format!("timezone('0'::interval, {value})");
-                format!("timestamp_hash_extended({at_utc}, {})", seconds(value, seed))
-            }
+            Self::Timestamptz => timestamp(&format!("timezone('0'::interval, {value})"), seed),
         }
     }
 }
 
-fn seconds(value: &str, seed: &str) -> String {
-    format!("hashfloat8extended(date_part('epoch', {value}), {seed})")
+/// SQL for the hash of a timestamp without time zone: of the value, from the hash of its upper half.
+///
+/// A timestamp counts microseconds since 2000 in 64 bits, and its hash function hashes the lower half, combined by xor
+/// with the upper half, which is inverted before 2000. The upper half is shown by the beginning of the 2^32 microseconds
+/// that a value lies in. Before 2000 it is moved: by (2^26 + 3/4) * 2^32 microseconds, so that it is after 2000, too, its
+/// lower half is one that no other beginning has, and the first one is no longer earlier than the type allows.
+fn timestamp(value: &str, seed: &str) -> String {
+    let beginning = format!(
+        "CASE WHEN {value} >= '2000-01-01' \
+         THEN date_bin('4294.967296 s', {value}, '2000-01-01') \
+         ELSE date_bin('4294.967296 s', {value} + '80063994:16:12.937216', '2000-01-01 00:53:41.225472') END"
+    );
+    format!("timestamp_hash_extended({value}, timestamp_hash_extended({beginning}, {seed}))")
 }
