@@ -33,10 +33,12 @@ pub enum Goal {
     Checked(Plan),
     /// The plan has been executed.
     Forward(Forward),
-    /// A run has been rolled back.
+    /// A run has been rolled back: what it made was dropped; or, if green was live, the tables were exchanged again.
     Back {
         /// Its id, or its plan's name.
         run: String,
+        /// How to do so.
+        forward: Forward,
     },
     /// The blue tables of a run have been dropped.
     Finished {
@@ -55,11 +57,21 @@ pub struct Forward {
     pub plan: Plan,
     /// The phase to stop after; `None` to run to the end.
     pub until: Option<Phase>,
+    /// Whether the swap waits until a command on another terminal releases it.
+    pub holds_swap: bool,
     /// Called right before the swap, on a thread where it may block; it may wait for a person's answer.
     pub may_swap: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Forward {
+    /// The phases of the plan up to `until`, in their order.
+    #[must_use]
+    pub fn phases(&self) -> Vec<Phase> {
+        let has_soak = !self.plan.settings.soak.is_zero();
+        let is_in = |phase: &Phase| self.reaches(*phase) && (has_soak || *phase != Phase::Soak);
+        Phase::FORWARD.into_iter().filter(is_in).collect()
+    }
+
     /// Whether a phase comes no later than `until`.
     #[must_use]
     pub fn reaches(&self, phase: Phase) -> bool {

@@ -13,10 +13,12 @@ use backon::BackoffBuilder;
 use tokio::task::JoinSet;
 
 use crate::context::{Context, Forward, Goal};
-use crate::error::Error;
-use crate::event::Event;
+use crate::error::{Doing, Error, ExitCode};
+use crate::event::{Event, WaitCause};
+use crate::journal::requests::{self, Answer, Ask, Request};
 use crate::journal::{Held, Journal, JournalError};
 use crate::lifecycle::{Ending, Phase};
+use crate::pg::{Colour, ConnectionRole};
 use crate::phase;
 use crate::run::Run;
 use crate::watchdog::Pace;
@@ -25,11 +27,43 @@ use crate::watchdog::waits;
 /// What ends a session that lasted this long is a new failure: the time limit for reconnecting starts anew.
 const GOOD_SESSION: Duration = Duration::from_secs(120);
 
-/// Works until the goal is reached, from where an earlier command stopped.
+/// The phases of a swap back.
+const BACK: [Phase; 4] = [Phase::CatchUp, Phase::Verify, Phase::Swap, Phase::Settle];
+
+/// Works until the goal is reached, from where an earlier command stopped; or until a command on another terminal has
+/// asked for another end, and that is reached. Returns the exit code that says which.
 ///
 /// # Errors
 /// What stopped it; the run can be resumed unless the error says otherwise.
-pub async fn reach(cx: &Context, goal: &Goal) -> Result<(), Error> {
+pub async fn reach(cx: &Context, goal: &Goal) -> Result<ExitCode, Error> {
+    let mut held = None;
+    let reached = sessions(cx, goal, &mut held).await;
+    let (Err(Error::Asked(request)), Goal::Forward(forward) | Goal::Back { forward, .. }, Some(run)) =
+        (&reached, goal, &held)
+    else {
+        return reached;
+    };
+    cx.tell(&Event::Asked { ask: request.ask, who: request.by.clone() });
+    let run = run.run().to_owned();
+    let forward = Forward {
+        plan: forward.plan.clone(),
+        until: None,
+        holds_swap: false,
+        may_swap: Arc::clone(&forward.may_swap),
+    };
+    let goal = match request.ask {
+        Ask::Finish => Goal::Finished { run, as_is: false, now: false },
+        Ask::FinishAsIs => Goal::Finished { run, as_is: true, now: false },
+        Ask::Rollback | Ask::Swap | Ask::Verify | Ask::Pause | Ask::Resume => Goal::Back { run, forward },
+    };
+    let outcome = sessions(cx, &goal, &mut held).await;
+    let answer = Answer::of(&outcome);
+    let session = cx.target.connect(ConnectionRole::of_command("answer"), &[]).await?;
+    requests::answer(&session, request.n, &answer).await.doing("answering a request")?;
+    outcome
+}
+
+async fn sessions(cx: &Context, goal: &Goal, held: &mut Option<Held>) -> Result<ExitCode, Error> {
     let pauses = || {
         backon::ExponentialBuilder::new()
             .with_min_delay(Duration::from_millis(500))
@@ -38,11 +72,16 @@ pub async fn reach(cx: &Context, goal: &Goal) -> Result<(), Error> {
             .with_jitter()
             .build()
     };
-    let (mut waits, mut trouble, mut held) = (pauses(), None, None);
+    let (mut waits, mut trouble) = (pauses(), None);
     loop {
         let begun = Instant::now();
-        let outcome = session(cx, goal, &mut held).await;
-        let Err(error) = outcome else { return Ok(()) };
+        let outcome = session(cx, goal, held).await;
+        let Err(error) = outcome else {
+            return Ok(match goal {
+                Goal::Back { .. } => ExitCode::RolledBack,
+                Goal::Checked(_) | Goal::Forward(_) | Goal::Finished { .. } => ExitCode::Done,
+            });
+        };
         if begun.elapsed() > GOOD_SESSION {
             (waits, trouble) = (pauses(), None);
         }
@@ -79,16 +118,30 @@ async fn session(cx: &Context, goal: &Goal, held: &mut Option<Held>) -> Result<(
             }
             ahead(cx, forward, held).await
         }
-        Goal::Back { run } => {
-            let work = async {
-                let Some(journal) = resume(cx, run, held, Ending::RolledBack).await? else { return Ok(()) };
-                phase::unless(cx.interrupted(), phase::rollback::run(cx, &journal)).await
+        Goal::Back { run, forward } => {
+            let was_live = held.as_ref().map(Held::live);
+            let Some(journal) = resume(cx, run, held, Ending::RolledBack).await? else { return Ok(()) };
+            let (live, is_reversible) = {
+                let progress = journal.progress();
+                (progress.live(), progress.is_reversible())
             };
-            carry_out(cx, Phase::Rollback, work).await
+            let was_live = was_live.unwrap_or(live);
+            let phases = if was_live == Colour::Green { BACK.to_vec() } else { vec![Phase::Rollback] };
+            take(cx, &journal, phases, None, held);
+            match was_live {
+                // The answer to the swap's COMMIT was lost, and it had been committed.
+                Colour::Green if live == Colour::Blue => Ok(()),
+                Colour::Green if is_reversible => back(cx, forward, journal).await,
+                _ => {
+                    let work = phase::unless(cx.interrupted(), phase::rollback::run(cx, &journal));
+                    carry_out(cx, Phase::Rollback, work).await
+                }
+            }
         }
         Goal::Finished { run, as_is, now } => {
             let work = async {
                 let Some(journal) = resume(cx, run, held, Ending::Finished).await? else { return Ok(()) };
+                take(cx, &journal, vec![Phase::Finish], None, held);
                 phase::unless(cx.interrupted(), phase::finish::run(cx, &journal, *as_is, *now)).await
             };
             carry_out(cx, Phase::Finish, work).await
@@ -136,37 +189,81 @@ async fn resume(
         journal => {
             let journal = journal?;
             cx.has_begun.store(true, Ordering::Release);
-            take(cx, &journal, None, held);
             Ok(Some(journal))
         }
     }
 }
 
 /// Remembers and reports that this session holds the run.
-fn take(cx: &Context, journal: &Journal, until: Option<Phase>, held: &mut Option<Held>) {
+fn take(cx: &Context, journal: &Journal, phases: Vec<Phase>, until: Option<Phase>, held: &mut Option<Held>) {
     *held = Some(journal.held());
     let (run, plan, resumed) = (journal.run().to_owned(), journal.plan().to_owned(), journal.resumed());
     let done = journal.progress().done();
     tracing::info!(run, plan, resumed, ?done, "run taken over");
-    cx.tell(&Event::Run { run, plan, resumed, done, until });
+    cx.tell(&Event::Run { run, plan, resumed, done, phases, until });
 }
 
 /// Executes what is left of a plan. The run is given up here if its slot cannot be kept, in whatever phase that shows.
 async fn ahead(cx: &Context, forward: &Forward, held: &mut Option<Held>) -> Result<(), Error> {
     let mut run = phase::unless(cx.interrupted(), open(cx, forward, held)).await?;
-    match phases(&mut run).await {
-        Err(Error::Slot(why)) if run.journal.progress().swapped.is_none() => {
-            Err(phase::give_up(&mut run, why).await?)
-        }
-        outcome => outcome,
+    let outcome = phases(&mut run).await;
+    concluded(&mut run, outcome).await
+}
+
+/// What the outcome means for the run: it goes on without a slot that cannot be kept, as far as it can; and if the tables
+/// do not follow each other any more, that is recorded.
+async fn concluded(run: &mut Run<'_>, outcome: Result<(), Error>) -> Result<(), Error> {
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(Error::Slot(why)) => Err(without_slot(run, why).await?),
+        Err(error) => Err(phase::way_back::broken(run, error).await?),
     }
+}
+
+async fn without_slot(run: &mut Run<'_>, why: String) -> Result<Error, Error> {
+    let (live, is_reversible) = {
+        let progress = run.journal.progress();
+        (progress.live(), progress.is_reversible())
+    };
+    match live {
+        Colour::Blue => phase::give_up(run, why).await,
+        Colour::Green if is_reversible => phase::lose_way_back(run, why).await,
+        Colour::Green => Ok(Error::Slot(why)),
+    }
+}
+
+/// Swaps back, if green is live and there is a way back; the tables are then as an interrupted run left them, with blue
+/// live, and green follows as soon as the plan is executed again.
+async fn back(cx: &Context, forward: &Forward, journal: Journal) -> Result<(), Error> {
+    let mut run = run_of(cx, forward, journal).await?;
+    let steps = async {
+        phase::unless(cx.interrupted(), load(&mut run)).await?;
+        for phase in BACK {
+            if cx.is_interrupted() {
+                return Err(Error::Interrupted);
+            }
+            carry_out(cx, phase, phase::run(phase, &mut run)).await?;
+        }
+        Ok(())
+    };
+    let outcome = steps.await;
+    concluded(&mut run, outcome).await
 }
 
 async fn phases(run: &mut Run<'_>) -> Result<(), Error> {
     let cx = run.cx;
+    phase::unless(cx.interrupted(), load(run)).await?;
     loop {
         let next = run.journal.progress().next_phase();
         let Some(phase) = next.filter(|phase| run.forward.reaches(*phase)) else { return Ok(()) };
+        if phase == Phase::Swap && run.forward.holds_swap {
+            let request = phase::unless(run.stopped(), released(run)).await?;
+            cx.tell(&Event::Asked { ask: request.ask, who: request.by.clone() });
+            let outcome = carry_out(cx, phase, phase::run(phase, run)).await;
+            phase::answer(run, request.n, &outcome).await?;
+            outcome?;
+            continue;
+        }
         let is_agreed = phase != Phase::Swap || may_swap(run).await?;
         if cx.is_interrupted() {
             return Err(Error::Interrupted);
@@ -176,6 +273,14 @@ async fn phases(run: &mut Run<'_>) -> Result<(), Error> {
         }
         carry_out(cx, phase, phase::run(phase, run)).await?;
     }
+}
+
+/// Waits until the swap is released, while what changes is compared.
+async fn released(run: &Run<'_>) -> Result<Request, Error> {
+    let text = format!("the swap is held; projh-bluegreen swap {} releases it", run.journal.run());
+    run.cx.tell(&Event::Waiting { cause: WaitCause::Release, text });
+    let asked = run.pace.asked(&[Ask::Swap]);
+    phase::verify::comparing_meanwhile(run, async { Ok(asked.await) }).await
 }
 
 /// Asks whether to swap, while what changes is compared. The question ends when the run is stopped.
@@ -190,24 +295,35 @@ async fn may_swap(run: &Run<'_>) -> Result<bool, Error> {
 async fn open<'a>(cx: &'a Context, forward: &'a Forward, held: &mut Option<Held>) -> Result<Run<'a>, Error> {
     let plan = &forward.plan;
     let journal = waits::told(cx, plan, Journal::begin(&cx.target, plan, held.as_ref())).await?;
-    take(cx, &journal, forward.until, held);
-    let pace = Pace::keep(cx, plan, &journal).await?;
-    let mut run = Run {
+    take(cx, &journal, forward.phases(), forward.until, held);
+    run_of(cx, forward, journal).await
+}
+
+/// What the phases of a run need in this session.
+async fn run_of<'a>(cx: &'a Context, forward: &'a Forward, journal: Journal) -> Result<Run<'a>, Error> {
+    let pace = Pace::keep(cx, forward, &journal).await?;
+    Ok(Run {
         cx,
         forward,
         journal,
         lanes: Vec::new(),
         feed: None,
+        echo: None,
         meanwhile: JoinSet::new(),
         pace,
         published: Vec::new(),
         verified_files: Vec::new(),
+    })
+}
+
+/// Loads the lanes of a run that has been prepared, if there is still one to follow.
+async fn load(run: &mut Run<'_>) -> Result<(), Error> {
+    let (prepared, has_lanes) = {
+        let progress = run.journal.progress();
+        (progress.prepared.clone(), progress.swapped.is_none() || progress.is_reversible())
     };
-    let prepared = run.journal.progress().prepared.clone();
-    if let Some(prepared) = prepared
-        && run.journal.progress().swapped.is_none()
-    {
-        phase::load_lanes(&mut run, &prepared).await?;
+    match prepared.filter(|_| has_lanes) {
+        Some(prepared) => phase::load_lanes(run, &prepared).await,
+        None => Ok(()),
     }
-    Ok(run)
 }

@@ -11,6 +11,7 @@ use tokio_postgres::error::SqlState;
 use crate::finding::Finding;
 use crate::hangs_on;
 use crate::journal::JournalError;
+use crate::journal::requests::Request;
 use crate::lane::compare::{CompareError, Differences};
 use crate::lane::copy::CopyError;
 use crate::lane::feed::FeedError;
@@ -113,6 +114,23 @@ pub enum Error {
         /// Why the last one was rolled back.
         why: String,
     },
+    /// A command on another terminal asks to end the run. Inside a session only: the session then does so.
+    #[error("asked to {} by {}", .0.ask.name(), .0.by)]
+    Asked(Request),
+    /// The command on another terminal was carried out by the process that holds the run, and failed.
+    #[error("{why}")]
+    Answered {
+        /// The exit code of that process.
+        code: u8,
+        /// Its error.
+        why: String,
+    },
+    /// The process that holds the run does not answer.
+    #[error("the process that holds the run does not answer: {holder}")]
+    Unanswered {
+        /// Its host, process id and start time.
+        holder: String,
+    },
     /// The slot can no longer be kept. Inside a session only: the session then aborts the run ([`Self::GivenUp`]).
     #[error("the slot cannot be kept: {0}")]
     Slot(String),
@@ -122,6 +140,19 @@ pub enum Error {
         /// Why the slot cannot be kept.
         why: String,
         /// Why the slot could not be dropped; `None` if it no longer exists.
+        kept: Option<String>,
+    },
+    /// The table that is not live does not follow the live one any more.
+    #[error(
+        "green is live, but blue no longer follows it, so that there is no way back as long as that lasts: {0}"
+    )]
+    WayBroken(Box<Error>),
+    /// A swap can no longer be undone, because a slot cannot be kept.
+    #[error("green is live, and the way back is lost, because a slot cannot be kept: {why}{}", kept.as_ref().map(|kept| format!("; {kept}")).unwrap_or_default())]
+    WayBackLost {
+        /// Why the slot cannot be kept.
+        why: String,
+        /// Why a slot could not be dropped; `None` if none exists any longer.
         kept: Option<String>,
     },
     /// Some work after the swap failed; all the rest of it was done.
@@ -192,8 +223,13 @@ impl Error {
             | Self::Differences(_)
             | Self::NotUnique { .. }
             | Self::SwapBudget { .. }
+            | Self::Asked(_)
+            | Self::Answered { .. }
+            | Self::Unanswered { .. }
             | Self::Slot(_)
             | Self::GivenUp { .. }
+            | Self::WayBroken(_)
+            | Self::WayBackLost { .. }
             | Self::Unsettled(_)
             | Self::Bug(_)
             | Self::Interrupted
@@ -230,8 +266,11 @@ impl Error {
                 | JournalError::Stranger { .. },
             ) => ExitCode::Refused,
             Self::Differences(_) => ExitCode::Differences,
+            Self::WayBroken(error) => error.exit_code(),
             Self::SwapBudget { .. } => ExitCode::NotSwapped,
             Self::Interrupted | Self::Declined(_) => ExitCode::Interrupted,
+            Self::Answered { code, .. } => ExitCode::of(*code),
+            Self::Unanswered { .. } => ExitCode::Held,
             Self::Journal(JournalError::Held { .. } | JournalError::Fenced { .. }) => ExitCode::Held,
             Self::Journal(
                 JournalError::Postgres { .. }
@@ -251,10 +290,22 @@ impl Error {
             | Self::SourceChanged { .. }
             | Self::NotStreamed { .. }
             | Self::NotUnique { .. }
+            | Self::Asked(_)
             | Self::Slot(_)
             | Self::GivenUp { .. }
+            | Self::WayBackLost { .. }
             | Self::Unsettled(_)
             | Self::Bug(_) => ExitCode::Failed,
+        }
+    }
+
+    /// The rows that differ, if that is what it is about.
+    #[must_use]
+    pub fn differences(&self) -> Option<&Differences> {
+        match self {
+            Self::Differences(differences) => Some(differences),
+            Self::WayBroken(error) => error.differences(),
+            _ => None,
         }
     }
 

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::error::{Error, ExitCode};
 use crate::finding::Finding;
+use crate::journal::requests::Ask;
 use crate::lane::compare::Difference;
 use crate::lane::find::RowFound;
 use crate::lifecycle::{Phase, RoundEnd, SwapTimes, Verification};
@@ -38,6 +39,8 @@ pub enum Event {
         resumed: bool,
         /// The phases that are done already.
         done: Vec<Phase>,
+        /// All phases of this command, in their order.
+        phases: Vec<Phase>,
         /// The phase after which this command stops; `null` if it runs to the end.
         until: Option<Phase>,
     },
@@ -167,6 +170,11 @@ pub enum Event {
         /// have waited.
         stall_ms: f64,
     },
+    /// Green is live, and its changes are applied to blue: until the soak is over the swap can be undone.
+    Soaking {
+        /// Seconds until then.
+        seconds: f64,
+    },
     /// Copy and apply pause or resume.
     Throttled {
         /// Why they pause; `null` when they resume.
@@ -197,6 +205,13 @@ pub enum Event {
     BackendTerminated {
         /// Its pid, user, `application_name`, state and age of transaction.
         backend: String,
+    },
+    /// A command on another terminal asks for something of the process that holds the run; both report it.
+    Asked {
+        /// What is asked for.
+        ask: Ask,
+        /// Who asks; for the command itself, who is asked.
+        who: String,
     },
     /// Any other message for a person.
     Notice {
@@ -257,6 +272,8 @@ pub enum WaitCause {
     Rewrite,
     /// Sessions that may have cached a row type of blue.
     RowType,
+    /// `projh-bluegreen swap`, which releases a held swap.
+    Release,
 }
 
 /// Receives events.

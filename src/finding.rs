@@ -80,6 +80,8 @@ pub enum CheckId {
     Sequences,
     /// `using` depends on nothing but the row.
     Using,
+    /// The plan's soak is possible: every value comes back to blue after the swap.
+    WayBack,
     /// Every row satisfies the constraints of green, and has a value for each of its columns.
     Rows,
     /// XML values come back as they were sent.

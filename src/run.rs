@@ -6,6 +6,7 @@ use crate::context::{Context, Forward};
 use crate::error::Error;
 use crate::hangs_on::Published;
 use crate::journal::Journal;
+use crate::journal::requests::Ask;
 use crate::lane::Lane;
 use crate::lane::feed::Feed;
 use crate::pg::ConnectionRole;
@@ -21,17 +22,19 @@ pub struct Run<'a> {
     pub forward: &'a Forward,
     /// The journal, which holds the run.
     pub journal: Journal,
-    /// One lane for each table, once green has been made.
+    /// One lane for each table, from the live one to the other, once green has been made.
     pub lanes: Vec<Lane>,
-    /// The stream into green, once the slot exists.
+    /// The stream of the live tables, once their slot exists.
     pub feed: Option<Feed>,
+    /// The stream of the other tables, once there is a way back: it has nothing but what the program wrote.
+    pub echo: Option<Feed>,
     /// Work that continues from one phase into the next; it ends with the session.
     pub meanwhile: JoinSet<Result<(), Error>>,
     /// How fast the run may work, and whether its slot can be kept.
     pub pace: Pace,
-    /// How each blue was published when the session began.
+    /// How each live table was published when the session began.
     pub published: Vec<Published>,
-    /// Each blue's filenode when it was verified: the stream does not carry DDL that rewrites a table.
+    /// Each live table's filenode when it was verified: the stream does not carry DDL that rewrites a table.
     pub verified_files: Vec<u32>,
 }
 
@@ -48,7 +51,7 @@ impl Run<'_> {
         Patience::of(self.cx, &self.journal)
     }
 
-    /// The stream into green.
+    /// The stream of the live tables.
     ///
     /// # Errors
     /// If it has not been started, which is a defect of the program.
@@ -64,12 +67,15 @@ impl Run<'_> {
         Ok(self.cx.target.connect(&self.role(role), &[]).await?)
     }
 
-    /// Resolves when somebody asks to stop, or the slot can no longer be kept, to the error that this means.
+    /// Resolves when somebody asks to stop or to end the run, or the slot can no longer be kept, to the error that this
+    /// means.
     pub fn stopped(&self) -> impl Future<Output = Error> + use<> {
         let (interrupted, lost) = (self.cx.interrupted(), self.pace.lost());
+        let asked = self.pace.asked(&[Ask::Rollback, Ask::Finish, Ask::FinishAsIs]);
         async move {
             tokio::select! {
                 error = interrupted => error,
+                request = asked => Error::Asked(request),
                 why = lost => Error::Slot(why),
             }
         }

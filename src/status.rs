@@ -40,9 +40,9 @@ pub struct Status {
     /// When its last fact was written.
     pub last_fact: String,
     /// Progress of the copy for each table, once green has been made.
-    pub tables: Vec<Table>,
+    pub tables: Vec<TableStatus>,
     /// The statements that build indexes, once green has been made.
-    pub indexes: Option<Steps>,
+    pub indexes: Option<StepCount>,
     /// The stream, while the slot exists.
     pub stream: Option<Stream>,
     /// The orchestrator that took the run over last.
@@ -53,7 +53,7 @@ pub struct Status {
 
 /// The copy of one table.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Table {
+pub struct TableStatus {
     /// The live table, `schema.name`.
     pub table: String,
     /// Rows copied so far.
@@ -69,7 +69,7 @@ pub struct Table {
 
 /// The statements of a phase.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
-pub struct Steps {
+pub struct StepCount {
     /// The number of statements executed so far.
     pub done: usize,
     /// The number of statements in all.
@@ -124,7 +124,8 @@ impl Status {
     pub async fn of(client: &Client, run: &Summary, standing: Standing) -> Result<Self, JournalError> {
         let progress = &run.progress;
         let orchestrator = orchestrator(client, run).await?;
-        let slot = Slot::of(client, &run.found.run).await.map_err(JournalError::doing("read"))?;
+        let slots = Slot::of(client, &run.found.run).await.map_err(JournalError::doing("read"))?;
+        let slot = slots.into_iter().find(|slot| slot.source == progress.live());
         let prepared = progress.prepared.as_ref();
         Ok(Self {
             run: run.found.run.clone(),
@@ -172,13 +173,13 @@ async fn orchestrator(client: &Client, run: &Summary) -> Result<Option<Orchestra
 }
 
 /// The tables of a copy that is over, or has not begun.
-fn copied(progress: &Progress, prepared: &Prepared) -> Vec<Table> {
+fn copied(progress: &Progress, prepared: &Prepared) -> Vec<TableStatus> {
     let lanes = prepared.lanes.iter().zip(&progress.rows_copied);
     let table = |(lane, rows): (&crate::lifecycle::LaneDesign, &u64)| {
         let heap = lane.green.blue.table.heap_bytes;
         let bytes = if progress.copy_finished { heap } else { 0 };
         let eta_s = progress.copy_finished.then_some(0.0);
-        Table {
+        TableStatus {
             table: lane.table.plain(),
             rows: *rows,
             rows_estimated: lane.green.blue.table.estimated_rows.max(*rows),
@@ -190,7 +191,11 @@ fn copied(progress: &Progress, prepared: &Prepared) -> Vec<Table> {
 }
 
 /// Progress of the copy, and its rate over the last minute.
-async fn copying(client: &Client, run: &Summary, prepared: &Prepared) -> Result<Vec<Table>, JournalError> {
+async fn copying(
+    client: &Client,
+    run: &Summary,
+    prepared: &Prepared,
+) -> Result<Vec<TableStatus>, JournalError> {
     let sql = "SELECT greatest(0, extract(epoch FROM clock_timestamp() - greatest(max(at), clock_timestamp() - interval '1 minute')))::float8 \
                FROM projh_bluegreen.fact WHERE run = $1 AND fact->>'fact' IN ('started', 'round_began')";
     let row = client.query_one(sql, &[&run.found.run]).await.map_err(JournalError::doing("read"))?;
@@ -225,10 +230,10 @@ async fn copying(client: &Client, run: &Summary, prepared: &Prepared) -> Result<
     Ok(tables)
 }
 
-fn indexes(progress: &Progress, prepared: &Prepared) -> Steps {
+fn indexes(progress: &Progress, prepared: &Prepared) -> StepCount {
     let of = prepared.lanes.iter().flat_map(|lane| lane.green.index_builds());
     let of = of.map(|index| index.on_row_holders.len() + usize::from(index.on_parent.is_some())).sum();
-    Steps { done: progress.index_steps.count(), of }
+    StepCount { done: progress.index_steps.count(), of }
 }
 
 async fn last_facts(client: &Client, run: &str) -> Result<Vec<Facts>, JournalError> {

@@ -10,8 +10,8 @@ pub mod event {
 
 pub mod hangs_on {
     pub use crate::hangs_on::{
-        Around, Blocker, BlockerKind, Definition, Fingerprint, Green, Homes, Key, KeySource,
-        ReplicaIdentityKind, blockers, read,
+        Around, Blocker, BlockerKind, Definition, Fingerprint, Green, Homes, KeySource, ReplicaIdentityKind,
+        TableKey, blockers, read,
     };
 }
 
@@ -52,7 +52,7 @@ pub mod lifecycle {
 }
 
 pub mod pg {
-    pub use crate::pg::{Ident, Lsn, QName, is_transient, list};
+    pub use crate::pg::{Colour, Ident, Lsn, QName, is_transient, list};
 
     pub mod activity {
         pub use crate::pg::activity::{

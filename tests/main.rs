@@ -47,6 +47,7 @@ mod row_types;
 mod session_settings;
 mod shop_window;
 mod signals;
+mod soak;
 mod stream_rules;
 mod swap_under_load;
 mod terminal;

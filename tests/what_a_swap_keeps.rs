@@ -8,7 +8,7 @@ mod refused;
 mod reported;
 
 use projh_bluegreen::testing::hangs_on::{self, Definition, Green, Homes};
-use projh_bluegreen::testing::pg::QName;
+use projh_bluegreen::testing::pg::{Colour, QName};
 use projh_bluegreen::testing::plan::partition::Leaf;
 use projh_bluegreen::testing::plan::{PartitionBy, Partitions, TablePlan, Unit};
 use tokio_postgres::Client;
@@ -108,11 +108,11 @@ async fn migrate(client: &Client, green: &Green) {
         &green.locks().iter().map(|t| format!("lock table {t} in access exclusive mode")).collect::<Vec<_>>(),
     )
     .await;
-    let exchange = green.exchange();
+    let exchange = green.exchange(Colour::Green);
     run(client, &exchange.before).await;
     run(client, &exchange.after).await;
     client.batch_execute("commit").await.unwrap();
-    run(client, &green.settle()).await;
+    run(client, &green.settle(Colour::Green)).await;
 }
 
 async fn designed(client: &Client, plan: &TablePlan, leaves: &[Leaf]) -> (Definition, Green) {

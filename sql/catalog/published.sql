@@ -1,4 +1,5 @@
--- Whether the stream carries every change of a table. $1: the table's oid; $2: the run's publication.
+-- Whether the stream carries every change of a table. $1: the table's oid; $2: the run's publication; $3: whether it has to
+-- publish via the partition root.
 -- `lacks`: why changes are missing from it. `version`: changes with every ALTER PUBLICATION, even one that was undone.
 -- Columns that not every server version has are read from the row as JSON.
 select jsonb_build_object(
@@ -14,7 +15,8 @@ select jsonb_build_object(
     case when not p.pubupdate then format('publication %I does not publish update', $2::text) end,
     case when not p.pubdelete then format('publication %I does not publish delete', $2::text) end,
     case when not p.pubtruncate then format('publication %I does not publish truncate', $2::text) end,
-    case when p.pubviaroot then format('publication %I publishes via the partition root', $2::text) end,
+    case when p.pubviaroot and not $3 then format('publication %I publishes via the partition root', $2::text) end,
+    case when not p.pubviaroot and $3 then format('publication %I does not publish via the partition root', $2::text) end,
     case when coalesce(to_jsonb(p)->>'pubgencols', 'n') not in ('n', 'false')
       then format('publication %I publishes generated columns', $2::text) end,
     case when to_jsonb(r)->>'prqual' is not null then format('publication %I has a row filter for it', $2::text) end,

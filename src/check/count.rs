@@ -13,7 +13,7 @@ pub(super) enum Row {
 }
 
 /// Makes the finding for a number of rows (first argument), out of all rows (second).
-pub(super) type Found = Box<dyn Fn(i64, i64) -> Finding + Send + Sync>;
+pub(super) type ToFinding = Box<dyn Fn(i64, i64) -> Finding + Send + Sync>;
 
 /// A question about the rows of one table.
 pub(super) struct Count {
@@ -24,7 +24,7 @@ pub(super) struct Count {
     /// SQL that is true for the rows to count.
     pub(super) condition: String,
     /// Called if the count is not 0.
-    pub(super) found: Found,
+    pub(super) found: ToFinding,
     /// The check and the hint, if the condition raises an error for some row.
     pub(super) raises: (CheckId, String),
 }

@@ -35,6 +35,7 @@ mod twins;
 mod types;
 mod under_way;
 mod using;
+mod way_back;
 mod xml;
 
 use futures_util::FutureExt;
@@ -46,7 +47,7 @@ use crate::finding::CheckId as Id;
 use crate::finding::{CheckId, Finding};
 use crate::pg::ConnectionRole;
 use crate::plan::Plan;
-use preflight::{Check, Checks, Found, Preflight, Subject};
+use preflight::{Check, Checks, Findings, Preflight, Subject};
 
 /// Every check, in the order in which they are run and reported.
 const CHECKS: &[Checks] = &[
@@ -56,7 +57,7 @@ const CHECKS: &[Checks] = &[
         check(Id::WalLevel, &[], |at| found(server::wal_level(at.session))),
         check(Id::Encoding, &[], |at| found(server::encoding(at.session))),
         check(Id::ReadOnly, &[], |at| found(server::read_only(at.session))),
-        check(Id::Slots, &[], |at| found(slots::check(at.session))),
+        check(Id::Slots, &[], |at| found(slots::check(at.plan, at.session))),
         check(
             Id::Replication,
             &[Id::Version, Id::Primary, Id::WalLevel, Id::Encoding, Id::ReadOnly, Id::Slots],
@@ -116,6 +117,7 @@ const CHECKS: &[Checks] = &[
         check(Id::UnchangedValues, &[Id::Rehearsal], |at, of| found(toast::check(at.session, of))),
         check(Id::Sequences, &[Id::Rehearsal], |at, of| found(sequences::check(at.session, of))),
         check(Id::Using, &[Id::Rehearsal], |at, of| found(using::check(at.session, of))),
+        check(Id::WayBack, &[Id::Rehearsal], |at, of| known(way_back::check(at.plan, of))),
         // All questions about rows are answered by one scan, including those about partitions, XML and generated
         // values.
         check(Id::Rows, &[Id::Rehearsal], |at, of| found(rows::check(at, of))),
@@ -143,7 +145,7 @@ const fn check<Ask>(id: CheckId, needs: &'static [CheckId], ask: Ask) -> Check<A
 }
 
 /// The outcome of a check that queries the server.
-fn found<'a, F>(asked: impl Future<Output = Result<F, Error>> + Send + 'a) -> Found<'a>
+fn found<'a, F>(asked: impl Future<Output = Result<F, Error>> + Send + 'a) -> Findings<'a>
 where
     F: IntoIterator<Item = Finding>,
 {
@@ -151,7 +153,7 @@ where
 }
 
 /// The outcome of a check that needs no query.
-fn known<'a>(findings: impl IntoIterator<Item = Finding>) -> Found<'a> {
+fn known<'a>(findings: impl IntoIterator<Item = Finding>) -> Findings<'a> {
     ready(Ok(findings.into_iter().collect())).boxed()
 }
 

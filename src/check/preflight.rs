@@ -13,7 +13,7 @@ use crate::pg::connect::Session;
 use crate::plan::{Plan, TablePlan};
 
 /// The future of what a check finds.
-pub(super) type Found<'a> = BoxFuture<'a, Result<Vec<Finding>, Error>>;
+pub(super) type Findings<'a> = BoxFuture<'a, Result<Vec<Finding>, Error>>;
 
 /// A check, and what it needs.
 pub(super) struct Check<Ask> {
@@ -26,10 +26,10 @@ pub(super) struct Check<Ask> {
     pub(super) ask: Ask,
 }
 
-type OfServer = for<'a> fn(&'a Preflight<'_>) -> Found<'a>;
-type OfName = for<'a> fn(&'a Preflight<'_>, &'a QName) -> Found<'a>;
-type OfTable = for<'a> fn(&'a Preflight<'_>, &'a mut Subject<'_>) -> Found<'a>;
-type OfTables = for<'a> fn(&'a Preflight<'_>, &'a [Subject<'_>]) -> Found<'a>;
+type OfServer = for<'a> fn(&'a Preflight<'_>) -> Findings<'a>;
+type OfName = for<'a> fn(&'a Preflight<'_>, &'a QName) -> Findings<'a>;
+type OfTable = for<'a> fn(&'a Preflight<'_>, &'a mut Subject<'_>) -> Findings<'a>;
+type OfTables = for<'a> fn(&'a Preflight<'_>, &'a [Subject<'_>]) -> Findings<'a>;
 
 /// Checks that are run one after the other, by what they examine.
 pub(super) enum Checks {

@@ -85,7 +85,7 @@ async fn make(
     if moves {
         statements.extend(green.move_leaves());
     }
-    statements.extend(working_objects(0, &Ends::of(design), &green.blue.columns));
+    statements.extend(working_objects(0, &Ends::of(design), &design.table, &green.blue.columns));
     let insert = format!(
         "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {table}",
         green.at_home(),

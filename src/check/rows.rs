@@ -10,7 +10,7 @@ use futures_util::future::{join_all, try_join_all};
 
 use super::count::{Count, Row};
 use super::preflight::{Preflight, Subject};
-use super::{Finding, functions, generated, partition_rows, rules, xml};
+use super::{Finding, functions, generated, partition_rows, rules, way_back, xml};
 use crate::context::Context;
 use crate::error::{Doing, Error};
 use crate::event::Event;
@@ -38,6 +38,7 @@ pub(super) async fn check(at: &Preflight<'_>, subject: &Subject<'_>) -> Result<V
     counts.extend(partition_rows::count(session, subject).await?);
     counts.extend(xml::counts(subject));
     counts.extend(generated::counts(subject));
+    counts.extend(way_back::counts(at.plan, subject));
     if counts.is_empty() {
         return Ok(Vec::new());
     }

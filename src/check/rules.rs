@@ -8,7 +8,7 @@
 use postgres_types::Json;
 use serde::Deserialize;
 
-use super::count::{Count, Found, Row};
+use super::count::{Count, Row, ToFinding};
 use super::{CheckId, Finding, Subject};
 use crate::hangs_on::{Green, GreenColumn, Source, without_length};
 use crate::pg::connect::Session;
@@ -64,7 +64,7 @@ fn of_rule(green: &Green, rule: &Rule) -> Option<Count> {
         let columns = list(computed.iter().map(|name| name.as_str()));
         format!("change `using` of {columns} in the plan so that it has a value for every row")
     };
-    let found: Found = if computed.is_empty() {
+    let found: ToFinding = if computed.is_empty() {
         Box::new({
             let condition = if as_in_blue { condition.clone() } else { "...".to_owned() };
             move |rows, _| broken_in_blue(&table, &name, &condition, rows)

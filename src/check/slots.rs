@@ -8,13 +8,17 @@ use crate::context::Context;
 use crate::error::{Doing, Error};
 use crate::pg::Ident;
 use crate::pg::connect::Session;
-use crate::pg::{ConnectionRole, RunObjects};
+use crate::pg::{Colour, ConnectionRole, RunObjects};
+use crate::plan::Plan;
 use crate::replication::{ReplicationError, Walsender};
 
-/// The run's own slot, and one for a round or a verification.
-const NEEDED: i64 = 2;
+/// The run's own slot, and one for a round or a verification; with a soak, that of green's changes, too.
+fn needed(plan: &Plan) -> i64 {
+    if plan.settings.soak.is_zero() { 2 } else { 3 }
+}
 
-pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
+pub(super) async fn check(plan: &Plan, session: &Session) -> Result<Vec<Finding>, Error> {
+    let needed = needed(plan);
     let mut findings = Vec::new();
     let sql = "SELECT current_setting('max_replication_slots')::bigint - (SELECT count(*) FROM pg_replication_slots), \
                current_setting('max_wal_senders')::bigint - (SELECT count(*) FROM pg_stat_get_wal_senders())";
@@ -23,8 +27,8 @@ pub(super) async fn check(session: &Session) -> Result<Vec<Finding>, Error> {
         [(0, "replication slots", "max_replication_slots"), (1, "WAL senders", "max_wal_senders")]
     {
         let free: i64 = row.get(at);
-        if free < NEEDED {
-            let what = format!("{free} {what} are free, and a run needs {NEEDED}");
+        if free < needed {
+            let what = format!("{free} {what} are free, and a run needs {needed}");
             let hint = format!("drop unused ones, or raise {setting} and restart the server");
             findings.push(Finding::server(CheckId::Slots, what, hint));
         }
@@ -45,7 +49,7 @@ pub(super) async fn probe(cx: &Context, session: &Session) -> Result<Option<Find
             Err(error) => return finding(error, &role).map(Some),
         };
     let ours = RunObjects::of(&format!("check_{}", std::process::id()));
-    match walsender.create_slot(ours.slot().as_str(), true).await {
+    match walsender.create_slot(ours.slot(Colour::Blue).as_str(), true).await {
         Ok(_) => Ok(None),
         // An open transaction delays it; `open_transactions` names that.
         Err(error) if error.sqlstate() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(None),

@@ -34,13 +34,19 @@ pub(super) fn file_of(named: Option<&str>, plan_name: &str) -> String {
 }
 
 /// Reports the end of a command on a run that succeeded.
-pub(super) async fn tell(shell: &Shell<'_>, target: &Target, run_or_plan: &str, plan: &str) {
+pub(super) async fn tell(
+    shell: &Shell<'_>,
+    target: &Target,
+    run_or_plan: &str,
+    named: Option<&str>,
+    code: ExitCode,
+) {
     let (state, next) = match read(target, run_or_plan, true).await {
-        Ok(Some(run)) => state(&run.progress, &run.found.run, plan),
+        Ok(Some(run)) => state(&run.progress, &run.found.run, &file_of(named, &run.found.plan_name)),
         Ok(None) => ("this plan has no run; nothing was changed".to_owned(), None),
-        Err(Unknown) => unknown(&format!("projh-bluegreen execute {plan}")),
+        Err(Unknown) => unknown(&format!("projh-bluegreen status {run_or_plan}")),
     };
-    shell.tell(&Event::End { code: ExitCode::Done, state, next });
+    shell.tell(&Event::End { code, state, next });
 }
 
 /// Reports the end of a command that failed.

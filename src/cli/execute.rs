@@ -16,27 +16,29 @@ pub(super) async fn run(
     path: &Path,
     until: Option<Phase>,
     yes: bool,
+    holds_swap: bool,
 ) -> Result<ExitCode, Error> {
     let plan = shell.plan(path)?;
     let cx = shell.context(&plan)?;
     let name = plan.name.clone();
     let screen = shell.screen.clone();
     let may_swap = Arc::new(move || yes || screen.ask("Everything is verified. Swap now?"));
-    let forward = Forward { plan, until, may_swap };
-    if forward.reaches(Phase::Swap) && !yes && !std::io::stdin().is_terminal() {
-        let what = "cannot ask before the swap without a terminal: give --yes, or --until verify";
+    let forward = Forward { plan, until, holds_swap, may_swap };
+    if forward.reaches(Phase::Swap) && !yes && !holds_swap && !std::io::stdin().is_terminal() {
+        let what =
+            "cannot ask before the swap without a terminal: give --yes, --hold-swap, or --until verify";
         return Err(Error::Usage(what.to_owned()));
     }
-    engine::reach(&cx, &Goal::Forward(forward)).await?;
-    ending::tell(shell, &cx.target, &name, &path.display().to_string()).await;
-    Ok(ExitCode::Done)
+    let code = engine::reach(&cx, &Goal::Forward(forward)).await?;
+    ending::tell(shell, &cx.target, &name, Some(&path.display().to_string()), code).await;
+    Ok(code)
 }
 
 /// `--dry-run`: shows what `run` would do.
 pub(super) async fn preview(shell: &Shell<'_>, path: &Path, until: Option<Phase>) -> Result<ExitCode, Error> {
     let plan = shell.plan(path)?;
     let cx = shell.context(&plan)?;
-    let forward = Forward { plan, until, may_swap: Arc::new(|| false) };
+    let forward = Forward { plan, until, holds_swap: false, may_swap: Arc::new(|| false) };
     let work = async {
         let checks = !phase::check::is_done(&cx, &forward.plan).await?;
         preview::run(shell, &cx, &forward, &path.display().to_string(), checks).await

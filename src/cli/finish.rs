@@ -2,12 +2,10 @@
 
 use std::io::IsTerminal;
 
-use super::Shell;
+use super::{Shell, asking, ending};
 use crate::context::Goal;
-use crate::engine;
 use crate::error::{Error, ExitCode};
-use crate::event::Event;
-use crate::lifecycle::{Ending, Standing};
+use crate::journal::requests::Ask;
 
 pub(super) async fn run(
     shell: &Shell<'_>,
@@ -27,8 +25,9 @@ pub(super) async fn run(
     if !yes && !shell.ask(question).await? {
         return Err(Error::Declined("nothing was dropped"));
     }
-    engine::reach(&cx, &Goal::Finished { run, as_is, now }).await?;
-    let state = Standing::ended(Ending::Finished).state;
-    shell.tell(&Event::End { code: ExitCode::Done, state, next: None });
-    Ok(ExitCode::Done)
+    let ask = if as_is { Ask::FinishAsIs } else { Ask::Finish };
+    let goal = Goal::Finished { run: run.clone(), as_is, now };
+    let code = asking::reach(shell, &cx, &goal, ask).await?;
+    ending::tell(shell, &cx.target, &run, Some(plan_or_run), code).await;
+    Ok(code)
 }

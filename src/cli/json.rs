@@ -43,18 +43,13 @@ impl Reporter for Lines {
     }
 
     fn failed(&self, error: &Error) {
-        match error {
-            Error::Plan(problems) => {
-                for problem in problems.iter() {
-                    self.tell(&Event::Problem(problem.clone()));
-                }
+        if let Error::Plan(problems) = error {
+            for problem in problems.iter() {
+                self.tell(&Event::Problem(problem.clone()));
             }
-            Error::Differences(differences) => {
-                for difference in &differences.shown {
-                    self.tell(&Event::Difference(difference.clone()));
-                }
-            }
-            _ => {}
+        }
+        for difference in error.differences().into_iter().flat_map(|differences| &differences.shown) {
+            self.tell(&Event::Difference(difference.clone()));
         }
         let (message, hint, code) = (error.to_string(), error.hint(), error.exit_code());
         self.tell(&Event::Error { message, hint, code });

@@ -1,6 +1,7 @@
 //! The command line. Only this layer prints: results to standard output, progress and logs to
 //! standard error, and with `--json` one object a line to standard output.
 
+mod asking;
 mod check;
 mod completions;
 mod echo;
@@ -30,6 +31,7 @@ use tokio::sync::watch;
 use crate::context::Context;
 use crate::error::{Error, ExitCode};
 use crate::event::{self, Event, Reporter};
+use crate::journal::requests::Ask;
 use crate::lifecycle::Phase;
 use crate::pg::connect::Target;
 use crate::plan::{self, Plan, Settings};
@@ -74,8 +76,31 @@ enum Command {
         #[arg(long, value_name = "PHASE")]
         until: Option<Phase>,
         /// Do not ask before the swap; required without a terminal.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "hold_swap")]
         yes: bool,
+        /// Wait before the swap, verified and current, until `swap` releases it.
+        #[arg(long)]
+        hold_swap: bool,
+    },
+    /// Release the swap of a run that is executed with --hold-swap.
+    Swap {
+        /// The plan's file, its name, or a run's short id.
+        plan_or_run: String,
+    },
+    /// Stop the copy and what else can wait, of a run that is executed now or later, until `resume`.
+    Pause {
+        /// The plan's file, its name, or a run's short id.
+        plan_or_run: String,
+    },
+    /// Let a paused run go on.
+    Resume {
+        /// The plan's file, its name, or a run's short id.
+        plan_or_run: String,
+    },
+    /// During the soak: compare all rows of the two tables again.
+    Verify {
+        /// The plan's file, its name, or a run's short id.
+        plan_or_run: String,
     },
     /// Show the runs of this database: phase, progress, rate, time left, lag, and who holds them.
     #[command(after_help = help::STATUS)]
@@ -86,7 +111,7 @@ enum Command {
         #[arg(long)]
         watch: bool,
     },
-    /// Before the swap: drop everything that the run created.
+    /// Before the swap: drop everything that the run created. During the soak: swap back, with all that was written since.
     #[command(after_help = help::ROLLBACK)]
     Rollback {
         /// The plan's file, its name, or a run's short id.
@@ -199,7 +224,13 @@ async fn command(shell: &Shell<'_>) -> Result<ExitCode, Error> {
     match &shell.cli.command {
         Command::Check { plan } => check::run(shell, plan).await,
         Command::Execute { plan, dry_run: true, until, .. } => execute::preview(shell, plan, *until).await,
-        Command::Execute { plan, until, yes, .. } => execute::run(shell, plan, *until, *yes).await,
+        Command::Execute { plan, until, yes, hold_swap, .. } => {
+            execute::run(shell, plan, *until, *yes, *hold_swap).await
+        }
+        Command::Swap { plan_or_run } => asking::control(shell, plan_or_run, Ask::Swap).await,
+        Command::Verify { plan_or_run } => asking::control(shell, plan_or_run, Ask::Verify).await,
+        Command::Pause { plan_or_run } => asking::control(shell, plan_or_run, Ask::Pause).await,
+        Command::Resume { plan_or_run } => asking::control(shell, plan_or_run, Ask::Resume).await,
         Command::Status { plan_or_run, watch } => status::run(shell, plan_or_run.as_deref(), *watch).await,
         Command::Rollback { plan_or_run } => rollback::run(shell, plan_or_run).await,
         Command::Finish { plan_or_run, yes, as_is, now } => {
@@ -302,6 +333,10 @@ impl Command {
         match self {
             Self::Check { plan } | Self::Execute { plan, .. } => Some(plan.display().to_string()),
             Self::Rollback { plan_or_run }
+            | Self::Swap { plan_or_run }
+            | Self::Pause { plan_or_run }
+            | Self::Resume { plan_or_run }
+            | Self::Verify { plan_or_run }
             | Self::Finish { plan_or_run, .. }
             | Self::Find { plan_or_run, .. } => Some(plan_or_run.clone()),
             Self::Status { plan_or_run, .. } => plan_or_run.clone(),
@@ -311,7 +346,17 @@ impl Command {
 
     /// Whether the command needs a run, which may have ended.
     fn is_about_a_run(&self) -> bool {
-        matches!(self, Self::Rollback { .. } | Self::Finish { .. } | Self::Find { .. } | Self::Status { .. })
+        matches!(
+            self,
+            Self::Rollback { .. }
+                | Self::Swap { .. }
+                | Self::Pause { .. }
+                | Self::Resume { .. }
+                | Self::Verify { .. }
+                | Self::Finish { .. }
+                | Self::Find { .. }
+                | Self::Status { .. }
+        )
     }
 
     /// The same command, as one types it again.

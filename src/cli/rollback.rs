@@ -1,16 +1,23 @@
-//! `rollback`: drops what the run created, before the swap.
+//! `rollback`: before the swap, drops what the run created; during the soak, swaps back.
 
-use super::Shell;
-use crate::context::Goal;
-use crate::engine;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Shell, asking, ending};
+use crate::context::{Forward, Goal};
 use crate::error::{Error, ExitCode};
-use crate::event::Event;
-use crate::lifecycle::{Ending, Standing};
+use crate::journal::requests::Ask;
+use crate::plan::{self, Plan};
 
 pub(super) async fn run(shell: &Shell<'_>, plan_or_run: &str) -> Result<ExitCode, Error> {
     let (run, cx) = shell.run_and_context(plan_or_run)?;
-    engine::reach(&cx, &Goal::Back { run }).await?;
-    let state = Standing::ended(Ending::RolledBack).state;
-    shell.tell(&Event::End { code: ExitCode::RolledBack, state, next: None });
-    Ok(ExitCode::RolledBack)
+    let plan = match plan::is_name(plan_or_run) {
+        true => Plan::named(run.clone()),
+        false => shell.plan(Path::new(plan_or_run))?,
+    };
+    let forward = Forward { plan, until: None, holds_swap: false, may_swap: Arc::new(|| true) };
+    let goal = Goal::Back { run: run.clone(), forward };
+    let code = asking::reach(shell, &cx, &goal, Ask::Rollback).await?;
+    ending::tell(shell, &cx.target, &run, Some(plan_or_run), code).await;
+    Ok(code)
 }

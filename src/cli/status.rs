@@ -14,7 +14,7 @@ use crate::journal::{self, JournalError};
 use crate::lifecycle::Standing;
 use crate::pg::ConnectionRole;
 use crate::pg::connect::{Session, Target};
-use crate::status::{Status, Table};
+use crate::status::{Status, TableStatus};
 
 /// How often `--watch` reads the state again.
 const EVERY: Duration = Duration::from_secs(2);
@@ -197,7 +197,7 @@ fn lines(status: &Status) -> Vec<String> {
     lines
 }
 
-fn copy(table: &Table) -> String {
+fn copy(table: &TableStatus) -> String {
     let reached = &table.reached;
     let (rows, name) = (count(table.rows), &table.table);
     if reached.bytes >= reached.bytes_total {

@@ -26,6 +26,25 @@ pub enum ExitCode {
     Held = 8,
 }
 
+impl ExitCode {
+    /// The code of this number; `Failed` if there is none.
+    #[must_use]
+    pub fn of(number: u8) -> Self {
+        const ALL: [ExitCode; 9] = [
+            ExitCode::Done,
+            ExitCode::Failed,
+            ExitCode::Usage,
+            ExitCode::Refused,
+            ExitCode::Differences,
+            ExitCode::NotSwapped,
+            ExitCode::RolledBack,
+            ExitCode::Interrupted,
+            ExitCode::Held,
+        ];
+        ALL.into_iter().find(|code| u8::from(*code) == number).unwrap_or(Self::Failed)
+    }
+}
+
 impl From<ExitCode> for u8 {
     fn from(code: ExitCode) -> Self {
         code as Self

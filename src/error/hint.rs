@@ -27,6 +27,16 @@ impl Error {
             Self::NotStreamed { .. } => {
                 "what was written meanwhile cannot be known: `projh-bluegreen rollback`, and begin again"
             }
+            Self::WayBroken(_) => {
+                "put right what clients wrote or changed, and execute again: blue goes on where it stopped; or accept that \
+                 the swap cannot be undone: `projh-bluegreen finish`. Until then the slots make the server retain WAL"
+            }
+            Self::WayBackLost { .. } => {
+                "blue is kept as it was until then: `projh-bluegreen finish` drops it; a new plan can only lead on from green"
+            }
+            Self::Unanswered { .. } => {
+                "if its host is gone, the server notices within a minute; otherwise end that process, and give the command again"
+            }
             Self::SwapBudget { .. } => {
                 "execute again at a quieter time, or raise settings.swap.max_write_stall"
             }

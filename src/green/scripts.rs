@@ -5,15 +5,15 @@
 
 use crate::hangs_on::{self, Green, Homes, PARTS, Source, tablespace_clause};
 use crate::pg::sql::{LockMode, Statement};
-use crate::pg::{Ident, QName};
+use crate::pg::{Colour, Ident, QName};
 
-/// The statements of the swap: in one transaction, `before` and then `after`, with every table
+/// The statements of a swap: in one transaction, `before` and then `after`, with every table
 /// of [`Green::locks`] locked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exchange {
-    /// Frees what cannot exist twice, and exchanges the schemas: afterwards the live name is green's.
+    /// Frees what cannot exist twice, and exchanges the schemas: afterwards the live name is the other table's.
     pub before: Vec<Statement>,
-    /// Gives green what blue had, and takes blue's privileges away.
+    /// Gives the live table what the other one had, and takes the other one's privileges away.
     pub after: Vec<Statement>,
 }
 
@@ -72,20 +72,20 @@ impl Green {
         std::iter::once(self.live().clone()).chain(referenced).collect()
     }
 
-    /// The statements of the swap.
+    /// The statements of a swap, after which `who` is live.
     #[must_use]
-    pub fn exchange(&self) -> Exchange {
-        let live = self.live();
-        let mut before: Vec<Statement> = PARTS.iter().flat_map(|part| part.leave(self)).collect();
-        before.push(set_schema(live, &self.homes.blue));
-        before.push(set_schema(&self.at_home(), &live.schema));
-        Exchange { before, after: PARTS.iter().flat_map(|part| part.arrive(self)).collect() }
+    pub fn exchange(&self, who: Colour) -> Exchange {
+        let (live, left) = (self.live(), who.other());
+        let mut before: Vec<Statement> = PARTS.iter().flat_map(|part| part.leave(self, left)).collect();
+        before.push(set_schema(live, self.homes.of(left)));
+        before.push(set_schema(&self.home_of(who), &live.schema));
+        Exchange { before, after: PARTS.iter().flat_map(|part| part.arrive(self, who)).collect() }
     }
 
-    /// The statements after the swap, in this order, each in a transaction of its own.
+    /// The statements after a swap, in this order, each in a transaction of its own; `who` is live.
     #[must_use]
-    pub fn settle(&self) -> Vec<Statement> {
-        PARTS.iter().flat_map(|part| part.settle(self)).collect()
+    pub fn settle(&self, who: Colour) -> Vec<Statement> {
+        PARTS.iter().flat_map(|part| part.settle(self, who)).collect()
     }
 
     /// The owner needs rights on the run's schemas: to own a table there, and because foreign keys act as the owner.

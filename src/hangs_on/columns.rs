@@ -10,7 +10,7 @@ use super::shape::{Green, Source};
 use super::table::{comment_on, comment_on_constraint, option_sql};
 use crate::pg::sql::lexer::mentions;
 use crate::pg::sql::{LockMode, Statement};
-use crate::pg::{Ident, QName};
+use crate::pg::{Colour, Ident, QName};
 use crate::plan::TablePlan;
 
 pub(super) const COLUMNS: Question =
@@ -185,8 +185,9 @@ impl Part for Columns {
         tried.collect()
     }
 
-    fn arrive(&self, green: &Green) -> Vec<Statement> {
-        late_defaults(green).map(|(name, default)| set_default(green.live(), name, default)).collect()
+    fn arrive(&self, green: &Green, who: Colour) -> Vec<Statement> {
+        let late = late_defaults(green).filter(|_| who == Colour::Green);
+        late.map(|(name, default)| set_default(green.live(), name, default)).collect()
     }
 
     fn kept(&self, green: &Green) -> Vec<String> {

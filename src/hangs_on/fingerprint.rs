@@ -33,15 +33,17 @@ impl Fingerprint {
         .await
     }
 
-    /// What has changed, for display; empty if nothing has.
+    /// What has changed, for display, except the things of these names; empty if nothing has.
     #[must_use]
-    pub fn differences(&self, now: &Self) -> Vec<String> {
-        let lost = self.0.iter().filter_map(|(what, hash)| match now.0.get(what) {
-            None => Some(format!("{what} was dropped")),
-            Some(other) if other != hash => Some(format!("{what} was changed")),
-            Some(_) => None,
-        });
-        let new = now.0.keys().filter(|what| !self.0.contains_key(*what));
+    pub fn differences(&self, now: &Self, except: &[String]) -> Vec<String> {
+        let counts = |what: &String| !except.contains(what);
+        let lost =
+            self.0.iter().filter(|(what, _)| counts(what)).filter_map(|(what, hash)| match now.0.get(what) {
+                None => Some(format!("{what} was dropped")),
+                Some(other) if other != hash => Some(format!("{what} was changed")),
+                Some(_) => None,
+            });
+        let new = now.0.keys().filter(|what| counts(what) && !self.0.contains_key(*what));
         lost.chain(new.map(|what| format!("{what} is new"))).collect()
     }
 }

@@ -13,7 +13,7 @@ use super::sequences::integer_type;
 use super::shape::Green;
 use super::table::{LeafState, comment_on_constraint};
 use crate::pg::sql::{LockMode, Statement};
-use crate::pg::{Ident, QName, list};
+use crate::pg::{Colour, Ident, QName, list};
 use crate::plan::TablePlan;
 
 pub(super) const FOREIGN_KEYS: Question =
@@ -52,21 +52,34 @@ impl Part for ForeignKeys {
         conflicts.collect()
     }
 
-    fn leave(&self, green: &Green) -> Vec<Statement> {
-        green.blue.foreign_keys.iter().map(|key| key.drop(green.live())).collect()
+    /// Green's may have been merged into the parent, or not yet.
+    fn leave(&self, green: &Green, who: Colour) -> Vec<Statement> {
+        let live = green.live();
+        let leaves = green.live_row_holders().into_iter().filter(|relation| relation != live);
+        let relations: Vec<QName> = std::iter::once(live.clone()).chain(leaves).collect();
+        let drop = |key: &ForeignKey| -> Vec<Statement> {
+            match who {
+                Colour::Blue => vec![key.drop(live, "")],
+                Colour::Green => relations.iter().map(|relation| key.drop(relation, "IF EXISTS ")).collect(),
+            }
+        };
+        green.blue.foreign_keys.iter().flat_map(drop).collect()
     }
 
-    fn arrive(&self, green: &Green) -> Vec<Statement> {
-        let relations = green.live_row_holders();
+    fn arrive(&self, green: &Green, who: Colour) -> Vec<Statement> {
+        let relations = match who {
+            Colour::Blue => vec![green.live().clone()],
+            Colour::Green => green.live_row_holders(),
+        };
         let add = |key: &ForeignKey| -> Vec<Statement> {
-            let columns = green.green_names(&key.columns);
+            let columns = key.columns_of(green, who);
             relations.iter().map(|relation| key.add(relation, &columns, false)).collect()
         };
         green.blue.foreign_keys.iter().flat_map(add).collect()
     }
 
-    fn settle(&self, green: &Green) -> Vec<Statement> {
-        green.blue.foreign_keys.iter().flat_map(|key| key.settle(green)).collect()
+    fn settle(&self, green: &Green, who: Colour) -> Vec<Statement> {
+        green.blue.foreign_keys.iter().flat_map(|key| key.settle(green, who)).collect()
     }
 
     fn kept(&self, green: &Green) -> Vec<String> {
@@ -134,19 +147,28 @@ impl ForeignKey {
         self.locking_referenced(add, relation, mode)
     }
 
-    /// `ALTER TABLE ... DROP CONSTRAINT ...`.
-    fn drop(&self, table: &QName) -> Statement {
-        let sql = format!("ALTER TABLE {table} DROP CONSTRAINT {}", self.name);
+    /// The referencing columns, by the names that one of the tables has for them.
+    fn columns_of(&self, green: &Green, who: Colour) -> Vec<Ident> {
+        match who {
+            Colour::Blue => self.columns.clone(),
+            Colour::Green => green.green_names(&self.columns),
+        }
+    }
+
+    /// `ALTER TABLE ... DROP CONSTRAINT ...`; `if_exists` is empty or `IF EXISTS `.
+    fn drop(&self, table: &QName, if_exists: &str) -> Statement {
+        let sql = format!("ALTER TABLE {table} DROP CONSTRAINT {if_exists}{}", self.name);
         let drop = Statement::on(table, LockMode::AccessExclusive, "drop a constraint of", sql);
         self.locking_referenced(drop, table, LockMode::AccessExclusive)
     }
 
     /// Without a long lock: validated leaf by leaf, then merged into the parent.
-    fn settle(&self, green: &Green) -> Vec<Statement> {
-        let (live, partitioned) = (green.live(), green.partition.is_some());
+    fn settle(&self, green: &Green, who: Colour) -> Vec<Statement> {
+        let (live, partitioned) = (green.live(), green.partition.is_some() && who == Colour::Green);
+        let relations = if partitioned { green.live_row_holders() } else { vec![live.clone()] };
         let mut steps = Vec::new();
         if self.validated {
-            steps.extend(green.live_row_holders().iter().map(|relation| self.validate(relation)));
+            steps.extend(relations.iter().map(|relation| self.validate(relation)));
             if partitioned {
                 let what = format!("merge foreign key {} into {}", self.name, live.plain());
                 steps.push(self.add(live, &green.green_names(&self.columns), true).called(what));

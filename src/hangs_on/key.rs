@@ -9,7 +9,7 @@ use crate::pg::Ident;
 
 /// The columns that identify a row of blue in the stream: all NOT NULL, and unique together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Key {
+pub struct TableKey {
     /// Its columns, in the order of the index.
     pub columns: Vec<KeyColumn>,
     /// What kind of key it is.
@@ -60,7 +60,7 @@ impl Definition {
     ///
     /// # Errors
     /// [`NoKey`] if no key does.
-    pub fn usable_key(&self, full: bool) -> Result<Key, NoKey> {
+    pub fn usable_key(&self, full: bool) -> Result<TableKey, NoKey> {
         let kind = if full { ReplicaIdentityKind::Full } else { self.table.replica_identity.kind };
         let primary = || self.primary_key().map(|index| (index, KeySource::PrimaryKey));
         let found = match kind {
@@ -91,7 +91,7 @@ impl Definition {
                 array_type_oid: column.array_type_oid,
             })
             .collect();
-        Ok(Key { columns, source, index: index.name.clone() })
+        Ok(TableKey { columns, source, index: index.name.clone() })
     }
 
     fn is_row_key(&self, index: &Index) -> bool {

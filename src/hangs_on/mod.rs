@@ -39,7 +39,7 @@ pub(crate) use definition::PARTS;
 pub use definition::{Definition, read};
 pub use fingerprint::Fingerprint;
 pub use indexes::{GreenIndex, Index};
-pub use key::{Key, KeySource, NoKey};
+pub use key::{KeySource, NoKey, TableKey};
 pub(crate) use part::Compared;
 pub use part::Conflict;
 pub(crate) use policies::late_policies;

@@ -5,8 +5,8 @@
 
 use super::definition::Definition;
 use super::shape::{Green, Source};
-use crate::pg::Ident;
 use crate::pg::sql::Statement;
+use crate::pg::{Colour, Ident};
 use crate::plan::TablePlan;
 
 /// One kind of object on a table; each verb is for all objects of that kind. A kind leaves out the verbs that
@@ -43,18 +43,20 @@ pub(crate) trait Part: Sync {
         Vec::new()
     }
 
-    /// In the swap, before the names are exchanged: frees what cannot exist twice.
-    fn leave(&self, _green: &Green) -> Vec<Statement> {
+    /// In a swap, before the names are exchanged: frees what cannot exist twice. `who` is the table that is live until
+    /// then.
+    fn leave(&self, _green: &Green, _who: Colour) -> Vec<Statement> {
         Vec::new()
     }
 
-    /// In the swap, after the names are exchanged: green gets what blue had.
-    fn arrive(&self, _green: &Green) -> Vec<Statement> {
+    /// In a swap, after the names are exchanged: the table that is live now gets what the other one had. Either table
+    /// can arrive any number of times.
+    fn arrive(&self, _green: &Green, _who: Colour) -> Vec<Statement> {
         Vec::new()
     }
 
-    /// After the swap, in this order, each in a transaction of its own and under a lock that blocks no client.
-    fn settle(&self, _green: &Green) -> Vec<Statement> {
+    /// After a swap, in this order, each in a transaction of its own and under a lock that blocks no client.
+    fn settle(&self, _green: &Green, _who: Colour) -> Vec<Statement> {
         Vec::new()
     }
 

@@ -12,7 +12,7 @@ use super::part::{Compared, Conflict, Part, counted};
 use super::shape::Green;
 use crate::pg::sql::lexer::mentions;
 use crate::pg::sql::{LockMode, Statement};
-use crate::pg::{Ident, QName, list};
+use crate::pg::{Colour, Ident, QName, list};
 use crate::plan::TablePlan;
 
 pub(super) const POLICIES: Question =
@@ -75,16 +75,20 @@ impl Part for Policies {
     fn rehearse(&self, green: &Green) -> Vec<Statement> {
         let home = green.at_home();
         let tried = late_policies(green).flat_map(|policy| {
-            let drop = format!("DROP POLICY {} ON {home}", policy.name);
-            let verb = "undo the rehearsal of a policy on";
-            let drop = Statement::on(&home, LockMode::AccessExclusive, verb, drop);
+            let drop = policy.drop(&home, "undo the rehearsal of a policy on");
             policy.create(&home).into_iter().chain([drop])
         });
         tried.collect()
     }
 
-    fn arrive(&self, green: &Green) -> Vec<Statement> {
-        late_policies(green).flat_map(|policy| policy.create(green.live())).collect()
+    fn leave(&self, green: &Green, who: Colour) -> Vec<Statement> {
+        let late = late_policies(green).filter(|_| who == Colour::Green);
+        late.map(|policy| policy.drop(green.live(), "drop a policy of")).collect()
+    }
+
+    fn arrive(&self, green: &Green, who: Colour) -> Vec<Statement> {
+        let late = late_policies(green).filter(|_| who == Colour::Green);
+        late.flat_map(|policy| policy.create(green.live())).collect()
     }
 
     fn kept(&self, green: &Green) -> Vec<String> {
@@ -112,6 +116,11 @@ pub(crate) fn late_policies(green: &Green) -> impl Iterator<Item = &Policy> {
 }
 
 impl Policy {
+    fn drop(&self, table: &QName, verb: &str) -> Statement {
+        let sql = format!("DROP POLICY {} ON {table}", self.name);
+        Statement::on(table, LockMode::AccessExclusive, verb, sql)
+    }
+
     /// CREATE POLICY, and its comment.
     fn create(&self, table: &QName) -> Vec<Statement> {
         let roles = list(self.roles.iter().map(|role| match role {

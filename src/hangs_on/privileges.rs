@@ -6,9 +6,9 @@ use super::Question;
 use super::columns::Column;
 use super::grant::{Grant, role, sorted};
 use super::part::{Compared, Part, counted};
-use super::shape::{Green, Source};
+use super::shape::Green;
 use crate::pg::sql::Statement;
-use crate::pg::{Ident, Literal, QName};
+use crate::pg::{Colour, Ident, Literal, QName};
 
 pub(super) const GRANTS: Question =
     Question { what: "its grants", sql: include_str!("../../sql/catalog/grants.sql") };
@@ -28,14 +28,18 @@ pub struct Grants {
 pub(super) struct Privileges;
 
 impl Part for Privileges {
-    /// Takes blue's privileges away, and grants them on green.
-    fn arrive(&self, green: &Green) -> Vec<Statement> {
+    /// Takes the privileges on the table that left away, and grants them on the one that is live.
+    fn arrive(&self, green: &Green, who: Colour) -> Vec<Statement> {
         let (blue, live) = (&green.blue, green.live());
-        let mut statements = blue.grants.take(&green.blue_at_home(), &blue.columns);
+        let mut statements = blue.grants.take(&green.home_of(who.other()), &blue.columns);
         statements.extend(blue.grants.give(live, &blue.table.owner));
-        for column in green.columns.iter().filter(|column| column.source != Source::Added) {
-            let Some(of) = column.blue().and_then(|name| blue.column(name)) else { continue };
-            statements.extend(of.grants.iter().map(|grant| grant.column_statement(live, &column.name)));
+        let named = |of: &Column| match who {
+            Colour::Blue => Some(of.name.clone()),
+            Colour::Green => green.name_of(&of.name).cloned(),
+        };
+        for of in &blue.columns {
+            let Some(name) = named(of) else { continue };
+            statements.extend(of.grants.iter().map(|grant| grant.column_statement(live, &name)));
         }
         statements
     }

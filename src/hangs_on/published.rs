@@ -21,15 +21,20 @@ pub struct Published {
     pub lacks: Vec<String>,
 }
 
-/// How `publication` contains `table` now.
+/// How `publication` contains `table` now; `via_root`: whether it has to publish changes of partitions as the table's.
 ///
 /// # Errors
 /// If there is no such table, or the catalog cannot be read.
-pub async fn published(client: &Client, table: &QName, publication: &Ident) -> Result<Published, Error> {
+pub async fn published(
+    client: &Client,
+    table: &QName,
+    publication: &Ident,
+    via_root: bool,
+) -> Result<Published, Error> {
     let what = "how it is published";
     let failed = |source| Error::Catalog { what, source };
     let oid = super::oid_of(client, table).await?;
-    let row = client.query_one(SQL, &[&oid, &publication.as_str()]).await.map_err(failed)?;
+    let row = client.query_one(SQL, &[&oid, &publication.as_str(), &via_root]).await.map_err(failed)?;
     let answer: serde_json::Value = row.try_get(0).map_err(failed)?;
     serde_json::from_value(answer).map_err(|source| Error::Shape { what, source })
 }

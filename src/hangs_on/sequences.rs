@@ -14,7 +14,7 @@ use super::part::{Compared, Part, counted};
 use super::shape::Green;
 use super::table::comment_on;
 use crate::pg::sql::{LockMode, Statement};
-use crate::pg::{Ident, Literal, QName};
+use crate::pg::{Colour, Ident, Literal, QName};
 
 pub(super) const SEQUENCES: Question =
     Question { what: "its sequences", sql: include_str!("../../sql/catalog/sequences.sql") };
@@ -66,14 +66,19 @@ impl Part for Sequences {
         comments.collect()
     }
 
-    fn leave(&self, green: &Green) -> Vec<Statement> {
+    fn leave(&self, green: &Green, _who: Colour) -> Vec<Statement> {
         serials(green).map(|(sequence, _)| sequence.disown()).collect()
     }
 
-    fn arrive(&self, green: &Green) -> Vec<Statement> {
-        let live = green.live();
+    /// The table that left takes the values that the other one gives from now on, so its identity is BY DEFAULT.
+    fn arrive(&self, green: &Green, who: Colour) -> Vec<Statement> {
+        let (live, left) = (green.live(), who.other());
         let mut statements = Vec::new();
         for (sequence, column) in serials(green) {
+            if who == Colour::Blue {
+                statements.push(sequence.own(live, &sequence.column));
+                continue;
+            }
             statements.push(sequence.own(live, column));
             let new_type =
                 green.columns.iter().find(|green| green.name == *column).map(|green| &green.data_type);
@@ -81,9 +86,17 @@ impl Part for Sequences {
             statements.extend(wider.map(|new| sequence.widen(new)));
         }
         for (sequence, column) in identities(green) {
-            statements.push(sequence.advance(&sequence.name.in_schema(&green.homes.blue), &sequence.name));
-            let identity = green.blue.column(&sequence.column).and_then(|column| column.identity);
-            statements.extend(restore_identity(live, column, identity));
+            statements.push(sequence.advance(&sequence.name.in_schema(green.homes.of(left)), &sequence.name));
+            let is_always = green.blue.column(&sequence.column).and_then(|column| column.identity)
+                == Some(Identity::Always);
+            if is_always {
+                let (arrived, left_column) = match who {
+                    Colour::Blue => (&sequence.column, column),
+                    Colour::Green => (column, &sequence.column),
+                };
+                statements.push(set_identity(live, arrived, "ALWAYS"));
+                statements.push(set_identity(&green.home_of(left), left_column, "BY DEFAULT"));
+            }
             let on = format!("SEQUENCE {}", sequence.name);
             statements.extend(sequence.grants.iter().map(|grant| grant.statement(&on)));
         }
@@ -113,15 +126,16 @@ impl Part for Sequences {
 }
 
 impl Green {
-    /// Locks all sequences of blue, so that their values stand still, and so that nothing later in the swap waits for a
-    /// client that holds one. PostgreSQL's LOCK TABLE takes no sequences; this statement changes nothing.
+    /// Locks all sequences of the live table, so that their values stand still, and so that nothing later in the swap waits
+    /// for a client that holds one. PostgreSQL's LOCK TABLE takes no sequences; this statement changes nothing.
     #[must_use]
-    pub fn lock_sequences(&self) -> Vec<Statement> {
+    pub fn lock_sequences(&self, live: Colour) -> Vec<Statement> {
         let lock = |sequence: &Sequence| {
             let sql = format!("ALTER SEQUENCE {} OWNER TO {}", sequence.name, self.blue.table.owner);
             Statement::on(&sequence.name, LockMode::AccessExclusive, "lock sequence", sql)
         };
-        self.blue.sequences.iter().map(lock).collect()
+        let has = |sequence: &&Sequence| live == Colour::Blue || self.name_of(&sequence.column).is_some();
+        self.blue.sequences.iter().filter(has).map(lock).collect()
     }
 }
 
@@ -161,8 +175,8 @@ impl Sequence {
         )
     }
 
-    /// Sets green's sequence to blue's value plus the gap; blue's is locked. Green's is not used before the swap, so a
-    /// value of its own means nothing.
+    /// Sets the sequence of the table that is live now to the other's value plus the gap; both are locked. It is not
+    /// used while the other table is live, so a value of its own means nothing.
     fn advance(&self, from: &QName, to: &QName) -> Statement {
         let sql = format!(
             "SELECT pg_catalog.setval({}::pg_catalog.regclass, GREATEST(p.seqmin, LEAST(p.seqmax, b.last_value \
@@ -200,11 +214,10 @@ impl Sequence {
     }
 }
 
-/// `ALTER TABLE ... SET GENERATED ALWAYS`, if blue's column is.
-fn restore_identity(table: &QName, column: &Ident, identity: Option<Identity>) -> Option<Statement> {
-    let always = identity? == Identity::Always;
-    let sql = format!("ALTER TABLE {table} ALTER COLUMN {column} SET GENERATED ALWAYS");
-    always.then(|| Statement::on(table, LockMode::AccessExclusive, "set the identity of a column of", sql))
+/// `ALTER TABLE ... SET GENERATED ALWAYS`, or BY DEFAULT.
+fn set_identity(table: &QName, column: &Ident, generated: &str) -> Statement {
+    let sql = format!("ALTER TABLE {table} ALTER COLUMN {column} SET GENERATED {generated}");
+    Statement::on(table, LockMode::AccessExclusive, "set the identity of a column of", sql)
 }
 
 /// The greatest value of an integer type, by its SQL name.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::columns::Column;
 use super::definition::Definition;
 use super::indexes::GreenIndex;
-use crate::pg::{Ident, QName};
+use crate::pg::{Colour, Ident, QName};
 use crate::plan::partition::Leaf;
 
 /// The two private schemas of one run. Each table is in its own while the other one is live.
@@ -17,6 +17,17 @@ pub struct Homes {
     pub blue: Ident,
     /// The schema that green is created in.
     pub green: Ident,
+}
+
+impl Homes {
+    /// The private schema of a table.
+    #[must_use]
+    pub fn of(&self, colour: Colour) -> &Ident {
+        match colour {
+            Colour::Blue => &self.blue,
+            Colour::Green => &self.green,
+        }
+    }
 }
 
 /// The table to be, complete; the journal keeps it.
@@ -110,10 +121,10 @@ impl Green {
         self.live().in_schema(&self.homes.green)
     }
 
-    /// Blue's name after the swap.
+    /// The name of a table while the other one is live.
     #[must_use]
-    pub fn blue_at_home(&self) -> QName {
-        self.live().in_schema(&self.homes.blue)
+    pub fn home_of(&self, colour: Colour) -> QName {
+        self.live().in_schema(self.homes.of(colour))
     }
 
     /// The relations that hold green's rows before the swap: its leaves, or itself. Leaves are in their

@@ -13,7 +13,7 @@ use super::part::{Compared, Conflict, Part, counted};
 use super::shape::Green;
 use super::table::comment_on;
 use crate::pg::sql::Statement;
-use crate::pg::{Ident, QName};
+use crate::pg::{Colour, Ident, QName};
 use crate::plan::TablePlan;
 
 pub(super) const STATISTICS: Question =
@@ -94,18 +94,14 @@ impl Part for ExtendedStatistics {
         there_and_back.collect()
     }
 
-    fn leave(&self, green: &Green) -> Vec<Statement> {
-        green
-            .blue
-            .statistics
-            .iter()
-            .map(|statistics| set_schema(&statistics.name, &green.homes.blue))
-            .collect()
+    fn leave(&self, green: &Green, who: Colour) -> Vec<Statement> {
+        let home = green.homes.of(who);
+        green.blue.statistics.iter().map(|statistics| set_schema(&statistics.name, home)).collect()
     }
 
-    fn arrive(&self, green: &Green) -> Vec<Statement> {
+    fn arrive(&self, green: &Green, who: Colour) -> Vec<Statement> {
         let arrive = |statistics: &Statistics| {
-            set_schema(&statistics.name.in_schema(&green.homes.green), &statistics.name.schema)
+            set_schema(&statistics.name.in_schema(green.homes.of(who)), &statistics.name.schema)
         };
         green.blue.statistics.iter().map(arrive).collect()
     }

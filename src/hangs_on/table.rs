@@ -6,7 +6,7 @@ use super::Question;
 use super::part::{Compared, Part};
 use super::shape::Green;
 use crate::pg::sql::{LockMode, Statement};
-use crate::pg::{Acting, Ident, Literal, QName};
+use crate::pg::{Acting, Colour, Ident, Literal, QName};
 
 pub(super) const TABLE: Question =
     Question { what: "the table", sql: include_str!("../../sql/catalog/table.sql") };
@@ -201,7 +201,10 @@ impl Part for TableItself {
     }
 
     /// Sets the parent's flags to blue's.
-    fn arrive(&self, green: &Green) -> Vec<Statement> {
+    fn arrive(&self, green: &Green, who: Colour) -> Vec<Statement> {
+        if who == Colour::Blue {
+            return Vec::new();
+        }
         let (live, table) = (green.live(), &green.blue.table);
         let set = |flag: &str| {
             let sql = format!("ALTER TABLE {live} {flag} ROW LEVEL SECURITY");

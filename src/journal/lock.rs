@@ -80,14 +80,40 @@ async fn holder(client: &Client, plan_name: &str) -> Result<Option<(i32, Backend
     Ok(row.map(|row| (row.get(0), Backend(row.get(1)))))
 }
 
+/// Whether an orchestrator holds a run.
+///
+/// # Errors
+/// If the server rejected the query, or the connection was lost.
+pub async fn is_held(client: &Client, run: &str) -> Result<bool, JournalError> {
+    let Some(found) = find(client, run).await? else { return Ok(false) };
+    Ok(holder(client, &found.plan_name).await?.is_some())
+}
+
+/// Who holds the runs of a plan: version, host, process id and start; `None` if nobody does.
+///
+/// # Errors
+/// If the server rejected a query, or the connection was lost.
+pub async fn holder_of(client: &Client, plan_name: &str) -> Result<Option<String>, JournalError> {
+    if holder(client, plan_name).await?.is_none() {
+        return Ok(None);
+    }
+    let run = find(client, plan_name).await?.map_or_else(|| "?".to_owned(), |found| found.run);
+    described(client, &run).await.map(Some)
+}
+
 async fn held(client: &Client, plan_name: &str) -> Result<JournalError, JournalError> {
     let found = find(client, plan_name).await?;
     let run = found.map_or_else(|| "?".to_owned(), |found| found.run);
+    let who = described(client, &run).await?;
+    let backend = holder(client, plan_name).await?.map(|(pid, _)| pid);
+    Ok(JournalError::Held { run, plan: plan_name.to_owned(), holder: who, backend })
+}
+
+/// The orchestrator that took a run over last.
+async fn described(client: &Client, run: &str) -> Result<String, JournalError> {
     let sql = "SELECT format('%s on %s, process %s, since %s', 'projh-bluegreen ' || (fact->>'version'), \
                fact->>'host', fact->>'pid', to_char(at, 'YYYY-MM-DD HH24:MI:SSOF')) \
                FROM projh_bluegreen.fact WHERE run = $1 AND fact->>'fact' = 'started' ORDER BY n DESC LIMIT 1";
     let who = client.query_opt(sql, &[&run]).await.map_err(JournalError::doing("read"))?;
-    let who = who.map_or_else(|| "one that has just begun".to_owned(), |row| row.get(0));
-    let backend = holder(client, plan_name).await?.map(|(pid, _)| pid);
-    Ok(JournalError::Held { run, plan: plan_name.to_owned(), holder: who, backend })
+    Ok(who.map_or_else(|| "one that has just begun".to_owned(), |row| row.get(0)))
 }

@@ -7,6 +7,7 @@
 
 mod lock;
 mod open;
+pub mod requests;
 mod runs;
 mod schema;
 
@@ -15,10 +16,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio_postgres::Client;
 
 use crate::lifecycle::{Ending, Fact, IllegalFact, Progress};
+use crate::pg::Colour;
 use crate::pg::Lsn;
 use crate::pg::connect::{ConnectError, Session};
 
 use lock::Backend;
+pub use lock::{holder_of as holder, is_held};
+pub use open::ending;
 pub use runs::{Summary, latest, list};
 pub use schema::{check_owners, unmade};
 
@@ -165,6 +169,21 @@ impl JournalError {
 pub struct Held {
     run: String,
     backend: Backend,
+    live: Colour,
+}
+
+impl Held {
+    /// The run's short id.
+    #[must_use]
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// The table that was live when the run was taken over.
+    #[must_use]
+    pub fn live(&self) -> Colour {
+        self.live
+    }
 }
 
 /// An open journal: the run is ours as long as this session lives.
@@ -182,7 +201,7 @@ impl Journal {
     /// What this process holds, for [`Journal::begin`] and [`Journal::resume`] once the session is lost.
     #[must_use]
     pub fn held(&self) -> Held {
-        Held { run: self.run.clone(), backend: self.backend.clone() }
+        Held { run: self.run.clone(), backend: self.backend.clone(), live: self.progress().live() }
     }
 
     /// The run's short id.
@@ -265,16 +284,28 @@ impl Journal {
         Ok(self.progress().add(fact)?)
     }
 
-    /// The LSN up to which the stream was durably applied; `None` before the slot was made.
+    /// The LSN up to which the stream of `source` was durably applied; `None` before its slot was made.
     ///
     /// # Errors
     /// If the server rejected the query, or the connection was lost.
-    pub async fn applied(&self) -> Result<Option<Lsn>, JournalError> {
+    pub async fn applied(&self, source: Colour) -> Result<Option<Lsn>, JournalError> {
+        let sql = "SELECT applied_lsn FROM projh_bluegreen.stream WHERE run = $1 AND source = $2";
         self.session
-            .query_opt("SELECT applied_lsn FROM projh_bluegreen.stream WHERE run = $1", &[&self.run])
+            .query_opt(sql, &[&self.run, &source.to_string()])
             .await
             .map(|row| row.map(|row| row.get(0)))
             .map_err(JournalError::doing("read"))
+    }
+
+    /// Writes where the stream of `source` begins, in the transaction that is open on `client`.
+    ///
+    /// # Errors
+    /// If the server rejected the statement, or the connection was lost.
+    pub async fn begin_stream(&self, client: &Client, source: Colour, at: Lsn) -> Result<(), JournalError> {
+        let sql = "INSERT INTO projh_bluegreen.stream (run, source, applied_lsn) VALUES ($1, $2, $3) \
+                   ON CONFLICT (run, source) DO UPDATE SET applied_lsn = excluded.applied_lsn";
+        let written = client.execute(sql, &[&self.run, &source.to_string(), &at]).await;
+        written.map(drop).map_err(JournalError::doing("written"))
     }
 
     /// The journal's own connection, for catalog queries.

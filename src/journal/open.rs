@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use tokio_postgres::Client;
 
 use super::lock;
-use super::runs::{Found, find, read};
+use super::runs::{RunRow, find, read};
 use super::{Held, Journal, JournalError, schema};
 use crate::lifecycle::{Ending, Fact};
 use crate::pg::ConnectionRole;
@@ -13,14 +13,22 @@ use crate::pg::connect::{Session, Target};
 use crate::plan::{self, Plan};
 
 /// The run, which has not ended.
-async fn under_way(client: &Client, run_or_plan: &str) -> Result<Found, JournalError> {
+async fn under_way(client: &Client, run_or_plan: &str) -> Result<RunRow, JournalError> {
     let found = find(client, run_or_plan).await?;
     let found = found.ok_or_else(|| JournalError::NoRun(run_or_plan.to_owned()))?;
     if found.under_way {
         return Ok(found);
     }
-    let ending = read(client, &found.run).await?.ended.unwrap_or(Ending::Finished);
+    let ending = ending(client, &found.run).await?;
     Err(JournalError::Ended { run: found.run, plan: found.plan_name, ending })
+}
+
+/// How a run ended that has ended.
+///
+/// # Errors
+/// If the server rejected the query, the connection was lost, or a fact cannot be read.
+pub async fn ending(client: &Client, run: &str) -> Result<Ending, JournalError> {
+    Ok(read(client, run).await?.ended.unwrap_or(Ending::Finished))
 }
 
 impl Journal {
@@ -61,7 +69,7 @@ impl Journal {
                     .map_err(JournalError::doing("written"))?;
                 Self::take_over(
                     session,
-                    Found { run, plan_name: plan.name.clone(), plan: json, under_way: true },
+                    RunRow { run, plan_name: plan.name.clone(), plan: json, under_way: true },
                 )
                 .await
             }
@@ -90,7 +98,7 @@ impl Journal {
 
     /// Raises the epoch, which waits for transactions of an earlier orchestrator that are about to commit and makes all
     /// others fail; only then are the facts read.
-    async fn take_over(session: Session, found: Found) -> Result<Self, JournalError> {
+    async fn take_over(session: Session, found: RunRow) -> Result<Self, JournalError> {
         let sql = "SELECT set_config('application_name', $1, false)";
         let name = ConnectionRole::of_run(&found.run, "journal").to_string();
         session.execute(sql, &[&name]).await.map_err(JournalError::doing("taken over"))?;

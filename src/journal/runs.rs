@@ -7,7 +7,7 @@ use super::{JournalError, schema};
 use crate::lifecycle::{Fact, Progress};
 
 /// A run found in the journal.
-pub struct Found {
+pub struct RunRow {
     /// The run's short id.
     pub run: String,
     /// The name of its plan.
@@ -21,7 +21,7 @@ pub struct Found {
 /// A run, for display.
 pub struct Summary {
     /// The run and its plan.
-    pub found: Found,
+    pub found: RunRow,
     /// The fold of its facts.
     pub progress: Progress,
     /// When it began, and when its last fact was written; ISO 8601.
@@ -32,7 +32,7 @@ pub struct Summary {
 ///
 /// # Errors
 /// If the server rejected the query, or the connection was lost.
-pub async fn find(client: &Client, run_or_plan: &str) -> Result<Option<Found>, JournalError> {
+pub async fn find(client: &Client, run_or_plan: &str) -> Result<Option<RunRow>, JournalError> {
     if !schema::exists(client).await? {
         return Ok(None);
     }
@@ -44,7 +44,7 @@ pub async fn find(client: &Client, run_or_plan: &str) -> Result<Option<Found>, J
         )
         .await
         .map_err(JournalError::doing("read"))?;
-    Ok(row.map(|row| Found {
+    Ok(row.map(|row| RunRow {
         run: row.get(0),
         plan_name: row.get(1),
         plan: row.get(2),
@@ -89,7 +89,8 @@ async fn summaries(client: &Client, run_or_plan: Option<&str>) -> Result<Vec<Sum
                ORDER BY r.started_at DESC LIMIT CASE WHEN $1::text IS NULL THEN NULL ELSE 1 END";
     let mut runs = Vec::new();
     for row in client.query(sql, &[&run_or_plan]).await.map_err(JournalError::doing("read"))? {
-        let found = Found { run: row.get(0), plan_name: row.get(1), plan: row.get(2), under_way: row.get(3) };
+        let found =
+            RunRow { run: row.get(0), plan_name: row.get(1), plan: row.get(2), under_way: row.get(3) };
         let progress = read(client, &found.run).await?;
         runs.push(Summary { found, progress, times: (row.get(4), row.get(5)) });
     }

@@ -8,7 +8,10 @@ use tokio_postgres::Client;
 use super::JournalError;
 use crate::pg::Ident;
 
-const MIGRATIONS: [(i32, &str); 1] = [(1, include_str!("../../sql/journal/0001_journal.sql"))];
+const MIGRATIONS: [(i32, &str); 2] = [
+    (1, include_str!("../../sql/journal/0001_journal.sql")),
+    (2, include_str!("../../sql/journal/0002_way_back.sql")),
+];
 
 const STRANGERS: &str = include_str!("../../sql/catalog/journal_strangers.sql");
 

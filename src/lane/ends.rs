@@ -85,14 +85,11 @@ impl Ends {
         for mapped in &self.mapping {
             match mapped.reversed() {
                 Some(back) => mapping.push(back),
-                None => why.push(format!(
-                    "nothing gives column {} from {}",
-                    mapped.source.plain(),
-                    mapped.target.plain()
-                )),
+                // The plan accepts that its new values are lost.
+                None => {}
             }
         }
-        let without = |name: &&Ident| !self.mapping.iter().any(|mapped| mapped.source == **name);
+        let without = |name: &&Ident| !mapping.iter().any(|mapped| mapped.target == **name);
         let lacking = self.source.required.iter().filter(without);
         why.extend(
             lacking.map(|name| format!("column {} must have a value, and nothing gives one", name.plain())),

@@ -7,6 +7,7 @@
 //! journal holds.
 
 mod applier;
+mod echo;
 mod pending;
 
 use std::collections::HashSet;
@@ -22,6 +23,7 @@ use super::Lane;
 use super::apply::ApplyError;
 use super::coalesce::{Impossible, Key};
 use crate::journal::{Fence, JournalError};
+use crate::pg::Colour;
 use crate::pg::ConnectionRole;
 use crate::pg::Lsn;
 use crate::pg::connect::{ConnectError, Session, Target};
@@ -192,9 +194,13 @@ impl Drop for Feed {
 pub struct Parts {
     /// The run and its epoch.
     pub fence: Fence,
+    /// The table whose changes the stream has.
+    pub source: Colour,
+    /// What the program's own transactions begin with: it writes to either table, and does not apply that again.
+    pub mark: String,
     /// The stream, already started.
     pub stream: Stream,
-    /// The lanes whose sources are in the publication.
+    /// The lanes whose sources are in the publication; none if the stream can only have what the program wrote.
     pub lanes: Vec<Lane>,
     /// The position that the stream was applied up to.
     pub applied: Lsn,
@@ -210,7 +216,8 @@ impl Feed {
     /// # Errors
     /// If its connections cannot be made, or its statements cannot be prepared.
     pub async fn start(target: &Target, parts: Parts) -> Result<Self, FeedError> {
-        let name = ConnectionRole::of_run(&parts.fence.run, "apply").to_string();
+        let role = if parts.lanes.is_empty() { "echo" } else { "apply" };
+        let name = ConnectionRole::of_run(&parts.fence.run, role).to_string();
         let session = target.connect(&name, &[("lock_timeout", "0")]).await?;
         let name = ConnectionRole::of_run(&parts.fence.run, "marker").to_string();
         // With synchronous_commit on, a marker's commit also flushes all that was committed before it.

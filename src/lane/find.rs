@@ -10,7 +10,7 @@ use super::Ends;
 use super::compare::CompareError;
 use super::row_hash::key_digest;
 use crate::lifecycle::LaneDesign;
-use crate::pg::{Acting, Literal, QName};
+use crate::pg::{Acting, Colour, Literal, QName};
 
 /// Which table a row is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -54,7 +54,7 @@ pub async fn find(
     let sides = [
         Place {
             side: Side::Blue,
-            table: if is_swapped { green.blue_at_home() } else { design.table.clone() },
+            table: if is_swapped { green.home_of(Colour::Blue) } else { design.table.clone() },
             digest: key_digest(pairs.iter().map(|mapped| &mapped.expression)),
         },
         Place {

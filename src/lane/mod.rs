@@ -30,7 +30,7 @@ use crate::replication::pgoutput::{Tuple, Value};
 
 use self::coalesce::Key;
 
-pub use ends::Ends;
+pub use ends::{Ends, NoWayBack};
 pub use mapping::Mapped;
 pub use working::{dirty_table, row_type, working_objects};
 

@@ -18,21 +18,20 @@ pub fn row_type(home: &Ident, number: usize) -> QName {
 }
 
 /// Makes both: the table holds the keys, and nothing else, of rows that the feed could not complete. `columns` are the
-/// source's.
+/// those of `source`, the source by its present name.
 #[must_use]
-pub fn working_objects(number: usize, ends: &Ends, columns: &[Column]) -> [Statement; 5] {
+pub fn working_objects(number: usize, ends: &Ends, source: &QName, columns: &[Column]) -> [Statement; 5] {
     let home = &ends.target.home;
     let key = list(&ends.source.key);
     let dirty = dirty_table(home, number);
     let streamed = columns.iter().filter(|column| column.generated.is_none());
     let travelling = list(streamed.map(|column| format!("{} {}", column.name, column.base_type)));
-    let create = format!("CREATE TABLE {dirty} AS SELECT {key} FROM {} WITH NO DATA", ends.table);
+    let create = format!("CREATE TABLE {dirty} AS SELECT {key} FROM {source} WITH NO DATA");
     let build = format!("ALTER TABLE {dirty} ADD PRIMARY KEY ({key})");
     let row_type = format!("CREATE TYPE {} AS ({travelling})", row_type(home, number));
     let grant = format!("GRANT SELECT, INSERT, DELETE ON {dirty} TO {}", ends.owner);
     [
-        Statement::making(&dirty, "create the working table", create)
-            .locking(&ends.table, LockMode::AccessShare),
+        Statement::making(&dirty, "create the working table", create).locking(source, LockMode::AccessShare),
         Statement::on(&dirty, LockMode::AccessExclusive, "build a key on", build),
         Statement::new("revoke", format!("REVOKE ALL ON {dirty} FROM PUBLIC")),
         Statement::new("grant", grant),

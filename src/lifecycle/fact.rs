@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Secret, Span};
-use crate::hangs_on::{Fingerprint, Green, Key};
-use crate::pg::{Ident, Lsn, QName};
+use crate::hangs_on::{Fingerprint, Green, TableKey};
+use crate::pg::{Colour, Ident, Lsn, QName};
 
 /// A fact of the journal, in the past tense.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -91,8 +91,18 @@ pub enum Fact {
     Verified(Verification),
     /// The verification became void, for instance by a TRUNCATE, and has to be repeated.
     VerificationVoided,
+    /// The way back was about to be opened; what exists of it belongs to the run.
+    WayBackIntended,
+    /// The way back was opened: green's changes are in a stream of their own from this position on.
+    WayBackOpened {
+        /// The LSN of the consistent point of its slot.
+        lsn: Lsn,
+    },
     /// Blue and green were exchanged.
     Swapped {
+        /// The table that is live since then.
+        #[serde(default = "green")]
+        live: Colour,
         /// The end of the WAL just before the exchange.
         lsn: Lsn,
         /// The number of keys compared under the lock.
@@ -110,8 +120,29 @@ pub enum Fact {
         #[serde(default)]
         what: String,
     },
-    /// The work after the swap was completed; slot and publication were dropped.
+    /// The work after the swap was completed; without a way back, slot and publication were dropped.
     Settled,
+    /// What the live table is after a swap that can be undone.
+    Arrived {
+        /// The server's time just after the swap, in seconds since 1970.
+        at: i64,
+        /// The fingerprint of each lane's live table; DDL on it closes the way.
+        fingerprints: Vec<Fingerprint>,
+    },
+    /// Changes of the live table can no longer be applied to the other one, or the two were found to differ.
+    WayBroken {
+        /// Why, in a sentence.
+        why: String,
+    },
+    /// The other table is equal to the live one again.
+    WayMended,
+    /// The soak is over: the way back was closed, and its slots and publications were dropped.
+    Soaked,
+    /// The way back was lost, because a slot could not be kept; both slots were dropped.
+    WayBackLost {
+        /// Why the slot could not be kept.
+        why: String,
+    },
     /// The run's slot could not be kept; the run can only be rolled back.
     GivenUp {
         /// Why the slot could not be kept.
@@ -134,6 +165,11 @@ impl Fact {
     }
 }
 
+/// Version 0.1.0 could swap in one direction only.
+fn green() -> Colour {
+    Colour::Green
+}
+
 /// What `prepare` created.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Prepared {
@@ -145,6 +181,9 @@ pub struct Prepared {
     pub green_home: Ident,
     /// The name of the slot, and of the publication of all blues.
     pub slot: Ident,
+    /// What the program's own transactions on the tables begin with in the stream; version 0.1.0 had none.
+    #[serde(default)]
+    pub mark: String,
 }
 
 /// A pair of tables as designed.
@@ -153,7 +192,7 @@ pub struct LaneDesign {
     /// The name that clients use.
     pub table: QName,
     /// The columns that identify a row of blue in the stream.
-    pub key: Key,
+    pub key: TableKey,
     /// The design of green.
     pub green: Green,
     /// The fingerprint of blue's definition when green was designed; DDL on blue changes it.

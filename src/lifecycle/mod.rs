@@ -13,6 +13,6 @@ mod standing;
 pub use blocks::{Blocks, Span};
 pub use fact::{Fact, LaneDesign, Prepared, RoundEnd, SwapTimes, Verification};
 pub use phase::Phase;
-pub use progress::{Ending, IllegalFact, Progress};
+pub use progress::{Ending, IllegalFact, Progress, WayBack};
 pub use secret::Secret;
 pub use standing::Standing;

@@ -1,6 +1,6 @@
 //! The list of phases.
 
-/// A phase. `Check` to `Settle` lead forward, in this order; `Rollback` or `Finish` ends a run.
+/// A phase. `Check` to `Soak` lead forward, in this order; `Rollback` or `Finish` ends a run.
 #[derive(
     Clone,
     Copy,
@@ -32,9 +32,11 @@ pub enum Phase {
     Verify,
     /// Exchange blue and green.
     Swap,
-    /// Drop the slot and the publication, validate foreign keys.
+    /// Validate foreign keys; without a way back, drop the slot and the publication.
     Settle,
-    /// Before the swap: drop what the run created.
+    /// Apply green's changes to blue, for as long as the plan's `soak` lasts.
+    Soak,
+    /// Before the swap: drop what the run created. During the soak: exchange blue and green again.
     #[value(skip)]
     Rollback,
     /// After the swap: drop blue.
@@ -44,7 +46,7 @@ pub enum Phase {
 
 impl Phase {
     /// The phases that lead forward, in the order in which they are executed.
-    pub const FORWARD: [Self; 8] = [
+    pub const FORWARD: [Self; 9] = [
         Self::Check,
         Self::Prepare,
         Self::Copy,
@@ -53,6 +55,7 @@ impl Phase {
         Self::Verify,
         Self::Swap,
         Self::Settle,
+        Self::Soak,
     ];
 }
 
@@ -67,6 +70,7 @@ impl std::fmt::Display for Phase {
             Self::Verify => "verify",
             Self::Swap => "swap",
             Self::Settle => "settle",
+            Self::Soak => "soak",
             Self::Rollback => "rollback",
             Self::Finish => "finish",
         })

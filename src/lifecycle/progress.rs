@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{Blocks, Fact, Phase, Prepared, SwapTimes, Verification};
-use crate::pg::Lsn;
+use crate::hangs_on::Fingerprint;
+use crate::pg::{Colour, Lsn};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,8 +93,16 @@ pub struct Progress {
     pub indexed: bool,
     /// The last verification, unless it has become void.
     pub verified: Option<Verification>,
-    /// The parts of the swap's stall, once the tables were exchanged.
+    /// The state of the way back.
+    pub way_back: WayBack,
+    /// The parts of the last swap's stall, while green is live.
     pub swapped: Option<SwapTimes>,
+    /// The number of swaps, in both directions.
+    pub swaps: u32,
+    /// When the last swap was, in seconds since 1970, and the fingerprint of each lane's live table since then.
+    pub arrived: Option<(i64, Vec<Fingerprint>)>,
+    /// Why the table that is not live does not follow the live one; `None` while it does.
+    pub broken: Option<String>,
     /// The statements of `settle` that were executed.
     pub settled_steps: StepsDone,
     /// Whether `settle` is complete.
@@ -106,7 +115,33 @@ pub struct Progress {
     pub ended: Option<Ending>,
 }
 
+/// Whether a swap can be undone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum WayBack {
+    /// Nothing was made of it: the plan has no soak, or the run has not come that far.
+    #[default]
+    None,
+    /// Some of it may exist.
+    Intended,
+    /// Green's stream exists from this position on.
+    Open(Lsn),
+    /// The soak is over, or the way back was lost: what exists of it was dropped.
+    Closed,
+}
+
 impl Progress {
+    /// The table that clients use.
+    #[must_use]
+    pub fn live(&self) -> Colour {
+        if self.swapped.is_some() { Colour::Green } else { Colour::Blue }
+    }
+
+    /// Whether a swap can be undone by another one.
+    #[must_use]
+    pub fn is_reversible(&self) -> bool {
+        matches!(self.way_back, WayBack::Open(_))
+    }
+
     /// The state after `facts`, which are in the journal's order.
     ///
     /// # Errors
@@ -127,14 +162,19 @@ impl Progress {
 
     /// The phases that are left, in their order.
     pub fn left(&self) -> impl Iterator<Item = Phase> {
-        let is_left = |phase: &Phase| self.ended.is_none() && !self.is_done(*phase);
+        let is_left = |phase: &Phase| self.ended.is_none() && self.has(*phase) && !self.is_done(*phase);
         Phase::FORWARD.into_iter().filter(is_left)
     }
 
     /// The phases that are complete, in their order.
     #[must_use]
     pub fn done(&self) -> Vec<Phase> {
-        Phase::FORWARD.into_iter().filter(|phase| self.is_done(*phase)).collect()
+        Phase::FORWARD.into_iter().filter(|phase| self.has(*phase) && self.is_done(*phase)).collect()
+    }
+
+    /// Whether the run has a phase at all: without a way back there is no soak.
+    fn has(&self, phase: Phase) -> bool {
+        phase != Phase::Soak || !matches!(self.way_back, WayBack::None | WayBack::Intended)
     }
 
     /// Why the run can only be rolled back; `None` if it can be resumed.
@@ -159,7 +199,8 @@ impl Progress {
             Phase::Index => self.indexed,
             Phase::Verify => self.verified.is_some() || swapped,
             Phase::Swap => swapped,
-            Phase::Settle => self.settled,
+            Phase::Settle => swapped && self.settled,
+            Phase::Soak => swapped && !self.is_reversible(),
             Phase::Rollback => self.ended == Some(Ending::RolledBack),
             Phase::Finish => self.ended == Some(Ending::Finished),
         }
@@ -187,6 +228,7 @@ impl Progress {
     /// the facts of a copy or an index build are legal after that, too.
     fn allows(&self, fact: &Fact) -> bool {
         let (prepared, swapped) = (self.prepared.is_some(), self.swapped.is_some());
+        let may_swap = !swapped || self.is_reversible();
         self.ended.is_none()
             && match fact {
                 Fact::Started { .. } => true,
@@ -210,13 +252,22 @@ impl Progress {
                         && !self.copy_finished
                         && self.copied.iter().all(Blocks::is_everything)
                 }
-                Fact::CaughtUp { .. } => self.copy_finished && !swapped,
+                Fact::CaughtUp { .. } => self.copy_finished && may_swap,
                 Fact::IndexBuilt { .. } | Fact::GivenUp { .. } => prepared && !swapped,
                 Fact::Indexed => self.copy_finished && !swapped,
-                Fact::Verified(_) => self.indexed && !swapped,
-                Fact::Swapped { .. } => self.verified.is_some() && !swapped,
-                Fact::VerificationVoided | Fact::PartitionsDropped | Fact::RolledBack => !swapped,
-                Fact::StepSettled { .. } | Fact::Settled | Fact::Finished => swapped,
+                Fact::Verified(_) => self.indexed && may_swap,
+                Fact::VerificationVoided => may_swap,
+                Fact::WayBackIntended => self.indexed && !swapped && self.way_back == WayBack::None,
+                Fact::WayBackOpened { .. } => !swapped && self.way_back == WayBack::Intended,
+                Fact::Swapped { live, .. } => {
+                    self.verified.is_some() && may_swap && *live == self.live().other()
+                }
+                Fact::PartitionsDropped | Fact::RolledBack => !swapped,
+                Fact::StepSettled { .. } | Fact::Settled => self.swaps > 0,
+                Fact::Arrived { .. } => self.swaps > 0 && self.is_reversible(),
+                Fact::WayBroken { .. } | Fact::WayMended => self.is_reversible(),
+                Fact::Soaked | Fact::WayBackLost { .. } => swapped && self.is_reversible(),
+                Fact::Finished => swapped,
             }
     }
 
@@ -255,9 +306,20 @@ impl Progress {
             Fact::Indexed => self.indexed = true,
             Fact::Verified(verification) => self.verified = Some(verification.clone()),
             Fact::VerificationVoided => self.verified = None,
-            Fact::Swapped { times, .. } => self.swapped = Some(*times),
+            Fact::WayBackIntended => self.way_back = WayBack::Intended,
+            Fact::WayBackOpened { lsn } => self.way_back = WayBack::Open(*lsn),
+            Fact::Swapped { live, times, .. } => {
+                self.swaps += 1;
+                self.swapped = (*live == Colour::Green).then_some(*times);
+                (self.verified, self.caught_up, self.arrived) = (None, None, None);
+                (self.settled, self.settled_steps) = (false, StepsDone::default());
+            }
             Fact::StepSettled { lane, step, what } => self.settled_steps.add(*lane, *step, what),
             Fact::Settled => self.settled = true,
+            Fact::Arrived { at, fingerprints } => self.arrived = Some((*at, fingerprints.clone())),
+            Fact::WayBroken { why } => self.broken = Some(why.clone()),
+            Fact::WayMended => self.broken = None,
+            Fact::Soaked | Fact::WayBackLost { .. } => self.way_back = WayBack::Closed,
             Fact::GivenUp { why } => self.given_up = Some(why.clone()),
             Fact::PartitionsDropped => self.rolling_back = true,
             Fact::RolledBack => self.ended = Some(Ending::RolledBack),

@@ -3,7 +3,7 @@
 //! Invariant: each sentence is true of the server in every state in which it is printed; a test compares them with
 //! the catalog.
 
-use super::{Ending, Progress};
+use super::{Ending, Phase, Progress};
 
 /// The state of a run, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,9 +39,26 @@ impl Standing {
                 next: Some(format!("projh-bluegreen finish {run}")),
                 is_resumable: false,
             },
+            Some(Phase::Soak) => {
+                let state = match &progress.broken {
+                    None => "swapped: green is live; the swap can be undone, and while `execute` runs, blue follows".to_owned(),
+                    Some(why) => format!("swapped: green is live; blue no longer follows it, and there is no way back as long as that lasts: {why}"),
+                };
+                let next = format!("projh-bluegreen execute {plan}, or projh-bluegreen rollback {run}");
+                Self { state, next: Some(next), is_resumable: true }
+            }
             Some(_) if progress.swapped.is_some() => Self {
                 state: "swapped: green is live; some work after the swap is left".to_owned(),
                 next: Some(format!("projh-bluegreen execute {plan}")),
+                is_resumable: true,
+            },
+            Some(_) if progress.swaps > 0 => Self {
+                state: "rolled back: blue is live, with all that was written to green; green is kept, and until the next \
+                        command the slots make the server retain WAL"
+                    .to_owned(),
+                next: Some(format!(
+                    "projh-bluegreen execute {plan} swaps again, or projh-bluegreen rollback {run} drops green"
+                )),
                 is_resumable: true,
             },
             Some(phase) => {

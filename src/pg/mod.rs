@@ -23,5 +23,5 @@ pub(crate) use encoding::AS_STORED;
 pub use encoding::Encoding;
 pub use lsn::Lsn;
 pub use name::{Ident, Literal, MAX_BYTES, QName, list};
-pub use ours::{ConnectionRole, RunObjects};
+pub use ours::{Colour, ConnectionRole, RunObjects};
 pub use rolled_back::rolled_back;

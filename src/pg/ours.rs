@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::Ident;
 
 macro_rules! program {
@@ -27,6 +29,36 @@ pub(super) const NOT_OURS: &str = concat!(
     " %' AND a.usename = session_user)"
 );
 
+/// One of the two tables; it keeps its colour whoever is live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Colour {
+    /// The original table.
+    Blue,
+    /// The table that the plan describes.
+    Green,
+}
+
+impl Colour {
+    /// The other table.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Blue => Self::Green,
+            Self::Green => Self::Blue,
+        }
+    }
+}
+
+impl fmt::Display for Colour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Blue => "blue",
+            Self::Green => "green",
+        })
+    }
+}
+
 /// The names of what a run makes in the database that it migrates. A check and a preview use them under ids of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunObjects(String);
@@ -44,16 +76,13 @@ impl RunObjects {
         Self(slot.as_str().to_owned())
     }
 
-    /// Its slot.
+    /// The slot and the publication of the changes of a table.
     #[must_use]
-    pub fn slot(&self) -> Ident {
-        Ident(self.0.clone())
-    }
-
-    /// Its publication.
-    #[must_use]
-    pub fn publication(&self) -> Ident {
-        Ident(self.0.clone())
+    pub fn slot(&self, source: Colour) -> Ident {
+        match source {
+            Colour::Blue => Ident(self.0.clone()),
+            Colour::Green => Ident(format!("{}_back", self.0)),
+        }
     }
 
     /// The schema in which green is until the swap.
@@ -78,7 +107,8 @@ impl RunObjects {
     /// The id of the run whose slot or publication has this name.
     #[must_use]
     pub fn run_of(name: &str) -> Option<&str> {
-        name.strip_prefix(OBJECTS)
+        let rest = name.strip_prefix(OBJECTS)?;
+        Some(rest.strip_suffix("_back").unwrap_or(rest))
     }
 
     /// Whether a schema of this name is a run's, or the journal's.
@@ -132,8 +162,8 @@ mod tests {
     #[test]
     fn what_is_printed_is_recognised() {
         let objects = RunObjects::of("0a1b2c3d");
-        assert_eq!(objects.slot().as_str(), "projh_bg_0a1b2c3d");
-        assert_eq!(RunObjects::run_of(objects.publication().as_str()), Some("0a1b2c3d"));
+        assert_eq!(objects.slot(Colour::Blue).as_str(), "projh_bg_0a1b2c3d");
+        assert_eq!(RunObjects::run_of(objects.slot(Colour::Green).as_str()), Some("0a1b2c3d"));
         assert!(RunObjects::is_schema(objects.green_schema().as_str()));
         assert!(RunObjects::is_schema(objects.blue_schema().as_str()));
         assert!(RunObjects::is_schema("projh_bluegreen") && !RunObjects::is_schema("projh"));

@@ -1,9 +1,9 @@
 //! The run's slot as the server reports it, and how far green is behind.
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 
-use crate::pg::Lsn;
 use crate::pg::RunObjects;
+use crate::pg::{Colour, Lsn};
 
 /// A run's slot, read at one moment.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct Slot {
     pub lag_bytes: u64,
     /// The end of the WAL.
     pub end: Lsn,
+    /// The table whose changes are read from it.
+    pub source: Colour,
 }
 
 /// The journal's position lags where nothing had to be applied, the server's where it was not acknowledged yet:
@@ -25,24 +27,28 @@ pub struct Slot {
 const SQL: &str = "SELECT coalesce(s.wal_status, 'lost'), s.safe_wal_size, \
     greatest(pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn), 0)::bigint, \
     greatest(pg_wal_lsn_diff(pg_current_wal_lsn(), greatest(s.confirmed_flush_lsn, j.applied_lsn)), 0)::bigint, \
-    pg_current_wal_lsn() \
-    FROM pg_replication_slots s LEFT JOIN projh_bluegreen.stream j ON j.run = $1 \
-    WHERE s.slot_name = $2";
+    pg_current_wal_lsn(), n.source = 'green' \
+    FROM (VALUES ($2, 'blue'), ($3, 'green')) n (slot, source) JOIN pg_replication_slots s ON s.slot_name = n.slot \
+    LEFT JOIN projh_bluegreen.stream j ON j.run = $1 AND j.source = n.source";
 
 impl Slot {
-    /// The slot of a run; `None` before it is made and after it is dropped.
+    /// The slots of a run: none before the copy and after the end, two while there is a way back.
     ///
     /// # Errors
     /// If the server rejected the query, or the connection was lost.
-    pub async fn of(client: &Client, run: &str) -> Result<Option<Self>, tokio_postgres::Error> {
-        let row = client.query_opt(SQL, &[&run, &RunObjects::of(run).slot().as_str()]).await?;
+    pub async fn of(client: &Client, run: &str) -> Result<Vec<Self>, tokio_postgres::Error> {
+        let ours = RunObjects::of(run);
+        let names = (ours.slot(Colour::Blue), ours.slot(Colour::Green));
+        let rows = client.query(SQL, &[&run, &names.0.as_str(), &names.1.as_str()]).await?;
         let bytes = |bytes: Option<i64>| u64::try_from(bytes.unwrap_or(0)).unwrap_or(0);
-        Ok(row.map(|row| Self {
+        let slot = |row: &Row| Self {
             wal_status: row.get(0),
             safe_bytes: row.get(1),
             retained_bytes: bytes(row.get(2)),
             lag_bytes: bytes(row.get(3)),
             end: row.get(4),
-        }))
+            source: if row.get(5) { Colour::Green } else { Colour::Blue },
+        };
+        Ok(rows.iter().map(slot).collect())
     }
 }

@@ -24,6 +24,7 @@ use crate::lane::feed::FeedError;
 use crate::lane::point::Point;
 use crate::lifecycle::{Fact, Phase, RoundEnd, Span};
 use crate::pg::BLOCK_BYTES;
+use crate::pg::Colour;
 use crate::pg::connect::Session;
 use crate::plan::Settings;
 use crate::run::Run;
@@ -115,9 +116,7 @@ async fn first_point(run: &mut Run<'_>) -> Result<Point, Error> {
     let (point, walsender) =
         Point::make(&run.cx.target, run.journal.run(), slot.as_str(), false, &waiting).await?;
     client.batch_execute("BEGIN").await.doing("recording the slot")?;
-    let sql = "INSERT INTO projh_bluegreen.stream (run, applied_lsn) VALUES ($1, $2) \
-               ON CONFLICT (run) DO UPDATE SET applied_lsn = excluded.applied_lsn";
-    client.execute(sql, &[&run.journal.run(), &point.lsn]).await.doing("recording the slot")?;
+    run.journal.begin_stream(&client, Colour::Blue, point.lsn).await?;
     run.journal.commit(&client, Fact::SlotCreated { lsn: point.lsn, filenodes }).await?;
     walsender.close().await;
     Ok(point)

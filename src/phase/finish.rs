@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::lane;
-use crate::lifecycle::{Fact, Prepared};
+use crate::lifecycle::{Fact, Phase, Prepared};
 use crate::pg::sql::{LockMode, Statement, joined};
 use crate::pg::{Ident, QName};
 
@@ -19,10 +19,11 @@ use crate::pg::{Ident, QName};
 /// lost.
 pub(crate) async fn run(cx: &Context, journal: &Journal, as_is: bool, now: bool) -> Result<(), Error> {
     let patience = &Patience::of(cx, journal);
-    let (swapped, settled, is_work_left, prepared) = {
+    let (swapped, settled, is_reversible, is_work_left, prepared) = {
         let progress = journal.progress();
-        let is_work_left = progress.next_phase().is_some();
-        (progress.swapped.is_some(), progress.settled, is_work_left, progress.prepared.clone())
+        let is_work_left = progress.next_phase().is_some_and(|phase| phase != Phase::Soak);
+        let (swapped, is_reversible) = (progress.swapped.is_some(), progress.is_reversible());
+        (swapped, progress.settled, is_reversible, is_work_left, progress.prepared.clone())
     };
     let Some(prepared) = prepared.filter(|_| swapped) else {
         let what = "the run has not been swapped yet, so there is nothing to finish";
@@ -33,8 +34,8 @@ pub(crate) async fn run(cx: &Context, journal: &Journal, as_is: bool, now: bool)
         return Err(Error::Usage(format!("{what}; `finish --as-is` leaves it undone and drops blue")));
     }
     row_types::wait_for_old_sessions(journal.session(), &prepared, patience, now).await?;
-    if !settled {
-        settle::end_stream(patience, journal.session(), &prepared.slot).await?;
+    if !settled || is_reversible {
+        settle::end_streams(patience, journal.session(), &prepared).await?;
     }
     patience.execute(journal.session(), &joined(&statements(&prepared)), "dropping blue").await?;
     journal.end(journal.session(), Fact::Finished).await?;
@@ -50,15 +51,16 @@ pub(crate) fn statements(prepared: &Prepared) -> Vec<Statement> {
         |schema: &Ident| Statement::new("drop a private schema", format!("DROP SCHEMA IF EXISTS {schema}"));
     let blues = prepared.lanes.iter().map(|lane| drop_table(&lane.table.in_schema(&prepared.blue_home)));
     let mut statements: Vec<Statement> = blues.collect();
-    statements.push(drop_schema(&prepared.blue_home));
-    for number in 0..prepared.lanes.len() {
-        statements.push(drop_table(&lane::dirty_table(&prepared.green_home, number)));
-        let row_type = lane::row_type(&prepared.green_home, number);
-        statements.push(Statement::new(
-            "drop the row type of the stream",
-            format!("DROP TYPE IF EXISTS {row_type}"),
-        ));
+    for home in [&prepared.blue_home, &prepared.green_home] {
+        for number in 0..prepared.lanes.len() {
+            statements.push(drop_table(&lane::dirty_table(home, number)));
+            let row_type = lane::row_type(home, number);
+            statements.push(Statement::new(
+                "drop the row type of the stream",
+                format!("DROP TYPE IF EXISTS {row_type}"),
+            ));
+        }
+        statements.push(drop_schema(home));
     }
-    statements.push(drop_schema(&prepared.green_home));
     statements
 }

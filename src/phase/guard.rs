@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::finding::Finding;
 use crate::hangs_on::{self, Around, Blocker, Fingerprint, Published, ReplicaIdentity, ReplicaIdentityKind};
 use crate::lifecycle::{LaneDesign, Prepared};
+use crate::pg::{Colour, RunObjects};
 use crate::run::Run;
 
 /// Checks that the tables are still what green was made for, and that the stream carries every change to them.
@@ -18,22 +19,28 @@ use crate::run::Run;
 /// [`Error::SourceChanged`] or [`Error::NotStreamed`] if not; or if the catalog cannot be read.
 pub(super) async fn check_fingerprints(run: &Run<'_>, client: &Client) -> Result<(), Error> {
     let prepared = super::prepared(run)?;
+    let (live, swaps, arrived) = {
+        let progress = run.journal.progress();
+        (progress.live(), progress.swaps, progress.arrived.clone())
+    };
     for (number, design) in prepared.lanes.iter().enumerate() {
-        let streamed = async {
-            if run.journal.progress().swapped.is_some() {
-                return Ok(());
-            }
-            is_streamed(client, &prepared, design, run.published.get(number)).await.map(|_| ())
+        let known = match &arrived {
+            Some((_, fingerprints)) => fingerprints.get(number),
+            None => Some(&design.fingerprint).filter(|_| swaps == 0),
         };
+        let published = run.published.get(number);
         // Our sessions have the catalog's search path, so these queries may be sent in any order.
-        let (hanging, what, ()) = tokio::try_join!(
-            hanging(client, &prepared, design),
-            async { changes(client, design).await },
-            streamed
+        let (hanging, mut what, _) = tokio::try_join!(
+            async { if swaps == 0 { hanging(client, &prepared, design).await } else { Ok(Vec::new()) } },
+            async {
+                match known {
+                    Some(known) => changes(client, design, known, swaps > 0).await,
+                    None => Ok(Vec::new()),
+                }
+            },
+            is_streamed(client, &prepared, design, live, published)
         )?;
-        let hanging = hanging.iter().map(|blocker| format!("{}, {}, is new", blocker.object, blocker.kind));
-        let mut what = what;
-        what.extend(hanging);
+        what.extend(hanging.iter().map(|blocker| format!("{}, {}, is new", blocker.object, blocker.kind)));
         if !what.is_empty() {
             return Err(Error::SourceChanged { table: design.table.plain(), what });
         }
@@ -45,10 +52,11 @@ pub(super) async fn check_fingerprints(run: &Run<'_>, client: &Client) -> Result
 ///
 /// # Errors
 /// If the stream does not carry every change; or if the catalog cannot be read.
-pub(super) async fn published(client: &Client, prepared: &Prepared) -> Result<Vec<Published>, Error> {
+pub(super) async fn published(run: &Run<'_>, prepared: &Prepared) -> Result<Vec<Published>, Error> {
+    let (client, live) = (run.journal.session(), run.journal.progress().live());
     let mut published = Vec::new();
     for design in &prepared.lanes {
-        published.push(is_streamed(client, prepared, design, None).await?);
+        published.push(is_streamed(client, prepared, design, live, None).await?);
     }
     Ok(published)
 }
@@ -64,7 +72,7 @@ pub(super) async fn changes_while_designed(
     let mut what = Vec::new();
     let mut findings = Vec::new();
     for design in &prepared.lanes {
-        what.extend(changes(client, design).await?);
+        what.extend(changes(client, design, &design.fingerprint, false).await?);
         match hanging(client, prepared, design).await {
             Err(Error::Catalog(hangs_on::Error::NoTable(_))) => {}
             blockers => findings.extend(Finding::of_blockers(&design.table, blockers?)),
@@ -83,11 +91,22 @@ pub(super) async fn changes_while_designed(
     if findings.is_empty() { Ok(what) } else { Err(Error::Refused(findings)) }
 }
 
-async fn changes(client: &Client, design: &LaneDesign) -> Result<Vec<String>, Error> {
-    match Fingerprint::of(client, &design.table).await {
-        Err(hangs_on::Error::NoTable(table)) => Ok(vec![format!("no table is called {table} any more")]),
-        now => Ok(design.fingerprint.differences(&now?)),
-    }
+/// What differs from a fingerprint. `settles`: foreign keys may have been validated since.
+async fn changes(
+    client: &Client,
+    design: &LaneDesign,
+    known: &Fingerprint,
+    settles: bool,
+) -> Result<Vec<String>, Error> {
+    let now = match Fingerprint::of(client, &design.table).await {
+        Err(hangs_on::Error::NoTable(table)) => {
+            return Ok(vec![format!("no table is called {table} any more")]);
+        }
+        now => now?,
+    };
+    let keys = design.green.blue.foreign_keys.iter().filter(|_| settles);
+    let keys: Vec<String> = keys.map(|key| format!("constraint {}", key.name.as_str())).collect();
+    Ok(known.differences(&now, &keys))
 }
 
 async fn hanging(client: &Client, prepared: &Prepared, design: &LaneDesign) -> Result<Vec<Blocker>, Error> {
@@ -109,9 +128,12 @@ async fn is_streamed(
     client: &Client,
     prepared: &Prepared,
     design: &LaneDesign,
+    live: Colour,
     before: Option<&Published>,
 ) -> Result<Published, Error> {
-    let now = match hangs_on::published(client, &design.table, &prepared.slot).await {
+    let publication = RunObjects::of_slot(&prepared.slot).slot(live);
+    let via_root = live == Colour::Green && design.green.partition.is_some();
+    let now = match hangs_on::published(client, &design.table, &publication, via_root).await {
         Err(hangs_on::Error::NoTable(table)) => {
             return Err(Error::SourceChanged {
                 what: vec![format!("no table is called {table} any more")],
@@ -121,11 +143,12 @@ async fn is_streamed(
         now => now?,
     };
     let mut what = now.lacks.clone();
-    if now.replica_identity != replica_identity(design) {
+    // Of green it is its partitions' that counts.
+    if live == Colour::Blue && now.replica_identity != replica_identity(design) {
         what.push("its replica identity has changed".to_owned());
     }
     if what.is_empty() && before.is_some_and(|before| before.version != now.version) {
-        what.push(format!("publication {} was altered", prepared.slot));
+        what.push(format!("publication {publication} was altered"));
     }
     if what.is_empty() { Ok(now) } else { Err(Error::NotStreamed { table: design.table.plain(), what }) }
 }

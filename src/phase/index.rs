@@ -43,7 +43,7 @@ pub(crate) struct IndexStep {
 
 /// Steps on relations that hold rows, and those on the parents, which come after all of them.
 #[derive(Default)]
-struct Steps {
+struct IndexSteps {
     leaves: VecDeque<IndexStep>,
     parents: VecDeque<IndexStep>,
 }
@@ -100,8 +100,8 @@ pub(super) async fn build_keys(run: &mut Run<'_>) -> Result<(), Error> {
 }
 
 /// The steps that are not done yet: those of the keys' indexes if `keys`, otherwise all others.
-fn steps(run: &Run<'_>, keys: bool) -> Result<Steps, Error> {
-    let mut steps = Steps::default();
+fn steps(run: &Run<'_>, keys: bool) -> Result<IndexSteps, Error> {
+    let mut steps = IndexSteps::default();
     for step in statements(&super::prepared(run)?) {
         let is_done = run.journal.progress().index_steps.has(step.lane, step.step, &step.name);
         if step.is_key == keys && !is_done {
@@ -112,7 +112,7 @@ fn steps(run: &Run<'_>, keys: bool) -> Result<Steps, Error> {
     Ok(steps)
 }
 
-async fn build(run: &Run<'_>, steps: Steps) -> Result<(), Error> {
+async fn build(run: &Run<'_>, steps: IndexSteps) -> Result<(), Error> {
     let of = steps.leaves.len() + steps.parents.len();
     if of == 0 {
         return Ok(());

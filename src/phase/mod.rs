@@ -16,17 +16,21 @@ pub(crate) mod prepare;
 pub(crate) mod rollback;
 pub(crate) mod row_types;
 pub(crate) mod settle;
+mod soak;
 pub(crate) mod stream;
 pub(crate) mod swap;
 pub(crate) mod verify;
+pub(crate) mod way_back;
 
 use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 
-use crate::error::{Doing, Error};
+use crate::error::{Doing, Error, ExitCode};
+use crate::journal::requests::{self, Answer};
 use crate::lane::{Ends, Lane};
 use crate::lifecycle::{Fact, Phase, Prepared};
+use crate::pg::{Colour, RunObjects};
 use crate::run::Run;
 
 use guard::check_fingerprints;
@@ -37,6 +41,7 @@ use guard::check_fingerprints;
 /// The error that stopped it; [`Error::Bug`] for a phase that is a command of its own.
 pub async fn run(phase: Phase, run: &mut Run<'_>) -> Result<(), Error> {
     let stopped = run.stopped();
+    let is_reversible = run.journal.progress().is_reversible();
     match phase {
         Phase::Prepare => unless(stopped, prepare::run(run)).await,
         // Checks for a stop itself, so that the chunk in progress is finished.
@@ -44,10 +49,12 @@ pub async fn run(phase: Phase, run: &mut Run<'_>) -> Result<(), Error> {
         Phase::CatchUp => unless(stopped, catch_up::run(run)).await,
         Phase::Index => unless(stopped, index::run(run)).await,
         Phase::Verify => unless(stopped, verify::run(run)).await,
+        Phase::Soak => soak::run(run).await,
         // Checks for a stop itself, so that an attempt ends with a known outcome.
         Phase::Swap => swap::run(run).await,
-        // Nothing is streamed any more: the loss of the slot is no reason to stop.
-        Phase::Settle => unless(run.cx.interrupted(), settle::run(run)).await,
+        // Without a way back nothing is streamed any more: the loss of the slot is no reason to stop.
+        Phase::Settle if !is_reversible => unless(run.cx.interrupted(), settle::run(run)).await,
+        Phase::Settle => unless(stopped, settle::run(run)).await,
         Phase::Check | Phase::Rollback | Phase::Finish => Err(Error::Bug("a phase that no run leads to")),
     }
 }
@@ -66,30 +73,69 @@ pub(crate) async fn unless<T>(
     }
 }
 
+/// Answers a request that was carried out in this session.
+///
+/// # Errors
+/// If the server rejected the statement, or the connection was lost.
+pub async fn answer<T>(run: &Run<'_>, n: i64, outcome: &Result<T, Error>) -> Result<(), Error> {
+    let answer = Answer::of(&outcome.as_ref().map(|_| ExitCode::Done));
+    let answered = requests::answer(run.journal.session(), n, &answer).await;
+    answered.doing("answering a request")?;
+    run.pace.forget(n).await;
+    Ok(())
+}
+
 /// Gives the run up because its slot can no longer be kept: drops it at once, so that the server can reuse its WAL.
 /// The run can then only be rolled back.
 ///
 /// # Errors
 /// If that cannot be recorded in the journal.
 pub async fn give_up(run: &mut Run<'_>, why: String) -> Result<Error, Error> {
-    run.feed = None;
-    let slot = prepared(run)?.slot;
     // First of all: whoever resumes must not wait for a slot that may have been dropped by then.
     run.journal.record(Fact::GivenUp { why: why.clone() }).await?;
-    let dropped = stream::drop_slot(run.journal.session(), &slot).await;
-    let kept = dropped.err().map(|error| format!("slot {slot} could not be dropped: {error}"));
+    let kept = drop_slots(run).await;
     Ok(Error::GivenUp { why, kept })
 }
 
-/// Loads the lanes of a run that has been prepared and not been swapped.
+/// Closes the way back because a slot can no longer be kept: drops both at once. Green stays live, and blue is no longer
+/// written.
 ///
 /// # Errors
-/// If the catalog cannot be read, or blue is not what green was designed for.
+/// If that cannot be recorded in the journal.
+pub async fn lose_way_back(run: &mut Run<'_>, why: String) -> Result<Error, Error> {
+    run.journal.record(Fact::WayBackLost { why: why.clone() }).await?;
+    let kept = drop_slots(run).await;
+    Ok(Error::WayBackLost { why, kept })
+}
+
+/// Drops the run's slots; why one is still there, if it is.
+async fn drop_slots(run: &mut Run<'_>) -> Option<String> {
+    (run.feed, run.echo) = (None, None);
+    let mut kept = None;
+    for source in [Colour::Blue, Colour::Green] {
+        let slot = RunObjects::of(run.journal.run()).slot(source);
+        if let Err(error) = stream::drop_slot(run.journal.session(), &slot).await {
+            kept = Some(format!("slot {slot} could not be dropped: {error}"));
+        }
+    }
+    kept
+}
+
+/// Loads the lanes of a run that has been prepared, from the live tables to the others.
+///
+/// # Errors
+/// If the catalog cannot be read, or a live table is not what the run left or found.
 pub async fn load_lanes(run: &mut Run<'_>, prepared: &Prepared) -> Result<(), Error> {
+    run.lanes.clear();
+    run.published.clear();
     check_fingerprints(run, run.journal.session()).await?;
-    run.published = guard::published(run.journal.session(), prepared).await?;
+    run.published = guard::published(run, prepared).await?;
+    let live = run.journal.progress().live();
     for (number, design) in prepared.lanes.iter().enumerate() {
-        let ends = Ends::of(design);
+        let ends = match live {
+            Colour::Blue => Ends::of(design),
+            Colour::Green => Ends::of(design).reversed().map_err(way_back::none)?,
+        };
         let lane = Lane::load(run.journal.session(), number, &ends).await;
         let lane = lane.doing("reading the tables' columns")?;
         // Renamed since the fingerprint was read.

@@ -15,7 +15,7 @@ use crate::hangs_on::{self, Definition, Fingerprint, Green, Homes, ReplicaIdenti
 use crate::lane::{Ends, working_objects};
 use crate::lifecycle::{Fact, LaneDesign, Phase, Prepared, Secret};
 use crate::pg::sql::{LockMode, Statement, joined};
-use crate::pg::{RunObjects, list};
+use crate::pg::{Colour, RunObjects, list};
 use crate::plan::TablePlan;
 use crate::run::Run;
 
@@ -84,7 +84,8 @@ pub(crate) async fn designed(client: &Client, tables: &[TablePlan], run: &str) -
     for table in tables {
         lanes.push(design(client, table, &homes).await?);
     }
-    Ok(Prepared { lanes, blue_home, green_home, slot: ours.slot() })
+    let mark = format!("apply:{}", uuid::Uuid::new_v4().simple());
+    Ok(Prepared { lanes, blue_home, green_home, slot: ours.slot(Colour::Blue), mark })
 }
 
 /// Designs green for one table of the plan. `check` does so too, to find what it has to refuse.
@@ -134,6 +135,7 @@ pub(crate) fn statements(prepared: &Prepared) -> Vec<(Option<usize>, Statement)>
         let of_lane = green.chain(lane.green.move_leaves()).chain(working_objects(
             number,
             &Ends::of(lane),
+            &lane.table,
             &lane.green.blue.columns,
         ));
         statements.extend(of_lane.map(|statement| (Some(number), statement)));

@@ -1,9 +1,10 @@
-//! Roll back before the swap: drops everything that the run made, and leaves blue as it was.
+//! Roll back while blue is live: drops everything that the run made, and leaves blue as it was. While green is live, a
+//! rollback is a swap in the other direction.
 
 use tokio_postgres::Client;
 
 use super::locks::Patience;
-use super::settle::drop_publication;
+use super::settle::drop_publications;
 use crate::context::Context;
 use crate::error::{Doing, Error};
 use crate::event::Event;
@@ -11,25 +12,27 @@ use crate::finding::{CheckId, Finding};
 use crate::journal::Journal;
 use crate::lifecycle::{Fact, LaneDesign, Phase};
 use crate::pg::sql::{LockMode, Statement, joined};
-use crate::pg::{Ident, Literal, QName, RunObjects};
+use crate::pg::{Colour, Ident, Literal, QName, RunObjects};
 
 /// Drops what the run made. Doing it twice equals doing it once.
 ///
 /// # Errors
-/// If the run was swapped (there is no going back from there), others depend on green, the server rejected a statement,
-/// or the connection was lost.
+/// If green is live, others depend on green, the server rejected a statement, or the connection was lost.
 pub(crate) async fn run(cx: &Context, journal: &Journal) -> Result<(), Error> {
     let patience = Patience::of(cx, journal);
     let client = journal.session();
     if journal.progress().swapped.is_some() {
-        let what = "the run has been swapped; going back from there is not supported by this version";
+        let what =
+            "the run has been swapped, and its way back is closed: the plan has no `soak`, or it is over";
         return Err(Error::Usage(format!("{what}. Blue is kept until `projh-bluegreen finish`.")));
     }
     let ours = RunObjects::of(journal.run());
-    let slot = ours.slot();
+    let slots = [Colour::Blue, Colour::Green].map(|source| ours.slot(source));
     refuse_dependents(client, &ours.green_schema()).await?;
     // A walsender that streams from it would keep the publication in use.
-    super::stream::free_slot(client, &slot).await?;
+    for slot in &slots {
+        super::stream::free_slot(client, slot).await?;
+    }
     let mut lanes = journal.progress().prepared.clone().map(|prepared| prepared.lanes).unwrap_or_default();
     for lane in &mut lanes {
         if !is_there(client, "SELECT to_regclass($1) IS NOT NULL", &lane.table.to_string()).await? {
@@ -46,7 +49,9 @@ pub(crate) async fn run(cx: &Context, journal: &Journal) -> Result<(), Error> {
     }
     // The slot is dropped last: if there are no portions, stopping before that leaves the run as it was.
     patience.execute(client, &joined(&last), DOING).await?;
-    super::stream::drop_slot(client, &slot).await?;
+    for slot in &slots {
+        super::stream::drop_slot(client, slot).await?;
+    }
     journal.end(client, Fact::RolledBack).await?;
     Ok(())
 }
@@ -94,7 +99,7 @@ pub(crate) fn transactions(lanes: &[LaneDesign], ours: &RunObjects) -> Transacti
         Some(Statement::on(&lane.table, LockMode::AccessExclusive, "replica identity of", sql))
     });
     let mut last: Vec<Statement> = restored.collect();
-    last.push(drop_publication(&ours.publication()));
+    last.extend(drop_publications(ours));
     for home in [&home, &ours.blue_schema()] {
         let sql = format!("DROP SCHEMA IF EXISTS {home} CASCADE");
         last.push(Statement::new("drop a private schema", sql));

@@ -1,5 +1,6 @@
-//! Settle: after the swap, with clients on green. Slot and publication are dropped first, as nobody streams from them
-//! any more; then foreign keys are validated leaf by leaf and merged into the parent.
+//! Settle: after a swap. Without a way back, slot and publication are dropped first, as nobody streams from them
+//! any more; with one, the streams run from here on. Then foreign keys are validated leaf by leaf and merged into the
+//! parent.
 //!
 //! Each statement takes its lock briefly or steps back, and is one transaction with its fact. What cannot be done holds
 //! up nothing else, and is reported with a hint.
@@ -8,29 +9,41 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::locks::Patience;
-use super::prepared;
+use super::{prepared, stream, way_back};
 use crate::error::{Doing, Error, Undone};
 use crate::event::Event;
 use crate::hangs_on::orphans;
 use crate::lifecycle::{Fact, LaneDesign, Phase, Prepared};
-use crate::pg::sql::Statement;
-use crate::pg::{AS_OPERATOR, Acting, Ident};
+use crate::pg::sql::{Statement, joined};
+use crate::pg::{AS_OPERATOR, Acting, Colour, RunObjects};
 use crate::run::Run;
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
-    // Nobody writes to blue any more: its stream is no longer needed.
-    run.feed = None;
     let client = run.connect("settle").await?;
     let prepared = prepared(run)?;
     let mut undone = Vec::new();
-    if let Err(error) = end_stream(&run.patience(), &client, &prepared.slot).await {
-        let hint = format!(
-            "as a role that may do so: select pg_drop_replication_slot('{}')",
-            prepared.slot.as_str()
-        );
-        undone.push(failed(error, &hint)?);
+    let (live, is_reversible) = {
+        let progress = run.journal.progress();
+        (progress.live(), progress.is_reversible())
+    };
+    if is_reversible {
+        way_back::arrived(run).await?;
+        stream::ensure(run).await?;
+        let feed = run.feed()?;
+        feed.be_strict();
+        feed.free();
+    } else {
+        // Nobody writes to blue any more: its stream is no longer needed.
+        run.feed = None;
+        if let Err(error) = end_streams(&run.patience(), &client, &prepared).await {
+            let hint = format!(
+                "as a role that may do so: select pg_drop_replication_slot('{}')",
+                prepared.slot.as_str()
+            );
+            undone.push(failed(error, &hint)?);
+        }
     }
-    let steps = steps(&prepared);
+    let steps = steps(&prepared, live);
     // The lane and key of a validation that failed: the steps up to the next validation rely on it.
     let mut without = None;
     for (done, (lane, number, step)) in steps.iter().enumerate() {
@@ -50,7 +63,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
                 run.cx.tell(&Event::Step { phase: Phase::Settle, what, done: done + 1, of: steps.len() });
             }
             Some(left) => {
-                let is_partitioned = prepared.lanes[*lane].green.partition.is_some();
+                let is_partitioned = live == Colour::Green && prepared.lanes[*lane].green.partition.is_some();
                 if is_validation && is_partitioned {
                     without = Some((*lane, key_of(step)));
                 }
@@ -128,11 +141,18 @@ fn failed(error: Error, hint: &str) -> Result<Undone, Error> {
     Ok(Undone { what: error.to_string(), hint: hint.to_owned() })
 }
 
-/// Drops the slot and the publication: from then on the server may reuse WAL.
-pub(super) async fn end_stream(patience: &Patience<'_>, client: &Client, slot: &Ident) -> Result<(), Error> {
-    super::stream::drop_slot(client, slot).await?;
+/// Drops the run's slots and publications: from then on the server may reuse WAL.
+pub(super) async fn end_streams(
+    patience: &Patience<'_>,
+    client: &Client,
+    prepared: &Prepared,
+) -> Result<(), Error> {
+    let ours = RunObjects::of_slot(&prepared.slot);
+    for source in [Colour::Blue, Colour::Green] {
+        stream::drop_slot(client, &ours.slot(source)).await?;
+    }
     let doing = "dropping the publication";
-    let dropped = match patience.execute(client, &drop_publication(slot).sql, doing).await {
+    let dropped = match patience.execute(client, &joined(&drop_publications(&ours)), doing).await {
         Ok(()) => client.batch_execute("COMMIT").await.doing(doing),
         Err(error) => Err(error),
     };
@@ -143,15 +163,15 @@ pub(super) async fn end_stream(patience: &Patience<'_>, client: &Client, slot: &
     dropped
 }
 
-/// The steps, each with its lane and its position among the lane's steps.
-pub(crate) fn steps(prepared: &Prepared) -> Vec<(usize, usize, Statement)> {
+/// The steps after a swap that made `live` live, each with its lane and its position among the lane's steps.
+pub(crate) fn steps(prepared: &Prepared, live: Colour) -> Vec<(usize, usize, Statement)> {
     let of_lane = |(lane, design): (usize, &LaneDesign)| {
-        design.green.settle().into_iter().enumerate().map(move |(number, step)| (lane, number, step))
+        design.green.settle(live).into_iter().enumerate().map(move |(number, step)| (lane, number, step))
     };
     prepared.lanes.iter().enumerate().flat_map(of_lane).collect()
 }
 
-/// Drops the run's publication, which has the slot's name.
-pub(crate) fn drop_publication(slot: &Ident) -> Statement {
-    Statement::new("drop the publication", format!("DROP PUBLICATION IF EXISTS {slot}"))
+/// Drops the run's publications, which have the slots' names.
+pub(crate) fn drop_publications(ours: &RunObjects) -> [Statement; 2] {
+    [Colour::Blue, Colour::Green].map(|source| way_back::drop_publication(&ours.slot(source)))
 }

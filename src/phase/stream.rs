@@ -1,4 +1,7 @@
-//! The run's stream, as several phases need it: begins it where the journal says, catches up, drops its slot.
+//! The run's streams, as several phases need them: begins them where the journal says, catches up, drops their slots.
+//!
+//! The stream of the live table is applied to the other one. While there is a way back, that one's is read, too: it can
+//! only have what the program itself wrote, and anything else stops the run.
 
 use std::time::Duration;
 
@@ -6,9 +9,10 @@ use tokio_postgres::Client;
 
 use crate::error::{Doing, Error};
 use crate::event::{Event, WaitCause};
+use crate::lane::Lane;
 use crate::lane::feed::{Feed, FeedError, Parts};
 use crate::lane::point::{Making, Point, Tried};
-use crate::pg::{Ident, Lsn, RunObjects};
+use crate::pg::{Colour, Ident, RunObjects};
 use crate::replication::{ReplicationError, Start, Walsender};
 use crate::run::Run;
 
@@ -20,13 +24,30 @@ const CAUGHT_UP: Duration = Duration::from_millis(250);
 /// As good as no limit, however long the backlog is: the run's pace reports it and guards the slot meanwhile.
 const PATIENCE: Duration = Duration::from_secs(7 * 86_400);
 
-/// Starts the feed at the position that the journal holds, if it does not run yet.
+/// Starts the feed at the position that the journal holds, if it does not run yet; and that of the other table, if
+/// there is a way back.
 pub(super) async fn ensure(run: &mut Run<'_>) -> Result<(), Error> {
-    if run.feed.is_some() {
-        return Ok(());
+    let (live, is_reversible) = {
+        let progress = run.journal.progress();
+        (progress.live(), progress.is_reversible())
+    };
+    if run.feed.is_none() {
+        let feed = begin(run, live, run.lanes.clone()).await?;
+        run.pace.follow(&feed, live);
+        run.feed = Some(feed);
     }
-    let slot = super::prepared(run)?.slot;
-    let applied = run.journal.applied().await?;
+    if is_reversible && run.echo.is_none() {
+        let echo = begin(run, live.other(), Vec::new()).await?;
+        echo.free();
+        run.echo = Some(echo);
+    }
+    Ok(())
+}
+
+/// Starts to read the stream of `source`, for these lanes.
+async fn begin(run: &Run<'_>, source: Colour, lanes: Vec<Lane>) -> Result<Feed, Error> {
+    let slot = RunObjects::of(run.journal.run()).slot(source);
+    let applied = run.journal.applied(source).await?;
     let applied = applied
         .ok_or_else(|| Error::Slot("the journal does not say how far the stream was applied".to_owned()))?;
     free_slot(run.journal.session(), &slot).await?;
@@ -35,17 +56,12 @@ pub(super) async fn ensure(run: &mut Run<'_>) -> Result<(), Error> {
             "somebody dropped slot {slot}, or another server took over without it"
         )));
     }
-    let name = run.role("stream");
+    let name = run.role(if lanes.is_empty() { "echo stream" } else { "stream" });
     let walsender = Walsender::connect(&run.cx.target, &name, &[]).await?;
-    run.feed = Some(feed(run, walsender, &slot, applied).await?);
-    Ok(())
-}
-
-async fn feed(run: &Run<'_>, walsender: Walsender, slot: &Ident, from: Lsn) -> Result<Feed, Error> {
     let start = Start {
         slot: slot.as_str().to_owned(),
         publication: slot.as_str().to_owned(),
-        from,
+        from: applied,
         buffer_bytes: STREAM_BUFFER_BYTES,
     };
     let stream = match walsender.start(start).await {
@@ -54,11 +70,9 @@ async fn feed(run: &Run<'_>, walsender: Walsender, slot: &Ident, from: Lsn) -> R
     };
     let lenient = !run.journal.progress().copy_finished;
     let rest = run.pace.rest();
-    let parts =
-        Parts { fence: run.journal.fence(), stream, lanes: run.lanes.clone(), applied: from, lenient, rest };
-    let feed = Feed::start(&run.cx.target, parts).await?;
-    run.pace.follow(&feed);
-    Ok(feed)
+    let mark = super::prepared(run)?.mark;
+    let parts = Parts { fence: run.journal.fence(), source, mark, stream, lanes, applied, lenient, rest };
+    Ok(Feed::start(&run.cx.target, parts).await?)
 }
 
 /// Terminates a walsender that an earlier orchestrator has left on the slot.

@@ -12,6 +12,8 @@
 //! COMMIT
 //! ```
 //!
+//! It is the same in either direction: the lanes lead from the live tables to those that will be live.
+//!
 //! An attempt that does not fit into the budget is rolled back: blue stays live, clients continue, and the next
 //! attempt comes later. A request to stop waits for the attempt in progress, which is short: a COMMIT that was sent
 //! cannot be taken back, and its outcome has to be known. The session gives up before a client could become the victim
@@ -29,7 +31,7 @@ use crate::event::Event;
 use crate::lifecycle::{Fact, Phase};
 use crate::run::Run;
 
-use super::{unless, verify};
+use super::{load_lanes, prepared, stream, unless, verify, way_back};
 
 use attempt::Outcome;
 
@@ -57,7 +59,12 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
                     commit_ms: swapped.commit_ms,
                     stall_ms: swapped.stall_ms,
                 });
-                // Whatever becomes of the slot no longer matters.
+                // The streams have changed their roles.
+                (run.feed, run.echo) = (None, None);
+                run.lanes.clear();
+                if run.journal.progress().is_reversible() {
+                    unless(run.cx.interrupted(), turn(run)).await?;
+                }
                 return unless(run.cx.interrupted(), attempt::wait_for_standbys(run)).await;
             }
             Outcome::Postponed { why, blockers } => {
@@ -73,4 +80,16 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
         }
     }
     Err(Error::SwapBudget { attempts: settings.attempts, why: last })
+}
+
+/// From the commit of the swap on, the other tables follow the live ones.
+async fn turn(run: &mut Run<'_>) -> Result<(), Error> {
+    way_back::arrived(run).await?;
+    let prepared = prepared(run)?;
+    load_lanes(run, &prepared).await?;
+    stream::ensure(run).await?;
+    let feed = run.feed()?;
+    feed.be_strict();
+    feed.free();
+    Ok(())
 }

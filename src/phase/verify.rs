@@ -34,6 +34,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     if let Some(feed) = &run.feed {
         feed.forget_touched();
     }
+    super::way_back::open(run).await?;
     super::stream::catch_up(run).await?;
     run.verified_files = super::copy::filenodes(run, run.journal.session()).await?;
     let mut verification = full(run).await?;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::pg::Ident;
 
-use super::problem::{Found, Position};
+use super::problem::{Collected, Position};
 
 use super::yaml::{Node, Word};
 use super::{AddColumn, ColumnChange, sql};
@@ -23,7 +23,7 @@ pub(super) struct Columns {
 
 impl Columns {
     /// Reports `name` if green has no column of this name.
-    pub(super) fn require(&self, name: &Ident, at: Position, found: &mut Found) {
+    pub(super) fn require(&self, name: &Ident, at: Position, found: &mut Collected) {
         let is_green = self.green_names().any(|green| green == name);
         match self.changed.get(name).filter(|_| !is_green) {
             Some(ColumnChange::Drop) => {
@@ -48,7 +48,7 @@ impl Columns {
 }
 
 /// Reads `columns` and `add_columns` of a table whose shape has been checked.
-pub(super) fn read(table: &Node, found: &mut Found) -> Columns {
+pub(super) fn read(table: &Node, found: &mut Collected) -> Columns {
     let mut columns = Columns::default();
     for (word, node) in table.get("columns").map_or(&[][..], Node::entries) {
         let Some(blue) = blue_name(word, found) else { continue };
@@ -72,13 +72,13 @@ pub(super) fn read(table: &Node, found: &mut Found) -> Columns {
     columns
 }
 
-fn refuse_same_name(columns: &Columns, name: &Ident, at: Position, found: &mut Found) {
+fn refuse_same_name(columns: &Columns, name: &Ident, at: Position, found: &mut Collected) {
     if columns.green_names().any(|other| other == name) {
         found.add(at, format!("two columns of the new table would be called `{}`", name.as_str()));
     }
 }
 
-fn blue_name(word: &Word, found: &mut Found) -> Option<Ident> {
+fn blue_name(word: &Word, found: &mut Collected) -> Option<Ident> {
     match sql::ident(&word.text) {
         Ok(name) => Some(name),
         Err(problem) => {
@@ -88,7 +88,7 @@ fn blue_name(word: &Word, found: &mut Found) -> Option<Ident> {
     }
 }
 
-fn change(node: &Node, blue: &Ident, found: &mut Found) -> Option<ColumnChange> {
+fn change(node: &Node, blue: &Ident, found: &mut Collected) -> Option<ColumnChange> {
     if node.scalar().is_some() {
         return Some(ColumnChange::Drop); // `drop` is the only word that the shape accepts
     }
@@ -107,7 +107,7 @@ fn change(node: &Node, blue: &Ident, found: &mut Found) -> Option<ColumnChange> 
     Some(ColumnChange::Change { rename, data_type, using, back, one_way, default })
 }
 
-fn check_way_back(node: &Node, one_way: bool, found: &mut Found) {
+fn check_way_back(node: &Node, one_way: bool, found: &mut Collected) {
     let has = |key: &str| node.get(key).is_some();
     if !has("rename") && !has("type") && !has("using") {
         let hint = "write `drop`, or `{rename: ...}`, `{type: ...}`, `{using: ..., back: ...}`".to_owned();

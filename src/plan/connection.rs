@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::problem::{Found, Problems};
+use super::problem::{Collected, Problems};
 use super::yaml::{Node, Value};
 
 /// Where to connect, as far as the plan says.
@@ -42,7 +42,7 @@ impl Connection {
         Self(match &node.value {
             Value::Scalar(url) if !url.text.trim().is_empty() => Given::Url(url.text.clone()),
             Value::Unset(unset) => {
-                let mut found = Found::default();
+                let mut found = Collected::default();
                 found.add_with_hint(node.at, unset.message.clone(), unset.hint.clone());
                 found.into_problems(file, text).map_or(Given::Nothing, Given::Unset)
             }

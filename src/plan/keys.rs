@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::shape::{Key, MapShape, Shape};
+use super::shape::{MapShape, PlanKey, Shape};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -17,12 +17,12 @@ const NAME: Shape =
     Shape::Text { pattern: Some(r#"^\s*([A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*|"([^"]|"")+")\s*$"#) };
 const NAMES: Shape = Shape::List { of: &NAME, min: 1 };
 
-const fn key(name: &'static str, shape: Shape, about: &'static str) -> Key {
-    Key { name, about, shape, required: false }
+const fn key(name: &'static str, shape: Shape, about: &'static str) -> PlanKey {
+    PlanKey { name, about, shape, required: false }
 }
 
-const fn required(name: &'static str, shape: Shape, about: &'static str) -> Key {
-    Key { name, about, shape, required: true }
+const fn required(name: &'static str, shape: Shape, about: &'static str) -> PlanKey {
+    PlanKey { name, about, shape, required: true }
 }
 
 /// The top level of a plan.

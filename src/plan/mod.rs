@@ -36,7 +36,7 @@ pub use environment::Env;
 pub use problem::{Problem, Problems};
 pub use schema::json_schema;
 
-use problem::Found;
+use problem::Collected;
 use yaml::Node;
 
 /// A valid plan. Serialized (without connection and settings), it is what the journal keeps and what a resumed
@@ -72,7 +72,7 @@ impl Plan {
     ///
     /// Every problem of the plan, at once.
     pub fn parse(file: &str, text: &str, env: Env<'_>) -> Result<Self, Problems> {
-        let mut found = Found::default();
+        let mut found = Collected::default();
         let plan = yaml::read(text, env, &mut found).map(|root| {
             shape::check(&root, &keys::PLAN, "the plan", &mut found);
             let connection = Connection::read(&root, file, text);
@@ -85,8 +85,15 @@ impl Plan {
         }
     }
 
+    /// A plan of which no more than the name is known: what was designed is in the journal, and the settings are the
+    /// defaults.
+    #[must_use]
+    pub fn named(name: String) -> Self {
+        Self { name, connection: Connection::default(), settings: Settings::default(), tables: Vec::new() }
+    }
+
     /// Builds the plan from a tree whose shape was checked; it is incomplete only if `found` says why.
-    fn prove(root: &Node, connection: Connection, found: &mut Found) -> Self {
+    fn prove(root: &Node, connection: Connection, found: &mut Collected) -> Self {
         Self {
             name: root.get("name").map_or_else(String::new, |node| name(node, found)),
             connection,
@@ -102,7 +109,7 @@ pub fn is_name(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-')
 }
 
-fn name(node: &Node, found: &mut Found) -> String {
+fn name(node: &Node, found: &mut Collected) -> String {
     let Some(scalar) = node.scalar() else { return String::new() };
     let name = scalar.text.as_str();
     if !is_name(name) || !name.starts_with(|c: char| c.is_ascii_lowercase()) || name.len() > 40 {
@@ -132,7 +139,7 @@ pub struct Settings {
     pub swap: SwapSettings,
     /// What a preview is allowed to do.
     pub preview: PreviewSettings,
-    /// How long blue is meant to be kept after the swap; nothing enforces it.
+    /// How long green's changes are applied to blue after the swap, so that it can be undone; zero if not at all.
     pub soak: Duration,
 }
 

@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use crate::pg::QName;
 
 use super::partition::{self, MAX_LEAVES};
-use super::problem::Found;
+use super::problem::Collected;
 
 use super::template::{Kind, Template};
 use super::value::{self, Comparable};
@@ -16,7 +16,7 @@ use super::{PartitionBy, Partitions, Unit, sql};
 const AHEAD: u32 = 3;
 
 /// Reads `partition_by` of a table whose shape has been checked.
-pub(super) fn read(node: &Node, table: &QName, found: &mut Found) -> Option<PartitionBy> {
+pub(super) fn read(node: &Node, table: &QName, found: &mut Collected) -> Option<PartitionBy> {
     let (kind, column) = kind(node, found)?;
     let column = sql::take(column, kind, sql::ident, found);
     refuse_foreign_keys(node, kind, found);
@@ -41,7 +41,7 @@ pub(super) fn read(node: &Node, table: &QName, found: &mut Found) -> Option<Part
 }
 
 /// Whether there is a default partition: unless the plan says `false`, and never with hash.
-fn default(node: &Node, kind: &str, found: &mut Found) -> bool {
+fn default(node: &Node, kind: &str, found: &mut Collected) -> bool {
     let written = node.get("default").and_then(|value| Some((value.at, value.scalar()?.as_bool()?)));
     match written {
         Some((at, true)) if kind == "hash" => {
@@ -55,7 +55,7 @@ fn default(node: &Node, kind: &str, found: &mut Found) -> bool {
 }
 
 /// The template of the partitions' names, if the plan has one; `None` if it is wrong.
-fn name(node: &Node, kind: Kind, found: &mut Found) -> Option<Option<String>> {
+fn name(node: &Node, kind: Kind, found: &mut Collected) -> Option<Option<String>> {
     let Some(name) = node.get("name") else { return Some(None) };
     let scalar = name.scalar()?;
     match Template::parse(&scalar.text, kind) {
@@ -69,7 +69,7 @@ fn name(node: &Node, kind: Kind, found: &mut Found) -> Option<Option<String>> {
 }
 
 /// The kind of partitioning, and its column.
-fn kind<'a>(node: &'a Node, found: &mut Found) -> Option<(&'static str, &'a Node)> {
+fn kind<'a>(node: &'a Node, found: &mut Collected) -> Option<(&'static str, &'a Node)> {
     let kinds: Vec<_> =
         ["range", "list", "hash"].into_iter().filter_map(|kind| Some((kind, node.get(kind)?))).collect();
     match kinds.as_slice() {
@@ -89,7 +89,7 @@ fn kind<'a>(node: &'a Node, found: &mut Found) -> Option<(&'static str, &'a Node
 }
 
 /// Rejects keys that belong to another kind.
-fn refuse_foreign_keys(node: &Node, kind: &str, found: &mut Found) {
+fn refuse_foreign_keys(node: &Node, kind: &str, found: &mut Collected) {
     let foreign: &[(&str, &str)] = match kind {
         "range" => &[("partitions", "`range` goes with `every` or `bounds`")],
         _ => &[
@@ -108,7 +108,7 @@ fn refuse_foreign_keys(node: &Node, kind: &str, found: &mut Found) {
     }
 }
 
-fn range(node: &Node, found: &mut Found) -> Option<Partitions> {
+fn range(node: &Node, found: &mut Collected) -> Option<Partitions> {
     match (node.get("every"), node.get("bounds")) {
         (Some(node_every), None) => every(node, node_every, found),
         (None, Some(list)) => {
@@ -131,7 +131,7 @@ fn range(node: &Node, found: &mut Found) -> Option<Partitions> {
     }
 }
 
-fn every(node: &Node, every: &Node, found: &mut Found) -> Option<Partitions> {
+fn every(node: &Node, every: &Node, found: &mut Collected) -> Option<Partitions> {
     let scalar = every.scalar()?;
     let Some((count, unit)) = value::interval(&scalar.text) else {
         let message = format!("`every: {}` is not a length of time", scalar.shown());
@@ -165,7 +165,7 @@ fn every(node: &Node, every: &Node, found: &mut Found) -> Option<Partitions> {
 }
 
 /// The time zone in which the days of the ranges begin.
-fn time_zone(node: &Node, found: &mut Found) -> Option<String> {
+fn time_zone(node: &Node, found: &mut Collected) -> Option<String> {
     let scalar = node.scalar()?;
     if scalar.text != "UTC" && jiff::tz::TimeZone::get(&scalar.text).is_err() {
         let message = format!("`time_zone: {}` is not a time zone known to this machine", scalar.shown());
@@ -176,7 +176,7 @@ fn time_zone(node: &Node, found: &mut Found) -> Option<String> {
     Some(scalar.text.clone())
 }
 
-fn end_of_ranges(key: &str, node: &Node, unit: Unit, found: &mut Found) -> Option<Date> {
+fn end_of_ranges(key: &str, node: &Node, unit: Unit, found: &mut Collected) -> Option<Date> {
     let scalar = node.scalar()?;
     let Some(date) = value::date(&scalar.text) else {
         let message = format!("`{key}: {}` is not a date", scalar.shown());
@@ -196,7 +196,7 @@ fn end_of_ranges(key: &str, node: &Node, unit: Unit, found: &mut Found) -> Optio
     Some(date)
 }
 
-fn bounds(list: &Node, found: &mut Found) -> Option<Partitions> {
+fn bounds(list: &Node, found: &mut Collected) -> Option<Partitions> {
     let mut bounds: Vec<String> = Vec::new();
     let mut last: Option<Comparable> = None;
     for item in list.items() {
@@ -219,7 +219,7 @@ fn bounds(list: &Node, found: &mut Found) -> Option<Partitions> {
     Some(Partitions::Bounds(bounds))
 }
 
-fn list(node: &Node, found: &mut Found) -> Option<Partitions> {
+fn list(node: &Node, found: &mut Collected) -> Option<Partitions> {
     const HINT: &str = "write `partitions: {open: [scheduled], closed: [done, cancelled]}`";
     let Some(partitions) = node.get("partitions") else {
         found.add_with_hint(node.at, "`list` needs `partitions`", HINT.to_owned());
@@ -253,7 +253,7 @@ fn list(node: &Node, found: &mut Found) -> Option<Partitions> {
     Some(Partitions::List(lists))
 }
 
-fn hash(node: &Node, found: &mut Found) -> Option<Partitions> {
+fn hash(node: &Node, found: &mut Collected) -> Option<Partitions> {
     let Some(partitions) = node.get("partitions") else {
         let hint = "say how many: `partitions: 16`".to_owned();
         found.add_with_hint(node.at, "`hash` needs `partitions`", hint);
@@ -268,7 +268,7 @@ fn hash(node: &Node, found: &mut Found) -> Option<Partitions> {
 }
 
 /// Checks the names of the partitions that are known without the data.
-fn check_leaves(node: &Node, table: &QName, by: &PartitionBy, found: &mut Found) {
+fn check_leaves(node: &Node, table: &QName, by: &PartitionBy, found: &mut Collected) {
     let today = Date::constant(2000, 1, 1);
     let from = match by.into {
         Partitions::Every { from, until, .. } => from.or(until).unwrap_or(today),

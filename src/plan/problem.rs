@@ -91,9 +91,9 @@ impl fmt::Display for Problems {
 
 /// The problems found while a plan is read.
 #[derive(Debug, Default)]
-pub(super) struct Found(Vec<(Position, String, Option<String>)>);
+pub(super) struct Collected(Vec<(Position, String, Option<String>)>);
 
-impl Found {
+impl Collected {
     /// Adds a problem that needs no hint.
     pub(super) fn add(&mut self, at: Position, message: impl Into<String>) {
         self.0.push((at, message.into(), None));

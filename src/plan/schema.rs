@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::keys;
-use super::shape::{Key, MapShape, Shape, expected};
+use super::shape::{MapShape, PlanKey, Shape, expected};
 
 /// What `${NAME}` looks like: an editor cannot judge a value that the environment supplies.
 const FROM_ENVIRONMENT: &str = r"\$\{[A-Za-z_]\w*(:-[^}]*)?\}";
@@ -70,7 +70,7 @@ fn of_map(map: &MapShape) -> Value {
 }
 
 /// The schema of a key's value, with its description.
-fn of_key(key: &Key) -> Value {
+fn of_key(key: &PlanKey) -> Value {
     let about = match &key.shape {
         Shape::Integer { .. } | Shape::Size { .. } | Shape::Duration { .. } => {
             format!("`{}` {}: {}", key.name, key.about, expected(&key.shape))

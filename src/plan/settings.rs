@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::problem::Found;
+use super::problem::Collected;
 use super::yaml::Node;
 use super::{PreviewSettings, Settings, SwapSettings, TerminateBlockers, Throttle, sql, value};
 
@@ -17,7 +17,7 @@ impl Default for Settings {
             throttle: Throttle::default(),
             swap: SwapSettings::default(),
             preview: PreviewSettings { sample: true },
-            soak: Duration::from_secs(24 * 60 * 60),
+            soak: Duration::ZERO,
         }
     }
 }
@@ -46,7 +46,7 @@ impl Default for SwapSettings {
 }
 
 /// Reads `settings` of a plan whose shape has been checked.
-pub(super) fn read(plan: &Node, found: &mut Found) -> Settings {
+pub(super) fn read(plan: &Node, found: &mut Collected) -> Settings {
     let mut settings = Settings::default();
     let Some(node) = plan.get("settings") else { return settings };
     set(&mut settings.workers, node, "workers", |text| text.parse().ok());
@@ -67,7 +67,7 @@ pub(super) fn read(plan: &Node, found: &mut Found) -> Settings {
     settings
 }
 
-fn throttle(throttle: &mut Throttle, node: &Node, found: &mut Found) {
+fn throttle(throttle: &mut Throttle, node: &Node, found: &mut Collected) {
     set(&mut throttle.max_replica_lag, node, "max_replica_lag", |text| match text {
         "none" => Some(None),
         _ => value::duration(text).map(Some),
@@ -82,7 +82,7 @@ fn throttle(throttle: &mut Throttle, node: &Node, found: &mut Found) {
     }
 }
 
-fn swap(swap: &mut SwapSettings, node: &Node, found: &mut Found) {
+fn swap(swap: &mut SwapSettings, node: &Node, found: &mut Collected) {
     set(&mut swap.lock_timeout, node, "lock_timeout", value::duration);
     set(&mut swap.max_write_stall, node, "max_write_stall", value::duration);
     set(&mut swap.attempts, node, "attempts", |text| text.parse().ok());

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::problem::{Found, nearest};
+use super::problem::{Collected, nearest};
 use super::value;
 use super::yaml::{Node, Scalar, Value, Word};
 
@@ -48,14 +48,14 @@ pub(super) enum Shape {
 
 /// One key of a map.
 #[derive(Debug)]
-pub(super) struct Key {
+pub(super) struct PlanKey {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
     pub(super) shape: Shape,
     pub(super) required: bool,
 }
 
-impl Key {
+impl PlanKey {
     /// Whether the key may have no value: only where that means "all defaults".
     pub(super) fn may_be_empty(&self) -> bool {
         match self.shape {
@@ -70,7 +70,7 @@ impl Key {
 pub(super) struct MapShape {
     /// How messages call it: `a table`.
     pub(super) what: &'static str,
-    pub(super) keys: &'static [Key],
+    pub(super) keys: &'static [PlanKey],
     /// Reserved keys that a later version will support.
     pub(super) later: &'static [&'static str],
     /// Rules between keys, each as a JSON Schema; the reader implements them in Rust.
@@ -78,7 +78,7 @@ pub(super) struct MapShape {
 }
 
 /// Reports whatever in `node` does not have `shape`. `name` is how messages call the value.
-pub(super) fn check(node: &Node, shape: &Shape, name: &str, found: &mut Found) {
+pub(super) fn check(node: &Node, shape: &Shape, name: &str, found: &mut Collected) {
     match (shape, &node.value) {
         (_, Value::Broken | Value::Unset(_)) => {}
         (Shape::Either(shapes), _) => match shapes.iter().find(|shape| fits_kind(shape, node)) {
@@ -117,7 +117,7 @@ fn fits_kind(shape: &Shape, node: &Node) -> bool {
     }
 }
 
-fn wrong_kind(node: &Node, shape: &Shape, name: &str, found: &mut Found) {
+fn wrong_kind(node: &Node, shape: &Shape, name: &str, found: &mut Collected) {
     found.add(node.at, format!("`{name}` must be {}, not {}", expected(shape), node.kind()));
 }
 
@@ -144,7 +144,7 @@ pub(super) fn expected(shape: &Shape) -> String {
     }
 }
 
-fn check_map(node: &Node, map: &'static MapShape, found: &mut Found) {
+fn check_map(node: &Node, map: &'static MapShape, found: &mut Collected) {
     let mut meant = Vec::new();
     for (word, value) in node.entries() {
         match map.keys.iter().find(|key| key.name == word.text) {
@@ -165,7 +165,7 @@ fn check_map(node: &Node, map: &'static MapShape, found: &mut Found) {
 }
 
 /// Reports an unknown key, and returns the one that was probably meant.
-fn unknown_key(word: &Word, map: &'static MapShape, found: &mut Found) -> Option<&'static str> {
+fn unknown_key(word: &Word, map: &'static MapShape, found: &mut Collected) -> Option<&'static str> {
     if map.later.contains(&word.text.as_str()) {
         found.add(word.at, format!("`{}` is not supported by this version yet", word.text));
         return None;
@@ -180,7 +180,7 @@ fn unknown_key(word: &Word, map: &'static MapShape, found: &mut Found) -> Option
     near
 }
 
-fn check_scalar(node: &Node, scalar: &Scalar, shape: &Shape, name: &str, found: &mut Found) {
+fn check_scalar(node: &Node, scalar: &Scalar, shape: &Shape, name: &str, found: &mut Collected) {
     let text = scalar.text.as_str();
     let (good, hint) = match shape {
         Shape::Word(words) => {

@@ -7,7 +7,7 @@
 use crate::pg::sql::lexer::{self, Kind, LexError, Token};
 use crate::pg::{Ident, MAX_BYTES, QName};
 
-use super::problem::Found;
+use super::problem::Collected;
 use super::yaml::Node;
 
 /// What is wrong with a piece of SQL, and what to write instead. It does not quote the SQL, which may hold a
@@ -24,7 +24,7 @@ pub(super) fn take<T>(
     node: &Node,
     name: &str,
     parse: impl FnOnce(&str) -> Result<T, SqlProblem>,
-    found: &mut Found,
+    found: &mut Collected,
 ) -> Option<T> {
     let scalar = node.scalar()?;
     match parse(&scalar.text) {

@@ -3,13 +3,13 @@
 use crate::pg::{Ident, QName};
 
 use super::column::{self, Columns};
-use super::problem::{Found, Position};
+use super::problem::{Collected, Position};
 use super::sql::{self};
 use super::yaml::Node;
 use super::{NewIndex, PartitionBy, TablePlan, partition_by};
 
 /// Reads `tables` of a plan whose shape has been checked.
-pub(super) fn read_all(plan: &Node, found: &mut Found) -> Vec<TablePlan> {
+pub(super) fn read_all(plan: &Node, found: &mut Collected) -> Vec<TablePlan> {
     let mut tables: Vec<TablePlan> = Vec::new();
     let mut index_names: Vec<QName> = Vec::new();
     for node in plan.get("tables").map_or(&[][..], Node::items) {
@@ -21,7 +21,7 @@ pub(super) fn read_all(plan: &Node, found: &mut Found) -> Vec<TablePlan> {
     tables
 }
 
-fn refuse_same_table(tables: &[TablePlan], table: &QName, at: Position, found: &mut Found) {
+fn refuse_same_table(tables: &[TablePlan], table: &QName, at: Position, found: &mut Collected) {
     let plain = table.plain();
     if tables.iter().any(|other| other.table == *table) {
         let hint = "put everything about one table into one entry".to_owned();
@@ -34,8 +34,8 @@ fn refuse_same_table(tables: &[TablePlan], table: &QName, at: Position, found: &
     }
 }
 
-fn read(node: &Node, table: QName, index_names: &mut Vec<QName>, found: &mut Found) -> TablePlan {
-    let names = |key: &str, found: &mut Found| node.get(key).map(|list| names(list, key, found));
+fn read(node: &Node, table: QName, index_names: &mut Vec<QName>, found: &mut Collected) -> TablePlan {
+    let names = |key: &str, found: &mut Collected| node.get(key).map(|list| names(list, key, found));
     let partition_by = node.get("partition_by").and_then(|by| partition_by::read(by, &table, found));
     let primary_key = names("primary_key", found);
     let drop_indexes = names("drop_indexes", found).unwrap_or_default();
@@ -56,7 +56,7 @@ fn read(node: &Node, table: QName, index_names: &mut Vec<QName>, found: &mut Fou
 }
 
 /// A list of names, each given once.
-fn names(list: &Node, key: &str, found: &mut Found) -> Vec<Ident> {
+fn names(list: &Node, key: &str, found: &mut Collected) -> Vec<Ident> {
     let mut names: Vec<Ident> = Vec::new();
     for item in list.items() {
         let Some(name) = sql::take(item, key, sql::ident, found) else { continue };
@@ -75,7 +75,7 @@ fn check_keys(
     by: Option<&PartitionBy>,
     primary_key: Option<&[Ident]>,
     columns: &Columns,
-    found: &mut Found,
+    found: &mut Collected,
 ) {
     let by_node =
         node.get("partition_by").and_then(|by| ["range", "list", "hash"].iter().find_map(|k| by.get(k)));
@@ -99,7 +99,7 @@ fn check_keys(
     }
 }
 
-fn index(item: &Node, table: &QName, seen: &mut Vec<QName>, found: &mut Found) -> Option<NewIndex> {
+fn index(item: &Node, table: &QName, seen: &mut Vec<QName>, found: &mut Collected) -> Option<NewIndex> {
     let head = sql::take(item, "indexes", sql::index, found)?;
     let same_schema = head.schema.as_ref().is_none_or(|schema| *schema == table.schema);
     if head.table != table.name || !same_schema {

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use granit_parser::{Event, Marker, Parser, ScalarStyle, Span};
 
 use super::environment::{Env, Unfilled, interpolate};
-use super::problem::{Found, Position};
+use super::problem::{Collected, Position};
 
 /// More nodes than any plan has: the limit for a document that aliases expand.
 const MAX_NODES: usize = 100_000;
@@ -133,7 +133,7 @@ impl Node {
 }
 
 /// Reads one document; `None` if it is not YAML or has no content, which `found` then says.
-pub(super) fn read(text: &str, env: Env<'_>, found: &mut Found) -> Option<Node> {
+pub(super) fn read(text: &str, env: Env<'_>, found: &mut Collected) -> Option<Node> {
     let options =
         granit_parser::options! { emit_comments: false, block_nesting_limit: 64, flow_nesting_limit: 64 };
     let mut tree = Tree { env, found, stack: Vec::new(), anchors: HashMap::new(), root: None, nodes: 0 };
@@ -191,7 +191,7 @@ struct Open {
 
 struct Tree<'a> {
     env: Env<'a>,
-    found: &'a mut Found,
+    found: &'a mut Collected,
     stack: Vec<Open>,
     anchors: HashMap<usize, Node>,
     root: Option<Node>,
@@ -312,7 +312,7 @@ impl Tree<'_> {
     }
 }
 
-fn insert(entries: &mut Vec<(Word, Node)>, word: Word, node: Node, found: &mut Found) {
+fn insert(entries: &mut Vec<(Word, Node)>, word: Word, node: Node, found: &mut Collected) {
     match entries.iter().find(|(first, _)| first.text == word.text) {
         Some((first, _)) => {
             let hint = format!("it is first written on line {}; keep one of the two", first.at.line);
@@ -327,7 +327,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> (Option<Node>, Option<String>) {
-        let mut found = Found::default();
+        let mut found = Collected::default();
         let env = |name: &str| (name == "WHO").then(|| "a: [1]".to_owned());
         let node = read(text, &env, &mut found);
         (node, found.into_problems("plan.yaml", text).map(|problems| problems.to_string()))

@@ -3,7 +3,7 @@
 use crate::event::PreviewChange;
 use crate::hangs_on::{Green, GreenColumn, GreenPartition, Source};
 use crate::lifecycle::{LaneDesign, Prepared};
-use crate::pg::{Ident, list};
+use crate::pg::{Colour, Ident, list};
 
 pub(super) fn of(prepared: &Prepared) -> Vec<PreviewChange> {
     prepared.lanes.iter().flat_map(of_table).collect()
@@ -19,7 +19,7 @@ fn of_table(lane: &LaneDesign) -> Vec<PreviewChange> {
     for note in &green.notes {
         diff.add('~', "note", note.clone());
     }
-    let home = green.blue_at_home().plain();
+    let home = green.home_of(Colour::Blue).plain();
     diff.add('~', "old table", format!("becomes {home}, closed to clients, and is kept until finish"));
     diff.add('=', "kept", format!("{}, every name", green.kept().join(", ")));
     diff.changes

@@ -5,8 +5,8 @@ use std::time::Instant;
 use crate::error::{Doing, Error};
 use crate::lane::compare::Comparison;
 use crate::lifecycle::LaneDesign;
-use crate::pg::BLOCK_BYTES;
 use crate::pg::connect::Session;
+use crate::pg::{BLOCK_BYTES, Colour};
 
 use super::sample::Sample;
 use super::subject::Subject;
@@ -90,7 +90,7 @@ impl Estimate {
             paces.push(sample.map_or_else(|| assumed(design), |sample| measured(design, sample, workers)));
         }
         let exchange = subject.prepared.lanes.iter().map(|lane| {
-            let exchange = lane.green.exchange();
+            let exchange = lane.green.exchange(Colour::Green);
             exchange.before.len() + exchange.after.len()
         });
         let mut estimate = Self {

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::event::{PreviewNotice, PreviewStatement};
 use crate::hangs_on::{Green, Source};
 use crate::lifecycle::LaneDesign;
-use crate::pg::{Ident, QName, list};
+use crate::pg::{Colour, Ident, QName, list};
 use crate::phase::row_types;
 use crate::phase::swap::Statements;
 
@@ -38,7 +38,8 @@ fn notice(topic: &'static str, table: Option<&QName>, text: impl Into<String>) -
 
 fn stall(subject: &Subject<'_>, estimate: &Estimate) -> PreviewNotice {
     let settings = &subject.forward.plan.settings.swap;
-    let locked = Statements::of(&subject.prepared, &subject.id, settings, &subject.limits).locked;
+    let locked =
+        Statements::of(&subject.prepared, &subject.id, Colour::Green, settings, &subject.limits).locked;
     let text = format!(
         "statements on {} wait once, for about {:.0} ms; an attempt that waits longer than {} ms for its lock, or takes \
          longer than {} ms with it, is undone and tried again later, up to {} times",

@@ -13,7 +13,7 @@ use super::subject::Subject;
 
 /// The steps that are left, and the two ways to end the run.
 pub(super) fn of(subject: &Subject<'_>, estimate: &Estimate) -> Vec<PreviewStep> {
-    let mut steps = Steps { subject, estimate, steps: Vec::new() };
+    let mut steps = StepList { subject, estimate, steps: Vec::new() };
     for phase in subject.progress.left().filter(|phase| subject.forward.reaches(*phase)) {
         match phase {
             // A check changes nothing; rollback and finish are shown below.
@@ -25,6 +25,8 @@ pub(super) fn of(subject: &Subject<'_>, estimate: &Estimate) -> Vec<PreviewStep>
             Phase::Verify => steps.verify(),
             Phase::Swap => steps.swap(),
             Phase::Settle => steps.settle(),
+            // The streams run; nothing is executed that the phases before have not shown.
+            Phase::Soak => {}
         }
     }
     if subject.progress.swapped.is_none() {
@@ -36,13 +38,13 @@ pub(super) fn of(subject: &Subject<'_>, estimate: &Estimate) -> Vec<PreviewStep>
     steps.steps
 }
 
-struct Steps<'a> {
+struct StepList<'a> {
     subject: &'a Subject<'a>,
     estimate: &'a Estimate,
     steps: Vec<PreviewStep>,
 }
 
-impl Steps<'_> {
+impl StepList<'_> {
     /// Adds a statement of a phase, for one lane or for all of them.
     fn statement(&mut self, phase: Phase, lane: Option<usize>, statement: Statement) -> &mut PreviewStep {
         let design = lane.and_then(|lane| self.subject.prepared.lanes.get(lane));

@@ -42,17 +42,18 @@ impl Lag {
     }
 
     /// `None` while there is no feed.
-    pub(super) fn event(&mut self, slot: Slot) -> Option<Event> {
+    pub(super) fn event(&mut self, slots: Vec<Slot>) -> Option<Event> {
         let state = {
             let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
             // The sender is dropped with the feed.
-            let feed = followed.as_ref().filter(|feed| feed.has_changed().is_ok());
-            feed.map(|feed| *feed.borrow())
+            let feed = followed.as_ref().filter(|(feed, _)| feed.has_changed().is_ok());
+            feed.map(|(feed, source)| (*feed.borrow(), *source))
         };
-        let Some(state) = state else {
+        let Some((state, source)) = state else {
             (self.meter, self.least) = (None, None);
             return None;
         };
+        let slot = slots.into_iter().find(|slot| slot.source == source)?;
         let now = Instant::now();
         let meter = self.meter.get_or_insert_with(|| Meter::new(now, state.changes));
         meter.see(now, state.changes);

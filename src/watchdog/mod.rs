@@ -19,15 +19,16 @@ use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
 use self::waits::Waits;
-use crate::context::Context;
-use crate::error::Error;
+use crate::context::{Context, Forward};
+use crate::error::{Error, ExitCode};
 use crate::event::{Event, Reporter};
 use crate::journal::Journal;
+use crate::journal::requests::{self, Answer, Ask, Request};
 use crate::lane::feed::{Feed, State};
-use crate::pg::ConnectionRole;
 use crate::pg::activity::{self, ActivityError};
 use crate::pg::slot::Slot;
-use crate::plan::{Plan, Settings, Throttle};
+use crate::pg::{Colour, ConnectionRole};
+use crate::plan::{Settings, Throttle};
 use crate::throttle::{Load, Rest};
 
 use lag::Lag;
@@ -45,11 +46,13 @@ struct Reading {
     end_round: bool,
     /// Why the run has to be aborted.
     lost: Option<String>,
+    /// What commands on other terminals ask for.
+    asked: Vec<Request>,
     load: Load,
 }
 
 /// The feed whose lag is reported, once there is one.
-type Followed = Arc<Mutex<Option<watch::Receiver<State>>>>;
+type Followed = Arc<Mutex<Option<(watch::Receiver<State>, Colour)>>>;
 
 /// The watcher of a run's pace; dropping it stops its task.
 pub struct Pace {
@@ -72,7 +75,8 @@ impl Pace {
     ///
     /// # Errors
     /// If the connection cannot be made.
-    pub async fn keep(cx: &Context, plan: &Plan, journal: &Journal) -> Result<Self, Error> {
+    pub async fn keep(cx: &Context, forward: &Forward, journal: &Journal) -> Result<Self, Error> {
+        let (plan, holds_swap) = (&forward.plan, forward.holds_swap);
         let name = ConnectionRole::of_run(journal.run(), "pace").to_string();
         let session = cx.target.connect(&name, &[("statement_timeout", "2s")]).await?;
         let (told, seen) = watch::channel(Reading::default());
@@ -87,12 +91,12 @@ impl Pace {
         let task = tokio::spawn(async move {
             // The session is closed when a query fails; the workers will notice that and start a new session.
             let mut busy_until = Instant::now();
-            while let Ok((mut next, slot)) = look(&session, &run, &settings).await {
+            while let Ok((mut next, slots)) = look(&session, &run, &settings, holds_swap).await {
                 if next.load.is_busy {
                     busy_until = Instant::now() + BUSY_FOR;
                 }
                 next.load.is_busy = Instant::now() < busy_until;
-                let lagging = slot.and_then(|slot| lag.event(slot));
+                let lagging = lag.event(slots);
                 next.load.is_losing = lag.is_losing();
                 next.load.must_wait = next.wait.is_some() && !next.end_round && next.lost.is_none();
                 load_told.send_replace(next.load);
@@ -110,9 +114,9 @@ impl Pace {
         Ok(Self { seen, load, followed, rest_percent, workers, task })
     }
 
-    /// From now on, reports the lag of this feed.
-    pub fn follow(&self, feed: &Feed) {
-        *self.followed.lock().unwrap_or_else(PoisonError::into_inner) = Some(feed.watch());
+    /// From now on, reports the lag of this feed, which reads the stream of `source`.
+    pub fn follow(&self, feed: &Feed, source: Colour) {
+        *self.followed.lock().unwrap_or_else(PoisonError::into_inner) = Some((feed.watch(), source));
     }
 
     /// Waits until no limit of the plan asks for a wait.
@@ -144,6 +148,26 @@ impl Pace {
         self.seen.borrow().end_round
     }
 
+    /// Resolves when somebody asks for one of these.
+    pub fn asked(&self, what: &'static [Ask]) -> impl Future<Output = Request> + use<> {
+        let mut seen = self.seen.clone();
+        let first = |seen: &Reading| seen.asked.iter().find(|asked| what.contains(&asked.ask)).cloned();
+        async move {
+            let asked = seen.wait_for(|seen| first(seen).is_some()).await.ok().and_then(|seen| first(&seen));
+            match asked {
+                Some(request) => request,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Waits until a request that was answered is no longer seen.
+    pub async fn forget(&self, n: i64) {
+        let mut seen = self.seen.clone();
+        // An error means that the watcher has ended; then nothing is seen any more.
+        let _ = seen.wait_for(|seen| seen.asked.iter().all(|asked| asked.n != n)).await;
+    }
+
     /// Resolves when the slot can no longer be kept, with the reason.
     pub fn lost(&self) -> impl Future<Output = String> + use<> {
         let mut seen = self.seen.clone();
@@ -168,12 +192,26 @@ async fn look(
     client: &Client,
     run: &str,
     settings: &Settings,
-) -> Result<(Reading, Option<Slot>), tokio_postgres::Error> {
+    holds_swap: bool,
+) -> Result<(Reading, Vec<Slot>), tokio_postgres::Error> {
     let mut seen = Reading::default();
-    let slot = Slot::of(client, run).await?;
-    if let Some(slot) = &slot {
+    let slots = Slot::of(client, run).await?;
+    for slot in &slots {
         judge(&mut seen, &slot.wal_status, slot.safe_bytes, slot.retained_bytes, settings.wal_budget_bytes);
     }
+    for request in requests::open(client, run).await? {
+        let refused = (request.ask == Ask::Swap && !holds_swap).then(|| {
+            let why = "the swap is not held: the process executes without --hold-swap, and swaps by itself";
+            Answer { code: ExitCode::Usage.into(), why: Some(why.to_owned()) }
+        });
+        let is_done = matches!(request.ask, Ask::Pause | Ask::Resume);
+        let answer = refused.or(is_done.then_some(Answer { code: 0, why: None }));
+        match answer {
+            Some(answer) => requests::answer(client, request.n, &answer).await?,
+            None => seen.asked.push(request),
+        }
+    }
+    let paused = requests::paused(client, run).await?;
     match considerate(client, &mut seen, settings).await {
         Ok(()) => {}
         // A role that cannot see whether the server is busy has to assume that it is.
@@ -188,7 +226,10 @@ async fn look(
         Err(ActivityError::Postgres(error)) if error.is_closed() => return Err(error),
         Err(error) => tracing::warn!(%error, "the throttle's condition could not be read"),
     }
-    Ok((seen, slot))
+    if let Some(by) = paused {
+        seen.wait = Some(format!("paused by {by}"));
+    }
+    Ok((seen, slots))
 }
 
 /// A run gives way in two steps: at half the budget the round ends, at all of it the run is aborted.

@@ -6,8 +6,8 @@ use projh_bluegreen::testing::lane::feed::{Feed, FeedError};
 use projh_bluegreen::testing::lane::point::Point;
 use projh_bluegreen::testing::lane::{Ends, Lane};
 use projh_bluegreen::testing::lifecycle::Prepared;
-use projh_bluegreen::testing::pg::Lsn;
 use projh_bluegreen::testing::pg::connect::Target;
+use projh_bluegreen::testing::pg::{Colour, Lsn};
 use tokio_postgres::Client;
 
 use crate::support::feeding::{self, From};
@@ -65,7 +65,7 @@ impl Bench {
     /// Starts the feed where the journal says; it holds still. An earlier one ends, as by a crash.
     pub async fn start(&mut self, lenient: bool) {
         self.crash().await;
-        let applied = self.journal.applied().await.unwrap().unwrap();
+        let applied = self.journal.applied(Colour::Blue).await.unwrap().unwrap();
         let from = From { slot: self.prepared.slot.as_str(), applied, lenient };
         self.feed = Some(feeding::start(&self.target, &self.journal, &self.lane, from).await);
     }

@@ -3,6 +3,7 @@
 use super::bench::{BLUE, Bench, PLAN};
 use crate::support::Cluster;
 use crate::support::waiting::{PATIENCE, eventually, until};
+use projh_bluegreen::testing::pg::Colour;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_and_position_are_one_transaction_and_acknowledged_only_after_it() {
@@ -19,7 +20,7 @@ async fn rows_and_position_are_one_transaction_and_acknowledged_only_after_it() 
         eventually(&bench.client, &heard).await;
     }
     assert!(bench.confirmed().await <= before, "acknowledged before it is applied");
-    assert!(bench.journal.applied().await.unwrap().unwrap() <= before);
+    assert!(bench.journal.applied(Colour::Blue).await.unwrap().unwrap() <= before);
     assert!(bench.feed().state().applied <= before);
 
     // The feed dies with its transaction open: nothing of it stays, and it comes again.
@@ -37,7 +38,7 @@ async fn rows_and_position_are_one_transaction_and_acknowledged_only_after_it() 
             .unwrap()
             .get::<_, bool>(0)
     );
-    let applied = bench.journal.applied().await.unwrap().unwrap();
+    let applied = bench.journal.applied(Colour::Blue).await.unwrap().unwrap();
     assert!(applied > before);
     let acknowledged = format!(
         "select confirmed_flush_lsn >= '{applied}' from pg_replication_slots where slot_name like 'projh_bg_%'"

@@ -3,6 +3,7 @@
 use projh_bluegreen::testing::journal::{self, Journal};
 use projh_bluegreen::testing::lane::Lane;
 use projh_bluegreen::testing::lane::feed::{Feed, FeedError, Parts};
+use projh_bluegreen::testing::pg::Colour;
 use projh_bluegreen::testing::pg::Lsn;
 use projh_bluegreen::testing::pg::connect::Target;
 use projh_bluegreen::testing::replication::{Start, Walsender};
@@ -35,7 +36,8 @@ pub async fn start(target: &Target, journal: &Journal, lane: &Lane, from: From<'
     let start = Start { slot, publication, from: applied, buffer_bytes: 32 << 20 };
     let stream = walsender.start(start).await.unwrap();
     let lanes = vec![lane.clone()];
-    let parts = Parts { fence: journal.fence(), stream, lanes, applied, lenient, rest: Rest::never() };
+    let (fence, mark, rest) = (journal.fence(), String::new(), Rest::never());
+    let parts = Parts { fence, source: Colour::Blue, mark, stream, lanes, applied, lenient, rest };
     Feed::start(target, parts).await.unwrap()
 }
 

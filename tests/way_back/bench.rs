@@ -79,7 +79,7 @@ impl Bench {
         let prepared = journal.progress().prepared.clone().unwrap();
         let ends = Ends::of(&prepared.lanes[0]).reversed().unwrap();
         let green = hangs_on::read(&client, &ends.table).await.unwrap();
-        for statement in working_objects(0, &ends, &green.columns) {
+        for statement in working_objects(0, &ends, &ends.table, &green.columns) {
             client.batch_execute(&statement.sql).await.unwrap();
         }
         client

@@ -1,6 +1,7 @@
 //! What a table is made of is there after the swap, and nobody reaches more than before.
 
 use projh_bluegreen::testing::hangs_on;
+use projh_bluegreen::testing::pg::Colour;
 use tokio_postgres::NoTls;
 
 use super::{by_month, count, database, designed, load, migrate, plan, run, table};
@@ -16,7 +17,7 @@ async fn a_partitioned_green_keeps_everything() {
     let now = hangs_on::read(&client, &table()).await.unwrap();
     assert_eq!(blue.differences(&now, &green), Vec::<String>::new());
     assert_eq!(now.leaves.len(), 3);
-    let old = green.blue_at_home();
+    let old = green.home_of(Colour::Blue);
     let (one, other) = (format!("table {}", green.live()), format!("table {old}"));
     for sql in [format!("({one} except {other})"), format!("({other} except {one})")] {
         let sql = sql.replace("table ", "select id, \"Start\", \"Serial\", patient, clinic, provider, status, notes, tags, payload, price, minutes from ");
@@ -43,7 +44,7 @@ async fn a_partitioned_green_keeps_everything() {
     client.batch_execute("delete from public.providers where id = 9").await.unwrap();
     assert_eq!(count(&client, &format!("select count(*) from {} where provider = 9", green.live())).await, 0);
     // finish
-    run(&client, &[format!("drop table {}", green.blue_at_home())]).await;
+    run(&client, &[format!("drop table {}", green.home_of(Colour::Blue))]).await;
     run(&client, &[&green.homes.blue, &green.homes.green].map(|home| format!("drop schema {home}"))).await;
     let again = hangs_on::read(&client, &table()).await.unwrap();
     assert_eq!(blue.differences(&again, &green), Vec::<String>::new());

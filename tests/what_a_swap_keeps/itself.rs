@@ -1,7 +1,7 @@
 //! A table that names itself, or its own sequence, does so after the swap, too.
 
 use projh_bluegreen::testing::hangs_on::{self, Green};
-use projh_bluegreen::testing::pg::QName;
+use projh_bluegreen::testing::pg::{Colour, QName};
 use projh_bluegreen::testing::plan::partition::Leaf;
 use projh_bluegreen::testing::plan::{ColumnChange, PartitionBy, TablePlan};
 
@@ -36,7 +36,7 @@ async fn swap(plan: &TablePlan, leaves: &[Leaf], position: &str) {
     migrate(&client, &green).await;
     let now = hangs_on::read(&client, &docs()).await.unwrap();
     assert_eq!(blue.differences(&now, &green), Vec::<String>::new());
-    run(&client, &[format!("drop table {}", green.blue_at_home())]).await;
+    run(&client, &[format!("drop table {}", green.home_of(Colour::Blue))]).await;
     let own = format!("returning (id = {position} and kind = 'docs'::regclass)::int::bigint");
     assert_eq!(count(&client, &format!("insert into docs (owner) values ('new') {own}")).await, 1);
     // A partition by itself has these defaults, too.

@@ -150,7 +150,7 @@ async fn only_a_key_that_identifies_rows_is_usable() {
         .unwrap();
     let k = QName::new("public", "k");
     let names =
-        |key: &hangs_on::Key| key.columns.iter().map(|column| column.name.0.clone()).collect::<Vec<_>>();
+        |key: &hangs_on::TableKey| key.columns.iter().map(|column| column.name.0.clone()).collect::<Vec<_>>();
     let blue = hangs_on::read(&client, &k).await.unwrap();
     let none = blue.usable_key(false).unwrap_err();
     assert_eq!(none.hint, "alter table public.k replica identity using index \"two\"");

@@ -34,7 +34,7 @@ struct Station {
 }
 
 #[derive(Debug)]
-struct Table {
+struct TableLine {
     name: String,
     rows: u64,
     /// `None` if it is not known.
@@ -50,7 +50,7 @@ pub(super) struct Checklist {
     begun: Instant,
     title: String,
     stations: Vec<Station>,
-    tables: Vec<Table>,
+    tables: Vec<TableLine>,
     stream: String,
     waits: Option<String>,
     /// The stall and its parts, kept for the end.
@@ -85,10 +85,10 @@ impl Checklist {
                 };
                 self.detail(Phase::Check, format!("nothing stands in the way{notes}"));
             }
-            Event::Run { run, plan, resumed, done, until } => {
+            Event::Run { run, plan, resumed, done, phases, .. } => {
                 let resumed = if *resumed { ", resumed" } else { "" };
                 self.title = format!("run {run} of plan {plan}{resumed}");
-                self.lay_out(done, *until);
+                self.lay_out(done, phases);
             }
             Event::PhaseStarted { phase } => {
                 self.tables.clear();
@@ -169,18 +169,19 @@ impl Checklist {
         lines
     }
 
-    fn lay_out(&mut self, done: &[Phase], until: Option<Phase>) {
+    fn lay_out(&mut self, done: &[Phase], phases: &[Phase]) {
         self.printed = None;
         let before = std::mem::take(&mut self.stations);
-        let phases = Phase::FORWARD.into_iter().filter(|phase| until.is_none_or(|until| *phase <= until));
-        let station = |phase| Station {
-            phase,
-            state: if done.contains(&phase) { State::DoneBefore } else { State::ToDo },
+        let station = |phase: &Phase| Station {
+            phase: *phase,
+            state: if done.contains(phase) { State::DoneBefore } else { State::ToDo },
             detail: String::new(),
         };
-        let mut stations: Vec<Station> = phases.map(station).collect();
-        if let Some(checked) = before.into_iter().find(|station| station.phase == Phase::Check) {
-            stations[0] = checked;
+        let mut stations: Vec<Station> = phases.iter().map(station).collect();
+        let is_check = |station: &&mut Station| station.phase == Phase::Check;
+        let checked = before.into_iter().find(|station| station.phase == Phase::Check);
+        if let (Some(checked), Some(first)) = (checked, stations.first_mut().filter(is_check)) {
+            *first = checked;
         }
         self.stations = stations;
     }
@@ -212,7 +213,7 @@ impl Checklist {
 
     fn table(&mut self, name: &str, rows: (u64, Option<u64>), rows_per_s: f64, reached: Reached) {
         let name = name.strip_prefix("public.").unwrap_or(name);
-        let now = Table { name: name.to_owned(), rows: rows.0, rows_total: rows.1, rows_per_s, reached };
+        let now = TableLine { name: name.to_owned(), rows: rows.0, rows_total: rows.1, rows_per_s, reached };
         match self.tables.iter_mut().find(|table| table.name == now.name) {
             Some(table) => *table = now,
             None => self.tables.push(now),
@@ -227,7 +228,7 @@ impl Checklist {
         match phase {
             Phase::Copy if !self.tables.is_empty() => Some(format!("{rows} rows, {read}")),
             Phase::Index => Some("built and analyzed".to_owned()),
-            Phase::Settle => Some("slot and publication dropped".to_owned()),
+            Phase::Settle => Some("foreign keys validated".to_owned()),
             Phase::Verify if !self.tables.is_empty() => {
                 Some(format!("{rows} rows of both sides compared, {read}"))
             }
@@ -281,7 +282,7 @@ impl Checklist {
     }
 
     /// The bar of a table, with as much as fits: first the time left, then the rate, the rows, the bytes.
-    fn bar(&self, table: &Table, name_width: usize, width: usize) -> String {
+    fn bar(&self, table: &TableLine, name_width: usize, width: usize) -> String {
         let Reached { bytes: done, bytes_total, eta_s, .. } = table.reached;
         let cells = match width {
             100.. => 24,

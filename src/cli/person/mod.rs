@@ -88,7 +88,7 @@ impl Reporter for Person {
             Error::Plan(problems) => problems.to_string(),
             other => format!("error: {other}"),
         });
-        if let Error::Differences(differences) = error {
+        if let Some(differences) = error.differences() {
             for difference in &differences.shown {
                 let kind = format!("{:?}", difference.kind).to_lowercase();
                 let (table, digest) = (&difference.table, &difference.key_digest);

@@ -39,11 +39,16 @@ pub(super) fn words(event: &Event) -> String {
         Event::Swapped { attempt, compared, times, commit_ms, stall_ms } => {
             swapped(*attempt, *compared, times, *commit_ms, *stall_ms)
         }
+        Event::Soaking { seconds } => format!(
+            "  the swap can be undone for {} more: what clients write to green is applied to blue",
+            left(Some(*seconds))
+        ),
         Event::Throttled { why: Some(why) } => format!("  waiting: {why}"),
         Event::Throttled { why: None } => "  resuming".to_owned(),
         Event::Retry { why, seconds } => format!("{why}; trying again in {seconds:.1} s"),
         Event::BegunAgain { phase, why } => format!("{phase} begins again: {why}"),
         Event::BackendTerminated { backend } => format!("terminated, as the plan allows: {backend}"),
+        Event::Asked { ask, who } => format!("{}: {who}", ask.name()),
         Event::Waiting { text, .. } | Event::Notice { text } => text.clone(),
         Event::PreviewStep(_)
         | Event::PreviewChange(_)

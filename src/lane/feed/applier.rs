@@ -8,11 +8,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::echo::Echo;
 use super::pending::Pending;
 use super::{FeedError, MESSAGE_PREFIX, Mode, Parts, Shared, State, TOUCHED_MAX};
 use crate::journal::Fence;
 use crate::lane::apply::Apply;
 use crate::lane::coalesce::{Coalesced, Key};
+use crate::pg::Colour;
 use crate::pg::connect::Session;
 use crate::pg::{AS_OPERATOR, Lsn};
 use crate::replication::pgoutput::Logical;
@@ -37,6 +39,10 @@ pub(super) struct Applier {
     session: Session,
     stream: Stream,
     fence: Fence,
+    source: Colour,
+    echo: Echo,
+    /// SQL that begins a transaction on the targets.
+    begin: String,
     pending: Vec<Pending>,
     by_relation: HashMap<u32, usize>,
     /// Names of relations of no lane: the server also sends those of partitions, whose changes come as their parent's.
@@ -92,11 +98,15 @@ impl Applier {
         if let Some(pending) = pending.first() {
             pending.lane.encoding.as_stored(&session).await?;
         }
+        let echo = Echo::of(parts.mark);
         Ok(Self {
             touched: vec![Vec::new(); pending.len()],
             session,
+            begin: echo.begin(),
+            echo,
             stream: parts.stream,
             fence: parts.fence,
+            source: parts.source,
             pending,
             by_relation,
             others: HashMap::new(),
@@ -191,7 +201,7 @@ impl Applier {
             changed = self.mode.changed() => changed.map(|()| None).map_err(|_| FeedError::Ended),
             () = tokio::time::sleep_until(self.commit_by), if waits => self.commit().await.map(|()| None),
             () = tokio::time::sleep_until(at + DURABLE_EVERY), if !is_all && is_whole => {
-                begin(&self.session, &mut self.in_target_transaction).await?;
+                begin(&self.session, &self.begin, &mut self.in_target_transaction).await?;
                 self.commit().await.map(|()| None)
             }
         }
@@ -208,6 +218,9 @@ impl Applier {
                 return Ok(());
             }
         };
+        if self.echo.is_own(&message) {
+            return Ok(());
+        }
         match message {
             Logical::Begin { .. } => {
                 self.in_source_transaction = true;
@@ -301,7 +314,7 @@ impl Applier {
             }
             let truncate = truncate.clone();
             let acting = acting.clone();
-            begin(&self.session, &mut self.in_target_transaction).await?;
+            begin(&self.session, &self.begin, &mut self.in_target_transaction).await?;
             self.session.execute(&acting, &[]).await?;
             self.session.execute(&truncate, &[]).await?;
             self.truncated = true;
@@ -318,7 +331,7 @@ impl Applier {
             }
             self.changes += pending.changes.changes();
             let keys = pending.take()?;
-            begin(&self.session, &mut self.in_target_transaction).await?;
+            begin(&self.session, &self.begin, &mut self.in_target_transaction).await?;
             self.session.execute(&pending.acting, &[]).await?;
             pending.apply.apply(&self.session, &keys, lenient).await?;
             self.touched[at].extend(keys.into_keys());
@@ -336,9 +349,9 @@ impl Applier {
             let is_durable = !self.has_marker() && self.durable.at.elapsed() >= DURABLE_EVERY;
             self.session.batch_execute(AS_OPERATOR).await?;
             let sql = "WITH held AS (SELECT projh_bluegreen.fence($1, $2)) \
-                       UPDATE projh_bluegreen.stream SET applied_lsn = $3 FROM held WHERE run = $1";
+                       UPDATE projh_bluegreen.stream SET applied_lsn = $3 FROM held WHERE run = $1 AND source = $4";
             self.session
-                .execute(sql, &[&self.fence.run, &self.fence.epoch, &self.end])
+                .execute(sql, &[&self.fence.run, &self.fence.epoch, &self.end, &self.source.to_string()])
                 .await
                 .map_err(|source| self.fence.error("moved on", source))?;
             let waits = if is_durable { "on" } else { "off" };
@@ -377,9 +390,9 @@ impl Applier {
     }
 }
 
-async fn begin(session: &Session, in_transaction: &mut bool) -> Result<(), FeedError> {
+async fn begin(session: &Session, sql: &str, in_transaction: &mut bool) -> Result<(), FeedError> {
     if !*in_transaction {
-        session.batch_execute("BEGIN").await?;
+        session.batch_execute(sql).await?;
         *in_transaction = true;
     }
     Ok(())

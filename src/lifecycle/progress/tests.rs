@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::lifecycle::{RoundEnd, Span};
-use crate::pg::Ident;
+use crate::pg::{Colour, Ident};
 
 fn folded(facts: &[&str]) -> StepsDone {
     let mut done = StepsDone::default();
@@ -35,7 +35,7 @@ fn facts() -> Vec<Fact> {
     let home = |name: &str| Ident(name.to_owned());
     let (lsn, span) = (Lsn(1), Span { from: 0, to: None });
     let what = || "index a on public.t".to_owned();
-    let verification = Verification { lsn, rows: vec![], columns: vec![], delta_steps: 0, delta_keys: 0 };
+    let verification = || Verification { lsn, rows: vec![], columns: vec![], delta_steps: 0, delta_keys: 0 };
     vec![
         Fact::Started { host: "h".to_owned(), pid: 1, version: "0".to_owned() },
         Fact::Prepared(Box::new(Prepared {
@@ -43,6 +43,7 @@ fn facts() -> Vec<Fact> {
             blue_home: home("b"),
             green_home: home("g"),
             slot: home("s"),
+            mark: String::new(),
         })),
         Fact::SlotIntended,
         Fact::SlotCreated { lsn, filenodes: vec![7] },
@@ -55,14 +56,25 @@ fn facts() -> Vec<Fact> {
         Fact::CaughtUp { xid: 9 },
         Fact::IndexBuilt { lane: 0, step: 0, what: what() },
         Fact::Indexed,
-        Fact::Verified(verification),
-        Fact::Swapped { lsn, compared: 0, times: SwapTimes::default() },
+        Fact::Verified(verification()),
+        Fact::WayBackIntended,
+        Fact::WayBackOpened { lsn },
+        Fact::Swapped { live: Colour::Green, lsn, compared: 0, times: SwapTimes::default() },
+        Fact::Arrived { at: 0, fingerprints: vec![] },
         Fact::StepSettled { lane: 0, step: 0, what: what() },
         Fact::Settled,
+        Fact::WayBroken { why: "a change".to_owned() },
+        Fact::WayMended,
+        Fact::Verified(verification()),
+        Fact::Swapped { live: Colour::Blue, lsn, compared: 0, times: SwapTimes::default() },
+        Fact::Verified(verification()),
+        Fact::Swapped { live: Colour::Green, lsn, compared: 0, times: SwapTimes::default() },
+        Fact::Soaked,
         Fact::Finished,
         Fact::CopyRestarted { lane: 0 },
         Fact::VerificationVoided,
         Fact::GivenUp { why: "full".to_owned() },
+        Fact::WayBackLost { why: "full".to_owned() },
         Fact::PartitionsDropped,
         Fact::RolledBack,
     ]
@@ -74,7 +86,7 @@ fn what_can_follow_what() {
     let facts = facts();
     let mut progress = Progress::default();
     let mut lines: Vec<String> = facts.iter().map(|fact| format!("{:<20}", fact.name())).collect();
-    for next in &facts[..18] {
+    for next in &facts[..28] {
         for (line, fact) in lines.iter_mut().zip(&facts) {
             line.push(if progress.allows(fact) { '+' } else { '.' });
         }
@@ -86,29 +98,40 @@ fn what_can_follow_what() {
     }
     assert!(facts.iter().all(|fact| !progress.allows(fact)), "nothing follows the end");
     insta::assert_snapshot!(lines.join("\n"), @r"
-    started             ++++++++++++++++++
-    prepared            ++................
-    slot_intended       ..+++++++++++++...
-    slot_created        ...+..............
-    round_began         ....++++++........
-    chunk_copied        ....++............
-    key_built           ..+++++++++++++...
-    dirty_keys_read     ....+++++++++++...
-    round_ended         ....+++++++++++...
-    copy_finished       ......++++........
-    caught_up           ..........+++++...
-    index_built         ..+++++++++++++...
-    indexed             ..........+++++...
-    verified            .............++...
-    swapped             ..............+...
-    step_settled        ...............+++
-    settled             ...............+++
-    finished            ...............+++
-    copy_restarted      ..++++++++........
-    verification_voided +++++++++++++++...
-    given_up            ..+++++++++++++...
-    partitions_dropped  +++++++++++++++...
-    rolled_back         +++++++++++++++...
+    started             ++++++++++++++++++++++++++++
+    prepared            ++..........................
+    slot_intended       ..+++++++++++++++.......++..
+    slot_created        ...+........................
+    round_began         ....++++++..................
+    chunk_copied        ....++......................
+    key_built           ..+++++++++++++++.......++..
+    dirty_keys_read     ....+++++++++++++.......++..
+    round_ended         ....+++++++++++++.......++..
+    copy_finished       ......++++..................
+    caught_up           ..........+++++++++++++++++.
+    index_built         ..+++++++++++++++.......++..
+    indexed             ..........+++++++.......++..
+    verified            .............++++++++++++++.
+    way_back_intended   .............++.............
+    way_back_opened     ...............+............
+    swapped             ..............+++........+..
+    arrived             .................++++++++++.
+    step_settled        .................+++++++++++
+    settled             .................+++++++++++
+    way_broken          ................+++++++++++.
+    way_mended          ................+++++++++++.
+    verified            .............++++++++++++++.
+    swapped             .......................+....
+    verified            .............++++++++++++++.
+    swapped             ..............+++........+..
+    soaked              .................+++++++..+.
+    finished            .................+++++++..++
+    copy_restarted      ..++++++++..................
+    verification_voided +++++++++++++++++++++++++++.
+    given_up            ..+++++++++++++++.......++..
+    way_back_lost       .................+++++++..+.
+    partitions_dropped  +++++++++++++++++.......++..
+    rolled_back         +++++++++++++++++.......++..
     ");
 }
 
@@ -136,5 +159,5 @@ fn a_run_that_is_taken_over_catches_up_and_is_verified_again() {
         progress.left().collect::<Vec<_>>(),
         [Phase::CatchUp, Phase::Verify, Phase::Swap, Phase::Settle]
     );
-    assert!(!progress.allows(&facts[14]), "not swapped without a verification");
+    assert!(!progress.allows(&facts[16]), "not swapped without a verification");
 }

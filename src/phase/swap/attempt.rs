@@ -13,11 +13,11 @@ use crate::lane::coalesce::Key;
 use crate::lane::compare::{ByKey, Differences};
 use crate::lane::feed::FeedError;
 use crate::lifecycle::{Fact, SwapTimes};
-use crate::pg::Lsn;
 use crate::pg::activity::{self, ActivityError, Holder, Wait};
 use crate::pg::connect::Session;
 use crate::pg::rolled_back;
 use crate::pg::sql::{Statement, joined};
+use crate::pg::{Colour, Lsn};
 use crate::phase::locks::{self, Limits};
 use crate::phase::{check_fingerprints, is_lock_wait, prepared, verify};
 use crate::plan::{SwapSettings, TerminateBlockers};
@@ -97,7 +97,7 @@ pub(super) async fn attempt(run: &Run<'_>, settings: &SwapSettings, number: u32)
         session: &session,
         pid: locks::pid(&session).await.doing(doing)?,
         observer: run.cx.target.connect(run.role("blockers"), &[("statement_timeout", "2s")]).await?,
-        statements: Statements::of(&prepared, run.journal.run(), settings, &limits),
+        statements: Statements::of(&prepared, run.journal.run(), arriving(run), settings, &limits),
         comparisons: by_key,
         budget: settings.max_write_stall,
         lock_timeout: limits.brief(settings.lock_timeout),
@@ -117,6 +117,11 @@ pub(super) async fn attempt(run: &Run<'_>, settings: &SwapSettings, number: u32)
         Ok(swapped) => Ok(Outcome::Swapped(swapped)),
         Err(stop) => Blocked { stop, blockers: Vec::new() }.end(&ready).await,
     }
+}
+
+/// The table that will be live.
+fn arriving(run: &Run<'_>) -> Colour {
+    run.journal.progress().live().other()
 }
 
 /// Why an attempt ends, and who blocked it.
@@ -280,7 +285,8 @@ async fn locked(
     };
     let Exchanged { lsn, compared, times } = done?;
     let committing = Instant::now();
-    run.journal.commit(ready.session, Fact::Swapped { lsn, compared, times }).await.map_err(Error::from)?;
+    let fact = Fact::Swapped { live: arriving(run), lsn, compared, times };
+    run.journal.commit(ready.session, fact).await.map_err(Error::from)?;
     Ok(Swapped { compared, times, commit_ms: ms(committing.elapsed()), stall_ms: ms(asked.elapsed()) })
 }
 

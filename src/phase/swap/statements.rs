@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::lane::feed::MESSAGE_PREFIX;
 use crate::lifecycle::Prepared;
 use crate::pg::sql::{LockMode, Statement};
-use crate::pg::{Literal, QName, list};
+use crate::pg::{Colour, Literal, QName, list};
 use crate::phase::locks::Limits;
 use crate::plan::SwapSettings;
 
@@ -16,7 +16,7 @@ const FROZEN_AFTER: Duration = Duration::from_secs(2);
 pub(crate) struct Statements {
     /// Begins the transaction, with its time-outs.
     pub(crate) begin: Statement,
-    /// Keeps autovacuum away from green and from every table locked later. It does not hold up the feed, and no client
+    /// Keeps autovacuum away from the tables that will be live and from every table locked later. It does not hold up the feed, and no client
     /// waits behind it, so it may take as long as autovacuum takes to step aside.
     pub(crate) displace: Statement,
     /// Every live table, then the tables that their foreign keys point at, each once.
@@ -36,13 +36,20 @@ pub(crate) struct Statements {
 }
 
 impl Statements {
-    pub(crate) fn of(prepared: &Prepared, run: &str, settings: &SwapSettings, limits: &Limits) -> Self {
+    /// Those after which `who` is live.
+    pub(crate) fn of(
+        prepared: &Prepared,
+        run: &str,
+        who: Colour,
+        settings: &SwapSettings,
+        limits: &Limits,
+    ) -> Self {
         let lock_timeout = limits.brief(settings.lock_timeout);
         let locked = locked(prepared);
-        let greens = prepared.lanes.iter().map(|lane| lane.green.at_home());
-        let vacuumed: Vec<QName> = greens.chain(locked.iter().cloned()).collect();
+        let arriving = prepared.lanes.iter().map(|lane| lane.green.home_of(who));
+        let vacuumed: Vec<QName> = arriving.chain(locked.iter().cloned()).collect();
         let lock_sequences: Vec<Statement> =
-            prepared.lanes.iter().flat_map(|lane| lane.green.lock_sequences()).collect();
+            prepared.lanes.iter().flat_map(|lane| lane.green.lock_sequences(who.other())).collect();
         Self {
             begin: begin(settings, limits),
             displace: lock(&vacuumed, LockMode::ShareUpdateExclusive, "keep autovacuum away"),
@@ -62,7 +69,7 @@ impl Statements {
                     settings.max_write_stall.max(lock_timeout).as_millis() + 1
                 ),
             ),
-            exchange: exchange(prepared),
+            exchange: exchange(prepared, who),
             boundary: Statement::new(
                 "mark the exact boundary in the stream",
                 format!(
@@ -105,8 +112,8 @@ fn lock(tables: &[QName], mode: LockMode, what: &str) -> Statement {
     tables.iter().fold(Statement::new(what, sql), |lock, table| lock.locking(table, mode))
 }
 
-fn exchange(prepared: &Prepared) -> Vec<(usize, Statement)> {
-    let of_lanes = prepared.lanes.iter().map(|lane| lane.green.exchange()).enumerate();
+fn exchange(prepared: &Prepared, who: Colour) -> Vec<(usize, Statement)> {
+    let of_lanes = prepared.lanes.iter().map(|lane| lane.green.exchange(who)).enumerate();
     let mut statements = Vec::new();
     let mut after = Vec::new();
     for (lane, exchange) in of_lanes {

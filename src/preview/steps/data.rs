@@ -10,14 +10,14 @@ use crate::pg::sql::LockMode;
 use crate::phase::copy::blocks_per_chunk;
 use crate::replication::{create_slot, start_replication};
 
-use super::{Steps, lock};
+use super::{StepList, lock};
 use crate::preview::estimate::COMMIT_S;
 
 /// Placeholders for values that only exist during a run.
 const SNAPSHOT: &str = "<snapshot>";
 const LSN: &str = "<lsn>";
 
-impl Steps<'_> {
+impl StepList<'_> {
     pub(super) fn copy(&mut self) {
         let phase = Phase::Copy;
         let first = self.subject.progress.slot.is_none();

@@ -2,15 +2,14 @@
 
 use crate::lifecycle::LaneDesign;
 use crate::lifecycle::Phase;
-use crate::pg::QName;
-use crate::pg::RunObjects;
 use crate::pg::sql::Statement;
+use crate::pg::{Colour, QName, RunObjects};
 use crate::phase::{self, analyze, index, settle, swap};
 
-use super::Steps;
+use super::StepList;
 use crate::preview::estimate::COMMIT_S;
 
-impl Steps<'_> {
+impl StepList<'_> {
     pub(super) fn prepare(&mut self) {
         let phase = Phase::Prepare;
         for sql in self.subject.journal.clone() {
@@ -78,8 +77,13 @@ impl Steps<'_> {
     pub(super) fn swap(&mut self) {
         let phase = Phase::Swap;
         let settings = &self.subject.forward.plan.settings.swap;
-        let statements =
-            swap::Statements::of(&self.subject.prepared, &self.subject.id, settings, &self.subject.limits);
+        let statements = swap::Statements::of(
+            &self.subject.prepared,
+            &self.subject.id,
+            Colour::Green,
+            settings,
+            &self.subject.limits,
+        );
         let stall = self.estimate.stall();
         for statement in [statements.begin, statements.displace] {
             self.statement(phase, None, statement);
@@ -109,11 +113,15 @@ impl Steps<'_> {
 
     pub(super) fn settle(&mut self) {
         let phase = Phase::Settle;
-        let slot = &self.subject.prepared.slot;
-        self.step(phase, None, "drop the slot", phase::stream::DROP_SLOT.to_owned());
-        let step = self.statement(phase, None, settle::drop_publication(slot));
-        step.sql = format!("{};\n{};\nCOMMIT", phase::begin(), step.sql);
-        for (lane, number, step) in settle::steps(&self.subject.prepared) {
+        let ours = RunObjects::of_slot(&self.subject.prepared.slot);
+        if self.subject.forward.plan.settings.soak.is_zero() {
+            self.step(phase, None, "drop the slot", phase::stream::DROP_SLOT.to_owned());
+            for statement in settle::drop_publications(&ours) {
+                let step = self.statement(phase, None, statement);
+                step.sql = format!("{};\n{};\nCOMMIT", phase::begin(), step.sql);
+            }
+        }
+        for (lane, number, step) in settle::steps(&self.subject.prepared, Colour::Green) {
             if self.subject.progress.settled_steps.has(lane, number, &step.what) {
                 continue;
             }
@@ -162,7 +170,8 @@ impl Steps<'_> {
 
     /// The lane of a live table, or of blue after the swap.
     fn lane_of(&self, relation: &QName) -> Option<usize> {
-        let is_of = |lane: &LaneDesign| lane.table == *relation || lane.green.blue_at_home() == *relation;
+        let is_of =
+            |lane: &LaneDesign| lane.table == *relation || lane.green.home_of(Colour::Blue) == *relation;
         self.subject.prepared.lanes.iter().position(is_of)
     }
 }

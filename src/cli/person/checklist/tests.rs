@@ -11,7 +11,9 @@ fn begun(until: Option<Phase>, done: &[Phase]) -> (Checklist, Instant) {
     checklist.take_in(&Event::PhaseStarted { phase: Phase::Check }, now);
     checklist.take_in(&Event::Checked { notes: 1 }, now);
     checklist.take_in(&Event::PhaseDone { phase: Phase::Check, seconds: 0.2 }, now);
-    checklist.take_in(&Event::Run { run, plan, resumed: false, done: done.to_vec(), until }, now);
+    let is_in = |phase: &Phase| until.is_none_or(|until| *phase <= until) && *phase != Phase::Soak;
+    let phases = Phase::FORWARD.into_iter().filter(is_in).collect();
+    checklist.take_in(&Event::Run { run, plan, resumed: false, done: done.to_vec(), phases, until }, now);
     (checklist, now)
 }
 

@@ -1,0 +1,110 @@
+//! Commands on a run that another process holds: they are carried out by that process, and reported on both terminals.
+
+use std::time::{Duration, Instant};
+
+use super::{Shell, ending};
+use crate::context::{Context, Goal};
+use crate::engine;
+use crate::error::{Doing, Error, ExitCode};
+use crate::event::Event;
+use crate::journal::requests::{self, Answer, Ask};
+use crate::journal::{self, JournalError};
+use crate::pg::ConnectionRole;
+
+/// How long the process that holds the run may take to see a request: it looks once a second.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How often to look for the answer.
+const EVERY: Duration = Duration::from_millis(250);
+/// A run that nobody has held for so long has been left: between two of its sessions, the process that holds it has none.
+const LEFT: Duration = Duration::from_secs(5);
+
+/// Reaches a goal, or has it reached.
+pub(super) async fn reach(shell: &Shell<'_>, cx: &Context, goal: &Goal, ask: Ask) -> Result<ExitCode, Error> {
+    loop {
+        match engine::reach(cx, goal).await {
+            Err(Error::Journal(JournalError::Held { run, holder, .. })) => {
+                let asked = shell.unless_interrupted(have_done(cx, &run, &holder, ask)).await?;
+                match asked {
+                    Some(Answer { code, why: None }) => return Ok(ExitCode::of(code)),
+                    Some(Answer { code, why: Some(why) }) => return Err(Error::Answered { code, why }),
+                    // It has ended without an answer: nobody holds the run now.
+                    None => {}
+                }
+            }
+            reached => return reached,
+        }
+    }
+}
+
+/// Asks for what only the process that holds the run can do; a pause also counts for whoever holds it next.
+pub(super) async fn control(shell: &Shell<'_>, plan_or_run: &str, ask: Ask) -> Result<ExitCode, Error> {
+    let (named, cx) = shell.run_and_context(plan_or_run)?;
+    let asked = async {
+        let session = cx.target.connect(ConnectionRole::of_command("ask"), &[]).await?;
+        let found = journal::latest(&session, &named, false).await?;
+        let run = found.ok_or_else(|| JournalError::NoRun(named.clone()))?.found;
+        if !run.under_way {
+            let ending = journal::ending(&session, &run.run).await?;
+            return Err(JournalError::Ended { run: run.run, plan: run.plan_name, ending }.into());
+        }
+        match journal::holder(&session, &run.plan_name).await? {
+            Some(holder) => {
+                let answer = have_done(&cx, &run.run, &holder, ask).await?;
+                answer.ok_or_else(|| Error::Unanswered { holder })
+            }
+            None if matches!(ask, Ask::Pause | Ask::Resume) => {
+                let n = requests::ask(&session, &run.run, ask).await?;
+                let answer = Answer { code: 0, why: None };
+                requests::answer(&session, n, &answer).await.doing("pausing a run")?;
+                Ok(answer)
+            }
+            None => {
+                let what = format!("nobody executes run {}", run.run);
+                Err(Error::Usage(format!("{what}; `projh-bluegreen execute` resumes it")))
+            }
+        }
+    };
+    match shell.unless_interrupted(asked).await? {
+        Answer { code, why: None } => {
+            ending::tell(shell, &cx.target, &named, Some(plan_or_run), ExitCode::of(code)).await;
+            Ok(ExitCode::of(code))
+        }
+        Answer { code, why: Some(why) } => Err(Error::Answered { code, why }),
+    }
+}
+
+/// Asks the process that holds a run; `None` if it has ended before it answered.
+pub(super) async fn have_done(
+    cx: &Context,
+    run: &str,
+    holder: &str,
+    ask: Ask,
+) -> Result<Option<Answer>, Error> {
+    let session = cx.target.connect(ConnectionRole::of_command("ask"), &[]).await?;
+    let n = requests::ask(&session, run, ask).await?;
+    cx.tell(&Event::Asked { ask, who: holder.to_owned() });
+    let since = Instant::now();
+    let mut held = since;
+    loop {
+        tokio::time::sleep(EVERY).await;
+        let asked = requests::asked(&session, n).await?;
+        if let Some(answer) = asked.answer {
+            return Ok(Some(answer));
+        }
+        if journal::is_held(&session, run).await? {
+            held = Instant::now();
+        }
+        if held.elapsed() > LEFT {
+            let why = Some("the process that held the run has ended".to_owned());
+            let _ = requests::answer(&session, n, &Answer { code: 1, why }).await;
+            // It may have answered just before its end.
+            let answer = requests::asked(&session, n).await?.answer;
+            return Ok(answer.filter(|answer| answer.why.is_none()));
+        }
+        if !asked.is_taken && since.elapsed() > PATIENCE {
+            let why = Some("withdrawn: nobody has taken it".to_owned());
+            let _ = requests::answer(&session, n, &Answer { code: 8, why }).await;
+            return Err(Error::Unanswered { holder: holder.to_owned() });
+        }
+    }
+}

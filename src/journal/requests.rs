@@ -1,0 +1,161 @@
+//! What a command asks of the process that holds a run. Each request is a row of the journal: who asked for what, when,
+//! and what came of it.
+
+use serde::{Deserialize, Serialize};
+use tokio_postgres::Client;
+
+use super::JournalError;
+use crate::error::{Error, ExitCode};
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    /// Roll the run back.
+    Rollback,
+    /// Finish the run.
+    Finish,
+    /// Finish the run even if some work after the swap is left.
+    FinishAsIs,
+    /// Release a held swap.
+    Swap,
+    /// Compare all rows again, during the soak.
+    Verify,
+    /// Stop to copy and to apply.
+    Pause,
+    /// Go on.
+    Resume,
+}
+
+impl Ask {
+    const ALL: [Self; 7] =
+        [Self::Rollback, Self::Finish, Self::FinishAsIs, Self::Swap, Self::Verify, Self::Pause, Self::Resume];
+
+    /// Its name in the journal.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rollback => "rollback",
+            Self::Finish => "finish",
+            Self::FinishAsIs => "finish --as-is",
+            Self::Swap => "swap",
+            Self::Verify => "verify",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+        }
+    }
+
+    fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|ask| ask.name() == name)
+    }
+}
+
+/// A request that has not been answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Its number.
+    pub n: i64,
+    /// What is asked for.
+    pub ask: Ask,
+    /// Who asks: host, process and role.
+    pub by: String,
+}
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The exit code that the command ends with.
+    pub code: u8,
+    /// Why it failed; `None` if it was carried out.
+    pub why: Option<String>,
+}
+
+impl Answer {
+    /// What an outcome means to whoever asked.
+    #[must_use]
+    pub fn of<E: std::borrow::Borrow<Error>>(outcome: &Result<ExitCode, E>) -> Self {
+        match outcome {
+            Ok(code) => Self { code: (*code).into(), why: None },
+            Err(error) => {
+                let error = error.borrow();
+                Self { code: error.exit_code().into(), why: Some(error.to_string()) }
+            }
+        }
+    }
+}
+
+/// How far a request has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Whether the process that holds the run has seen it.
+    pub is_taken: bool,
+    /// Its answer.
+    pub answer: Option<Answer>,
+}
+
+/// Writes a request.
+///
+/// # Errors
+/// If the server rejected the statement, or the connection was lost.
+pub async fn ask(client: &Client, run: &str, ask: Ask) -> Result<i64, JournalError> {
+    let by = format!("process {} on {}", std::process::id(), gethostname::gethostname().to_string_lossy());
+    let sql = "INSERT INTO projh_bluegreen.request (run, what, asked_by) \
+               VALUES ($1, $2, $3 || ', role ' || session_user) RETURNING n";
+    let row = client.query_one(sql, &[&run, &ask.name(), &by]).await;
+    Ok(row.map_err(JournalError::doing("written"))?.get(0))
+}
+
+/// The requests that have not been answered, the oldest first. From now on they count as taken.
+///
+/// # Errors
+/// If the server rejected the statement, or the connection was lost.
+pub async fn open(client: &Client, run: &str) -> Result<Vec<Request>, tokio_postgres::Error> {
+    let sql = "UPDATE projh_bluegreen.request SET taken_at = coalesce(taken_at, clock_timestamp()) \
+               WHERE run = $1 AND answered_at IS NULL RETURNING n, what, asked_by";
+    let mut open = Vec::new();
+    for row in client.query(sql, &[&run]).await? {
+        let n: i64 = row.get(0);
+        match Ask::of(row.get(1)) {
+            Some(ask) => open.push(Request { n, ask, by: row.get(2) }),
+            None => {
+                let why = Some("the process that holds the run does not know this request".to_owned());
+                answer(client, n, &Answer { code: 1, why }).await?;
+            }
+        }
+    }
+    open.sort_by_key(|request| request.n);
+    Ok(open)
+}
+
+/// Answers a request, if nobody has.
+///
+/// # Errors
+/// If the server rejected the statement, or the connection was lost.
+pub async fn answer(client: &Client, n: i64, answer: &Answer) -> Result<(), tokio_postgres::Error> {
+    let sql = "UPDATE projh_bluegreen.request SET answered_at = clock_timestamp(), answer = $2 \
+               WHERE n = $1 AND answered_at IS NULL";
+    let answer = serde_json::json!(answer);
+    client.execute(sql, &[&n, &answer]).await.map(drop)
+}
+
+/// How far a request has come.
+///
+/// # Errors
+/// If the server rejected the query, or the connection was lost.
+pub async fn asked(client: &Client, n: i64) -> Result<Asked, JournalError> {
+    let sql = "SELECT taken_at IS NOT NULL, answer FROM projh_bluegreen.request WHERE n = $1";
+    let row = client.query_one(sql, &[&n]).await.map_err(JournalError::doing("read"))?;
+    let answer = row.get::<_, Option<serde_json::Value>>(1);
+    Ok(Asked { is_taken: row.get(0), answer: answer.and_then(|answer| serde_json::from_value(answer).ok()) })
+}
+
+/// Whether the run is paused: by whom, if so. The last of these requests counts, whoever held the run then.
+///
+/// # Errors
+/// If the server rejected the query, or the connection was lost.
+pub async fn paused(client: &Client, run: &str) -> Result<Option<String>, tokio_postgres::Error> {
+    let sql = "SELECT what, asked_by FROM projh_bluegreen.request \
+               WHERE run = $1 AND what IN ('pause', 'resume') ORDER BY n DESC LIMIT 1";
+    let row = client.query_opt(sql, &[&run]).await?;
+    Ok(row.filter(|row| row.get::<_, &str>(0) == Ask::Pause.name()).map(|row| row.get(1)))
+}

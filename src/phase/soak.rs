@@ -1,0 +1,85 @@
+//! Soak: green is live, and what clients write to it is applied to blue, until the time that the plan gives is over.
+//!
+//! What changes is compared meanwhile. If blue can no longer follow, or the live tables were changed by DDL, the run stops
+//! at once and says so: the way back is broken from then on, and not only on the day when it is needed.
+
+use std::time::Duration;
+
+use super::stream;
+use super::{check_fingerprints, prepared, settle, unless, verify, way_back};
+use crate::error::{Doing, Error};
+use crate::event::Event;
+use crate::journal::requests::Ask;
+use crate::lifecycle::Fact;
+use crate::run::Run;
+
+/// How often the streams and the definition of the live tables are looked at.
+const EVERY: Duration = Duration::from_secs(1);
+
+pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
+    let stopped = run.stopped();
+    unless(stopped, soak(run)).await?;
+    unless(run.cx.interrupted(), close(run)).await
+}
+
+async fn soak(run: &mut Run<'_>) -> Result<(), Error> {
+    way_back::arrived(run).await?;
+    stream::catch_up(run).await?;
+    check_fingerprints(run, run.journal.session()).await?;
+    if run.journal.progress().broken.is_some() {
+        run.journal.record(Fact::WayMended).await?;
+    }
+    let seconds = left(run).await?;
+    run.cx.tell(&Event::Soaking { seconds });
+    // From here on what changes is remembered, and compared.
+    run.feed()?.hold_still().await?;
+    drop(run.feed()?.take_touched(run.lanes.len()));
+    run.feed()?.free();
+    loop {
+        let asked = run.pace.asked(&[Ask::Verify]);
+        let waited = async {
+            tokio::select! {
+                over = wait(run) => over.map(|()| None),
+                request = asked => Ok(Some(request)),
+            }
+        };
+        let Some(request) = verify::comparing_meanwhile(run, waited).await? else { return Ok(()) };
+        run.cx.tell(&Event::Asked { ask: request.ask, who: request.by.clone() });
+        let outcome = verify::run(run).await;
+        super::answer(run, request.n, &outcome).await?;
+        outcome?;
+    }
+}
+
+/// Seconds of the soak that are left.
+async fn left(run: &Run<'_>) -> Result<f64, Error> {
+    let at = run.journal.progress().arrived.as_ref().map(|(at, _)| *at);
+    let sql = "SELECT extract(epoch FROM clock_timestamp())::float8 - $1::bigint";
+    let row = run.journal.session().query_one(sql, &[&at.unwrap_or(0)]).await;
+    let passed: f64 = row.doing("reading the server's time")?.get(0);
+    Ok((run.forward.plan.settings.soak.as_secs_f64() - passed).max(0.0))
+}
+
+/// Waits for the end of the soak, and looks at the live tables and at both streams meanwhile.
+async fn wait(run: &Run<'_>) -> Result<(), Error> {
+    while left(run).await? > 0.0 {
+        tokio::time::sleep(EVERY).await;
+        run.feed()?.check()?;
+        if let Some(echo) = &run.echo {
+            echo.check()?;
+        }
+        check_fingerprints(run, run.journal.session()).await?;
+    }
+    Ok(())
+}
+
+/// Ends the way back: from here on blue is only kept, as it was at this moment.
+async fn close(run: &mut Run<'_>) -> Result<(), Error> {
+    // All that was committed on green by now is in blue.
+    stream::catch_up(run).await?;
+    (run.feed, run.echo) = (None, None);
+    let prepared = prepared(run)?;
+    let client = run.connect("soak").await?;
+    settle::end_streams(&run.patience(), &client, &prepared).await?;
+    Ok(run.journal.record(Fact::Soaked).await?)
+}

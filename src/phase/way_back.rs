@@ -1,0 +1,130 @@
+//! The way back: green's own stream, opened before the swap, so that from the very commit of the swap on its changes can
+//! be applied to blue.
+//!
+//! A slot can be made neither in the swap's transaction nor while it holds its locks. So it is made before, and until
+//! then it has what the program writes to green, and nothing else.
+
+use super::{prepared, stream};
+use crate::error::{Doing, Error};
+use crate::event::Event;
+use crate::finding::{CheckId, Finding};
+use crate::hangs_on::{self, Column, Fingerprint};
+use crate::lane::point::Point;
+use crate::lane::{Ends, NoWayBack, dirty_table, row_type, working_objects};
+use crate::lifecycle::{Fact, Phase, Prepared, WayBack};
+use crate::pg::sql::{LockMode, Statement, joined};
+use crate::pg::{Colour, Ident, RunObjects, list};
+use crate::run::Run;
+
+/// Opens the way back if the plan has a soak, and the run has none yet.
+pub(super) async fn open(run: &mut Run<'_>) -> Result<(), Error> {
+    let way_back = run.journal.progress().way_back.clone();
+    let is_open = !matches!(way_back, WayBack::None | WayBack::Intended);
+    if run.forward.plan.settings.soak.is_zero() || is_open {
+        return Ok(());
+    }
+    if way_back == WayBack::None {
+        run.journal.record(Fact::WayBackIntended).await?;
+    }
+    let prepared = prepared(run)?;
+    let slot = RunObjects::of_slot(&prepared.slot).slot(Colour::Green);
+    stream::drop_slot(run.journal.session(), &slot).await?;
+    let client = run.connect("way back").await?;
+    let mut columns = Vec::new();
+    for lane in &prepared.lanes {
+        columns.push(hangs_on::read(&client, &lane.green.at_home()).await?.columns);
+    }
+    let doing = "opening the way back";
+    let statements = statements(&prepared, &columns)?;
+    run.patience().execute(&client, &joined(&statements), doing).await?;
+    client.batch_execute("COMMIT").await.doing(doing)?;
+    let waiting = |holder: String| stream::tell_waiting(run, "the way back", &holder);
+    let (point, walsender) =
+        Point::make(&run.cx.target, run.journal.run(), slot.as_str(), false, &waiting).await?;
+    client.batch_execute("BEGIN").await.doing(doing)?;
+    run.journal.begin_stream(&client, Colour::Green, point.lsn).await?;
+    run.journal.commit(&client, Fact::WayBackOpened { lsn: point.lsn }).await?;
+    walsender.close().await;
+    let of = statements.len();
+    run.cx.tell(&Event::Step { phase: Phase::Verify, what: "open the way back".to_owned(), done: of, of });
+    stream::ensure(run).await
+}
+
+/// The statements that make what the way back needs, in one transaction. `columns` are those of each lane's green.
+pub(crate) fn statements(prepared: &Prepared, columns: &[Vec<Column>]) -> Result<Vec<Statement>, Error> {
+    let publication = RunObjects::of_slot(&prepared.slot).slot(Colour::Green);
+    let mut statements = vec![drop_publication(&publication)];
+    for (number, (lane, columns)) in prepared.lanes.iter().zip(columns).enumerate() {
+        let ends = Ends::of(lane).reversed().map_err(none)?;
+        let (dirty, row) = (dirty_table(&ends.target.home, number), row_type(&ends.target.home, number));
+        statements.push(Statement::new("clear the way", format!("DROP TABLE IF EXISTS {dirty}")));
+        statements.push(Statement::new("clear the way", format!("DROP TYPE IF EXISTS {row}")));
+        statements.extend(working_objects(number, &ends, &lane.green.at_home(), columns));
+    }
+    statements.push(publish(prepared, &publication));
+    Ok(statements)
+}
+
+fn publish(prepared: &Prepared, publication: &Ident) -> Statement {
+    let greens = || prepared.lanes.iter().map(|lane| lane.green.at_home());
+    let sql = format!(
+        "CREATE PUBLICATION {publication} FOR TABLE {} WITH (publish_via_partition_root = true)",
+        list(greens())
+    );
+    greens().fold(Statement::new("publish green's changes", sql), |publish, green| {
+        publish.locking(&green, LockMode::ShareUpdateExclusive)
+    })
+}
+
+/// Drops one of the run's publications.
+pub(crate) fn drop_publication(publication: &Ident) -> Statement {
+    Statement::new("drop the publication", format!("DROP PUBLICATION IF EXISTS {publication}"))
+}
+
+/// A run whose plan wants a way back that there is not.
+pub(super) fn none(no: NoWayBack) -> Error {
+    Error::Refused(vec![finding(&no)])
+}
+
+/// What a check says about a table that has no way back.
+pub(crate) fn finding(no: &NoWayBack) -> Finding {
+    let hint = "give what it needs, or `soak: 0s`, without which the swap cannot be undone";
+    Finding::server(CheckId::WayBack, no.to_string(), hint)
+}
+
+/// Records what the live tables are just after a swap: DDL on them from then on is noticed.
+pub(super) async fn arrived(run: &Run<'_>) -> Result<(), Error> {
+    let is_known = run.journal.progress().arrived.is_some();
+    if is_known || !run.journal.progress().is_reversible() {
+        return Ok(());
+    }
+    let client = run.journal.session();
+    let row = client.query_one("SELECT extract(epoch FROM clock_timestamp())::bigint", &[]).await;
+    let at = row.doing("reading the server's time")?.get(0);
+    let mut fingerprints = Vec::new();
+    for lane in &prepared(run)?.lanes {
+        fingerprints.push(Fingerprint::of(client, &lane.table).await?);
+    }
+    Ok(run.journal.record(Fact::Arrived { at, fingerprints }).await?)
+}
+
+/// What an error means while green is live: if it says that blue no longer follows, that is recorded. Other errors concern
+/// the run, or pass.
+pub async fn broken(run: &Run<'_>, error: Error) -> Result<Error, Error> {
+    let is_about_the_tables = matches!(
+        error,
+        Error::Feed(_) | Error::SourceChanged { .. } | Error::NotStreamed { .. } | Error::Differences(_)
+    );
+    let (live, before) = {
+        let progress = run.journal.progress();
+        (progress.live(), progress.broken.clone())
+    };
+    if live == Colour::Blue || !is_about_the_tables || error.is_transient() {
+        return Ok(error);
+    }
+    let why = error.to_string();
+    if before.as_ref() != Some(&why) {
+        run.journal.record(Fact::WayBroken { why }).await?;
+    }
+    Ok(Error::WayBroken(Box::new(error)))
+}
