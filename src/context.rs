@@ -69,7 +69,13 @@ impl Forward {
     pub fn phases(&self) -> Vec<Phase> {
         let has_soak = !self.plan.settings.soak.is_zero();
         let is_in = |phase: &Phase| self.reaches(*phase) && (has_soak || *phase != Phase::Soak);
-        Phase::FORWARD.into_iter().filter(is_in).collect()
+        Phase::FORWARD.into_iter().filter(is_in).chain(self.finishes().then_some(Phase::Finish)).collect()
+    }
+
+    /// Whether the run is finished when the soak is over.
+    #[must_use]
+    pub fn finishes(&self) -> bool {
+        self.plan.settings.finishes_after_soak && self.until.is_none()
     }
 
     /// Whether a phase comes no later than `until`.

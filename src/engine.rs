@@ -17,7 +17,7 @@ use crate::error::{Doing, Error, ExitCode};
 use crate::event::{Event, WaitCause};
 use crate::journal::requests::{self, Answer, Ask, Request};
 use crate::journal::{Held, Journal, JournalError};
-use crate::lifecycle::{Ending, Phase};
+use crate::lifecycle::{Ending, Phase, WayBack};
 use crate::pg::{Colour, ConnectionRole};
 use crate::phase;
 use crate::run::Run;
@@ -26,6 +26,9 @@ use crate::watchdog::waits;
 
 /// What ends a session that lasted this long is a new failure: the time limit for reconnecting starts anew.
 const GOOD_SESSION: Duration = Duration::from_secs(120);
+
+/// The requests that end a run.
+const ENDS: &[Ask] = &[Ask::Rollback, Ask::Finish, Ask::FinishAsIs];
 
 /// The phases of a swap back.
 const BACK: [Phase; 4] = [Phase::CatchUp, Phase::Verify, Phase::Swap, Phase::Settle];
@@ -72,10 +75,10 @@ async fn sessions(cx: &Context, goal: &Goal, held: &mut Option<Held>) -> Result<
             .with_jitter()
             .build()
     };
-    let (mut waits, mut trouble) = (pauses(), None);
+    let (mut waits, mut trouble, mut was_live) = (pauses(), None, None);
     loop {
         let begun = Instant::now();
-        let outcome = session(cx, goal, held).await;
+        let outcome = session(cx, goal, held, &mut was_live).await;
         let Err(error) = outcome else {
             return Ok(match goal {
                 Goal::Back { .. } => ExitCode::RolledBack,
@@ -101,8 +104,13 @@ async fn sessions(cx: &Context, goal: &Goal, held: &mut Option<Held>) -> Result<
 }
 
 /// One session: from opening the journal to the goal, or to an error. `held` is what the session before held,
-/// and then what this one holds.
-async fn session(cx: &Context, goal: &Goal, held: &mut Option<Held>) -> Result<(), Error> {
+/// and then what this one holds; `was_live` is the table that was live when the first session began to roll back.
+async fn session(
+    cx: &Context,
+    goal: &Goal,
+    held: &mut Option<Held>,
+    was_live: &mut Option<Colour>,
+) -> Result<(), Error> {
     match goal {
         Goal::Checked(plan) => {
             let work = phase::unless(cx.interrupted(), phase::check::run(cx, plan));
@@ -119,13 +127,12 @@ async fn session(cx: &Context, goal: &Goal, held: &mut Option<Held>) -> Result<(
             ahead(cx, forward, held).await
         }
         Goal::Back { run, forward } => {
-            let was_live = held.as_ref().map(Held::live);
             let Some(journal) = resume(cx, run, held, Ending::RolledBack).await? else { return Ok(()) };
             let (live, is_reversible) = {
                 let progress = journal.progress();
                 (progress.live(), progress.is_reversible())
             };
-            let was_live = was_live.unwrap_or(live);
+            let was_live = *was_live.get_or_insert(live);
             let phases = if was_live == Colour::Green { BACK.to_vec() } else { vec![Phase::Rollback] };
             take(cx, &journal, phases, None, held);
             match was_live {
@@ -207,7 +214,12 @@ fn take(cx: &Context, journal: &Journal, phases: Vec<Phase>, until: Option<Phase
 async fn ahead(cx: &Context, forward: &Forward, held: &mut Option<Held>) -> Result<(), Error> {
     let mut run = phase::unless(cx.interrupted(), open(cx, forward, held)).await?;
     let outcome = phases(&mut run).await;
-    concluded(&mut run, outcome).await
+    concluded(&mut run, outcome).await?;
+    if forward.finishes() && run.journal.progress().way_back == WayBack::Closed {
+        let work = phase::unless(cx.interrupted(), phase::finish::run(cx, &run.journal, false, false));
+        carry_out(cx, Phase::Finish, work).await?;
+    }
+    Ok(())
 }
 
 /// What the outcome means for the run: it goes on without a slot that cannot be kept, as far as it can; and if the tables
@@ -235,7 +247,7 @@ async fn without_slot(run: &mut Run<'_>, why: String) -> Result<Error, Error> {
 /// Swaps back, if green is live and there is a way back; the tables are then as an interrupted run left them, with blue
 /// live, and green follows as soon as the plan is executed again.
 async fn back(cx: &Context, forward: &Forward, journal: Journal) -> Result<(), Error> {
-    let mut run = run_of(cx, forward, journal).await?;
+    let mut run = run_of(cx, forward, journal, &[]).await?;
     let steps = async {
         phase::unless(cx.interrupted(), load(&mut run)).await?;
         for phase in BACK {
@@ -296,16 +308,22 @@ async fn open<'a>(cx: &'a Context, forward: &'a Forward, held: &mut Option<Held>
     let plan = &forward.plan;
     let journal = waits::told(cx, plan, Journal::begin(&cx.target, plan, held.as_ref())).await?;
     take(cx, &journal, forward.phases(), forward.until, held);
-    run_of(cx, forward, journal).await
+    run_of(cx, forward, journal, ENDS).await
 }
 
 /// What the phases of a run need in this session.
-async fn run_of<'a>(cx: &'a Context, forward: &'a Forward, journal: Journal) -> Result<Run<'a>, Error> {
+async fn run_of<'a>(
+    cx: &'a Context,
+    forward: &'a Forward,
+    journal: Journal,
+    heeds: &'static [Ask],
+) -> Result<Run<'a>, Error> {
     let pace = Pace::keep(cx, forward, &journal).await?;
     Ok(Run {
         cx,
         forward,
         journal,
+        heeds,
         lanes: Vec::new(),
         feed: None,
         echo: None,

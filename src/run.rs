@@ -22,6 +22,8 @@ pub struct Run<'a> {
     pub forward: &'a Forward,
     /// The journal, which holds the run.
     pub journal: Journal,
+    /// The requests that stop what the run does.
+    pub heeds: &'static [Ask],
     /// One lane for each table, from the live one to the other, once green has been made.
     pub lanes: Vec<Lane>,
     /// The stream of the live tables, once their slot exists.
@@ -71,7 +73,7 @@ impl Run<'_> {
     /// means.
     pub fn stopped(&self) -> impl Future<Output = Error> + use<> {
         let (interrupted, lost) = (self.cx.interrupted(), self.pace.lost());
-        let asked = self.pace.asked(&[Ask::Rollback, Ask::Finish, Ask::FinishAsIs]);
+        let asked = self.pace.asked(self.heeds);
         async move {
             tokio::select! {
                 error = interrupted => error,

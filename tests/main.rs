@@ -18,6 +18,7 @@ mod support;
 
 mod at_the_lock;
 mod broken;
+mod chaos;
 mod check_counts;
 mod connections;
 mod encodings;

@@ -3,8 +3,21 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const COMMANDS: [&str; 9] =
-    ["check", "execute", "status", "rollback", "finish", "find", "schema", "completions", "man"];
+const COMMANDS: [&str; 13] = [
+    "check",
+    "execute",
+    "swap",
+    "pause",
+    "resume",
+    "verify",
+    "status",
+    "rollback",
+    "finish",
+    "find",
+    "schema",
+    "completions",
+    "man",
+];
 
 fn says(args: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_projh-bluegreen")).args(args).output().unwrap();

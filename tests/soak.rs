@@ -221,3 +221,167 @@ async fn no_acknowledged_write_is_lost_by_swaps_there_and_back_under_load() {
     .await;
     println!("{} statements, longest stall {:?}", outcome.statements(), outcome.longest_stall());
 }
+
+/// The commands of another terminal, while `execute` holds the run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_of_another_terminal_are_carried_out_by_the_process_that_holds_the_run() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, BLUE, &plan("1h")).await;
+    let running = program.spawn("execute", &["--hold-swap"]);
+    let is_held = |event: &serde_json::Value| event["type"] == "waiting" && event["cause"] == "release";
+    running.wait_until(is_held).unwrap();
+    assert_eq!(count(&client, "pg_partitioned_table where partrelid = 'public.t'::regclass").await, 0);
+    client.batch_execute("update t set note = 'while it was held' where id = 1").await.unwrap();
+
+    let swap = program.run("swap", &[]).expect_code(0);
+    assert_eq!(swap.events_of("asked")[0]["ask"], "swap");
+    assert_eq!(count(&client, "pg_partitioned_table where partrelid = 'public.t'::regclass").await, 1);
+    assert_eq!(running.wait_for("asked")["ask"], "swap");
+    running.wait_for("soaking");
+
+    client.batch_execute("update t set note = 'of green' where id = 2").await.unwrap();
+    program.run("verify", &[]).expect_code(0);
+    running.wait_until(|event| event["type"] == "asked" && event["ask"] == "verify").unwrap();
+    running.wait_for("verified");
+    program.run("pause", &[]).expect_code(0);
+    running.wait_until(|event| event["type"] == "throttled" && !event["why"].is_null()).unwrap();
+    program.run("resume", &[]).expect_code(0);
+    running.wait_until(|event| event["type"] == "throttled" && event["why"].is_null()).unwrap();
+
+    let back = program.run("rollback", &[]).expect_code(6);
+    assert!(back.events.last().unwrap()["state"].as_str().unwrap().contains("blue is live"));
+    let finished = running.finish().expect_code(6);
+    assert!(finished.events.last().unwrap()["state"].as_str().unwrap().contains("blue is live"));
+    assert_eq!(count(&client, "t where note in ('while it was held', 'of green')").await, 2);
+    let told =
+        "projh_bluegreen.request where answered_at is not null and answer->>'why' is null and asked_by <> ''";
+    assert_eq!(count(&client, told).await, 5);
+
+    // Nobody holds it now: each is carried out by the command itself, or says that it cannot be.
+    program.run("swap", &[]).expect_code(2).expect_words(&["nobody executes run"]);
+    program.run("verify", &[]).expect_code(2);
+    program.run("pause", &[]).expect_code(0);
+    let paused = program.spawn("execute", &["--yes"]);
+    paused.wait_until(|event| event["type"] == "throttled").unwrap();
+    program.run("resume", &[]).expect_code(0);
+    paused.wait_for("soaking");
+    let refused = program.run("swap", &[]).expect_code(2);
+    assert!(refused.error().contains("not held"), "{}", refused.error());
+    program.run("finish", &["--yes"]).expect_code(0);
+    paused.finish().expect_code(0);
+    assert_eq!(count(&client, "pg_replication_slots").await, 0);
+    program.run("pause", &[]).expect_code(2);
+}
+
+/// Before the swap, a rollback drops what the process on the other terminal has made so far.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_before_the_swap_is_carried_out_by_the_process_that_holds_the_run() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, BLUE, &plan("1h")).await;
+    let running = program.spawn("execute", &["--hold-swap"]);
+    running.wait_for("verified");
+    program.run("rollback", &[]).expect_code(6).expect_words(&["blue is live and as it was"]);
+    running.finish().expect_code(6);
+    assert_eq!(count(&client, "pg_replication_slots").await, 0);
+    assert_eq!(count(&client, "pg_namespace where nspname like 'projh_bg%'").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_answer_is_named() {
+    let cluster = Cluster::start();
+    let (_client, program) = stage(&cluster, BLUE, &plan("1h")).await;
+    let running = program.spawn("execute", &["--hold-swap"]);
+    running.wait_for("verified");
+    running.freeze(true);
+    let unanswered = program.run("rollback", &[]).expect_code(8);
+    assert!(unanswered.error().contains("does not answer: projh-bluegreen"), "{}", unanswered.error());
+    running.freeze(false);
+    running.terminate();
+    running.finish().expect_code(7);
+    program.run("rollback", &[]).expect_code(6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_is_to_finish_after_the_soak_drops_blue_by_itself() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, BLUE, &plan("2s, finish: after_soak")).await;
+    let finished = program.execute(&["--yes"]).expect_code(0);
+    assert!(finished.stdout.contains("blue was dropped"), "{}", finished.stdout);
+    assert_eq!(count(&client, "pg_namespace where nspname like 'projh_bg%'").await, 0);
+    program.run("rollback", &[]).expect_code(2).expect_words(&["has ended: it was finished"]);
+}
+
+/// The server goes away in the soak, and comes back; so do single connections.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_soak_survives_the_server() {
+    let mut cluster = Cluster::builder().setting("fsync", "on").start();
+    let (mut client, program) = stage(&cluster, BLUE, &plan("1h")).await;
+    let running = program.spawn("execute", &["--yes"]);
+    running.wait_for("soaking");
+    for fault in ["the server", "apply", "echo", "stream", "journal", "pace"] {
+        client.batch_execute(&format!("update t set note = 'before {fault}' where id = 1")).await.unwrap();
+        if fault == "the server" {
+            cluster.kill9();
+            cluster.restart();
+            client = cluster.client(DB).await;
+        } else {
+            let sql = "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name like '%' || $1";
+            let ended: i64 = client.query_one(sql, &[&fault]).await.unwrap().get(0);
+            assert!(ended > 0, "{fault}");
+        }
+        client.batch_execute(&format!("update t set note = 'after {fault}' where id = 2")).await.unwrap();
+        let blue = home(&client, "blue").await;
+        let follows =
+            format!("select count(*) = 2 from {blue}.t where note in ('before {fault}', 'after {fault}')");
+        eventually(&client, &follows).await;
+    }
+    running.terminate();
+    running.finish().expect_code(7);
+    program.run("rollback", &[]).expect_code(6);
+    assert_eq!(count(&client, "t where note in ('before pace', 'after pace')").await, 2);
+}
+
+/// What clients do to green beside rows: they make partitions, empty the table, use its sequences.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_added_meanwhile_is_no_obstacle() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, BLUE, &plan("1h")).await;
+    let running = program.spawn("execute", &["--yes"]);
+    running.wait_for("soaking");
+    let sql = "create table t_later partition of t for values from ('2030-01-01') to ('2030-02-01');
+               insert into t (at, minutes, big) values ('2030-01-15', 30, 'later');
+               select setval('t_number_seq', 5000); insert into t (at, minutes, big) values ('2026-01-15', 30, 'number')";
+    client.batch_execute(sql).await.unwrap();
+    program.run("rollback", &[]).expect_code(6);
+    running.finish().expect_code(6);
+    assert_eq!(count(&client, "t where big in ('later', 'number')").await, 2);
+    client.batch_execute("insert into t (at, hours, big) values ('2026-01-15', 1, 'of blue')").await.unwrap();
+    assert_eq!(count(&client, "t where number = 5002 and big = 'of blue'").await, 1);
+
+    let again = program.spawn("execute", &["--yes"]);
+    again.wait_for("soaking");
+    client
+        .batch_execute("truncate t; insert into t (at, minutes, big) values ('2026-01-15', 30, 'alone')")
+        .await
+        .unwrap();
+    program.run("rollback", &[]).expect_code(6);
+    again.finish().expect_code(6);
+    assert_eq!(count(&client, "t").await, 1);
+}
+
+/// A way back that there is not is refused before anything is changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_soak_that_is_not_possible_is_refused_by_check() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, BLUE, &plan("1h")).await;
+    client.batch_execute("update t set hours = 0.11 where id = 5").await.unwrap();
+    let lossy = program.run("check", &[]).expect_code(3);
+    let finding = lossy.finding("way_back");
+    assert!(finding["what"].as_str().unwrap().contains("1 of 300 rows have a value of hours"), "{finding}");
+    program.write_plan(&plan("0s"));
+    program.run("check", &[]).expect_code(0);
+    program.write_plan(&plan("1h").replace("back: 'minutes / 60.0'", "one_way: true"));
+    let none = program.run("check", &[]).expect_code(3);
+    let what = none.finding("way_back")["what"].as_str().unwrap().to_owned();
+    assert!(what.contains("column hours must have a value, and nothing gives one"), "{what}");
+}

@@ -195,7 +195,10 @@ async fn a_design_without_a_way_back_says_every_reason() {
     let error = Ends::of(&prepared.lanes[0]).reversed().unwrap_err();
     assert_eq!(
         error.why,
-        ["nothing gives column hours from minutes", "column big must have a value, and nothing gives one"]
+        [
+            "column hours must have a value, and nothing gives one",
+            "column big must have a value, and nothing gives one"
+        ]
     );
     assert_eq!(error.table, "public.t");
 }

@@ -42,7 +42,10 @@ pub(super) async fn tell(
     code: ExitCode,
 ) {
     let (state, next) = match read(target, run_or_plan, true).await {
-        Ok(Some(run)) => state(&run.progress, &run.found.run, &file_of(named, &run.found.plan_name)),
+        Ok(Some(run)) => {
+            let (state, next) = state(&run.progress, &run.found.run, &file_of(named, &run.found.plan_name));
+            (state, next.filter(|_| run.found.under_way))
+        }
         Ok(None) => ("this plan has no run; nothing was changed".to_owned(), None),
         Err(Unknown) => unknown(&format!("projh-bluegreen status {run_or_plan}")),
     };
@@ -74,7 +77,7 @@ async fn after(shell: &Shell<'_>, error: &Error) -> (String, Option<String>) {
         );
         return (state, Some(format!("{}; then projh-bluegreen status", Standbys::HINT)));
     }
-    let ours = !matches!(error, Error::Journal(JournalError::Held { .. } | JournalError::Fenced { .. }));
+    let ours = !is_about_another_process(error);
     match read(&target, &run_or_plan, ours).await {
         Ok(Some(run)) if run.found.under_way || shell.cli.command.is_about_a_run() => {
             let plan = file_of(Some(&named), &run.found.plan_name);
@@ -96,11 +99,19 @@ async fn after(shell: &Shell<'_>, error: &Error) -> (String, Option<String>) {
     }
 }
 
+/// Whether another process executes the run.
+fn is_about_another_process(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Journal(JournalError::Held { .. } | JournalError::Fenced { .. }) | Error::Unanswered { .. }
+    )
+}
+
 /// The command that an error calls for, if it is another one than the state does.
 fn after_error(error: &Error, run: &Summary, plan: &str) -> Option<String> {
     let rollback = format!("projh-bluegreen rollback {}", run.found.run);
     match error {
-        Error::Journal(JournalError::Held { .. } | JournalError::Fenced { .. }) => {
+        _ if is_about_another_process(error) => {
             Some(format!("projh-bluegreen status {} --watch", run.found.run))
         }
         Error::Differences(_) if run.progress.swapped.is_none() => Some(rollback),

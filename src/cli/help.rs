@@ -31,8 +31,9 @@ Examples:
   projh-bluegreen execute plan.yaml                   asks before the swap
   projh-bluegreen execute plan.yaml --until verify    all that clients cannot notice; run again to go on
   projh-bluegreen execute plan.yaml --yes --json      for a pipeline: no question, one JSON object a line
+  projh-bluegreen execute plan.yaml --hold-swap       waits, verified and current, for `projh-bluegreen swap`
 
-Ctrl-C once stops it after the work in hand, twice at once; in both cases `execute` resumes where it stopped.";
+With a soak it stays after the swap, and applies the new table's changes to the old one. Ctrl-C once stops it after the work in hand, twice at once; in both cases `execute` resumes where it stopped.";
 
 pub(super) const STATUS: &str = "\
 Examples:
@@ -43,7 +44,31 @@ pub(super) const ROLLBACK: &str = "\
 Example:
   projh-bluegreen rollback plan.yaml
 
-Drops the slot, the publication and both schemas of the run; the journal is kept as evidence. Exit code 6.";
+While blue is live: drops the slots, the publications and both schemas of the run; the journal is kept as evidence. During
+the soak: catches up, compares every row, and exchanges the tables again, with all that was written since the swap. If
+another process executes the run, that process carries it out. Exit code 6.";
+
+pub(super) const SWAP: &str = "\
+Example:
+  projh-bluegreen swap plan.yaml
+
+Returns when the tables were exchanged, or with the reason and the exit code why they were not.";
+
+pub(super) const PAUSE: &str = "\
+Example:
+  projh-bluegreen pause plan.yaml
+
+Green, or in the soak blue, falls behind meanwhile, and the slots retain WAL: wal_budget still counts.";
+
+pub(super) const RESUME: &str = "\
+Example:
+  projh-bluegreen resume plan.yaml";
+
+pub(super) const VERIFY: &str = "\
+Example:
+  projh-bluegreen verify plan.yaml
+
+Carried out by the process that executes the run. Exit code 4: rows differ, and there is no way back as long as they do.";
 
 pub(super) const FINISH: &str = "\
 Examples:

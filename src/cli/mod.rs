@@ -83,21 +83,25 @@ enum Command {
         hold_swap: bool,
     },
     /// Release the swap of a run that is executed with --hold-swap.
+    #[command(after_help = help::SWAP)]
     Swap {
         /// The plan's file, its name, or a run's short id.
         plan_or_run: String,
     },
     /// Stop the copy and what else can wait, of a run that is executed now or later, until `resume`.
+    #[command(after_help = help::PAUSE)]
     Pause {
         /// The plan's file, its name, or a run's short id.
         plan_or_run: String,
     },
     /// Let a paused run go on.
+    #[command(after_help = help::RESUME)]
     Resume {
         /// The plan's file, its name, or a run's short id.
         plan_or_run: String,
     },
     /// During the soak: compare all rows of the two tables again.
+    #[command(after_help = help::VERIFY)]
     Verify {
         /// The plan's file, its name, or a run's short id.
         plan_or_run: String,

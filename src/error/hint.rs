@@ -27,16 +27,6 @@ impl Error {
             Self::NotStreamed { .. } => {
                 "what was written meanwhile cannot be known: `projh-bluegreen rollback`, and begin again"
             }
-            Self::WayBroken(_) => {
-                "put right what clients wrote or changed, and execute again: blue goes on where it stopped; or accept that \
-                 the swap cannot be undone: `projh-bluegreen finish`. Until then the slots make the server retain WAL"
-            }
-            Self::WayBackLost { .. } => {
-                "blue is kept as it was until then: `projh-bluegreen finish` drops it; a new plan can only lead on from green"
-            }
-            Self::Unanswered { .. } => {
-                "if its host is gone, the server notices within a minute; otherwise end that process, and give the command again"
-            }
             Self::SwapBudget { .. } => {
                 "execute again at a quieter time, or raise settings.swap.max_write_stall"
             }
@@ -86,9 +76,26 @@ impl Error {
                 "the plan makes several keys equal: change such rows and execute again, or `projh-bluegreen rollback`, \
                  change the plan, and begin again"
             }
-            _ => return self.hint_on_rows().map(str::to_owned),
+            _ => return self.hint_on_the_way_back().or_else(|| self.hint_on_rows()).map(str::to_owned),
         };
         Some(text.to_owned())
+    }
+
+    /// What to do when a swap can no longer be undone, or the process that could do so does not answer.
+    fn hint_on_the_way_back(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::WayBroken(_) => {
+                "put right what clients wrote or changed, and execute again: blue goes on where it stopped; or accept that \
+                 the swap cannot be undone: `projh-bluegreen finish`. Until then the slots make the server retain WAL"
+            }
+            Self::WayBackLost { .. } => {
+                "blue is kept as it was until then: `projh-bluegreen finish` drops it"
+            }
+            Self::Unanswered { .. } => {
+                "if its host is gone, the server notices within a minute; otherwise end that process, and give the command again"
+            }
+            _ => return None,
+        })
     }
 
     /// What to do when the server could not read, write or store a row.

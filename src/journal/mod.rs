@@ -169,7 +169,6 @@ impl JournalError {
 pub struct Held {
     run: String,
     backend: Backend,
-    live: Colour,
 }
 
 impl Held {
@@ -177,12 +176,6 @@ impl Held {
     #[must_use]
     pub fn run(&self) -> &str {
         &self.run
-    }
-
-    /// The table that was live when the run was taken over.
-    #[must_use]
-    pub fn live(&self) -> Colour {
-        self.live
     }
 }
 
@@ -201,7 +194,7 @@ impl Journal {
     /// What this process holds, for [`Journal::begin`] and [`Journal::resume`] once the session is lost.
     #[must_use]
     pub fn held(&self) -> Held {
-        Held { run: self.run.clone(), backend: self.backend.clone(), live: self.progress().live() }
+        Held { run: self.run.clone(), backend: self.backend.clone() }
     }
 
     /// The run's short id.

@@ -81,14 +81,8 @@ impl Ends {
     /// source's key.
     pub fn reversed(&self) -> Result<Self, NoWayBack> {
         let mut why = Vec::new();
-        let mut mapping = Vec::new();
-        for mapped in &self.mapping {
-            match mapped.reversed() {
-                Some(back) => mapping.push(back),
-                // The plan accepts that its new values are lost.
-                None => {}
-            }
-        }
+        // Of a column without `back` the plan accepts that new values are lost.
+        let mapping: Vec<Mapped> = self.mapping.iter().filter_map(Mapped::reversed).collect();
         let without = |name: &&Ident| !mapping.iter().any(|mapped| mapped.target == **name);
         let lacking = self.source.required.iter().filter(without);
         why.extend(

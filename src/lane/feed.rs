@@ -80,6 +80,12 @@ pub enum FeedError {
         /// The table's name, or its OID if the server has not sent the name.
         what: String,
     },
+    /// Somebody else than the program has written to a table that is not live.
+    #[error("{table} is not the live table, and somebody else than projh-bluegreen has written to it")]
+    Written {
+        /// The table's name, or its OID if the server has not sent the name.
+        table: String,
+    },
     /// A change came without its key.
     #[error("a change of {table} came without its key")]
     NoKey {
@@ -106,6 +112,11 @@ pub enum FeedError {
 }
 
 impl FeedError {
+    /// A change of a table of no lane; `has_none`: the stream is that of tables to which nobody else may write.
+    fn unexpected(what: String, has_none: bool) -> Self {
+        if has_none { Self::Written { table: what } } else { Self::Foreign { what } }
+    }
+
     /// Whether a new session may get further.
     #[must_use]
     pub fn is_transient(&self) -> bool {
@@ -119,6 +130,7 @@ impl FeedError {
             Self::Impossible { .. }
             | Self::SourceChanged { .. }
             | Self::Foreign { .. }
+            | Self::Written { .. }
             | Self::NoKey { .. }
             | Self::Truncated { .. }
             | Self::Unremembered

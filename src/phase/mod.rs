@@ -134,7 +134,7 @@ pub async fn load_lanes(run: &mut Run<'_>, prepared: &Prepared) -> Result<(), Er
     for (number, design) in prepared.lanes.iter().enumerate() {
         let ends = match live {
             Colour::Blue => Ends::of(design),
-            Colour::Green => Ends::of(design).reversed().map_err(way_back::none)?,
+            Colour::Green => Ends::of(design).reversed().map_err(|no| way_back::none(&no))?,
         };
         let lane = Lane::load(run.journal.session(), number, &ends).await;
         let lane = lane.doing("reading the tables' columns")?;

@@ -55,7 +55,7 @@ pub(crate) fn statements(prepared: &Prepared, columns: &[Vec<Column>]) -> Result
     let publication = RunObjects::of_slot(&prepared.slot).slot(Colour::Green);
     let mut statements = vec![drop_publication(&publication)];
     for (number, (lane, columns)) in prepared.lanes.iter().zip(columns).enumerate() {
-        let ends = Ends::of(lane).reversed().map_err(none)?;
+        let ends = Ends::of(lane).reversed().map_err(|no| none(&no))?;
         let (dirty, row) = (dirty_table(&ends.target.home, number), row_type(&ends.target.home, number));
         statements.push(Statement::new("clear the way", format!("DROP TABLE IF EXISTS {dirty}")));
         statements.push(Statement::new("clear the way", format!("DROP TYPE IF EXISTS {row}")));
@@ -65,7 +65,8 @@ pub(crate) fn statements(prepared: &Prepared, columns: &[Vec<Column>]) -> Result
     Ok(statements)
 }
 
-fn publish(prepared: &Prepared, publication: &Ident) -> Statement {
+/// Publishes the changes of all greens.
+pub(crate) fn publish(prepared: &Prepared, publication: &Ident) -> Statement {
     let greens = || prepared.lanes.iter().map(|lane| lane.green.at_home());
     let sql = format!(
         "CREATE PUBLICATION {publication} FOR TABLE {} WITH (publish_via_partition_root = true)",
@@ -82,8 +83,8 @@ pub(crate) fn drop_publication(publication: &Ident) -> Statement {
 }
 
 /// A run whose plan wants a way back that there is not.
-pub(super) fn none(no: NoWayBack) -> Error {
-    Error::Refused(vec![finding(&no)])
+pub(super) fn none(no: &NoWayBack) -> Error {
+    Error::Refused(vec![finding(no)])
 }
 
 /// What a check says about a table that has no way back.

@@ -92,7 +92,12 @@ static SETTINGS: MapShape = MapShape {
         key(
             "soak",
             Shape::Duration { min: Duration::ZERO, max: DAY.saturating_mul(90), none: false },
-            "is how long the old table is meant to be kept after the swap (24h); `finish` does not wait for it",
+            "is how long the old table follows the new one after the swap, so that it can be undone (0s: not at all)",
+        ),
+        key(
+            "finish",
+            Shape::Word(&["manual", "after_soak"]),
+            "is whether the old table is dropped when the soak is over, or only by `finish` (manual)",
         ),
     ],
     later: &[],

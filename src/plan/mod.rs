@@ -139,6 +139,8 @@ pub struct Settings {
     pub swap: SwapSettings,
     /// What a preview is allowed to do.
     pub preview: PreviewSettings,
+    /// Whether to finish the run when the soak is over.
+    pub finishes_after_soak: bool,
     /// How long green's changes are applied to blue after the swap, so that it can be undone; zero if not at all.
     pub soak: Duration,
 }

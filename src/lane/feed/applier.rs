@@ -45,7 +45,7 @@ pub(super) struct Applier {
     begin: String,
     pending: Vec<Pending>,
     by_relation: HashMap<u32, usize>,
-    /// Names of relations of no lane: the server also sends those of partitions, whose changes come as their parent's.
+    /// Names of relations of no lane: those of partitions are sent, too, and their changes come as their parent's.
     others: HashMap<u32, String>,
     mode: watch::Receiver<Mode>,
     state: watch::Sender<State>,
@@ -278,7 +278,8 @@ impl Applier {
         let pending = self.by_relation.get(&relation).and_then(|at| self.pending.get_mut(*at));
         pending.ok_or_else(|| {
             let name = self.others.get(&relation).cloned();
-            FeedError::Foreign { what: name.unwrap_or_else(|| format!("the relation with OID {relation}")) }
+            let what = name.unwrap_or_else(|| format!("the relation with OID {relation}"));
+            FeedError::unexpected(what, self.by_relation.is_empty())
         })
     }
 

@@ -32,6 +32,9 @@ pub(super) async fn pass(run: &Run<'_>) -> Result<(), Error> {
         }
         run.pace.go().await;
         check_fingerprints(run, run.journal.session()).await?;
+        if let Some(echo) = &run.echo {
+            echo.check()?;
+        }
         wait_for_old_snapshots(run).await
     };
     verify::comparing_meanwhile(run, waited).await?;

@@ -3,11 +3,11 @@
 use crate::lane::apply::ApplySql;
 use crate::lane::copy::{ChunkSql, Round, condition};
 use crate::lane::point;
-use crate::lifecycle::Phase;
-use crate::lifecycle::Span;
-use crate::pg::BLOCK_BYTES;
+use crate::lifecycle::{Phase, Span, WayBack};
 use crate::pg::sql::LockMode;
+use crate::pg::{BLOCK_BYTES, Colour, RunObjects};
 use crate::phase::copy::blocks_per_chunk;
+use crate::phase::way_back;
 use crate::replication::{create_slot, start_replication};
 
 use super::{StepList, lock};
@@ -102,6 +102,20 @@ impl StepList<'_> {
 
     pub(super) fn verify(&mut self) {
         let phase = Phase::Verify;
+        let prepared = &self.subject.prepared;
+        if !self.subject.forward.plan.settings.soak.is_zero()
+            && self.subject.progress.way_back == WayBack::None
+        {
+            let slot = RunObjects::of_slot(&prepared.slot).slot(Colour::Green);
+            let publish = way_back::publish(prepared, &slot);
+            self.statement(phase, None, publish);
+            self.step(
+                phase,
+                None,
+                "the slot of green's changes, for the way back",
+                create_slot(slot.as_str(), false),
+            );
+        }
         let slot = format!("{}_<random>", self.subject.prepared.slot.as_str());
         self.step(phase, None, "a consistent point, by a temporary slot", create_slot(&slot, true));
         for number in 0..self.estimate.comparisons.len() {
