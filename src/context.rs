@@ -64,6 +64,13 @@ pub struct Forward {
 }
 
 impl Forward {
+    /// The same plan, for another goal of the run.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let may_swap = Arc::clone(&self.may_swap);
+        Self { plan: self.plan.clone(), until: None, holds_swap: false, may_swap }
+    }
+
     /// The phases of the plan up to `until`, in their order.
     #[must_use]
     pub fn phases(&self) -> Vec<Phase> {

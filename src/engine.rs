@@ -41,19 +41,22 @@ const BACK: [Phase; 4] = [Phase::CatchUp, Phase::Verify, Phase::Swap, Phase::Set
 pub async fn reach(cx: &Context, goal: &Goal) -> Result<ExitCode, Error> {
     let mut held = None;
     let reached = sessions(cx, goal, &mut held).await;
-    let (Err(Error::Asked(request)), Goal::Forward(forward) | Goal::Back { forward, .. }, Some(run)) =
-        (&reached, goal, &held)
-    else {
-        return reached;
+    let (Goal::Forward(forward), Some(run)) = (goal, &held) else { return reached };
+    let request = match &reached {
+        Err(Error::Asked(request)) => request,
+        // A gate, in the soak: before the swap there is nothing to roll back.
+        Err(Error::GateFailed { gate, why }) => {
+            cx.tell(&Event::Notice {
+                text: format!("rolling back, because gate {gate} does not pass: {why}"),
+            });
+            let goal = Goal::Back { run: run.run().to_owned(), forward: forward.again() };
+            return sessions(cx, &goal, &mut held).await;
+        }
+        _ => return reached,
     };
     cx.tell(&Event::Asked { ask: request.ask, who: request.by.clone() });
     let run = run.run().to_owned();
-    let forward = Forward {
-        plan: forward.plan.clone(),
-        until: None,
-        holds_swap: false,
-        may_swap: Arc::clone(&forward.may_swap),
-    };
+    let forward = forward.again();
     let goal = match request.ask {
         Ask::Finish => Goal::Finished { run, as_is: false, now: false },
         Ask::FinishAsIs => Goal::Finished { run, as_is: true, now: false },
@@ -78,7 +81,8 @@ async fn sessions(cx: &Context, goal: &Goal, held: &mut Option<Held>) -> Result<
     let (mut waits, mut trouble, mut was_live) = (pauses(), None, None);
     loop {
         let begun = Instant::now();
-        let outcome = session(cx, goal, held, &mut was_live).await;
+        // On the heap: the futures of all phases are large.
+        let outcome = Box::pin(session(cx, goal, held, &mut was_live)).await;
         let Err(error) = outcome else {
             return Ok(match goal {
                 Goal::Back { .. } => ExitCode::RolledBack,
@@ -213,7 +217,7 @@ fn take(cx: &Context, journal: &Journal, phases: Vec<Phase>, until: Option<Phase
 /// Executes what is left of a plan. The run is given up here if its slot cannot be kept, in whatever phase that shows.
 async fn ahead(cx: &Context, forward: &Forward, held: &mut Option<Held>) -> Result<(), Error> {
     let mut run = phase::unless(cx.interrupted(), open(cx, forward, held)).await?;
-    let outcome = phases(&mut run).await;
+    let outcome = Box::pin(phases(&mut run)).await;
     concluded(&mut run, outcome).await?;
     if forward.finishes() && run.journal.progress().way_back == WayBack::Closed {
         let work = phase::unless(cx.interrupted(), phase::finish::run(cx, &run.journal, false, false));
@@ -258,7 +262,7 @@ async fn back(cx: &Context, forward: &Forward, journal: Journal) -> Result<(), E
         }
         Ok(())
     };
-    let outcome = steps.await;
+    let outcome = Box::pin(steps).await;
     concluded(&mut run, outcome).await
 }
 

@@ -114,6 +114,22 @@ pub enum Error {
         /// Why the last one was rolled back.
         why: String,
     },
+    /// A gate of the plan does not pass.
+    #[error("gate `{gate}` does not pass: {why}")]
+    Gate {
+        /// Its name.
+        gate: String,
+        /// Why it does not.
+        why: String,
+    },
+    /// A gate did not pass in the soak. Inside a session only: the run is then rolled back.
+    #[error("gate `{gate}` does not pass: {why}")]
+    GateFailed {
+        /// Its name.
+        gate: String,
+        /// Why it does not.
+        why: String,
+    },
     /// A command on another terminal asks to end the run. Inside a session only: the session then does so.
     #[error("asked to {} by {}", .0.ask.name(), .0.by)]
     Asked(Request),
@@ -223,6 +239,8 @@ impl Error {
             | Self::Differences(_)
             | Self::NotUnique { .. }
             | Self::SwapBudget { .. }
+            | Self::Gate { .. }
+            | Self::GateFailed { .. }
             | Self::Asked(_)
             | Self::Answered { .. }
             | Self::Unanswered { .. }
@@ -267,7 +285,7 @@ impl Error {
             ) => ExitCode::Refused,
             Self::Differences(_) => ExitCode::Differences,
             Self::WayBroken(error) => error.exit_code(),
-            Self::SwapBudget { .. } => ExitCode::NotSwapped,
+            Self::SwapBudget { .. } | Self::Gate { .. } | Self::GateFailed { .. } => ExitCode::NotSwapped,
             Self::Interrupted | Self::Declined(_) => ExitCode::Interrupted,
             Self::Answered { code, .. } => ExitCode::of(*code),
             Self::Unanswered { .. } => ExitCode::Held,

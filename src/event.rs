@@ -206,6 +206,15 @@ pub enum Event {
         /// Its pid, user, `application_name`, state and age of transaction.
         backend: String,
     },
+    /// A gate passed before the swap, or did not during the soak.
+    Gate {
+        /// Its name.
+        gate: String,
+        /// Why it did not pass; `null` if it did.
+        why: Option<String>,
+        /// How many times in a row it has not passed.
+        failures: u32,
+    },
     /// A command on another terminal asks for something of the process that holds the run; both report it.
     Asked {
         /// What is asked for.

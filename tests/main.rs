@@ -26,6 +26,7 @@ mod events;
 mod every_type;
 mod exchanges;
 mod exit_codes;
+mod gates;
 mod golden_runs;
 mod guarded;
 mod harness;

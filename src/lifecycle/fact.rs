@@ -98,6 +98,13 @@ pub enum Fact {
         /// The LSN of the consistent point of its slot.
         lsn: Lsn,
     },
+    /// What a gate compares after the swap was measured before it.
+    Measured {
+        /// The gate's name.
+        gate: String,
+        /// What was measured, in milliseconds.
+        ms: f64,
+    },
     /// Blue and green were exchanged.
     Swapped {
         /// The table that is live since then.

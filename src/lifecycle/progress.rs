@@ -1,6 +1,6 @@
 //! The fold of a run's facts into its state, and the phase that comes next.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Blocks, Fact, Phase, Prepared, SwapTimes, Verification};
 use crate::hangs_on::Fingerprint;
@@ -93,6 +93,8 @@ pub struct Progress {
     pub indexed: bool,
     /// The last verification, unless it has become void.
     pub verified: Option<Verification>,
+    /// What gates compare with, in milliseconds, by their names.
+    pub measured: BTreeMap<String, f64>,
     /// The state of the way back.
     pub way_back: WayBack,
     /// The parts of the last swap's stall, while green is live.
@@ -257,6 +259,7 @@ impl Progress {
                 Fact::Indexed => self.copy_finished && !swapped,
                 Fact::Verified(_) => self.indexed && may_swap,
                 Fact::VerificationVoided => may_swap,
+                Fact::Measured { .. } => prepared && !swapped,
                 Fact::WayBackIntended => self.indexed && !swapped && self.way_back == WayBack::None,
                 Fact::WayBackOpened { .. } => !swapped && self.way_back == WayBack::Intended,
                 Fact::Swapped { live, .. } => {
@@ -306,6 +309,9 @@ impl Progress {
             Fact::Indexed => self.indexed = true,
             Fact::Verified(verification) => self.verified = Some(verification.clone()),
             Fact::VerificationVoided => self.verified = None,
+            Fact::Measured { gate, ms } => {
+                self.measured.insert(gate.clone(), *ms);
+            }
             Fact::WayBackIntended => self.way_back = WayBack::Intended,
             Fact::WayBackOpened { lsn } => self.way_back = WayBack::Open(*lsn),
             Fact::Swapped { live, times, .. } => {

@@ -9,6 +9,7 @@ pub(crate) mod catch_up;
 pub(crate) mod check;
 pub(crate) mod copy;
 pub(crate) mod finish;
+mod gates;
 mod guard;
 pub(crate) mod index;
 pub mod locks;
@@ -43,18 +44,18 @@ pub async fn run(phase: Phase, run: &mut Run<'_>) -> Result<(), Error> {
     let stopped = run.stopped();
     let is_reversible = run.journal.progress().is_reversible();
     match phase {
-        Phase::Prepare => unless(stopped, prepare::run(run)).await,
+        Phase::Prepare => unless(stopped, Box::pin(prepare::run(run))).await,
         // Checks for a stop itself, so that the chunk in progress is finished.
-        Phase::Copy => copy::run(run).await,
-        Phase::CatchUp => unless(stopped, catch_up::run(run)).await,
-        Phase::Index => unless(stopped, index::run(run)).await,
-        Phase::Verify => unless(stopped, verify::run(run)).await,
-        Phase::Soak => soak::run(run).await,
+        Phase::Copy => Box::pin(copy::run(run)).await,
+        Phase::CatchUp => unless(stopped, Box::pin(catch_up::run(run))).await,
+        Phase::Index => unless(stopped, Box::pin(index::run(run))).await,
+        Phase::Verify => unless(stopped, Box::pin(verify::run(run))).await,
+        Phase::Soak => Box::pin(soak::run(run)).await,
         // Checks for a stop itself, so that an attempt ends with a known outcome.
-        Phase::Swap => swap::run(run).await,
+        Phase::Swap => Box::pin(swap::run(run)).await,
         // Without a way back nothing is streamed any more: the loss of the slot is no reason to stop.
-        Phase::Settle if !is_reversible => unless(run.cx.interrupted(), settle::run(run)).await,
-        Phase::Settle => unless(stopped, settle::run(run)).await,
+        Phase::Settle if !is_reversible => unless(run.cx.interrupted(), Box::pin(settle::run(run))).await,
+        Phase::Settle => unless(stopped, Box::pin(settle::run(run))).await,
         Phase::Check | Phase::Rollback | Phase::Finish => Err(Error::Bug("a phase that no run leads to")),
     }
 }

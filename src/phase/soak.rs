@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use super::stream;
 use super::{check_fingerprints, prepared, settle, unless, verify, way_back};
+use super::{gates, stream};
 use crate::error::{Doing, Error};
 use crate::event::Event;
 use crate::journal::requests::Ask;
@@ -40,6 +40,7 @@ async fn soak(run: &mut Run<'_>) -> Result<(), Error> {
         let waited = async {
             tokio::select! {
                 over = wait(run) => over.map(|()| None),
+                failed = gates::watch(run) => Err(failed),
                 request = asked => Ok(Some(request)),
             }
         };

@@ -29,9 +29,10 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::event::Event;
 use crate::lifecycle::{Fact, Phase};
+use crate::pg::Colour;
 use crate::run::Run;
 
-use super::{load_lanes, prepared, stream, unless, verify, way_back};
+use super::{gates, load_lanes, prepared, stream, unless, verify, way_back};
 
 use attempt::Outcome;
 
@@ -40,6 +41,9 @@ pub(crate) use statements::Statements;
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     let settings = run.forward.plan.settings.swap.clone();
     let mut last = String::new();
+    if run.journal.progress().live() == Colour::Blue {
+        unless(run.stopped(), verify::comparing_meanwhile(run, gates::pass(run))).await?;
+    }
     for number in 1..=settings.attempts {
         unless(run.stopped(), gate::pass(run)).await?;
         if verify::is_void(run, run.journal.session()).await? {

@@ -8,6 +8,7 @@ mod column;
 mod connection;
 mod environment;
 mod file;
+mod gates;
 mod keys;
 pub mod partition;
 mod partition_by;
@@ -33,6 +34,7 @@ use crate::pg::{Ident, QName};
 pub use changes::changes;
 pub use connection::Connection;
 pub use environment::Env;
+pub use gates::{Compare, Gate, GateAsk};
 pub use problem::{Problem, Problems};
 pub use schema::json_schema;
 
@@ -51,6 +53,9 @@ pub struct Plan {
     /// How to execute the plan. May change between a run and its resumption.
     #[serde(skip)]
     pub settings: Settings,
+    /// What must hold before the swap and during the soak. May change between a run and its resumption.
+    #[serde(skip)]
+    pub gates: Vec<Gate>,
     /// The tables to migrate; all of them swap in one transaction.
     pub tables: Vec<TablePlan>,
 }
@@ -89,7 +94,13 @@ impl Plan {
     /// defaults.
     #[must_use]
     pub fn named(name: String) -> Self {
-        Self { name, connection: Connection::default(), settings: Settings::default(), tables: Vec::new() }
+        Self {
+            name,
+            connection: Connection::default(),
+            settings: Settings::default(),
+            gates: Vec::new(),
+            tables: Vec::new(),
+        }
     }
 
     /// Builds the plan from a tree whose shape was checked; it is incomplete only if `found` says why.
@@ -98,6 +109,7 @@ impl Plan {
             name: root.get("name").map_or_else(String::new, |node| name(node, found)),
             connection,
             settings: settings::read(root, found),
+            gates: gates::read_all(root, found),
             tables: table::read_all(root, found),
         }
     }

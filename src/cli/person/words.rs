@@ -48,6 +48,10 @@ pub(super) fn words(event: &Event) -> String {
         Event::Retry { why, seconds } => format!("{why}; trying again in {seconds:.1} s"),
         Event::BegunAgain { phase, why } => format!("{phase} begins again: {why}"),
         Event::BackendTerminated { backend } => format!("terminated, as the plan allows: {backend}"),
+        Event::Gate { gate, why: None, .. } => format!("  gate {gate}: passed"),
+        Event::Gate { gate, why: Some(why), failures } => {
+            format!("gate {gate} does not pass, {failures} in a row: {why}")
+        }
         Event::Asked { ask, who } => format!("{}: {who}", ask.name()),
         Event::Waiting { text, .. } | Event::Notice { text } => text.clone(),
         Event::PreviewStep(_)

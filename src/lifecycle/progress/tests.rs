@@ -57,6 +57,7 @@ fn facts() -> Vec<Fact> {
         Fact::IndexBuilt { lane: 0, step: 0, what: what() },
         Fact::Indexed,
         Fact::Verified(verification()),
+        Fact::Measured { gate: "quick".to_owned(), ms: 1.5 },
         Fact::WayBackIntended,
         Fact::WayBackOpened { lsn },
         Fact::Swapped { live: Colour::Green, lsn, compared: 0, times: SwapTimes::default() },
@@ -86,7 +87,7 @@ fn what_can_follow_what() {
     let facts = facts();
     let mut progress = Progress::default();
     let mut lines: Vec<String> = facts.iter().map(|fact| format!("{:<20}", fact.name())).collect();
-    for next in &facts[..28] {
+    for next in &facts[..29] {
         for (line, fact) in lines.iter_mut().zip(&facts) {
             line.push(if progress.allows(fact) { '+' } else { '.' });
         }
@@ -98,40 +99,41 @@ fn what_can_follow_what() {
     }
     assert!(facts.iter().all(|fact| !progress.allows(fact)), "nothing follows the end");
     insta::assert_snapshot!(lines.join("\n"), @r"
-    started             ++++++++++++++++++++++++++++
-    prepared            ++..........................
-    slot_intended       ..+++++++++++++++.......++..
-    slot_created        ...+........................
-    round_began         ....++++++..................
-    chunk_copied        ....++......................
-    key_built           ..+++++++++++++++.......++..
-    dirty_keys_read     ....+++++++++++++.......++..
-    round_ended         ....+++++++++++++.......++..
-    copy_finished       ......++++..................
-    caught_up           ..........+++++++++++++++++.
-    index_built         ..+++++++++++++++.......++..
-    indexed             ..........+++++++.......++..
-    verified            .............++++++++++++++.
-    way_back_intended   .............++.............
-    way_back_opened     ...............+............
-    swapped             ..............+++........+..
-    arrived             .................++++++++++.
-    step_settled        .................+++++++++++
-    settled             .................+++++++++++
-    way_broken          ................+++++++++++.
-    way_mended          ................+++++++++++.
-    verified            .............++++++++++++++.
-    swapped             .......................+....
-    verified            .............++++++++++++++.
-    swapped             ..............+++........+..
-    soaked              .................+++++++..+.
-    finished            .................+++++++..++
-    copy_restarted      ..++++++++..................
-    verification_voided +++++++++++++++++++++++++++.
-    given_up            ..+++++++++++++++.......++..
-    way_back_lost       .................+++++++..+.
-    partitions_dropped  +++++++++++++++++.......++..
-    rolled_back         +++++++++++++++++.......++..
+    started             +++++++++++++++++++++++++++++
+    prepared            ++...........................
+    slot_intended       ..++++++++++++++++.......++..
+    slot_created        ...+.........................
+    round_began         ....++++++...................
+    chunk_copied        ....++.......................
+    key_built           ..++++++++++++++++.......++..
+    dirty_keys_read     ....++++++++++++++.......++..
+    round_ended         ....++++++++++++++.......++..
+    copy_finished       ......++++...................
+    caught_up           ..........++++++++++++++++++.
+    index_built         ..++++++++++++++++.......++..
+    indexed             ..........++++++++.......++..
+    verified            .............+++++++++++++++.
+    measured            ..++++++++++++++++.......++..
+    way_back_intended   .............+++.............
+    way_back_opened     ................+............
+    swapped             ..............++++........+..
+    arrived             ..................++++++++++.
+    step_settled        ..................+++++++++++
+    settled             ..................+++++++++++
+    way_broken          .................+++++++++++.
+    way_mended          .................+++++++++++.
+    verified            .............+++++++++++++++.
+    swapped             ........................+....
+    verified            .............+++++++++++++++.
+    swapped             ..............++++........+..
+    soaked              ..................+++++++..+.
+    finished            ..................+++++++..++
+    copy_restarted      ..++++++++...................
+    verification_voided ++++++++++++++++++++++++++++.
+    given_up            ..++++++++++++++++.......++..
+    way_back_lost       ..................+++++++..+.
+    partitions_dropped  ++++++++++++++++++.......++..
+    rolled_back         ++++++++++++++++++.......++..
     ");
 }
 
@@ -159,5 +161,5 @@ fn a_run_that_is_taken_over_catches_up_and_is_verified_again() {
         progress.left().collect::<Vec<_>>(),
         [Phase::CatchUp, Phase::Verify, Phase::Swap, Phase::Settle]
     );
-    assert!(!progress.allows(&facts[16]), "not swapped without a verification");
+    assert!(!progress.allows(&facts[17]), "not swapped without a verification");
 }

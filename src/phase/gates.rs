@@ -1,0 +1,148 @@
+//! Gates: what the plan asks before the swap, and all through the soak.
+//!
+//! Before the swap every gate must pass, and what is compared after it is measured. In the soak a gate that fails so
+//! many times in a row as the plan says rolls the run back. A gate that cannot be asked has failed.
+
+use std::time::Instant;
+
+use futures_util::future::select_all;
+use tokio_postgres::Client;
+
+use crate::error::Error;
+use crate::event::Event;
+use crate::lifecycle::Fact;
+use crate::pg::{Colour, Literal, list};
+use crate::plan::{Compare, Gate, GateAsk};
+use crate::run::Run;
+
+/// Asks every gate once. What is compared is measured.
+///
+/// # Errors
+/// [`Error::Gate`] if one does not pass; or if what was measured cannot be recorded.
+pub(super) async fn pass(run: &Run<'_>) -> Result<(), Error> {
+    for gate in &run.forward.plan.gates {
+        let failed = |why| Error::Gate { gate: gate.name.clone(), why };
+        match &gate.ask {
+            GateAsk::Compare(compare) if run.journal.progress().live() == Colour::Blue => {
+                let ms = within(gate, measured(run, compare)).await.map_err(failed)?;
+                run.journal.record(Fact::Measured { gate: gate.name.clone(), ms }).await?;
+            }
+            _ => ask(run, gate).await.map_err(failed)?,
+        }
+        run.cx.tell(&Event::Gate { gate: gate.name.clone(), why: None, failures: 0 });
+    }
+    Ok(())
+}
+
+/// Asks every gate again and again, until one has failed often enough; never ends otherwise.
+pub(super) async fn watch(run: &Run<'_>) -> Error {
+    let gates = &run.forward.plan.gates;
+    if gates.is_empty() {
+        return std::future::pending().await;
+    }
+    let watched = gates.iter().map(|gate| Box::pin(watch_one(run, gate)));
+    select_all(watched).await.0
+}
+
+async fn watch_one(run: &Run<'_>, gate: &Gate) -> Error {
+    let mut failures = 0;
+    loop {
+        tokio::time::sleep(gate.interval).await;
+        let Err(why) = ask(run, gate).await else {
+            failures = 0;
+            continue;
+        };
+        failures += 1;
+        run.cx.tell(&Event::Gate { gate: gate.name.clone(), why: Some(why.clone()), failures });
+        if failures >= gate.failures {
+            return Error::GateFailed { gate: gate.name.clone(), why };
+        }
+    }
+}
+
+/// Asks a gate once; the error says why it does not pass.
+async fn ask(run: &Run<'_>, gate: &Gate) -> Result<(), String> {
+    match &gate.ask {
+        GateAsk::Sql(sql) => within(gate, is_true(run, sql)).await,
+        GateAsk::Command(words) => within(gate, succeeds(words)).await,
+        GateAsk::Compare(compare) => {
+            let before = run.journal.progress().measured.get(&gate.name).copied();
+            let before = before.ok_or("it was not measured before the swap")?;
+            let now = within(gate, measured(run, compare)).await?;
+            let most = before * compare.factor;
+            if now <= most {
+                return Ok(());
+            }
+            let Compare { measure, factor, .. } = compare;
+            Err(format!("{measure} is {now:.2} ms, more than {factor} * {before:.2} ms"))
+        }
+    }
+}
+
+async fn within<T>(gate: &Gate, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let late = |_| Err(format!("no answer within {} s", gate.timeout.as_secs_f64()));
+    tokio::time::timeout(gate.timeout, work).await.unwrap_or_else(late)
+}
+
+async fn session(run: &Run<'_>) -> Result<crate::pg::connect::Session, String> {
+    let name = run.role("gate");
+    let settings = [("default_transaction_read_only", "on")];
+    run.cx.target.connect(&name, &settings).await.map_err(|error| error.to_string())
+}
+
+async fn is_true(run: &Run<'_>, sql: &str) -> Result<(), String> {
+    let session = session(run).await?;
+    let row = session.query_opt(sql, &[]).await.map_err(|error| crate::pg::describe(&error))?;
+    match row.map(|row| row.try_get::<_, Option<bool>>(0)) {
+        Some(Ok(Some(true))) => Ok(()),
+        Some(Ok(_)) => Err("it is not true".to_owned()),
+        Some(Err(_)) => Err("its first column is not boolean".to_owned()),
+        None => Err("it has no row".to_owned()),
+    }
+}
+
+/// What it prints is not reported: it may be about rows.
+async fn succeeds(words: &[String]) -> Result<(), String> {
+    let Some((program, arguments)) = words.split_first() else { return Err("no program".to_owned()) };
+    let mut command = tokio::process::Command::new(program);
+    command.args(arguments).kill_on_drop(true);
+    command.stdin(std::process::Stdio::null());
+    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    match command.status().await {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{program} ended with {status}")),
+        Err(error) => Err(format!("{program} cannot be executed: {error}")),
+    }
+}
+
+/// Executes the statement for each of its values in turn, until there are enough samples, in milliseconds.
+async fn measured(run: &Run<'_>, compare: &Compare) -> Result<f64, String> {
+    let session = session(run).await?;
+    let failed = |error: tokio_postgres::Error| crate::pg::describe(&error);
+    let executions = executions(&session, compare).await.map_err(failed)?;
+    let prepare = format!("PREPARE projh_gate AS {}", compare.sql);
+    session.batch_execute(&prepare).await.map_err(failed)?;
+    let mut times = Vec::new();
+    for execute in executions.iter().cycle().take(compare.samples as usize) {
+        let begun = Instant::now();
+        session.simple_query(execute).await.map_err(failed)?;
+        times.push(begun.elapsed().as_secs_f64() * 1_000.0);
+    }
+    if times.is_empty() {
+        return Err("`values` has no row".to_owned());
+    }
+    Ok(compare.measure.of(&mut times))
+}
+
+/// The statements that execute it, one for each row of `values`.
+async fn executions(client: &Client, compare: &Compare) -> Result<Vec<String>, tokio_postgres::Error> {
+    let Some(values) = &compare.values else { return Ok(vec!["EXECUTE projh_gate".to_owned()]) };
+    let mut executions = Vec::new();
+    for message in client.simple_query(values).await? {
+        let tokio_postgres::SimpleQueryMessage::Row(row) = message else { continue };
+        let given = (0..row.len())
+            .map(|at| row.get(at).map_or_else(|| "NULL".to_owned(), |value| Literal(value).to_string()));
+        executions.push(format!("EXECUTE projh_gate({})", list(given)));
+    }
+    Ok(executions)
+}

@@ -1,0 +1,124 @@
+//! Gates: asked before the swap and all through the soak, where one that fails rolls back by itself.
+
+use tokio_postgres::Client;
+
+use crate::support::{Bluegreen, Cluster, stage};
+
+const BLUE: &str = "
+create table public.t (id bigint primary key, at date not null, note text);
+insert into public.t select g, date '2026-01-01' + g % 55, 'note ' || g from generate_series(1, 200) g;
+create table public.health (ok boolean not null, sleep float8 not null); insert into public.health values (true, 0.001);
+analyze public.t;";
+
+fn plan(gates: &str) -> String {
+    format!(
+        "
+version: 1
+name: gated
+settings: {{workers: 1, soak: 1h}}
+tables:
+  - table: public.t
+    partition_by: {{range: at, bounds: [2026-01-01, 2026-02-01, 2026-03-01], default: true}}
+    primary_key: [id, at]
+gates:
+{gates}
+"
+    )
+}
+
+const HEALTH: &str = "  - {name: health, sql: select ok from public.health, interval: 200ms, failures: 2}";
+
+async fn set(gates: &str) -> (Cluster, Client, Bluegreen) {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, BLUE, &plan(gates)).await;
+    (cluster, client, program)
+}
+
+async fn is_partitioned(client: &Client) -> bool {
+    let sql = "select exists (select from pg_partitioned_table where partrelid = 'public.t'::regclass)";
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gate_that_does_not_pass_before_the_swap_prevents_it() {
+    for (gate, why) in [
+        (HEALTH, "it is not true"),
+        ("  - {name: health, sql: select from public.nothing}", "relation \"public.nothing\" does not exist"),
+        ("  - {name: health, sql: select ok from public.health where false}", "it has no row"),
+        ("  - {name: health, sql: select 1}", "its first column is not boolean"),
+        ("  - {name: health, sql: select pg_sleep(9) is null, timeout: 200ms}", "no answer within 0.2 s"),
+        ("  - {name: health, sql: delete from public.health returning true}", "read-only transaction"),
+        ("  - {name: health, command: [sh, -c, 'echo secret; exit 3']}", "sh ended with exit status: 3"),
+        ("  - {name: health, command: [/no/such/program]}", "cannot be executed"),
+        (
+            "  - {name: health, compare: {sql: select $1::int, values: select 1 where false}, expect: max <= before}",
+            "`values` has no row",
+        ),
+    ] {
+        let (_cluster, client, program) = set(gate).await;
+        client.batch_execute("update public.health set ok = false").await.unwrap();
+        let refused = program.execute(&["--yes"]).expect_code(5);
+        let error = refused.error();
+        assert!(error.contains("gate `health` does not pass") && error.contains(why), "{gate}: {error}");
+        assert!(!refused.stdout.contains("secret") && !is_partitioned(&client).await, "{gate}");
+        if gate == HEALTH {
+            client.batch_execute("update public.health set ok = true").await.unwrap();
+            program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+            assert!(is_partitioned(&client).await);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gate_that_fails_in_the_soak_rolls_back_and_loses_no_write() {
+    let gates = format!(
+        "{HEALTH}
+  - {{name: command, command: [sh, -c, 'exit 0'], interval: 200ms}}
+  - name: no slower
+    compare: {{sql: 'select pg_sleep(sleep), $1::int from public.health', values: 'values (1), (2)', samples: 5}}
+    expect: p95 <= 20 * before
+    interval: 200ms
+    failures: 2"
+    );
+    for (fault, name, why) in [
+        ("update public.health set ok = false", "health", "it is not true"),
+        ("update public.health set sleep = 0.3", "no slower", "p95 is"),
+        ("drop table public.health", "health", "does not exist"),
+    ] {
+        let (_cluster, client, program) = set(&gates).await;
+        let running = program.spawn("execute", &["--yes"]);
+        running.wait_for("soaking");
+        assert!(is_partitioned(&client).await);
+        client.batch_execute("insert into public.t values (900, '2026-01-15', 'of green')").await.unwrap();
+        client.batch_execute(fault).await.unwrap();
+        let finished = running.finish().expect_code(6);
+        let failed = finished.events_of("gate").into_iter().rfind(|event| !event["why"].is_null()).unwrap();
+        if fault.starts_with("update") {
+            assert_eq!(failed["gate"], name, "{fault}: {}", finished.stdout);
+            assert!(failed["why"].as_str().unwrap().contains(why), "{failed}");
+        }
+        assert_eq!(failed["failures"], 2, "{failed}");
+        assert!(!is_partitioned(&client).await);
+        let kept: i64 = client
+            .query_one("select count(*) from public.t where note = 'of green'", &[])
+            .await
+            .unwrap()
+            .get(0);
+        assert_eq!(kept, 1, "{fault}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gate_that_fails_now_and_then_rolls_nothing_back() {
+    let (_cluster, client, program) =
+        set("  - {name: health, sql: select ok from public.health, interval: 300ms, failures: 20}").await;
+    let running = program.spawn("execute", &["--yes"]);
+    running.wait_for("soaking");
+    client.batch_execute("update public.health set ok = false").await.unwrap();
+    running.wait_until(|event| event["type"] == "gate" && event["failures"] == 2).unwrap();
+    client.batch_execute("update public.health set ok = true").await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(900)).await;
+    running.terminate();
+    running.finish().expect_code(7);
+    assert!(is_partitioned(&client).await);
+}
