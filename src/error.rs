@@ -113,6 +113,8 @@ pub enum Error {
         attempts: u32,
         /// Why the last one was rolled back.
         why: String,
+        /// The sessions that were in its way.
+        in_the_way: Vec<String>,
     },
     /// A gate of the plan does not pass.
     #[error("gate `{gate}` does not pass: {why}")]

@@ -326,3 +326,33 @@ async fn whoever_holds_up_an_index_is_named() {
     holder.batch_execute("commit").await.unwrap();
     running.finish().expect_code(0);
 }
+
+/// PostgreSQL does not cancel it for others, and begins it again if it is ended: it is named, and waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_autovacuum_to_prevent_wraparound_is_waited_for() {
+    let cluster = Cluster::builder()
+        .setting("autovacuum_freeze_max_age", "100000")
+        .setting("autovacuum_naptime", "1s")
+        .setting("autovacuum_vacuum_cost_delay", "100ms")
+        .setting("autovacuum_vacuum_cost_limit", "1")
+        .start();
+    let plan = PLAN.replace("attempts: 8", "attempts: 1");
+    let setup = SETUP.replace("3000", "30000");
+    let (client, program) = stage(&cluster, &setup, &plan).await;
+    program.execute(&["--until", "verify"]).expect_code(0);
+    let burn = "do $$ begin for n in 1 .. 120000 loop perform pg_current_xact_id(); commit; end loop; end $$";
+    client.batch_execute(burn).await.unwrap();
+    // One of green's partitions: it is locked in the swap, too.
+    let holds = "select count(*) > 0 from pg_locks l join pg_stat_activity a using (pid) join pg_class c on c.oid = l.relation \
+                 where a.query like '%to prevent wraparound%' and c.relname ~ '^t(_p1|_p2|_default)?$' and l.mode = 'ShareUpdateExclusiveLock'";
+    eventually(&client, holds).await;
+    let running = program.spawn("execute", &["--yes"]);
+    let postponed = running.wait_for("swap_postponed");
+    assert!(blockers(&postponed).contains("to prevent wraparound"), "{postponed}");
+    // It is the only attempt that the plan allows, and it is not used up.
+    running.wait_until(|event| event["type"] == "swap_postponed" && *event != postponed).unwrap();
+    for sql in ["alter system set autovacuum_vacuum_cost_delay = 0", "select pg_reload_conf()"] {
+        client.batch_execute(sql).await.unwrap();
+    }
+    running.finish().expect_code(0);
+}

@@ -253,11 +253,15 @@ async fn rolled_back_from_any_phase_before_the_swap_the_database_is_as_it_was() 
 
 /// Its own partitions are in nobody's way.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_check_of_a_run_that_stopped_says_no_more_than_that_it_is_there() {
+async fn a_check_of_a_plan_whose_run_is_under_way_says_that_execute_resumes_it() {
     let stage = Stage::set(2_000, &own::plan("stopped")).await;
     stage.program.execute(&["--until", "index"]).expect_code(0);
-    let checked = stage.program.run("check", &[]).expect_code(3);
-    let findings = checked.refusals();
+    let checked = stage.program.run("check", &[]).expect_code(0);
+    assert!(checked.stdout.contains("`projh-bluegreen execute` resumes it"), "{}", checked.stdout);
+    // To another plan it is another run.
+    stage.program.write_plan(&own::plan("another"));
+    let other = stage.program.run("check", &[]).expect_code(3);
+    let findings = other.refusals();
     assert!(
         !findings.is_empty() && findings.iter().all(|finding| finding["check"] == "another_run"),
         "{findings:#?}"

@@ -33,7 +33,10 @@ fn finding(table: &QName, seen: UnderWay) -> Finding {
         Kind::Lock => "preparing waits for it to end",
     };
     let what = format!("under way: {seen}: {why}");
-    let hint = format!("wait for it to end, or {}", Holder::Backend(seen.backend).hint());
+    let hint = match seen.backend.prevents_wraparound {
+        true => "wait for it to end: PostgreSQL would begin it again".to_owned(),
+        false => format!("wait for it to end, or {}", Holder::Backend(seen.backend).hint()),
+    };
     let finding = Finding::table(CheckId::UnderWay, table, what, hint);
     if seen.kind == Kind::Lock { finding.into_note() } else { finding }
 }

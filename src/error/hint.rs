@@ -27,6 +27,9 @@ impl Error {
             Self::NotStreamed { .. } => {
                 "what was written meanwhile cannot be known: `projh-bluegreen rollback`, and begin again"
             }
+            Self::SwapBudget { in_the_way, .. } if !in_the_way.is_empty() => {
+                return Some(format!("execute again once this has ended: {}", some(in_the_way)));
+            }
             Self::SwapBudget { .. } => {
                 "execute again at a quieter time, or raise settings.swap.max_write_stall"
             }

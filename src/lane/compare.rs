@@ -269,7 +269,7 @@ impl Comparison {
     pub fn sum_sql(&self, is_source: bool, relation: &str, condition: &str) -> String {
         let hash = &self.hash.of_side(is_source).row;
         format!(
-            "SELECT {SUMS} FROM (SELECT {hash} AS h FROM ONLY {relation} WHERE {condition} OFFSET 0) AS s"
+            "SELECT {SUMS} FROM (SELECT {hash} AS h FROM ONLY {relation} WHERE {condition} OFFSET 0) AS projh_rows"
         )
     }
 

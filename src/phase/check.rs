@@ -14,6 +14,14 @@ use crate::plan::Plan;
 /// # Errors
 /// [`Error::Refused`] with the refusals, or the error that stopped the checks.
 pub(crate) async fn run(cx: &Context, plan: &Plan) -> Result<(), Error> {
+    if is_done(cx, plan).await? {
+        let text = "a run of this plan is under way: `projh-bluegreen execute` resumes it. Its checks have passed, and are \
+                    not made again: they would refuse what the run has made"
+            .to_owned();
+        cx.tell(&Event::Notice { text });
+        cx.tell(&Event::Checked { notes: 0 });
+        return Ok(());
+    }
     let findings = check::run(cx, plan).await?;
     let (refusals, notes): (Vec<Finding>, Vec<Finding>) = findings.into_iter().partition(Finding::is_refusal);
     let count = notes.len();

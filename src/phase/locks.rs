@@ -25,6 +25,8 @@ pub(super) const LOCK_WAIT: Duration = Duration::from_millis(300);
 const STEP_ASIDE: Duration = Duration::from_secs(2);
 /// How often a wait that continues is reported again.
 const REPORT_AGAIN: Duration = Duration::from_secs(30);
+/// A wait whose holder is not seen is only reported after this time.
+const NAMELESS: Duration = Duration::from_secs(10);
 /// How often the blockers are looked up.
 const LOOK_EVERY: Duration = Duration::from_millis(40);
 
@@ -153,6 +155,9 @@ impl<'a> Patience<'a> {
         since: Instant,
         reported: &mut Option<(Vec<i32>, Instant)>,
     ) {
+        if wait.is_none() && since.elapsed() < NAMELESS {
+            return;
+        }
         let who: Vec<i32> = wait.iter().flat_map(|wait| wait.holders.iter().map(process)).collect();
         if reported.as_ref().is_some_and(|(before, at)| *before == who && at.elapsed() < REPORT_AGAIN) {
             return;

@@ -44,7 +44,10 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     if run.journal.progress().live() == Colour::Blue {
         unless(run.stopped(), verify::comparing_meanwhile(run, gates::pass(run))).await?;
     }
-    for number in 1..=settings.attempts {
+    let mut in_the_way = Vec::new();
+    let mut number = 0;
+    while number < settings.attempts {
+        number += 1;
         unless(run.stopped(), gate::pass(run)).await?;
         if verify::is_void(run, run.journal.session()).await? {
             let why = "a table was rewritten since it was verified".to_owned();
@@ -71,7 +74,11 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
                 }
                 return unless(run.cx.interrupted(), attempt::wait_for_standbys(run)).await;
             }
-            Outcome::Postponed { why, blockers } => {
+            Outcome::Postponed { why, blockers, must_end } => {
+                if must_end {
+                    number -= 1;
+                }
+                in_the_way.clone_from(&blockers);
                 tracing::info!(attempt = number, why, blockers = blockers.len(), "attempt rolled back");
                 last.clone_from(&why);
                 run.cx.tell(&Event::SwapPostponed { attempt: number, why, blockers });
@@ -83,7 +90,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
             }
         }
     }
-    Err(Error::SwapBudget { attempts: settings.attempts, why: last })
+    Err(Error::SwapBudget { attempts: settings.attempts, why: last, in_the_way })
 }
 
 /// From the commit of the swap on, the other tables follow the live ones.

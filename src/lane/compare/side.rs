@@ -40,14 +40,14 @@ impl<'a> Side<'a> {
         let relation = comparison.relation(is_source);
         let mask = BUCKETS - 1;
         let buckets = format!(
-            "SELECT h & {mask}, {SUMS} FROM (SELECT {hash} AS h FROM {relation} OFFSET 0) AS s GROUP BY 1"
+            "SELECT h & {mask}, {SUMS} FROM (SELECT {hash} AS h FROM {relation} OFFSET 0) AS projh_rows GROUP BY 1"
         );
         let keys = format!(
-            "SELECT d, {SUMS} FROM (SELECT {digest} AS d, {hash} AS h FROM {relation} OFFSET 0) AS s \
+            "SELECT d, {SUMS} FROM (SELECT {digest} AS d, {hash} AS h FROM {relation} OFFSET 0) AS projh_rows \
              WHERE h & {mask} = ANY ($3) GROUP BY d ORDER BY d"
         );
         let each = format!(
-            "SELECT d, h FROM (SELECT {digest} AS d, {each} AS h FROM {relation} OFFSET 0) AS s WHERE d = ANY ($3)"
+            "SELECT d, h FROM (SELECT {digest} AS d, {each} AS h FROM {relation} OFFSET 0) AS projh_rows WHERE d = ANY ($3)"
         );
         let (buckets, keys, each) =
             tokio::try_join!(client.prepare(&buckets), client.prepare(&keys), client.prepare(&each))?;

@@ -33,8 +33,9 @@ pub enum ConnectError {
     },
     /// No server listens at the address, or it cannot be reached.
     #[error(
-        "cannot reach PostgreSQL at {address} ({}); check that the server runs and listens there ({})",
-        words(source), if address.contains('/') { "unix_socket_directories, port" } else { "listen_addresses, port, firewall" }
+        "cannot reach PostgreSQL at {address} ({}); check that the server runs and listens there ({}){}",
+        words(source), if address.contains('/') { "unix_socket_directories, port" } else { "listen_addresses, port, firewall" },
+        if address.starts_with("localhost:5432") { "; that is the default: DATABASE_URL, PGHOST or --database-url give another" } else { "" }
     )]
     Unreachable {
         /// `host:port`, or the path of the socket.

@@ -28,7 +28,12 @@ use super::gate::{self, OldSnapshots};
 
 pub(super) enum Outcome {
     Swapped(Swapped),
-    Postponed { why: String, blockers: Vec<String> },
+    /// `must_end`: only what nobody should end is in the way, an autovacuum to prevent wraparound.
+    Postponed {
+        why: String,
+        blockers: Vec<String>,
+        must_end: bool,
+    },
 }
 
 pub(super) struct Swapped {
@@ -115,7 +120,7 @@ pub(super) async fn attempt(run: &Run<'_>, settings: &SwapSettings, number: u32)
     let lock_wait = asked.elapsed();
     match locked(run, &ready, asked, lock_wait).await {
         Ok(swapped) => Ok(Outcome::Swapped(swapped)),
-        Err(stop) => Blocked { stop, blockers: Vec::new() }.end(&ready).await,
+        Err(stop) => Blocked { stop, blockers: Vec::new(), must_end: false }.end(&ready).await,
     }
 }
 
@@ -128,6 +133,7 @@ fn arriving(run: &Run<'_>) -> Colour {
 struct Blocked {
     stop: Stop,
     blockers: Vec<String>,
+    must_end: bool,
 }
 
 impl Blocked {
@@ -138,11 +144,18 @@ impl Blocked {
             return Self {
                 stop: Stop::Fail(Error::Postgres { doing: doing.to_owned(), source: error }),
                 blockers: Vec::new(),
+                must_end: false,
             };
         }
         let on = wait.map_or_else(String::new, |wait| format!(" ({} on {})", wait.mode, wait.on));
-        let blockers = wait.into_iter().flat_map(|wait| &wait.holders).map(ToString::to_string).collect();
-        Self { stop: Stop::Postpone(format!("{why}{on}")), blockers }
+        let holders: Vec<&Holder> = wait.into_iter().flat_map(|wait| &wait.holders).collect();
+        let must_end =
+            |holder: &&Holder| matches!(holder, Holder::Backend(backend) if backend.prevents_wraparound);
+        Self {
+            stop: Stop::Postpone(format!("{why}{on}")),
+            must_end: !holders.is_empty() && holders.iter().all(must_end),
+            blockers: holders.into_iter().map(ToString::to_string).collect(),
+        }
     }
 
     async fn end(self, ready: &Ready<'_>) -> Result<Outcome, Error> {
@@ -152,7 +165,7 @@ impl Blocked {
             Stop::Fail(error) => Err(error),
             Stop::Postpone(why) => {
                 rolled_back?;
-                Ok(Outcome::Postponed { why, blockers: self.blockers })
+                Ok(Outcome::Postponed { why, blockers: self.blockers, must_end: self.must_end })
             }
         }
     }
