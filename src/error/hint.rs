@@ -27,12 +27,7 @@ impl Error {
             Self::NotStreamed { .. } => {
                 "what was written meanwhile cannot be known: `projh-bluegreen rollback`, and begin again"
             }
-            Self::SwapBudget { in_the_way, .. } if !in_the_way.is_empty() => {
-                return Some(format!("execute again once this has ended: {}", some(in_the_way)));
-            }
-            Self::SwapBudget { .. } => {
-                "execute again at a quieter time, or raise settings.swap.max_write_stall"
-            }
+            Self::SwapBudget { in_the_way, .. } => return Some(of_swap(in_the_way)),
             Self::Journal(JournalError::PlanChanged { .. }) => {
                 "execute the original plan, or end the run first (`rollback` before its swap, `finish` after it)"
             }
@@ -128,5 +123,13 @@ impl Error {
             }
             _ => return None,
         })
+    }
+}
+
+/// What to do when no attempt to swap succeeded.
+fn of_swap(in_the_way: &[String]) -> String {
+    match in_the_way {
+        [] => "execute again at a quieter time, or raise settings.swap.max_write_stall".to_owned(),
+        sessions => format!("execute again once this has ended: {}", some(sessions)),
     }
 }
