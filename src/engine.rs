@@ -30,9 +30,6 @@ const GOOD_SESSION: Duration = Duration::from_secs(120);
 /// The requests that end a run.
 const ENDS: &[Ask] = &[Ask::Rollback, Ask::Finish, Ask::FinishAsIs];
 
-/// The phases of a swap back.
-const BACK: [Phase; 4] = [Phase::CatchUp, Phase::Verify, Phase::Swap, Phase::Settle];
-
 /// Works until the goal is reached, from where an earlier command stopped; or until a command on another terminal has
 /// asked for another end, and that is reached. Returns the exit code that says which.
 ///
@@ -132,22 +129,12 @@ async fn session(
         }
         Goal::Back { run, forward } => {
             let Some(journal) = resume(cx, run, held, Ending::RolledBack).await? else { return Ok(()) };
-            let (live, is_reversible) = {
+            let phases = {
                 let progress = journal.progress();
-                (progress.live(), progress.is_reversible())
+                progress.phases_back(*was_live.get_or_insert(progress.live()))
             };
-            let was_live = *was_live.get_or_insert(live);
-            let phases = if was_live == Colour::Green { BACK.to_vec() } else { vec![Phase::Rollback] };
-            take(cx, &journal, phases, None, held);
-            match was_live {
-                // The answer to the swap's COMMIT was lost, and it had been committed.
-                Colour::Green if live == Colour::Blue => Ok(()),
-                Colour::Green if is_reversible => back(cx, forward, journal).await,
-                _ => {
-                    let work = phase::unless(cx.interrupted(), phase::rollback::run(cx, &journal));
-                    carry_out(cx, Phase::Rollback, work).await
-                }
-            }
+            take(cx, &journal, phases.clone(), None, held);
+            back(cx, forward, journal, phases).await
         }
         Goal::Finished { run, as_is, now } => {
             let work = async {
@@ -248,17 +235,27 @@ async fn without_slot(run: &mut Run<'_>, why: String) -> Result<Error, Error> {
     }
 }
 
-/// Swaps back, if green is live and there is a way back; the tables are then as an interrupted run left them, with blue
-/// live, and green follows as soon as the plan is executed again.
-async fn back(cx: &Context, forward: &Forward, journal: Journal) -> Result<(), Error> {
+/// Carries out the phases of a rollback. After a swap back the tables are as an interrupted run left them, with blue live,
+/// and green follows as soon as the plan is executed again.
+async fn back(cx: &Context, forward: &Forward, journal: Journal, phases: Vec<Phase>) -> Result<(), Error> {
+    if phases == [Phase::Rollback] {
+        let work = phase::unless(cx.interrupted(), phase::rollback::run(cx, &journal));
+        return carry_out(cx, Phase::Rollback, work).await;
+    }
     let mut run = run_of(cx, forward, journal, &[]).await?;
     let steps = async {
         phase::unless(cx.interrupted(), load(&mut run)).await?;
-        for phase in BACK {
+        for phase in phases {
             if cx.is_interrupted() {
                 return Err(Error::Interrupted);
             }
-            carry_out(cx, phase, phase::run(phase, &mut run)).await?;
+            if phase == Phase::Rollback {
+                (run.feed, run.echo) = (None, None);
+                let work = phase::unless(cx.interrupted(), phase::rollback::run(cx, &run.journal));
+                carry_out(cx, phase, work).await?;
+            } else {
+                carry_out(cx, phase, phase::run(phase, &mut run)).await?;
+            }
         }
         Ok(())
     };

@@ -19,6 +19,7 @@
 //! - [`status`]: the state of a run, as any other process can query it.
 //! - [`replication`]: the streaming client. [`pg`]: connections, names, positions, SQL text.
 //! - [`preview`]: what a run would do, without doing it.
+//! - [`crash`]: instants at which a test may end the program.
 //! - [`event`] and [`error`]: what is reported, and what went wrong; [`meter`]: rates and the time left. [`cli`]: the
 //!   only layer that prints.
 //!
@@ -28,6 +29,7 @@
 mod check;
 pub mod cli;
 mod context;
+mod crash;
 mod engine;
 mod error;
 mod event;

@@ -172,6 +172,7 @@ enum Command {
 /// Parses the command line, executes the command, and returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    let _scenario = crate::crash::set_up();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

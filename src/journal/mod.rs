@@ -15,6 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio_postgres::Client;
 
+use crate::crash;
 use crate::lifecycle::{Ending, Fact, IllegalFact, Progress};
 use crate::pg::Colour;
 use crate::pg::Lsn;
@@ -233,6 +234,7 @@ impl Journal {
     pub async fn commit(&self, client: &Client, fact: Fact) -> Result<(), JournalError> {
         self.write(client, &fact).await?;
         client.batch_execute("COMMIT").await.map_err(JournalError::doing("committed"))?;
+        crash::around("after", &fact);
         self.take_in(&fact)
     }
 
@@ -242,6 +244,7 @@ impl Journal {
     /// As [`Journal::commit`].
     pub async fn record(&self, fact: Fact) -> Result<(), JournalError> {
         self.write(&self.session, &fact).await?;
+        crash::around("after", &fact);
         self.take_in(&fact)
     }
 
@@ -254,6 +257,7 @@ impl Journal {
     pub async fn write(&self, client: &Client, fact: &Fact) -> Result<(), JournalError> {
         // Once it is written, no version of the program could read the run any more.
         self.progress().expect(fact)?;
+        crash::around("before", fact);
         let json = serde_json::to_value(fact)
             .map_err(|source| JournalError::Unwritable { run: self.run.clone(), source })?;
         client

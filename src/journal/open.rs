@@ -7,6 +7,7 @@ use tokio_postgres::Client;
 use super::lock;
 use super::runs::{RunRow, find, read};
 use super::{Held, Journal, JournalError, schema};
+use crate::crash;
 use crate::lifecycle::{Ending, Fact};
 use crate::pg::ConnectionRole;
 use crate::pg::connect::{Session, Target};
@@ -132,6 +133,7 @@ impl Journal {
         let sql = "UPDATE projh_bluegreen.run SET ended_at = clock_timestamp() WHERE run = $1";
         client.execute(sql, &[&self.run]).await.map_err(JournalError::doing("closed"))?;
         client.batch_execute("COMMIT").await.map_err(JournalError::doing("committed"))?;
+        crash::around("after", &fact);
         self.take_in(&fact)
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::error::SqlState;
 
+use crate::crash;
 use crate::pg::activity::{self, ActivityError};
 use crate::pg::connect::{ConnectError, Session, Target};
 use crate::pg::{ConnectionRole, Literal, Lsn};
@@ -102,6 +103,7 @@ impl Making {
             }
             made => made?,
         };
+        crash::point(if self.temporary { "temporary slot" } else { "slot" });
         let Self { walsender, holder, .. } = self;
         holder.batch_execute(&format!("{}; SET LOCAL lock_timeout = 0", import(&made.snapshot))).await?;
         let snapshot = holder.query_one("SELECT pg_export_snapshot()", &[]).await?.get(0);

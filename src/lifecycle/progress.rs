@@ -141,7 +141,7 @@ impl Progress {
     /// Whether a swap can be undone by another one.
     #[must_use]
     pub fn is_reversible(&self) -> bool {
-        matches!(self.way_back, WayBack::Open(_))
+        matches!(self.way_back, WayBack::Open(_)) && self.given_up.is_none()
     }
 
     /// The state after `facts`, which are in the journal's order.
@@ -172,6 +172,23 @@ impl Progress {
     #[must_use]
     pub fn done(&self) -> Vec<Phase> {
         Phase::FORWARD.into_iter().filter(|phase| self.has(*phase) && self.is_done(*phase)).collect()
+    }
+
+    /// What a rollback has to do that began when `was_live` was live: if the answer to a COMMIT was lost, the tables may
+    /// have been exchanged since.
+    #[must_use]
+    pub fn phases_back(&self, was_live: Colour) -> Vec<Phase> {
+        let is_left = |phase: &Phase| *phase != Phase::Settle || !self.settled;
+        match (was_live, self.live()) {
+            (Colour::Green, Colour::Green) if self.is_reversible() => {
+                vec![Phase::CatchUp, Phase::Verify, Phase::Swap, Phase::Settle]
+            }
+            (Colour::Green, Colour::Blue) => [Phase::Settle].into_iter().filter(is_left).collect(),
+            (Colour::Blue, Colour::Blue) if self.swaps > 0 => {
+                [Phase::Settle, Phase::Rollback].into_iter().filter(is_left).collect()
+            }
+            _ => vec![Phase::Rollback],
+        }
     }
 
     /// Whether the run has a phase at all: without a way back there is no soak.

@@ -33,7 +33,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
         feed.be_strict();
         feed.free();
     } else {
-        // Nobody writes to blue any more: its stream is no longer needed.
+        // Nobody applies the streams any more.
         run.feed = None;
         if let Err(error) = end_streams(&run.patience(), &client, &prepared).await {
             let hint = format!(

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
+use crate::crash;
 use crate::error::{Doing, Error};
 use crate::event::{Event, WaitCause};
 use crate::lane::Lane;
@@ -98,6 +99,7 @@ pub(crate) const DROP_SLOT: &str =
 pub(super) async fn drop_slot(client: &Client, slot: &Ident) -> Result<(), Error> {
     free_slot(client, slot).await?;
     let dropped = client.query(DROP_SLOT, &[&slot.as_str()]).await.doing("dropping the slot")?;
+    crash::point("slot dropped");
     tracing::info!(slot = slot.as_str(), was_there = !dropped.is_empty(), "slot dropped");
     Ok(())
 }

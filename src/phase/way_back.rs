@@ -5,6 +5,7 @@
 //! then it has what the program writes to green, and nothing else.
 
 use super::{prepared, stream};
+use crate::crash;
 use crate::error::{Doing, Error};
 use crate::event::Event;
 use crate::finding::{CheckId, Finding};
@@ -38,6 +39,7 @@ pub(super) async fn open(run: &mut Run<'_>) -> Result<(), Error> {
     let statements = statements(&prepared, &columns)?;
     run.patience().execute(&client, &joined(&statements), doing).await?;
     client.batch_execute("COMMIT").await.doing(doing)?;
+    crash::point("way back made");
     let waiting = |holder: String| stream::tell_waiting(run, "the way back", &holder);
     let (point, walsender) =
         Point::make(&run.cx.target, run.journal.run(), slot.as_str(), false, &waiting).await?;

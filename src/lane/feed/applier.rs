@@ -25,8 +25,7 @@ use crate::throttle::Rest;
 /// partitions takes longer to make than to execute.
 const LOOK_UP_BY_KEY: &str = "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; \
                               SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan";
-/// Most of the feed's commits do not wait for the disk. One in this time does, and makes all before
-/// it durable; only then are they acknowledged to the slot.
+/// Most of the feed's commits do not wait for the disk. One in this time does, and makes all before it durable.
 const DURABLE_EVERY: Duration = Duration::from_secs(1);
 /// Changes taken in wait no longer than this for more.
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
@@ -357,8 +356,9 @@ impl Applier {
                 .map_err(|source| self.fence.error("moved on", source))?;
             let waits = if is_durable { "on" } else { "off" };
             self.session.batch_execute(&format!("SET LOCAL synchronous_commit = {waits}; COMMIT")).await?;
+            crate::crash::point("applied");
             self.in_target_transaction = false;
-            tracing::debug!(applied = %self.end, changes = self.changes, is_durable, "batch applied");
+            tracing::debug!(applied = %self.end, is_durable, "batch applied");
             self.durable.is_all = is_durable;
             if is_durable {
                 self.durable.at = Instant::now();

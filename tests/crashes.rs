@@ -1,0 +1,185 @@
+//! The program dies just before and just after every fact of its journal, and every effect outside of a transaction: the
+//! next one goes on, and no write is lost.
+#![cfg(feature = "failpoints")]
+
+use std::str::FromStr as _;
+use std::time::Duration;
+
+use tokio_postgres::{Client, Config};
+
+use crate::oracle::{Load, own};
+use crate::support::{Bluegreen, Cluster};
+
+const DB: &str = "postgres";
+
+/// On the way to the soak, in this order; facts that a run may do without are hit if it has them.
+const THERE: [&str; 23] = [
+    "started",
+    "prepared",
+    "slot_intended",
+    "slot",
+    "slot_created",
+    // From the second round on, before it begins.
+    "key_built",
+    "round_began",
+    "chunk_copied",
+    "round_ended",
+    "copy_finished",
+    "caught_up",
+    "index_built",
+    "indexed",
+    "way_back_intended",
+    "way back made",
+    "slot",
+    "way_back_opened",
+    "temporary slot",
+    "applied",
+    "verified",
+    "swapped",
+    "arrived",
+    "settled",
+];
+/// On the way back.
+const BACK: [&str; 7] =
+    ["started", "caught_up", "temporary slot", "verified", "swapped", "arrived", "settled"];
+/// Where nothing of the run is to be left.
+const OUT: [&str; 2] = ["slot dropped", "rolled_back"];
+const FINISH: [&str; 2] = ["slot dropped", "finished"];
+
+struct Stage {
+    cluster: Cluster,
+    client: Client,
+    plan: String,
+    hit: Vec<String>,
+}
+
+impl Stage {
+    fn program(&self, crash: Option<&str>) -> Bluegreen {
+        let program = Bluegreen::new(&self.cluster, DB).plan(&self.plan);
+        match crash {
+            Some(point) => program.env("FAILPOINTS", &format!("{point}=return")),
+            None => program,
+        }
+    }
+
+    /// Executes the command with a crash at each of these points, before and after it. Returns whether one of them let it
+    /// end.
+    fn crash(&mut self, command: &str, args: &[&str], points: &[&str]) -> bool {
+        for point in points {
+            let is_effect =
+                point.contains("slot") && !point.contains('_') || point.contains(' ') || *point == "applied";
+            let points = if is_effect {
+                vec![(*point).to_owned()]
+            } else {
+                vec![format!("before {point}"), format!("after {point}")]
+            };
+            for point in points {
+                let finished = self.program(Some(&point)).run(command, args);
+                match finished.code {
+                    None => self.hit.push(point),
+                    // It was not on its way any more.
+                    Some(0 | 6) => return true,
+                    Some(code) => {
+                        panic!("{code} with a crash at {point}:\n{}\n{}", finished.stdout, finished.stderr)
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    async fn nothing_is_left(&self) {
+        for what in ["pg_replication_slots", "pg_publication", "pg_namespace where nspname like 'projh_bg%'"]
+        {
+            let sql = format!("select count(*) from {what}");
+            assert_eq!(self.client.query_one(&sql, &[]).await.unwrap().get::<_, i64>(0), 0, "{what}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_at_every_fact_loses_nothing_in_either_direction() {
+    let cluster = Cluster::start();
+    let client = cluster.client(DB).await;
+    own::create(&client, 1_000).await.unwrap();
+    let plan = own::plan("crashes").replace("  workers: 2\n", "  workers: 1\n  soak: 1h\n");
+    let config = Config::from_str(&cluster.url(DB)).unwrap();
+    let load = Load::new(&config, own::tables()).clients(3).pause(Duration::from_millis(10));
+    let load = load.start(&client).await.unwrap();
+    load.answers(100).await;
+    let mut stage = Stage { cluster, client, plan, hit: Vec::new() };
+
+    let args = ["--yes", "--until", "settle"];
+    if !stage.crash("execute", &args, &THERE) {
+        stage.program(None).run("execute", &args).expect_code(0);
+    }
+    load.answers(100).await;
+    if !stage.crash("rollback", &[], &BACK) {
+        stage.program(None).run("rollback", &[]).expect_code(6);
+    }
+    load.answers(100).await;
+    // There again, with crashes where the first way had none of its kind.
+    if !stage.crash("execute", &args, &["verified", "swapped", "arrived"]) {
+        stage.program(None).run("execute", &args).expect_code(0);
+    }
+    load.answers(100).await;
+    stage.program(None).run("rollback", &[]).expect_code(6);
+    // The last crash comes once the run has ended.
+    stage.crash("rollback", &[], &OUT);
+    stage.program(None).run("rollback", &[]).expect_code(2);
+    stage.nothing_is_left().await;
+
+    stage.program(None).run("execute", &args).expect_code(0);
+    stage.crash("finish", &["--yes"], &FINISH);
+    stage.program(None).run("finish", &["--yes"]).expect_code(2);
+    stage.nothing_is_left().await;
+    load.answers(100).await;
+    load.stop().await.check(&stage.client).await.unwrap().expect_clean();
+    println!("{} crashes: {}", stage.hit.len(), stage.hit.join(", "));
+    for needed in [
+        "before swapped",
+        "after swapped",
+        "after prepared",
+        "slot",
+        "after way_back_opened",
+        "after settled",
+    ] {
+        assert!(stage.hit.iter().any(|hit| hit == needed), "{needed} was not hit: {:?}", stage.hit);
+    }
+    assert!(stage.hit.len() > 50, "{:?}", stage.hit);
+}
+
+/// A rollback that was cut short after its swap: what is left of it is done before green is dropped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_that_dies_after_its_swap_is_completed() {
+    const BLUE: &str = "
+        create table owners (id int primary key); insert into owners select generate_series(1, 10);
+        create table t (id bigint primary key, at date not null, owner int references owners);
+        insert into t select g, date '2026-01-01' + g % 50, 1 + g % 10 from generate_series(1, 200) g;";
+    const PLAN: &str = "
+version: 1
+name: short
+settings: {workers: 1, soak: 1h}
+tables:
+  - table: public.t
+    partition_by: {range: at, bounds: [2026-01-01, 2026-02-01], default: true}
+    primary_key: [id, at]
+";
+    for again in ["rollback", "execute"] {
+        let cluster = Cluster::start();
+        let client = cluster.client(DB).await;
+        client.batch_execute(BLUE).await.unwrap();
+        let stage = Stage { cluster, client, plan: PLAN.to_owned(), hit: Vec::new() };
+        stage.program(None).run("execute", &["--yes", "--until", "settle"]).expect_code(0);
+        let died = stage.program(Some("after swapped")).run("rollback", &[]);
+        assert_eq!(died.code, None, "{}", died.stdout);
+        if again == "execute" {
+            stage.program(None).run("execute", &["--yes", "--until", "settle"]).expect_code(0);
+            stage.program(None).run("rollback", &[]).expect_code(6);
+        }
+        stage.program(None).run("rollback", &[]).expect_code(6);
+        let valid = "select convalidated from pg_constraint where conrelid = 't'::regclass and contype = 'f'";
+        assert!(stage.client.query_one(valid, &[]).await.unwrap().get::<_, bool>(0), "{again}");
+        stage.nothing_is_left().await;
+    }
+}
