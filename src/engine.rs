@@ -27,9 +27,6 @@ use crate::watchdog::waits;
 /// What ends a session that lasted this long is a new failure: the time limit for reconnecting starts anew.
 const GOOD_SESSION: Duration = Duration::from_secs(120);
 
-/// The requests that end a run.
-const ENDS: &[Ask] = &[Ask::Rollback, Ask::Finish, Ask::FinishAsIs];
-
 /// Works until the goal is reached, from where an earlier command stopped; or until a command on another terminal has
 /// asked for another end, and that is reached. Returns the exit code that says which.
 ///
@@ -242,7 +239,7 @@ async fn back(cx: &Context, forward: &Forward, journal: Journal, phases: Vec<Pha
         let work = phase::unless(cx.interrupted(), phase::rollback::run(cx, &journal));
         return carry_out(cx, Phase::Rollback, work).await;
     }
-    let mut run = run_of(cx, forward, journal, &[]).await?;
+    let mut run = run_of(cx, forward, journal, false).await?;
     let steps = async {
         phase::unless(cx.interrupted(), load(&mut run)).await?;
         for phase in phases {
@@ -309,7 +306,7 @@ async fn open<'a>(cx: &'a Context, forward: &'a Forward, held: &mut Option<Held>
     let plan = &forward.plan;
     let journal = waits::told(cx, plan, Journal::begin(&cx.target, plan, held.as_ref())).await?;
     take(cx, &journal, forward.phases(), forward.until, held);
-    run_of(cx, forward, journal, ENDS).await
+    run_of(cx, forward, journal, true).await
 }
 
 /// What the phases of a run need in this session.
@@ -317,14 +314,14 @@ async fn run_of<'a>(
     cx: &'a Context,
     forward: &'a Forward,
     journal: Journal,
-    heeds: &'static [Ask],
+    heeds_requests: bool,
 ) -> Result<Run<'a>, Error> {
     let pace = Pace::keep(cx, forward, &journal).await?;
     Ok(Run {
         cx,
         forward,
         journal,
-        heeds,
+        heeds_requests,
         lanes: Vec::new(),
         feed: None,
         echo: None,

@@ -22,8 +22,8 @@ pub struct Run<'a> {
     pub forward: &'a Forward,
     /// The journal, which holds the run.
     pub journal: Journal,
-    /// The requests that stop what the run does.
-    pub heeds: &'static [Ask],
+    /// Whether a request to end the run stops what it does.
+    pub heeds_requests: bool,
     /// One lane for each table, from the live one to the other, once green has been made.
     pub lanes: Vec<Lane>,
     /// The stream of the live tables, once their slot exists.
@@ -73,7 +73,12 @@ impl Run<'_> {
     /// means.
     pub fn stopped(&self) -> impl Future<Output = Error> + use<> {
         let (interrupted, lost) = (self.cx.interrupted(), self.pace.lost());
-        let asked = self.pace.asked(self.heeds);
+        let is_swapped = self.journal.progress().swapped.is_some();
+        let asked = self.pace.asked(match (self.heeds_requests, is_swapped) {
+            (false, _) => &[],
+            (true, false) => &[Ask::Rollback],
+            (true, true) => &[Ask::Rollback, Ask::Finish, Ask::FinishAsIs],
+        });
         async move {
             tokio::select! {
                 error = interrupted => error,

@@ -233,6 +233,8 @@ async fn commands_of_another_terminal_are_carried_out_by_the_process_that_holds_
     assert_eq!(count(&client, "pg_partitioned_table where partrelid = 'public.t'::regclass").await, 0);
     client.batch_execute("update t set note = 'while it was held' where id = 1").await.unwrap();
 
+    // A finish that comes too early ends nothing.
+    program.run("finish", &["--yes"]).expect_code(2).expect_words(&["has not been swapped yet"]);
     let swap = program.run("swap", &[]).expect_code(0);
     assert_eq!(swap.events_of("asked")[0]["ask"], "swap");
     assert_eq!(count(&client, "pg_partitioned_table where partrelid = 'public.t'::regclass").await, 1);
@@ -289,13 +291,25 @@ async fn a_rollback_before_the_swap_is_carried_out_by_the_process_that_holds_the
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_answer_is_named() {
     let cluster = Cluster::start();
-    let (_client, program) = stage(&cluster, BLUE, &plan("1h")).await;
+    let (client, program) = stage(&cluster, BLUE, &plan("1h")).await;
     let running = program.spawn("execute", &["--hold-swap"]);
     running.wait_for("verified");
     running.freeze(true);
     let unanswered = program.run("rollback", &[]).expect_code(8);
     assert!(unanswered.error().contains("does not answer: projh-bluegreen"), "{}", unanswered.error());
-    running.freeze(false);
+    // Who no longer waits for it has not asked, and neither has who was killed.
+    let withdrawn = program.spawn("rollback", &[]);
+    withdrawn.wait_for("asked");
+    withdrawn.interrupt();
+    withdrawn.finish().expect_code(7);
+    assert_eq!(count(&client, "projh_bluegreen.request where answered_at is null").await, 0);
+    let killed = program.spawn("rollback", &[]);
+    killed.wait_for("asked");
+    running.kill9();
+    killed.kill9();
+    let running = program.spawn("execute", &["--hold-swap"]);
+    running.wait_for("verified");
+    tokio::time::sleep(Duration::from_secs(2)).await;
     running.terminate();
     running.finish().expect_code(7);
     program.run("rollback", &[]).expect_code(6);

@@ -10,6 +10,7 @@ use crate::event::Event;
 use crate::journal::requests::{self, Answer, Ask};
 use crate::journal::{self, JournalError};
 use crate::pg::ConnectionRole;
+use crate::pg::connect::Session;
 
 /// How long the process that holds the run may take to see a request: it looks once a second.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -23,8 +24,7 @@ pub(super) async fn reach(shell: &Shell<'_>, cx: &Context, goal: &Goal, ask: Ask
     loop {
         match engine::reach(cx, goal).await {
             Err(Error::Journal(JournalError::Held { run, holder, .. })) => {
-                let asked = shell.unless_interrupted(have_done(cx, &run, &holder, ask)).await?;
-                match asked {
+                match have_done(shell, cx, &run, &holder, ask).await? {
                     Some(Answer { code, why: None }) => return Ok(ExitCode::of(code)),
                     Some(Answer { code, why: Some(why) }) => return Err(Error::Answered { code, why }),
                     // It has ended without an answer: nobody holds the run now.
@@ -49,7 +49,7 @@ pub(super) async fn control(shell: &Shell<'_>, plan_or_run: &str, ask: Ask) -> R
         }
         match journal::holder(&session, &run.plan_name).await? {
             Some(holder) => {
-                let answer = have_done(&cx, &run.run, &holder, ask).await?;
+                let answer = have_done(shell, &cx, &run.run, &holder, ask).await?;
                 answer.ok_or_else(|| Error::Unanswered { holder })
             }
             None if matches!(ask, Ask::Pause | Ask::Resume) => {
@@ -64,7 +64,7 @@ pub(super) async fn control(shell: &Shell<'_>, plan_or_run: &str, ask: Ask) -> R
             }
         }
     };
-    match shell.unless_interrupted(asked).await? {
+    match asked.await? {
         Answer { code, why: None } => {
             ending::tell(shell, &cx.target, &named, Some(plan_or_run), ExitCode::of(code)).await;
             Ok(ExitCode::of(code))
@@ -74,36 +74,53 @@ pub(super) async fn control(shell: &Shell<'_>, plan_or_run: &str, ask: Ask) -> R
 }
 
 /// Asks the process that holds a run; `None` if it has ended before it answered.
-pub(super) async fn have_done(
+async fn have_done(
+    shell: &Shell<'_>,
     cx: &Context,
     run: &str,
     holder: &str,
     ask: Ask,
 ) -> Result<Option<Answer>, Error> {
     let session = cx.target.connect(ConnectionRole::of_command("ask"), &[]).await?;
+    let is_swapped =
+        journal::latest(&session, run, false).await?.is_some_and(|run| run.progress.swapped.is_some());
+    if matches!(ask, Ask::Finish | Ask::FinishAsIs) && !is_swapped {
+        let what = "the run has not been swapped yet, so there is nothing to finish";
+        return Err(Error::Usage(format!("{what}; it is executed by {holder}")));
+    }
     let n = requests::ask(&session, run, ask).await?;
     cx.tell(&Event::Asked { ask, who: holder.to_owned() });
+    let answered = shell.unless_interrupted(wait(&session, run, holder, n)).await;
+    if let Err(Error::Interrupted) = answered {
+        let why = Some("withdrawn by who asked".to_owned());
+        requests::answer(&session, n, &Answer { code: 7, why }).await.doing("withdrawing a request")?;
+    }
+    answered
+}
+
+/// Waits for the answer; `None` if the process has ended before it answered.
+async fn wait(session: &Session, run: &str, holder: &str, n: i64) -> Result<Option<Answer>, Error> {
     let since = Instant::now();
     let mut held = since;
     loop {
         tokio::time::sleep(EVERY).await;
-        let asked = requests::asked(&session, n).await?;
+        let asked = requests::asked(session, n).await?;
         if let Some(answer) = asked.answer {
             return Ok(Some(answer));
         }
-        if journal::is_held(&session, run).await? {
+        if journal::is_held(session, run).await? {
             held = Instant::now();
         }
         if held.elapsed() > LEFT {
             let why = Some("the process that held the run has ended".to_owned());
-            let _ = requests::answer(&session, n, &Answer { code: 1, why }).await;
+            let _ = requests::answer(session, n, &Answer { code: 1, why }).await;
             // It may have answered just before its end.
-            let answer = requests::asked(&session, n).await?.answer;
+            let answer = requests::asked(session, n).await?.answer;
             return Ok(answer.filter(|answer| answer.why.is_none()));
         }
         if !asked.is_taken && since.elapsed() > PATIENCE {
             let why = Some("withdrawn: nobody has taken it".to_owned());
-            let _ = requests::answer(&session, n, &Answer { code: 8, why }).await;
+            let _ = requests::answer(session, n, &Answer { code: 8, why }).await;
             return Err(Error::Unanswered { holder: holder.to_owned() });
         }
     }

@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 
 use super::lock;
 use super::runs::{RunRow, find, read};
-use super::{Held, Journal, JournalError, schema};
+use super::{Held, Journal, JournalError, requests, schema};
 use crate::crash;
 use crate::lifecycle::{Ending, Fact};
 use crate::pg::ConnectionRole;
@@ -55,6 +55,9 @@ impl Journal {
                 if !changes.is_empty() {
                     return Err(JournalError::PlanChanged { run: found.run, changes });
                 }
+                if lost.is_none() {
+                    requests::close(&session, &found.run).await.map_err(JournalError::doing("taken over"))?;
+                }
                 if let Some(why) = read(&session, &found.run).await?.only_rollback() {
                     return Err(JournalError::OnlyRollback { run: found.run, why });
                 }
@@ -94,6 +97,9 @@ impl Journal {
         lock::take(&session, &found.plan_name, lost.map(|lost| &lost.backend)).await?;
         // Whoever had the lock may have ended it.
         let found = under_way(&session, &found.run).await?;
+        if lost.is_none() {
+            requests::close(&session, &found.run).await.map_err(JournalError::doing("taken over"))?;
+        }
         Self::take_over(session, found).await
     }
 

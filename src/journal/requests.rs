@@ -138,6 +138,18 @@ pub async fn answer(client: &Client, n: i64, answer: &Answer) -> Result<(), toki
     client.execute(sql, &[&n, &answer]).await.map(drop)
 }
 
+/// Answers what was asked of a process that no longer holds the run: whoever asked may be gone, too.
+///
+/// # Errors
+/// If the server rejected the statement, or the connection was lost.
+pub async fn close(client: &Client, run: &str) -> Result<(), tokio_postgres::Error> {
+    let sql = "UPDATE projh_bluegreen.request SET answered_at = clock_timestamp(), answer = $2 \
+               WHERE run = $1 AND answered_at IS NULL";
+    let why = Some("the process that held the run has ended".to_owned());
+    let answer = serde_json::json!(Answer { code: 1, why });
+    client.execute(sql, &[&run, &answer]).await.map(drop)
+}
+
 /// How far a request has come.
 ///
 /// # Errors
