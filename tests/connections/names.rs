@@ -27,7 +27,7 @@ async fn every_connection_says_its_run_and_its_role() {
     cluster.psql(
         DB,
         "create role migrator login superuser; create table t (id int primary key, note text not null);
-         insert into t select n, repeat('note ' || n, 10) from generate_series(1, 20000) n; analyze t",
+         insert into t select n, repeat('note ' || n, 10) from generate_series(1, 60000) n; analyze t",
     );
     let client = cluster.client(DB).await;
     let program = Bluegreen::new(&cluster, DB).plan(PLAN).env("PGUSER", "migrator");
