@@ -1,0 +1,99 @@
+//! Commands on a run that another process executes.
+
+use std::time::Duration;
+
+use super::{BLUE, count, plan};
+use crate::support::{Cluster, stage};
+
+/// The commands of another terminal, while `execute` holds the run.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_of_another_terminal_are_carried_out_by_the_process_that_holds_the_run() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, BLUE, &plan("1h")).await;
+    let running = program.spawn("execute", &["--hold-swap"]);
+    let is_held = |event: &serde_json::Value| event["type"] == "waiting" && event["cause"] == "release";
+    running.wait_until(is_held).unwrap();
+    assert_eq!(count(&client, "pg_partitioned_table where partrelid = 'public.t'::regclass").await, 0);
+    client.batch_execute("update t set note = 'while it was held' where id = 1").await.unwrap();
+
+    // A finish that comes too early ends nothing.
+    program.run("finish", &["--yes"]).expect_code(2).expect_words(&["has not been swapped yet"]);
+    let swap = program.run("swap", &[]).expect_code(0);
+    assert_eq!(swap.events_of("asked")[0]["ask"], "swap");
+    assert_eq!(count(&client, "pg_partitioned_table where partrelid = 'public.t'::regclass").await, 1);
+    assert_eq!(running.wait_for("asked")["ask"], "swap");
+    running.wait_for("soaking");
+
+    client.batch_execute("update t set note = 'of green' where id = 2").await.unwrap();
+    program.run("verify", &[]).expect_code(0);
+    running.wait_until(|event| event["type"] == "asked" && event["ask"] == "verify").unwrap();
+    running.wait_for("verified");
+    program.run("pause", &[]).expect_code(0);
+    running.wait_until(|event| event["type"] == "throttled" && !event["why"].is_null()).unwrap();
+    program.run("resume", &[]).expect_code(0);
+    running.wait_until(|event| event["type"] == "throttled" && event["why"].is_null()).unwrap();
+
+    let back = program.run("rollback", &[]).expect_code(6);
+    assert!(back.events.last().unwrap()["state"].as_str().unwrap().contains("blue is live"));
+    let finished = running.finish().expect_code(6);
+    assert!(finished.events.last().unwrap()["state"].as_str().unwrap().contains("blue is live"));
+    assert_eq!(count(&client, "t where note in ('while it was held', 'of green')").await, 2);
+    let told =
+        "projh_bluegreen.request where answered_at is not null and answer->>'why' is null and asked_by <> ''";
+    assert_eq!(count(&client, told).await, 5);
+
+    // Nobody holds it now: each is carried out by the command itself, or says that it cannot be.
+    program.run("swap", &[]).expect_code(2).expect_words(&["nobody executes run"]);
+    program.run("verify", &[]).expect_code(2);
+    program.run("pause", &[]).expect_code(0);
+    let paused = program.spawn("execute", &["--yes"]);
+    paused.wait_until(|event| event["type"] == "throttled").unwrap();
+    program.run("resume", &[]).expect_code(0);
+    paused.wait_for("soaking");
+    let refused = program.run("swap", &[]).expect_code(2);
+    assert!(refused.error().contains("not held"), "{}", refused.error());
+    program.run("finish", &["--yes"]).expect_code(0);
+    paused.finish().expect_code(0);
+    assert_eq!(count(&client, "pg_replication_slots").await, 0);
+    program.run("pause", &[]).expect_code(2);
+}
+
+/// Before the swap, a rollback drops what the process on the other terminal has made so far.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_before_the_swap_is_carried_out_by_the_process_that_holds_the_run() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, BLUE, &plan("1h")).await;
+    let running = program.spawn("execute", &["--hold-swap"]);
+    running.wait_for("verified");
+    program.run("rollback", &[]).expect_code(6).expect_words(&["blue is live and as it was"]);
+    running.finish().expect_code(6);
+    assert_eq!(count(&client, "pg_replication_slots").await, 0);
+    assert_eq!(count(&client, "pg_namespace where nspname like 'projh_bg%'").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_answer_is_named() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, BLUE, &plan("1h")).await;
+    let running = program.spawn("execute", &["--hold-swap"]);
+    running.wait_for("verified");
+    running.freeze(true);
+    let unanswered = program.run("rollback", &[]).expect_code(8);
+    assert!(unanswered.error().contains("does not answer: projh-bluegreen"), "{}", unanswered.error());
+    // Who no longer waits for it has not asked, and neither has who was killed.
+    let withdrawn = program.spawn("rollback", &[]);
+    withdrawn.wait_for("asked");
+    withdrawn.interrupt();
+    withdrawn.finish().expect_code(7);
+    assert_eq!(count(&client, "projh_bluegreen.request where answered_at is null").await, 0);
+    let killed = program.spawn("rollback", &[]);
+    killed.wait_for("asked");
+    running.kill9();
+    killed.kill9();
+    let running = program.spawn("execute", &["--hold-swap"]);
+    running.wait_for("verified");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    running.terminate();
+    running.finish().expect_code(7);
+    program.run("rollback", &[]).expect_code(6);
+}
