@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 #![allow(missing_docs, unreachable_pub)]
 
+mod back;
 mod clients;
 mod figure;
 mod job;
@@ -60,6 +61,12 @@ enum What {
     Throughput,
     /// Memory, of ten times as many rows.
     Memory,
+    /// What clients get done in the soak, against no run at all.
+    Soak,
+    /// The stall of rollbacks, against that of swaps.
+    Rollback,
+    /// Draining a backlog of green, against one of blue.
+    Back,
 }
 
 fn main() {
@@ -78,6 +85,9 @@ fn main() {
             What::Drain => stream::drain(&stage, arguments.pairs),
             What::Memory => stream::memory(&stage),
             What::Stall => live::stall(&stage, arguments.swaps),
+            What::Soak => back::soak(&stage, arguments.rows),
+            What::Rollback => back::rollbacks(&stage, arguments.swaps),
+            What::Back => back::drain(&stage, arguments.pairs),
             What::Throughput => live::throughput(&stage, arguments.rows),
         };
         for figure in figures {

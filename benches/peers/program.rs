@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::stage::Stage;
 
-/// A run of `execute` that has ended well.
+/// A run of a command that has ended as it was to.
 #[derive(Debug)]
 pub struct Told {
     pub begun: Instant,
@@ -20,12 +20,17 @@ pub struct Told {
 
 /// `execute PLAN --yes --json` and some arguments, to its end.
 pub fn execute(stage: &Stage, db: &str, plan: &str, arguments: &[&str]) -> Told {
+    run(stage, db, "execute", plan, &[&["--yes"], arguments].concat(), 0)
+}
+
+/// A command on a plan with `--json` and some arguments, to its end with this exit code.
+pub fn run(stage: &Stage, db: &str, command: &str, plan: &str, arguments: &[&str], code: i32) -> Told {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("plan.yaml");
     std::fs::write(&path, plan).unwrap();
     let begun = Instant::now();
     let mut program = Command::new(env!("CARGO_BIN_EXE_projh-bluegreen"))
-        .args(["execute", "--yes", "--json"])
+        .args([command, "--json"])
         .arg(&path)
         .args(arguments)
         .envs(stage.cluster.env(db))
@@ -38,9 +43,9 @@ pub fn execute(stage: &Stage, db: &str, plan: &str, arguments: &[&str]) -> Told 
         let lines = BufReader::new(stdout).lines().map_while(Result::ok);
         lines.filter_map(|line| Some((Instant::now(), serde_json::from_str(&line).ok()?))).collect()
     });
-    let (peak_bytes, code) = watched(&mut program);
+    let (peak_bytes, ended) = watched(&mut program);
     let told = Told { begun, events: reader.join().unwrap(), ended: Instant::now(), peak_bytes };
-    assert_eq!(code, Some(0), "{:#?}", told.events.iter().rev().take(5).collect::<Vec<_>>());
+    assert_eq!(ended, Some(code), "{:#?}", told.events.iter().rev().take(5).collect::<Vec<_>>());
     told
 }
 

@@ -8,12 +8,12 @@ use crate::figure::Figure;
 use crate::program;
 use crate::stage::{Stage, green_by_hand, plan};
 
-const ROWS: u64 = 500_000;
-const CHANGES: u64 = 300_000;
+pub const ROWS: u64 = 500_000;
+pub const CHANGES: u64 = 300_000;
 
 /// Transactions of three changes: 75 updates, 20 inserts, 5 deletes of a hundred, of young rows more
 /// often than of old ones.
-const CHANGE: &str = "
+pub const CHANGE: &str = "
 do $$ declare die float8; young bigint; begin
   perform setseed(0.5), set_config('synchronous_commit', 'off', false);
   for n in 1..100000 loop
