@@ -283,6 +283,7 @@ impl Error {
             | Self::Journal(
                 JournalError::PlanChanged { .. }
                 | JournalError::OnlyRollback { .. }
+                | JournalError::Newer { .. }
                 | JournalError::Stranger { .. },
             ) => ExitCode::Refused,
             Self::Differences(_) => ExitCode::Differences,

@@ -140,6 +140,10 @@ async fn a_value_that_blue_cannot_hold_is_an_alarm_at_once_and_ends_when_it_is_g
     assert_eq!(program.run("rollback", &[]).code, Some(1), "it says so again");
     let live = "select count(*) = 1 from pg_partitioned_table where partrelid = 'public.t'::regclass";
     eventually(&client, live).await;
+    program
+        .run("finish", &["--yes"])
+        .expect_code(2)
+        .expect_words(&["blue no longer follows green", "--as-is"]);
 
     // Where both changes are applied together, only the last value counts.
     client.batch_execute("update t set minutes = 60 where id = 7").await.unwrap();
@@ -307,4 +311,39 @@ async fn a_soak_that_is_not_possible_is_refused_by_check() {
     let none = program.run("check", &[]).expect_code(3);
     let what = none.finding("way_back")["what"].as_str().unwrap().to_owned();
     assert!(what.contains("column hours must have a value, and nothing gives one"), "{what}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_rows_are_compared_again_as_often_as_the_plan_says() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, BLUE, &plan("1h, verify_every: 1s")).await;
+    let running = program.spawn("execute", &["--yes"]);
+    running.wait_for("soaking");
+    let verified = running.wait_for("verified");
+    running.wait_until(|event| event["type"] == "verified" && event["lsn"] != verified["lsn"]).unwrap();
+    // Behind the stream's back: only a comparison of all rows can find it.
+    let blue = home(&client, "blue").await;
+    let damage = format!(
+        "set session_replication_role = replica; begin; select pg_logical_emit_message(true, 'projh_bluegreen', \
+                          (select fact->>'mark' from projh_bluegreen.fact where fact->>'fact' = 'prepared')); \
+                          update {blue}.t set note = 'damaged' where id = 9; commit"
+    );
+    client.batch_execute(&damage).await.unwrap();
+    let found = running.finish().expect_code(4);
+    assert_eq!(found.events_of("difference").len(), 1);
+    assert_eq!(program.run("rollback", &[]).code, Some(4));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_journal_of_a_newer_version_is_refused() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, BLUE, &plan("1h")).await;
+    program.execute(&["--yes", "--until", "prepare"]).expect_code(0);
+    client.batch_execute("insert into projh_bluegreen.migration (version) values (99)").await.unwrap();
+    for command in [&["execute", "--yes"][..], &["rollback"], &["status"]] {
+        let refused = program.run(command[0], &command[1..]);
+        let told = format!("{}{}", refused.stdout, refused.stderr);
+        assert!(told.contains("its schema has version 99"), "{command:?}: {told}");
+        assert_eq!(refused.code, Some(3), "{command:?}");
+    }
 }

@@ -50,7 +50,7 @@ pub fn rollbacks(stage: &Stage, swaps: usize) -> Vec<Figure> {
     let mut pairs = Vec::new();
     for _ in 0..swaps {
         let there = stall(&program::execute(stage, "live", &plan, &["--until", "settle"]));
-        let back = stall(&program::run(stage, "live", "rollback", &plan, &[], 6));
+        let back = stall(&program::run(stage, "live", &plan, &["rollback"], 6));
         pairs.push((back, there));
     }
     let answers = clients.stop();
@@ -77,8 +77,8 @@ pub fn drain(stage: &Stage, pairs: usize) -> Vec<Figure> {
         stage.cluster.psql("ours", "update visits set visit_id = -visit_id where visit_id > 1000000");
         program::execute(stage, "ours", &plan, &["--until", "settle"]);
         let peer = CHANGES as f64 / received(stage);
-        let home = rate(&program::run(stage, "ours", "rollback", &plan, &[], 6));
-        program::run(stage, "ours", "rollback", &plan, &[], 6);
+        let home = rate(&program::run(stage, "ours", &plan, &["rollback"], 6));
+        program::run(stage, "ours", &plan, &["rollback"], 6);
         back.push((home, there));
         nowhere.push((home, peer));
     }

@@ -20,19 +20,19 @@ pub struct Told {
 
 /// `execute PLAN --yes --json` and some arguments, to its end.
 pub fn execute(stage: &Stage, db: &str, plan: &str, arguments: &[&str]) -> Told {
-    run(stage, db, "execute", plan, &[&["--yes"], arguments].concat(), 0)
+    run(stage, db, plan, &[&["execute", "--yes"], arguments].concat(), 0)
 }
 
 /// A command on a plan with `--json` and some arguments, to its end with this exit code.
-pub fn run(stage: &Stage, db: &str, command: &str, plan: &str, arguments: &[&str], code: i32) -> Told {
+pub fn run(stage: &Stage, db: &str, plan: &str, command: &[&str], code: i32) -> Told {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("plan.yaml");
     std::fs::write(&path, plan).unwrap();
     let begun = Instant::now();
     let mut program = Command::new(env!("CARGO_BIN_EXE_projh-bluegreen"))
-        .args([command, "--json"])
+        .args(command)
+        .arg("--json")
         .arg(&path)
-        .args(arguments)
         .envs(stage.cluster.env(db))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

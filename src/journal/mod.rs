@@ -53,6 +53,16 @@ pub enum JournalError {
         /// The role that the program is connected as.
         role: crate::pg::Ident,
     },
+    /// A newer version of the program has made the journal.
+    #[error(
+        "the journal was made by a newer version of projh-bluegreen: its schema has version {found}, and this one knows {known}"
+    )]
+    Newer {
+        /// The version of its schema.
+        found: i32,
+        /// The newest version that this program knows.
+        known: i32,
+    },
     /// Another orchestrator holds the run's lock.
     #[error("run {run} of plan `{plan}` is held by another orchestrator: {holder}")]
     Held {
@@ -129,6 +139,7 @@ impl JournalError {
             Self::Postgres { source, .. } => crate::pg::is_transient(source),
             Self::Connect(error) => error.is_transient(),
             Self::Stranger { .. }
+            | Self::Newer { .. }
             | Self::Held { .. }
             | Self::Fenced { .. }
             | Self::PlanChanged { .. }

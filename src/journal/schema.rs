@@ -26,9 +26,19 @@ pub async fn check_owners(client: &Client) -> Result<(), JournalError> {
     Err(JournalError::Stranger { object, owner, role })
 }
 
+/// The newest version of the schema that this program knows.
+const KNOWN: i32 = MIGRATIONS[MIGRATIONS.len() - 1].0;
+
+/// A newer version may have written what this one does not know.
+async fn refuse_newer(client: &Client) -> Result<(), JournalError> {
+    let found = version(client).await.map_err(JournalError::doing("looked for"))?;
+    if found > KNOWN { Err(JournalError::Newer { found, known: KNOWN }) } else { Ok(()) }
+}
+
 /// Whether this database has a journal.
 pub(super) async fn exists(client: &Client) -> Result<bool, JournalError> {
     check_owners(client).await?;
+    refuse_newer(client).await?;
     client
         .query_one("SELECT to_regclass('projh_bluegreen.run') IS NOT NULL", &[])
         .await
@@ -36,18 +46,22 @@ pub(super) async fn exists(client: &Client) -> Result<bool, JournalError> {
         .map_err(JournalError::doing("looked for"))
 }
 
+/// The version of the journal's schema; 0 if there is none.
+async fn version(client: &Client) -> Result<i32, tokio_postgres::Error> {
+    match client.query_one("SELECT to_regclass('projh_bluegreen.migration')::oid", &[]).await? {
+        row if row.get::<_, Option<u32>>(0).is_none() => Ok(0),
+        _ => {
+            let sql = "SELECT coalesce(max(version), 0) FROM projh_bluegreen.migration";
+            Ok(client.query_one(sql, &[]).await?.get(0))
+        }
+    }
+}
+
 /// The migrations that have not been executed, by version.
 async fn missing(
     client: &Client,
 ) -> Result<impl Iterator<Item = &'static (i32, &'static str)>, tokio_postgres::Error> {
-    let there: i32 =
-        match client.query_one("SELECT to_regclass('projh_bluegreen.migration')::oid", &[]).await? {
-            row if row.get::<_, Option<u32>>(0).is_none() => 0,
-            _ => {
-                let sql = "SELECT coalesce(max(version), 0) FROM projh_bluegreen.migration";
-                client.query_one(sql, &[]).await?.get(0)
-            }
-        };
+    let there = version(client).await?;
     Ok(MIGRATIONS.iter().filter(move |(version, _)| *version > there))
 }
 
@@ -68,6 +82,7 @@ pub(super) async fn migrate(client: &Client) -> Result<(), JournalError> {
         let begin = "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('projh_bluegreen', 0))";
         client.batch_execute(begin).await.map_err(made())?;
         check_owners(client).await?;
+        refuse_newer(client).await?;
         for (version, sql) in missing(client).await.map_err(made())? {
             client.batch_execute(sql).await.map_err(made())?;
             // The schema may have existed, as somebody else's, before the migration found it.

@@ -143,10 +143,22 @@ impl Lane {
     /// # Errors
     /// If the catalog cannot be read.
     pub async fn load(client: &Client, number: usize, ends: &Ends) -> Result<Self, tokio_postgres::Error> {
+        Self::load_at(client, number, ends, (&ends.table, ends.at_home())).await
+    }
+
+    /// The same while source and target have these names: before a swap, the lane for after it.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub async fn load_at(
+        client: &Client,
+        number: usize,
+        ends: &Ends,
+        (source, target): (&QName, QName),
+    ) -> Result<Self, tokio_postgres::Error> {
         let home = &ends.target.home;
-        let target = ends.at_home();
         let row_type = row_type(home, number);
-        let found = CatalogRelation::read(client, &ends.table).await?;
+        let found = CatalogRelation::read(client, source).await?;
         let in_target = CatalogRelation::read(client, &target).await?;
         let travelling = CatalogRelation::read(client, &row_type).await?;
         let key = |name: &Ident| key_column(name, &found, &in_target, &ends.mapping);
@@ -154,7 +166,7 @@ impl Lane {
         let mut lane = Self {
             number,
             table: ends.table.clone(),
-            source: ends.table.clone(),
+            source: source.clone(),
             target,
             source_is_partitioned: found.is_partitioned,
             source_oid: found.relation,

@@ -19,6 +19,7 @@ use crate::pg::{Ident, QName};
 /// lost.
 pub(crate) async fn run(cx: &Context, journal: &Journal, as_is: bool, now: bool) -> Result<(), Error> {
     let patience = &Patience::of(cx, journal);
+    let broken = journal.progress().broken.clone();
     let (swapped, settled, is_reversible, is_work_left, prepared) = {
         let progress = journal.progress();
         let is_work_left = progress.next_phase().is_some_and(|phase| phase != Phase::Soak);
@@ -32,6 +33,10 @@ pub(crate) async fn run(cx: &Context, journal: &Journal, as_is: bool, now: bool)
     if is_work_left && !as_is {
         let what = "some work after the swap is left: `projh-bluegreen execute` continues it, or says what prevents it";
         return Err(Error::Usage(format!("{what}; `finish --as-is` leaves it undone and drops blue")));
+    }
+    if let Some(why) = broken.filter(|_| !as_is) {
+        let what = format!("blue no longer follows green, so that what differs was not compared: {why}");
+        return Err(Error::Usage(format!("{what}. `finish --as-is` drops blue all the same")));
     }
     row_types::wait_for_old_sessions(journal.session(), &prepared, patience, now).await?;
     if !settled || is_reversible {

@@ -9,7 +9,7 @@ use super::{check_fingerprints, prepared, settle, unless, verify, way_back};
 use super::{gates, stream};
 use crate::error::{Doing, Error};
 use crate::event::Event;
-use crate::journal::requests::Ask;
+use crate::journal::requests::{Ask, Request};
 use crate::lifecycle::Fact;
 use crate::run::Run;
 
@@ -37,18 +37,43 @@ async fn soak(run: &mut Run<'_>) -> Result<(), Error> {
     run.feed()?.free();
     loop {
         let asked = run.pace.asked(&[Ask::Verify]);
+        let due = due(run.forward.plan.settings.verify_every);
         let waited = async {
             tokio::select! {
-                over = wait(run) => over.map(|()| None),
+                over = wait(run) => over.map(|()| Waited::Over),
                 failed = gates::watch(run) => Err(failed),
-                request = asked => Ok(Some(request)),
+                request = asked => Ok(Waited::Asked(request)),
+                () = due => Ok(Waited::Due),
             }
         };
-        let Some(request) = verify::comparing_meanwhile(run, waited).await? else { return Ok(()) };
-        run.cx.tell(&Event::Asked { ask: request.ask, who: request.by.clone() });
-        let outcome = verify::run(run).await;
-        super::answer(run, request.n, &outcome).await?;
-        outcome?;
+        match verify::comparing_meanwhile(run, waited).await? {
+            Waited::Over => return Ok(()),
+            Waited::Due => verify::run(run).await?,
+            Waited::Asked(request) => {
+                run.cx.tell(&Event::Asked { ask: request.ask, who: request.by.clone() });
+                let outcome = verify::run(run).await;
+                super::answer(run, request.n, &outcome).await?;
+                outcome?;
+            }
+        }
+    }
+}
+
+/// What a wait in the soak ended with.
+enum Waited {
+    /// The soak is over.
+    Over,
+    /// All rows have to be compared again, because it is time.
+    Due,
+    /// The same, because somebody asks for it.
+    Asked(Request),
+}
+
+/// Resolves when all rows have to be compared again.
+async fn due(every: Option<Duration>) {
+    match every {
+        Some(every) => tokio::time::sleep(every).await,
+        None => std::future::pending().await,
     }
 }
 

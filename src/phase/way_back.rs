@@ -9,10 +9,12 @@ use crate::crash;
 use crate::error::{Doing, Error};
 use crate::event::Event;
 use crate::finding::{CheckId, Finding};
-use crate::hangs_on::{self, Column, Fingerprint};
+use crate::hangs_on::{self, Column, Fingerprint, Identity};
+use crate::lane::apply::Apply;
 use crate::lane::point::Point;
-use crate::lane::{Ends, NoWayBack, dirty_table, row_type, working_objects};
+use crate::lane::{Ends, Lane, NoWayBack, dirty_table, row_type, working_objects};
 use crate::lifecycle::{Fact, Phase, Prepared, WayBack};
+use crate::pg::connect::Session;
 use crate::pg::sql::{LockMode, Statement, joined};
 use crate::pg::{Colour, Ident, RunObjects, list};
 use crate::run::Run;
@@ -40,6 +42,7 @@ pub(super) async fn open(run: &mut Run<'_>) -> Result<(), Error> {
     run.patience().execute(&client, &joined(&statements), doing).await?;
     client.batch_execute("COMMIT").await.doing(doing)?;
     crash::point("way back made");
+    rehearse(&client, &prepared).await?;
     let waiting = |holder: String| stream::tell_waiting(run, "the way back", &holder);
     let (point, walsender) =
         Point::make(&run.cx.target, run.journal.run(), slot.as_str(), false, &waiting).await?;
@@ -50,6 +53,25 @@ pub(super) async fn open(run: &mut Run<'_>) -> Result<(), Error> {
     let of = statements.len();
     run.cx.tell(&Event::Step { phase: Phase::Verify, what: "open the way back".to_owned(), done: of, of });
     stream::ensure(run).await
+}
+
+/// Has the server plan what will be applied to blue, as the tables are named now. Nothing is executed.
+async fn rehearse(client: &Session, prepared: &Prepared) -> Result<(), Error> {
+    for (number, design) in prepared.lanes.iter().enumerate() {
+        let ends = Ends::of(design).reversed().map_err(|no| none(&no))?;
+        let names = (&design.green.at_home(), design.table.clone());
+        let lane = Lane::load_at(client, number, &ends, names).await.doing("reading the tables' columns")?;
+        if !lane.is_whole(&ends) {
+            let why = vec!["columns of its key were dropped or renamed".to_owned()];
+            return Err(none(&NoWayBack { table: design.table.plain(), why }));
+        }
+        // An identity that is ALWAYS becomes BY DEFAULT in the swap, and cannot be updated before.
+        let is_always = |column: &Column| column.identity == Some(Identity::Always);
+        if !design.green.blue.columns.iter().any(is_always) {
+            Apply::prepare(client, &lane).await.doing("rehearsing the way back")?;
+        }
+    }
+    Ok(())
 }
 
 /// The statements that make what the way back needs, in one transaction. `columns` are those of each lane's green.

@@ -149,6 +149,11 @@ static SETTINGS: MapShape = MapShape {
             "is how long the old table follows the new one after the swap, so that it can be undone (0s: not at all)",
         ),
         key(
+            "verify_every",
+            Shape::Duration { min: Duration::from_secs(1), max: DAY.saturating_mul(90), none: true },
+            "is how often all rows are compared again during the soak (none: only what changes)",
+        ),
+        key(
             "finish",
             Shape::Word(&["manual", "after_soak"]),
             "is whether the old table is dropped when the soak is over, or only by `finish` (manual)",

@@ -151,6 +151,8 @@ pub struct Settings {
     pub swap: SwapSettings,
     /// What a preview is allowed to do.
     pub preview: PreviewSettings,
+    /// How often all rows are compared again during the soak; `None` if only what changes is.
+    pub verify_every: Option<Duration>,
     /// Whether to finish the run when the soak is over.
     pub finishes_after_soak: bool,
     /// How long green's changes are applied to blue after the swap, so that it can be undone; zero if not at all.

@@ -18,6 +18,7 @@ impl Default for Settings {
             swap: SwapSettings::default(),
             preview: PreviewSettings { sample: true },
             soak: Duration::ZERO,
+            verify_every: None,
             finishes_after_soak: false,
         }
     }
@@ -56,6 +57,10 @@ pub(super) fn read(plan: &Node, found: &mut Collected) -> Settings {
     set(&mut settings.wal_budget_bytes, node, "wal_budget", value::size);
     set(&mut settings.reconnect_for, node, "reconnect_for", value::duration);
     set(&mut settings.soak, node, "soak", value::duration);
+    set(&mut settings.verify_every, node, "verify_every", |text| match text {
+        "none" => Some(None),
+        _ => value::duration(text).map(Some),
+    });
     set(&mut settings.finishes_after_soak, node, "finish", |text| Some(text == "after_soak"));
     if let Some(node) = node.get("throttle") {
         throttle(&mut settings.throttle, node, found);

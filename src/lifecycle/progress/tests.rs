@@ -163,3 +163,34 @@ fn a_run_that_is_taken_over_catches_up_and_is_verified_again() {
     );
     assert!(!progress.allows(&facts[17]), "not swapped without a verification");
 }
+
+proptest::proptest! {
+    /// Whatever is in a journal, reading it is no panic; what cannot follow changes nothing; and what could be written can be
+    /// taken over: a run in any state has a next phase, or has ended, or can only be rolled back or finished.
+    #[test]
+    fn no_sequence_of_facts_is_a_panic(which in proptest::collection::vec(0..34_usize, 0..80)) {
+        let facts = facts();
+        let mut progress = Progress::default();
+        for at in which {
+            let fact = &facts[at % facts.len()];
+            let before = format!("{progress:?}");
+            match progress.add(fact) {
+                Ok(()) => if let Fact::Prepared(_) = fact {
+                    (progress.copied, progress.rows_copied) = (vec![Blocks::default()], vec![0]);
+                },
+                Err(illegal) => {
+                    proptest::prop_assert_eq!(illegal.fact, fact.name());
+                    proptest::prop_assert_eq!(&before, &format!("{progress:?}"));
+                    continue;
+                }
+            }
+            let mut resumed = progress.clone();
+            let may_resume = resumed.add(&facts[0]).is_ok();
+            proptest::prop_assert_eq!(may_resume, progress.ended.is_none());
+            let is_over = progress.live() == Colour::Green && progress.settled && !progress.is_reversible();
+            let has_next = resumed.next_phase().is_some() || resumed.only_rollback().is_some() || is_over;
+            proptest::prop_assert!(!may_resume || has_next, "{:?}", resumed);
+            proptest::prop_assert!(!progress.phases_back(progress.live()).is_empty());
+        }
+    }
+}
