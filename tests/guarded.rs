@@ -198,7 +198,9 @@ async fn a_publication_that_was_altered_for_a_moment_after_the_verification_is_n
     reader.batch_execute("commit").await.unwrap();
     let finished = running.finish();
     let said = error_of(&finished.expect_code(1));
-    assert!(said.contains("was altered") && said.contains("rollback"), "{said}");
+    // On a busy machine it is looked at while it is altered.
+    let is_noticed = said.contains("was altered") || said.contains("does not publish update");
+    assert!(is_noticed && said.contains("rollback"), "{said}");
     assert_eq!(cluster.psql("moment", "select count(*) from t where note = 'lost'").trim(), "99");
 }
 
