@@ -122,3 +122,30 @@ async fn a_gate_that_fails_now_and_then_rolls_nothing_back() {
     running.finish().expect_code(7);
     assert!(is_partitioned(&client).await);
 }
+
+/// Hooks get a line at the end of each phase, and hold up nothing, whatever they do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hooks_are_told_and_hold_up_nothing() {
+    let (_cluster, _client, program) = set(HEALTH).await;
+    let told = program.folder().join("told");
+    let hooks = format!(
+        "hooks:\n  - [sh, -c, 'cat >> {}']\n  - [sleep, '60']\n  - [/no/such/program]\n  - ['false']\n",
+        told.display()
+    );
+    program.write_plan(&format!("{}{hooks}", plan(HEALTH)));
+    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+    program.run("rollback", &[]).expect_code(6);
+    let lines = || std::fs::read_to_string(&told).unwrap_or_default();
+    crate::support::waiting::until("the hooks are told", async || {
+        lines().matches("\"type\":\"end\"").count() == 2
+    })
+    .await;
+    for wanted in ["\"phase\":\"verify\"", "\"type\":\"swapped\"", "\"phase\":\"settle\"", "\"code\":6"] {
+        assert!(lines().contains(wanted), "{wanted}: {}", lines());
+    }
+    assert!(
+        lines().lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()),
+        "{}",
+        lines()
+    );
+}

@@ -19,6 +19,7 @@ pub(super) async fn run(
     holds_swap: bool,
 ) -> Result<ExitCode, Error> {
     let plan = shell.plan(path)?;
+    shell.hooked.call(&plan.hooks);
     let cx = shell.context(&plan)?;
     let name = plan.name.clone();
     let screen = shell.screen.clone();

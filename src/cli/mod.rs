@@ -11,6 +11,7 @@ mod find;
 mod finish;
 mod glyphs;
 mod help;
+mod hooks;
 mod json;
 mod man;
 mod person;
@@ -36,6 +37,7 @@ use crate::lifecycle::Phase;
 use crate::pg::connect::Target;
 use crate::plan::{self, Plan, Settings};
 
+use hooks::Hooked;
 use screen::Screen;
 
 /// Blue-green migration of live PostgreSQL tables: copy, verify, swap, or roll back.
@@ -208,9 +210,11 @@ pub fn main() -> ExitCode {
 
 async fn run(cli: &Cli, reporter: &Arc<dyn Reporter>, screen: &Screen) -> std::io::Result<ExitCode> {
     let interrupted = signals::watch(&cli.command, Arc::clone(reporter))?;
+    let hooked = Arc::new(Hooked::new(Arc::clone(reporter)));
     let shell = Shell {
         cli,
-        reporter: Arc::clone(reporter),
+        reporter: Arc::clone(&hooked) as Arc<dyn Reporter>,
+        hooked,
         screen: screen.clone(),
         interrupted,
         has_begun: Arc::new(AtomicBool::new(false)),
@@ -218,7 +222,7 @@ async fn run(cli: &Cli, reporter: &Arc<dyn Reporter>, screen: &Screen) -> std::i
     Ok(match command(&shell).await {
         Ok(code) => code,
         Err(error) => {
-            reporter.failed(&error);
+            shell.reporter.failed(&error);
             ending::tell_failure(&shell, &error).await;
             error.exit_code()
         }
@@ -259,6 +263,8 @@ async fn command(shell: &Shell<'_>) -> Result<ExitCode, Error> {
 struct Shell<'a> {
     cli: &'a Cli,
     reporter: Arc<dyn Reporter>,
+    /// The same, which starts the plan's hooks once it is told of them.
+    hooked: Arc<Hooked>,
     screen: Screen,
     interrupted: watch::Receiver<bool>,
     /// Set by the engine once there may be a run.

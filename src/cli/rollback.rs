@@ -15,6 +15,7 @@ pub(super) async fn run(shell: &Shell<'_>, plan_or_run: &str) -> Result<ExitCode
         true => Plan::named(run.clone()),
         false => shell.plan(Path::new(plan_or_run))?,
     };
+    shell.hooked.call(&plan.hooks);
     let forward = Forward { plan, until: None, holds_swap: false, may_swap: Arc::new(|| true) };
     let goal = Goal::Back { run: run.clone(), forward };
     let code = asking::reach(shell, &cx, &goal, Ask::Rollback).await?;

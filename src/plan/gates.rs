@@ -114,8 +114,7 @@ fn read(node: &Node, found: &mut Collected) -> Option<Gate> {
     let ask = if let Some(sql) = node.get("sql") {
         GateAsk::Sql(statement(sql, "sql", found)?)
     } else if let Some(command) = node.get("command") {
-        let words = command.items().iter().filter_map(|word| Some(word.scalar()?.text.clone()));
-        GateAsk::Command(words.collect())
+        GateAsk::Command(words(command))
     } else {
         GateAsk::Compare(compare(node, found)?)
     };
@@ -144,6 +143,11 @@ fn compare(node: &Node, found: &mut Collected) -> Option<Compare> {
     };
     let samples = of.get("samples").and_then(|node| node.scalar()?.text.parse().ok()).unwrap_or(100);
     Some(Compare { sql, values, samples, measure, factor })
+}
+
+/// A program and its arguments.
+pub(super) fn words(command: &Node) -> Vec<String> {
+    command.items().iter().filter_map(|word| Some(word.scalar()?.text.clone())).collect()
 }
 
 /// `p95 <= 0.5 * before`, or without the factor.

@@ -47,6 +47,11 @@ pub(super) static PLAN: Shape = Shape::Map(&MapShape {
             Shape::List { of: &Shape::Map(&GATE), min: 1 },
             "are asked before the swap and all through the soak; one that fails there rolls back",
         ),
+        key(
+            "hooks",
+            Shape::List { of: &Shape::List { of: &TEXT, min: 1 }, min: 1 },
+            "are programs with their arguments, which get what happened as JSON on standard input",
+        ),
     ],
     later: &["keys", "steps"],
     rules: &[],

@@ -56,6 +56,9 @@ pub struct Plan {
     /// What must hold before the swap and during the soak. May change between a run and its resumption.
     #[serde(skip)]
     pub gates: Vec<Gate>,
+    /// Programs with their arguments, which are told of the end of each phase. May change, too.
+    #[serde(skip)]
+    pub hooks: Vec<Vec<String>>,
     /// The tables to migrate; all of them swap in one transaction.
     pub tables: Vec<TablePlan>,
 }
@@ -99,6 +102,7 @@ impl Plan {
             connection: Connection::default(),
             settings: Settings::default(),
             gates: Vec::new(),
+            hooks: Vec::new(),
             tables: Vec::new(),
         }
     }
@@ -110,6 +114,7 @@ impl Plan {
             connection,
             settings: settings::read(root, found),
             gates: gates::read_all(root, found),
+            hooks: root.get("hooks").map_or(&[][..], Node::items).iter().map(gates::words).collect(),
             tables: table::read_all(root, found),
         }
     }
