@@ -138,6 +138,8 @@ pub enum Fact {
     },
     /// Changes of the live table can no longer be applied to the other one, or the two were found to differ.
     WayBroken {
+        /// When that was noticed, by the server's clock; ISO 8601.
+        since: String,
         /// Why, in a sentence.
         why: String,
     },

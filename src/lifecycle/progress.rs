@@ -103,8 +103,8 @@ pub struct Progress {
     pub swaps: u32,
     /// When the last swap was, in seconds since 1970, and the fingerprint of each lane's live table since then.
     pub arrived: Option<(i64, Vec<Fingerprint>)>,
-    /// Why the table that is not live does not follow the live one; `None` while it does.
-    pub broken: Option<String>,
+    /// Since when the table that is not live does not follow the live one, and why; `None` while it does.
+    pub broken: Option<(String, String)>,
     /// The statements of `settle` that were executed.
     pub settled_steps: StepsDone,
     /// Whether `settle` is complete.
@@ -340,7 +340,7 @@ impl Progress {
             Fact::StepSettled { lane, step, what } => self.settled_steps.add(*lane, *step, what),
             Fact::Settled => self.settled = true,
             Fact::Arrived { at, fingerprints } => self.arrived = Some((*at, fingerprints.clone())),
-            Fact::WayBroken { why } => self.broken = Some(why.clone()),
+            Fact::WayBroken { since, why } => self.broken = Some((since.clone(), why.clone())),
             Fact::WayMended => self.broken = None,
             Fact::Soaked | Fact::WayBackLost { .. } => self.way_back = WayBack::Closed,
             Fact::GivenUp { why } => self.given_up = Some(why.clone()),

@@ -41,8 +41,13 @@ impl Standing {
             },
             Some(Phase::Soak) => {
                 let state = match &progress.broken {
-                    None => "swapped: green is live; the swap can be undone, and while `execute` runs, blue follows".to_owned(),
-                    Some(why) => format!("swapped: green is live; blue no longer follows it, and there is no way back as long as that lasts: {why}"),
+                    None => {
+                        "swapped: green is live; the swap can be undone, and while `execute` runs, blue follows".to_owned()
+                    }
+                    Some((since, why)) => format!(
+                        "swapped: green is live; blue has not followed it since {since}, and there is no way back as long as \
+                         that lasts: {why}"
+                    ),
                 };
                 let next = format!("projh-bluegreen execute {plan}, or projh-bluegreen rollback {run}");
                 Self { state, next: Some(next), is_resumable: true }

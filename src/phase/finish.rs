@@ -34,7 +34,7 @@ pub(crate) async fn run(cx: &Context, journal: &Journal, as_is: bool, now: bool)
         let what = "some work after the swap is left: `projh-bluegreen execute` continues it, or says what prevents it";
         return Err(Error::Usage(format!("{what}; `finish --as-is` leaves it undone and drops blue")));
     }
-    if let Some(why) = broken.filter(|_| !as_is) {
+    if let Some((_, why)) = broken.filter(|_| !as_is) {
         let what = format!("blue no longer follows green, so that what differs was not compared: {why}");
         return Err(Error::Usage(format!("{what}. `finish --as-is` drops blue all the same")));
     }

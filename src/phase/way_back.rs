@@ -148,8 +148,10 @@ pub async fn broken(run: &Run<'_>, error: Error) -> Result<Error, Error> {
         return Ok(error);
     }
     let why = error.to_string();
-    if before.as_ref() != Some(&why) {
-        run.journal.record(Fact::WayBroken { why }).await?;
+    if before.is_none_or(|(_, before)| before != why) {
+        let sql = "SELECT to_char(clock_timestamp(), 'YYYY-MM-DD HH24:MI:SSOF')";
+        let row = run.journal.session().query_one(sql, &[]).await.doing("reading the server's time")?;
+        run.journal.record(Fact::WayBroken { since: row.get(0), why }).await?;
     }
     Ok(Error::WayBroken(Box::new(error)))
 }

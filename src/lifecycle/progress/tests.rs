@@ -64,7 +64,7 @@ fn facts() -> Vec<Fact> {
         Fact::Arrived { at: 0, fingerprints: vec![] },
         Fact::StepSettled { lane: 0, step: 0, what: what() },
         Fact::Settled,
-        Fact::WayBroken { why: "a change".to_owned() },
+        Fact::WayBroken { since: "now".to_owned(), why: "a change".to_owned() },
         Fact::WayMended,
         Fact::Verified(verification()),
         Fact::Swapped { live: Colour::Blue, lsn, compared: 0, times: SwapTimes::default() },
