@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use crate::error::Error;
 use crate::event::{Event, Reporter};
 use crate::lifecycle::Phase;
+use crate::pg::Colour;
 use crate::pg::connect::Target;
 use crate::plan::Plan;
 
@@ -39,6 +40,9 @@ pub enum Goal {
         run: String,
         /// How to do so.
         forward: Forward,
+        /// The table that was live when somebody asked for it; `None` if that is not known yet. What was asked for while
+        /// green was live is a swap back, and no more.
+        was_live: Option<Colour>,
     },
     /// The blue tables of a run have been dropped.
     Finished {

@@ -43,23 +43,24 @@ pub async fn reach(cx: &Context, goal: &Goal) -> Result<ExitCode, Error> {
             cx.tell(&Event::Notice {
                 text: format!("rolling back, because gate {gate} does not pass: {why}"),
             });
-            let goal = Goal::Back { run: run.run().to_owned(), forward: forward.again() };
+            let goal = Goal::Back { run: run.run().to_owned(), forward: forward.again(), was_live: None };
             return sessions(cx, &goal, &mut held).await;
         }
         _ => return reached,
     };
-    cx.tell(&Event::Asked { ask: request.ask, who: request.by.clone() });
+    cx.tell(&Event::Asked { ask: request.ask.name().to_owned(), who: request.by.clone() });
     let run = run.run().to_owned();
     let forward = forward.again();
     let goal = match request.ask {
-        Ask::Finish => Goal::Finished { run, as_is: false, now: false },
-        Ask::FinishAsIs => Goal::Finished { run, as_is: true, now: false },
-        Ask::Rollback | Ask::Swap | Ask::Verify | Ask::Pause | Ask::Resume => Goal::Back { run, forward },
+        Ask::Finish { as_is, now } => Goal::Finished { run, as_is, now },
+        Ask::Rollback | Ask::Swap | Ask::Verify | Ask::Pause | Ask::Resume => {
+            Goal::Back { run, forward, was_live: None }
+        }
     };
     let outcome = sessions(cx, &goal, &mut held).await;
     let answer = Answer::of(&outcome);
     let session = cx.target.connect(ConnectionRole::of_command("answer"), &[]).await?;
-    requests::answer(&session, request.n, &answer).await.doing("answering a request")?;
+    requests::answer_all(&session, request, &answer).await.doing("answering a request")?;
     outcome
 }
 
@@ -124,11 +125,11 @@ async fn session(
             }
             ahead(cx, forward, held).await
         }
-        Goal::Back { run, forward } => {
+        Goal::Back { run, forward, was_live: asked } => {
             let Some(journal) = resume(cx, run, held, Ending::RolledBack).await? else { return Ok(()) };
             let phases = {
                 let progress = journal.progress();
-                progress.phases_back(*was_live.get_or_insert(progress.live()))
+                progress.phases_back(*was_live.get_or_insert(asked.unwrap_or(progress.live())))
             };
             take(cx, &journal, phases.clone(), None, held);
             back(cx, forward, journal, phases).await
@@ -268,7 +269,7 @@ async fn phases(run: &mut Run<'_>) -> Result<(), Error> {
         let Some(phase) = next.filter(|phase| run.forward.reaches(*phase)) else { return Ok(()) };
         if phase == Phase::Swap && run.forward.holds_swap {
             let request = phase::unless(run.stopped(), released(run)).await?;
-            cx.tell(&Event::Asked { ask: request.ask, who: request.by.clone() });
+            cx.tell(&Event::Asked { ask: request.ask.name().to_owned(), who: request.by.clone() });
             let outcome = carry_out(cx, phase, phase::run(phase, run)).await;
             phase::answer(run, request.n, &outcome).await?;
             outcome?;
@@ -289,7 +290,7 @@ async fn phases(run: &mut Run<'_>) -> Result<(), Error> {
 async fn released(run: &Run<'_>) -> Result<Request, Error> {
     let text = format!("the swap is held; projh-bluegreen swap {} releases it", run.journal.run());
     run.cx.tell(&Event::Waiting { cause: WaitCause::Release, text });
-    let asked = run.pace.asked(&[Ask::Swap]);
+    let asked = run.pace.asked(|ask| ask == Ask::Swap);
     phase::verify::comparing_meanwhile(run, async { Ok(asked.await) }).await
 }
 

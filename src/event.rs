@@ -12,7 +12,6 @@ use serde::Serialize;
 
 use crate::error::{Error, ExitCode};
 use crate::finding::Finding;
-use crate::journal::requests::Ask;
 use crate::lane::compare::Difference;
 use crate::lane::find::RowFound;
 use crate::lifecycle::{Phase, RoundEnd, SwapTimes, Verification};
@@ -217,8 +216,8 @@ pub enum Event {
     },
     /// A command on another terminal asks for something of the process that holds the run; both report it.
     Asked {
-        /// What is asked for.
-        ask: Ask,
+        /// What is asked for: `rollback`, `finish` with its options, `swap`, `verify`, `pause` or `resume`.
+        ask: String,
         /// Who asks; for the command itself, who is asked.
         who: String,
     },

@@ -74,11 +74,9 @@ impl Run<'_> {
     pub fn stopped(&self) -> impl Future<Output = Error> + use<> {
         let (interrupted, lost) = (self.cx.interrupted(), self.pace.lost());
         let is_swapped = self.journal.progress().swapped.is_some();
-        let asked = self.pace.asked(match (self.heeds_requests, is_swapped) {
-            (false, _) => &[],
-            (true, false) => &[Ask::Rollback],
-            (true, true) => &[Ask::Rollback, Ask::Finish, Ask::FinishAsIs],
-        });
+        let heeds = self.heeds_requests;
+        let asked =
+            self.pace.asked(move |ask| heeds && (ask == Ask::Rollback || (is_swapped && ask.is_end())));
         async move {
             tokio::select! {
                 error = interrupted => error,

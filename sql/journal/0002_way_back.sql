@@ -3,6 +3,9 @@ alter table projh_bluegreen.stream add column source text not null default 'blue
 alter table projh_bluegreen.stream drop constraint stream_pkey, add primary key (run, source);
 comment on column projh_bluegreen.stream.source is 'the table that the changes are of; they are applied to the other one';
 
+-- How the run was executed last: a rollback that is given the run's id goes by it.
+alter table projh_bluegreen.run add column settings jsonb;
+
 -- What commands on other terminals ask of the process that holds a run, and its answers.
 create table projh_bluegreen.request (
     n bigint generated always as identity primary key,

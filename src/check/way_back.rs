@@ -3,8 +3,8 @@
 use super::count::{Count, Row};
 use super::rows::columns;
 use super::{CheckId, Finding, Subject};
-use crate::hangs_on::{GreenColumn, Source, without_length};
-use crate::lane::Ends;
+use crate::hangs_on::{GreenColumn, ReplicaIdentityKind, Source, without_length};
+use crate::lane::{Ends, NoWayBack};
 use crate::pg::list;
 use crate::phase::way_back;
 use crate::plan::Plan;
@@ -14,7 +14,21 @@ const CHECK: CheckId = CheckId::WayBack;
 /// What the design alone shows.
 pub(super) fn check(plan: &Plan, subject: &Subject<'_>) -> Option<Finding> {
     let design = subject.design.as_ref().filter(|_| !plan.settings.soak.is_zero())?;
-    Ends::of(design).reversed().err().map(|no| way_back::finding(&no))
+    let ends = Ends::of(design);
+    let table = ends.table.plain();
+    let green = &design.green;
+    let by_index = green.blue.table.replica_identity.kind == ReplicaIdentityKind::Index;
+    let is_keyless = !green.indexes.iter().any(|index| index.primary);
+    let no = match ends.reversed() {
+        Err(no) => no,
+        Ok(_) if green.partition.is_some() && (by_index || is_keyless) => {
+            let why = "a partition made after the swap would lack its replica identity, and the server would reject clients' \
+                       UPDATE and DELETE: it needs a primary key, and the replica identity that follows from it";
+            NoWayBack { table, why: vec![why.to_owned()] }
+        }
+        Ok(_) => return None,
+    };
+    Some(way_back::finding(&no))
 }
 
 /// The questions about values that are computed in either direction.

@@ -82,18 +82,29 @@ async fn have_done(
     ask: Ask,
 ) -> Result<Option<Answer>, Error> {
     let session = cx.target.connect(ConnectionRole::of_command("ask"), &[]).await?;
-    let is_swapped =
-        journal::latest(&session, run, false).await?.is_some_and(|run| run.progress.swapped.is_some());
-    if matches!(ask, Ask::Finish | Ask::FinishAsIs) && !is_swapped {
-        let what = "the run has not been swapped yet, so there is nothing to finish";
-        return Err(Error::Usage(format!("{what}; it is executed by {holder}")));
+    let found = journal::latest(&session, run, false).await?;
+    let (is_swapped, may_soak) = found.map_or((false, false), |run| {
+        let is_swapped = run.progress.swapped.is_some();
+        (is_swapped, is_swapped && run.progress.is_reversible())
+    });
+    let refused = match ask {
+        Ask::Finish { .. } if !is_swapped => {
+            Some("the run has not been swapped yet, so there is nothing to finish")
+        }
+        Ask::Verify if !may_soak => Some("all rows are compared again in the soak only"),
+        _ => None,
+    };
+    if let Some(what) = refused {
+        return Err(Error::Usage(format!("{what}; the run is executed by {holder}")));
     }
     let n = requests::ask(&session, run, ask).await?;
-    cx.tell(&Event::Asked { ask, who: holder.to_owned() });
+    cx.tell(&Event::Asked { ask: ask.name().to_owned(), who: holder.to_owned() });
     let answered = shell.unless_interrupted(wait(&session, run, holder, n)).await;
-    if let Err(Error::Interrupted) = answered {
-        let why = Some("withdrawn by who asked".to_owned());
-        requests::answer(&session, n, &Answer { code: 7, why }).await.doing("withdrawing a request")?;
+    if let Err(Error::Interrupted) = answered
+        && !requests::withdraw(&session, n, ask).await.doing("withdrawing a request")?
+    {
+        let text = format!("it is being carried out all the same, by {holder}");
+        cx.tell(&Event::Notice { text });
     }
     answered
 }

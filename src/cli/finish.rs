@@ -25,7 +25,7 @@ pub(super) async fn run(
     if !yes && !shell.ask(question).await? {
         return Err(Error::Declined("nothing was dropped"));
     }
-    let ask = if as_is { Ask::FinishAsIs } else { Ask::Finish };
+    let ask = Ask::Finish { as_is, now };
     let goal = Goal::Finished { run: run.clone(), as_is, now };
     let code = asking::reach(shell, &cx, &goal, ask).await?;
     ending::tell(shell, &cx.target, &run, Some(plan_or_run), code).await;

@@ -24,7 +24,7 @@ use crate::pg::connect::{ConnectError, Session};
 use lock::Backend;
 pub use lock::{holder_of as holder, is_held};
 pub use open::ending;
-pub use runs::{Summary, latest, list};
+pub use runs::{Summary, latest, list, settings};
 pub use schema::{check_owners, unmade};
 
 /// Why the journal could not be used, or the run not be taken over.

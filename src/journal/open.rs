@@ -49,7 +49,7 @@ impl Journal {
         }
         let json = serde_json::to_value(plan)
             .map_err(|source| JournalError::Unwritable { run: plan.name.clone(), source })?;
-        match find(&session, &plan.name).await?.filter(|found| found.under_way) {
+        let found = match find(&session, &plan.name).await?.filter(|found| found.under_way) {
             Some(found) => {
                 let changes = plan::changes(&found.plan, &json);
                 if !changes.is_empty() {
@@ -61,7 +61,7 @@ impl Journal {
                 if let Some(why) = read(&session, &found.run).await?.only_rollback() {
                     return Err(JournalError::OnlyRollback { run: found.run, why });
                 }
-                Self::take_over(session, found).await
+                found
             }
             None => {
                 let id = uuid::Uuid::new_v4().simple().to_string();
@@ -71,13 +71,16 @@ impl Journal {
                     .execute(sql, &[&run, &plan.name, &json])
                     .await
                     .map_err(JournalError::doing("written"))?;
-                Self::take_over(
-                    session,
-                    RunRow { run, plan_name: plan.name.clone(), plan: json, under_way: true },
-                )
-                .await
+                RunRow { run, plan_name: plan.name.clone(), plan: json, under_way: true }
             }
-        }
+        };
+        let journal = Self::take_over(session, found).await?;
+        let settings = serde_json::to_value(&plan.settings)
+            .map_err(|source| JournalError::Unwritable { run: journal.run.clone(), source })?;
+        let sql = "UPDATE projh_bluegreen.run SET settings = $2 WHERE run = $1";
+        let written = journal.session.execute(sql, &[&journal.run, &settings]).await;
+        written.map_err(JournalError::doing("written"))?;
+        Ok(journal)
     }
 
     /// Takes over an unfinished run, by its short id or its plan's name. `lost` is what this process held before: it goes

@@ -8,15 +8,17 @@ use super::JournalError;
 use crate::error::{Error, ExitCode};
 
 /// What can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
     /// Roll the run back.
     Rollback,
     /// Finish the run.
-    Finish,
-    /// Finish the run even if some work after the swap is left.
-    FinishAsIs,
+    Finish {
+        /// Even if some work after the swap is left.
+        as_is: bool,
+        /// Without waiting for sessions that may have cached row types.
+        now: bool,
+    },
     /// Release a held swap.
     Swap,
     /// Compare all rows again, during the soak.
@@ -28,16 +30,33 @@ pub enum Ask {
 }
 
 impl Ask {
-    const ALL: [Self; 7] =
-        [Self::Rollback, Self::Finish, Self::FinishAsIs, Self::Swap, Self::Verify, Self::Pause, Self::Resume];
+    const ALL: [Self; 9] = [
+        Self::Rollback,
+        Self::Finish { as_is: false, now: false },
+        Self::Finish { as_is: true, now: false },
+        Self::Finish { as_is: false, now: true },
+        Self::Finish { as_is: true, now: true },
+        Self::Swap,
+        Self::Verify,
+        Self::Pause,
+        Self::Resume,
+    ];
+
+    /// Whether it ends the run, or what is executed of it.
+    #[must_use]
+    pub fn is_end(self) -> bool {
+        matches!(self, Self::Rollback | Self::Finish { .. })
+    }
 
     /// Its name in the journal.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Rollback => "rollback",
-            Self::Finish => "finish",
-            Self::FinishAsIs => "finish --as-is",
+            Self::Finish { as_is: false, now: false } => "finish",
+            Self::Finish { as_is: true, now: false } => "finish --as-is",
+            Self::Finish { as_is: false, now: true } => "finish --now",
+            Self::Finish { as_is: true, now: true } => "finish --as-is --now",
             Self::Swap => "swap",
             Self::Verify => "verify",
             Self::Pause => "pause",
@@ -148,6 +167,33 @@ pub async fn close(client: &Client, run: &str) -> Result<(), tokio_postgres::Err
     let why = Some("the process that held the run has ended".to_owned());
     let answer = serde_json::json!(Answer { code: 1, why });
     client.execute(sql, &[&run, &answer]).await.map(drop)
+}
+
+/// Answers a request, and all others for the same: each of them has been reached with it.
+///
+/// # Errors
+/// If the server rejected the statement, or the connection was lost.
+pub async fn answer_all(
+    client: &Client,
+    request: &Request,
+    answer: &Answer,
+) -> Result<(), tokio_postgres::Error> {
+    let sql = "UPDATE projh_bluegreen.request r SET answered_at = clock_timestamp(), answer = $3 \
+               FROM projh_bluegreen.request this WHERE this.n = $1 AND r.run = this.run AND r.what = $2 \
+               AND r.answered_at IS NULL";
+    let answer = serde_json::json!(answer);
+    client.execute(sql, &[&request.n, &request.ask.name(), &answer]).await.map(drop)
+}
+
+/// Takes a request back, unless it ends the run and the process that holds it has begun with that. Whether it is taken back.
+///
+/// # Errors
+/// If the server rejected the statement, or the connection was lost.
+pub async fn withdraw(client: &Client, n: i64, ask: Ask) -> Result<bool, tokio_postgres::Error> {
+    let sql = "UPDATE projh_bluegreen.request SET answered_at = clock_timestamp(), answer = $2 \
+               WHERE n = $1 AND answered_at IS NULL AND (taken_at IS NULL OR NOT $3)";
+    let answer = serde_json::json!(Answer { code: 7, why: Some("withdrawn by who asked".to_owned()) });
+    client.execute(sql, &[&n, &answer, &ask.is_end()]).await.map(|rows| rows == 1)
 }
 
 /// How far a request has come.

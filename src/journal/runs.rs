@@ -5,6 +5,7 @@ use tokio_postgres::Client;
 
 use super::{JournalError, schema};
 use crate::lifecycle::{Fact, Progress};
+use crate::plan::Settings;
 
 /// A run found in the journal.
 pub struct RunRow {
@@ -50,6 +51,22 @@ pub async fn find(client: &Client, run_or_plan: &str) -> Result<Option<RunRow>, 
         plan: row.get(2),
         under_way: row.get(3),
     }))
+}
+
+/// The settings that the latest run with this short id, or of the plan with this name, was executed with last.
+///
+/// # Errors
+/// If the server rejected the query, or the connection was lost.
+pub async fn settings(client: &Client, run_or_plan: &str) -> Result<Option<Settings>, JournalError> {
+    // A journal of version 0.1.0 has none.
+    let sql = "SELECT to_jsonb(r)->'settings' FROM projh_bluegreen.run r \
+               WHERE run = $1 OR plan_name = $1 ORDER BY started_at DESC LIMIT 1";
+    if !schema::exists(client).await? {
+        return Ok(None);
+    }
+    let row = client.query_opt(sql, &[&run_or_plan]).await.map_err(JournalError::doing("read"))?;
+    let settings = row.and_then(|row| row.get::<_, Option<Value>>(0));
+    Ok(settings.and_then(|settings| serde_json::from_value(settings).ok()))
 }
 
 /// The latest run with this short id, or of the plan with this name, and its state. `settled`: read once no transaction

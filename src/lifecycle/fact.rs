@@ -116,6 +116,9 @@ pub enum Fact {
         compared: u64,
         /// What the time under the lock was spent on, up to the commit.
         times: SwapTimes,
+        /// What the live tables are from then on, if the swap can be undone.
+        #[serde(default)]
+        arrived: Option<Arrived>,
     },
     /// A statement of `settle` was executed.
     StepSettled {
@@ -129,13 +132,6 @@ pub enum Fact {
     },
     /// The work after the swap was completed; without a way back, slot and publication were dropped.
     Settled,
-    /// What the live table is after a swap that can be undone.
-    Arrived {
-        /// The server's time just after the swap, in seconds since 1970.
-        at: i64,
-        /// The fingerprint of each lane's live table; DDL on it closes the way.
-        fingerprints: Vec<Fingerprint>,
-    },
     /// Changes of the live table can no longer be applied to the other one, or the two were found to differ.
     WayBroken {
         /// When that was noticed, by the server's clock; ISO 8601.
@@ -172,6 +168,15 @@ impl Fact {
         let json = serde_json::to_value(self).unwrap_or_default();
         json["fact"].as_str().unwrap_or_default().to_owned()
     }
+}
+
+/// The live tables after a swap that can be undone.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Arrived {
+    /// The server's time of the swap, in seconds since 1970.
+    pub at: i64,
+    /// The fingerprint of each lane's live table: DDL on it closes the way.
+    pub fingerprints: Vec<Fingerprint>,
 }
 
 /// Version 0.1.0 could swap in one direction only.

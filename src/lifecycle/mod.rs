@@ -11,7 +11,7 @@ mod secret;
 mod standing;
 
 pub use blocks::{Blocks, Span};
-pub use fact::{Fact, LaneDesign, Prepared, RoundEnd, SwapTimes, Verification};
+pub use fact::{Arrived, Fact, LaneDesign, Prepared, RoundEnd, SwapTimes, Verification};
 pub use phase::Phase;
 pub use progress::{Ending, IllegalFact, Progress, WayBack};
 pub use secret::Secret;

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Blocks, Fact, Phase, Prepared, SwapTimes, Verification};
-use crate::hangs_on::Fingerprint;
+use super::{Arrived, Blocks, Fact, Phase, Prepared, SwapTimes, Verification};
 use crate::pg::{Colour, Lsn};
 
 /// How a run ended.
@@ -101,8 +100,8 @@ pub struct Progress {
     pub swapped: Option<SwapTimes>,
     /// The number of swaps, in both directions.
     pub swaps: u32,
-    /// When the last swap was, in seconds since 1970, and the fingerprint of each lane's live table since then.
-    pub arrived: Option<(i64, Vec<Fingerprint>)>,
+    /// What the live tables are since the last swap.
+    pub arrived: Option<Arrived>,
     /// Since when the table that is not live does not follow the live one, and why; `None` while it does.
     pub broken: Option<(String, String)>,
     /// The statements of `settle` that were executed.
@@ -284,7 +283,6 @@ impl Progress {
                 }
                 Fact::PartitionsDropped | Fact::RolledBack => !swapped,
                 Fact::StepSettled { .. } | Fact::Settled => self.swaps > 0,
-                Fact::Arrived { .. } => self.swaps > 0 && self.is_reversible(),
                 Fact::WayBroken { .. } | Fact::WayMended => self.is_reversible(),
                 Fact::Soaked | Fact::WayBackLost { .. } => swapped && self.is_reversible(),
                 Fact::Finished => swapped,
@@ -331,15 +329,15 @@ impl Progress {
             }
             Fact::WayBackIntended => self.way_back = WayBack::Intended,
             Fact::WayBackOpened { lsn } => self.way_back = WayBack::Open(*lsn),
-            Fact::Swapped { live, times, .. } => {
+            Fact::Swapped { live, times, arrived, .. } => {
                 self.swaps += 1;
                 self.swapped = (*live == Colour::Green).then_some(*times);
-                (self.verified, self.caught_up, self.arrived) = (None, None, None);
+                (self.verified, self.caught_up, self.broken) = (None, None, None);
+                self.arrived.clone_from(arrived);
                 (self.settled, self.settled_steps) = (false, StepsDone::default());
             }
             Fact::StepSettled { lane, step, what } => self.settled_steps.add(*lane, *step, what),
             Fact::Settled => self.settled = true,
-            Fact::Arrived { at, fingerprints } => self.arrived = Some((*at, fingerprints.clone())),
             Fact::WayBroken { since, why } => self.broken = Some((since.clone(), why.clone())),
             Fact::WayMended => self.broken = None,
             Fact::Soaked | Fact::WayBackLost { .. } => self.way_back = WayBack::Closed,

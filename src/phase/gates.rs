@@ -5,13 +5,15 @@
 
 use std::time::Instant;
 
+use bytes::BytesMut;
 use futures_util::future::select_all;
+use postgres_types::{Format, IsNull, ToSql, Type};
 use tokio_postgres::Client;
 
 use crate::error::Error;
 use crate::event::Event;
 use crate::lifecycle::Fact;
-use crate::pg::{Colour, Literal, list};
+use crate::pg::Colour;
 use crate::plan::{Compare, Gate, GateAsk};
 use crate::run::Run;
 
@@ -119,13 +121,13 @@ async fn succeeds(words: &[String]) -> Result<(), String> {
 async fn measured(run: &Run<'_>, compare: &Compare) -> Result<f64, String> {
     let session = session(run).await?;
     let failed = |error: tokio_postgres::Error| crate::pg::describe(&error);
-    let executions = executions(&session, compare).await.map_err(failed)?;
-    let prepare = format!("PREPARE projh_gate AS {}", compare.sql);
-    session.batch_execute(&prepare).await.map_err(failed)?;
+    let rows = rows(&session, compare).await.map_err(failed)?;
+    let statement = session.prepare(&compare.sql).await.map_err(failed)?;
     let mut times = Vec::new();
-    for execute in executions.iter().cycle().take(compare.samples as usize) {
+    for row in rows.iter().cycle().take(compare.samples as usize) {
+        let values: Vec<&(dyn ToSql + Sync)> = row.iter().map(|value| value as _).collect();
         let begun = Instant::now();
-        session.simple_query(execute).await.map_err(failed)?;
+        session.query(&statement, &values).await.map_err(failed)?;
         times.push(begun.elapsed().as_secs_f64() * 1_000.0);
     }
     if times.is_empty() {
@@ -134,15 +136,39 @@ async fn measured(run: &Run<'_>, compare: &Compare) -> Result<f64, String> {
     Ok(compare.measure.of(&mut times))
 }
 
-/// The statements that execute it, one for each row of `values`.
-async fn executions(client: &Client, compare: &Compare) -> Result<Vec<String>, tokio_postgres::Error> {
-    let Some(values) = &compare.values else { return Ok(vec!["EXECUTE projh_gate".to_owned()]) };
-    let mut executions = Vec::new();
+/// The rows of `values`; one without values if there is no such query.
+async fn rows(client: &Client, compare: &Compare) -> Result<Vec<Vec<Text>>, tokio_postgres::Error> {
+    let Some(values) = &compare.values else { return Ok(vec![Vec::new()]) };
+    let mut rows = Vec::new();
     for message in client.simple_query(values).await? {
         let tokio_postgres::SimpleQueryMessage::Row(row) = message else { continue };
-        let given = (0..row.len())
-            .map(|at| row.get(at).map_or_else(|| "NULL".to_owned(), |value| Literal(value).to_string()));
-        executions.push(format!("EXECUTE projh_gate({})", list(given)));
+        rows.push((0..row.len()).map(|at| Text(row.get(at).map(str::to_owned))).collect());
     }
-    Ok(executions)
+    Ok(rows)
+}
+
+/// A value as text, for a parameter of any type: it is bound, and so in no log of the server.
+#[derive(Debug)]
+struct Text(Option<String>);
+
+impl ToSql for Text {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        let Some(text) = &self.0 else { return Ok(IsNull::Yes) };
+        out.extend_from_slice(text.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    fn encode_format(&self, _: &Type) -> Format {
+        Format::Text
+    }
+
+    postgres_types::to_sql_checked!();
 }

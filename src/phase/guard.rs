@@ -25,7 +25,7 @@ pub(super) async fn check_fingerprints(run: &Run<'_>, client: &Client) -> Result
     };
     for (number, design) in prepared.lanes.iter().enumerate() {
         let known = match &arrived {
-            Some((_, fingerprints)) => fingerprints.get(number),
+            Some(arrived) => arrived.fingerprints.get(number),
             None => Some(&design.fingerprint).filter(|_| swaps == 0),
         };
         let published = run.published.get(number);
@@ -132,7 +132,8 @@ async fn is_streamed(
     before: Option<&Published>,
 ) -> Result<Published, Error> {
     let publication = RunObjects::of_slot(&prepared.slot).slot(live);
-    let via_root = live == Colour::Green && design.green.partition.is_some();
+    // That of green is, for all its tables, partitioned or not.
+    let via_root = live == Colour::Green;
     let now = match hangs_on::published(client, &design.table, &publication, via_root).await {
         Err(hangs_on::Error::NoTable(table)) => {
             return Err(Error::SourceChanged {

@@ -27,7 +27,6 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
         (progress.live(), progress.is_reversible())
     };
     if is_reversible {
-        way_back::arrived(run).await?;
         stream::ensure(run).await?;
         let feed = run.feed()?;
         feed.be_strict();

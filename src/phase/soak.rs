@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{check_fingerprints, prepared, settle, unless, verify, way_back};
+use super::{check_fingerprints, prepared, settle, unless, verify};
 use super::{gates, stream};
 use crate::error::{Doing, Error};
 use crate::event::Event;
@@ -23,12 +23,12 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
 }
 
 async fn soak(run: &mut Run<'_>) -> Result<(), Error> {
-    way_back::arrived(run).await?;
     stream::catch_up(run).await?;
     check_fingerprints(run, run.journal.session()).await?;
     if run.journal.progress().broken.is_some() {
-        run.journal.record(Fact::WayMended).await?;
+        mend(run).await?;
     }
+    run.verified_files = super::copy::filenodes(run, run.journal.session()).await?;
     let seconds = left(run).await?;
     run.cx.tell(&Event::Soaking { seconds });
     // From here on what changes is remembered, and compared.
@@ -36,11 +36,11 @@ async fn soak(run: &mut Run<'_>) -> Result<(), Error> {
     drop(run.feed()?.take_touched(run.lanes.len()));
     run.feed()?.free();
     loop {
-        let asked = run.pace.asked(&[Ask::Verify]);
+        let asked = run.pace.asked(|ask| ask == Ask::Verify);
         let due = due(run.forward.plan.settings.verify_every);
         let waited = async {
             tokio::select! {
-                over = wait(run) => over.map(|()| Waited::Over),
+                waited = wait(run) => waited,
                 failed = gates::watch(run) => Err(failed),
                 request = asked => Ok(Waited::Asked(request)),
                 () = due => Ok(Waited::Due),
@@ -50,13 +50,26 @@ async fn soak(run: &mut Run<'_>) -> Result<(), Error> {
             Waited::Over => return Ok(()),
             Waited::Due => verify::run(run).await?,
             Waited::Asked(request) => {
-                run.cx.tell(&Event::Asked { ask: request.ask, who: request.by.clone() });
+                run.cx.tell(&Event::Asked { ask: request.ask.name().to_owned(), who: request.by.clone() });
                 let outcome = verify::run(run).await;
                 super::answer(run, request.n, &outcome).await?;
                 outcome?;
             }
         }
     }
+}
+
+/// The way was broken, and what broke it is gone: all rows are compared, because nobody knows what happened meanwhile. What
+/// somebody wrote to the table that is not live lies behind us then.
+async fn mend(run: &mut Run<'_>) -> Result<(), Error> {
+    let client = run.connect("soak").await?;
+    let row = client.query_one("SELECT pg_current_wal_lsn()", &[]).await.doing("reading the WAL's end")?;
+    verify::run(run).await?;
+    let echoed = run.journal.progress().live().other();
+    client.batch_execute("BEGIN").await.doing("mending the way back")?;
+    run.journal.begin_stream(&client, echoed, row.get(0)).await?;
+    run.journal.commit(&client, Fact::WayMended).await?;
+    stream::ensure(run).await
 }
 
 /// What a wait in the soak ended with.
@@ -79,15 +92,16 @@ async fn due(every: Option<Duration>) {
 
 /// Seconds of the soak that are left.
 async fn left(run: &Run<'_>) -> Result<f64, Error> {
-    let at = run.journal.progress().arrived.as_ref().map(|(at, _)| *at);
+    let at = run.journal.progress().arrived.as_ref().map(|arrived| arrived.at);
     let sql = "SELECT extract(epoch FROM clock_timestamp())::float8 - $1::bigint";
     let row = run.journal.session().query_one(sql, &[&at.unwrap_or(0)]).await;
     let passed: f64 = row.doing("reading the server's time")?.get(0);
     Ok((run.forward.plan.settings.soak.as_secs_f64() - passed).max(0.0))
 }
 
-/// Waits for the end of the soak, and looks at the live tables and at both streams meanwhile.
-async fn wait(run: &Run<'_>) -> Result<(), Error> {
+/// Waits for the end of the soak, and looks at the live tables and at both streams meanwhile; ends earlier if one has
+/// another file, or other partitions.
+async fn wait(run: &Run<'_>) -> Result<Waited, Error> {
     while left(run).await? > 0.0 {
         tokio::time::sleep(EVERY).await;
         run.feed()?.check()?;
@@ -95,8 +109,12 @@ async fn wait(run: &Run<'_>) -> Result<(), Error> {
             echo.check()?;
         }
         check_fingerprints(run, run.journal.session()).await?;
+        // A TRUNCATE or DETACH of a partition is not in the stream.
+        if verify::is_void(run, run.journal.session()).await? {
+            return Ok(Waited::Due);
+        }
     }
-    Ok(())
+    Ok(Waited::Over)
 }
 
 /// Ends the way back: from here on blue is only kept, as it was at this moment.

@@ -28,16 +28,17 @@ const PATIENCE: Duration = Duration::from_secs(7 * 86_400);
 /// Starts the feed at the position that the journal holds, if it does not run yet; and that of the other table, if
 /// there is a way back.
 pub(super) async fn ensure(run: &mut Run<'_>) -> Result<(), Error> {
-    let (live, is_reversible) = {
+    // While the way is broken, the other stream may have what broke it.
+    let (live, is_read) = {
         let progress = run.journal.progress();
-        (progress.live(), progress.is_reversible())
+        (progress.live(), progress.is_reversible() && progress.broken.is_none())
     };
     if run.feed.is_none() {
         let feed = begin(run, live, run.lanes.clone()).await?;
         run.pace.follow(&feed, live);
         run.feed = Some(feed);
     }
-    if is_reversible && run.echo.is_none() {
+    if is_read && run.echo.is_none() {
         let echo = begin(run, live.other(), Vec::new()).await?;
         echo.free();
         run.echo = Some(echo);

@@ -32,7 +32,7 @@ use crate::lifecycle::{Fact, Phase};
 use crate::pg::Colour;
 use crate::run::Run;
 
-use super::{gates, load_lanes, prepared, stream, unless, verify, way_back};
+use super::{gates, load_lanes, prepared, stream, unless, verify};
 
 use attempt::Outcome;
 
@@ -95,7 +95,6 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
 
 /// From the commit of the swap on, the other tables follow the live ones.
 async fn turn(run: &mut Run<'_>) -> Result<(), Error> {
-    way_back::arrived(run).await?;
     let prepared = prepared(run)?;
     load_lanes(run, &prepared).await?;
     stream::ensure(run).await?;

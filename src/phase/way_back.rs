@@ -4,6 +4,8 @@
 //! A slot can be made neither in the swap's transaction nor while it holds its locks. So it is made before, and until
 //! then it has what the program writes to green, and nothing else.
 
+use tokio_postgres::Client;
+
 use super::{prepared, stream};
 use crate::crash;
 use crate::error::{Doing, Error};
@@ -13,10 +15,10 @@ use crate::hangs_on::{self, Column, Fingerprint, Identity};
 use crate::lane::apply::Apply;
 use crate::lane::point::Point;
 use crate::lane::{Ends, Lane, NoWayBack, dirty_table, row_type, working_objects};
-use crate::lifecycle::{Fact, Phase, Prepared, WayBack};
+use crate::lifecycle::{Arrived, Fact, Phase, Prepared, WayBack};
 use crate::pg::connect::Session;
 use crate::pg::sql::{LockMode, Statement, joined};
-use crate::pg::{Colour, Ident, RunObjects, list};
+use crate::pg::{Colour, Ident, Lsn, RunObjects, list};
 use crate::run::Run;
 
 /// Opens the way back if the plan has a soak, and the run has none yet.
@@ -117,20 +119,28 @@ pub(crate) fn finding(no: &NoWayBack) -> Finding {
     Finding::server(CheckId::WayBack, no.to_string(), hint)
 }
 
-/// Records what the live tables are just after a swap: DDL on them from then on is noticed.
-pub(super) async fn arrived(run: &Run<'_>) -> Result<(), Error> {
-    let is_known = run.journal.progress().arrived.is_some();
-    if is_known || !run.journal.progress().is_reversible() {
-        return Ok(());
+/// What the live tables are at the end of a swap's transaction; what the streams have before it is done with. `None` if the
+/// swap cannot be undone.
+///
+/// # Errors
+/// If the catalog cannot be read, or the position not be written.
+pub(super) async fn arrived(
+    run: &Run<'_>,
+    client: &Client,
+    who: Colour,
+    lsn: Lsn,
+) -> Result<Option<Arrived>, Error> {
+    if !run.journal.progress().is_reversible() {
+        return Ok(None);
     }
-    let client = run.journal.session();
+    run.journal.begin_stream(client, who, lsn).await?;
     let row = client.query_one("SELECT extract(epoch FROM clock_timestamp())::bigint", &[]).await;
     let at = row.doing("reading the server's time")?.get(0);
     let mut fingerprints = Vec::new();
     for lane in &prepared(run)?.lanes {
         fingerprints.push(Fingerprint::of(client, &lane.table).await?);
     }
-    Ok(run.journal.record(Fact::Arrived { at, fingerprints }).await?)
+    Ok(Some(Arrived { at, fingerprints }))
 }
 
 /// What an error means while green is live: if it says that blue no longer follows, that is recorded. Other errors concern

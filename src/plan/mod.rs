@@ -93,14 +93,13 @@ impl Plan {
         }
     }
 
-    /// A plan of which no more than the name is known: what was designed is in the journal, and the settings are the
-    /// defaults.
+    /// A plan of which no more than the name and the settings are known: what was designed is in the journal.
     #[must_use]
-    pub fn named(name: String) -> Self {
+    pub fn named(name: String, settings: Settings) -> Self {
         Self {
             name,
             connection: Connection::default(),
-            settings: Settings::default(),
+            settings,
             gates: Vec::new(),
             hooks: Vec::new(),
             tables: Vec::new(),
@@ -137,7 +136,7 @@ fn name(node: &Node, found: &mut Collected) -> String {
 }
 
 /// How to execute the plan; every field has a default.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
 pub struct Settings {
     /// Connections that copy, build indexes and verify in parallel.
     pub workers: usize,
@@ -165,14 +164,14 @@ pub struct Settings {
 }
 
 /// What a preview is allowed to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct PreviewSettings {
     /// Whether it may measure the server's pace on a few rows in temporary tables.
     pub sample: bool,
 }
 
 /// Conditions under which copy and apply wait; `None` never waits for that one.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
 pub struct Throttle {
     /// Greatest replay lag of a physical standby.
     pub max_replica_lag: Option<Duration>,
@@ -186,7 +185,7 @@ pub struct Throttle {
 }
 
 /// Limits of the swap.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
 pub struct SwapSettings {
     /// How long one attempt waits for its locks.
     pub lock_timeout: Duration,
@@ -201,7 +200,7 @@ pub struct SwapSettings {
 }
 
 /// A window of the day, in UTC or a named time zone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct Window {
     /// First minute inside the window.
     pub from: jiff::civil::Time,
@@ -212,7 +211,7 @@ pub struct Window {
 }
 
 /// Which sessions that block the swap may be terminated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub enum TerminateBlockers {
     /// No session is terminated.
     #[default]

@@ -148,10 +148,10 @@ impl Pace {
         self.seen.borrow().end_round
     }
 
-    /// Resolves when somebody asks for one of these.
-    pub fn asked(&self, what: &'static [Ask]) -> impl Future<Output = Request> + use<> {
+    /// Resolves when somebody asks for something of which this is true.
+    pub fn asked<F: Fn(Ask) -> bool>(&self, is_it: F) -> impl Future<Output = Request> + use<F> {
         let mut seen = self.seen.clone();
-        let first = |seen: &Reading| seen.asked.iter().find(|asked| what.contains(&asked.ask)).cloned();
+        let first = move |seen: &Reading| seen.asked.iter().find(|asked| is_it(asked.ask)).cloned();
         async move {
             let asked = seen.wait_for(|seen| first(seen).is_some()).await.ok().and_then(|seen| first(&seen));
             match asked {

@@ -18,6 +18,7 @@ async fn commands_of_another_terminal_are_carried_out_by_the_process_that_holds_
 
     // A finish that comes too early ends nothing.
     program.run("finish", &["--yes"]).expect_code(2).expect_words(&["has not been swapped yet"]);
+    program.run("verify", &[]).expect_code(2).expect_words(&["in the soak only"]);
     let swap = program.run("swap", &[]).expect_code(0);
     assert_eq!(swap.events_of("asked")[0]["ask"], "swap");
     assert_eq!(count(&client, "pg_partitioned_table where partrelid = 'public.t'::regclass").await, 1);

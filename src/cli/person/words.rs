@@ -52,7 +52,7 @@ pub(super) fn words(event: &Event) -> String {
         Event::Gate { gate, why: Some(why), failures } => {
             format!("gate {gate} does not pass, {failures} in a row: {why}")
         }
-        Event::Asked { ask, who } => format!("{}: {who}", ask.name()),
+        Event::Asked { ask, who } => format!("{ask}: {who}"),
         Event::Waiting { text, .. } | Event::Notice { text } => text.clone(),
         Event::PreviewStep(_)
         | Event::PreviewChange(_)

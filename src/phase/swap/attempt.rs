@@ -12,14 +12,14 @@ use crate::event::Event;
 use crate::lane::coalesce::Key;
 use crate::lane::compare::{ByKey, Differences};
 use crate::lane::feed::FeedError;
-use crate::lifecycle::{Fact, SwapTimes};
+use crate::lifecycle::{Arrived, Fact, SwapTimes};
 use crate::pg::activity::{self, ActivityError, Holder, Wait};
 use crate::pg::connect::Session;
 use crate::pg::rolled_back;
 use crate::pg::sql::{Statement, joined};
 use crate::pg::{Colour, Lsn};
 use crate::phase::locks::{self, Limits};
-use crate::phase::{check_fingerprints, is_lock_wait, prepared, verify};
+use crate::phase::{check_fingerprints, is_lock_wait, prepared, verify, way_back};
 use crate::plan::{SwapSettings, TerminateBlockers};
 use crate::run::Run;
 
@@ -296,9 +296,9 @@ async fn locked(
         let _ = ready.session.canceller().cancel().await;
         return Err(Stop::Postpone(format!("the budget of {} ms was used up", ready.budget.as_millis())));
     };
-    let Exchanged { lsn, compared, times } = done?;
+    let Exchanged { lsn, compared, times, arrived } = done?;
     let committing = Instant::now();
-    let fact = Fact::Swapped { live: arriving(run), lsn, compared, times };
+    let fact = Fact::Swapped { live: arriving(run), lsn, compared, times, arrived };
     run.journal.commit(ready.session, fact).await.map_err(Error::from)?;
     Ok(Swapped { compared, times, commit_ms: ms(committing.elapsed()), stall_ms: ms(asked.elapsed()) })
 }
@@ -308,6 +308,7 @@ struct Exchanged {
     lsn: Lsn,
     compared: u64,
     times: SwapTimes,
+    arrived: Option<Arrived>,
 }
 
 /// Everything under the lock but the commit.
@@ -322,13 +323,14 @@ async fn work(run: &Run<'_>, ready: &Ready<'_>, lock_wait: Duration) -> Result<E
     exchange(ready).await?;
     let row = client.query_one(&ready.statements.boundary.sql, &[]).await;
     let lsn: Lsn = row.doing("marking the swap")?.get(0);
+    let arrived = way_back::arrived(run, client, arriving(run), lsn).await?;
     let times = SwapTimes {
         lock_wait_ms: ms(lock_wait),
         drain_ms: ms(drained - granted),
         compare_ms: ms(compared_at - drained),
         exchange_ms: ms(compared_at.elapsed()),
     };
-    Ok(Exchanged { lsn, compared, times })
+    Ok(Exchanged { lsn, compared, times, arrived })
 }
 
 /// Checks that what the gate found still holds; under the locks it cannot change any more.

@@ -8,6 +8,7 @@ use tokio_postgres::Client;
 use crate::error::Error;
 use crate::event::{Event, WaitCause};
 use crate::lane::feed::{Feed, FeedError};
+use crate::pg::Colour;
 use crate::pg::activity::{self, ActivityError, Backend};
 use crate::phase::{check_fingerprints, verify};
 use crate::plan::Window;
@@ -27,10 +28,13 @@ const KEYS_MAX: usize = 4_000;
 pub(super) async fn pass(run: &Run<'_>) -> Result<(), Error> {
     let feed = run.feed()?;
     let waited = async {
-        if let Some(window) = &run.forward.plan.settings.swap.window {
-            wait_for_window(run, window).await?;
+        // Who wants to go back does not want to wait.
+        if run.journal.progress().live() == Colour::Blue {
+            if let Some(window) = &run.forward.plan.settings.swap.window {
+                wait_for_window(run, window).await?;
+            }
+            run.pace.go().await;
         }
-        run.pace.go().await;
         check_fingerprints(run, run.journal.session()).await?;
         if let Some(echo) = &run.echo {
             echo.check()?;

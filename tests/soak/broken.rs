@@ -1,0 +1,162 @@
+//! What closes the way back is an alarm at once, and ends when it is put right; what never had one is refused.
+
+use super::{BLUE, count, plan};
+use crate::support::waiting::eventually;
+use crate::support::{Cluster, home, stage};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_that_blue_cannot_hold_is_an_alarm_at_once_and_ends_when_it_is_gone() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, BLUE, &plan("1h")).await;
+    let running = program.spawn("execute", &["--yes"]);
+    running.wait_for("soaking");
+    // numeric(9,2) has no room for it.
+    client.batch_execute("update t set minutes = 6000000000 where id = 7").await.unwrap();
+    let broken = running.finish().expect_code(1);
+    assert!(broken.error().contains("blue no longer follows it"), "{}", broken.error());
+    assert!(program.run("status", &[]).stdout.contains("there is no way back as long as that lasts"));
+    assert_eq!(program.run("rollback", &[]).code, Some(1), "it says so again");
+    let live = "select count(*) = 1 from pg_partitioned_table where partrelid = 'public.t'::regclass";
+    eventually(&client, live).await;
+    program
+        .run("finish", &["--yes"])
+        .expect_code(2)
+        .expect_words(&["blue no longer follows green", "--as-is"]);
+
+    // Where both changes are applied together, only the last value counts.
+    client.batch_execute("update t set minutes = 60 where id = 7").await.unwrap();
+    let mended = program.spawn("execute", &["--yes"]);
+    mended.wait_for("soaking");
+    mended.terminate();
+    mended.finish().expect_code(7);
+    program.run("rollback", &[]).expect_code(6);
+    assert_eq!(count(&client, "t where id = 7 and hours = 1").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ddl_on_green_is_an_alarm_at_once() {
+    for ddl in [
+        "alter table t add column more int",
+        "create view v as select id from t",
+        "grant delete on t to reader",
+        "alter publication PUB set (publish = 'insert')",
+    ] {
+        let cluster = Cluster::start();
+        let (client, program) = stage(&cluster, BLUE, &plan("1h")).await;
+        let running = program.spawn("execute", &["--yes"]);
+        running.wait_for("soaking");
+        let publication: String = client
+            .query_one("select pubname::text from pg_publication where pubname like '%_back'", &[])
+            .await
+            .unwrap()
+            .get(0);
+        client.batch_execute(&ddl.replace("PUB", &publication)).await.unwrap();
+        running.finish().expect_code(1).expect_words(&["blue no longer follows it"]);
+        let refused = program.run("rollback", &[]);
+        assert_eq!(refused.code, Some(1), "{ddl}: {}", refused.stdout);
+        assert!(refused.events_of("swapped").is_empty(), "{ddl}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn somebody_who_writes_to_blue_is_noticed() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, BLUE, &plan("1h")).await;
+    let running = program.spawn("execute", &["--yes"]);
+    running.wait_for("soaking");
+    let blue = home(&client, "blue").await;
+    client.batch_execute(&format!("update {blue}.t set note = 'by hand' where id = 9")).await.unwrap();
+    running.finish().expect_code(1).expect_words(&["blue no longer follows it", "somebody else"]);
+    // Put right, all rows are compared, and it goes on.
+    client.batch_execute(&format!("update {blue}.t set note = 'n9' where id = 9")).await.unwrap();
+    let mended = program.spawn("execute", &["--yes"]);
+    mended.wait_for("verified");
+    mended.wait_for("soaking");
+    client.batch_execute("update t set note = 'of green' where id = 9").await.unwrap();
+    program.run("rollback", &[]).expect_code(6);
+    mended.finish().expect_code(6);
+    assert_eq!(count(&client, "t where note = 'of green'").await, 1);
+}
+
+/// What the stream does not carry: a partition that is detached, or emptied.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_happens_to_a_single_partition_is_noticed() {
+    for sql in ["alter table t detach partition t_p1", "truncate t_p1"] {
+        let cluster = Cluster::start();
+        let (client, program) = stage(&cluster, BLUE, &plan("1h")).await;
+        let running = program.spawn("execute", &["--yes"]);
+        running.wait_for("soaking");
+        client.batch_execute(sql).await.unwrap();
+        let found = running.finish().expect_code(4);
+        assert!(!found.events_of("difference").is_empty(), "{sql}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_rows_are_compared_again_as_often_as_the_plan_says() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, BLUE, &plan("1h, verify_every: 1s")).await;
+    let running = program.spawn("execute", &["--yes"]);
+    running.wait_for("soaking");
+    let verified = running.wait_for("verified");
+    running.wait_until(|event| event["type"] == "verified" && event["lsn"] != verified["lsn"]).unwrap();
+    // Behind the stream's back: only a comparison of all rows can find it.
+    let blue = home(&client, "blue").await;
+    let damage = format!(
+        "set session_replication_role = replica; begin; select pg_logical_emit_message(true, 'projh_bluegreen', \
+                          (select fact->>'mark' from projh_bluegreen.fact where fact->>'fact' = 'prepared')); \
+                          update {blue}.t set note = 'damaged' where id = 9; commit"
+    );
+    client.batch_execute(&damage).await.unwrap();
+    let found = running.finish().expect_code(4);
+    assert_eq!(found.events_of("difference").len(), 1);
+    assert_eq!(program.run("rollback", &[]).code, Some(4));
+}
+
+/// A way back that there is not is refused before anything is changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_soak_that_is_not_possible_is_refused_by_check() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, BLUE, &plan("1h")).await;
+    client.batch_execute("update t set hours = 0.11 where id = 5").await.unwrap();
+    let lossy = program.run("check", &[]).expect_code(3);
+    let finding = lossy.finding("way_back");
+    assert!(finding["what"].as_str().unwrap().contains("1 of 300 rows have a value of hours"), "{finding}");
+    program.write_plan(&plan("0s"));
+    program.run("check", &[]).expect_code(0);
+    program.write_plan(&plan("1h").replace("back: 'minutes / 60.0'", "one_way: true"));
+    let none = program.run("check", &[]).expect_code(3);
+    let what = none.finding("way_back")["what"].as_str().unwrap().to_owned();
+    assert!(what.contains("column hours must have a value, and nothing gives one"), "{what}");
+}
+
+/// A partition made in the soak would make clients' statements fail.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_whose_new_partitions_would_lack_a_replica_identity_is_refused() {
+    let cluster = Cluster::start();
+    let blue = "create table t (id int not null, at date not null, note text); create unique index t_key on t (id, at);
+                alter table t replica identity using index t_key; insert into t values (1, '2026-01-15', '')";
+    let plan = "version: 1\nname: keyless\nsettings: {soak: 1h}\ntables:\n  - table: public.t\n    \
+                partition_by: {range: at, bounds: [2026-01-01, 2026-02-01], default: true}\n";
+    let (_client, program) = stage(&cluster, blue, plan).await;
+    let refused = program.run("check", &[]).expect_code(3);
+    assert!(
+        refused.finding("way_back")["what"].as_str().unwrap().contains("would lack its replica identity")
+    );
+    program.write_plan(&plan.replace("soak: 1h", "soak: 0s"));
+    program.run("check", &[]).expect_code(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_journal_of_a_newer_version_is_refused() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, BLUE, &plan("1h")).await;
+    program.execute(&["--yes", "--until", "prepare"]).expect_code(0);
+    client.batch_execute("insert into projh_bluegreen.migration (version) values (99)").await.unwrap();
+    for command in [&["execute", "--yes"][..], &["rollback"], &["status"]] {
+        let refused = program.run(command[0], &command[1..]);
+        let told = format!("{}{}", refused.stdout, refused.stderr);
+        assert!(told.contains("its schema has version 99"), "{command:?}: {told}");
+        assert_eq!(refused.code, Some(3), "{command:?}");
+    }
+}
