@@ -12,7 +12,7 @@ Exit codes:
   2  usage, or the plan is not valid
   3  refused by a check before anything was changed, or the plan changed since the run began
   4  verification found a difference; nothing was swapped
-  5  the swap did not fit into its budget, or a gate prevents it; nothing was swapped, the run can be resumed
+  5  the swap did not fit into its budget, or a gate failed; the run can be resumed
   6  rolled back
   7  interrupted; the run can be resumed
   8  another orchestrator holds this run
