@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::context::{Context, Forward, Goal};
 use crate::error::{Doing, Error, ExitCode};
 use crate::event::{Event, WaitCause};
-use crate::journal::requests::{self, Answer, Ask, Request};
+use crate::journal::requests::{self, Ask, Request};
 use crate::journal::{Held, Journal, JournalError};
 use crate::lifecycle::{Ending, Phase, WayBack};
 use crate::pg::{Colour, ConnectionRole};
@@ -58,7 +58,7 @@ pub async fn reach(cx: &Context, goal: &Goal) -> Result<ExitCode, Error> {
         }
     };
     let outcome = sessions(cx, &goal, &mut held).await;
-    let answer = Answer::of(&outcome);
+    let answer = phase::answer_of(&outcome);
     let session = cx.target.connect(ConnectionRole::of_command("answer"), &[]).await?;
     requests::answer_all(&session, request, &answer).await.doing("answering a request")?;
     outcome

@@ -2,6 +2,7 @@
 //! and the finding that its count makes.
 
 use super::{CheckId, Finding};
+use crate::hangs_on::{Green, GreenColumn, Source, without_length};
 
 /// Which columns a condition names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,4 +28,20 @@ pub(super) struct Count {
     pub(super) found: ToFinding,
     /// The check and the hint, if the condition raises an error for some row.
     pub(super) raises: (CheckId, String),
+}
+
+/// Select list that computes green's columns from blue's, without the added ones.
+pub(super) fn columns(green: &Green) -> Vec<String> {
+    let value = |column: &GreenColumn| {
+        let sql = match &column.source {
+            Source::Same(blue) | Source::Generated(blue) => blue.to_string(),
+            // The assignment enforces the length; a cast to it would truncate.
+            Source::Expression { sql, .. } => {
+                format!("CAST(({sql}) AS {})", without_length(&column.data_type))
+            }
+            Source::Added => return None,
+        };
+        Some(format!("{sql} AS {}", column.name))
+    };
+    green.columns.iter().filter_map(value).collect()
 }

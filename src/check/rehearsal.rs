@@ -5,7 +5,7 @@ use tokio_postgres::error::SqlState;
 
 use super::preflight::{Preflight, Subject};
 use super::rules::{self, Rule};
-use super::{CheckId, Finding, functions, names_itself, rows};
+use super::{CheckId, Finding, count, functions, names_itself};
 use crate::error::{Doing, Error};
 use crate::green::nearest;
 use crate::hangs_on::{Green, Source};
@@ -132,7 +132,7 @@ async fn called(
     green: &Green,
 ) -> Result<Vec<Finding>, tokio_postgres::Error> {
     let view = QName::new(green.homes.green.clone(), "projh_values");
-    let values = list(rows::columns(green));
+    let values = list(count::columns(green));
     session
         .batch_execute(&format!(
             "CREATE VIEW {view} AS SELECT {values} FROM {table}; GRANT SELECT ON {view} TO {}",

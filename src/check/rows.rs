@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, try_join_all};
 
-use super::count::{Count, Row};
+use super::count::{Count, Row, columns};
 use super::preflight::{Preflight, Subject};
 use super::{Finding, functions, generated, partition_rows, rules, way_back, xml};
 use crate::context::Context;
 use crate::error::{Doing, Error};
 use crate::event::Event;
-use crate::hangs_on::{Green, Source, without_length};
+use crate::hangs_on::Green;
 use crate::lane::copy::condition;
 use crate::lifecycle::Span;
 use crate::pg::connect::Session;
@@ -163,22 +163,6 @@ impl Scan<'_> {
         let within = condition(*span);
         format!("SELECT count(*), {counted} FROM (SELECT {inner} FROM {blue} WHERE {within}) AS projh_row")
     }
-}
-
-/// Select list that computes green's columns from blue's, without the added ones.
-pub(super) fn columns(green: &Green) -> Vec<String> {
-    let value = |column: &crate::hangs_on::GreenColumn| {
-        let sql = match &column.source {
-            Source::Same(blue) | Source::Generated(blue) => blue.to_string(),
-            // The assignment enforces the length; a cast to it would truncate.
-            Source::Expression { sql, .. } => {
-                format!("CAST(({sql}) AS {})", without_length(&column.data_type))
-            }
-            Source::Added => return None,
-        };
-        Some(format!("{sql} AS {}", column.name))
-    };
-    green.columns.iter().filter_map(value).collect()
 }
 
 /// Divides all blocks into `parts` ranges; the last has no end.

@@ -1,7 +1,6 @@
 //! Whether a swap could be undone, for a plan with a soak: every value of blue has to come back from green.
 
-use super::count::{Count, Row};
-use super::rows::columns;
+use super::count::{Count, Row, columns};
 use super::{CheckId, Finding, Subject};
 use crate::hangs_on::{GreenColumn, ReplicaIdentityKind, Source, without_length};
 use crate::lane::{Ends, NoWayBack};

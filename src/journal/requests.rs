@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
 use super::JournalError;
-use crate::error::{Error, ExitCode};
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,20 +86,6 @@ pub struct Answer {
     pub code: u8,
     /// Why it failed; `None` if it was carried out.
     pub why: Option<String>,
-}
-
-impl Answer {
-    /// What an outcome means to whoever asked.
-    #[must_use]
-    pub fn of<E: std::borrow::Borrow<Error>>(outcome: &Result<ExitCode, E>) -> Self {
-        match outcome {
-            Ok(code) => Self { code: (*code).into(), why: None },
-            Err(error) => {
-                let error = error.borrow();
-                Self { code: error.exit_code().into(), why: Some(error.to_string()) }
-            }
-        }
-    }
 }
 
 /// How far a request has come.

@@ -74,12 +74,24 @@ pub(crate) async fn unless<T>(
     }
 }
 
+/// What an outcome means to whoever asked for it.
+#[must_use]
+pub fn answer_of<E: std::borrow::Borrow<Error>>(outcome: &Result<ExitCode, E>) -> Answer {
+    match outcome {
+        Ok(code) => Answer { code: (*code).into(), why: None },
+        Err(error) => {
+            let error = error.borrow();
+            Answer { code: error.exit_code().into(), why: Some(error.to_string()) }
+        }
+    }
+}
+
 /// Answers a request that was carried out in this session.
 ///
 /// # Errors
 /// If the server rejected the statement, or the connection was lost.
 pub async fn answer<T>(run: &Run<'_>, n: i64, outcome: &Result<T, Error>) -> Result<(), Error> {
-    let answer = Answer::of(&outcome.as_ref().map(|_| ExitCode::Done));
+    let answer = answer_of(&outcome.as_ref().map(|_| ExitCode::Done));
     let answered = requests::answer(run.journal.session(), n, &answer).await;
     answered.doing("answering a request")?;
     run.pace.forget(n).await;
