@@ -228,7 +228,9 @@ impl Checklist {
         match phase {
             Phase::Copy if !self.tables.is_empty() => Some(format!("{rows} rows, {read}")),
             Phase::Index => Some("built and analyzed".to_owned()),
-            Phase::Settle => Some("foreign keys validated".to_owned()),
+            Phase::Settle if !self.stations.iter().any(|station| station.phase == Phase::Soak) => {
+                Some("slot and publication dropped".to_owned())
+            }
             Phase::Verify if !self.tables.is_empty() => {
                 Some(format!("{rows} rows of both sides compared, {read}"))
             }
