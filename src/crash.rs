@@ -10,8 +10,14 @@ pub(crate) fn set_up() -> impl Drop {
     fail::FailScenario::setup()
 }
 
+/// Nothing to set up.
 #[cfg(not(feature = "failpoints"))]
-pub(crate) fn set_up() {}
+pub(crate) struct NoScenario;
+
+#[cfg(not(feature = "failpoints"))]
+pub(crate) fn set_up() -> NoScenario {
+    NoScenario
+}
 
 /// Ends the program if a test asked for that here.
 #[cfg(feature = "failpoints")]
