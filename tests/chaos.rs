@@ -169,20 +169,15 @@ async fn schedule(seed: u64, steps: u32, sum: &mut Sum) {
     sum.kills += chaos.kills;
 }
 
+/// One schedule; or as many as wanted, from a seed on: `scripts/chaos`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_schedule_of_faults_and_commands_loses_nothing() {
-    schedule(1, 12, &mut Sum::default()).await;
-}
-
-/// As many as wanted, from a seed on: `scripts/chaos`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes as long as one wants: scripts/chaos"]
-async fn schedules() {
+async fn schedules_of_faults_and_commands_lose_nothing() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let seed = number("PROJH_CHAOS_SEED").unwrap_or(1);
+    let (seed, runs) = (number("PROJH_CHAOS_SEED").unwrap_or(1), number("PROJH_CHAOS_RUNS"));
+    let steps = if runs.is_some() { 20 } else { 12 };
     let mut sum = Sum::default();
-    for seed in seed..seed + number("PROJH_CHAOS_RUNS").unwrap_or(1) {
-        schedule(seed, 20, &mut sum).await;
+    for seed in seed..seed + runs.unwrap_or(1) {
+        schedule(seed, steps, &mut sum).await;
         println!(
             "{} schedules: {} statements of clients, {} swaps, {} kills; nothing was lost",
             sum.schedules, sum.statements, sum.swaps, sum.kills

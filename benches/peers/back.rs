@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::clients::{Answer, Clients};
+use crate::clients::{Clients, rate};
 use crate::figure::Figure;
 use crate::program::{self, Told};
 use crate::stage::{Stage, plan};
@@ -27,11 +27,7 @@ pub fn soak(stage: &Stage, rows: u64) -> Vec<Figure> {
     std::thread::sleep(Duration::from_secs(1) + WATCHED);
     let stopped = Instant::now();
     let answers = clients.stop();
-    let rate = |from: Instant, to: Instant| {
-        let within = |answer: &&Answer| from <= answer.answered && answer.answered < to;
-        let count: usize = answers.iter().map(|answers| answers.iter().filter(within).count()).sum();
-        count as f64 / to.duration_since(from).as_secs_f64()
-    };
+    let rate = |from, to| rate(&answers, from, to);
     let over = told.when(&json!({"type": "phase_done", "phase": "soak"}));
     let from = told.when(&json!({"type": "soaking"})).max(begun);
     let pair = (rate(from, over), rate(stopped - WATCHED, stopped));

@@ -52,6 +52,13 @@ impl Clients {
     }
 }
 
+/// Statements a second that were answered between two instants.
+pub fn rate(clients: &[Vec<Answer>], from: Instant, to: Instant) -> f64 {
+    let within = |answer: &&Answer| from <= answer.answered && answer.answered < to;
+    let count: usize = clients.iter().map(|answers| answers.iter().filter(within).count()).sum();
+    count as f64 / to.duration_since(from).as_secs_f64()
+}
+
 async fn work(url: &str, number: u64, rest: Duration, rows: u64, stop: &AtomicBool) -> Vec<Answer> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     tokio::spawn(connection);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::clients::{Answer, Clients};
+use crate::clients::{Answer, Clients, rate};
 use crate::figure::Figure;
 use crate::job::repack;
 use crate::program;
@@ -95,11 +95,7 @@ pub fn throughput(stage: &Stage, rows: u64) -> Vec<Figure> {
     std::thread::sleep(alone);
     let stopped = Instant::now();
     let answers = clients.stop();
-    let rate = |from: Instant, to: Instant| {
-        let within = |answer: &&Answer| from <= answer.answered && answer.answered < to;
-        let count: usize = answers.iter().map(|answers| answers.iter().filter(within).count()).sum();
-        count as f64 / to.duration_since(from).as_secs_f64()
-    };
+    let rate = |from, to| rate(&answers, from, to);
     let before = rate(told.begun - alone, told.begun);
     let after = rate(stopped - alone, stopped);
     let pair = (rate(begun, ended), (before + after) / 2.0);

@@ -24,11 +24,9 @@ pub(super) async fn reach(shell: &Shell<'_>, cx: &Context, goal: &Goal, ask: Ask
     loop {
         match engine::reach(cx, goal).await {
             Err(Error::Journal(JournalError::Held { run, holder, .. })) => {
-                match have_done(shell, cx, &run, &holder, ask).await? {
-                    Some(Answer { code, why: None }) => return Ok(ExitCode::of(code)),
-                    Some(Answer { code, why: Some(why) }) => return Err(Error::Answered { code, why }),
-                    // It has ended without an answer: nobody holds the run now.
-                    None => {}
+                // Without an answer it has ended: nobody holds the run now.
+                if let Some(answer) = have_done(shell, cx, &run, &holder, ask).await? {
+                    return outcome(answer);
                 }
             }
             reached => return reached,
@@ -64,11 +62,15 @@ pub(super) async fn control(shell: &Shell<'_>, plan_or_run: &str, ask: Ask) -> R
             }
         }
     };
-    match asked.await? {
-        Answer { code, why: None } => {
-            ending::tell(shell, &cx.target, &named, Some(plan_or_run), ExitCode::of(code)).await;
-            Ok(ExitCode::of(code))
-        }
+    let code = outcome(asked.await?)?;
+    ending::tell(shell, &cx.target, &named, Some(plan_or_run), code).await;
+    Ok(code)
+}
+
+/// What an answer means for the command that asked.
+fn outcome(answer: Answer) -> Result<ExitCode, Error> {
+    match answer {
+        Answer { code, why: None } => Ok(ExitCode::of(code)),
         Answer { code, why: Some(why) } => Err(Error::Answered { code, why }),
     }
 }

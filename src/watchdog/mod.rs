@@ -199,18 +199,7 @@ async fn look(
     for slot in &slots {
         judge(&mut seen, &slot.wal_status, slot.safe_bytes, slot.retained_bytes, settings.wal_budget_bytes);
     }
-    for request in requests::open(client, run).await? {
-        let refused = (request.ask == Ask::Swap && !holds_swap).then(|| {
-            let why = "the swap is not held: the process executes without --hold-swap, and swaps by itself";
-            Answer { code: ExitCode::Usage.into(), why: Some(why.to_owned()) }
-        });
-        let is_done = matches!(request.ask, Ask::Pause | Ask::Resume);
-        let answer = refused.or(is_done.then_some(Answer { code: 0, why: None }));
-        match answer {
-            Some(answer) => requests::answer(client, request.n, &answer).await?,
-            None => seen.asked.push(request),
-        }
-    }
+    seen.asked = asked(client, run, holds_swap).await?;
     let paused = requests::paused(client, run).await?;
     match considerate(client, &mut seen, settings).await {
         Ok(()) => {}
@@ -230,6 +219,27 @@ async fn look(
         seen.wait = Some(format!("paused by {by}"));
     }
     Ok((seen, slots))
+}
+
+/// What is asked for and not done by being read.
+async fn asked(client: &Client, run: &str, holds_swap: bool) -> Result<Vec<Request>, tokio_postgres::Error> {
+    let mut left = Vec::new();
+    for request in requests::open(client, run).await? {
+        let answer = match request.ask {
+            Ask::Pause | Ask::Resume => Answer { code: ExitCode::Done.into(), why: None },
+            Ask::Swap if !holds_swap => {
+                let why =
+                    "the swap is not held: the process executes without --hold-swap, and swaps by itself";
+                Answer { code: ExitCode::Usage.into(), why: Some(why.to_owned()) }
+            }
+            Ask::Swap | Ask::Verify | Ask::Rollback | Ask::Finish { .. } => {
+                left.push(request);
+                continue;
+            }
+        };
+        requests::answer(client, request.n, &answer).await?;
+    }
+    Ok(left)
 }
 
 /// A run gives way in two steps: at half the budget the round ends, at all of it the run is aborted.
