@@ -248,7 +248,7 @@ async fn back(cx: &Context, forward: &Forward, journal: Journal, phases: Vec<Pha
                 return Err(Error::Interrupted);
             }
             if phase == Phase::Rollback {
-                (run.feed, run.echo) = (None, None);
+                (run.feed, run.others) = (None, None);
                 let work = phase::unless(cx.interrupted(), phase::rollback::run(cx, &run.journal));
                 carry_out(cx, phase, work).await?;
             } else {
@@ -325,7 +325,7 @@ async fn run_of<'a>(
         heeds_requests,
         lanes: Vec::new(),
         feed: None,
-        echo: None,
+        others: None,
         meanwhile: JoinSet::new(),
         pace,
         published: Vec::new(),

@@ -8,7 +8,7 @@ use crate::hangs_on::Published;
 use crate::journal::Journal;
 use crate::journal::requests::Ask;
 use crate::lane::Lane;
-use crate::lane::feed::Feed;
+use crate::lane::feed::{Feed, Watch};
 use crate::pg::ConnectionRole;
 use crate::pg::connect::Session;
 use crate::phase::locks::Patience;
@@ -28,8 +28,8 @@ pub struct Run<'a> {
     pub lanes: Vec<Lane>,
     /// The stream of the live tables, once their slot exists.
     pub feed: Option<Feed>,
-    /// The stream of the other tables, once there is a way back: it has nothing but what the program wrote.
-    pub echo: Option<Feed>,
+    /// Watches the stream of the other tables, once there is a way back: it has nothing but what the program wrote.
+    pub others: Option<Watch>,
     /// Work that continues from one phase into the next; it ends with the session.
     pub meanwhile: JoinSet<Result<(), Error>>,
     /// How fast the run may work, and whether its slot can be kept.

@@ -8,6 +8,7 @@
 
 mod applier;
 mod echo;
+mod others;
 mod pending;
 
 use std::collections::HashSet;
@@ -31,6 +32,7 @@ use crate::replication::{ReplicationError, Stream};
 use crate::throttle::Rest;
 
 use applier::Applier;
+pub use others::{Watch, Watched};
 
 /// The prefix of our logical messages in the WAL.
 pub const MESSAGE_PREFIX: &str = "projh_bluegreen";
@@ -112,11 +114,6 @@ pub enum FeedError {
 }
 
 impl FeedError {
-    /// A change of a table of no lane; `has_none`: the stream is that of tables to which nobody else may write.
-    fn unexpected(what: String, has_none: bool) -> Self {
-        if has_none { Self::Written { table: what } } else { Self::Foreign { what } }
-    }
-
     /// Whether a new session may get further.
     #[must_use]
     pub fn is_transient(&self) -> bool {
@@ -173,6 +170,8 @@ struct Shared {
     markers: String,
     /// Whether rows may be missing in the targets.
     lenient: AtomicBool,
+    /// Whether the stream is read in bursts while the feed runs freely.
+    in_bursts: AtomicBool,
     error: Mutex<Option<FeedError>>,
     /// Keys changed since the last [`Feed::take_touched`], by lane; `None` while they are not remembered.
     touched: Mutex<Option<Vec<HashSet<Key>>>>,
@@ -212,7 +211,7 @@ pub struct Parts {
     pub mark: String,
     /// The stream, already started.
     pub stream: Stream,
-    /// The lanes whose sources are in the publication; none if the stream can only have what the program wrote.
+    /// The lanes whose sources are in the publication.
     pub lanes: Vec<Lane>,
     /// The position that the stream was applied up to.
     pub applied: Lsn,
@@ -228,8 +227,7 @@ impl Feed {
     /// # Errors
     /// If its connections cannot be made, or its statements cannot be prepared.
     pub async fn start(target: &Target, parts: Parts) -> Result<Self, FeedError> {
-        let role = if parts.lanes.is_empty() { "echo" } else { "apply" };
-        let name = ConnectionRole::of_run(&parts.fence.run, role).to_string();
+        let name = ConnectionRole::of_run(&parts.fence.run, "apply").to_string();
         let session = target.connect(&name, &[("lock_timeout", "0")]).await?;
         let name = ConnectionRole::of_run(&parts.fence.run, "marker").to_string();
         // With synchronous_commit on, a marker's commit also flushes all that was committed before it.
@@ -238,6 +236,7 @@ impl Feed {
         let shared = Arc::new(Shared {
             markers: format!("{}:{}:", parts.fence.run, uuid::Uuid::new_v4().simple()),
             lenient: AtomicBool::new(parts.lenient),
+            in_bursts: AtomicBool::new(false),
             error: Mutex::default(),
             touched: Mutex::default(),
         });
@@ -257,6 +256,13 @@ impl Feed {
     /// Lets it run freely.
     pub fn free(&self) {
         self.mode.send_replace(Mode::Free);
+    }
+
+    /// Whether to read the stream in bursts while the feed runs freely: nobody waits for it, and clients have the
+    /// processors. A marker's round trip takes some 100 ms then.
+    pub fn read_in_bursts(&self, in_bursts: bool) {
+        self.shared.in_bursts.store(in_bursts, Ordering::Release);
+        self.mode.send_modify(|_| {});
     }
 
     /// Asks it to hold still once the current source transaction is taken in.

@@ -123,7 +123,7 @@ pub async fn lose_way_back(run: &mut Run<'_>, why: String) -> Result<Error, Erro
 
 /// Drops the run's slots; why one is still there, if it is.
 async fn drop_slots(run: &mut Run<'_>) -> Option<String> {
-    (run.feed, run.echo) = (None, None);
+    (run.feed, run.others) = (None, None);
     let mut kept = None;
     for source in [Colour::Blue, Colour::Green] {
         let slot = RunObjects::of(run.journal.run()).slot(source);

@@ -18,7 +18,11 @@ const EVERY: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     let stopped = run.stopped();
-    unless(stopped, soak(run)).await?;
+    let soaked = unless(stopped, soak(run)).await;
+    if let Some(feed) = &run.feed {
+        feed.read_in_bursts(false);
+    }
+    soaked?;
     unless(run.cx.interrupted(), close(run)).await
 }
 
@@ -35,6 +39,7 @@ async fn soak(run: &mut Run<'_>) -> Result<(), Error> {
     run.feed()?.hold_still().await?;
     drop(run.feed()?.take_touched(run.lanes.len()));
     run.feed()?.free();
+    run.feed()?.read_in_bursts(true);
     loop {
         let asked = run.pace.asked(|ask| ask == Ask::Verify);
         let due = due(run.forward.plan.settings.verify_every);
@@ -105,8 +110,8 @@ async fn wait(run: &Run<'_>) -> Result<Waited, Error> {
     while left(run).await? > 0.0 {
         tokio::time::sleep(EVERY).await;
         run.feed()?.check()?;
-        if let Some(echo) = &run.echo {
-            echo.check()?;
+        if let Some(others) = &run.others {
+            others.check()?;
         }
         check_fingerprints(run, run.journal.session()).await?;
         // A TRUNCATE or DETACH of a partition is not in the stream.
@@ -121,7 +126,7 @@ async fn wait(run: &Run<'_>) -> Result<Waited, Error> {
 async fn close(run: &mut Run<'_>) -> Result<(), Error> {
     // All that was committed on green by now is in blue.
     stream::catch_up(run).await?;
-    (run.feed, run.echo) = (None, None);
+    (run.feed, run.others) = (None, None);
     let prepared = prepared(run)?;
     let client = run.connect("soak").await?;
     settle::end_streams(&run.patience(), &client, &prepared).await?;

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
+use super::prepared;
 use crate::crash;
 use crate::error::{Doing, Error};
 use crate::event::{Event, WaitCause};
-use crate::lane::Lane;
-use crate::lane::feed::{Feed, FeedError, Parts};
+use crate::lane::feed::{Feed, FeedError, Parts, Watch, Watched};
 use crate::lane::point::{Making, Point, Tried};
 use crate::pg::{Colour, Ident, RunObjects};
 use crate::replication::{ReplicationError, Start, Walsender};
@@ -34,23 +34,34 @@ pub(super) async fn ensure(run: &mut Run<'_>) -> Result<(), Error> {
         (progress.live(), progress.is_reversible() && progress.broken.is_none())
     };
     if run.feed.is_none() {
-        let feed = begin(run, live, run.lanes.clone()).await?;
+        let walsender = Walsender::connect(&run.cx.target, &run.role("stream"), &[]).await?;
+        let start = start(run, live).await?;
+        let applied = start.from;
+        let stream = match walsender.start(start).await {
+            Err(gone @ ReplicationError::SlotGone { .. }) => return Err(Error::Slot(gone.to_string())),
+            begun => begun?,
+        };
+        let lenient = !run.journal.progress().copy_finished;
+        let (fence, mark, rest) = (run.journal.fence(), prepared(run)?.mark, run.pace.rest());
+        let lanes = run.lanes.clone();
+        let parts = Parts { fence, source: live, mark, stream, lanes, applied, lenient, rest };
+        let feed = Feed::start(&run.cx.target, parts).await?;
         run.pace.follow(&feed, live);
         run.feed = Some(feed);
     }
-    if is_read && run.echo.is_none() {
-        let echo = begin(run, live.other(), Vec::new()).await?;
-        echo.free();
-        run.echo = Some(echo);
+    if is_read && run.others.is_none() {
+        let (role, mark) = (run.role("echo"), prepared(run)?.mark);
+        let watched = Watched { role, start: start(run, live.other()).await?, mark };
+        run.others = Some(Watch::start(run.cx.target.clone(), watched));
     }
     Ok(())
 }
 
-/// Starts to read the stream of `source`, for these lanes.
-async fn begin(run: &Run<'_>, source: Colour, lanes: Vec<Lane>) -> Result<Feed, Error> {
+/// Where the stream of `source` begins: where the journal says. Its slot is free afterwards.
+async fn start(run: &Run<'_>, source: Colour) -> Result<Start, Error> {
     let slot = RunObjects::of(run.journal.run()).slot(source);
     let applied = run.journal.applied(source).await?;
-    let applied = applied
+    let from = applied
         .ok_or_else(|| Error::Slot("the journal does not say how far the stream was applied".to_owned()))?;
     free_slot(run.journal.session(), &slot).await?;
     if !is_there(run.journal.session(), &slot).await? {
@@ -58,23 +69,8 @@ async fn begin(run: &Run<'_>, source: Colour, lanes: Vec<Lane>) -> Result<Feed, 
             "somebody dropped slot {slot}, or another server took over without it"
         )));
     }
-    let name = run.role(if lanes.is_empty() { "echo stream" } else { "stream" });
-    let walsender = Walsender::connect(&run.cx.target, &name, &[]).await?;
-    let start = Start {
-        slot: slot.as_str().to_owned(),
-        publication: slot.as_str().to_owned(),
-        from: applied,
-        buffer_bytes: STREAM_BUFFER_BYTES,
-    };
-    let stream = match walsender.start(start).await {
-        Err(gone @ ReplicationError::SlotGone { .. }) => return Err(Error::Slot(gone.to_string())),
-        begun => begun?,
-    };
-    let lenient = !run.journal.progress().copy_finished;
-    let rest = run.pace.rest();
-    let mark = super::prepared(run)?.mark;
-    let parts = Parts { fence: run.journal.fence(), source, mark, stream, lanes, applied, lenient, rest };
-    Ok(Feed::start(&run.cx.target, parts).await?)
+    let (slot, publication) = (slot.as_str().to_owned(), slot.as_str().to_owned());
+    Ok(Start { slot, publication, from, buffer_bytes: STREAM_BUFFER_BYTES })
 }
 
 /// Terminates a walsender that an earlier orchestrator has left on the slot.

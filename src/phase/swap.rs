@@ -67,7 +67,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
                     stall_ms: swapped.stall_ms,
                 });
                 // The streams have changed their roles.
-                (run.feed, run.echo) = (None, None);
+                (run.feed, run.others) = (None, None);
                 run.lanes.clear();
                 if run.journal.progress().is_reversible() {
                     unless(run.cx.interrupted(), turn(run)).await?;

@@ -16,7 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::buffer::Shared;
 use super::delivery::{Delivery, Received};
 use super::error::ReplicationError;
-use super::link::{Incoming, Link, error_fields};
+use super::link::{Incoming, Link, READ_BYTES_MIN, error_fields};
 use super::pgoutput::Logical;
 use crate::pg::Lsn;
 
@@ -24,6 +24,8 @@ use crate::pg::Lsn;
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Acknowledgements are collected for this long.
 const REPORT_PAUSE: Duration = Duration::from_millis(100);
+/// The time between two bursts.
+const BURST_EVERY: Duration = Duration::from_millis(100);
 
 pub(super) struct Receiver {
     link: Link,
@@ -34,6 +36,8 @@ pub(super) struct Receiver {
     reported_at: Instant,
     /// When the latest acknowledgement has to be reported.
     due: Option<Instant>,
+    /// When the next burst is read.
+    burst_at: Instant,
 }
 
 /// Why the loop ended, if not with an error.
@@ -46,7 +50,8 @@ enum End {
 
 impl Receiver {
     pub(super) fn new(link: Link, shared: Arc<Shared>, outbox: mpsc::UnboundedSender<Delivery>) -> Self {
-        Self { link, shared, outbox, asked: false, reported_at: Instant::now(), due: None }
+        let now = Instant::now();
+        Self { link, shared, outbox, asked: false, reported_at: now, due: None, burst_at: now }
     }
 
     /// Runs until the consumer stops it or the stream ends. The consumer gets the reason for the end after everything
@@ -73,6 +78,7 @@ impl Receiver {
             }
             let full = self.shared.is_full();
             let due = self.due;
+            let rests = self.shared.in_bursts() && Instant::now() < self.burst_at;
             tokio::select! {
                 biased;
                 stop = &mut stopped => return Ok(if stop.is_ok() { End::Stopped } else { End::Abandoned }),
@@ -82,7 +88,13 @@ impl Receiver {
                     self.due = Some(self.reported_at + REPORT_PAUSE);
                 }
                 () = self.shared.room.notified(), if full => {}
-                read = self.link.read(), if !full => read.map_err(ReplicationError::Lost)?,
+                () = self.shared.hurry.notified(), if rests => {}
+                () = sleep_until(self.burst_at), if rests => {}
+                read = self.link.read(), if !full && !rests => {
+                    if read.map_err(ReplicationError::Lost)? < READ_BYTES_MIN {
+                        self.burst_at = Instant::now() + BURST_EVERY;
+                    }
+                }
             }
         }
     }

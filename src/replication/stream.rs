@@ -67,10 +67,10 @@ impl Stream {
         self.shared.acknowledge(lsn);
     }
 
-    /// A handle that acknowledges positions from elsewhere.
-    #[must_use]
-    pub fn acknowledger(&self) -> Acknowledger {
-        Acknowledger(Arc::clone(&self.shared))
+    /// Whether to read in bursts, with 100 ms between them: a busy stream takes much less of the processors then, on
+    /// either side, and comes that much later.
+    pub fn read_in_bursts(&self, in_bursts: bool) {
+        self.shared.read_in_bursts(in_bursts);
     }
 
     /// The furthest position that the server has reported, even if messages before it were not taken yet.
@@ -110,22 +110,5 @@ impl fmt::Debug for Stream {
             .field("received", &self.shared.received())
             .field("acknowledged", &self.shared.acknowledged())
             .finish_non_exhaustive()
-    }
-}
-
-/// Acknowledges positions of its stream from elsewhere.
-#[derive(Clone)]
-pub struct Acknowledger(Arc<Shared>);
-
-impl Acknowledger {
-    /// See [`Stream::acknowledge`].
-    pub fn acknowledge(&self, lsn: Lsn) {
-        self.0.acknowledge(lsn);
-    }
-}
-
-impl fmt::Debug for Acknowledger {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Acknowledger").field(&self.0.acknowledged()).finish()
     }
 }

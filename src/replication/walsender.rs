@@ -11,7 +11,7 @@ use super::link::{Incoming, Link, error_fields};
 use super::login::{self, LoggedIn};
 use super::stream::Stream;
 use crate::pg::connect::{self, CancelKey, Canceller, ConnectError, Encryption, Endpoint, Target, Wire};
-use crate::pg::{AS_STORED, Ident, Lsn};
+use crate::pg::{AS_STORED, Ident, Literal, Lsn};
 
 /// A connection to the server's walsender.
 ///
@@ -111,6 +111,16 @@ impl Walsender {
     pub async fn drop_slot(&mut self, name: &str) -> Result<(), ReplicationError> {
         let command = format!("DROP_REPLICATION_SLOT {}", Ident::from(name));
         self.command(&command).await.map(drop).map_err(|error| error.of_slot(name))
+    }
+
+    /// Writes a transactional logical message.
+    ///
+    /// # Errors
+    /// If the server rejected the statement, or the connection was lost.
+    pub async fn emit(&mut self, prefix: &str, content: &str) -> Result<(), ReplicationError> {
+        let (prefix, content) = (Literal(prefix), Literal(content));
+        let sql = format!("SELECT pg_catalog.pg_logical_emit_message(true, {prefix}, {content})");
+        self.command(&sql).await.map(drop)
     }
 
     /// Turns the connection into a stream of `start.slot`'s changes, with text in the database's encoding.

@@ -137,6 +137,7 @@ impl Applier {
 
     async fn step(&mut self) -> Result<(), FeedError> {
         let mode = *self.mode.borrow_and_update();
+        self.stream.read_in_bursts(mode == Mode::Free && self.shared.in_bursts.load(Ordering::Acquire));
         let waits = match mode {
             // Inside one it may have a target transaction open, which a new slot would wait for.
             Mode::Hold => !self.in_source_transaction,
@@ -278,7 +279,7 @@ impl Applier {
         pending.ok_or_else(|| {
             let name = self.others.get(&relation).cloned();
             let what = name.unwrap_or_else(|| format!("the relation with OID {relation}"));
-            FeedError::unexpected(what, self.by_relation.is_empty())
+            FeedError::Foreign { what }
         })
     }
 

@@ -36,8 +36,8 @@ pub(super) async fn pass(run: &Run<'_>) -> Result<(), Error> {
             run.pace.go().await;
         }
         check_fingerprints(run, run.journal.session()).await?;
-        if let Some(echo) = &run.echo {
-            echo.check()?;
+        if let Some(others) = &run.others {
+            others.look().await?;
         }
         wait_for_old_snapshots(run).await
     };
