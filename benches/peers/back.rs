@@ -34,6 +34,22 @@ pub fn soak(stage: &Stage, rows: u64) -> Vec<Figure> {
     vec![Figure::of("clients in the soak / without a run", "stmts/s", ">= 0.85x", &[pair])]
 }
 
+/// Most memory of the program by the end of a soak of so many minutes, and by the end of its first; 16 clients.
+pub fn memory(stage: &Stage, minutes: u64, rest: Duration) -> Vec<Figure> {
+    stage.fresh("live", 100_000, false);
+    let settings = format!("{{soak: {minutes}m}}");
+    program::execute(stage, "live", &plan(&settings), &["--until", "settle"]);
+    let clients = Clients::start(stage, "live", CLIENTS, rest, 100_000);
+    let told = program::execute(stage, "live", &plan(&settings), &[]);
+    let answers = clients.stop();
+    let begun = told.when(&json!({"type": "soaking"}));
+    let megabytes = |by| told.peak_bytes(by) as f64 / 1e6;
+    let pair = (megabytes(told.ended), megabytes(begun + Duration::from_secs(60)));
+    let rate = rate(&answers, begun, told.ended);
+    let what = format!("memory after {minutes} min of soak at {rate:.0} stmts/s / after one");
+    vec![Figure::of(&what, "MB", ">= 1.0x, < 64 MB", &[pair])]
+}
+
 /// The told stall of rollbacks, and that of the swaps between them, of 16 clients.
 pub fn rollbacks(stage: &Stage, swaps: usize) -> Vec<Figure> {
     stage.fresh("live", 100_000, false);
@@ -56,40 +72,44 @@ pub fn rollbacks(stage: &Stage, swaps: usize) -> Vec<Figure> {
     vec![Figure::of(&what, "ms", ">= 1.0x", &pairs), Figure { ratio: 1.0, ..nothing }]
 }
 
-/// A backlog of 300,000 changes: of blue into green, of green into blue, and read to nowhere.
+/// A backlog of 300,000 changes: of blue into green, of green into blue, and each read to nowhere.
 pub fn drain(stage: &Stage, pairs: usize) -> Vec<Figure> {
-    let (mut back, mut nowhere) = (Vec::new(), Vec::new());
     let rate = |told: &Told| {
         let phase = |event: &str| json!({"type": event, "phase": "catch_up"});
         CHANGES as f64 / told.seconds(&phase("phase_started"), &phase("phase_done"))
     };
+    let (mut back, mut there, mut nowhere) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..pairs {
         let plan = plan("{soak: 1h}");
         stage.fresh("ours", ROWS, false);
         program::execute(stage, "ours", &plan, &["--until", "catch_up"]);
-        stage.cluster.psql("ours", CHANGE);
-        let there = rate(&program::execute(stage, "ours", &plan, &["--until", "catch_up"]));
+        let blue_to_nowhere = CHANGES as f64 / received(stage, false);
+        let forward = rate(&program::execute(stage, "ours", &plan, &["--until", "catch_up"]));
         // The same changes again: what they insert needs other keys.
         stage.cluster.psql("ours", "update visits set visit_id = -visit_id where visit_id > 1000000");
         program::execute(stage, "ours", &plan, &["--until", "settle"]);
-        let peer = CHANGES as f64 / received(stage);
+        let green_to_nowhere = CHANGES as f64 / received(stage, true);
         let home = rate(&program::run(stage, "ours", &plan, &["rollback"], 6));
         program::run(stage, "ours", &plan, &["rollback"], 6);
-        back.push((home, there));
-        nowhere.push((home, peer));
+        back.push((home, forward));
+        there.push((forward, blue_to_nowhere));
+        nowhere.push((home, green_to_nowhere));
     }
     vec![
+        Figure::of("drain 300,000 changes / pg_recvlogical to nowhere", "changes/s", ">= 0.95x", &there),
         Figure::of("drain 300,000 changes back / there", "changes/s", ">= 0.9x", &back),
         Figure::of("drain 300,000 changes back / pg_recvlogical to nowhere", "changes/s", "", &nowhere),
     ]
 }
 
-/// Makes the backlog; seconds that `pg_recvlogical` takes for a copy of its slot.
-fn received(stage: &Stage) -> f64 {
+/// Makes the backlog of blue, or of green; seconds that `pg_recvlogical` takes for a copy of its slot.
+fn received(stage: &Stage, of_green: bool) -> f64 {
     stage.cluster.psql("ours", CHANGE);
-    let slot =
-        "select slot_name from pg_replication_slots where slot_name like '%\\_back' and database = 'ours'";
-    let slot = stage.cluster.psql("ours", slot).trim().to_owned();
+    let slot = format!(
+        "select slot_name from pg_replication_slots
+         where (slot_name like '%\\_back') = {of_green} and database = 'ours'"
+    );
+    let slot = stage.cluster.psql("ours", &slot).trim().to_owned();
     stage.cluster.psql("ours", &format!("select pg_copy_logical_replication_slot('{slot}', 'nowhere')"));
     let end = stage.cluster.psql("ours", "select pg_current_wal_lsn()").trim().to_owned();
     let begun = Instant::now();

@@ -18,6 +18,8 @@ mod stream;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
+use std::time::Duration;
+
 use clap::{Parser, ValueEnum};
 
 use stage::Stage;
@@ -40,6 +42,12 @@ struct Arguments {
     /// Swaps whose stall is measured, of each tool.
     #[arg(long, default_value_t = 20)]
     swaps: usize,
+    /// Minutes of the soak whose memory is measured.
+    #[arg(long, default_value_t = 3)]
+    soak: u64,
+    /// Milliseconds that each client rests meanwhile between two statements.
+    #[arg(long, default_value_t = 0)]
+    rest: u64,
     /// Given by cargo.
     #[arg(long, hide = true)]
     bench: bool,
@@ -63,6 +71,8 @@ enum What {
     Memory,
     /// What clients get done in the soak, against no run at all.
     Soak,
+    /// Memory of a soak, against that of its first minute.
+    Soaked,
     /// The stall of rollbacks, against that of swaps.
     Rollback,
     /// Draining a backlog of green, against one of blue.
@@ -86,6 +96,7 @@ fn main() {
             What::Memory => stream::memory(&stage),
             What::Stall => live::stall(&stage, arguments.swaps),
             What::Soak => back::soak(&stage, arguments.rows),
+            What::Soaked => back::memory(&stage, arguments.soak, Duration::from_millis(arguments.rest)),
             What::Rollback => back::rollbacks(&stage, arguments.swaps),
             What::Back => back::drain(&stage, arguments.pairs),
             What::Throughput => live::throughput(&stage, arguments.rows),

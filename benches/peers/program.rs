@@ -14,8 +14,8 @@ pub struct Told {
     pub begun: Instant,
     pub events: Vec<(Instant, Value)>,
     pub ended: Instant,
-    /// Most memory that it held, in bytes.
-    pub peak_bytes: u64,
+    /// Most memory that it had held, in bytes, at several instants.
+    peaks: Vec<(Instant, u64)>,
 }
 
 /// `execute PLAN --yes --json` and some arguments, to its end.
@@ -43,23 +43,27 @@ pub fn run(stage: &Stage, db: &str, plan: &str, command: &[&str], code: i32) -> 
         let lines = BufReader::new(stdout).lines().map_while(Result::ok);
         lines.filter_map(|line| Some((Instant::now(), serde_json::from_str(&line).ok()?))).collect()
     });
-    let (peak_bytes, ended) = watched(&mut program);
-    let told = Told { begun, events: reader.join().unwrap(), ended: Instant::now(), peak_bytes };
+    let (peaks, ended) = watched(&mut program);
+    let told = Told { begun, events: reader.join().unwrap(), ended: Instant::now(), peaks };
     assert_eq!(ended, Some(code), "{:#?}", told.events.iter().rev().take(5).collect::<Vec<_>>());
     told
 }
 
 /// Waits for the end, looking at the kernel's high-water mark of the memory.
-fn watched(program: &mut Child) -> (u64, Option<i32>) {
+fn watched(program: &mut Child) -> (Vec<(Instant, u64)>, Option<i32>) {
     let status = format!("/proc/{}/status", program.id());
-    let mut peak_bytes = 0;
+    let mut peaks: Vec<(Instant, u64)> = Vec::new();
     loop {
         let text = std::fs::read_to_string(&status).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        peak_bytes = peak_bytes.max(kib.unwrap_or(0) * 1_024);
+        if let Some(bytes) = kib.map(|kib| kib * 1_024)
+            && peaks.last().is_none_or(|(_, before)| *before < bytes)
+        {
+            peaks.push((Instant::now(), bytes));
+        }
         if let Some(status) = program.try_wait().unwrap() {
-            return (peak_bytes, status.code());
+            return (peaks, status.code());
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -77,6 +81,11 @@ impl Told {
     /// Seconds from one event to another.
     pub fn seconds(&self, from: &Value, to: &Value) -> f64 {
         self.when(to).duration_since(self.when(from)).as_secs_f64()
+    }
+
+    /// Most memory that it had held by an instant, in bytes.
+    pub fn peak_bytes(&self, by: Instant) -> u64 {
+        self.peaks.iter().take_while(|(at, _)| *at <= by).last().map_or(0, |(_, bytes)| *bytes)
     }
 
     /// Seconds from its start to its end.

@@ -112,7 +112,7 @@ pub fn memory(stage: &Stage) -> Vec<Figure> {
         stage.fresh("ours", rows, false);
         let told = program::execute(stage, "ours", &plan("{}"), &[]);
         stage.drop("ours");
-        told.peak_bytes as f64 / 1e6
+        told.peak_bytes(told.ended) as f64 / 1e6
     };
     let (few, many) = (peak(1_000_000), peak(10_000_000));
     vec![Figure::of("memory for 10,000,000 rows / for 1,000,000", "MB", "same, < 100 MB", &[(many, few)])]
