@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::context::{Context, Forward, Goal};
 use crate::error::{Doing, Error, ExitCode};
 use crate::event::{Event, WaitCause};
-use crate::journal::requests::{self, Ask, Request};
+use crate::journal::requests::{self, Ask, Finish, Request};
 use crate::journal::{Held, Journal, JournalError};
 use crate::lifecycle::{Ending, Phase, WayBack};
 use crate::pg::{Colour, ConnectionRole};
@@ -52,7 +52,7 @@ pub async fn reach(cx: &Context, goal: &Goal) -> Result<ExitCode, Error> {
     let run = run.run().to_owned();
     let forward = forward.again();
     let goal = match request.ask {
-        Ask::Finish { as_is, now } => Goal::Finished { run, as_is, now },
+        Ask::Finish(how) => Goal::Finished { run, forward, how },
         Ask::Rollback | Ask::Swap | Ask::Verify | Ask::Pause | Ask::Resume => {
             Goal::Back { run, forward, was_live: None }
         }
@@ -132,15 +132,19 @@ async fn session(
                 progress.phases_back(*was_live.get_or_insert(asked.unwrap_or(progress.live())))
             };
             take(cx, &journal, phases.clone(), None, held);
-            back(cx, forward, journal, phases).await
+            end(cx, forward, journal, phases, Finish::default()).await
         }
-        Goal::Finished { run, as_is, now } => {
-            let work = async {
-                let Some(journal) = resume(cx, run, held, Ending::Finished).await? else { return Ok(()) };
-                take(cx, &journal, vec![Phase::Finish], None, held);
-                phase::unless(cx.interrupted(), phase::finish::run(cx, &journal, *as_is, *now)).await
-            };
-            carry_out(cx, Phase::Finish, work).await
+        Goal::Finished { run, forward, how } => {
+            let Some(journal) = resume(cx, run, held, Ending::Finished).await? else { return Ok(()) };
+            let phases = phase::finish::phases(&journal.progress(), *how);
+            take(
+                cx,
+                &journal,
+                phases.as_ref().map_or_else(|_| vec![Phase::Finish], Clone::clone),
+                None,
+                held,
+            );
+            end(cx, forward, journal, phases?, *how).await
         }
     }
 }
@@ -205,8 +209,7 @@ async fn ahead(cx: &Context, forward: &Forward, held: &mut Option<Held>) -> Resu
     let outcome = Box::pin(phases(&mut run)).await;
     concluded(&mut run, outcome).await?;
     if forward.finishes() && run.journal.progress().way_back == WayBack::Closed {
-        let work = phase::unless(cx.interrupted(), phase::finish::run(cx, &run.journal, false, false));
-        carry_out(cx, Phase::Finish, work).await?;
+        last(cx, forward, &run.journal, Phase::Finish, Finish::default()).await?;
     }
     Ok(())
 }
@@ -233,12 +236,17 @@ async fn without_slot(run: &mut Run<'_>, why: String) -> Result<Error, Error> {
     }
 }
 
-/// Carries out the phases of a rollback. After a swap back the tables are as an interrupted run left them, with blue live,
-/// and green follows as soon as the plan is executed again.
-async fn back(cx: &Context, forward: &Forward, journal: Journal, phases: Vec<Phase>) -> Result<(), Error> {
-    if phases == [Phase::Rollback] {
-        let work = phase::unless(cx.interrupted(), phase::rollback::run(cx, &journal));
-        return carry_out(cx, Phase::Rollback, work).await;
+/// Carries out the phases of a rollback or a finish. After a swap back the tables are as an interrupted run left them, with
+/// blue live, and green follows as soon as the plan is executed again.
+async fn end(
+    cx: &Context,
+    forward: &Forward,
+    journal: Journal,
+    phases: Vec<Phase>,
+    how: Finish,
+) -> Result<(), Error> {
+    if let [phase @ (Phase::Rollback | Phase::Finish)] = phases[..] {
+        return last(cx, forward, &journal, phase, how).await;
     }
     let mut run = run_of(cx, forward, journal, false).await?;
     let steps = async {
@@ -247,10 +255,9 @@ async fn back(cx: &Context, forward: &Forward, journal: Journal, phases: Vec<Pha
             if cx.is_interrupted() {
                 return Err(Error::Interrupted);
             }
-            if phase == Phase::Rollback {
+            if matches!(phase, Phase::Rollback | Phase::Finish) {
                 (run.feed, run.echo) = (None, None);
-                let work = phase::unless(cx.interrupted(), phase::rollback::run(cx, &run.journal));
-                carry_out(cx, phase, work).await?;
+                last(cx, forward, &run.journal, phase, how).await?;
             } else {
                 carry_out(cx, phase, phase::run(phase, &mut run)).await?;
             }
@@ -259,6 +266,23 @@ async fn back(cx: &Context, forward: &Forward, journal: Journal, phases: Vec<Pha
     };
     let outcome = Box::pin(steps).await;
     concluded(&mut run, outcome).await
+}
+
+/// Carries out a phase with which the run ends: it needs no lanes.
+async fn last(
+    cx: &Context,
+    forward: &Forward,
+    journal: &Journal,
+    phase: Phase,
+    how: Finish,
+) -> Result<(), Error> {
+    let work = async {
+        match phase {
+            Phase::Rollback => phase::rollback::run(cx, journal).await,
+            _ => phase::finish::run(cx, journal, forward.plan.settings.archive.as_ref(), how).await,
+        }
+    };
+    carry_out(cx, phase, phase::unless(cx.interrupted(), work)).await
 }
 
 async fn phases(run: &mut Run<'_>) -> Result<(), Error> {

@@ -68,6 +68,8 @@ pub enum CheckId {
     Types,
     /// Names that green needs are free.
     Names,
+    /// The old table can be moved to the schema of `settings.archive`.
+    Archive,
     /// A run's statements work, tried in a transaction that is rolled back.
     Rehearsal,
     /// Nothing of green names blue by its OID.

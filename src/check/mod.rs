@@ -4,6 +4,7 @@
 //! refusal says what, where, and what to type. Rights are probed by using them if possible.
 
 mod acting;
+mod archive;
 mod connections;
 mod count;
 mod design;
@@ -96,6 +97,7 @@ const CHECKS: &[Checks] = &[
         check(Id::Unsupported, &[], |_, of| known(of.blocked(Id::Unsupported))),
         check(Id::Types, &[], |_, of| known(types::check(of))),
         check(Id::Names, &[Id::PlanFitsTable], |at, of| found(names::check(at.session, of))),
+        check(Id::Archive, &[], |at, of| found(archive::check(at.plan, at.session, of))),
         check(
             Id::Rehearsal,
             &[
@@ -125,6 +127,7 @@ const CHECKS: &[Checks] = &[
     ]),
     Checks::Tables(&[
         check(Id::Names, &[], |_, all| known(names::check_together(all))),
+        check(Id::Archive, &[], |at, all| known(archive::check_together(at.plan, all))),
         check(Id::OpenTransactions, &[], |at, _| found(open_transactions::check(at.session))),
         check(Id::Disk, &[], |at, all| found(disk::check(at.plan, at.session, all))),
     ]),

@@ -12,12 +12,7 @@ pub enum Ask {
     /// Roll the run back.
     Rollback,
     /// Finish the run.
-    Finish {
-        /// Even if some work after the swap is left.
-        as_is: bool,
-        /// Without waiting for sessions that may have cached row types.
-        now: bool,
-    },
+    Finish(Finish),
     /// Release a held swap.
     Swap,
     /// Compare all rows again, during the soak.
@@ -28,13 +23,22 @@ pub enum Ask {
     Resume,
 }
 
+/// How to finish a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Finish {
+    /// Even if work after the swap is left, or the way back does not verify.
+    pub force: bool,
+    /// Without waiting for sessions that may have cached row types.
+    pub now: bool,
+}
+
 impl Ask {
     const ALL: [Self; 9] = [
         Self::Rollback,
-        Self::Finish { as_is: false, now: false },
-        Self::Finish { as_is: true, now: false },
-        Self::Finish { as_is: false, now: true },
-        Self::Finish { as_is: true, now: true },
+        Self::Finish(Finish { force: false, now: false }),
+        Self::Finish(Finish { force: true, now: false }),
+        Self::Finish(Finish { force: false, now: true }),
+        Self::Finish(Finish { force: true, now: true }),
         Self::Swap,
         Self::Verify,
         Self::Pause,
@@ -44,7 +48,7 @@ impl Ask {
     /// Whether it ends the run, or what is executed of it.
     #[must_use]
     pub fn is_end(self) -> bool {
-        matches!(self, Self::Rollback | Self::Finish { .. })
+        matches!(self, Self::Rollback | Self::Finish(_))
     }
 
     /// Its name in the journal.
@@ -52,10 +56,10 @@ impl Ask {
     pub fn name(self) -> &'static str {
         match self {
             Self::Rollback => "rollback",
-            Self::Finish { as_is: false, now: false } => "finish",
-            Self::Finish { as_is: true, now: false } => "finish --as-is",
-            Self::Finish { as_is: false, now: true } => "finish --now",
-            Self::Finish { as_is: true, now: true } => "finish --as-is --now",
+            Self::Finish(Finish { force: false, now: false }) => "finish",
+            Self::Finish(Finish { force: true, now: false }) => "finish --force",
+            Self::Finish(Finish { force: false, now: true }) => "finish --now",
+            Self::Finish(Finish { force: true, now: true }) => "finish --force --now",
             Self::Swap => "swap",
             Self::Verify => "verify",
             Self::Pause => "pause",

@@ -141,6 +141,9 @@ pub enum Fact {
     },
     /// The other table is equal to the live one again.
     WayMended,
+    /// The way back was about to be closed, because the soak is over or the run is finished: from here on slots and
+    /// publications may be missing.
+    WayBackClosing,
     /// The soak is over: the way back was closed, and its slots and publications were dropped.
     Soaked,
     /// The way back was lost, because a slot could not be kept; both slots were dropped.
@@ -157,8 +160,12 @@ pub enum Fact {
     PartitionsDropped,
     /// Everything that the run created was dropped; blue is as it was.
     RolledBack,
-    /// Blue was dropped; nothing of the run is left but the journal.
-    Finished,
+    /// Blue was dropped or archived; nothing else of the run is left but the journal.
+    Finished {
+        /// Where each blue was moved that was not dropped.
+        #[serde(default)]
+        archived: Vec<QName>,
+    },
 }
 
 impl Fact {

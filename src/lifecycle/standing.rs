@@ -4,6 +4,7 @@
 //! the catalog.
 
 use super::{Ending, Phase, Progress};
+use crate::pg::QName;
 
 /// The state of a run, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ impl Standing {
     pub fn of(progress: &Progress, run: &str, plan: &str) -> Self {
         if let Some(ending) = progress.ended {
             let next = (ending == Ending::RolledBack).then(|| format!("projh-bluegreen execute {plan}"));
-            return Self { next, ..Self::ended(ending) };
+            return Self { next, ..Self::ended(ending, &progress.archived) };
         }
         if let Some(why) = progress.only_rollback() {
             let state =
@@ -38,6 +39,11 @@ impl Standing {
                 state: "swapped: green is live; blue is kept, but no longer written".to_owned(),
                 next: Some(format!("projh-bluegreen finish {run}")),
                 is_resumable: false,
+            },
+            Some(Phase::Soak) if progress.closing => Self {
+                state: "swapped: green is live; the way back is being closed".to_owned(),
+                next: Some(format!("projh-bluegreen execute {plan}, or projh-bluegreen finish {run}")),
+                is_resumable: true,
             },
             Some(Phase::Soak) => {
                 let state = match &progress.broken {
@@ -80,15 +86,16 @@ impl Standing {
 
     /// The standing of a run that has ended.
     #[must_use]
-    pub fn ended(ending: Ending) -> Self {
+    fn ended(ending: Ending, archived: &[QName]) -> Self {
         let state = match ending {
-            Ending::RolledBack => {
-                "rolled back: blue is live and as it was; nothing of the run is left but its journal"
-            }
+            Ending::RolledBack => "rolled back: blue is live and as it was".to_owned(),
+            Ending::Finished if archived.is_empty() => "finished: green is live, blue was dropped".to_owned(),
             Ending::Finished => {
-                "finished: green is live, blue was dropped; nothing of the run is left but its journal"
+                let archived: Vec<String> = archived.iter().map(QName::plain).collect();
+                format!("finished: green is live, blue was moved to {}", archived.join(", "))
             }
         };
-        Self { state: state.to_owned(), next: None, is_resumable: false }
+        let state = format!("{state}; nothing of the run is left but its journal");
+        Self { state, next: None, is_resumable: false }
     }
 }

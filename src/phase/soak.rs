@@ -17,8 +17,11 @@ use crate::run::Run;
 const EVERY: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
-    let stopped = run.stopped();
-    unless(stopped, soak(run)).await?;
+    let is_open = run.journal.progress().is_reversible();
+    if is_open {
+        let stopped = run.stopped();
+        unless(stopped, soak(run)).await?;
+    }
     unless(run.cx.interrupted(), close(run)).await
 }
 
@@ -119,8 +122,12 @@ async fn wait(run: &Run<'_>) -> Result<Waited, Error> {
 
 /// Ends the way back: from here on blue is only kept, as it was at this moment.
 async fn close(run: &mut Run<'_>) -> Result<(), Error> {
-    // All that was committed on green by now is in blue.
-    stream::catch_up(run).await?;
+    let is_open = run.journal.progress().is_reversible();
+    if is_open {
+        // All that was committed on green by now is in blue.
+        stream::catch_up(run).await?;
+        run.journal.record(Fact::WayBackClosing).await?;
+    }
     (run.feed, run.echo) = (None, None);
     let prepared = prepared(run)?;
     let client = run.connect("soak").await?;

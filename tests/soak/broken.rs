@@ -21,7 +21,7 @@ async fn a_value_that_blue_cannot_hold_is_an_alarm_at_once_and_ends_when_it_is_g
     program
         .run("finish", &["--yes"])
         .expect_code(2)
-        .expect_words(&["blue no longer follows green", "--as-is"]);
+        .expect_words(&["blue no longer follows green", "finish --force"]);
 
     // Where both changes are applied together, only the last value counts.
     client.batch_execute("update t set minutes = 60 where id = 7").await.unwrap();
