@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::Statement;
 
 use super::Lane;
-use super::apply::ApplyError;
+use super::apply::{ApplyError, digests};
 use super::coalesce::{Impossible, Key};
 use crate::journal::{Fence, JournalError};
 use crate::pg::Colour;
@@ -57,10 +57,12 @@ pub enum FeedError {
     #[error("the stream could not be applied: {}", crate::pg::describe(.0))]
     Postgres(#[from] tokio_postgres::Error),
     /// Changes of the stream contradict each other.
-    #[error("the stream of {table} contradicts itself: {source}")]
+    #[error("the stream of {table} contradicts itself: {source}{}", digests(keys))]
     Impossible {
         /// The table, as `schema.table`.
         table: String,
+        /// Digests of the keys that it is about, if they are known.
+        keys: Vec<String>,
         /// The contradiction.
         source: Impossible,
     },
@@ -115,6 +117,17 @@ impl FeedError {
     /// A change of a table of no lane; `has_none`: the stream is that of tables to which nobody else may write.
     fn unexpected(what: String, has_none: bool) -> Self {
         if has_none { Self::Written { table: what } } else { Self::Foreign { what } }
+    }
+
+    /// The table and the digests of the keys that it is about, as far as they are known.
+    #[must_use]
+    pub fn keys(&self) -> Option<(&str, &[String])> {
+        match self {
+            Self::Apply(ApplyError::Postgres { table, keys, .. }) | Self::Impossible { table, keys, .. } => {
+                Some((table, keys))
+            }
+            _ => None,
+        }
     }
 
     /// Whether a new session may get further.

@@ -138,6 +138,9 @@ pub enum Fact {
         since: String,
         /// Why, in a sentence.
         why: String,
+        /// The rows that it is about, the first few; empty if it is about none, or they are not known.
+        #[serde(default)]
+        keys: Vec<KeyDigest>,
     },
     /// The other table is equal to the live one again.
     WayMended,
@@ -175,6 +178,15 @@ impl Fact {
         let json = serde_json::to_value(self).unwrap_or_default();
         json["fact"].as_str().unwrap_or_default().to_owned()
     }
+}
+
+/// A row that is named without its values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct KeyDigest {
+    /// The table, as `schema.table`.
+    pub table: String,
+    /// The digest of the row's key; `projh-bluegreen find` finds the row.
+    pub digest: String,
 }
 
 /// The live tables after a swap that can be undone.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Arrived, Blocks, Fact, Phase, Prepared, SwapTimes, Verification};
+use super::{Arrived, Blocks, Fact, KeyDigest, Phase, Prepared, SwapTimes, Verification};
 use crate::pg::{Colour, Lsn, QName};
 
 /// How a run ended.
@@ -103,7 +103,7 @@ pub struct Progress {
     /// What the live tables are since the last swap.
     pub arrived: Option<Arrived>,
     /// Since when the table that is not live does not follow the live one, and why; `None` while it does.
-    pub broken: Option<(String, String)>,
+    pub broken: Option<Broken>,
     /// The statements of `settle` that were executed.
     pub settled_steps: StepsDone,
     /// Whether `settle` is complete.
@@ -118,6 +118,17 @@ pub struct Progress {
     pub archived: Vec<QName>,
     /// How the run ended, if it did.
     pub ended: Option<Ending>,
+}
+
+/// A way back that is broken.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+pub struct Broken {
+    /// When that was noticed, by the server's clock; ISO 8601.
+    pub since: String,
+    /// Why, in a sentence.
+    pub why: String,
+    /// The rows that it is about, the first few.
+    pub keys: Vec<KeyDigest>,
 }
 
 /// Whether a swap can be undone.
@@ -349,7 +360,9 @@ impl Progress {
             }
             Fact::StepSettled { lane, step, what } => self.settled_steps.add(*lane, *step, what),
             Fact::Settled => self.settled = true,
-            Fact::WayBroken { since, why } => self.broken = Some((since.clone(), why.clone())),
+            Fact::WayBroken { since, why, keys } => {
+                self.broken = Some(Broken { since: since.clone(), why: why.clone(), keys: keys.clone() });
+            }
             Fact::WayMended => self.broken = None,
             Fact::WayBackClosing => self.closing = true,
             Fact::Soaked | Fact::WayBackLost { .. } => self.way_back = WayBack::Closed,

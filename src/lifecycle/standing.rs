@@ -3,7 +3,7 @@
 //! Invariant: each sentence is true of the server in every state in which it is printed; a test compares them with
 //! the catalog.
 
-use super::{Ending, Phase, Progress};
+use super::{Broken, Ending, Phase, Progress};
 use crate::pg::QName;
 
 /// The state of a run, for people.
@@ -34,6 +34,10 @@ impl Standing {
                 is_resumable: false,
             };
         }
+        let broken = progress.broken.as_ref().filter(|_| progress.is_reversible());
+        if let (Some(Phase::Soak), Some(broken)) = (progress.next_phase(), broken) {
+            return Self::broken(broken, run, plan);
+        }
         match progress.next_phase() {
             None => Self {
                 state: "swapped: green is live; blue is kept, but no longer written".to_owned(),
@@ -46,17 +50,10 @@ impl Standing {
                 is_resumable: true,
             },
             Some(Phase::Soak) => {
-                let state = match &progress.broken {
-                    None => {
-                        "swapped: green is live; the swap can be undone, and while `execute` runs, blue follows".to_owned()
-                    }
-                    Some((since, why)) => format!(
-                        "swapped: green is live; blue has not followed it since {since}, and there is no way back as long as \
-                         that lasts: {why}"
-                    ),
-                };
+                let state =
+                    "swapped: green is live; the swap can be undone, and while `execute` runs, blue follows";
                 let next = format!("projh-bluegreen execute {plan}, or projh-bluegreen rollback {run}");
-                Self { state, next: Some(next), is_resumable: true }
+                Self { state: state.to_owned(), next: Some(next), is_resumable: true }
             }
             Some(_) if progress.swapped.is_some() => Self {
                 state: "swapped: green is live; some work after the swap is left".to_owned(),
@@ -82,6 +79,22 @@ impl Standing {
                 Self { state, next: Some(next), is_resumable: true }
             }
         }
+    }
+
+    /// The standing of a run in the soak whose way back is broken.
+    fn broken(broken: &Broken, run: &str, plan: &str) -> Self {
+        let Broken { since, why, keys } = broken;
+        let state = format!(
+            "swapped: green is live; blue has not followed it since {since}, and there is no way back as long as that \
+             lasts: {why}"
+        );
+        let find = keys.first().map_or_else(String::new, |key| {
+            format!("projh-bluegreen find {run} {} {} finds the row; ", key.table, key.digest)
+        });
+        let next = format!(
+            "{find}projh-bluegreen execute {plan} once it is put right, or projh-bluegreen finish {run} --force"
+        );
+        Self { state, next: Some(next), is_resumable: true }
     }
 
     /// The standing of a run that has ended.

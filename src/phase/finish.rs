@@ -15,7 +15,7 @@ use crate::hangs_on;
 use crate::journal::Journal;
 use crate::journal::requests::Finish;
 use crate::lane;
-use crate::lifecycle::{Fact, Phase, Prepared, Progress};
+use crate::lifecycle::{Broken, Fact, Phase, Prepared, Progress};
 use crate::pg::sql::{LockMode, Statement, joined};
 use crate::pg::{Colour, Ident, QName};
 
@@ -35,7 +35,7 @@ pub(crate) fn phases(progress: &Progress, how: Finish) -> Result<Vec<Phase>, Err
         let what = "some work after the swap is left: `projh-bluegreen execute` continues it, or says what prevents it";
         return Err(Error::Usage(format!("{what}; `finish --force` leaves it undone")));
     }
-    if let Some((since, why)) = &progress.broken {
+    if let Some(Broken { since, why, .. }) = &progress.broken {
         let what = format!(
             "the way back does not verify: blue no longer follows green, since {since}, so that what differs was not \
              compared: {why}"

@@ -15,7 +15,7 @@ use crate::hangs_on::{self, Column, Fingerprint, Identity};
 use crate::lane::apply::Apply;
 use crate::lane::point::Point;
 use crate::lane::{Ends, Lane, NoWayBack, dirty_table, row_type, working_objects};
-use crate::lifecycle::{Arrived, Fact, Phase, Prepared, WayBack};
+use crate::lifecycle::{Arrived, Fact, KeyDigest, Phase, Prepared, WayBack};
 use crate::pg::connect::Session;
 use crate::pg::sql::{LockMode, Statement, joined};
 use crate::pg::{Colour, Ident, Lsn, RunObjects, list};
@@ -143,6 +143,22 @@ pub(super) async fn arrived(
     Ok(Some(Arrived { at, fingerprints }))
 }
 
+/// The rows that an error is about, the first few.
+fn keys_of(error: &Error) -> Vec<KeyDigest> {
+    const MOST: usize = 20;
+    let key =
+        |(table, digest): (&str, &str)| KeyDigest { table: table.to_owned(), digest: digest.to_owned() };
+    let of_feed = match error {
+        Error::Feed(error) => error.keys(),
+        _ => None,
+    };
+    let of_feed =
+        of_feed.iter().flat_map(|(table, keys)| keys.iter().map(|digest| (*table, digest.as_str())));
+    let shown = error.differences().into_iter().flat_map(|differences| &differences.shown);
+    let shown = shown.map(|shown| (shown.table.as_str(), shown.key_digest.as_str()));
+    of_feed.chain(shown).take(MOST).map(key).collect()
+}
+
 /// What an error means while green is live: if it says that blue no longer follows, that is recorded. Other errors concern
 /// the run, or pass.
 pub async fn broken(run: &Run<'_>, error: Error) -> Result<Error, Error> {
@@ -157,11 +173,16 @@ pub async fn broken(run: &Run<'_>, error: Error) -> Result<Error, Error> {
     if live == Colour::Blue || !is_about_the_tables || error.is_transient() {
         return Ok(error);
     }
-    let why = error.to_string();
-    if before.is_none_or(|(_, before)| before != why) {
+    let keys = keys_of(&error);
+    let mut why = error.to_string();
+    if let Error::Differences(_) = error {
+        let named: Vec<String> = keys.iter().map(|key| format!("{} {}", key.table, key.digest)).collect();
+        why = format!("{why}; by table and key digest: {}", named.join(", "));
+    }
+    if before.is_none_or(|before| before.why != why) {
         let sql = "SELECT to_char(clock_timestamp(), 'YYYY-MM-DD HH24:MI:SSOF')";
         let row = run.journal.session().query_one(sql, &[]).await.doing("reading the server's time")?;
-        run.journal.record(Fact::WayBroken { since: row.get(0), why }).await?;
+        run.journal.record(Fact::WayBroken { since: row.get(0), why, keys }).await?;
     }
     Ok(Error::WayBroken(Box::new(error)))
 }

@@ -63,7 +63,7 @@ fn facts() -> Vec<Fact> {
         Fact::Swapped { live: Colour::Green, lsn, compared: 0, times: SwapTimes::default(), arrived: None },
         Fact::StepSettled { lane: 0, step: 0, what: what() },
         Fact::Settled,
-        Fact::WayBroken { since: "now".to_owned(), why: "a change".to_owned() },
+        Fact::WayBroken { since: "now".to_owned(), why: "a change".to_owned(), keys: vec![] },
         Fact::WayMended,
         Fact::Verified(verification()),
         Fact::Swapped { live: Colour::Blue, lsn, compared: 0, times: SwapTimes::default(), arrived: None },
