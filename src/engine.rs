@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::context::{Context, Forward, Goal};
 use crate::error::{Doing, Error, ExitCode};
 use crate::event::{Event, WaitCause};
-use crate::journal::requests::{self, Ask, Finish, Request};
+use crate::journal::requests::{self, Answer, Ask, Finish, Request};
 use crate::journal::{Held, Journal, JournalError};
 use crate::lifecycle::{Ending, Phase, WayBack};
 use crate::pg::{Colour, ConnectionRole};
@@ -35,33 +35,41 @@ const GOOD_SESSION: Duration = Duration::from_secs(120);
 pub async fn reach(cx: &Context, goal: &Goal) -> Result<ExitCode, Error> {
     let mut held = None;
     let reached = sessions(cx, goal, &mut held).await;
-    let (Goal::Forward(forward), Some(run)) = (goal, &held) else { return reached };
-    let request = match &reached {
-        Err(Error::Asked(request)) => request,
-        // A gate, in the soak: before the swap there is nothing to roll back.
-        Err(Error::GateFailed { gate, why }) => {
-            cx.tell(&Event::Notice {
-                text: format!("rolling back, because gate {gate} does not pass: {why}"),
-            });
-            let goal = Goal::Back { run: run.run().to_owned(), forward: forward.again(), was_live: None };
-            return sessions(cx, &goal, &mut held).await;
+    let Some(run) = held.as_ref().map(|held| held.run().to_owned()) else { return reached };
+    let Goal::Forward(forward) = goal else {
+        // What a gate decided before has been overtaken.
+        if reached.is_ok()
+            && let Err(error) = overtake(cx, &run).await
+        {
+            tracing::warn!(%error, "requests could not be answered");
         }
-        _ => return reached,
+        return reached;
     };
+    let Err(Error::Asked(request)) = &reached else { return reached };
     cx.tell(&Event::Asked { ask: request.ask.name().to_owned(), who: request.by.clone() });
-    let run = run.run().to_owned();
     let forward = forward.again();
+    // Gates are asked while green is live; if blue is by now, the rollback was cut short.
+    let was_live = request.gate().map(|_| Colour::Green);
     let goal = match request.ask {
         Ask::Finish(how) => Goal::Finished { run, forward, how },
         Ask::Rollback | Ask::Swap | Ask::Verify | Ask::Pause | Ask::Resume => {
-            Goal::Back { run, forward, was_live: None }
+            Goal::Back { run, forward, was_live }
         }
     };
     let outcome = sessions(cx, &goal, &mut held).await;
+    if outcome.is_err() && request.gate().is_some() {
+        // Whoever executes the run next continues with it.
+        return outcome;
+    }
     let answer = phase::answer_of(&outcome);
     let session = cx.target.connect(ConnectionRole::of_command("answer"), &[]).await?;
     requests::answer_all(&session, request, &answer).await.doing("answering a request")?;
     outcome
+}
+
+async fn overtake(cx: &Context, run: &str) -> Result<(), Error> {
+    let session = cx.target.connect(ConnectionRole::of_command("answer"), &[]).await?;
+    requests::close(&session, run, false).await.doing("answering requests")
 }
 
 async fn sessions(cx: &Context, goal: &Goal, held: &mut Option<Held>) -> Result<ExitCode, Error> {
@@ -206,12 +214,31 @@ fn take(cx: &Context, journal: &Journal, phases: Vec<Phase>, until: Option<Phase
 /// Executes what is left of a plan. The run is given up here if its slot cannot be kept, in whatever phase that shows.
 async fn ahead(cx: &Context, forward: &Forward, held: &mut Option<Held>) -> Result<(), Error> {
     let mut run = phase::unless(cx.interrupted(), open(cx, forward, held)).await?;
+    if let Some(request) = decided(&run).await? {
+        return Err(Error::Asked(request));
+    }
     let outcome = Box::pin(phases(&mut run)).await;
     concluded(&mut run, outcome).await?;
     if forward.finishes() && run.journal.progress().way_back == WayBack::Closed {
         last(cx, forward, &run.journal, Phase::Finish, Finish::default()).await?;
     }
     Ok(())
+}
+
+/// What a gate had decided before this process began. If the plan no longer has the gate, it is void.
+async fn decided(run: &Run<'_>) -> Result<Option<Request>, Error> {
+    let session = run.journal.session();
+    let decided = requests::decided(session, run.journal.run()).await.doing("reading requests")?;
+    let is_void =
+        |request: &&Request| run.forward.plan.gates.iter().all(|gate| Some(&*gate.name) != request.gate());
+    if let Some(void) = decided.as_ref().filter(is_void) {
+        let why = Some("the plan no longer has this gate".to_owned());
+        let answer = Answer { code: ExitCode::Interrupted.into(), why };
+        requests::answer_all(session, void, &answer).await.doing("answering requests")?;
+        run.pace.forget(void.n).await;
+        return Ok(None);
+    }
+    Ok(decided)
 }
 
 /// What the outcome means for the run: it goes on without a slot that cannot be kept, as far as it can; and if the tables

@@ -123,6 +123,61 @@ async fn a_gate_that_fails_now_and_then_rolls_nothing_back() {
     assert!(is_partitioned(&client).await);
 }
 
+/// A gate has decided: that its rollback found no moment, or that the program was killed, changes nothing about that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_gate_has_decided_is_done_by_whoever_executes_the_run_next() {
+    for kills in [false, true] {
+        let cluster = Cluster::start();
+        let swap = "soak: 1h, swap: {attempts: 2, lock_timeout: 50ms}";
+        let gated = plan(HEALTH).replace("soak: 1h", swap);
+        let (client, program) = stage(&cluster, BLUE, &gated).await;
+        let running = program.spawn("execute", &["--yes"]);
+        running.wait_for("soaking");
+        let blocker = cluster.client("postgres").await;
+        blocker.batch_execute("begin; lock table public.t in access share mode").await.unwrap();
+        client.batch_execute("update public.health set ok = false").await.unwrap();
+        if kills {
+            running.wait_for("swap_postponed");
+            running.kill9();
+        } else {
+            running.finish().expect_code(5);
+        }
+        assert!(is_partitioned(&client).await);
+        // It passes again, and that comes too late.
+        client.batch_execute("update public.health set ok = true").await.unwrap();
+        program.execute(&["--yes"]).expect_code(5);
+        drop(blocker);
+        let back = program.execute(&["--yes"]).expect_code(6);
+        assert!(back.events_of("soaking").is_empty(), "{}", back.stdout);
+        let asked = back.events_of("asked")[0].clone();
+        assert_eq!((&asked["ask"], &asked["who"]), (&"rollback".into(), &"gate health".into()));
+        assert!(!is_partitioned(&client).await);
+        // That was it: the next one swaps again.
+        program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+        assert!(is_partitioned(&client).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_gate_has_decided_is_void_once_somebody_rolled_back_or_took_the_gate_out_of_the_plan() {
+    let (_cluster, client, program) = set(HEALTH).await;
+    for is_rolled_back in [true, false] {
+        program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+        let sql = "insert into projh_bluegreen.request (run, what, asked_by) select run, 'rollback', 'gate health' from projh_bluegreen.run";
+        client.batch_execute(sql).await.unwrap();
+        if is_rolled_back {
+            program.run("rollback", &[]).expect_code(6);
+            continue;
+        }
+        program.write_plan(&plan("  - {name: another, sql: select true}"));
+        let soaking = program.spawn("execute", &["--yes"]);
+        soaking.wait_for("soaking");
+        soaking.terminate();
+        soaking.finish().expect_code(7);
+        assert!(is_partitioned(&client).await);
+    }
+}
+
 /// Hooks get a line at the end of each phase, and hold up nothing, whatever they do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hooks_are_told_and_hold_up_nothing() {

@@ -10,8 +10,9 @@ use futures_util::future::select_all;
 use postgres_types::{Format, IsNull, ToSql, Type};
 use tokio_postgres::Client;
 
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::event::Event;
+use crate::journal::requests;
 use crate::lifecycle::Fact;
 use crate::pg::Colour;
 use crate::plan::{Compare, Gate, GateAsk};
@@ -57,7 +58,10 @@ async fn watch_one(run: &Run<'_>, gate: &Gate) -> Error {
         failures += 1;
         run.cx.tell(&Event::Gate { gate: gate.name.clone(), why: Some(why.clone()), failures });
         if failures >= gate.failures {
-            return Error::GateFailed { gate: gate.name.clone(), why };
+            let text = format!("rolling back, because gate {} does not pass: {why}", gate.name);
+            run.cx.tell(&Event::Notice { text });
+            let decided = requests::decide(run.journal.session(), run.journal.run(), &gate.name).await;
+            return decided.doing("recording what a gate decided").map_or_else(|error| error, Error::Asked);
         }
     }
 }
