@@ -34,6 +34,8 @@ pub enum CheckId {
     ServerLog,
     /// `settings.throttle.query` can be executed and gives a boolean.
     Throttle,
+    /// The plan's gates can be asked.
+    Gates,
     /// Synchronous standbys are connected, and set by name.
     Standbys,
     /// The plan's table exists, and is an ordinary table.

@@ -40,20 +40,50 @@ async fn is_partitioned(client: &Client) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gate_that_does_not_pass_before_the_swap_prevents_it() {
+async fn a_gate_that_cannot_be_asked_is_refused_by_check() {
+    let (_cluster, client, program) = set(HEALTH).await;
     for (gate, why) in [
-        (HEALTH, "it is not true"),
         ("  - {name: health, sql: select from public.nothing}", "relation \"public.nothing\" does not exist"),
-        ("  - {name: health, sql: select ok from public.health where false}", "it has no row"),
         ("  - {name: health, sql: select 1}", "its first column is not boolean"),
         ("  - {name: health, sql: select pg_sleep(9) is null, timeout: 200ms}", "no answer within 0.2 s"),
         ("  - {name: health, sql: delete from public.health returning true}", "read-only transaction"),
-        ("  - {name: health, command: [sh, -c, 'echo secret; exit 3']}", "sh ended with exit status: 3"),
-        ("  - {name: health, command: [/no/such/program]}", "cannot be executed"),
+        (
+            "  - {name: health, command: [/no/such/program]}",
+            "no program /no/such/program that can be executed",
+        ),
+        ("  - {name: health, command: [no-such-program]}", "no program no-such-program that can be executed"),
+        ("  - {name: health, command: [/etc/passwd]}", "no program /etc/passwd that can be executed"),
         (
             "  - {name: health, compare: {sql: select $1::int, values: select 1 where false}, expect: max <= before}",
             "`values` has no row",
         ),
+        (
+            "  - {name: health, compare: {sql: select $1::int, values: \"select 'x'\"}, expect: max <= before}",
+            "SQLSTATE 22P02",
+        ),
+    ] {
+        program.write_plan(&plan(gate));
+        let refused = program.run("check", &[]).expect_code(3);
+        let what = refused.finding("gates")["what"].as_str().unwrap().to_owned();
+        assert!(what.contains("gate `health` cannot be asked") && what.contains(why), "{gate}: {what}");
+    }
+    // An answer is none of its business.
+    client.batch_execute("update public.health set ok = false").await.unwrap();
+    program.write_plan(&plan(&format!("{HEALTH}\n  - {{name: told, command: [sh, -c, 'exit 3']}}")));
+    let noted = program.run("check", &[]).expect_code(0);
+    let finding = noted.finding("gates");
+    assert_eq!(
+        (&finding["severity"], &finding["what"]),
+        (&"note".into(), &"gate `health` does not pass now: it is not true".into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gate_that_does_not_pass_before_the_swap_prevents_it() {
+    for (gate, why) in [
+        (HEALTH, "it is not true"),
+        ("  - {name: health, sql: select ok from public.health where false}", "it has no row"),
+        ("  - {name: health, command: [sh, -c, 'echo secret; exit 3']}", "sh ended with exit status: 3"),
     ] {
         let (_cluster, client, program) = set(gate).await;
         client.batch_execute("update public.health set ok = false").await.unwrap();

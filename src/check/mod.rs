@@ -10,6 +10,7 @@ mod count;
 mod design;
 mod disk;
 mod functions;
+mod gates;
 mod generated;
 mod kind;
 mod locks;
@@ -68,6 +69,7 @@ const CHECKS: &[Checks] = &[
         check(Id::Rights, &[], |at| found(rights::check_server(at.session))),
         check(Id::ServerLog, &[], |at| found(server_log::check(at.session))),
         check(Id::Throttle, &[], |at| found(throttle::check(at.plan, at.session))),
+        check(Id::Gates, &[], |at| found(async { Ok(gates::check(at.cx, at.plan).await) })),
         check(Id::Standbys, &[], |at| found(standbys::check(at.session))),
     ]),
     Checks::Name(&[

@@ -130,6 +130,20 @@ async fn a_soak_that_is_not_possible_is_refused_by_check() {
     assert!(what.contains("column hours must have a value, and nothing gives one"), "{what}");
 }
 
+/// What is applied to blue is tried before anything is made: here an operator that blue's type does not have, beside an
+/// identity that is always generated.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statements_that_blue_would_reject_are_refused_by_check() {
+    let cluster = Cluster::start();
+    let named = plan("1h").replace("back: 'minutes / 60.0'", "back: 't.minutes / 60.0'");
+    let (_client, program) = stage(&cluster, BLUE, &named).await;
+    let refused = program.run("check", &[]).expect_code(3);
+    let what = refused.finding("rehearsal")["what"].as_str().unwrap().to_owned();
+    assert!(what.contains("green's changes cannot be applied to blue") && what.contains("42P01"), "{what}");
+    program.write_plan(&plan("1h"));
+    program.run("check", &[]).expect_code(0);
+}
+
 /// A partition made in the soak would make clients' statements fail.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_whose_new_partitions_would_lack_a_replica_identity_is_refused() {
