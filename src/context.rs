@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::error::Error;
 use crate::event::{Event, Reporter};
+use crate::journal::requests::Finish;
 use crate::lifecycle::Phase;
 use crate::pg::Colour;
 use crate::pg::connect::Target;
@@ -44,14 +45,14 @@ pub enum Goal {
         /// green was live is a swap back, and no more.
         was_live: Option<Colour>,
     },
-    /// The blue tables of a run have been dropped.
+    /// The blue tables of a run have been dropped, or archived.
     Finished {
         /// Its id, or its plan's name.
         run: String,
-        /// Finish even if `settle` is not complete; what is left of it is then never done.
-        as_is: bool,
-        /// Do not wait for sessions that may have cached blue's row types.
-        now: bool,
+        /// How to do what precedes it, and where blue is archived.
+        forward: Forward,
+        /// What it does not wait for.
+        how: Finish,
     },
 }
 

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::context::{Context, Forward, Goal};
 use crate::error::{Doing, Error, ExitCode};
 use crate::event::{Event, WaitCause};
-use crate::journal::requests::{self, Ask, Request};
+use crate::journal::requests::{self, Answer, Ask, Finish, Request};
 use crate::journal::{Held, Journal, JournalError};
 use crate::lifecycle::{Ending, Phase, WayBack};
 use crate::pg::{Colour, ConnectionRole};
@@ -35,33 +35,41 @@ const GOOD_SESSION: Duration = Duration::from_secs(120);
 pub async fn reach(cx: &Context, goal: &Goal) -> Result<ExitCode, Error> {
     let mut held = None;
     let reached = sessions(cx, goal, &mut held).await;
-    let (Goal::Forward(forward), Some(run)) = (goal, &held) else { return reached };
-    let request = match &reached {
-        Err(Error::Asked(request)) => request,
-        // A gate, in the soak: before the swap there is nothing to roll back.
-        Err(Error::GateFailed { gate, why }) => {
-            cx.tell(&Event::Notice {
-                text: format!("rolling back, because gate {gate} does not pass: {why}"),
-            });
-            let goal = Goal::Back { run: run.run().to_owned(), forward: forward.again(), was_live: None };
-            return sessions(cx, &goal, &mut held).await;
+    let Some(run) = held.as_ref().map(|held| held.run().to_owned()) else { return reached };
+    let Goal::Forward(forward) = goal else {
+        // What a gate decided before has been overtaken.
+        if reached.is_ok()
+            && let Err(error) = overtake(cx, &run).await
+        {
+            tracing::warn!(%error, "requests could not be answered");
         }
-        _ => return reached,
+        return reached;
     };
+    let Err(Error::Asked(request)) = &reached else { return reached };
     cx.tell(&Event::Asked { ask: request.ask.name().to_owned(), who: request.by.clone() });
-    let run = run.run().to_owned();
     let forward = forward.again();
+    // Gates are asked while green is live; if blue is by now, the rollback was cut short.
+    let was_live = request.gate().map(|_| Colour::Green);
     let goal = match request.ask {
-        Ask::Finish { as_is, now } => Goal::Finished { run, as_is, now },
+        Ask::Finish(how) => Goal::Finished { run, forward, how },
         Ask::Rollback | Ask::Swap | Ask::Verify | Ask::Pause | Ask::Resume => {
-            Goal::Back { run, forward, was_live: None }
+            Goal::Back { run, forward, was_live }
         }
     };
     let outcome = sessions(cx, &goal, &mut held).await;
+    if outcome.is_err() && request.gate().is_some() {
+        // Whoever executes the run next continues with it.
+        return outcome;
+    }
     let answer = phase::answer_of(&outcome);
     let session = cx.target.connect(ConnectionRole::of_command("answer"), &[]).await?;
     requests::answer_all(&session, request, &answer).await.doing("answering a request")?;
     outcome
+}
+
+async fn overtake(cx: &Context, run: &str) -> Result<(), Error> {
+    let session = cx.target.connect(ConnectionRole::of_command("answer"), &[]).await?;
+    requests::close(&session, run, false).await.doing("answering requests")
 }
 
 async fn sessions(cx: &Context, goal: &Goal, held: &mut Option<Held>) -> Result<ExitCode, Error> {
@@ -132,15 +140,19 @@ async fn session(
                 progress.phases_back(*was_live.get_or_insert(asked.unwrap_or(progress.live())))
             };
             take(cx, &journal, phases.clone(), None, held);
-            back(cx, forward, journal, phases).await
+            end(cx, forward, journal, phases, Finish::default()).await
         }
-        Goal::Finished { run, as_is, now } => {
-            let work = async {
-                let Some(journal) = resume(cx, run, held, Ending::Finished).await? else { return Ok(()) };
-                take(cx, &journal, vec![Phase::Finish], None, held);
-                phase::unless(cx.interrupted(), phase::finish::run(cx, &journal, *as_is, *now)).await
-            };
-            carry_out(cx, Phase::Finish, work).await
+        Goal::Finished { run, forward, how } => {
+            let Some(journal) = resume(cx, run, held, Ending::Finished).await? else { return Ok(()) };
+            let phases = phase::finish::phases(&journal.progress(), *how);
+            take(
+                cx,
+                &journal,
+                phases.as_ref().map_or_else(|_| vec![Phase::Finish], Clone::clone),
+                None,
+                held,
+            );
+            end(cx, forward, journal, phases?, *how).await
         }
     }
 }
@@ -202,13 +214,31 @@ fn take(cx: &Context, journal: &Journal, phases: Vec<Phase>, until: Option<Phase
 /// Executes what is left of a plan. The run is given up here if its slot cannot be kept, in whatever phase that shows.
 async fn ahead(cx: &Context, forward: &Forward, held: &mut Option<Held>) -> Result<(), Error> {
     let mut run = phase::unless(cx.interrupted(), open(cx, forward, held)).await?;
+    if let Some(request) = decided(&run).await? {
+        return Err(Error::Asked(request));
+    }
     let outcome = Box::pin(phases(&mut run)).await;
     concluded(&mut run, outcome).await?;
     if forward.finishes() && run.journal.progress().way_back == WayBack::Closed {
-        let work = phase::unless(cx.interrupted(), phase::finish::run(cx, &run.journal, false, false));
-        carry_out(cx, Phase::Finish, work).await?;
+        last(cx, forward, &run.journal, Phase::Finish, Finish::default()).await?;
     }
     Ok(())
+}
+
+/// What a gate had decided before this process began. If the plan no longer has the gate, it is void.
+async fn decided(run: &Run<'_>) -> Result<Option<Request>, Error> {
+    let session = run.journal.session();
+    let decided = requests::decided(session, run.journal.run()).await.doing("reading requests")?;
+    let is_void =
+        |request: &&Request| run.forward.plan.gates.iter().all(|gate| Some(&*gate.name) != request.gate());
+    if let Some(void) = decided.as_ref().filter(is_void) {
+        let why = Some("the plan no longer has this gate".to_owned());
+        let answer = Answer { code: ExitCode::Interrupted.into(), why };
+        requests::answer_all(session, void, &answer).await.doing("answering requests")?;
+        run.pace.forget(void.n).await;
+        return Ok(None);
+    }
+    Ok(decided)
 }
 
 /// What the outcome means for the run: it goes on without a slot that cannot be kept, as far as it can; and if the tables
@@ -233,12 +263,17 @@ async fn without_slot(run: &mut Run<'_>, why: String) -> Result<Error, Error> {
     }
 }
 
-/// Carries out the phases of a rollback. After a swap back the tables are as an interrupted run left them, with blue live,
-/// and green follows as soon as the plan is executed again.
-async fn back(cx: &Context, forward: &Forward, journal: Journal, phases: Vec<Phase>) -> Result<(), Error> {
-    if phases == [Phase::Rollback] {
-        let work = phase::unless(cx.interrupted(), phase::rollback::run(cx, &journal));
-        return carry_out(cx, Phase::Rollback, work).await;
+/// Carries out the phases of a rollback or a finish. After a swap back the tables are as an interrupted run left them, with
+/// blue live, and green follows as soon as the plan is executed again.
+async fn end(
+    cx: &Context,
+    forward: &Forward,
+    journal: Journal,
+    phases: Vec<Phase>,
+    how: Finish,
+) -> Result<(), Error> {
+    if let [phase @ (Phase::Rollback | Phase::Finish)] = phases[..] {
+        return last(cx, forward, &journal, phase, how).await;
     }
     let mut run = run_of(cx, forward, journal, false).await?;
     let steps = async {
@@ -247,10 +282,9 @@ async fn back(cx: &Context, forward: &Forward, journal: Journal, phases: Vec<Pha
             if cx.is_interrupted() {
                 return Err(Error::Interrupted);
             }
-            if phase == Phase::Rollback {
+            if matches!(phase, Phase::Rollback | Phase::Finish) {
                 (run.feed, run.others) = (None, None);
-                let work = phase::unless(cx.interrupted(), phase::rollback::run(cx, &run.journal));
-                carry_out(cx, phase, work).await?;
+                last(cx, forward, &run.journal, phase, how).await?;
             } else {
                 carry_out(cx, phase, phase::run(phase, &mut run)).await?;
             }
@@ -259,6 +293,23 @@ async fn back(cx: &Context, forward: &Forward, journal: Journal, phases: Vec<Pha
     };
     let outcome = Box::pin(steps).await;
     concluded(&mut run, outcome).await
+}
+
+/// Carries out a phase with which the run ends: it needs no lanes.
+async fn last(
+    cx: &Context,
+    forward: &Forward,
+    journal: &Journal,
+    phase: Phase,
+    how: Finish,
+) -> Result<(), Error> {
+    let work = async {
+        match phase {
+            Phase::Rollback => phase::rollback::run(cx, journal).await,
+            _ => phase::finish::run(cx, journal, forward.plan.settings.archive.as_ref(), how).await,
+        }
+    };
+    carry_out(cx, phase, phase::unless(cx.interrupted(), work)).await
 }
 
 async fn phases(run: &mut Run<'_>) -> Result<(), Error> {

@@ -124,15 +124,7 @@ pub enum Error {
         /// Why it does not.
         why: String,
     },
-    /// A gate did not pass in the soak. Inside a session only: the run is then rolled back.
-    #[error("gate `{gate}` does not pass: {why}")]
-    GateFailed {
-        /// Its name.
-        gate: String,
-        /// Why it does not.
-        why: String,
-    },
-    /// A command on another terminal asks to end the run. Inside a session only: the session then does so.
+    /// A command on another terminal asks to end the run, or a gate in the soak. Inside a session only: the session then does so.
     #[error("asked to {} by {}", .0.ask.name(), .0.by)]
     Asked(Request),
     /// The command on another terminal was carried out by the process that holds the run, and failed.
@@ -242,7 +234,6 @@ impl Error {
             | Self::NotUnique { .. }
             | Self::SwapBudget { .. }
             | Self::Gate { .. }
-            | Self::GateFailed { .. }
             | Self::Asked(_)
             | Self::Answered { .. }
             | Self::Unanswered { .. }
@@ -288,7 +279,7 @@ impl Error {
             ) => ExitCode::Refused,
             Self::Differences(_) => ExitCode::Differences,
             Self::WayBroken(error) => error.exit_code(),
-            Self::SwapBudget { .. } | Self::Gate { .. } | Self::GateFailed { .. } => ExitCode::NotSwapped,
+            Self::SwapBudget { .. } | Self::Gate { .. } => ExitCode::NotSwapped,
             Self::Interrupted | Self::Declined(_) => ExitCode::Interrupted,
             Self::Answered { code, .. } => ExitCode::of(*code),
             Self::Unanswered { .. } => ExitCode::Held,

@@ -34,6 +34,8 @@ pub enum CheckId {
     ServerLog,
     /// `settings.throttle.query` can be executed and gives a boolean.
     Throttle,
+    /// The plan's gates can be asked.
+    Gates,
     /// Synchronous standbys are connected, and set by name.
     Standbys,
     /// The plan's table exists, and is an ordinary table.
@@ -68,6 +70,8 @@ pub enum CheckId {
     Types,
     /// Names that green needs are free.
     Names,
+    /// The old table can be moved to the schema of `settings.archive`.
+    Archive,
     /// A run's statements work, tried in a transaction that is rolled back.
     Rehearsal,
     /// Nothing of green names blue by its OID.

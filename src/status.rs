@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio_postgres::Client;
 
 use crate::journal::{JournalError, Summary};
-use crate::lifecycle::{Phase, Prepared, Progress, Span, Standing};
+use crate::lifecycle::{Broken, Phase, Prepared, Progress, Span, Standing};
 use crate::meter::Reached;
 use crate::meter::{eta_s, per_s};
 use crate::pg::slot::Slot;
@@ -31,6 +31,8 @@ pub struct Status {
     pub state: String,
     /// The command to type next, if there is one.
     pub next: Option<String>,
+    /// Since when there is no way back, why, and for which rows; `null` while blue follows, or without a way back.
+    pub broken: Option<Broken>,
     /// Number of rounds of the copy begun.
     pub rounds: u32,
     /// Rows copied for each table, in the plan's order.
@@ -133,6 +135,7 @@ impl Status {
             phase: progress.next_phase(),
             state: standing.state,
             next: standing.next,
+            broken: progress.broken.clone().filter(|_| progress.is_reversible()),
             rounds: progress.rounds,
             rows_copied: progress.rows_copied.clone(),
             begun: run.times.0.clone(),

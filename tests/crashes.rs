@@ -42,7 +42,7 @@ const THERE: [&str; 22] = [
 const BACK: [&str; 6] = ["started", "caught_up", "temporary slot", "verified", "swapped", "settled"];
 /// Where nothing of the run is to be left.
 const OUT: [&str; 2] = ["slot dropped", "rolled_back"];
-const FINISH: [&str; 2] = ["slot dropped", "finished"];
+const FINISH: [&str; 3] = ["way_back_closing", "slot dropped", "finished"];
 
 struct Stage {
     cluster: Cluster,

@@ -40,20 +40,50 @@ async fn is_partitioned(client: &Client) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gate_that_does_not_pass_before_the_swap_prevents_it() {
+async fn a_gate_that_cannot_be_asked_is_refused_by_check() {
+    let (_cluster, client, program) = set(HEALTH).await;
     for (gate, why) in [
-        (HEALTH, "it is not true"),
         ("  - {name: health, sql: select from public.nothing}", "relation \"public.nothing\" does not exist"),
-        ("  - {name: health, sql: select ok from public.health where false}", "it has no row"),
         ("  - {name: health, sql: select 1}", "its first column is not boolean"),
         ("  - {name: health, sql: select pg_sleep(9) is null, timeout: 200ms}", "no answer within 0.2 s"),
         ("  - {name: health, sql: delete from public.health returning true}", "read-only transaction"),
-        ("  - {name: health, command: [sh, -c, 'echo secret; exit 3']}", "sh ended with exit status: 3"),
-        ("  - {name: health, command: [/no/such/program]}", "cannot be executed"),
+        (
+            "  - {name: health, command: [/no/such/program]}",
+            "no program /no/such/program that can be executed",
+        ),
+        ("  - {name: health, command: [no-such-program]}", "no program no-such-program that can be executed"),
+        ("  - {name: health, command: [/etc/passwd]}", "no program /etc/passwd that can be executed"),
         (
             "  - {name: health, compare: {sql: select $1::int, values: select 1 where false}, expect: max <= before}",
             "`values` has no row",
         ),
+        (
+            "  - {name: health, compare: {sql: select $1::int, values: \"select 'x'\"}, expect: max <= before}",
+            "SQLSTATE 22P02",
+        ),
+    ] {
+        program.write_plan(&plan(gate));
+        let refused = program.run("check", &[]).expect_code(3);
+        let what = refused.finding("gates")["what"].as_str().unwrap().to_owned();
+        assert!(what.contains("gate `health` cannot be asked") && what.contains(why), "{gate}: {what}");
+    }
+    // An answer is none of its business.
+    client.batch_execute("update public.health set ok = false").await.unwrap();
+    program.write_plan(&plan(&format!("{HEALTH}\n  - {{name: told, command: [sh, -c, 'exit 3']}}")));
+    let noted = program.run("check", &[]).expect_code(0);
+    let finding = noted.finding("gates");
+    assert_eq!(
+        (&finding["severity"], &finding["what"]),
+        (&"note".into(), &"gate `health` does not pass now: it is not true".into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gate_that_does_not_pass_before_the_swap_prevents_it() {
+    for (gate, why) in [
+        (HEALTH, "it is not true"),
+        ("  - {name: health, sql: select ok from public.health where false}", "it has no row"),
+        ("  - {name: health, command: [sh, -c, 'echo secret; exit 3']}", "sh ended with exit status: 3"),
     ] {
         let (_cluster, client, program) = set(gate).await;
         client.batch_execute("update public.health set ok = false").await.unwrap();
@@ -121,6 +151,61 @@ async fn a_gate_that_fails_now_and_then_rolls_nothing_back() {
     running.terminate();
     running.finish().expect_code(7);
     assert!(is_partitioned(&client).await);
+}
+
+/// A gate has decided: that its rollback found no moment, or that the program was killed, changes nothing about that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_gate_has_decided_is_done_by_whoever_executes_the_run_next() {
+    for kills in [false, true] {
+        let cluster = Cluster::start();
+        let swap = "soak: 1h, swap: {attempts: 2, lock_timeout: 50ms}";
+        let gated = plan(HEALTH).replace("soak: 1h", swap);
+        let (client, program) = stage(&cluster, BLUE, &gated).await;
+        let running = program.spawn("execute", &["--yes"]);
+        running.wait_for("soaking");
+        let blocker = cluster.client("postgres").await;
+        blocker.batch_execute("begin; lock table public.t in access share mode").await.unwrap();
+        client.batch_execute("update public.health set ok = false").await.unwrap();
+        if kills {
+            running.wait_for("swap_postponed");
+            running.kill9();
+        } else {
+            running.finish().expect_code(5);
+        }
+        assert!(is_partitioned(&client).await);
+        // It passes again, and that comes too late.
+        client.batch_execute("update public.health set ok = true").await.unwrap();
+        program.execute(&["--yes"]).expect_code(5);
+        drop(blocker);
+        let back = program.execute(&["--yes"]).expect_code(6);
+        assert!(back.events_of("soaking").is_empty(), "{}", back.stdout);
+        let asked = back.events_of("asked")[0].clone();
+        assert_eq!((&asked["ask"], &asked["who"]), (&"rollback".into(), &"gate health".into()));
+        assert!(!is_partitioned(&client).await);
+        // That was it: the next one swaps again.
+        program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+        assert!(is_partitioned(&client).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_gate_has_decided_is_void_once_somebody_rolled_back_or_took_the_gate_out_of_the_plan() {
+    let (_cluster, client, program) = set(HEALTH).await;
+    for is_rolled_back in [true, false] {
+        program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+        let sql = "insert into projh_bluegreen.request (run, what, asked_by) select run, 'rollback', 'gate health' from projh_bluegreen.run";
+        client.batch_execute(sql).await.unwrap();
+        if is_rolled_back {
+            program.run("rollback", &[]).expect_code(6);
+            continue;
+        }
+        program.write_plan(&plan("  - {name: another, sql: select true}"));
+        let soaking = program.spawn("execute", &["--yes"]);
+        soaking.wait_for("soaking");
+        soaking.terminate();
+        soaking.finish().expect_code(7);
+        assert!(is_partitioned(&client).await);
+    }
 }
 
 /// Hooks get a line at the end of each phase, and hold up nothing, whatever they do.

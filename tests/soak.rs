@@ -1,6 +1,7 @@
 //! The way back after the swap: what clients write to green is in blue, and no swap in either direction loses a write.
 
 mod broken;
+mod finish;
 mod requests;
 
 use std::str::FromStr as _;

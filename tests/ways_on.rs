@@ -95,7 +95,7 @@ async fn each_state_is_as_it_is_said_to_be() {
     client.batch_execute(ORPHANS).await.unwrap();
     let finished = program.execute(&["--yes"]).expect_code(1);
     let (state, next) = end(&finished);
-    assert!(state.contains("some work after the swap is left") && next.contains("--as-is"), "{state} {next}");
+    assert!(state.contains("some work after the swap is left") && next.contains("--force"), "{state} {next}");
     holds(&client, &program, &state, &next).await;
     let told = error(&finished);
     let words =
@@ -132,7 +132,7 @@ async fn orphans_are_counted_before_and_a_run_that_has_them_can_be_finished_as_i
     program.execute(&["--yes"]).expect_code(1);
     assert_eq!(count(&client, "pg_replication_slots").await, 0);
     let refused = program.run("finish", &["--yes"]).expect_code(2);
-    assert!(error(&refused).contains("finish --as-is"), "{}", error(&refused));
+    assert!(error(&refused).contains("finish --force"), "{}", error(&refused));
     program.run("finish", &["--yes", "--as-is"]).expect_code(0);
     assert_eq!(count(&client, "pg_namespace where nspname ~ '^projh_bg_'").await, 0);
 

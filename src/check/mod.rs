@@ -4,11 +4,13 @@
 //! refusal says what, where, and what to type. Rights are probed by using them if possible.
 
 mod acting;
+mod archive;
 mod connections;
 mod count;
 mod design;
 mod disk;
 mod functions;
+mod gates;
 mod generated;
 mod kind;
 mod locks;
@@ -67,6 +69,7 @@ const CHECKS: &[Checks] = &[
         check(Id::Rights, &[], |at| found(rights::check_server(at.session))),
         check(Id::ServerLog, &[], |at| found(server_log::check(at.session))),
         check(Id::Throttle, &[], |at| found(throttle::check(at.plan, at.session))),
+        check(Id::Gates, &[], |at| found(async { Ok(gates::check(at.cx, at.plan).await) })),
         check(Id::Standbys, &[], |at| found(standbys::check(at.session))),
     ]),
     Checks::Name(&[
@@ -96,6 +99,7 @@ const CHECKS: &[Checks] = &[
         check(Id::Unsupported, &[], |_, of| known(of.blocked(Id::Unsupported))),
         check(Id::Types, &[], |_, of| known(types::check(of))),
         check(Id::Names, &[Id::PlanFitsTable], |at, of| found(names::check(at.session, of))),
+        check(Id::Archive, &[], |at, of| found(archive::check(at.plan, at.session, of))),
         check(
             Id::Rehearsal,
             &[
@@ -125,6 +129,7 @@ const CHECKS: &[Checks] = &[
     ]),
     Checks::Tables(&[
         check(Id::Names, &[], |_, all| known(names::check_together(all))),
+        check(Id::Archive, &[], |at, all| known(archive::check_together(at.plan, all))),
         check(Id::OpenTransactions, &[], |at, _| found(open_transactions::check(at.session))),
         check(Id::Disk, &[], |at, all| found(disk::check(at.plan, at.session, all))),
     ]),

@@ -8,13 +8,16 @@ use super::rules::{self, Rule};
 use super::{CheckId, Finding, count, functions, names_itself};
 use crate::error::{Doing, Error};
 use crate::green::nearest;
+use crate::hangs_on;
 use crate::hangs_on::{Green, Source};
 use crate::lane::apply::Apply;
 use crate::lane::compare::{CompareError, Comparison};
 use crate::lane::{Ends, Lane, working_objects};
 use crate::lifecycle::LaneDesign;
 use crate::pg::connect::Session;
+use crate::pg::sql::joined;
 use crate::pg::{self, AS_OPERATOR, Ident, QName, list, rolled_back};
+use crate::phase::way_back;
 
 /// The server rejected a statement, or green lacks something.
 struct Refused {
@@ -31,7 +34,11 @@ pub(super) async fn check(at: &Preflight<'_>, subject: &mut Subject<'_>) -> Resu
     let table = &subject.definition.table.name;
     // If its partitions' names are taken, by partitions of a run for instance, they cannot be moved there.
     let moves = [CheckId::Names, CheckId::AnotherRun].iter().all(|id| at.has_passed(*id, Some(table)));
-    let rehearsed = rolled_back(at.session, "BEGIN", rehearse(at.session, table, design, moves)).await;
+    let rehearsed = rolled_back(at.session, "BEGIN", async {
+        let soaks = !at.plan.settings.soak.is_zero();
+        rehearse(at.session, table, design, (moves, soaks)).await
+    })
+    .await;
     let (findings, rules) = rehearsed.doing("rehearsing")??;
     subject.rules = rules;
     Ok(findings)
@@ -41,10 +48,13 @@ async fn rehearse(
     session: &Session,
     table: &QName,
     design: &LaneDesign,
-    moves: bool,
+    (moves, soaks): (bool, bool),
 ) -> Result<(Vec<Finding>, Vec<Rule>), Error> {
     let rehearsed = match make(session, table, design, moves).await {
-        Ok(named) => speak(session, design).await.map(|()| named),
+        Ok(named) => match speak(session, design).await {
+            Ok(()) if soaks => speak_back(session, design).await.map(|()| named),
+            spoken => spoken.map(|()| named),
+        },
         refused => refused,
     };
     let (mut findings, rules) = match &rehearsed {
@@ -197,6 +207,25 @@ async fn speak(session: &Session, design: &LaneDesign) -> Result<(), Refused> {
     };
     compared?;
     session.batch_execute(AS_OPERATOR).await.map_err(refused)
+}
+
+/// Has the statements prepared with which green's changes are applied to blue, if the way back is possible at all.
+async fn speak_back(session: &Session, design: &LaneDesign) -> Result<(), Refused> {
+    let refused = |error: tokio_postgres::Error| Refused {
+        what: format!("green's changes cannot be applied to blue: {}", pg::describe(&error)),
+        error: Some(error),
+        hint: "in `back`, name nothing but columns of the new table, without the table's name; or `soak: 0s`"
+            .to_owned(),
+    };
+    let Ok(ends) = Ends::of(design).reversed() else { return Ok(()) };
+    let green = design.green.at_home();
+    let columns = hangs_on::read(session, &green).await.map_err(|error| {
+        let what = format!("green cannot be examined: {error}");
+        Refused { error: None, what, hint: "check again".to_owned() }
+    })?;
+    let objects = working_objects(0, &ends, &green, &columns.columns);
+    session.batch_execute(&joined(&objects)).await.map_err(refused)?;
+    way_back::rehearse(session, 0, design, &ends).await.map_err(refused).map(drop)
 }
 
 /// The server's error. A bound is the plan's own literal, so the message about it, unlike that about other

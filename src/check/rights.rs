@@ -63,10 +63,11 @@ fn of_stranger(error: JournalError) -> Result<Finding, Error> {
 pub(super) async fn check_table(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
     let table = &subject.definition.table;
     let mut findings: Vec<Finding> = of_owner(session, table).await?.into_iter().collect();
-    findings.extend(of_schema(session, table, &table.name.schema).await?);
+    let refused = |(what, hint)| refusal(table, what, hint);
+    findings.extend(of_schema(session, &table.name.schema, "it").await?.map(refused));
     let of_leaves = subject.plan.partition_by.as_ref().and_then(|by| by.schema.as_ref());
     if let Some(schema) = of_leaves.filter(|schema| **schema != table.name.schema) {
-        findings.extend(of_schema(session, table, schema).await?);
+        findings.extend(of_schema(session, schema, "its partitions").await?.map(refused));
         if table.owner_acts || !subject.definition.foreign_keys.is_empty() {
             findings.extend(of_owner_in(session, table, schema).await?);
         }
@@ -106,19 +107,23 @@ async fn of_owner(session: &Session, table: &Table) -> Result<Option<Finding>, E
     Ok((!has_rights).then(|| refusal(table, what(), hint)))
 }
 
-/// The schema that green, or its leaves, will be in.
-async fn of_schema(session: &Session, table: &Table, schema: &Ident) -> Result<Option<Finding>, Error> {
+/// The schema that `whose` will be in: what stands in the way, and a hint.
+pub(super) async fn of_schema(
+    session: &Session,
+    schema: &Ident,
+    whose: &str,
+) -> Result<Option<(String, String)>, Error> {
     let sql = "SELECT current_user::text, n.oid IS NOT NULL, \
                coalesce(has_schema_privilege(n.oid, 'USAGE') AND has_schema_privilege(n.oid, 'CREATE'), false) \
                FROM (VALUES ($1::text)) AS s(name) LEFT JOIN pg_namespace n ON n.nspname = s.name";
     let row = ask(session, sql, &[schema.as_str()]).await?;
     let (role, exists, may) = (Ident(row.get(0)), row.get::<_, bool>(1), row.get::<_, bool>(2));
     if !exists {
-        let what = format!("there is no schema {schema} for its partitions");
-        return Ok(Some(refusal(table, what, format!("create schema {schema}"))));
+        let what = format!("there is no schema {schema} for {whose}");
+        return Ok(Some((what, format!("create schema {schema}"))));
     }
     let what = || format!("role {role} may not create relations in schema {schema}");
-    Ok((!may).then(|| refusal(table, what(), format!("grant usage, create on schema {schema} to {role}"))))
+    Ok((!may).then(|| (what(), format!("grant usage, create on schema {schema} to {role}"))))
 }
 
 /// The run reads the partitions as their owner, and the actions of a foreign key (ON DELETE CASCADE, say) run as their

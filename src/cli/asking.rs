@@ -90,7 +90,7 @@ async fn have_done(
         (is_swapped, is_swapped && run.progress.is_reversible())
     });
     let refused = match ask {
-        Ask::Finish { .. } if !is_swapped => {
+        Ask::Finish(_) if !is_swapped => {
             Some("the run has not been swapped yet, so there is nothing to finish")
         }
         Ask::Verify if !may_soak => Some("all rows are compared again in the soak only"),

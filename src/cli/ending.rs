@@ -118,7 +118,7 @@ fn after_error(error: &Error, run: &Summary, plan: &str) -> Option<String> {
         // A resumed stream would fail at the same change.
         Error::Feed(_) if error.is_final() => Some(rollback),
         Error::Unsettled(_) => Some(format!(
-            "projh-bluegreen execute {plan} once the cause is removed, or projh-bluegreen finish {} --as-is",
+            "projh-bluegreen execute {plan} once the cause is removed, or projh-bluegreen finish {} --force",
             run.found.run
         )),
         // Refused after the checks had passed once.

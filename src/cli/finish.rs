@@ -1,33 +1,67 @@
-//! `finish`: ends the soak and drops blue.
+//! `finish`: ends the soak, and drops or archives blue.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 
-use super::{Shell, asking, ending};
-use crate::context::Goal;
+use super::{Shell, asking, ending, rollback};
+use crate::context::{Forward, Goal};
 use crate::error::{Error, ExitCode};
-use crate::journal::requests::Ask;
+use crate::journal;
+use crate::journal::requests::{Ask, Finish};
+use crate::pg::connect::Session;
+use crate::pg::{ConnectionRole, Ident};
+use crate::plan;
 
 pub(super) async fn run(
     shell: &Shell<'_>,
     plan_or_run: &str,
     yes: bool,
-    as_is: bool,
-    now: bool,
+    how: Finish,
 ) -> Result<ExitCode, Error> {
     let (run, cx) = shell.run_and_context(plan_or_run)?;
     if !yes && !std::io::stdin().is_terminal() {
         return Err(Error::Usage(
-            "cannot ask before blue is dropped without a terminal: give --yes".to_owned(),
+            "cannot ask before the run is finished without a terminal: give --yes".to_owned(),
         ));
     }
-    let question =
-        format!("Drop blue of `{run}`, the tables as they were before the swap? This cannot be undone.");
+    let read = shell.unless_interrupted(async {
+        let session = cx.target.connect(ConnectionRole::of_command("finish"), &[]).await?;
+        let plan = rollback::plan_of(shell, &session, plan_or_run, &run).await?;
+        if !plan::is_name(plan_or_run) {
+            expect_same_archive(&session, &run, plan.settings.archive.as_ref()).await?;
+        }
+        Ok(plan)
+    });
+    let plan = read.await?;
+    let what = match &plan.settings.archive {
+        Some(schema) => format!("Move blue of `{run}` to schema {schema}"),
+        None => format!("Drop blue of `{run}`"),
+    };
+    let question = format!("{what}, the tables as they were before the swap? This cannot be undone.");
     if !yes && !shell.ask(question).await? {
-        return Err(Error::Declined("nothing was dropped"));
+        return Err(Error::Declined("nothing was changed"));
     }
-    let ask = Ask::Finish { as_is, now };
-    let goal = Goal::Finished { run: run.clone(), as_is, now };
-    let code = asking::reach(shell, &cx, &goal, ask).await?;
+    shell.hooked.call(&plan.hooks);
+    let forward = Forward { plan, until: None, holds_swap: false, may_swap: Arc::new(|| true) };
+    let goal = Goal::Finished { run: run.clone(), forward, how };
+    let code = asking::reach(shell, &cx, &goal, Ask::Finish(how)).await?;
     ending::tell(shell, &cx.target, &run, Some(plan_or_run), code).await;
     Ok(code)
+}
+
+/// If another process executes the run, it finishes it, with its own settings: blue would be dropped that this plan
+/// archives.
+async fn expect_same_archive(session: &Session, run: &str, archive: Option<&Ident>) -> Result<(), Error> {
+    let Some(holder) = journal::holder(session, run).await? else { return Ok(()) };
+    let theirs = journal::settings(session, run).await?.and_then(|settings| settings.archive);
+    if theirs.as_ref() == archive {
+        return Ok(());
+    }
+    let name = |archive: Option<&Ident>| archive.map_or_else(|| "none".to_owned(), Ident::plain);
+    Err(Error::Usage(format!(
+        "settings.archive is {} in this plan, and {} in the process that executes the run: stop {holder}, and \
+         finish then",
+        name(archive),
+        name(theirs.as_ref())
+    )))
 }

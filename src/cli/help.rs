@@ -73,7 +73,10 @@ Carried out by the process that executes the run. Exit code 4: rows differ, and 
 pub(super) const FINISH: &str = "\
 Examples:
   projh-bluegreen finish plan.yaml --yes
-  projh-bluegreen finish plan.yaml --as-is              even if some work after the swap could not be done
+  projh-bluegreen finish plan.yaml --yes --force    although the way back does not verify, or work is left
+
+Drops blue, or moves it to the plan's settings.archive. In the soak, every row is compared first; if blue does not
+verify, nothing is given up. --force compares nothing.
 
 A session caches the row types that its functions use (PL/pgSQL: t%rowtype). If a function names the table, finish
 waits for sessions that are older than the swap, and lists them: once blue is dropped, such calls fail in them until

@@ -32,7 +32,7 @@ use tokio::sync::watch;
 use crate::context::Context;
 use crate::error::{Error, ExitCode};
 use crate::event::{self, Event, Reporter};
-use crate::journal::requests::Ask;
+use crate::journal::requests::{Ask, Finish};
 use crate::lifecycle::Phase;
 use crate::pg::connect::Target;
 use crate::plan::{self, Plan, Settings};
@@ -123,7 +123,7 @@ enum Command {
         /// The plan's file, its name, or a run's short id.
         plan_or_run: String,
     },
-    /// After the swap: drop blue, the old table. This cannot be undone.
+    /// After the swap: drop blue, the old table, or archive it. This cannot be undone.
     #[command(after_help = help::FINISH)]
     Finish {
         /// The plan's file, its name, or a run's short id.
@@ -131,9 +131,9 @@ enum Command {
         /// Do not ask; required without a terminal.
         #[arg(long)]
         yes: bool,
-        /// Finish even if some work after the swap could not be done; it stays undone.
-        #[arg(long)]
-        as_is: bool,
+        /// Finish although the way back does not verify, or some work after the swap could not be done.
+        #[arg(long, visible_alias = "as-is")]
+        force: bool,
         /// Do not wait for sessions that are older than the swap: functions that use the table's row type fail in them
         /// until they reconnect.
         #[arg(long)]
@@ -242,8 +242,8 @@ async fn command(shell: &Shell<'_>) -> Result<ExitCode, Error> {
         Command::Resume { plan_or_run } => asking::control(shell, plan_or_run, Ask::Resume).await,
         Command::Status { plan_or_run, watch } => status::run(shell, plan_or_run.as_deref(), *watch).await,
         Command::Rollback { plan_or_run } => rollback::run(shell, plan_or_run).await,
-        Command::Finish { plan_or_run, yes, as_is, now } => {
-            finish::run(shell, plan_or_run, *yes, *as_is, *now).await
+        Command::Finish { plan_or_run, yes, force, now } => {
+            finish::run(shell, plan_or_run, *yes, Finish { force: *force, now: *now }).await
         }
         Command::Find { plan_or_run, table, digest } => find::run(shell, plan_or_run, table, digest).await,
         Command::Schema { events } => {

@@ -9,6 +9,7 @@ use crate::error::{Error, ExitCode};
 use crate::journal;
 use crate::journal::requests::Ask;
 use crate::pg::ConnectionRole;
+use crate::pg::connect::Session;
 use crate::plan::{self, Plan};
 
 pub(super) async fn run(shell: &Shell<'_>, plan_or_run: &str) -> Result<ExitCode, Error> {
@@ -17,13 +18,7 @@ pub(super) async fn run(shell: &Shell<'_>, plan_or_run: &str) -> Result<ExitCode
         Ok(cx.target.connect(ConnectionRole::of_command("rollback"), &[]).await?)
     });
     let session = session.await?;
-    let plan = match plan::is_name(plan_or_run) {
-        true => {
-            let settings = journal::settings(&session, &run).await?;
-            Plan::named(run.clone(), settings.unwrap_or_default())
-        }
-        false => shell.plan(Path::new(plan_or_run))?,
-    };
+    let plan = plan_of(shell, &session, plan_or_run, &run).await?;
     let was_live = journal::latest(&session, &run, false).await?.map(|run| run.progress.live());
     drop(session);
     shell.hooked.call(&plan.hooks);
@@ -32,4 +27,18 @@ pub(super) async fn run(shell: &Shell<'_>, plan_or_run: &str) -> Result<ExitCode
     let code = asking::reach(shell, &cx, &goal, Ask::Rollback).await?;
     ending::tell(shell, &cx.target, &run, Some(plan_or_run), code).await;
     Ok(code)
+}
+
+/// The plan in the file that was given; or, if a run was named, as much of it as ending the run needs.
+pub(super) async fn plan_of(
+    shell: &Shell<'_>,
+    session: &Session,
+    plan_or_run: &str,
+    run: &str,
+) -> Result<Plan, Error> {
+    if !plan::is_name(plan_or_run) {
+        return shell.plan(Path::new(plan_or_run));
+    }
+    let settings = journal::settings(session, run).await?;
+    Ok(Plan::named(run.to_owned(), settings.unwrap_or_default()))
 }

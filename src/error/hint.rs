@@ -49,7 +49,7 @@ impl Error {
             Self::Unsettled(undone) => {
                 let hints: Vec<String> = undone.iter().map(|undone| undone.hint.clone()).collect();
                 return Some(format!(
-                    "{}; then execute again, or `projh-bluegreen finish --as-is` leaves it as it is",
+                    "{}; then execute again, or `projh-bluegreen finish --force` leaves it as it is",
                     some(&hints)
                 ));
             }
@@ -83,8 +83,8 @@ impl Error {
     fn hint_on_the_way_back(&self) -> Option<&'static str> {
         Some(match self {
             Self::WayBroken(_) => {
-                "put right what clients wrote or changed, and execute again: blue goes on where it stopped; or accept that \
-                 the swap cannot be undone: `projh-bluegreen finish`. Until then the slots make the server retain WAL"
+                "put right what clients wrote or changed, and execute again: blue continues where it stopped; or accept that \
+                 the swap cannot be undone: `projh-bluegreen finish --force`. Until then the slots make the server retain WAL"
             }
             Self::WayBackLost { .. } => {
                 "blue is kept as it was until then: `projh-bluegreen finish` drops it"

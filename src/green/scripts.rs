@@ -88,6 +88,16 @@ impl Green {
         PARTS.iter().flat_map(|part| part.settle(self, who)).collect()
     }
 
+    /// The statements that move blue, once it has left, to the schema where it is kept, in one transaction: with its
+    /// indexes, constraints, policies and sequences, and with no privileges of others than its owner.
+    #[must_use]
+    pub fn archive(&self, schema: &Ident) -> Vec<Statement> {
+        let mut statements: Vec<Statement> =
+            PARTS.iter().flat_map(|part| part.archive(self, schema)).collect();
+        statements.push(set_schema(&self.home_of(Colour::Blue), schema));
+        statements
+    }
+
     /// The owner needs rights on the run's schemas: to own a table there, and because foreign keys act as the owner.
     fn admit_owner(&self) -> Vec<Statement> {
         let owner = &self.blue.table.owner;

@@ -24,6 +24,36 @@ impl Green {
         }
         Ok(conflicts)
     }
+
+    /// Which of the names that blue and what moves with it take in `schema` others have there already.
+    ///
+    /// # Errors
+    /// If the catalog cannot be read.
+    pub async fn taken_in_archive(&self, client: &Client, schema: &Ident) -> Result<Vec<Conflict>, Error> {
+        let failed = |source| Error::Catalog { what: "names that are taken", source };
+        let mut conflicts = taken(client, schema, self.archived_names()).await?;
+        let statistics: Vec<&str> =
+            self.blue.statistics.iter().map(|statistics| statistics.name.name.as_str()).collect();
+        let sql = "SELECT s.stxname::text FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace \
+                   WHERE n.nspname = $1 AND s.stxname = ANY ($2::text[]) ORDER BY 1";
+        for row in client.query(sql, &[&schema.as_str(), &statistics]).await.map_err(failed)? {
+            let name = Ident::from(row.try_get::<_, String>(0).map_err(failed)?);
+            conflicts.push(Conflict::new(format!("schema {schema} already has statistics {name}"), ""));
+        }
+        for conflict in &mut conflicts {
+            conflict.what += ", and the old table is to be archived there";
+            "rename or move what has it, or another schema in settings.archive"
+                .clone_into(&mut conflict.hint);
+        }
+        Ok(conflicts)
+    }
+
+    /// The names of the relations that are archived: blue, its indexes, and the sequences that move with it.
+    pub fn archived_names(&self) -> Vec<&Ident> {
+        let indexes = self.blue.indexes.iter().map(|index| &index.name);
+        let sequences = self.sequences_of_blue().map(|sequence| &sequence.name);
+        std::iter::once(&self.live().name).chain(indexes).chain(sequences).collect()
+    }
 }
 
 async fn taken(client: &Client, schema: &Ident, names: Vec<&Ident>) -> Result<Vec<Conflict>, Error> {

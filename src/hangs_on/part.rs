@@ -60,6 +60,12 @@ pub(crate) trait Part: Sync {
         Vec::new()
     }
 
+    /// When blue, which clients no longer use, is moved from the run's schema to another one: what does not follow it by
+    /// itself, and what would still tie it to the live table.
+    fn archive(&self, _green: &Green, _schema: &Ident) -> Vec<Statement> {
+        Vec::new()
+    }
+
     /// What of it stays as it is, a few words for each thing.
     fn kept(&self, _green: &Green) -> Vec<String> {
         Vec::new()

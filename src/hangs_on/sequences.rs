@@ -103,6 +103,16 @@ impl Part for Sequences {
         statements
     }
 
+    /// The live table owns the sequence of a serial column: it could not be dropped while blue's default calls it.
+    fn archive(&self, green: &Green, _schema: &Ident) -> Vec<Statement> {
+        let blue = green.home_of(Colour::Blue);
+        let detach = |(sequence, _): (&Sequence, _)| {
+            let sql = format!("ALTER TABLE {blue} ALTER COLUMN {} DROP DEFAULT", sequence.column);
+            Statement::on(&blue, LockMode::AccessExclusive, "drop a default of", sql)
+        };
+        serials(green).map(detach).collect()
+    }
+
     fn kept(&self, green: &Green) -> Vec<String> {
         counted(green.blue.sequences.len(), "sequence", "sequences").into_iter().collect()
     }
@@ -136,6 +146,14 @@ impl Green {
         };
         let has = |sequence: &&Sequence| live == Colour::Blue || self.name_of(&sequence.column).is_some();
         self.blue.sequences.iter().filter(has).map(lock).collect()
+    }
+}
+
+impl Green {
+    /// The sequences that move with blue: those of identity columns, and of columns that green does not have.
+    pub(crate) fn sequences_of_blue(&self) -> impl Iterator<Item = &QName> {
+        let moves = |sequence: &&Sequence| sequence.identity || self.name_of(&sequence.column).is_none();
+        self.blue.sequences.iter().filter(moves).map(|sequence| &sequence.name)
     }
 }
 

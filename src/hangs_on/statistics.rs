@@ -106,6 +106,12 @@ impl Part for ExtendedStatistics {
         green.blue.statistics.iter().map(arrive).collect()
     }
 
+    fn archive(&self, green: &Green, schema: &Ident) -> Vec<Statement> {
+        let blue = green.homes.of(Colour::Blue);
+        let archive = |statistics: &Statistics| set_schema(&statistics.name.in_schema(blue), schema);
+        green.blue.statistics.iter().map(archive).collect()
+    }
+
     fn kept(&self, green: &Green) -> Vec<String> {
         let count = green.blue.statistics.len();
         counted(count, "object of extended statistics", "objects of extended statistics")

@@ -56,7 +56,9 @@ impl Journal {
                     return Err(JournalError::PlanChanged { run: found.run, changes });
                 }
                 if lost.is_none() {
-                    requests::close(&session, &found.run).await.map_err(JournalError::doing("taken over"))?;
+                    requests::close(&session, &found.run, true)
+                        .await
+                        .map_err(JournalError::doing("taken over"))?;
                 }
                 if let Some(why) = read(&session, &found.run).await?.only_rollback() {
                     return Err(JournalError::OnlyRollback { run: found.run, why });
@@ -101,7 +103,7 @@ impl Journal {
         // Whoever had the lock may have ended it.
         let found = under_way(&session, &found.run).await?;
         if lost.is_none() {
-            requests::close(&session, &found.run).await.map_err(JournalError::doing("taken over"))?;
+            requests::close(&session, &found.run, true).await.map_err(JournalError::doing("taken over"))?;
         }
         Self::take_over(session, found).await
     }

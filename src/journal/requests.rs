@@ -12,12 +12,7 @@ pub enum Ask {
     /// Roll the run back.
     Rollback,
     /// Finish the run.
-    Finish {
-        /// Even if some work after the swap is left.
-        as_is: bool,
-        /// Without waiting for sessions that may have cached row types.
-        now: bool,
-    },
+    Finish(Finish),
     /// Release a held swap.
     Swap,
     /// Compare all rows again, during the soak.
@@ -28,13 +23,22 @@ pub enum Ask {
     Resume,
 }
 
+/// How to finish a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Finish {
+    /// Even if work after the swap is left, or the way back does not verify.
+    pub force: bool,
+    /// Without waiting for sessions that may have cached row types.
+    pub now: bool,
+}
+
 impl Ask {
     const ALL: [Self; 9] = [
         Self::Rollback,
-        Self::Finish { as_is: false, now: false },
-        Self::Finish { as_is: true, now: false },
-        Self::Finish { as_is: false, now: true },
-        Self::Finish { as_is: true, now: true },
+        Self::Finish(Finish { force: false, now: false }),
+        Self::Finish(Finish { force: true, now: false }),
+        Self::Finish(Finish { force: false, now: true }),
+        Self::Finish(Finish { force: true, now: true }),
         Self::Swap,
         Self::Verify,
         Self::Pause,
@@ -44,7 +48,7 @@ impl Ask {
     /// Whether it ends the run, or what is executed of it.
     #[must_use]
     pub fn is_end(self) -> bool {
-        matches!(self, Self::Rollback | Self::Finish { .. })
+        matches!(self, Self::Rollback | Self::Finish(_))
     }
 
     /// Its name in the journal.
@@ -52,10 +56,10 @@ impl Ask {
     pub fn name(self) -> &'static str {
         match self {
             Self::Rollback => "rollback",
-            Self::Finish { as_is: false, now: false } => "finish",
-            Self::Finish { as_is: true, now: false } => "finish --as-is",
-            Self::Finish { as_is: false, now: true } => "finish --now",
-            Self::Finish { as_is: true, now: true } => "finish --as-is --now",
+            Self::Finish(Finish { force: false, now: false }) => "finish",
+            Self::Finish(Finish { force: true, now: false }) => "finish --force",
+            Self::Finish(Finish { force: false, now: true }) => "finish --now",
+            Self::Finish(Finish { force: true, now: true }) => "finish --force --now",
             Self::Swap => "swap",
             Self::Verify => "verify",
             Self::Pause => "pause",
@@ -142,16 +146,51 @@ pub async fn answer(client: &Client, n: i64, answer: &Answer) -> Result<(), toki
     client.execute(sql, &[&n, &answer]).await.map(drop)
 }
 
-/// Answers what was asked of a process that no longer holds the run: whoever asked may be gone, too.
+/// What requests of gates begin with, in the place of who asks.
+const OF_GATE: &str = "gate ";
+
+impl Request {
+    /// The gate that asks; `None` if a person does.
+    #[must_use]
+    pub fn gate(&self) -> Option<&str> {
+        self.by.strip_prefix(OF_GATE)
+    }
+}
+
+/// Writes that a gate has decided to roll the run back. It counts for whoever holds the run, until that is done.
 ///
 /// # Errors
 /// If the server rejected the statement, or the connection was lost.
-pub async fn close(client: &Client, run: &str) -> Result<(), tokio_postgres::Error> {
+pub async fn decide(client: &Client, run: &str, gate: &str) -> Result<Request, tokio_postgres::Error> {
+    let (ask, by) = (Ask::Rollback, format!("{OF_GATE}{gate}"));
+    let sql = "INSERT INTO projh_bluegreen.request (run, what, asked_by, taken_at) \
+               VALUES ($1, $2, $3, clock_timestamp()) RETURNING n";
+    let row = client.query_one(sql, &[&run, &ask.name(), &by]).await?;
+    Ok(Request { n: row.get(0), ask, by })
+}
+
+/// What a gate has decided, and is not done.
+///
+/// # Errors
+/// If the server rejected the query, or the connection was lost.
+pub async fn decided(client: &Client, run: &str) -> Result<Option<Request>, tokio_postgres::Error> {
+    let sql = "SELECT n, asked_by FROM projh_bluegreen.request WHERE run = $1 AND answered_at IS NULL \
+               AND what = $2 AND starts_with(asked_by, $3) ORDER BY n LIMIT 1";
+    let row = client.query_opt(sql, &[&run, &Ask::Rollback.name(), &OF_GATE]).await?;
+    Ok(row.map(|row| Request { n: row.get(0), ask: Ask::Rollback, by: row.get(1) }))
+}
+
+/// Answers what was asked of a process that no longer holds the run: whoever asked may be gone, too. With `keeps_gates`
+/// not what a gate has decided.
+///
+/// # Errors
+/// If the server rejected the statement, or the connection was lost.
+pub async fn close(client: &Client, run: &str, keeps_gates: bool) -> Result<(), tokio_postgres::Error> {
     let sql = "UPDATE projh_bluegreen.request SET answered_at = clock_timestamp(), answer = $2 \
-               WHERE run = $1 AND answered_at IS NULL";
+               WHERE run = $1 AND answered_at IS NULL AND NOT ($3 AND starts_with(asked_by, $4))";
     let why = Some("the process that held the run has ended".to_owned());
     let answer = serde_json::json!(Answer { code: 1, why });
-    client.execute(sql, &[&run, &answer]).await.map(drop)
+    client.execute(sql, &[&run, &answer, &keeps_gates, &OF_GATE]).await.map(drop)
 }
 
 /// Answers a request, and all others for the same: each of them has been reached with it.

@@ -56,7 +56,7 @@ pub async fn find(client: &Client, run_or_plan: &str) -> Result<Option<RunRow>, 
 /// The settings that the latest run with this short id, or of the plan with this name, was executed with last.
 ///
 /// # Errors
-/// If the server rejected the query, or the connection was lost.
+/// If the server rejected the query, the connection was lost, or the settings cannot be read.
 pub async fn settings(client: &Client, run_or_plan: &str) -> Result<Option<Settings>, JournalError> {
     // A journal of version 0.1.0 has none.
     let sql = "SELECT to_jsonb(r)->'settings' FROM projh_bluegreen.run r \
@@ -66,7 +66,11 @@ pub async fn settings(client: &Client, run_or_plan: &str) -> Result<Option<Setti
     }
     let row = client.query_opt(sql, &[&run_or_plan]).await.map_err(JournalError::doing("read"))?;
     let settings = row.and_then(|row| row.get::<_, Option<Value>>(0));
-    Ok(settings.and_then(|settings| serde_json::from_value(settings).ok()))
+    let unreadable = |source| JournalError::Unreadable { run: run_or_plan.to_owned(), source };
+    settings
+        .filter(|settings| !settings.is_null())
+        .map(|settings| serde_json::from_value(settings).map_err(unreadable))
+        .transpose()
 }
 
 /// The latest run with this short id, or of the plan with this name, and its state. `settled`: read once no transaction

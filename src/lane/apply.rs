@@ -9,11 +9,13 @@
 //! be absent, and a row that cannot be completed is left out and its key remembered as dirty, to be read
 //! from the source at the next consistent point.
 
+mod rejected;
 mod sql;
 mod work;
 
 use std::collections::HashMap;
 
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Statement};
 
 use super::Lane;
@@ -29,10 +31,12 @@ use work::Work;
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// The server rejected a statement, or the connection was lost.
-    #[error("changes of {table} could not be applied: {}", crate::pg::describe(source))]
+    #[error("changes of {table} could not be applied: {}{}", crate::pg::describe(source), digests(keys))]
     Postgres {
         /// The table, as `schema.table`.
         table: String,
+        /// Digests of the keys of the rows that the server rejected, as far as that is known.
+        keys: Vec<String>,
         /// The error of the server or the driver.
         source: tokio_postgres::Error,
     },
@@ -48,6 +52,15 @@ pub enum ApplyError {
         /// Rows found among them.
         found: u64,
     },
+}
+
+/// Digests of keys, for the end of a message.
+pub(crate) fn digests(keys: &[String]) -> String {
+    match keys {
+        [] => String::new(),
+        [key] => format!("; the row has key digest {key}"),
+        keys => format!("; the rows have key digests {}", keys.join(", ")),
+    }
 }
 
 impl ApplyError {
@@ -71,6 +84,7 @@ pub struct Apply {
     insert: Statement,
     forget_dirty: Statement,
     note_dirty: Statement,
+    digests: Statement,
 }
 
 impl Apply {
@@ -91,6 +105,7 @@ impl Apply {
             insert: client.prepare(&sql.insert).await?,
             forget_dirty: client.prepare(&sql.forget_dirty).await?,
             note_dirty: client.prepare(&sql.note_dirty).await?,
+            digests: client.prepare(&sql.digests).await?,
             lane: lane.clone(),
         })
     }
@@ -108,14 +123,14 @@ impl Apply {
     ) -> Result<(), ApplyError> {
         let mut work = Work::sort(keys);
         let were = work.were();
-        let sql = |source| ApplyError::Postgres { table: self.lane.table.plain(), source };
+        let sql = |source| ApplyError::Postgres { table: self.lane.table.plain(), keys: Vec::new(), source };
         if lenient {
             let params = self.keys(work.were_there());
             client.execute_raw(&self.forget_dirty, &params).await.map_err(sql)?;
         }
         let replaced = self.replace(client, &mut work).await.map_err(sql)?;
-        let deleted = self.delete(client, &work).await.map_err(sql)?;
-        let lacking = self.rewrite(client, &work).await.map_err(sql)?;
+        let deleted = self.delete(client, &work.gone).await.map_err(sql)?;
+        let lacking = self.rewrite(client, &work.rewritten).await.map_err(sql)?;
         if lenient {
             let params = self.keys(lacking.iter().map(|at| work.rewritten[*at].0));
             client.execute_raw(&self.note_dirty, &params).await.map_err(sql)?;
@@ -126,11 +141,38 @@ impl Apply {
                 return Err(ApplyError::Diverged { table, expected: were, found });
             }
         }
-        if !work.rows.is_empty() {
-            let rows = self.rows(work.rows.iter().copied());
-            client.execute_raw(&self.insert, [&rows]).await.map_err(sql)?;
-        }
-        Ok(())
+        self.insert(client, &work.rows).await.map_err(sql)
+    }
+
+    /// Digests of the keys that the server rejects with this SQLSTATE, in the transaction that is open on `client`, which the
+    /// caller rolls back; the first few, in order.
+    ///
+    /// # Errors
+    /// If the connection was lost.
+    pub(super) async fn rejected(
+        &self,
+        client: &Client,
+        keys: &HashMap<Key, Net>,
+        code: &SqlState,
+    ) -> Result<Vec<String>, tokio_postgres::Error> {
+        let found = rejected::find(self, client, keys, code).await?;
+        self.digests_of(client, found.iter()).await
+    }
+
+    /// Digests of keys, the first few in their order.
+    ///
+    /// # Errors
+    /// If the server rejected the query, or the connection was lost.
+    pub(super) async fn digests_of<'a>(
+        &self,
+        client: &Client,
+        keys: impl Iterator<Item = &'a Key>,
+    ) -> Result<Vec<String>, tokio_postgres::Error> {
+        let (most, secret) = (rejected::NAMED_MAX as i64, self.lane.secret.key());
+        let keys = self.keys(keys);
+        let mut params: Vec<&(dyn postgres_types::ToSql + Sync)> = vec![&most, &secret];
+        params.extend(keys.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)));
+        Ok(client.query(&self.digests, &params).await?.iter().map(|row| row.get(0)).collect())
     }
 
     /// Updates rows that keep their key, in the partition that their partition key leads to; returns how many. Those
@@ -155,22 +197,34 @@ impl Apply {
     }
 
     /// Deletes rows by their key alone.
-    async fn delete(&self, client: &Client, work: &Work<'_>) -> Result<u64, tokio_postgres::Error> {
-        if work.gone.is_empty() {
+    async fn delete(&self, client: &Client, gone: &[&Key]) -> Result<u64, tokio_postgres::Error> {
+        if gone.is_empty() {
             return Ok(0);
         }
-        client.execute_raw(&self.delete, &self.keys(work.gone.iter().copied())).await
+        client.execute_raw(&self.delete, &self.keys(gone.iter().copied())).await
+    }
+
+    async fn insert(&self, client: &Client, rows: &[(&Key, &Row)]) -> Result<(), tokio_postgres::Error> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let rows = self.rows(rows.iter().map(|(_, row)| *row));
+        client.execute_raw(&self.insert, [&rows]).await.map(drop)
     }
 
     /// Replaces rows that lack values, which are taken from the old row. Returns the places of those without an old
     /// row.
-    async fn rewrite(&self, client: &Client, work: &Work<'_>) -> Result<Vec<usize>, tokio_postgres::Error> {
-        if work.rewritten.is_empty() {
+    async fn rewrite(
+        &self,
+        client: &Client,
+        rewritten: &[(&Key, &Row, &Key)],
+    ) -> Result<Vec<usize>, tokio_postgres::Error> {
+        if rewritten.is_empty() {
             return Ok(Vec::new());
         }
-        let mut params = vec![self.rows(work.rewritten.iter().map(|(_, row, _)| *row))];
-        params.extend(self.keys(work.rewritten.iter().map(|(_, _, base)| *base)));
-        params.push(masks(work.rewritten.iter().map(|(_, row, _)| *row)));
+        let mut params = vec![self.rows(rewritten.iter().map(|(_, row, _)| *row))];
+        params.extend(self.keys(rewritten.iter().map(|(_, _, base)| *base)));
+        params.push(masks(rewritten.iter().map(|(_, row, _)| *row)));
         let params: Vec<&(dyn postgres_types::ToSql + Sync)> =
             params.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)).collect();
         Ok(client.query(&self.rewrite, &params).await?.iter().map(ordinal).collect())

@@ -106,9 +106,10 @@ pub enum Impossible {
 /// by a move between partitions, is one that changes.
 ///
 /// # Errors
-/// If a key has two rows, before the changes or after them.
-pub fn by_key(identities: HashMap<Key, Net>, columns: usize) -> Result<HashMap<Key, Net>, Impossible> {
+/// The keys that have two rows, before the changes or after them.
+pub fn by_key(identities: HashMap<Key, Net>, columns: usize) -> Result<HashMap<Key, Net>, Vec<Key>> {
     let mut keys: HashMap<Key, Net> = HashMap::with_capacity(identities.len());
+    let mut twice = Vec::new();
     for (identity, net) in identities {
         let based = |row: Row| Row { base: row.base.map(|base| base.first(columns)), ..row };
         let net = Net { now: net.now.map(based), ..net };
@@ -117,16 +118,16 @@ pub fn by_key(identities: HashMap<Key, Net>, columns: usize) -> Result<HashMap<K
                 free.insert(net);
             }
             Entry::Occupied(mut there) => {
-                let there = there.get_mut();
-                if there.was && net.was || there.now.is_some() && net.now.is_some() {
-                    return Err(Impossible::Twice);
+                if there.get().was && net.was || there.get().now.is_some() && net.now.is_some() {
+                    twice.push(there.key().clone());
                 }
+                let there = there.get_mut();
                 there.was |= net.was;
                 there.now = there.now.take().or(net.now);
             }
         }
     }
-    Ok(keys)
+    if twice.is_empty() { Ok(keys) } else { Err(twice) }
 }
 
 /// The changes of one table, coalesced.
@@ -364,10 +365,10 @@ mod tests {
         let mut c = Coalesced::default();
         c.insert(wide("1", "jan"), row("1", "jan")).unwrap();
         c.insert(wide("1", "feb"), row("1", "feb")).unwrap();
-        assert_eq!(by_key(c.take(), 1).unwrap_err(), Impossible::Twice);
+        assert_eq!(by_key(c.take(), 1).unwrap_err(), [key("1")]);
         c.delete(&wide("1", "jan")).unwrap();
         c.delete(&wide("1", "feb")).unwrap();
-        assert_eq!(by_key(c.take(), 1).unwrap_err(), Impossible::Twice);
+        assert_eq!(by_key(c.take(), 1).unwrap_err(), [key("1")]);
     }
 
     #[test]

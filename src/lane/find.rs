@@ -10,7 +10,7 @@ use super::Ends;
 use super::compare::CompareError;
 use super::row_hash::key_digest;
 use crate::lifecycle::LaneDesign;
-use crate::pg::{Acting, Colour, Literal, QName};
+use crate::pg::{Acting, Colour, Literal, QName, list};
 
 /// Which table a row is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -51,18 +51,25 @@ pub async fn find(
         return Err(CompareError::Incomplete { table, why });
     }
     let green = &design.green;
-    let sides = [
+    let mut sides = [
         Place {
             side: Side::Blue,
             table: if is_swapped { green.home_of(Colour::Blue) } else { design.table.clone() },
-            digest: key_digest(pairs.iter().map(|mapped| &mapped.expression)),
+            digests: vec![
+                key_digest(pairs.iter().map(|mapped| &mapped.expression)),
+                // As blue has it: of a row that green could not take, or that was compared while green was live.
+                key_digest(pairs.iter().map(|mapped| &mapped.source)),
+            ],
         },
         Place {
             side: Side::Green,
             table: if is_swapped { design.table.clone() } else { green.at_home() },
-            digest: key_digest(pairs.iter().map(|mapped| &mapped.target)),
+            digests: vec![key_digest(pairs.iter().map(|mapped| &mapped.target))],
         },
     ];
+    for place in &mut sides {
+        place.digests.dedup();
+    }
     let key = design.secret.key();
     let mut found = Vec::new();
     for place in sides {
@@ -76,8 +83,8 @@ pub async fn find(
 struct Place {
     side: Side,
     table: QName,
-    /// SQL for the digest of a row's key; `$2` is the secret that it is keyed with.
-    digest: String,
+    /// SQL for digests that may name a row; `$2` is the secret that they are keyed with.
+    digests: Vec<String>,
 }
 
 impl Place {
@@ -88,12 +95,15 @@ impl Place {
         acting: &Acting,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<RowFound>, tokio_postgres::Error> {
-        let Self { side, table, digest } = self;
+        let Self { side, table, digests } = self;
         let there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table.to_string()]).await?;
         if !there.get::<_, bool>(0) {
             return Ok(Vec::new());
         }
-        let sql = format!("SELECT tableoid::regclass::text, ctid::text FROM {table} WHERE {digest} = $1");
+        let sql = format!(
+            "SELECT tableoid::regclass::text, ctid::text FROM {table} WHERE $1 IN ({})",
+            list(digests)
+        );
         let found = |row: &tokio_postgres::Row| {
             let relation: String = row.get(0);
             let ctid: String = row.get(1);

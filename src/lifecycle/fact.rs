@@ -138,9 +138,15 @@ pub enum Fact {
         since: String,
         /// Why, in a sentence.
         why: String,
+        /// The rows that it is about, the first few; empty if it is about none, or they are not known.
+        #[serde(default)]
+        keys: Vec<KeyDigest>,
     },
     /// The other table is equal to the live one again.
     WayMended,
+    /// The way back was about to be closed, because the soak is over or the run is finished: from here on slots and
+    /// publications may be missing.
+    WayBackClosing,
     /// The soak is over: the way back was closed, and its slots and publications were dropped.
     Soaked,
     /// The way back was lost, because a slot could not be kept; both slots were dropped.
@@ -157,8 +163,12 @@ pub enum Fact {
     PartitionsDropped,
     /// Everything that the run created was dropped; blue is as it was.
     RolledBack,
-    /// Blue was dropped; nothing of the run is left but the journal.
-    Finished,
+    /// Blue was dropped or archived; nothing else of the run is left but the journal.
+    Finished {
+        /// Where each blue was moved that was not dropped.
+        #[serde(default)]
+        archived: Vec<QName>,
+    },
 }
 
 impl Fact {
@@ -168,6 +178,15 @@ impl Fact {
         let json = serde_json::to_value(self).unwrap_or_default();
         json["fact"].as_str().unwrap_or_default().to_owned()
     }
+}
+
+/// A row that is named without its values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct KeyDigest {
+    /// The table, as `schema.table`.
+    pub table: String,
+    /// The digest of the row's key; `projh-bluegreen find` finds the row.
+    pub digest: String,
 }
 
 /// The live tables after a swap that can be undone.

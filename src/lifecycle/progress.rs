@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Arrived, Blocks, Fact, Phase, Prepared, SwapTimes, Verification};
-use crate::pg::{Colour, Lsn};
+use super::{Arrived, Blocks, Fact, KeyDigest, Phase, Prepared, SwapTimes, Verification};
+use crate::pg::{Colour, Lsn, QName};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     /// Blue is live; everything that the run created was dropped.
     RolledBack,
-    /// Green is live; blue was dropped.
+    /// Green is live; blue was dropped or archived.
     Finished,
 }
 
@@ -103,17 +103,32 @@ pub struct Progress {
     /// What the live tables are since the last swap.
     pub arrived: Option<Arrived>,
     /// Since when the table that is not live does not follow the live one, and why; `None` while it does.
-    pub broken: Option<(String, String)>,
+    pub broken: Option<Broken>,
     /// The statements of `settle` that were executed.
     pub settled_steps: StepsDone,
     /// Whether `settle` is complete.
     pub settled: bool,
+    /// Whether the way back is being closed: some of it may have been dropped.
+    pub closing: bool,
     /// Why the run was given up, if it was.
     pub given_up: Option<String>,
     /// Whether a rollback has dropped a part of green.
     pub rolling_back: bool,
+    /// Where blue was archived when the run was finished.
+    pub archived: Vec<QName>,
     /// How the run ended, if it did.
     pub ended: Option<Ending>,
+}
+
+/// A way back that is broken.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+pub struct Broken {
+    /// When that was noticed, by the server's clock; ISO 8601.
+    pub since: String,
+    /// Why, in a sentence.
+    pub why: String,
+    /// The rows that it is about, the first few.
+    pub keys: Vec<KeyDigest>,
 }
 
 /// Whether a swap can be undone.
@@ -140,7 +155,13 @@ impl Progress {
     /// Whether a swap can be undone by another one.
     #[must_use]
     pub fn is_reversible(&self) -> bool {
-        matches!(self.way_back, WayBack::Open(_)) && self.given_up.is_none()
+        self.has_streams() && !self.closing && self.given_up.is_none()
+    }
+
+    /// Whether slots and publications of the way back may exist.
+    #[must_use]
+    pub fn has_streams(&self) -> bool {
+        matches!(self.way_back, WayBack::Open(_))
     }
 
     /// The state after `facts`, which are in the journal's order.
@@ -218,7 +239,7 @@ impl Progress {
             Phase::Verify => self.verified.is_some() || swapped,
             Phase::Swap => swapped,
             Phase::Settle => swapped && self.settled,
-            Phase::Soak => swapped && !self.is_reversible(),
+            Phase::Soak => swapped && !self.has_streams(),
             Phase::Rollback => self.ended == Some(Ending::RolledBack),
             Phase::Finish => self.ended == Some(Ending::Finished),
         }
@@ -284,8 +305,9 @@ impl Progress {
                 Fact::PartitionsDropped | Fact::RolledBack => !swapped,
                 Fact::StepSettled { .. } | Fact::Settled => self.swaps > 0,
                 Fact::WayBroken { .. } | Fact::WayMended => self.is_reversible(),
-                Fact::Soaked | Fact::WayBackLost { .. } => swapped && self.is_reversible(),
-                Fact::Finished => swapped,
+                Fact::WayBackClosing | Fact::WayBackLost { .. } => swapped && self.is_reversible(),
+                Fact::Soaked => swapped && self.has_streams(),
+                Fact::Finished { .. } => swapped,
             }
     }
 
@@ -338,13 +360,19 @@ impl Progress {
             }
             Fact::StepSettled { lane, step, what } => self.settled_steps.add(*lane, *step, what),
             Fact::Settled => self.settled = true,
-            Fact::WayBroken { since, why } => self.broken = Some((since.clone(), why.clone())),
+            Fact::WayBroken { since, why, keys } => {
+                self.broken = Some(Broken { since: since.clone(), why: why.clone(), keys: keys.clone() });
+            }
             Fact::WayMended => self.broken = None,
+            Fact::WayBackClosing => self.closing = true,
             Fact::Soaked | Fact::WayBackLost { .. } => self.way_back = WayBack::Closed,
             Fact::GivenUp { why } => self.given_up = Some(why.clone()),
             Fact::PartitionsDropped => self.rolling_back = true,
             Fact::RolledBack => self.ended = Some(Ending::RolledBack),
-            Fact::Finished => self.ended = Some(Ending::Finished),
+            Fact::Finished { archived } => {
+                self.archived.clone_from(archived);
+                self.ended = Some(Ending::Finished);
+            }
         }
     }
 

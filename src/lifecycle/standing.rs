@@ -3,7 +3,8 @@
 //! Invariant: each sentence is true of the server in every state in which it is printed; a test compares them with
 //! the catalog.
 
-use super::{Ending, Phase, Progress};
+use super::{Broken, Ending, Phase, Progress};
+use crate::pg::QName;
 
 /// The state of a run, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ impl Standing {
     pub fn of(progress: &Progress, run: &str, plan: &str) -> Self {
         if let Some(ending) = progress.ended {
             let next = (ending == Ending::RolledBack).then(|| format!("projh-bluegreen execute {plan}"));
-            return Self { next, ..Self::ended(ending) };
+            return Self { next, ..Self::ended(ending, &progress.archived) };
         }
         if let Some(why) = progress.only_rollback() {
             let state =
@@ -33,24 +34,26 @@ impl Standing {
                 is_resumable: false,
             };
         }
+        let broken = progress.broken.as_ref().filter(|_| progress.is_reversible());
+        if let (Some(Phase::Soak), Some(broken)) = (progress.next_phase(), broken) {
+            return Self::broken(broken, run, plan);
+        }
         match progress.next_phase() {
             None => Self {
                 state: "swapped: green is live; blue is kept, but no longer written".to_owned(),
                 next: Some(format!("projh-bluegreen finish {run}")),
                 is_resumable: false,
             },
+            Some(Phase::Soak) if progress.closing => Self {
+                state: "swapped: green is live; the way back is being closed".to_owned(),
+                next: Some(format!("projh-bluegreen execute {plan}, or projh-bluegreen finish {run}")),
+                is_resumable: true,
+            },
             Some(Phase::Soak) => {
-                let state = match &progress.broken {
-                    None => {
-                        "swapped: green is live; the swap can be undone, and while `execute` runs, blue follows".to_owned()
-                    }
-                    Some((since, why)) => format!(
-                        "swapped: green is live; blue has not followed it since {since}, and there is no way back as long as \
-                         that lasts: {why}"
-                    ),
-                };
+                let state =
+                    "swapped: green is live; the swap can be undone, and while `execute` runs, blue follows";
                 let next = format!("projh-bluegreen execute {plan}, or projh-bluegreen rollback {run}");
-                Self { state, next: Some(next), is_resumable: true }
+                Self { state: state.to_owned(), next: Some(next), is_resumable: true }
             }
             Some(_) if progress.swapped.is_some() => Self {
                 state: "swapped: green is live; some work after the swap is left".to_owned(),
@@ -78,17 +81,34 @@ impl Standing {
         }
     }
 
+    /// The standing of a run in the soak whose way back is broken.
+    fn broken(broken: &Broken, run: &str, plan: &str) -> Self {
+        let Broken { since, why, keys } = broken;
+        let state = format!(
+            "swapped: green is live; blue has not followed it since {since}, and there is no way back as long as that \
+             lasts: {why}"
+        );
+        let find = keys.first().map_or_else(String::new, |key| {
+            format!("projh-bluegreen find {run} {} {} finds the row; ", key.table, key.digest)
+        });
+        let next = format!(
+            "{find}projh-bluegreen execute {plan} once it is put right, or projh-bluegreen finish {run} --force"
+        );
+        Self { state, next: Some(next), is_resumable: true }
+    }
+
     /// The standing of a run that has ended.
     #[must_use]
-    pub fn ended(ending: Ending) -> Self {
+    fn ended(ending: Ending, archived: &[QName]) -> Self {
         let state = match ending {
-            Ending::RolledBack => {
-                "rolled back: blue is live and as it was; nothing of the run is left but its journal"
-            }
+            Ending::RolledBack => "rolled back: blue is live and as it was".to_owned(),
+            Ending::Finished if archived.is_empty() => "finished: green is live, blue was dropped".to_owned(),
             Ending::Finished => {
-                "finished: green is live, blue was dropped; nothing of the run is left but its journal"
+                let archived: Vec<String> = archived.iter().map(QName::plain).collect();
+                format!("finished: green is live, blue was moved to {}", archived.join(", "))
             }
         };
-        Self { state: state.to_owned(), next: None, is_resumable: false }
+        let state = format!("{state}; nothing of the run is left but its journal");
+        Self { state, next: None, is_resumable: false }
     }
 }

@@ -1,61 +1,139 @@
-//! Finish: drops blue, after which there is no going back. Only the journal is left of the run.
+//! Finish: drops blue, or moves it to the plan's archive, after which there is no going back. Only the journal is left
+//! of the run.
+//!
+//! While there is a way back, it has to verify first: blue catches up, and every row is compared. All that can be tried
+//! is tried in a transaction that is rolled back, before the way back is given up.
+
+use tokio_postgres::Client;
 
 use super::locks::Patience;
 use super::row_types;
 use super::settle;
 use crate::context::Context;
-use crate::error::Error;
+use crate::error::{Doing, Error};
+use crate::hangs_on;
 use crate::journal::Journal;
+use crate::journal::requests::Finish;
 use crate::lane;
-use crate::lifecycle::{Fact, Phase, Prepared};
+use crate::lifecycle::{Broken, Fact, Phase, Prepared, Progress};
 use crate::pg::sql::{LockMode, Statement, joined};
-use crate::pg::{Ident, QName};
+use crate::pg::{Colour, Ident, QName};
 
-/// Drops blue and both private schemas, once no session is left that this would break; `now` does not wait for those.
-/// `as_is`: even if work after the swap is left, which then stays undone.
+/// The phases of a finish: while there is a way back, blue catches up and is compared first, unless `how.force`.
 ///
 /// # Errors
-/// If the run has not come that far, an object depends on blue, the server rejected a statement, or the connection was
-/// lost.
-pub(crate) async fn run(cx: &Context, journal: &Journal, as_is: bool, now: bool) -> Result<(), Error> {
-    let patience = &Patience::of(cx, journal);
-    let broken = journal.progress().broken.clone();
-    let (swapped, settled, is_reversible, is_work_left, prepared) = {
-        let progress = journal.progress();
-        let is_work_left = progress.next_phase().is_some_and(|phase| phase != Phase::Soak);
-        let (swapped, is_reversible) = (progress.swapped.is_some(), progress.is_reversible());
-        (swapped, progress.settled, is_reversible, is_work_left, progress.prepared.clone())
-    };
-    let Some(prepared) = prepared.filter(|_| swapped) else {
+/// If the run has not come that far; or work after the swap is left or the way back is broken, without `how.force`.
+pub(crate) fn phases(progress: &Progress, how: Finish) -> Result<Vec<Phase>, Error> {
+    if progress.swapped.is_none() || progress.prepared.is_none() {
         let what = "the run has not been swapped yet, so there is nothing to finish";
         return Err(Error::Usage(format!("{what}; `projh-bluegreen execute` continues it")));
-    };
-    if is_work_left && !as_is {
+    }
+    if how.force {
+        return Ok(vec![Phase::Finish]);
+    }
+    if progress.next_phase().is_some_and(|phase| phase != Phase::Soak) {
         let what = "some work after the swap is left: `projh-bluegreen execute` continues it, or says what prevents it";
-        return Err(Error::Usage(format!("{what}; `finish --as-is` leaves it undone and drops blue")));
+        return Err(Error::Usage(format!("{what}; `finish --force` leaves it undone")));
     }
-    if let Some((_, why)) = broken.filter(|_| !as_is) {
-        let what = format!("blue no longer follows green, so that what differs was not compared: {why}");
-        return Err(Error::Usage(format!("{what}. `finish --as-is` drops blue all the same")));
+    if let Some(Broken { since, why, .. }) = &progress.broken {
+        let what = format!(
+            "the way back does not verify: blue no longer follows green, since {since}, so that what differs was not \
+             compared: {why}"
+        );
+        return Err(Error::Usage(format!("{what}. `finish --force` finishes the run all the same")));
     }
-    row_types::wait_for_old_sessions(journal.session(), &prepared, patience, now).await?;
-    if !settled || is_reversible {
-        settle::end_streams(patience, journal.session(), &prepared).await?;
+    Ok(match progress.is_reversible() {
+        true => vec![Phase::CatchUp, Phase::Verify, Phase::Finish],
+        false => vec![Phase::Finish],
+    })
+}
+
+/// Drops blue and both private schemas, once no session is left that this would break; `how.now` does not wait for
+/// those. With `archive`, blue is moved to that schema instead.
+///
+/// # Errors
+/// If an object depends on blue, the archive cannot take it, the server rejected a statement, or the connection was
+/// lost.
+pub(crate) async fn run(
+    cx: &Context,
+    journal: &Journal,
+    archive: Option<&Ident>,
+    how: Finish,
+) -> Result<(), Error> {
+    let patience = &Patience::of(cx, journal);
+    let client = journal.session();
+    let (has_streams, is_reversible, prepared) = {
+        let progress = journal.progress();
+        let has_streams = !progress.settled || progress.has_streams();
+        (has_streams, progress.is_reversible(), progress.prepared.clone())
+    };
+    let prepared = prepared.ok_or(Error::Bug("the run has not been prepared"))?;
+    let archived = match archive {
+        Some(schema) => existing(client, &prepared, schema).await?,
+        None => Vec::new(),
+    };
+    let doing = if archived.is_empty() { "dropping blue" } else { "moving blue to the archive" };
+    let sql = joined(&statements(&prepared, &archived));
+    if is_reversible {
+        patience.execute(client, &sql, doing).await?;
+        client.batch_execute("ROLLBACK").await.doing(doing)?;
     }
-    patience.execute(journal.session(), &joined(&statements(&prepared)), "dropping blue").await?;
-    journal.end(journal.session(), Fact::Finished).await?;
+    // Blue's row type is dropped with blue only.
+    if archived.len() < prepared.lanes.len() {
+        row_types::wait_for_old_sessions(client, &prepared, patience, how.now).await?;
+    }
+    if is_reversible {
+        journal.record(Fact::WayBackClosing).await?;
+    }
+    if has_streams {
+        settle::end_streams(patience, client, &prepared).await?;
+    }
+    patience.execute(client, &sql, doing).await?;
+    let archived = archived.into_iter().map(|(_, to)| to).collect();
+    journal.end(client, Fact::Finished { archived }).await?;
     Ok(())
 }
 
-/// The statements of finish, executed in one transaction.
-pub(crate) fn statements(prepared: &Prepared) -> Vec<Statement> {
+/// Each lane's number, and where its blue is archived.
+pub(crate) fn targets(prepared: &Prepared, schema: &Ident) -> Vec<(usize, QName)> {
+    prepared.lanes.iter().map(|lane| lane.table.in_schema(schema)).enumerate().collect()
+}
+
+/// Those whose blue nobody has dropped.
+async fn existing(
+    client: &Client,
+    prepared: &Prepared,
+    schema: &Ident,
+) -> Result<Vec<(usize, QName)>, Error> {
+    let mut existing = Vec::new();
+    for (lane, to) in targets(prepared, schema) {
+        let blue = to.in_schema(&prepared.blue_home).to_string();
+        let row = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&blue]).await;
+        if row.doing("looking for blue")?.get(0) {
+            existing.push((lane, to));
+        }
+    }
+    Ok(existing)
+}
+
+/// The statements of finish, executed in one transaction; `archived` are the lanes whose blue is kept, and where.
+pub(crate) fn statements(prepared: &Prepared, archived: &[(usize, QName)]) -> Vec<Statement> {
     let drop_table = |table: &QName| {
         Statement::on(table, LockMode::AccessExclusive, "drop", format!("DROP TABLE IF EXISTS {table}"))
     };
     let drop_schema =
         |schema: &Ident| Statement::new("drop a private schema", format!("DROP SCHEMA IF EXISTS {schema}"));
-    let blues = prepared.lanes.iter().map(|lane| drop_table(&lane.table.in_schema(&prepared.blue_home)));
-    let mut statements: Vec<Statement> = blues.collect();
+    let mut statements = Vec::new();
+    if !archived.is_empty() {
+        // It holds the same rows as green, so nobody but its owner may read it in another schema.
+        statements.push(hangs_on::seal(&prepared.blue_home));
+    }
+    for (number, lane) in prepared.lanes.iter().enumerate() {
+        match archived.iter().find(|(lane, _)| *lane == number) {
+            Some((_, to)) => statements.extend(lane.green.archive(&to.schema)),
+            None => statements.push(drop_table(&lane.green.home_of(Colour::Blue))),
+        }
+    }
     for home in [&prepared.blue_home, &prepared.green_home] {
         for number in 0..prepared.lanes.len() {
             statements.push(drop_table(&lane::dirty_table(home, number)));

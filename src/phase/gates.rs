@@ -3,6 +3,7 @@
 //! Before the swap every gate must pass, and what is compared after it is measured. In the soak a gate that fails so
 //! many times in a row as the plan says rolls the run back. A gate that cannot be asked has failed.
 
+use std::path::Path;
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -10,10 +11,12 @@ use futures_util::future::select_all;
 use postgres_types::{Format, IsNull, ToSql, Type};
 use tokio_postgres::Client;
 
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::event::Event;
+use crate::journal::requests;
 use crate::lifecycle::Fact;
 use crate::pg::Colour;
+use crate::pg::connect::{Session, Target};
 use crate::plan::{Compare, Gate, GateAsk};
 use crate::run::Run;
 
@@ -57,15 +60,71 @@ async fn watch_one(run: &Run<'_>, gate: &Gate) -> Error {
         failures += 1;
         run.cx.tell(&Event::Gate { gate: gate.name.clone(), why: Some(why.clone()), failures });
         if failures >= gate.failures {
-            return Error::GateFailed { gate: gate.name.clone(), why };
+            let text = format!("rolling back, because gate {} does not pass: {why}", gate.name);
+            run.cx.tell(&Event::Notice { text });
+            let decided = requests::decide(run.journal.session(), run.journal.run(), &gate.name).await;
+            return decided.doing("recording what a gate decided").map_or_else(|error| error, Error::Asked);
         }
     }
+}
+
+/// What a gate answers.
+pub(crate) enum Answer {
+    /// It passes.
+    Yes,
+    /// It does not, and why.
+    No(&'static str),
+}
+
+/// Asks a gate once, outside of a run: a command is only looked for, and what is compared is executed once, for the first
+/// row of `values`. The error says why it cannot be asked.
+pub(crate) async fn attempt(target: &Target, name: &str, gate: &Gate) -> Result<Answer, String> {
+    let failed = |error: tokio_postgres::Error| crate::pg::describe(&error);
+    let asked = async {
+        if let GateAsk::Command(words) = &gate.ask {
+            return found(words).map(|()| Answer::Yes);
+        }
+        let session = session(target, name).await?;
+        session.batch_execute("BEGIN READ ONLY").await.map_err(failed)?;
+        let answer = match &gate.ask {
+            GateAsk::Sql(sql) => is_true(&session, sql).await?,
+            GateAsk::Compare(compare) => {
+                let once = Compare { samples: 1, ..compare.clone() };
+                times(&session, &once).await.map(|_| Answer::Yes)?
+            }
+            GateAsk::Command(_) => Answer::Yes,
+        };
+        session.batch_execute("ROLLBACK").await.map_err(failed)?;
+        Ok(answer)
+    };
+    within(gate, asked).await
+}
+
+/// Whether there is such a program, which may be executed.
+fn found(words: &[String]) -> Result<(), String> {
+    use std::os::unix::fs::PermissionsExt;
+    let program = words.first().ok_or("no program")?;
+    let is_executable = |path: &Path| {
+        std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = match program.contains('/') {
+        true => is_executable(Path::new(program)),
+        false => std::env::split_paths(&path).any(|folder| is_executable(&folder.join(program))),
+    };
+    if is_there { Ok(()) } else { Err(format!("there is no program {program} that can be executed")) }
 }
 
 /// Asks a gate once; the error says why it does not pass.
 async fn ask(run: &Run<'_>, gate: &Gate) -> Result<(), String> {
     match &gate.ask {
-        GateAsk::Sql(sql) => within(gate, is_true(run, sql)).await,
+        GateAsk::Sql(sql) => {
+            let asked = async { is_true(&session(&run.cx.target, &run.role("gate")).await?, sql).await };
+            match within(gate, asked).await? {
+                Answer::Yes => Ok(()),
+                Answer::No(why) => Err(why.to_owned()),
+            }
+        }
         GateAsk::Command(words) => within(gate, succeeds(words)).await,
         GateAsk::Compare(compare) => {
             let before = run.journal.progress().measured.get(&gate.name).copied();
@@ -86,20 +145,18 @@ async fn within<T>(gate: &Gate, work: impl Future<Output = Result<T, String>>) -
     tokio::time::timeout(gate.timeout, work).await.unwrap_or_else(late)
 }
 
-async fn session(run: &Run<'_>) -> Result<crate::pg::connect::Session, String> {
-    let name = run.role("gate");
+async fn session(target: &Target, name: &str) -> Result<Session, String> {
     let settings = [("default_transaction_read_only", "on")];
-    run.cx.target.connect(&name, &settings).await.map_err(|error| error.to_string())
+    target.connect(name, &settings).await.map_err(|error| error.to_string())
 }
 
-async fn is_true(run: &Run<'_>, sql: &str) -> Result<(), String> {
-    let session = session(run).await?;
+async fn is_true(session: &Session, sql: &str) -> Result<Answer, String> {
     let row = session.query_opt(sql, &[]).await.map_err(|error| crate::pg::describe(&error))?;
     match row.map(|row| row.try_get::<_, Option<bool>>(0)) {
-        Some(Ok(Some(true))) => Ok(()),
-        Some(Ok(_)) => Err("it is not true".to_owned()),
+        Some(Ok(Some(true))) => Ok(Answer::Yes),
+        Some(Ok(_)) => Ok(Answer::No("it is not true")),
         Some(Err(_)) => Err("its first column is not boolean".to_owned()),
-        None => Err("it has no row".to_owned()),
+        None => Ok(Answer::No("it has no row")),
     }
 }
 
@@ -119,9 +176,13 @@ async fn succeeds(words: &[String]) -> Result<(), String> {
 
 /// Executes the statement for each of its values in turn, until there are enough samples, in milliseconds.
 async fn measured(run: &Run<'_>, compare: &Compare) -> Result<f64, String> {
-    let session = session(run).await?;
+    let mut times = times(&session(&run.cx.target, &run.role("gate")).await?, compare).await?;
+    Ok(compare.measure.of(&mut times))
+}
+
+async fn times(session: &Session, compare: &Compare) -> Result<Vec<f64>, String> {
     let failed = |error: tokio_postgres::Error| crate::pg::describe(&error);
-    let rows = rows(&session, compare).await.map_err(failed)?;
+    let rows = rows(session, compare).await.map_err(failed)?;
     let statement = session.prepare(&compare.sql).await.map_err(failed)?;
     let mut times = Vec::new();
     for row in rows.iter().cycle().take(compare.samples as usize) {
@@ -133,7 +194,7 @@ async fn measured(run: &Run<'_>, compare: &Compare) -> Result<f64, String> {
     if times.is_empty() {
         return Err("`values` has no row".to_owned());
     }
-    Ok(compare.measure.of(&mut times))
+    Ok(times)
 }
 
 /// The rows of `values`; one without values if there is no such query.

@@ -9,7 +9,7 @@ pub(crate) mod catch_up;
 pub(crate) mod check;
 pub(crate) mod copy;
 pub(crate) mod finish;
-mod gates;
+pub(crate) mod gates;
 mod guard;
 pub(crate) mod index;
 pub mod locks;

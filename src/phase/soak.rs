@@ -17,12 +17,15 @@ use crate::run::Run;
 const EVERY: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
-    let stopped = run.stopped();
-    let soaked = unless(stopped, soak(run)).await;
-    if let Some(feed) = &run.feed {
-        feed.read_in_bursts(false);
+    let is_open = run.journal.progress().is_reversible();
+    if is_open {
+        let stopped = run.stopped();
+        let soaked = unless(stopped, soak(run)).await;
+        if let Some(feed) = &run.feed {
+            feed.read_in_bursts(false);
+        }
+        soaked?;
     }
-    soaked?;
     unless(run.cx.interrupted(), close(run)).await
 }
 
@@ -124,8 +127,12 @@ async fn wait(run: &Run<'_>) -> Result<Waited, Error> {
 
 /// Ends the way back: from here on blue is only kept, as it was at this moment.
 async fn close(run: &mut Run<'_>) -> Result<(), Error> {
-    // All that was committed on green by now is in blue.
-    stream::catch_up(run).await?;
+    let is_open = run.journal.progress().is_reversible();
+    if is_open {
+        // All that was committed on green by now is in blue.
+        stream::catch_up(run).await?;
+        run.journal.record(Fact::WayBackClosing).await?;
+    }
     (run.feed, run.others) = (None, None);
     let prepared = prepared(run)?;
     let client = run.connect("soak").await?;

@@ -11,14 +11,14 @@ use crate::crash;
 use crate::error::{Doing, Error};
 use crate::event::Event;
 use crate::finding::{CheckId, Finding};
-use crate::hangs_on::{self, Column, Fingerprint, Identity};
+use crate::hangs_on::{self, Column, Fingerprint};
 use crate::lane::apply::Apply;
 use crate::lane::point::Point;
 use crate::lane::{Ends, Lane, NoWayBack, dirty_table, row_type, working_objects};
-use crate::lifecycle::{Arrived, Fact, Phase, Prepared, WayBack};
+use crate::lifecycle::{Arrived, Fact, KeyDigest, LaneDesign, Phase, Prepared, WayBack};
 use crate::pg::connect::Session;
 use crate::pg::sql::{LockMode, Statement, joined};
-use crate::pg::{Colour, Ident, Lsn, RunObjects, list};
+use crate::pg::{Colour, Ident, Lsn, QName, RunObjects, list, rolled_back};
 use crate::run::Run;
 
 /// Opens the way back if the plan has a soak, and the run has none yet.
@@ -44,7 +44,7 @@ pub(super) async fn open(run: &mut Run<'_>) -> Result<(), Error> {
     run.patience().execute(&client, &joined(&statements), doing).await?;
     client.batch_execute("COMMIT").await.doing(doing)?;
     crash::point("way back made");
-    rehearse(&client, &prepared).await?;
+    rehearse_all(&client, &prepared).await?;
     let waiting = |holder: String| stream::tell_waiting(run, "the way back", &holder);
     let (point, walsender) =
         Point::make(&run.cx.target, run.journal.run(), slot.as_str(), false, &waiting).await?;
@@ -57,23 +57,37 @@ pub(super) async fn open(run: &mut Run<'_>) -> Result<(), Error> {
     stream::ensure(run).await
 }
 
-/// Has the server plan what will be applied to blue, as the tables are named now. Nothing is executed.
-async fn rehearse(client: &Session, prepared: &Prepared) -> Result<(), Error> {
+async fn rehearse_all(client: &Session, prepared: &Prepared) -> Result<(), Error> {
+    let doing = "rehearsing the way back";
     for (number, design) in prepared.lanes.iter().enumerate() {
         let ends = Ends::of(design).reversed().map_err(|no| none(&no))?;
-        let names = (&design.green.at_home(), design.table.clone());
-        let lane = Lane::load_at(client, number, &ends, names).await.doing("reading the tables' columns")?;
-        if !lane.is_whole(&ends) {
+        let rehearsed = rolled_back(client, "BEGIN", rehearse(client, number, design, &ends)).await;
+        if !rehearsed.doing(doing)?.doing(doing)? {
             let why = vec!["columns of its key were dropped or renamed".to_owned()];
             return Err(none(&NoWayBack { table: design.table.plain(), why }));
         }
-        // An identity that is ALWAYS becomes BY DEFAULT in the swap, and cannot be updated before.
-        let is_always = |column: &Column| column.identity == Some(Identity::Always);
-        if !design.green.blue.columns.iter().any(is_always) {
-            Apply::prepare(client, &lane).await.doing("rehearsing the way back")?;
-        }
     }
     Ok(())
+}
+
+/// Has the server plan what will be applied to blue, as the tables are named before the swap; whether both have all
+/// columns of the key. Blue is stood in for by an empty table, in the transaction that is open on `client`: blue's own
+/// identity may be GENERATED ALWAYS, which cannot be updated before the swap.
+pub(crate) async fn rehearse(
+    client: &Session,
+    number: usize,
+    design: &LaneDesign,
+    ends: &Ends,
+) -> Result<bool, tokio_postgres::Error> {
+    let stand_in = QName::new(ends.target.home.clone(), "stand_in");
+    let sql = format!("CREATE TABLE {stand_in} (LIKE {} INCLUDING GENERATED)", design.table);
+    client.batch_execute(&sql).await?;
+    let lane = Lane::load_at(client, number, ends, (&design.green.at_home(), stand_in)).await?;
+    if lane.is_whole(ends) {
+        Apply::prepare(client, &lane).await?;
+        return Ok(true);
+    }
+    Ok(false)
 }
 
 /// The statements that make what the way back needs, in one transaction. `columns` are those of each lane's green.
@@ -143,6 +157,22 @@ pub(super) async fn arrived(
     Ok(Some(Arrived { at, fingerprints }))
 }
 
+/// The rows that an error is about, the first few.
+fn keys_of(error: &Error) -> Vec<KeyDigest> {
+    const MOST: usize = 20;
+    let key =
+        |(table, digest): (&str, &str)| KeyDigest { table: table.to_owned(), digest: digest.to_owned() };
+    let of_feed = match error {
+        Error::Feed(error) => error.keys(),
+        _ => None,
+    };
+    let of_feed =
+        of_feed.iter().flat_map(|(table, keys)| keys.iter().map(|digest| (*table, digest.as_str())));
+    let shown = error.differences().into_iter().flat_map(|differences| &differences.shown);
+    let shown = shown.map(|shown| (shown.table.as_str(), shown.key_digest.as_str()));
+    of_feed.chain(shown).take(MOST).map(key).collect()
+}
+
 /// What an error means while green is live: if it says that blue no longer follows, that is recorded. Other errors concern
 /// the run, or pass.
 pub async fn broken(run: &Run<'_>, error: Error) -> Result<Error, Error> {
@@ -157,11 +187,16 @@ pub async fn broken(run: &Run<'_>, error: Error) -> Result<Error, Error> {
     if live == Colour::Blue || !is_about_the_tables || error.is_transient() {
         return Ok(error);
     }
-    let why = error.to_string();
-    if before.is_none_or(|(_, before)| before != why) {
+    let keys = keys_of(&error);
+    let mut why = error.to_string();
+    if let Error::Differences(_) = error {
+        let named: Vec<String> = keys.iter().map(|key| format!("{} {}", key.table, key.digest)).collect();
+        why = format!("{why}; by table and key digest: {}", named.join(", "));
+    }
+    if before.is_none_or(|before| before.why != why) {
         let sql = "SELECT to_char(clock_timestamp(), 'YYYY-MM-DD HH24:MI:SSOF')";
         let row = run.journal.session().query_one(sql, &[]).await.doing("reading the server's time")?;
-        run.journal.record(Fact::WayBroken { since: row.get(0), why }).await?;
+        run.journal.record(Fact::WayBroken { since: row.get(0), why, keys }).await?;
     }
     Ok(Error::WayBroken(Box::new(error)))
 }

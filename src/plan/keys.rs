@@ -161,9 +161,21 @@ static SETTINGS: MapShape = MapShape {
         key(
             "finish",
             Shape::Word(&["manual", "after_soak"]),
-            "is whether the old table is dropped when the soak is over, or only by `finish` (manual)",
+            "is whether the run is finished when the soak is over, or only by `finish` (manual)",
+        ),
+        key(
+            "archive",
+            Shape::Map(&ARCHIVE),
+            "is where the run's end moves the old table; without it, the old table is dropped",
         ),
     ],
+    later: &[],
+    rules: &[],
+};
+
+static ARCHIVE: MapShape = MapShape {
+    what: "`archive`",
+    keys: &[required("schema", NAME, "is the schema, which must exist; the table keeps its name")],
     later: &[],
     rules: &[],
 };

@@ -137,6 +137,7 @@ fn name(node: &Node, found: &mut Collected) -> String {
 
 /// How to execute the plan; every field has a default.
 #[derive(Clone, Debug, PartialEq, Serialize, serde::Deserialize)]
+#[serde(default)]
 pub struct Settings {
     /// Connections that copy, build indexes and verify in parallel.
     pub workers: usize,
@@ -159,6 +160,8 @@ pub struct Settings {
     pub verify_every: Option<Duration>,
     /// Whether to finish the run when the soak is over.
     pub finishes_after_soak: bool,
+    /// The schema to which blue is moved when the run is finished; `None` if it is dropped.
+    pub archive: Option<Ident>,
     /// How long green's changes are applied to blue after the swap, so that it can be undone; zero if not at all.
     pub soak: Duration,
 }

@@ -20,6 +20,7 @@ impl Default for Settings {
             soak: Duration::ZERO,
             verify_every: None,
             finishes_after_soak: false,
+            archive: None,
         }
     }
 }
@@ -62,6 +63,8 @@ pub(super) fn read(plan: &Node, found: &mut Collected) -> Settings {
         _ => value::duration(text).map(Some),
     });
     set(&mut settings.finishes_after_soak, node, "finish", |text| Some(text == "after_soak"));
+    let archive = node.get("archive").and_then(|archive| archive.get("schema"));
+    settings.archive = archive.and_then(|schema| sql::take(schema, "schema", sql::ident, found));
     if let Some(node) = node.get("throttle") {
         throttle(&mut settings.throttle, node, found);
     }

@@ -5,11 +5,12 @@ use crate::hangs_on::{Green, GreenColumn, GreenPartition, Source};
 use crate::lifecycle::{LaneDesign, Prepared};
 use crate::pg::{Colour, Ident, list};
 
-pub(super) fn of(prepared: &Prepared) -> Vec<PreviewChange> {
-    prepared.lanes.iter().flat_map(of_table).collect()
+/// `archive` is the schema to which the old tables are moved in the end.
+pub(super) fn of(prepared: &Prepared, archive: Option<&Ident>) -> Vec<PreviewChange> {
+    prepared.lanes.iter().flat_map(|lane| of_table(lane, archive)).collect()
 }
 
-fn of_table(lane: &LaneDesign) -> Vec<PreviewChange> {
+fn of_table(lane: &LaneDesign, archive: Option<&Ident>) -> Vec<PreviewChange> {
     let mut diff = Diff { table: lane.table.plain(), changes: Vec::new() };
     let green = &lane.green;
     diff.partitioning(green);
@@ -20,7 +21,11 @@ fn of_table(lane: &LaneDesign) -> Vec<PreviewChange> {
         diff.add('~', "note", note.clone());
     }
     let home = green.home_of(Colour::Blue).plain();
-    diff.add('~', "old table", format!("becomes {home}, closed to clients, and is kept until finish"));
+    let end = archive.map_or_else(
+        || "is kept until finish".to_owned(),
+        |schema| format!("finish moves it to {}", lane.table.in_schema(schema).plain()),
+    );
+    diff.add('~', "old table", format!("becomes {home}, closed to clients, and {end}"));
     diff.add('=', "kept", format!("{}, every name", green.kept().join(", ")));
     diff.changes
 }

@@ -51,8 +51,9 @@ pub async fn preview(cx: &Context, forward: &Forward) -> Result<Preview, Error> 
     let steps = steps::of(&subject, &estimate);
     let before_swap = subject.progress.swapped.is_none();
     let swaps = before_swap && forward.reaches(Phase::Swap);
+    let archive = forward.plan.settings.archive.as_ref();
     let (changes, notices) = if swaps {
-        (changes::of(&subject.prepared), notices::of(&session, &subject, &estimate).await?)
+        (changes::of(&subject.prepared, archive), notices::of(&session, &subject, &estimate).await?)
     } else {
         (Vec::new(), Vec::new())
     };

@@ -21,7 +21,7 @@ async fn a_value_that_blue_cannot_hold_is_an_alarm_at_once_and_ends_when_it_is_g
     program
         .run("finish", &["--yes"])
         .expect_code(2)
-        .expect_words(&["blue no longer follows green", "--as-is"]);
+        .expect_words(&["blue no longer follows green", "finish --force"]);
 
     // Where both changes are applied together, only the last value counts.
     client.batch_execute("update t set minutes = 60 where id = 7").await.unwrap();
@@ -130,6 +130,20 @@ async fn a_soak_that_is_not_possible_is_refused_by_check() {
     assert!(what.contains("column hours must have a value, and nothing gives one"), "{what}");
 }
 
+/// What is applied to blue is tried before anything is made: here an operator that blue's type does not have, beside an
+/// identity that is always generated.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statements_that_blue_would_reject_are_refused_by_check() {
+    let cluster = Cluster::start();
+    let named = plan("1h").replace("back: 'minutes / 60.0'", "back: 't.minutes / 60.0'");
+    let (_client, program) = stage(&cluster, BLUE, &named).await;
+    let refused = program.run("check", &[]).expect_code(3);
+    let what = refused.finding("rehearsal")["what"].as_str().unwrap().to_owned();
+    assert!(what.contains("green's changes cannot be applied to blue") && what.contains("42P01"), "{what}");
+    program.write_plan(&plan("1h"));
+    program.run("check", &[]).expect_code(0);
+}
+
 /// A partition made in the soak would make clients' statements fail.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_table_whose_new_partitions_would_lack_a_replica_identity_is_refused() {
@@ -158,5 +172,66 @@ async fn a_journal_of_a_newer_version_is_refused() {
         let told = format!("{}{}", refused.stdout, refused.stderr);
         assert!(told.contains("its schema has version 99"), "{command:?}: {told}");
         assert_eq!(refused.code, Some(3), "{command:?}");
+    }
+}
+
+/// Which rows blue cannot take is said at once, on every way, and without a value of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rows_that_blue_cannot_take_are_named_by_their_digests() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, BLUE, &plan("1h")).await;
+    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+    let run: String = client.query_one("select run from projh_bluegreen.run", &[]).await.unwrap().get(0);
+    let overflow =
+        "update t set minutes = 6000000123 where id in (7, 8); update t set at = '2026-02-20' where id = 9";
+    // A second row with blue's key: with the first one in one batch, and alone.
+    let twice = "insert into t (id, at, minutes, big) overriding system value values (901, '2026-01-02', 1, ''), (901, '2026-02-02', 1, '')";
+    let again = "insert into t (id, at, minutes, big) overriding system value values (20, '2030-02-02', 1, ''), (902, '2026-02-02', 1, '')";
+    for (sql, mended, ids, why) in [
+        (overflow, "update t set minutes = 60 where id in (7, 8)", vec![7_i64, 8], "SQLSTATE 22003"),
+        (twice, "delete from t where id = 901", vec![901], "two rows have one key"),
+        (again, "delete from t where at = '2030-02-02'", vec![20], "SQLSTATE 23505"),
+    ] {
+        // Beside rows that are fine, in one transaction.
+        let others = "update t set note = 'other' where id between 100 and 250";
+        client.batch_execute(&format!("begin; {others}; {sql}; commit")).await.unwrap();
+        let from = cluster.log().len();
+        let broken = program.execute(&["--yes"]).expect_code(1);
+        let mut digests = Vec::new();
+        for id in ids {
+            let sql = "select left(encode(sha256(convert_to(substr(fact->'lanes'->0->>'secret', 13) || row($1::bigint)::text, 'utf8')), 'hex'), 16)
+                       from projh_bluegreen.fact where fact->>'fact' = 'prepared'";
+            digests.push(client.query_one(sql, &[&id]).await.unwrap().get::<_, String>(0));
+        }
+        digests.sort();
+        let error = broken.error().to_owned();
+        assert!(error.contains(why) && error.ends_with(&digests.join(", ")), "{error}: {digests:?}");
+        let status = program.run("status", &[]).events_of("status")[0].clone();
+        let keys: Vec<&str> = status["broken"]["keys"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|key| key["digest"].as_str().unwrap())
+            .collect();
+        assert_eq!(keys, digests, "{status}");
+        assert!(
+            !status["broken"]["since"].is_null() && status["broken"]["why"].as_str().unwrap().contains(why)
+        );
+        let next = status["next"].as_str().unwrap();
+        let find = format!("projh-bluegreen find {run} public.t {} finds the row", digests[0]);
+        assert!(next.starts_with(&find) && next.contains("finish") && next.contains("--force"), "{next}");
+        let person = program.run_for_people("status", &[]);
+        assert!(person.stdout.contains(&digests[0]), "{}", person.stdout);
+        let found = program.run("find", &["public.t", &digests[0]]).expect_code(0);
+        assert!(found.events_of("row_found").iter().any(|row| row["side"] == "green"), "{}", found.stdout);
+        for text in [&broken.stdout, &broken.stderr, &cluster.log()[from..].to_owned()] {
+            assert!(!text.contains("6000000123") && !text.contains("Key ("), "{text}");
+        }
+        client.batch_execute(mended).await.unwrap();
+        let again = program.spawn("execute", &["--yes"]);
+        again.wait_for("soaking");
+        again.terminate();
+        again.finish().expect_code(7);
+        assert!(program.run("status", &[]).events_of("status")[0]["broken"].is_null());
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use crate::lane::Lane;
+use crate::lane::row_hash::key_digest;
 use crate::pg::{Ident, list};
 
 /// The statements of one lane, as text. Their parameters are arrays of keys and of rows.
@@ -22,6 +23,8 @@ pub(crate) struct ApplySql {
     pub(crate) forget_dirty: String,
     /// While rows are missing: adds dirty keys, which have to be read again.
     pub(crate) note_dirty: String,
+    /// Digests of keys: `$1` is how many at most, `$2` the secret.
+    pub(crate) digests: String,
 }
 
 impl ApplySql {
@@ -33,6 +36,7 @@ impl ApplySql {
             insert: insert_sql(lane),
             forget_dirty: forget_dirty_sql(lane),
             note_dirty: note_dirty_sql(lane),
+            digests: digests_sql(lane),
         }
     }
 }
@@ -201,5 +205,15 @@ fn note_dirty_sql(lane: &Lane) -> String {
         dirty = lane.dirty_table(),
         names = lane.key_columns(),
         keys = lane.unnest_keys(1),
+    )
+}
+
+/// As the source has them: a key that the target cannot hold has a digest, too.
+fn digests_sql(lane: &Lane) -> String {
+    format!(
+        "SELECT DISTINCT {digest} FROM {keys} AS s({names}) ORDER BY 1 LIMIT $1::bigint",
+        digest = key_digest(lane.key.iter().map(|key| &key.name)),
+        keys = lane.unnest_keys(3),
+        names = lane.key_columns(),
     )
 }

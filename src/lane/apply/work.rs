@@ -10,8 +10,8 @@ pub(super) struct Work<'a> {
     pub(super) replaced: Vec<(&'a Key, &'a Row)>,
     /// Keys whose row is deleted.
     pub(super) gone: Vec<&'a Key>,
-    /// Complete rows to insert.
-    pub(super) rows: Vec<&'a Row>,
+    /// Complete rows to insert, with their keys.
+    pub(super) rows: Vec<(&'a Key, &'a Row)>,
     /// Rows that lack values: their key, the row, and the key under which the target has those values.
     pub(super) rewritten: Vec<(&'a Key, &'a Row, &'a Key)>,
 }
@@ -36,7 +36,7 @@ impl<'a> Work<'a> {
                 }
                 Some(row) => match &row.base {
                     Some(base) => work.rewritten.push((key, row, base)),
-                    None => work.rows.push(row),
+                    None => work.rows.push((key, row)),
                 },
                 None => {}
             }
@@ -54,7 +54,7 @@ impl<'a> Work<'a> {
                 Some(base) => self.rewritten.push((key, row, base)),
                 None => {
                     self.gone.push(key);
-                    self.rows.push(row);
+                    self.rows.push((key, row));
                 }
             }
         }

@@ -326,15 +326,14 @@ impl Applier {
     /// Sends what has been taken in to the server, in the open transaction.
     async fn flush(&mut self) -> Result<(), FeedError> {
         let lenient = self.shared.lenient.load(Ordering::Acquire);
+        let is_first = !self.in_target_transaction;
         for (at, pending) in self.pending.iter_mut().enumerate() {
             if pending.changes.changes() == 0 {
                 continue;
             }
             self.changes += pending.changes.changes();
-            let keys = pending.take()?;
             begin(&self.session, &self.begin, &mut self.in_target_transaction).await?;
-            self.session.execute(&pending.acting, &[]).await?;
-            pending.apply.apply(&self.session, &keys, lenient).await?;
+            let keys = pending.flush(&self.session, lenient, is_first).await?;
             self.touched[at].extend(keys.into_keys());
         }
         Ok(())

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 
 use tokio_postgres::Statement;
+use tokio_postgres::error::SqlState;
 
 use super::FeedError;
 use crate::lane::Lane;
-use crate::lane::apply::Apply;
+use crate::lane::apply::{Apply, ApplyError};
 use crate::lane::coalesce::{Coalesced, Impossible, Key, Net, by_key};
+use crate::pg::connect::Session;
 use crate::replication::pgoutput::{Old, OldKind, Relation, Tuple, Value};
 
 /// A lane, and what has been taken in for it.
@@ -71,14 +73,61 @@ impl Pending {
         Err(FeedError::SourceChanged { table: self.lane.table.plain(), what })
     }
 
-    /// The net change of each key since the last call.
-    pub(super) fn take(&mut self) -> Result<HashMap<Key, Net>, FeedError> {
+    /// Applies the net change of each key since the last call, in the transaction that is open on `session`, and returns
+    /// them. `is_first`: nothing of the same source transaction has been applied before.
+    pub(super) async fn flush(
+        &mut self,
+        session: &Session,
+        lenient: bool,
+        is_first: bool,
+    ) -> Result<HashMap<Key, Net>, FeedError> {
+        session.execute(&self.acting, &[]).await?;
+        let keys = match self.take() {
+            Ok(keys) => keys,
+            Err(twice) => {
+                let keys = self.apply.digests_of(session, twice.iter()).await?;
+                let table = self.lane.table.plain();
+                return Err(FeedError::Impossible { table, keys, source: Impossible::Twice });
+            }
+        };
+        match self.apply.apply(session, &keys, lenient).await {
+            Ok(()) => Ok(keys),
+            Err(ApplyError::Postgres { table, source, .. }) => {
+                // Without what was applied before, a row may have the key of one that is no longer there.
+                let code = source.code().filter(|code| is_about_rows(code, is_first));
+                let named = match code {
+                    Some(code) => self.rejected(session, &keys, code).await,
+                    None => Ok(Vec::new()),
+                };
+                // What stopped the batch is the error to report, even if nothing more can be found out.
+                Err(ApplyError::Postgres { table, keys: named.unwrap_or_default(), source }.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Digests of the keys whose rows the server has rejected.
+    async fn rejected(
+        &self,
+        session: &Session,
+        keys: &HashMap<Key, Net>,
+        code: &SqlState,
+    ) -> Result<Vec<String>, tokio_postgres::Error> {
+        session.batch_execute("ROLLBACK; BEGIN").await?;
+        session.execute(&self.acting, &[]).await?;
+        let found = self.apply.rejected(session, keys, code).await?;
+        session.batch_execute("ROLLBACK").await?;
+        Ok(found)
+    }
+
+    /// The net change of each key since the last call, or the keys that have two rows.
+    fn take(&mut self) -> Result<HashMap<Key, Net>, Vec<Key>> {
         let changes = self.changes.take();
         let Lane { key, identity, .. } = &self.lane;
         if identity.len() == key.len() {
             return Ok(changes);
         }
-        by_key(changes, key.len()).map_err(|source| self.impossible(source))
+        by_key(changes, key.len())
     }
 
     fn identity_of(&self, tuple: &Tuple) -> Result<Key, FeedError> {
@@ -86,6 +135,12 @@ impl Pending {
     }
 
     fn impossible(&self, source: Impossible) -> FeedError {
-        FeedError::Impossible { table: self.lane.table.plain(), source }
+        FeedError::Impossible { table: self.lane.table.plain(), keys: Vec::new(), source }
     }
+}
+
+/// Whether the server rejected a row: for its values, or for other rows.
+fn is_about_rows(code: &SqlState, is_first: bool) -> bool {
+    let class = code.code().get(..2).unwrap_or_default();
+    matches!(class, "22" | "44" | "P0") || (class == "23" && is_first)
 }

@@ -155,7 +155,10 @@ impl StepList<'_> {
     }
 
     pub(super) fn finish(&mut self) {
-        self.transaction(Phase::Finish, phase::finish::statements(&self.subject.prepared));
+        let prepared = &self.subject.prepared;
+        let archive = self.subject.forward.plan.settings.archive.as_ref();
+        let archived = archive.map_or_else(Vec::new, |schema| phase::finish::targets(prepared, schema));
+        self.transaction(Phase::Finish, phase::finish::statements(prepared, &archived));
     }
 
     /// Adds these statements as one transaction.
