@@ -4,7 +4,7 @@
 //! refusal says what, where, and what to type. Rights are probed by using them if possible.
 
 mod acting;
-mod connections;
+pub(crate) mod connections;
 mod count;
 mod design;
 mod disk;
@@ -29,7 +29,7 @@ mod server;
 mod server_log;
 mod slots;
 mod standbys;
-mod throttle;
+pub(crate) mod throttle;
 mod toast;
 mod twins;
 mod types;
