@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::error::Error;
 use crate::event::{Event, Reporter};
+use crate::in_force::InForce;
 use crate::journal::requests::Finish;
 use crate::lifecycle::Phase;
 use crate::pg::Colour;
@@ -45,6 +46,20 @@ pub enum Goal {
         /// green was live is a swap back, and no more.
         was_live: Option<Colour>,
     },
+    /// All rows of a run's tables have been compared again; nothing else of it is done.
+    Compared {
+        /// Its id, or its plan's name.
+        run: String,
+        /// How to do so.
+        forward: Forward,
+    },
+    /// A run that was verified before has been swapped and settled.
+    Swapped {
+        /// Its id, or its plan's name.
+        run: String,
+        /// How to do so.
+        forward: Forward,
+    },
     /// The blue tables of a run have been dropped, or archived.
     Finished {
         /// Its id, or its plan's name.
@@ -56,10 +71,26 @@ pub enum Goal {
     },
 }
 
+impl Goal {
+    /// How long to try to reconnect to a server that was lost.
+    #[must_use]
+    pub fn reconnect_for(&self, cx: &Context) -> Duration {
+        match self {
+            Self::Forward(forward)
+            | Self::Back { forward, .. }
+            | Self::Compared { forward, .. }
+            | Self::Swapped { forward, .. } => forward.settings.now().reconnect_for,
+            Self::Checked(_) | Self::Finished { .. } => cx.reconnect_for,
+        }
+    }
+}
+
 /// A plan to execute, and how far.
 pub struct Forward {
     /// The plan to execute.
     pub plan: Plan,
+    /// The settings that it is executed with, which can change meanwhile.
+    pub settings: InForce,
     /// The phase to stop after; `None` to run to the end.
     pub until: Option<Phase>,
     /// Whether the swap waits until a command on another terminal releases it.
@@ -69,17 +100,24 @@ pub struct Forward {
 }
 
 impl Forward {
+    /// A plan to execute to the end, without a question.
+    #[must_use]
+    pub fn of(plan: Plan) -> Self {
+        let settings = InForce::of(&plan.settings);
+        Self { plan, settings, until: None, holds_swap: false, may_swap: Arc::new(|| true) }
+    }
+
     /// The same plan, for another goal of the run.
     #[must_use]
     pub fn again(&self) -> Self {
-        let may_swap = Arc::clone(&self.may_swap);
-        Self { plan: self.plan.clone(), until: None, holds_swap: false, may_swap }
+        let (settings, may_swap) = (self.settings.clone(), Arc::clone(&self.may_swap));
+        Self { plan: self.plan.clone(), settings, until: None, holds_swap: false, may_swap }
     }
 
     /// The phases of the plan up to `until`, in their order.
     #[must_use]
     pub fn phases(&self) -> Vec<Phase> {
-        let has_soak = !self.plan.settings.soak.is_zero();
+        let has_soak = !self.settings.now().soak.is_zero();
         let is_in = |phase: &Phase| self.reaches(*phase) && (has_soak || *phase != Phase::Soak);
         Phase::FORWARD.into_iter().filter(is_in).chain(self.finishes().then_some(Phase::Finish)).collect()
     }
@@ -87,7 +125,7 @@ impl Forward {
     /// Whether the run is finished when the soak is over.
     #[must_use]
     pub fn finishes(&self) -> bool {
-        self.plan.settings.finishes_after_soak && self.until.is_none()
+        self.settings.now().finishes_after_soak && self.until.is_none()
     }
 
     /// Whether a phase comes no later than `until`.

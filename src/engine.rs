@@ -39,20 +39,33 @@ pub async fn reach(cx: &Context, goal: &Goal) -> Result<ExitCode, Error> {
     let Goal::Forward(forward) = goal else {
         // What a gate decided before has been overtaken.
         if reached.is_ok()
+            && matches!(goal, Goal::Back { .. } | Goal::Finished { .. })
             && let Err(error) = overtake(cx, &run).await
         {
             tracing::warn!(%error, "requests could not be answered");
         }
         return reached;
     };
-    let Err(Error::Asked(request)) = &reached else { return reached };
+    let request = match &reached {
+        Err(Error::Asked(request)) => request,
+        // By another command, while this process had no session.
+        Err(Error::Journal(JournalError::Ended { ending, .. })) => {
+            let text = format!("another command has ended the run meanwhile: it was {ending}");
+            cx.tell(&Event::Notice { text });
+            return Ok(match ending {
+                Ending::RolledBack => ExitCode::RolledBack,
+                Ending::Finished => ExitCode::Done,
+            });
+        }
+        _ => return reached,
+    };
     cx.tell(&Event::Asked { ask: request.ask.name().to_owned(), who: request.by.clone() });
     let forward = forward.again();
     // Gates are asked while green is live; if blue is by now, the rollback was cut short.
     let was_live = request.gate().map(|_| Colour::Green);
     let goal = match request.ask {
         Ask::Finish(how) => Goal::Finished { run, forward, how },
-        Ask::Rollback | Ask::Swap | Ask::Verify | Ask::Pause | Ask::Resume => {
+        Ask::Rollback | Ask::Swap | Ask::Verify | Ask::Pause | Ask::Resume | Ask::Set(_) => {
             Goal::Back { run, forward, was_live }
         }
     };
@@ -89,7 +102,11 @@ async fn sessions(cx: &Context, goal: &Goal, held: &mut Option<Held>) -> Result<
         let Err(error) = outcome else {
             return Ok(match goal {
                 Goal::Back { .. } => ExitCode::RolledBack,
-                Goal::Checked(_) | Goal::Forward(_) | Goal::Finished { .. } => ExitCode::Done,
+                Goal::Checked(_)
+                | Goal::Forward(_)
+                | Goal::Compared { .. }
+                | Goal::Swapped { .. }
+                | Goal::Finished { .. } => ExitCode::Done,
             });
         };
         if begun.elapsed() > GOOD_SESSION {
@@ -98,7 +115,7 @@ async fn sessions(cx: &Context, goal: &Goal, held: &mut Option<Held>) -> Result<
         let since = *trouble.get_or_insert_with(Instant::now);
         let may_wait = cx.has_begun.load(Ordering::Acquire)
             && error.is_transient()
-            && since.elapsed() < cx.reconnect_for;
+            && since.elapsed() < goal.reconnect_for(cx);
         let wait = if may_wait { waits.next() } else { None };
         let Some(wait) = wait else { return Err(error) };
         tracing::warn!(%error, wait_ms = wait.as_millis(), "session lost; opening a new one");
@@ -134,7 +151,7 @@ async fn session(
             ahead(cx, forward, held).await
         }
         Goal::Back { run, forward, was_live: asked } => {
-            let Some(journal) = resume(cx, run, held, Ending::RolledBack).await? else { return Ok(()) };
+            let Some(journal) = resume(cx, run, held, Some(Ending::RolledBack)).await? else { return Ok(()) };
             let phases = {
                 let progress = journal.progress();
                 progress.phases_back(*was_live.get_or_insert(asked.unwrap_or(progress.live())))
@@ -142,16 +159,23 @@ async fn session(
             take(cx, &journal, phases.clone(), None, held);
             end(cx, forward, journal, phases, Finish::default()).await
         }
+        Goal::Compared { run, forward } | Goal::Swapped { run, forward } => {
+            let Some(journal) = resume(cx, run, held, None).await? else { return Ok(()) };
+            let only_compares = matches!(goal, Goal::Compared { .. });
+            let phases = match only_compares {
+                true => vec![Phase::CatchUp, Phase::Verify],
+                false => journal.progress().phases_to_swap(),
+            };
+            take(cx, &journal, phases.clone(), None, held);
+            let mut run = run_of(cx, forward, journal, false).await?;
+            let outcome = Box::pin(steps(&mut run, &phases, Finish::default(), only_compares)).await;
+            concluded(&mut run, outcome).await
+        }
         Goal::Finished { run, forward, how } => {
-            let Some(journal) = resume(cx, run, held, Ending::Finished).await? else { return Ok(()) };
+            let Some(journal) = resume(cx, run, held, Some(Ending::Finished)).await? else { return Ok(()) };
             let phases = phase::finish::phases(&journal.progress(), *how);
-            take(
-                cx,
-                &journal,
-                phases.as_ref().map_or_else(|_| vec![Phase::Finish], Clone::clone),
-                None,
-                held,
-            );
+            let shown = phases.as_ref().map_or_else(|_| vec![Phase::Finish], Clone::clone);
+            take(cx, &journal, shown, None, held);
             end(cx, forward, journal, phases?, *how).await
         }
     }
@@ -182,18 +206,19 @@ async fn carry_out(
     Ok(())
 }
 
-/// Takes over a run that is to be ended; `None` if the session before has ended it, with a COMMIT whose answer was
-/// lost.
+/// Takes over a run; `None` if it is to be ended, and the session before has done so, with a COMMIT whose answer was lost.
 async fn resume(
     cx: &Context,
     run: &str,
     held: &mut Option<Held>,
-    wanted: Ending,
+    wanted: Option<Ending>,
 ) -> Result<Option<Journal>, Error> {
     let begun = held.is_some();
     let taken = async { Ok(Journal::resume(&cx.target, run, held.as_ref()).await?) };
     match phase::unless(cx.interrupted(), taken).await {
-        Err(Error::Journal(JournalError::Ended { ending, .. })) if begun && ending == wanted => Ok(None),
+        Err(Error::Journal(JournalError::Ended { ending, .. })) if begun && wanted == Some(ending) => {
+            Ok(None)
+        }
         journal => {
             let journal = journal?;
             cx.has_begun.store(true, Ordering::Release);
@@ -232,8 +257,7 @@ async fn decided(run: &Run<'_>) -> Result<Option<Request>, Error> {
     let is_void =
         |request: &&Request| run.forward.plan.gates.iter().all(|gate| Some(&*gate.name) != request.gate());
     if let Some(void) = decided.as_ref().filter(is_void) {
-        let why = Some("the plan no longer has this gate".to_owned());
-        let answer = Answer { code: ExitCode::Interrupted.into(), why };
+        let answer = Answer::failed(ExitCode::Interrupted, "the plan no longer has this gate");
         requests::answer_all(session, void, &answer).await.doing("answering requests")?;
         run.pace.forget(void.n).await;
         return Ok(None);
@@ -276,23 +300,31 @@ async fn end(
         return last(cx, forward, &journal, phase, how).await;
     }
     let mut run = run_of(cx, forward, journal, false).await?;
-    let steps = async {
-        phase::unless(cx.interrupted(), load(&mut run)).await?;
-        for phase in phases {
-            if cx.is_interrupted() {
-                return Err(Error::Interrupted);
-            }
-            if matches!(phase, Phase::Rollback | Phase::Finish) {
-                (run.feed, run.others) = (None, None);
-                last(cx, forward, &run.journal, phase, how).await?;
-            } else {
-                carry_out(cx, phase, phase::run(phase, &mut run)).await?;
-            }
-        }
-        Ok(())
-    };
-    let outcome = Box::pin(steps).await;
+    let outcome = Box::pin(steps(&mut run, &phases, how, false)).await;
     concluded(&mut run, outcome).await
+}
+
+/// Carries out phases one after the other. `only_compares`: the verification prepares nothing for what may come after it.
+async fn steps(run: &mut Run<'_>, phases: &[Phase], how: Finish, only_compares: bool) -> Result<(), Error> {
+    let cx = run.cx;
+    phase::unless(cx.interrupted(), load(run)).await?;
+    for phase in phases {
+        if cx.is_interrupted() {
+            return Err(Error::Interrupted);
+        }
+        match phase {
+            Phase::Rollback | Phase::Finish => {
+                (run.feed, run.others) = (None, None);
+                last(cx, run.forward, &run.journal, *phase, how).await?;
+            }
+            Phase::Verify if only_compares => {
+                let work = phase::unless(run.stopped(), phase::verify::again(run));
+                carry_out(cx, *phase, work).await?;
+            }
+            _ => carry_out(cx, *phase, phase::run(*phase, run)).await?,
+        }
+    }
+    Ok(())
 }
 
 /// Carries out a phase with which the run ends: it needs no lanes.
@@ -319,7 +351,7 @@ async fn phases(run: &mut Run<'_>) -> Result<(), Error> {
         let next = run.journal.progress().next_phase();
         let Some(phase) = next.filter(|phase| run.forward.reaches(*phase)) else { return Ok(()) };
         if phase == Phase::Swap && run.forward.holds_swap {
-            let request = phase::unless(run.stopped(), released(run)).await?;
+            let request = released(run).await?;
             cx.tell(&Event::Asked { ask: request.ask.name().to_owned(), who: request.by.clone() });
             let outcome = carry_out(cx, phase, phase::run(phase, run)).await;
             phase::answer(run, request.n, &outcome).await?;
@@ -338,25 +370,27 @@ async fn phases(run: &mut Run<'_>) -> Result<(), Error> {
 }
 
 /// Waits until the swap is released, while what changes is compared.
-async fn released(run: &Run<'_>) -> Result<Request, Error> {
+async fn released(run: &mut Run<'_>) -> Result<Request, Error> {
     let text = format!("the swap is held; projh-bluegreen swap {} releases it", run.journal.run());
     run.cx.tell(&Event::Waiting { cause: WaitCause::Release, text });
-    let asked = run.pace.asked(|ask| ask == Ask::Swap);
-    phase::verify::comparing_meanwhile(run, async { Ok(asked.await) }).await
+    let asked = run.pace.asked(|ask| *ask == Ask::Swap);
+    phase::verify::until(run, asked).await
 }
 
 /// Asks whether to swap, while what changes is compared. The question ends when the run is stopped.
-async fn may_swap(run: &Run<'_>) -> Result<bool, Error> {
+async fn may_swap(run: &mut Run<'_>) -> Result<bool, Error> {
     let asks = Arc::clone(&run.forward.may_swap);
     let asked = tokio::task::spawn_blocking(move || asks());
-    let answer = async { Ok(asked.await.unwrap_or(false)) };
-    phase::unless(run.stopped(), phase::verify::comparing_meanwhile(run, answer)).await
+    phase::verify::until(run, async { asked.await.unwrap_or(false) }).await
 }
 
 /// Takes the run over, and prepares what its phases need.
 async fn open<'a>(cx: &'a Context, forward: &'a Forward, held: &mut Option<Held>) -> Result<Run<'a>, Error> {
     let plan = &forward.plan;
     let journal = waits::told(cx, plan, Journal::begin(&cx.target, plan, held.as_ref())).await?;
+    *held = Some(journal.held());
+    // The phases depend on the settings.
+    set(cx, forward, &journal).await?;
     take(cx, &journal, forward.phases(), forward.until, held);
     run_of(cx, forward, journal, true).await
 }
@@ -368,6 +402,7 @@ async fn run_of<'a>(
     journal: Journal,
     heeds_requests: bool,
 ) -> Result<Run<'a>, Error> {
+    set(cx, forward, &journal).await?;
     let pace = Pace::keep(cx, forward, &journal).await?;
     Ok(Run {
         cx,
@@ -382,6 +417,13 @@ async fn run_of<'a>(
         published: Vec::new(),
         verified_files: Vec::new(),
     })
+}
+
+/// Reads which settings were changed by `set`.
+async fn set(cx: &Context, forward: &Forward, journal: &Journal) -> Result<(), Error> {
+    let changed = forward.settings.read(journal.session(), journal.run()).await;
+    changed.doing("reading what was set")?.iter().for_each(|event| cx.tell(event));
+    Ok(())
 }
 
 /// Loads the lanes of a run that has been prepared, if there is still one to follow.

@@ -17,7 +17,7 @@ use crate::lane::find::RowFound;
 use crate::lifecycle::{Phase, RoundEnd, SwapTimes, Verification};
 use crate::meter::Reached;
 use crate::pg::Lsn;
-use crate::plan::Problem;
+use crate::plan::{Problem, SettingChange};
 use crate::status::Status;
 
 pub use preview::{
@@ -216,9 +216,17 @@ pub enum Event {
     },
     /// A command on another terminal asks for something of the process that holds the run; both report it.
     Asked {
-        /// What is asked for: `rollback`, `finish` with its options, `swap`, `verify`, `pause` or `resume`.
+        /// What is asked for: `rollback`, `finish` with its options, `swap`, `verify`, `pause`, `resume` or `set`.
         ask: String,
         /// Who asks; for the command itself, who is asked.
+        who: String,
+    },
+    /// A setting of the run is another one than before, or than the plan's: `set` has changed it.
+    SettingChanged {
+        /// What was changed.
+        #[serde(flatten)]
+        change: SettingChange,
+        /// Who has set it.
         who: String,
     },
     /// Any other message for a person.

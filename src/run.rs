@@ -12,6 +12,7 @@ use crate::lane::feed::{Feed, Watch};
 use crate::pg::ConnectionRole;
 use crate::pg::connect::Session;
 use crate::phase::locks::Patience;
+use crate::plan::Settings;
 use crate::watchdog::Pace;
 
 /// A run in this session: the journal, and what only lasts as long as the session.
@@ -47,6 +48,12 @@ impl Run<'_> {
         ConnectionRole::of_run(self.journal.run(), role).to_string()
     }
 
+    /// The settings at this moment.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        self.forward.settings.now()
+    }
+
     /// How DDL outside of the swap waits for locks.
     #[must_use]
     pub fn patience(&self) -> Patience<'_> {
@@ -76,7 +83,7 @@ impl Run<'_> {
         let is_swapped = self.journal.progress().swapped.is_some();
         let heeds = self.heeds_requests;
         let asked =
-            self.pace.asked(move |ask| heeds && (ask == Ask::Rollback || (is_swapped && ask.is_end())));
+            self.pace.asked(move |ask| heeds && (*ask == Ask::Rollback || (is_swapped && ask.is_end())));
         async move {
             tokio::select! {
                 error = interrupted => error,
@@ -92,9 +99,15 @@ impl Run<'_> {
     /// # Errors
     /// If a connection cannot be opened.
     pub async fn workers(&self, role: &str) -> Result<Vec<Session>, Error> {
-        let name = self.role(role);
-        let connect = |_| self.cx.target.connect(&name, &[("synchronous_commit", "off")]);
-        let connections = (0..self.forward.plan.settings.workers).map(connect);
-        Ok(futures_util::future::try_join_all(connections).await?)
+        let connections = (0..self.settings().workers).map(|_| self.worker(role));
+        futures_util::future::try_join_all(connections).await
+    }
+
+    /// Opens the connection of one more worker.
+    ///
+    /// # Errors
+    /// If the connection cannot be opened.
+    pub async fn worker(&self, role: &str) -> Result<Session, Error> {
+        Ok(self.cx.target.connect(&self.role(role), &[("synchronous_commit", "off")]).await?)
     }
 }

@@ -7,12 +7,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_postgres::Client;
 
-use crate::journal::{JournalError, Summary};
+use crate::journal::requests::{self, Paused};
+use crate::journal::{self, JournalError, Summary};
 use crate::lifecycle::{Broken, Phase, Prepared, Progress, Span, Standing};
 use crate::meter::Reached;
 use crate::meter::{eta_s, per_s};
 use crate::pg::slot::Slot;
 use crate::pg::{BLOCK_BYTES, ConnectionRole};
+use crate::plan::SettingChange;
 
 /// How many facts are read to find the last ones; consecutive facts of one kind are reported as one.
 const FACTS: i64 = 500;
@@ -27,7 +29,9 @@ pub struct Status {
     pub plan: String,
     /// The phase it is in, or resumes with; `null` if nothing is left to do.
     pub phase: Option<Phase>,
-    /// The state of the tables, in a sentence.
+    /// Whether it was swapped and rolled back: blue is live again, and green is kept.
+    pub is_swapped_back: bool,
+    /// The state of the tables, in a sentence; if it is paused, by whom and since when.
     pub state: String,
     /// The command to type next, if there is one.
     pub next: Option<String>,
@@ -49,8 +53,24 @@ pub struct Status {
     pub stream: Option<Stream>,
     /// The orchestrator that took the run over last.
     pub orchestrator: Option<Orchestrator>,
+    /// Who has paused it; `null` if it is not paused.
+    pub paused: Option<Paused>,
+    /// The settings that `set` has changed from what the plan says.
+    pub settings: Vec<SettingSet>,
     /// The last facts of its journal, the latest first.
     pub last_facts: Vec<Facts>,
+}
+
+/// A setting that is not the plan's.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct SettingSet {
+    /// Its value in the plan that was executed last, and now.
+    #[serde(flatten)]
+    pub change: SettingChange,
+    /// Who has set it: process, host and role.
+    pub by: String,
+    /// When.
+    pub at: String,
 }
 
 /// The copy of one table.
@@ -129,11 +149,18 @@ impl Status {
         let slots = Slot::of(client, &run.found.run).await.map_err(JournalError::doing("read"))?;
         let slot = slots.into_iter().find(|slot| slot.source == progress.live());
         let prepared = progress.prepared.as_ref();
+        let paused = requests::paused(client, &run.found.run).await.map_err(JournalError::doing("read"))?;
+        let paused = paused.filter(|_| run.found.under_way);
+        let state = match &paused {
+            Some(paused) => format!("paused by {} since {}; {}", paused.by, paused.since, standing.state),
+            None => standing.state,
+        };
         Ok(Self {
             run: run.found.run.clone(),
             plan: run.found.plan_name.clone(),
             phase: progress.next_phase(),
-            state: standing.state,
+            is_swapped_back: progress.swaps > 0 && progress.swapped.is_none(),
+            state,
             next: standing.next,
             broken: progress.broken.clone().filter(|_| progress.is_reversible()),
             rounds: progress.rounds,
@@ -151,9 +178,23 @@ impl Status {
                 wal_status: slot.wal_status,
             }),
             orchestrator,
+            paused,
+            settings: settings(client, &run.found.run).await?,
             last_facts: last_facts(client, &run.found.run).await?,
         })
     }
+}
+
+/// What was set for a run.
+async fn settings(client: &Client, run: &str) -> Result<Vec<SettingSet>, JournalError> {
+    let plan = journal::settings(client, run).await?.unwrap_or_default();
+    let set = requests::set(client, run).await.map_err(JournalError::doing("read"))?;
+    let now = plan.with(set.iter().map(|(key, set)| (key, &set.value)));
+    let of_one = |change: SettingChange| {
+        let set = set.get(&change.key)?;
+        Some(SettingSet { change, by: set.by.clone(), at: set.at.clone() })
+    };
+    Ok(plan.changes_to(&now).into_iter().filter_map(of_one).collect())
 }
 
 async fn orchestrator(client: &Client, run: &Summary) -> Result<Option<Orchestrator>, JournalError> {

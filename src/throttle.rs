@@ -16,38 +16,50 @@ pub struct Load {
     pub is_losing: bool,
     /// A limit of the plan asks for a wait, and the slot does not hold back too much WAL for one.
     pub must_wait: bool,
+    /// `rest_percent` of the settings; 0 never rests.
+    pub rest_percent: u32,
+    /// `workers` of the settings.
+    pub workers: usize,
 }
 
 /// How long to rest after work, so that clients get their share of the server.
 #[derive(Clone)]
 pub struct Rest {
     load: watch::Receiver<Load>,
-    /// The rest on a busy server, as a multiple of the time worked.
-    share: f64,
+    /// Whether it is of a task that works alone, and not of one of the workers.
+    is_alone: bool,
 }
 
 impl Rest {
-    /// Scales the rest so that all `workers` together use the share of one worker that rests `rest_percent`.
-    #[expect(clippy::cast_precision_loss, reason = "a handful of workers")]
+    /// The rests of a task that works alone, or of one of the workers.
     #[must_use]
-    pub fn of_one(load: watch::Receiver<Load>, rest_percent: u32, workers: usize) -> Self {
-        let share = match rest_percent {
-            0 => 0.0,
-            percent => workers as f64 * (1.0 + f64::from(percent) / 100.0) - 1.0,
-        };
-        Self { load, share }
+    pub fn of_one(load: watch::Receiver<Load>, is_alone: bool) -> Self {
+        Self { load, is_alone }
     }
 
     /// Never rests.
     #[must_use]
     pub fn never() -> Self {
-        Self { load: watch::channel(Load::default()).1, share: 0.0 }
+        Self::of_one(watch::channel(Load::default()).1, true)
+    }
+
+    /// The rest on a busy server, as a multiple of the time worked: all workers together use the share of one worker that
+    /// rests `rest_percent`.
+    #[expect(clippy::cast_precision_loss, reason = "a handful of workers")]
+    fn share(&self) -> f64 {
+        let Load { rest_percent, workers, .. } = *self.load.borrow();
+        let workers = if self.is_alone { 1 } else { workers };
+        match rest_percent {
+            0 => 0.0,
+            percent => workers as f64 * (1.0 + f64::from(percent) / 100.0) - 1.0,
+        }
     }
 
     /// The rest after work that took this long: zero unless the server is busy, 10 s at most.
     #[must_use]
     pub fn after(&self, took: Duration) -> Duration {
-        if self.load.borrow().is_busy { took.mul_f64(self.share).min(LONGEST_REST) } else { Duration::ZERO }
+        let is_busy = self.load.borrow().is_busy;
+        if is_busy { took.mul_f64(self.share()).min(LONGEST_REST) } else { Duration::ZERO }
     }
 
     /// The rest after a part of a backlog: none while the lag does not shrink, which has to be worked off.
@@ -69,7 +81,8 @@ mod tests {
     use super::*;
 
     fn rest(rest_percent: u32, workers: usize) -> f64 {
-        Rest::of_one(watch::channel(Load::default()).1, rest_percent, workers).share
+        let load = Load { rest_percent, workers, ..Load::default() };
+        Rest::of_one(watch::channel(load).1, false).share()
     }
 
     #[test]
@@ -85,15 +98,16 @@ mod tests {
     fn nobody_rests_on_a_quiet_server_or_in_a_backlog_that_grows() {
         let second = Duration::from_secs(1);
         let rests = |is_busy, is_losing| {
-            let load = watch::channel(Load { is_busy, is_losing, ..Load::default() }).1;
-            let rest = Rest { load, share: 2.0 };
+            let load = Load { is_busy, is_losing, rest_percent: 200, ..Load::default() };
+            let rest = Rest::of_one(watch::channel(load).1, true);
             (rest.after(second), rest.in_a_backlog(second))
         };
         assert_eq!(rests(true, false), (2 * second, 2 * second));
         assert_eq!(rests(true, true), (2 * second, Duration::ZERO));
         assert_eq!(rests(false, false), (Duration::ZERO, Duration::ZERO));
-        let load = watch::channel(Load { is_busy: true, ..Load::default() }).1;
-        assert_eq!(Rest { load, share: 2.0 }.after(Duration::from_secs(3_600)), LONGEST_REST);
+        let load = Load { is_busy: true, rest_percent: 200, ..Load::default() };
+        let rest = Rest::of_one(watch::channel(load).1, true);
+        assert_eq!(rest.after(Duration::from_secs(3_600)), LONGEST_REST);
         assert_eq!(Rest::never().after(second), Duration::ZERO);
     }
 }

@@ -21,6 +21,7 @@ mod broken;
 mod chaos;
 mod check_counts;
 mod connections;
+mod control;
 mod crashes;
 mod encodings;
 mod events;

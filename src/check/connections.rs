@@ -23,9 +23,22 @@ SELECT current_setting('max_connections')::bigint - coalesce(current_setting('re
 FROM pg_roles r, pg_database d WHERE r.rolname = session_user AND d.datname = current_database()";
 
 pub(super) async fn check(plan: &Plan, session: &Session) -> Result<Vec<Finding>, Error> {
-    let row = session.query_one(FREE, &[]).await.doing("counting connections")?;
     let workers = plan.settings.workers;
-    let needed = i64::try_from(workers).unwrap_or(i64::MAX).saturating_add(BESIDE_WORKERS);
+    lacking(session, &format!("a run with {workers} workers needs up to"), workers, BESIDE_WORKERS).await
+}
+
+/// A finding if there are too few for so many workers more.
+///
+/// # Errors
+/// If the server rejected the query, or the connection was lost.
+pub(crate) async fn more(session: &Session, workers: usize) -> Result<Vec<Finding>, Error> {
+    lacking(session, &format!("{workers} more workers need"), workers, 0).await
+}
+
+/// What limits leave too few connections to `who`, workers and others.
+async fn lacking(session: &Session, who: &str, workers: usize, beside: i64) -> Result<Vec<Finding>, Error> {
+    let row = session.query_one(FREE, &[]).await.doing("counting connections")?;
+    let needed = i64::try_from(workers).unwrap_or(i64::MAX).saturating_add(beside);
     let (role, database) = (Ident(row.get(3)), Ident(row.get(4)));
     let limits = [
         (
@@ -52,9 +65,7 @@ pub(super) async fn check(plan: &Plan, session: &Session) -> Result<Vec<Finding>
         limits.into_iter().filter_map(|(free, needed, of, hint)| Some((free? + 1, needed, of, hint)));
     let finding = |(free, needed, of, hint): (i64, i64, String, String)| {
         let free = free.max(0);
-        let what = format!(
-            "{free} connections are free {of}, and a run with {workers} workers needs up to {needed}"
-        );
+        let what = format!("{free} connections are free {of}, and {who} {needed}");
         Finding::server(CheckId::Connections, what, format!("lower settings.workers, or {hint}"))
     };
     Ok(too_few.filter(|(free, needed, ..)| free < needed).map(finding).collect())

@@ -5,7 +5,7 @@
 
 mod acting;
 mod archive;
-mod connections;
+pub(crate) mod connections;
 mod count;
 mod design;
 mod disk;
@@ -31,7 +31,7 @@ mod server;
 mod server_log;
 mod slots;
 mod standbys;
-mod throttle;
+pub(crate) mod throttle;
 mod toast;
 mod twins;
 mod types;

@@ -9,12 +9,22 @@ use crate::pg::connect::Session;
 use crate::plan::Plan;
 
 pub(super) async fn check(plan: &Plan, session: &Session) -> Result<Vec<Finding>, Error> {
-    let Some(query) = &plan.settings.throttle.query else { return Ok(Vec::new()) };
+    match &plan.settings.throttle.query {
+        Some(query) => query_of(session, query).await,
+        None => Ok(Vec::new()),
+    }
+}
+
+/// A finding if a throttle query cannot be executed, or does not return a boolean.
+///
+/// # Errors
+/// If the connection was lost.
+pub(crate) async fn query_of(session: &Session, query: &str) -> Result<Vec<Finding>, Error> {
     let refused = |what: String| {
         let hint = "its first column must be boolean, and its tables named with their schemas: a run has no search_path";
         Ok(vec![Finding::server(CheckId::Throttle, what, hint)])
     };
-    match session.prepare(query.as_str()).await {
+    match session.prepare(query).await {
         Ok(statement) if statement.columns().first().is_some_and(|column| *column.type_() == Type::BOOL) => {
             Ok(Vec::new())
         }

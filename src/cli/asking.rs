@@ -1,14 +1,16 @@
-//! Commands on a run that another process holds: they are carried out by that process, and reported on both terminals.
+//! Commands on a run that another process holds are carried out by that process, and reported on both terminals; on a run
+//! that nobody holds, by the command itself.
 
 use std::time::{Duration, Instant};
 
-use super::{Shell, ending};
+use super::{Shell, ending, going_on};
 use crate::context::{Context, Goal};
 use crate::engine;
 use crate::error::{Doing, Error, ExitCode};
 use crate::event::Event;
+use crate::in_force::InForce;
 use crate::journal::requests::{self, Answer, Ask};
-use crate::journal::{self, JournalError};
+use crate::journal::{self, JournalError, Summary};
 use crate::pg::ConnectionRole;
 use crate::pg::connect::Session;
 
@@ -25,7 +27,7 @@ pub(super) async fn reach(shell: &Shell<'_>, cx: &Context, goal: &Goal, ask: Ask
         match engine::reach(cx, goal).await {
             Err(Error::Journal(JournalError::Held { run, holder, .. })) => {
                 // Without an answer it has ended: nobody holds the run now.
-                if let Some(answer) = have_done(shell, cx, &run, &holder, ask).await? {
+                if let Some(answer) = have_done(shell, cx, &run, &holder, &ask).await? {
                     return outcome(answer);
                 }
             }
@@ -34,44 +36,95 @@ pub(super) async fn reach(shell: &Shell<'_>, cx: &Context, goal: &Goal, ask: Ask
     }
 }
 
-/// Asks for what only the process that holds the run can do; a pause also counts for whoever holds it next.
+/// Has a command carried out that leaves the run under way.
 pub(super) async fn control(shell: &Shell<'_>, plan_or_run: &str, ask: Ask) -> Result<ExitCode, Error> {
     let (named, cx) = shell.run_and_context(plan_or_run)?;
-    let asked = async {
+    let code = loop {
         let session = cx.target.connect(ConnectionRole::of_command("ask"), &[]).await?;
-        let found = journal::latest(&session, &named, false).await?;
-        let run = found.ok_or_else(|| JournalError::NoRun(named.clone()))?.found;
-        if !run.under_way {
-            let ending = journal::ending(&session, &run.run).await?;
-            return Err(JournalError::Ended { run: run.run, plan: run.plan_name, ending }.into());
-        }
-        match journal::holder(&session, &run.plan_name).await? {
-            Some(holder) => {
-                let answer = have_done(shell, &cx, &run.run, &holder, ask).await?;
-                answer.ok_or_else(|| Error::Unanswered { holder })
-            }
-            None if matches!(ask, Ask::Pause | Ask::Resume) => {
-                let n = requests::ask(&session, &run.run, ask).await?;
-                let answer = Answer { code: 0, why: None };
-                requests::answer(&session, n, &answer).await.doing("pausing a run")?;
-                Ok(answer)
-            }
-            None => {
-                let what = format!("nobody executes run {}", run.run);
-                Err(Error::Usage(format!("{what}; `projh-bluegreen execute` resumes it")))
+        let run = under_way(&session, &named).await?;
+        if let Some(holder) = journal::holder(&session, &run.found.plan_name).await? {
+            match have_done(shell, &cx, &run.found.run, &holder, &ask).await? {
+                Some(answer) => break told(shell, &ask, answer)?,
+                None => continue,
             }
         }
+        if matches!(ask, Ask::Verify | Ask::Swap) {
+            match going_on::run(shell, &session, &run, plan_or_run, &ask).await {
+                // It was taken over at the same moment.
+                Err(Error::Journal(JournalError::Held { .. })) => continue,
+                code => break code?,
+            }
+        }
+        break told(shell, &ask, record(&session, &run.found.run, &ask).await?)?;
     };
-    let code = outcome(asked.await?)?;
     ending::tell(shell, &cx.target, &named, Some(plan_or_run), code).await;
     Ok(code)
 }
 
+/// The run, which has not ended.
+pub(super) async fn under_way(session: &Session, named: &str) -> Result<Summary, Error> {
+    let found = journal::latest(session, named, false).await?;
+    let run = found.ok_or_else(|| JournalError::NoRun(named.to_owned()))?;
+    if run.found.under_way {
+        return Ok(run);
+    }
+    let ending = journal::ending(session, &run.found.run).await?;
+    Err(JournalError::Ended { run: run.found.run, plan: run.found.plan_name, ending }.into())
+}
+
+/// Writes a request that counts for whoever holds the run next, and its answer.
+async fn record(session: &Session, run: &str, ask: &Ask) -> Result<Answer, Error> {
+    journal::migrate(session).await?;
+    let changes = match ask {
+        Ask::Set(changes) => in_force(session, run).await?.changes_by(changes),
+        _ => Vec::new(),
+    };
+    let n = requests::ask(session, run, ask).await?;
+    let answer = Answer { changes, ..Answer::done(ExitCode::Done) };
+    requests::answer(session, n, &answer).await.doing("writing a request")?;
+    Ok(answer)
+}
+
+/// The settings that a run goes by, executed by whomever.
+pub(super) async fn in_force(session: &Session, run: &str) -> Result<InForce, Error> {
+    let in_force = InForce::of(&journal::settings(session, run).await?.unwrap_or_default());
+    in_force.read(session, run).await.doing("reading what was set")?;
+    Ok(in_force)
+}
+
+/// Reports an answer.
+fn told(shell: &Shell<'_>, ask: &Ask, answer: Answer) -> Result<ExitCode, Error> {
+    for change in &answer.changes {
+        let who = "this command".to_owned();
+        shell.tell(&Event::SettingChanged { change: change.clone(), who });
+    }
+    if matches!(ask, Ask::Set(_)) && answer.why.is_none() && answer.changes.is_empty() {
+        shell.tell(&Event::Notice { text: "the settings have these values already".to_owned() });
+    }
+    outcome(answer)
+}
+
 /// What an answer means for the command that asked.
 fn outcome(answer: Answer) -> Result<ExitCode, Error> {
-    match answer {
-        Answer { code, why: None } => Ok(ExitCode::of(code)),
-        Answer { code, why: Some(why) } => Err(Error::Answered { code, why }),
+    match answer.why {
+        None => Ok(ExitCode::of(answer.code)),
+        Some(why) => Err(Error::Answered { code: answer.code, why }),
+    }
+}
+
+/// Why the process that holds a run cannot do this.
+fn refused(run: &Summary, ask: &Ask) -> Option<&'static str> {
+    let progress = &run.progress;
+    match ask {
+        Ask::Finish { .. } if progress.swapped.is_none() => {
+            Some("the run has not been swapped yet, so there is nothing to finish")
+        }
+        Ask::Verify if progress.swapped.is_none() && progress.verified.is_none() => {
+            Some("the run has not been verified yet; it is, before the swap")
+        }
+        Ask::Verify => going_on::nothing_to_compare(progress),
+        Ask::Swap if progress.swapped.is_some() => Some("the run has been swapped already"),
+        _ => None,
     }
 }
 
@@ -81,22 +134,11 @@ async fn have_done(
     cx: &Context,
     run: &str,
     holder: &str,
-    ask: Ask,
+    ask: &Ask,
 ) -> Result<Option<Answer>, Error> {
     let session = cx.target.connect(ConnectionRole::of_command("ask"), &[]).await?;
     let found = journal::latest(&session, run, false).await?;
-    let (is_swapped, may_soak) = found.map_or((false, false), |run| {
-        let is_swapped = run.progress.swapped.is_some();
-        (is_swapped, is_swapped && run.progress.is_reversible())
-    });
-    let refused = match ask {
-        Ask::Finish(_) if !is_swapped => {
-            Some("the run has not been swapped yet, so there is nothing to finish")
-        }
-        Ask::Verify if !may_soak => Some("all rows are compared again in the soak only"),
-        _ => None,
-    };
-    if let Some(what) = refused {
+    if let Some(what) = found.as_ref().and_then(|run| refused(run, ask)) {
         return Err(Error::Usage(format!("{what}; the run is executed by {holder}")));
     }
     let n = requests::ask(&session, run, ask).await?;
@@ -125,15 +167,15 @@ async fn wait(session: &Session, run: &str, holder: &str, n: i64) -> Result<Opti
             held = Instant::now();
         }
         if held.elapsed() > LEFT {
-            let why = Some("the process that held the run has ended".to_owned());
-            let _ = requests::answer(session, n, &Answer { code: 1, why }).await;
+            let answer = Answer::failed(ExitCode::Failed, "the process that held the run has ended");
+            let _ = requests::answer(session, n, &answer).await;
             // It may have answered just before its end.
             let answer = requests::asked(session, n).await?.answer;
             return Ok(answer.filter(|answer| answer.why.is_none()));
         }
         if !asked.is_taken && since.elapsed() > PATIENCE {
-            let why = Some("withdrawn: nobody has taken it".to_owned());
-            let _ = requests::answer(session, n, &Answer { code: 8, why }).await;
+            let answer = Answer::failed(ExitCode::Held, "withdrawn: nobody has taken it");
+            let _ = requests::answer(session, n, &answer).await;
             return Err(Error::Unanswered { holder: holder.to_owned() });
         }
     }

@@ -24,7 +24,7 @@ pub(super) async fn run(
     let name = plan.name.clone();
     let screen = shell.screen.clone();
     let may_swap = Arc::new(move || yes || screen.ask("Everything is verified. Swap now?"));
-    let forward = Forward { plan, until, holds_swap, may_swap };
+    let forward = Forward { until, holds_swap, may_swap, ..Forward::of(plan) };
     if forward.reaches(Phase::Swap) && !yes && !holds_swap && !std::io::stdin().is_terminal() {
         let what =
             "cannot ask before the swap without a terminal: give --yes, --hold-swap, or --until verify";
@@ -39,7 +39,7 @@ pub(super) async fn run(
 pub(super) async fn preview(shell: &Shell<'_>, path: &Path, until: Option<Phase>) -> Result<ExitCode, Error> {
     let plan = shell.plan(path)?;
     let cx = shell.context(&plan)?;
-    let forward = Forward { plan, until, holds_swap: false, may_swap: Arc::new(|| false) };
+    let forward = Forward { until, ..Forward::of(plan) };
     let work = async {
         let checks = !phase::check::is_done(&cx, &forward.plan).await?;
         preview::run(shell, &cx, &forward, &path.display().to_string(), checks).await

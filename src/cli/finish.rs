@@ -1,9 +1,8 @@
 //! `finish`: ends the soak, and drops or archives blue.
 
 use std::io::IsTerminal;
-use std::sync::Arc;
 
-use super::{Shell, asking, ending, rollback};
+use super::{Shell, asking, ending};
 use crate::context::{Forward, Goal};
 use crate::error::{Error, ExitCode};
 use crate::journal;
@@ -26,7 +25,7 @@ pub(super) async fn run(
     }
     let read = shell.unless_interrupted(async {
         let session = cx.target.connect(ConnectionRole::of_command("finish"), &[]).await?;
-        let plan = rollback::plan_of(shell, &session, plan_or_run, &run).await?;
+        let plan = shell.plan_of(plan_or_run, &session).await?;
         if !plan::is_name(plan_or_run) {
             expect_same_archive(&session, &run, plan.settings.archive.as_ref()).await?;
         }
@@ -42,7 +41,7 @@ pub(super) async fn run(
         return Err(Error::Declined("nothing was changed"));
     }
     shell.hooked.call(&plan.hooks);
-    let forward = Forward { plan, until: None, holds_swap: false, may_swap: Arc::new(|| true) };
+    let forward = Forward::of(plan);
     let goal = Goal::Finished { run: run.clone(), forward, how };
     let code = asking::reach(shell, &cx, &goal, Ask::Finish(how)).await?;
     ending::tell(shell, &cx.target, &run, Some(plan_or_run), code).await;

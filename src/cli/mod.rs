@@ -3,6 +3,7 @@
 
 mod asking;
 mod check;
+mod command;
 mod completions;
 mod echo;
 mod ending;
@@ -10,6 +11,7 @@ mod execute;
 mod find;
 mod finish;
 mod glyphs;
+mod going_on;
 mod help;
 mod hooks;
 mod json;
@@ -18,158 +20,29 @@ mod person;
 mod preview;
 mod rollback;
 mod screen;
+mod set;
 mod signals;
 mod status;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
 use tokio::sync::watch;
 
 use crate::context::Context;
 use crate::error::{Error, ExitCode};
 use crate::event::{self, Event, Reporter};
+use crate::journal;
 use crate::journal::requests::{Ask, Finish};
-use crate::lifecycle::Phase;
-use crate::pg::connect::Target;
+use crate::pg::connect::{Session, Target};
 use crate::plan::{self, Plan, Settings};
 
+use command::{Cli, Command};
 use hooks::Hooked;
 use screen::Screen;
-
-/// Blue-green migration of live PostgreSQL tables: copy, verify, swap, or roll back.
-#[derive(Parser)]
-#[command(name = "projh-bluegreen", version, propagate_version = true, after_help = help::PROGRAM)]
-struct Cli {
-    /// The database to connect to; otherwise from the plan, DATABASE_URL, or libpq's variables.
-    #[arg(long, global = true, value_name = "URL")]
-    database_url: Option<String>,
-    /// Print one JSON object a line on standard output.
-    #[arg(long, global = true)]
-    json: bool,
-    /// Log to standard error (-vv: more; RUST_LOG overrides it).
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    verbose: u8,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Check a plan: its text, then against the database. Changes nothing.
-    #[command(after_help = help::CHECK)]
-    Check {
-        /// The plan's file.
-        plan: PathBuf,
-    },
-    /// Execute a plan, or resume it where it stopped.
-    #[command(after_help = help::EXECUTE)]
-    Execute {
-        /// The plan's file.
-        plan: PathBuf,
-        /// Preview the run and change nothing: every step with its SQL, locks and estimated cost (-v: every statement
-        /// of every partition).
-        #[arg(long)]
-        dry_run: bool,
-        /// Stop after this phase; execute again to resume.
-        #[arg(long, value_name = "PHASE")]
-        until: Option<Phase>,
-        /// Do not ask before the swap; required without a terminal.
-        #[arg(long, conflicts_with = "hold_swap")]
-        yes: bool,
-        /// Wait before the swap, verified and current, until `swap` releases it.
-        #[arg(long)]
-        hold_swap: bool,
-    },
-    /// Release the swap of a run that is executed with --hold-swap.
-    #[command(after_help = help::SWAP)]
-    Swap {
-        /// The plan's file, its name, or a run's short id.
-        plan_or_run: String,
-    },
-    /// Stop the copy and what else can wait, of a run that is executed now or later, until `resume`.
-    #[command(after_help = help::PAUSE)]
-    Pause {
-        /// The plan's file, its name, or a run's short id.
-        plan_or_run: String,
-    },
-    /// Let a paused run go on.
-    #[command(after_help = help::RESUME)]
-    Resume {
-        /// The plan's file, its name, or a run's short id.
-        plan_or_run: String,
-    },
-    /// During the soak: compare all rows of the two tables again.
-    #[command(after_help = help::VERIFY)]
-    Verify {
-        /// The plan's file, its name, or a run's short id.
-        plan_or_run: String,
-    },
-    /// Show the runs of this database: phase, progress, rate, time left, lag, and who holds them.
-    #[command(after_help = help::STATUS)]
-    Status {
-        /// The plan's file, its name, or a run's short id; all runs if not given.
-        plan_or_run: Option<String>,
-        /// Repeat every two seconds, until nothing is left to do.
-        #[arg(long)]
-        watch: bool,
-    },
-    /// Before the swap: drop everything that the run created. During the soak: swap back, with all that was written since.
-    #[command(after_help = help::ROLLBACK)]
-    Rollback {
-        /// The plan's file, its name, or a run's short id.
-        plan_or_run: String,
-    },
-    /// After the swap: drop blue, the old table, or archive it. This cannot be undone.
-    #[command(after_help = help::FINISH)]
-    Finish {
-        /// The plan's file, its name, or a run's short id.
-        plan_or_run: String,
-        /// Do not ask; required without a terminal.
-        #[arg(long)]
-        yes: bool,
-        /// Finish although the way back does not verify, or some work after the swap could not be done.
-        #[arg(long, visible_alias = "as-is")]
-        force: bool,
-        /// Do not wait for sessions that are older than the swap: functions that use the table's row type fail in them
-        /// until they reconnect.
-        #[arg(long)]
-        now: bool,
-    },
-    /// Print the statement that reads the row behind a key digest. Prints no value of the row.
-    #[command(after_help = help::FIND)]
-    Find {
-        /// The plan's file, its name, or a run's short id.
-        plan_or_run: String,
-        /// The table, as named in the message with the digest.
-        table: String,
-        /// The key digest.
-        digest: String,
-    },
-    /// Print the JSON Schema of the plan, for editors.
-    #[command(after_help = help::SCHEMA)]
-    Schema {
-        /// Print that of the lines of --json instead.
-        #[arg(long)]
-        events: bool,
-    },
-    /// Print a completion script for a shell.
-    #[command(after_help = help::COMPLETIONS)]
-    Completions {
-        /// The shell to complete for.
-        shell: clap_complete::Shell,
-    },
-    /// Print the manual page, for man.
-    #[command(after_help = help::MAN)]
-    Man {
-        /// Write the manual page, and one for each command, into this directory instead.
-        #[arg(long)]
-        dir: Option<PathBuf>,
-    },
-}
 
 /// Parses the command line, executes the command, and returns the exit code.
 #[must_use]
@@ -240,6 +113,7 @@ async fn command(shell: &Shell<'_>) -> Result<ExitCode, Error> {
         Command::Verify { plan_or_run } => asking::control(shell, plan_or_run, Ask::Verify).await,
         Command::Pause { plan_or_run } => asking::control(shell, plan_or_run, Ask::Pause).await,
         Command::Resume { plan_or_run } => asking::control(shell, plan_or_run, Ask::Resume).await,
+        Command::Set { plan_or_run, settings } => set::run(shell, plan_or_run, settings).await,
         Command::Status { plan_or_run, watch } => status::run(shell, plan_or_run.as_deref(), *watch).await,
         Command::Rollback { plan_or_run } => rollback::run(shell, plan_or_run).await,
         Command::Finish { plan_or_run, yes, force, now } => {
@@ -303,6 +177,16 @@ impl Shell<'_> {
         Ok((plan.name, cx))
     }
 
+    /// The plan of a run that has begun: of one that is named by its id, the file is not known, and no more than its settings
+    /// are needed.
+    async fn plan_of(&self, plan_or_run: &str, session: &Session) -> Result<Plan, Error> {
+        if plan::is_name(plan_or_run) {
+            let settings = journal::settings(session, plan_or_run).await?;
+            return Ok(Plan::named(plan_or_run.to_owned(), settings.unwrap_or_default()));
+        }
+        self.plan(Path::new(plan_or_run))
+    }
+
     fn context(&self, plan: &Plan) -> Result<Context, Error> {
         Ok(self.context_of(self.target(Some(plan))?, plan.settings.reconnect_for))
     }
@@ -335,49 +219,6 @@ impl Shell<'_> {
         let screen = self.screen.clone();
         let asked = tokio::task::spawn_blocking(move || screen.ask(&question));
         self.unless_interrupted(async { Ok(asked.await.unwrap_or(false)) }).await
-    }
-}
-
-impl Command {
-    /// The plan or run that the command names.
-    fn plan_or_run(&self) -> Option<String> {
-        match self {
-            Self::Check { plan } | Self::Execute { plan, .. } => Some(plan.display().to_string()),
-            Self::Rollback { plan_or_run }
-            | Self::Swap { plan_or_run }
-            | Self::Pause { plan_or_run }
-            | Self::Resume { plan_or_run }
-            | Self::Verify { plan_or_run }
-            | Self::Finish { plan_or_run, .. }
-            | Self::Find { plan_or_run, .. } => Some(plan_or_run.clone()),
-            Self::Status { plan_or_run, .. } => plan_or_run.clone(),
-            Self::Schema { .. } | Self::Completions { .. } | Self::Man { .. } => None,
-        }
-    }
-
-    /// Whether the command needs a run, which may have ended.
-    fn is_about_a_run(&self) -> bool {
-        matches!(
-            self,
-            Self::Rollback { .. }
-                | Self::Swap { .. }
-                | Self::Pause { .. }
-                | Self::Resume { .. }
-                | Self::Verify { .. }
-                | Self::Finish { .. }
-                | Self::Find { .. }
-                | Self::Status { .. }
-        )
-    }
-
-    /// The same command, as one types it again.
-    fn again(&self, named: &str) -> String {
-        let verb = match self {
-            Self::Check { .. } => "check",
-            Self::Execute { .. } => "execute",
-            _ => "status",
-        };
-        format!("projh-bluegreen {verb} {named}")
     }
 }
 

@@ -22,7 +22,11 @@ pub(super) fn watch(command: &Command, reporter: Arc<dyn Reporter>) -> io::Resul
     // Without work in hand there is nothing to announce.
     let works = matches!(
         command,
-        Command::Execute { dry_run: false, .. } | Command::Rollback { .. } | Command::Finish { .. }
+        Command::Execute { dry_run: false, .. }
+            | Command::Rollback { .. }
+            | Command::Swap { .. }
+            | Command::Verify { .. }
+            | Command::Finish { .. }
     );
     tokio::spawn(async move {
         signals.next().await;

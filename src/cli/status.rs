@@ -11,7 +11,7 @@ use super::{Shell, ending};
 use crate::error::{Error, ExitCode};
 use crate::event::Event;
 use crate::journal::{self, JournalError};
-use crate::lifecycle::Standing;
+use crate::lifecycle::{Phase, Standing};
 use crate::pg::ConnectionRole;
 use crate::pg::connect::{Session, Target};
 use crate::status::{Status, TableStatus};
@@ -159,9 +159,10 @@ fn lines(status: &Status) -> Vec<String> {
     let mut lines = vec![format!("run {} of plan {}, begun {}", status.run, status.plan, status.begun)];
     let mut say = |what: &str, text: String| lines.push(format!("  {what:<8} {text}"));
     if let Some(phase) = status.phase {
-        let rounds =
-            if status.rounds > 0 { format!(", round {} of the copy", status.rounds) } else { String::new() };
-        say("phase", format!("{phase}{rounds}"));
+        let copies = phase == Phase::Copy && status.rounds > 0;
+        let rounds = if copies { format!(", round {}", status.rounds) } else { String::new() };
+        let again = if status.is_swapped_back { ", towards another swap" } else { "" };
+        say("phase", format!("{phase}{rounds}{again}"));
     }
     for table in &status.tables {
         say("copy", copy(table));
@@ -181,6 +182,9 @@ fn lines(status: &Status) -> Vec<String> {
         };
         let held = if by.alive { "held by" } else { "last by" };
         say(held, format!("process {} on {} since {}: {is}", by.pid, by.host, by.since));
+    }
+    for set in &status.settings {
+        say("set", format!("{}, by {} at {}", set.change, set.by, set.at));
     }
     let facts = status.last_facts.iter().map(|facts| {
         let times = if facts.count > 1 { format!(" x{}", facts.count) } else { String::new() };

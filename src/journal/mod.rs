@@ -24,8 +24,8 @@ use crate::pg::connect::{ConnectError, Session};
 use lock::Backend;
 pub use lock::{holder_of as holder, is_held};
 pub use open::ending;
-pub use runs::{Summary, latest, list, settings};
-pub use schema::{check_owners, unmade};
+pub use runs::{Summary, gates, latest, list, settings};
+pub use schema::{check_owners, migrate, unmade};
 
 /// Why the journal could not be used, or the run not be taken over.
 #[derive(Debug, thiserror::Error)]

@@ -79,8 +79,9 @@ impl Journal {
         let journal = Self::take_over(session, found).await?;
         let settings = serde_json::to_value(&plan.settings)
             .map_err(|source| JournalError::Unwritable { run: journal.run.clone(), source })?;
-        let sql = "UPDATE projh_bluegreen.run SET settings = $2 WHERE run = $1";
-        let written = journal.session.execute(sql, &[&journal.run, &settings]).await;
+        let gates = serde_json::json!(plan.gates.iter().map(|gate| &gate.name).collect::<Vec<_>>());
+        let sql = "UPDATE projh_bluegreen.run SET settings = $2, gates = $3 WHERE run = $1";
+        let written = journal.session.execute(sql, &[&journal.run, &settings, &gates]).await;
         written.map_err(JournalError::doing("written"))?;
         Ok(journal)
     }

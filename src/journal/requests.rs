@@ -1,13 +1,18 @@
 //! What a command asks of the process that holds a run. Each request is a row of the journal: who asked for what, when,
 //! and what came of it.
 
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
 use super::JournalError;
+use crate::error::ExitCode;
+use crate::plan::{Changes, SettingChange};
 
 /// What can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
     /// Roll the run back.
     Rollback,
@@ -15,12 +20,14 @@ pub enum Ask {
     Finish(Finish),
     /// Release a held swap.
     Swap,
-    /// Compare all rows again, during the soak.
+    /// Compare all rows again.
     Verify,
     /// Stop to copy and to apply.
     Pause,
     /// Go on.
     Resume,
+    /// Change these settings.
+    Set(Changes),
 }
 
 /// How to finish a run.
@@ -47,13 +54,13 @@ impl Ask {
 
     /// Whether it ends the run, or what is executed of it.
     #[must_use]
-    pub fn is_end(self) -> bool {
+    pub fn is_end(&self) -> bool {
         matches!(self, Self::Rollback | Self::Finish(_))
     }
 
     /// Its name in the journal.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Rollback => "rollback",
             Self::Finish(Finish { force: false, now: false }) => "finish",
@@ -64,13 +71,19 @@ impl Ask {
             Self::Verify => "verify",
             Self::Pause => "pause",
             Self::Resume => "resume",
+            Self::Set(_) => SET,
         }
     }
 
-    fn of(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|ask| ask.name() == name)
+    fn of(name: &str, settings: Option<serde_json::Value>) -> Option<Self> {
+        match settings {
+            Some(settings) if name == SET => serde_json::from_value(settings).ok().map(Self::Set),
+            _ => Self::ALL.into_iter().find(|ask| ask.name() == name),
+        }
     }
 }
+
+const SET: &str = "set";
 
 /// A request that has not been answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,6 +103,23 @@ pub struct Answer {
     pub code: u8,
     /// Why it failed; `None` if it was carried out.
     pub why: Option<String>,
+    /// The settings that it has changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<SettingChange>,
+}
+
+impl Answer {
+    /// It was carried out; the command ends with this exit code.
+    #[must_use]
+    pub fn done(code: ExitCode) -> Self {
+        Self { code: code.into(), why: None, changes: Vec::new() }
+    }
+
+    /// It was not carried out.
+    #[must_use]
+    pub fn failed(code: ExitCode, why: impl Into<String>) -> Self {
+        Self { code: code.into(), why: Some(why.into()), changes: Vec::new() }
+    }
 }
 
 /// How far a request has come.
@@ -105,11 +135,15 @@ pub struct Asked {
 ///
 /// # Errors
 /// If the server rejected the statement, or the connection was lost.
-pub async fn ask(client: &Client, run: &str, ask: Ask) -> Result<i64, JournalError> {
+pub async fn ask(client: &Client, run: &str, ask: &Ask) -> Result<i64, JournalError> {
     let by = format!("process {} on {}", std::process::id(), gethostname::gethostname().to_string_lossy());
-    let sql = "INSERT INTO projh_bluegreen.request (run, what, asked_by) \
-               VALUES ($1, $2, $3 || ', role ' || session_user) RETURNING n";
-    let row = client.query_one(sql, &[&run, &ask.name(), &by]).await;
+    let settings = match ask {
+        Ask::Set(changes) => Some(serde_json::json!(changes)),
+        _ => None,
+    };
+    let sql = "INSERT INTO projh_bluegreen.request (run, what, asked_by, settings) \
+               VALUES ($1, $2, $3 || ', role ' || session_user, $4) RETURNING n";
+    let row = client.query_one(sql, &[&run, &ask.name(), &by, &settings]).await;
     Ok(row.map_err(JournalError::doing("written"))?.get(0))
 }
 
@@ -119,15 +153,15 @@ pub async fn ask(client: &Client, run: &str, ask: Ask) -> Result<i64, JournalErr
 /// If the server rejected the statement, or the connection was lost.
 pub async fn open(client: &Client, run: &str) -> Result<Vec<Request>, tokio_postgres::Error> {
     let sql = "UPDATE projh_bluegreen.request SET taken_at = coalesce(taken_at, clock_timestamp()) \
-               WHERE run = $1 AND answered_at IS NULL RETURNING n, what, asked_by";
+               WHERE run = $1 AND answered_at IS NULL RETURNING n, what, asked_by, settings";
     let mut open = Vec::new();
     for row in client.query(sql, &[&run]).await? {
         let n: i64 = row.get(0);
-        match Ask::of(row.get(1)) {
+        match Ask::of(row.get(1), row.get(3)) {
             Some(ask) => open.push(Request { n, ask, by: row.get(2) }),
             None => {
-                let why = Some("the process that holds the run does not know this request".to_owned());
-                answer(client, n, &Answer { code: 1, why }).await?;
+                let why = "the process that holds the run does not know this request";
+                answer(client, n, &Answer::failed(ExitCode::Failed, why)).await?;
             }
         }
     }
@@ -188,8 +222,8 @@ pub async fn decided(client: &Client, run: &str) -> Result<Option<Request>, toki
 pub async fn close(client: &Client, run: &str, keeps_gates: bool) -> Result<(), tokio_postgres::Error> {
     let sql = "UPDATE projh_bluegreen.request SET answered_at = clock_timestamp(), answer = $2 \
                WHERE run = $1 AND answered_at IS NULL AND NOT ($3 AND starts_with(asked_by, $4))";
-    let why = Some("the process that held the run has ended".to_owned());
-    let answer = serde_json::json!(Answer { code: 1, why });
+    let answer = Answer::failed(ExitCode::Failed, "the process that held the run has ended");
+    let answer = serde_json::json!(answer);
     client.execute(sql, &[&run, &answer, &keeps_gates, &OF_GATE]).await.map(drop)
 }
 
@@ -213,10 +247,10 @@ pub async fn answer_all(
 ///
 /// # Errors
 /// If the server rejected the statement, or the connection was lost.
-pub async fn withdraw(client: &Client, n: i64, ask: Ask) -> Result<bool, tokio_postgres::Error> {
+pub async fn withdraw(client: &Client, n: i64, ask: &Ask) -> Result<bool, tokio_postgres::Error> {
     let sql = "UPDATE projh_bluegreen.request SET answered_at = clock_timestamp(), answer = $2 \
                WHERE n = $1 AND answered_at IS NULL AND (taken_at IS NULL OR NOT $3)";
-    let answer = serde_json::json!(Answer { code: 7, why: Some("withdrawn by who asked".to_owned()) });
+    let answer = serde_json::json!(Answer::failed(ExitCode::Interrupted, "withdrawn by who asked"));
     client.execute(sql, &[&n, &answer, &ask.is_end()]).await.map(|rows| rows == 1)
 }
 
@@ -231,13 +265,61 @@ pub async fn asked(client: &Client, n: i64) -> Result<Asked, JournalError> {
     Ok(Asked { is_taken: row.get(0), answer: answer.and_then(|answer| serde_json::from_value(answer).ok()) })
 }
 
-/// Whether the run is paused: by whom, if so. The last of these requests counts, whoever held the run then.
+/// Whether this database's journal has requests: one of version 0.1.0 has none until the next command on a run.
+async fn exist(client: &Client) -> Result<bool, tokio_postgres::Error> {
+    let sql = "SELECT to_regclass('projh_bluegreen.request') IS NOT NULL";
+    Ok(client.query_one(sql, &[]).await?.get(0))
+}
+
+/// A run that is paused.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Paused {
+    /// Who has paused it: process, host and role.
+    pub by: String,
+    /// When.
+    pub since: String,
+}
+
+/// Whether the run is paused. The last of these requests counts, whoever held the run then.
 ///
 /// # Errors
 /// If the server rejected the query, or the connection was lost.
-pub async fn paused(client: &Client, run: &str) -> Result<Option<String>, tokio_postgres::Error> {
-    let sql = "SELECT what, asked_by FROM projh_bluegreen.request \
+pub async fn paused(client: &Client, run: &str) -> Result<Option<Paused>, tokio_postgres::Error> {
+    if !exist(client).await? {
+        return Ok(None);
+    }
+    let sql = "SELECT what, asked_by, to_char(asked_at, 'YYYY-MM-DD HH24:MI:SSOF') FROM projh_bluegreen.request \
                WHERE run = $1 AND what IN ('pause', 'resume') ORDER BY n DESC LIMIT 1";
     let row = client.query_opt(sql, &[&run]).await?;
-    Ok(row.filter(|row| row.get::<_, &str>(0) == Ask::Pause.name()).map(|row| row.get(1)))
+    let row = row.filter(|row| row.get::<_, &str>(0) == Ask::Pause.name());
+    Ok(row.map(|row| Paused { by: row.get(1), since: row.get(2) }))
+}
+
+/// What `set` has last made of a setting.
+pub struct Set {
+    /// Its value as text; `None` if it went back to the plan's.
+    pub value: Option<String>,
+    /// Who has set it: process, host and role.
+    pub by: String,
+    /// When.
+    pub at: String,
+}
+
+/// What was set of a run's settings, by their keys, whoever held the run then.
+///
+/// # Errors
+/// If the server rejected the query, or the connection was lost.
+pub async fn set(client: &Client, run: &str) -> Result<BTreeMap<String, Set>, tokio_postgres::Error> {
+    let mut all = BTreeMap::new();
+    if !exist(client).await? {
+        return Ok(all);
+    }
+    // A journal of an earlier version has no such column.
+    let sql = "SELECT s.key, s.value, r.asked_by, to_char(r.asked_at, 'YYYY-MM-DD HH24:MI:SSOF') \
+               FROM projh_bluegreen.request r, jsonb_each_text(nullif(to_jsonb(r)->'settings', 'null')) s \
+               WHERE r.run = $1 AND r.what = 'set' AND r.answer->>'code' = '0' ORDER BY r.n";
+    for row in client.query(sql, &[&run]).await? {
+        all.insert(row.get(0), Set { value: row.get(1), by: row.get(2), at: row.get(3) });
+    }
+    Ok(all)
 }

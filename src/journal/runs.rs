@@ -73,6 +73,16 @@ pub async fn settings(client: &Client, run_or_plan: &str) -> Result<Option<Setti
         .transpose()
 }
 
+/// The names of the gates that a run was executed with last; `None` if an earlier version of the program has executed it.
+///
+/// # Errors
+/// If the server rejected the query, or the connection was lost.
+pub async fn gates(client: &Client, run: &str) -> Result<Option<Vec<String>>, JournalError> {
+    let sql = "SELECT to_jsonb(r)->'gates' FROM projh_bluegreen.run r WHERE run = $1";
+    let row = client.query_one(sql, &[&run]).await.map_err(JournalError::doing("read"))?;
+    Ok(row.get::<_, Option<Value>>(0).and_then(|gates| serde_json::from_value(gates).ok()))
+}
+
 /// The latest run with this short id, or of the plan with this name, and its state. `settled`: read once no transaction
 /// of its orchestrator is in progress, each of which locks the run's row.
 ///

@@ -8,9 +8,10 @@ use tokio_postgres::Client;
 use super::JournalError;
 use crate::pg::Ident;
 
-const MIGRATIONS: [(i32, &str); 2] = [
+const MIGRATIONS: [(i32, &str); 3] = [
     (1, include_str!("../../sql/journal/0001_journal.sql")),
     (2, include_str!("../../sql/journal/0002_way_back.sql")),
+    (3, include_str!("../../sql/journal/0003_set.sql")),
 ];
 
 const STRANGERS: &str = include_str!("../../sql/catalog/journal_strangers.sql");
@@ -76,7 +77,10 @@ pub async fn unmade(client: &Client) -> Result<Vec<&'static str>, JournalError> 
 }
 
 /// Brings the schema up to date; two processes that try at the same time take turns.
-pub(super) async fn migrate(client: &Client) -> Result<(), JournalError> {
+///
+/// # Errors
+/// If the journal is of a newer version or not to be trusted, the server rejected a statement, or the connection was lost.
+pub async fn migrate(client: &Client) -> Result<(), JournalError> {
     let made = || JournalError::doing("made");
     let run = async {
         let begin = "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('projh_bluegreen', 0))";

@@ -211,6 +211,13 @@ impl Progress {
         }
     }
 
+    /// What is left up to the swap and its settling, of a run that was verified in an earlier session.
+    #[must_use]
+    pub fn phases_to_swap(&self) -> Vec<Phase> {
+        let all = [Phase::CatchUp, Phase::Verify, Phase::Swap, Phase::Settle];
+        all.into_iter().filter(|phase| !self.is_done(*phase)).collect()
+    }
+
     /// Whether the run has a phase at all: without a way back there is no soak.
     fn has(&self, phase: Phase) -> bool {
         phase != Phase::Soak || !matches!(self.way_back, WayBack::None | WayBack::Intended)

@@ -61,8 +61,8 @@ impl Standing {
                 is_resumable: true,
             },
             Some(_) if progress.swaps > 0 => Self {
-                state: "rolled back: blue is live, with all that was written to green; green is kept, and until the next \
-                        command the slots make the server retain WAL"
+                state: "rolled back: blue is live, with all that was written to green; green is kept, and follows blue while \
+                        `execute` runs; otherwise the slots make the server retain WAL"
                     .to_owned(),
                 next: Some(format!(
                     "projh-bluegreen execute {plan} swaps again, or projh-bluegreen rollback {run} drops green"

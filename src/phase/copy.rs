@@ -10,10 +10,11 @@
 
 mod progress;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Instant;
 
-use futures_util::future::try_join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::Mutex;
 use tokio_postgres::Client;
 
@@ -163,7 +164,8 @@ struct Chunk {
 
 /// The chunks that are not copied yet, the lanes taking turns.
 fn missing(run: &Run<'_>, blocks: &[u32]) -> VecDeque<Chunk> {
-    let per_chunk = |blocks| blocks_per_chunk(&run.forward.plan.settings, blocks);
+    let settings = run.settings();
+    let per_chunk = |blocks| blocks_per_chunk(&settings, blocks);
     let by_lane: Vec<Vec<Span>> = {
         let progress = run.journal.progress();
         let lanes = progress.copied.iter().zip(blocks);
@@ -189,6 +191,14 @@ async fn blocks(run: &Run<'_>, client: &Client) -> Result<Vec<u32>, Error> {
     Ok(blocks)
 }
 
+/// Why a worker of the copy has ended.
+enum WorkerEnd {
+    /// The round has.
+    Round(RoundEnd),
+    /// There are fewer workers now; its number may be given to another one later.
+    Spare(usize),
+}
+
 /// Copies the chunks of one round with all workers.
 struct Copying<'a> {
     run: &'a Run<'a>,
@@ -202,48 +212,88 @@ struct Copying<'a> {
 impl Copying<'_> {
     /// If one worker fails, the chunks that the others are copying are not committed: their sessions are closed.
     async fn run(&self) -> Result<RoundEnd, Error> {
-        let workers = self.run.workers("copy").await?;
         self.report.send(self.run, true);
-        let ends = tokio::select! {
-            ends = try_join_all(workers.iter().map(|session| self.worker(session))) => ends?,
+        let end = tokio::select! {
+            end = self.workers() => end?,
             why = self.run.pace.lost() => return Err(Error::Slot(why)),
         };
         self.report.send(self.run, true);
         if self.run.cx.is_interrupted() {
             return Err(Error::Interrupted);
         }
-        Ok(ends.into_iter().find(|end| *end != RoundEnd::Complete).unwrap_or(RoundEnd::Complete))
+        Ok(end)
     }
 
-    async fn worker(&self, session: &Session) -> Result<RoundEnd, Error> {
+    /// As many workers as the settings say; if that changes, some begin, or end with the chunk in hand.
+    async fn workers(&self) -> Result<RoundEnd, Error> {
+        let mut settings = self.run.forward.settings.watch();
+        let (mut numbers, mut working) = (BTreeSet::new(), FuturesUnordered::new());
+        let (mut is_first, mut round_end) = (true, RoundEnd::Complete);
+        loop {
+            let wanted = settings.borrow_and_update().workers;
+            for number in (0..wanted).filter(|number| numbers.insert(*number)) {
+                working.push(self.worker(number, is_first));
+            }
+            is_first = false;
+            tokio::select! {
+                ended = working.next() => match ended {
+                    None => return Ok(round_end),
+                    Some(ended) => match ended? {
+                        WorkerEnd::Spare(number) => drop(numbers.remove(&number)),
+                        WorkerEnd::Round(RoundEnd::Complete) => {}
+                        WorkerEnd::Round(why) => round_end = why,
+                    },
+                },
+                Ok(()) = settings.changed() => {}
+            }
+        }
+    }
+
+    /// One worker, until the round ends or there are more than the settings say.
+    async fn worker(&self, number: usize, is_first: bool) -> Result<WorkerEnd, Error> {
         let run = self.run;
-        let max_age = run.forward.plan.settings.max_snapshot_age;
-        let rest = run.pace.rest_of_a_worker();
-        // A worker copies at least one chunk per round, however short the snapshot's maximum age is.
-        let mut has_copied = false;
+        let session = match run.worker("copy").await {
+            // The others go on without it.
+            Err(error) if !is_first => {
+                run.cx.tell(&Event::Notice { text: format!("one worker more is not possible: {error}") });
+                return Ok(WorkerEnd::Round(RoundEnd::Complete));
+            }
+            session => session?,
+        };
+        let (mut settings, rest) = (run.forward.settings.watch(), run.pace.rest_of_a_worker());
+        // At least one chunk for each worker is copied in a round, however short the snapshot's maximum age is.
+        let mut has_copied = !is_first;
         loop {
             if self.queue.lock().await.is_empty() {
-                return Ok(RoundEnd::Complete);
+                return Ok(WorkerEnd::Round(RoundEnd::Complete));
             }
+            let max_age = {
+                let settings = settings.borrow_and_update();
+                if number >= settings.workers {
+                    return Ok(WorkerEnd::Spare(number));
+                }
+                settings.max_snapshot_age
+            };
             tokio::select! {
                 biased;
                 () = run.pace.go() => {}
                 _ = run.cx.interrupted() => {}
+                Ok(()) = settings.changed() => continue,
                 () = tokio::time::sleep(max_age.saturating_sub(self.since.elapsed())) => {
-                    return Ok(RoundEnd::SnapshotAge);
+                    return Ok(WorkerEnd::Round(RoundEnd::SnapshotAge));
                 }
             }
             let too_old = has_copied && self.since.elapsed() > max_age;
             if too_old || run.cx.is_interrupted() {
-                return Ok(RoundEnd::SnapshotAge);
+                return Ok(WorkerEnd::Round(RoundEnd::SnapshotAge));
             }
             if has_copied && run.pace.round_should_end() {
-                return Ok(RoundEnd::WalBudget);
+                return Ok(WorkerEnd::Round(RoundEnd::WalBudget));
             }
             let next = self.queue.lock().await.pop_front();
             let Some(chunk) = next else { continue };
             let begun = Instant::now();
-            self.copy(session, &chunk).await?;
+            self.copy(&session, &chunk).await?;
             has_copied = true;
             self.report.send(run, false);
             tokio::select! {

@@ -78,10 +78,10 @@ pub(crate) async fn unless<T>(
 #[must_use]
 pub fn answer_of<E: std::borrow::Borrow<Error>>(outcome: &Result<ExitCode, E>) -> Answer {
     match outcome {
-        Ok(code) => Answer { code: (*code).into(), why: None },
+        Ok(code) => Answer::done(*code),
         Err(error) => {
             let error = error.borrow();
-            Answer { code: error.exit_code().into(), why: Some(error.to_string()) }
+            Answer::failed(error.exit_code(), error.to_string())
         }
     }
 }

@@ -3,7 +3,9 @@
 //! What changes is compared meanwhile. If blue can no longer follow, or the live tables were changed by DDL, the run stops
 //! at once and says so: the way back is broken from then on, and not only on the day when it is needed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
 
 use super::{check_fingerprints, prepared, settle, unless, verify};
 use super::{gates, stream};
@@ -11,6 +13,7 @@ use crate::error::{Doing, Error};
 use crate::event::Event;
 use crate::journal::requests::{Ask, Request};
 use crate::lifecycle::Fact;
+use crate::plan::Settings;
 use crate::run::Run;
 
 /// How often the streams and the definition of the live tables are looked at.
@@ -44,8 +47,8 @@ async fn soak(run: &mut Run<'_>) -> Result<(), Error> {
     run.feed()?.free();
     run.feed()?.read_in_bursts(true);
     loop {
-        let asked = run.pace.asked(|ask| ask == Ask::Verify);
-        let due = due(run.forward.plan.settings.verify_every);
+        let asked = run.pace.asked(|ask| *ask == Ask::Verify);
+        let due = due(run.forward.settings.watch());
         let waited = async {
             tokio::select! {
                 waited = wait(run) => waited,
@@ -57,19 +60,14 @@ async fn soak(run: &mut Run<'_>) -> Result<(), Error> {
         match verify::comparing_meanwhile(run, waited).await? {
             Waited::Over => return Ok(()),
             Waited::Due => verify::run(run).await?,
-            Waited::Asked(request) => {
-                run.cx.tell(&Event::Asked { ask: request.ask.name().to_owned(), who: request.by.clone() });
-                let outcome = verify::run(run).await;
-                super::answer(run, request.n, &outcome).await?;
-                outcome?;
-            }
+            Waited::Asked(request) => verify::asked(run, request).await?,
         }
     }
 }
 
 /// The way was broken, and what broke it is gone: all rows are compared, because nobody knows what happened meanwhile. What
 /// somebody wrote to the table that is not live lies behind us then.
-async fn mend(run: &mut Run<'_>) -> Result<(), Error> {
+pub(super) async fn mend(run: &mut Run<'_>) -> Result<(), Error> {
     let client = run.connect("soak").await?;
     let row = client.query_one("SELECT pg_current_wal_lsn()", &[]).await.doing("reading the WAL's end")?;
     verify::run(run).await?;
@@ -91,10 +89,20 @@ enum Waited {
 }
 
 /// Resolves when all rows have to be compared again.
-async fn due(every: Option<Duration>) {
-    match every {
-        Some(every) => tokio::time::sleep(every).await,
-        None => std::future::pending().await,
+async fn due(mut settings: watch::Receiver<Settings>) {
+    let since = Instant::now();
+    loop {
+        let every = settings.borrow_and_update().verify_every;
+        let over = async {
+            match every {
+                Some(every) => tokio::time::sleep(every.saturating_sub(since.elapsed())).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = over => return,
+            Ok(()) = settings.changed() => {}
+        }
     }
 }
 
@@ -104,7 +112,7 @@ async fn left(run: &Run<'_>) -> Result<f64, Error> {
     let sql = "SELECT extract(epoch FROM clock_timestamp())::float8 - $1::bigint";
     let row = run.journal.session().query_one(sql, &[&at.unwrap_or(0)]).await;
     let passed: f64 = row.doing("reading the server's time")?.get(0);
-    Ok((run.forward.plan.settings.soak.as_secs_f64() - passed).max(0.0))
+    Ok((run.settings().soak.as_secs_f64() - passed).max(0.0))
 }
 
 /// Waits for the end of the soak, and looks at the live tables and at both streams meanwhile; ends earlier if one has

@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::event::Event;
+use crate::journal::requests::Ask;
 use crate::lifecycle::{Fact, Phase};
 use crate::pg::Colour;
 use crate::run::Run;
@@ -39,16 +40,16 @@ use attempt::Outcome;
 pub(crate) use statements::Statements;
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
-    let settings = run.forward.plan.settings.swap.clone();
     let mut last = String::new();
     if run.journal.progress().live() == Colour::Blue {
         unless(run.stopped(), verify::comparing_meanwhile(run, gates::pass(run))).await?;
     }
     let mut in_the_way = Vec::new();
     let mut number = 0;
-    while number < settings.attempts {
+    while number < run.settings().swap.attempts {
         number += 1;
-        unless(run.stopped(), gate::pass(run)).await?;
+        pass_gate(run).await?;
+        let settings = run.settings().swap;
         if verify::is_void(run, run.journal.session()).await? {
             let why = "a table was rewritten since it was verified".to_owned();
             run.cx.tell(&Event::BegunAgain { phase: Phase::Verify, why });
@@ -90,7 +91,24 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
             }
         }
     }
-    Err(Error::SwapBudget { attempts: settings.attempts, why: last, in_the_way })
+    Err(Error::SwapBudget { attempts: number, why: last, in_the_way })
+}
+
+/// Waits until an attempt has a good chance. All rows are compared again meanwhile whenever somebody asks for that.
+async fn pass_gate(run: &mut Run<'_>) -> Result<(), Error> {
+    loop {
+        let asked = run.pace.asked(|ask| *ask == Ask::Verify);
+        let passed = async {
+            tokio::select! {
+                passed = gate::pass(run) => passed.map(|()| None),
+                request = asked => Ok(Some(request)),
+            }
+        };
+        match unless(run.stopped(), passed).await? {
+            None => return Ok(()),
+            Some(request) => verify::asked(run, request).await?,
+        }
+    }
 }
 
 /// From the commit of the swap on, the other tables follow the live ones.

@@ -10,6 +10,7 @@ use tokio_postgres::Client;
 
 use crate::error::{Doing, Error};
 use crate::event::Event;
+use crate::journal::requests::{Ask, Request};
 use crate::lane::coalesce::Key;
 use crate::lane::compare::{Comparison, Differences, Read, Sides};
 use crate::lane::feed::Feed;
@@ -35,6 +36,27 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
         feed.forget_touched();
     }
     super::way_back::open(run).await?;
+    compare(run).await
+}
+
+/// Compares because somebody asks for it, and answers.
+pub(super) async fn asked(run: &mut Run<'_>, request: Request) -> Result<(), Error> {
+    run.cx.tell(&Event::Asked { ask: request.ask.name().to_owned(), who: request.by.clone() });
+    let outcome = super::unless(run.stopped(), self::run(run)).await;
+    super::answer(run, request.n, &outcome).await?;
+    outcome
+}
+
+/// Compares once more in a session of its own, which prepares nothing: no way back is opened. One that was broken is open
+/// again if the rows are equal.
+pub(crate) async fn again(run: &mut Run<'_>) -> Result<(), Error> {
+    super::stream::ensure(run).await?;
+    super::check_fingerprints(run, run.journal.session()).await?;
+    let is_broken = run.journal.progress().broken.is_some();
+    if is_broken { super::soak::mend(run).await } else { compare(run).await }
+}
+
+async fn compare(run: &mut Run<'_>) -> Result<(), Error> {
     super::stream::catch_up(run).await?;
     run.verified_files = super::copy::filenodes(run, run.journal.session()).await?;
     let mut verification = full(run).await?;
@@ -244,6 +266,24 @@ pub(crate) async fn comparing_meanwhile<T>(
         biased;
         outcome = work => outcome,
         error = compare_what_changes(run) => Err(error),
+    }
+}
+
+/// Waits for `answer`, while what changes is compared; all rows are, whenever somebody asks for that.
+pub(crate) async fn until<T>(run: &mut Run<'_>, answer: impl Future<Output = T>) -> Result<T, Error> {
+    let mut answer = std::pin::pin!(answer);
+    loop {
+        let request = run.pace.asked(|ask| *ask == Ask::Verify);
+        let either = async {
+            tokio::select! {
+                answer = &mut answer => Ok(Ok(answer)),
+                request = request => Ok(Err(request)),
+            }
+        };
+        match super::unless(run.stopped(), comparing_meanwhile(run, either)).await? {
+            Ok(answer) => return Ok(answer),
+            Err(request) => asked(run, request).await?,
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::run::Run;
 pub(super) async fn open(run: &mut Run<'_>) -> Result<(), Error> {
     let way_back = run.journal.progress().way_back.clone();
     let is_open = !matches!(way_back, WayBack::None | WayBack::Intended);
-    if run.forward.plan.settings.soak.is_zero() || is_open {
+    if run.settings().soak.is_zero() || is_open {
         return Ok(());
     }
     if way_back == WayBack::None {

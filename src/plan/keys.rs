@@ -75,7 +75,7 @@ static GATE: MapShape = MapShape {
         key("expect", TEXT, "is what `compare` must give, as in p95 <= 0.5 * before; also max and mean"),
         key(
             "interval",
-            Shape::Duration { min: Duration::from_millis(100), max: DAY, none: false },
+            Shape::Duration { min: Duration::from_millis(100), max: DAY },
             "is how often it is asked during the soak (30s)",
         ),
         key(
@@ -85,7 +85,7 @@ static GATE: MapShape = MapShape {
         ),
         key(
             "timeout",
-            Shape::Duration { min: Duration::from_millis(100), max: DAY, none: false },
+            Shape::Duration { min: Duration::from_millis(100), max: DAY },
             "is how long an answer may take (10s)",
         ),
     ],
@@ -117,7 +117,7 @@ static DATABASE: MapShape = MapShape {
     rules: &[],
 };
 
-static SETTINGS: MapShape = MapShape {
+pub(super) static SETTINGS: MapShape = MapShape {
     what: "`settings`",
     keys: &[
         key(
@@ -132,7 +132,7 @@ static SETTINGS: MapShape = MapShape {
         ),
         key(
             "max_snapshot_age",
-            Shape::Duration { min: Duration::from_millis(10), max: DAY, none: false },
+            Shape::Duration { min: Duration::from_millis(10), max: DAY },
             "ends a round of the copy when its snapshot is older (30m)",
         ),
         key(
@@ -142,7 +142,7 @@ static SETTINGS: MapShape = MapShape {
         ),
         key(
             "reconnect_for",
-            Shape::Duration { min: Duration::ZERO, max: DAY, none: false },
+            Shape::Duration { min: Duration::ZERO, max: DAY },
             "is how long to try to reconnect to a server that is down (5m)",
         ),
         key("throttle", Shape::Map(&THROTTLE), "is when copy and apply wait"),
@@ -150,12 +150,12 @@ static SETTINGS: MapShape = MapShape {
         key("preview", Shape::Map(&PREVIEW), "is what `execute --dry-run` may do"),
         key(
             "soak",
-            Shape::Duration { min: Duration::ZERO, max: DAY.saturating_mul(90), none: false },
+            Shape::Duration { min: Duration::ZERO, max: DAY.saturating_mul(90) },
             "is how long the old table follows the new one after the swap, so that it can be undone (0s: not at all)",
         ),
         key(
             "verify_every",
-            Shape::Duration { min: Duration::from_secs(1), max: DAY.saturating_mul(90), none: true },
+            Shape::OrNone(&Shape::Duration { min: Duration::from_secs(1), max: DAY.saturating_mul(90) }),
             "is how often all rows are compared again during the soak (none: only what changes)",
         ),
         key(
@@ -185,15 +185,19 @@ static THROTTLE: MapShape = MapShape {
     keys: &[
         key(
             "max_replica_lag",
-            Shape::Duration { min: Duration::from_millis(1), max: DAY, none: true },
+            Shape::OrNone(&Shape::Duration { min: Duration::from_millis(1), max: DAY }),
             "is the replay lag of a standby from which on the run waits (10s)",
         ),
         key(
             "max_active_sessions",
-            Shape::Integer { min: 1, max: 1_000_000 },
-            "is the greatest number of active sessions besides ours (no limit)",
+            Shape::OrNone(&Shape::Integer { min: 1, max: 1_000_000 }),
+            "is the greatest number of active sessions besides ours (none: no limit)",
         ),
-        key("query", TEXT, "is SQL whose first column is true while the run has to wait"),
+        key(
+            "query",
+            Shape::OrNone(&TEXT),
+            "is SQL whose first column is true while the run has to wait (none)",
+        ),
         key(
             "rest_percent",
             Shape::Integer { min: 0, max: 1_000 },
@@ -222,12 +226,12 @@ static SWAP: MapShape = MapShape {
         key(
             "lock_timeout",
             // Below the server's deadlock_timeout (1 s), so that it is always this program that gives way.
-            Shape::Duration { min: Duration::from_millis(10), max: Duration::from_millis(999), none: false },
+            Shape::Duration { min: Duration::from_millis(10), max: Duration::from_millis(999) },
             "is how long one attempt waits for its locks; below deadlock_timeout (300ms)",
         ),
         key(
             "max_write_stall",
-            Shape::Duration { min: Duration::from_millis(50), max: MINUTE.saturating_mul(10), none: false },
+            Shape::Duration { min: Duration::from_millis(50), max: MINUTE.saturating_mul(10) },
             "is how long writers may be held up from lock to commit (2s)",
         ),
         key(
@@ -237,8 +241,8 @@ static SWAP: MapShape = MapShape {
         ),
         key(
             "window",
-            Shape::Text { pattern: Some(r"^\s*\d\d:\d\d-\d\d:\d\d\s+\S+\s*$") },
-            "is the part of the day to swap in, as in \"02:00-05:00 UTC\" (any time)",
+            Shape::OrNone(&Shape::Text { pattern: Some(r"^\s*\d\d:\d\d-\d\d:\d\d\s+\S+\s*$") }),
+            "is the part of the day to swap in, as in \"02:00-05:00 UTC\" (none: any time)",
         ),
         key(
             "terminate_blockers",

@@ -15,6 +15,7 @@ mod partition_by;
 mod period;
 mod problem;
 mod schema;
+pub mod set;
 mod settings;
 mod shape;
 mod sql;
@@ -37,6 +38,7 @@ pub use environment::Env;
 pub use gates::{Compare, Gate, GateAsk};
 pub use problem::{Problem, Problems};
 pub use schema::json_schema;
+pub use set::{Changes, SettingChange};
 
 use problem::Collected;
 use yaml::Node;

@@ -35,8 +35,8 @@ fn of(shape: &Shape) -> Value {
         Shape::Size { .. } => {
             pattern(r"^\s*\d+(\.\d+)?\s*([KkMmGgTtPpEe]i?)?[Bb]\s*$|^\s*\d+(\.\d+)?\s*[KkMmGgTtPpEe]i?\s*$")
         }
-        Shape::Duration { none: false, .. } => pattern(r"^\s*\d.*[A-Za-z]\s*$"),
-        Shape::Duration { none: true, .. } => pattern(r"^(none|\s*\d.*[A-Za-z]\s*)$"),
+        Shape::Duration { .. } => pattern(r"^\s*\d.*[A-Za-z]\s*$"),
+        Shape::OrNone(shape) => json!({"anyOf": [of(shape), {"const": "none"}]}),
         Shape::Text { pattern: Some(text) } => pattern(text),
         Shape::Text { pattern: None } => json!({"type": ["string", "number", "boolean"], "minLength": 1}),
         Shape::Any => json!({"type": ["string", "number", "boolean", "null"]}),
@@ -72,7 +72,8 @@ fn of_map(map: &MapShape) -> Value {
 /// The schema of a key's value, with its description.
 fn of_key(key: &PlanKey) -> Value {
     let about = match &key.shape {
-        Shape::Integer { .. } | Shape::Size { .. } | Shape::Duration { .. } => {
+        Shape::OrNone(Shape::Text { .. }) => format!("`{}` {}", key.name, key.about),
+        Shape::Integer { .. } | Shape::Size { .. } | Shape::Duration { .. } | Shape::OrNone(_) => {
             format!("`{}` {}: {}", key.name, key.about, expected(&key.shape))
         }
         _ => format!("`{}` {}", key.name, key.about),

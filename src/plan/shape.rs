@@ -34,12 +34,13 @@ pub(super) enum Shape {
     Duration {
         min: Duration,
         max: Duration,
-        none: bool,
     },
     /// Text that is validated later; the pattern is for editors.
     Text {
         pattern: Option<&'static str>,
     },
+    /// A single value of this shape, or the word `none`.
+    OrNone(&'static Shape),
     /// Any single value, including null.
     Any,
     /// The first of these that fits the value's kind (map, list, single value).
@@ -134,11 +135,11 @@ pub(super) fn expected(shape: &Shape) -> String {
         Shape::Size { min, max } => {
             format!("a size from {} to {}", value::show_size(*min), value::show_size(*max))
         }
-        Shape::Duration { min, max, none } => {
-            let (min, max) = (value::show_duration(*min), value::show_duration(*max));
-            format!("a duration from {min} to {max}{}", if *none { ", or `none`" } else { "" })
+        Shape::Duration { min, max } => {
+            format!("a duration from {} to {}", value::show_duration(*min), value::show_duration(*max))
         }
         Shape::Text { .. } => "text".to_owned(),
+        Shape::OrNone(of) => format!("{}, or `none`", expected(of)),
         Shape::Any => "a single value".to_owned(),
         Shape::Either(shapes) => shapes.iter().map(expected).collect::<Vec<_>>().join(", or "),
     }
@@ -165,7 +166,11 @@ fn check_map(node: &Node, map: &'static MapShape, found: &mut Collected) {
 }
 
 /// Reports an unknown key, and returns the one that was probably meant.
-fn unknown_key(word: &Word, map: &'static MapShape, found: &mut Collected) -> Option<&'static str> {
+pub(super) fn unknown_key(
+    word: &Word,
+    map: &'static MapShape,
+    found: &mut Collected,
+) -> Option<&'static str> {
     if map.later.contains(&word.text.as_str()) {
         found.add(word.at, format!("`{}` is not supported by this version yet", word.text));
         return None;
@@ -181,8 +186,19 @@ fn unknown_key(word: &Word, map: &'static MapShape, found: &mut Collected) -> Op
 }
 
 fn check_scalar(node: &Node, scalar: &Scalar, shape: &Shape, name: &str, found: &mut Collected) {
+    let (good, hint) = judged(scalar, shape);
+    if !good {
+        let message = format!("`{name}` must be {}, not `{}`", expected(shape), scalar.shown());
+        found.add_with_hint(node.at, message, hint);
+    }
+}
+
+/// Whether a single value has a shape, and what to write if it has not.
+fn judged(scalar: &Scalar, shape: &Shape) -> (bool, Option<String>) {
     let text = scalar.text.as_str();
-    let (good, hint) = match shape {
+    match shape {
+        Shape::OrNone(_) if text == "none" => (true, None),
+        Shape::OrNone(of) => judged(scalar, of),
         Shape::Word(words) => {
             let near = nearest(text, words.iter().copied()).map(|near| format!("did you mean `{near}`?"));
             (words.contains(&text), near)
@@ -195,15 +211,11 @@ fn check_scalar(node: &Node, scalar: &Scalar, shape: &Shape, name: &str, found: 
             value::size(text).is_some_and(|size| (*min..=*max).contains(&size)),
             Some("a number and a unit, as in `64KiB`, `16MiB`, `8GiB`".to_owned()),
         ),
-        Shape::Duration { min, max, none } => (
-            (*none && text == "none") || value::duration(text).is_some_and(|d| (*min..=*max).contains(&d)),
+        Shape::Duration { min, max } => (
+            value::duration(text).is_some_and(|d| (*min..=*max).contains(&d)),
             Some("a number and a unit, as in `300ms`, `2s`, `30m`, `24h`".to_owned()),
         ),
         Shape::Text { .. } => (!text.trim().is_empty(), None),
         _ => (true, None),
-    };
-    if !good {
-        let message = format!("`{name}` must be {}, not `{}`", expected(shape), scalar.shown());
-        found.add_with_hint(node.at, message, hint);
     }
 }

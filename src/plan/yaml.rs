@@ -48,9 +48,9 @@ pub(super) struct Word {
 pub(super) struct Scalar {
     pub(super) text: String,
     /// The text in the plan, if the environment changed it.
-    written: Option<String>,
+    pub(super) written: Option<String>,
     /// Not quoted: it may also be a number, a boolean or null.
-    plain: bool,
+    pub(super) plain: bool,
 }
 
 impl Scalar {

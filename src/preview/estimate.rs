@@ -83,7 +83,7 @@ impl Estimate {
         let seconds = counted.0.elapsed().as_secs_f64().max(0.001);
         let changed = changes(session, subject).await? - counted.1;
         let changes_per_s = changed.max(0) as f64 / seconds;
-        let workers = subject.forward.plan.settings.workers;
+        let workers = subject.forward.settings.now().workers;
         let mut paces = Vec::new();
         for (number, design) in subject.prepared.lanes.iter().enumerate() {
             let sample = tried.samples.get(number).and_then(Option::as_ref);
@@ -208,7 +208,7 @@ fn basis(subject: &Subject<'_>, tried: &Trial, estimate: &Estimate) -> Vec<Strin
             sample.rows,
             sample.copied_per_s,
             sample.hashed_by_all_per_s,
-            subject.forward.plan.settings.workers,
+            subject.forward.settings.now().workers,
             sample.indexes.len(),
         ));
     }

@@ -85,7 +85,7 @@ fn summary(subject: &Subject<'_>, estimate: &Estimate, steps: &[PreviewStep]) ->
         wal_bytes: of_run.iter().map(|step| step.wal_bytes).sum(),
         stall_seconds: if swaps { estimate.stall() } else { 0.0 },
         stall_seconds_max: if swaps {
-            subject.forward.plan.settings.swap.max_write_stall.as_secs_f64()
+            subject.forward.settings.now().swap.max_write_stall.as_secs_f64()
         } else {
             0.0
         },

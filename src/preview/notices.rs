@@ -37,7 +37,7 @@ fn notice(topic: &'static str, table: Option<&QName>, text: impl Into<String>) -
 }
 
 fn stall(subject: &Subject<'_>, estimate: &Estimate) -> PreviewNotice {
-    let settings = &subject.forward.plan.settings.swap;
+    let settings = &subject.forward.settings.now().swap;
     let locked =
         Statements::of(&subject.prepared, &subject.id, Colour::Green, settings, &subject.limits).locked;
     let text = format!(

@@ -54,6 +54,8 @@ impl<'a> Subject<'a> {
             progress.caught_up = None;
         }
         if let Some(run) = &run {
+            let changed = forward.settings.read(session, run).await;
+            changed.doing("reading what was set")?.iter().for_each(|event| cx.tell(event));
             find_slot(session, run, &progress).await?;
         }
         let id = run.clone().unwrap_or_else(|| NEW_RUN.to_owned());

@@ -51,7 +51,7 @@ impl Trial {
             let comparison = Comparison::of(session, lane).await?;
             trial.comparisons.push(comparison.along(&subject.lanes[number]));
         }
-        trial.why_not = if !subject.forward.plan.settings.preview.sample {
+        trial.why_not = if !subject.forward.settings.now().preview.sample {
             Some("the plan does not allow a sample".to_owned())
         } else if subject.is_live {
             Some("the run is being executed, and is not disturbed by a sample".to_owned())
@@ -91,7 +91,7 @@ impl Trial {
         lanes: &[(Lane, LaneDesign)],
     ) -> Result<Option<String>, Error> {
         let connect = |_| subject.cx.target.connect(ConnectionRole::of_command("preview"), &[]);
-        let workers = (0..subject.forward.plan.settings.workers).map(connect);
+        let workers = (0..subject.forward.settings.now().workers).map(connect);
         let workers: Vec<Session> = futures_util::future::try_join_all(workers).await?;
         let share = sample::TIME / u32::try_from(lanes.len().max(1)).unwrap_or(1);
         let mut why_not = None;

@@ -22,6 +22,7 @@ use self::waits::Waits;
 use crate::context::{Context, Forward};
 use crate::error::{Error, ExitCode};
 use crate::event::{Event, Reporter};
+use crate::in_force::InForce;
 use crate::journal::Journal;
 use crate::journal::requests::{self, Answer, Ask, Request};
 use crate::lane::feed::{Feed, State};
@@ -59,8 +60,6 @@ pub struct Pace {
     seen: watch::Receiver<Reading>,
     load: watch::Receiver<Load>,
     followed: Followed,
-    rest_percent: u32,
-    workers: usize,
     task: JoinHandle<()>,
 }
 
@@ -76,22 +75,25 @@ impl Pace {
     /// # Errors
     /// If the connection cannot be made.
     pub async fn keep(cx: &Context, forward: &Forward, journal: &Journal) -> Result<Self, Error> {
-        let (plan, holds_swap) = (&forward.plan, forward.holds_swap);
         let name = ConnectionRole::of_run(journal.run(), "pace").to_string();
         let session = cx.target.connect(&name, &[("statement_timeout", "2s")]).await?;
         let (told, seen) = watch::channel(Reading::default());
         let (load_told, load) = watch::channel(Load::default());
         let run = journal.run().to_owned();
-        let settings = plan.settings.clone();
-        let (rest_percent, workers) = (settings.throttle.rest_percent, settings.workers);
+        let (settings, holds_swap) = (forward.settings.clone(), forward.holds_swap);
         let reporter = Arc::clone(&cx.reporter);
         let followed = Followed::default();
-        let mut waits = Waits::of(cx, plan, Some(journal.run()));
+        let mut waits = Waits::of(cx, &forward.plan, Some(journal.run()));
         let mut lag = Lag::of(Arc::clone(&followed));
         let task = tokio::spawn(async move {
             // The session is closed when a query fails; the workers will notice that and start a new session.
             let mut busy_until = Instant::now();
-            while let Ok((mut next, slots)) = look(&session, &run, &settings, holds_swap).await {
+            loop {
+                let Ok(asked) = asked(&session, &run, &settings, holds_swap).await else { return };
+                let Ok(changed) = settings.read(&session, &run).await else { return };
+                changed.iter().for_each(|event| reporter.tell(event));
+                let Ok((mut next, slots)) = look(&session, &run, &settings.now()).await else { return };
+                next.asked = asked;
                 if next.load.is_busy {
                     busy_until = Instant::now() + BUSY_FOR;
                 }
@@ -111,7 +113,7 @@ impl Pace {
                 tokio::time::sleep(EVERY).await;
             }
         });
-        Ok(Self { seen, load, followed, rest_percent, workers, task })
+        Ok(Self { seen, load, followed, task })
     }
 
     /// From now on, reports the lag of this feed, which reads the stream of `source`.
@@ -129,17 +131,13 @@ impl Pace {
     /// The rests of one of the plan's workers.
     #[must_use]
     pub fn rest_of_a_worker(&self) -> Rest {
-        self.rest_of_one_of(self.workers)
+        Rest::of_one(self.load.clone(), false)
     }
 
     /// The rests of a task that works alone.
     #[must_use]
     pub fn rest(&self) -> Rest {
-        self.rest_of_one_of(1)
-    }
-
-    fn rest_of_one_of(&self, workers: usize) -> Rest {
-        Rest::of_one(self.load.clone(), self.rest_percent, workers)
+        Rest::of_one(self.load.clone(), true)
     }
 
     /// Whether the copy should end its round so that the stream is applied.
@@ -149,9 +147,9 @@ impl Pace {
     }
 
     /// Resolves when somebody asks for something of which this is true.
-    pub fn asked<F: Fn(Ask) -> bool>(&self, is_it: F) -> impl Future<Output = Request> + use<F> {
+    pub fn asked<F: Fn(&Ask) -> bool>(&self, is_it: F) -> impl Future<Output = Request> + use<F> {
         let mut seen = self.seen.clone();
-        let first = move |seen: &Reading| seen.asked.iter().find(|asked| is_it(asked.ask)).cloned();
+        let first = move |seen: &Reading| seen.asked.iter().find(|asked| is_it(&asked.ask)).cloned();
         async move {
             let asked = seen.wait_for(|seen| first(seen).is_some()).await.ok().and_then(|seen| first(&seen));
             match asked {
@@ -192,14 +190,14 @@ async fn look(
     client: &Client,
     run: &str,
     settings: &Settings,
-    holds_swap: bool,
 ) -> Result<(Reading, Vec<Slot>), tokio_postgres::Error> {
     let mut seen = Reading::default();
+    seen.load.workers = settings.workers;
+    seen.load.rest_percent = settings.throttle.rest_percent;
     let slots = Slot::of(client, run).await?;
     for slot in &slots {
         judge(&mut seen, &slot.wal_status, slot.safe_bytes, slot.retained_bytes, settings.wal_budget_bytes);
     }
-    seen.asked = asked(client, run, holds_swap).await?;
     let paused = requests::paused(client, run).await?;
     match considerate(client, &mut seen, settings).await {
         Ok(()) => {}
@@ -215,23 +213,31 @@ async fn look(
         Err(ActivityError::Postgres(error)) if error.is_closed() => return Err(error),
         Err(error) => tracing::warn!(%error, "the throttle's condition could not be read"),
     }
-    if let Some(by) = paused {
-        seen.wait = Some(format!("paused by {by}"));
+    if let Some(paused) = paused {
+        seen.wait = Some(format!("paused by {}", paused.by));
     }
     Ok((seen, slots))
 }
 
 /// What is asked for and not done by being read.
-async fn asked(client: &Client, run: &str, holds_swap: bool) -> Result<Vec<Request>, tokio_postgres::Error> {
+async fn asked(
+    client: &Client,
+    run: &str,
+    settings: &InForce,
+    holds_swap: bool,
+) -> Result<Vec<Request>, tokio_postgres::Error> {
     let mut left = Vec::new();
     for request in requests::open(client, run).await? {
-        let answer = match request.ask {
-            Ask::Pause | Ask::Resume => Answer { code: ExitCode::Done.into(), why: None },
-            Ask::Swap if !holds_swap => {
-                let why =
-                    "the swap is not held: the process executes without --hold-swap, and swaps by itself";
-                Answer { code: ExitCode::Usage.into(), why: Some(why.to_owned()) }
+        let answer = match &request.ask {
+            Ask::Pause | Ask::Resume => Answer::done(ExitCode::Done),
+            Ask::Set(changes) => {
+                let changes = settings.changes_by(changes);
+                Answer { changes, ..Answer::done(ExitCode::Done) }
             }
+            Ask::Swap if !holds_swap => Answer::failed(
+                ExitCode::Usage,
+                "the swap is not held: the process executes without --hold-swap, and swaps by itself",
+            ),
             Ask::Swap | Ask::Verify | Ask::Rollback | Ask::Finish { .. } => {
                 left.push(request);
                 continue;

@@ -167,7 +167,8 @@ async fn a_journal_of_a_newer_version_is_refused() {
     let (client, program) = stage(&cluster, BLUE, &plan("1h")).await;
     program.execute(&["--yes", "--until", "prepare"]).expect_code(0);
     client.batch_execute("insert into projh_bluegreen.migration (version) values (99)").await.unwrap();
-    for command in [&["execute", "--yes"][..], &["rollback"], &["status"]] {
+    // Without the refusal each would come to an end, too.
+    for command in [&["execute", "--yes", "--until", "prepare"][..], &["rollback"], &["status"]] {
         let refused = program.run(command[0], &command[1..]);
         let told = format!("{}{}", refused.stdout, refused.stderr);
         assert!(told.contains("its schema has version 99"), "{command:?}: {told}");

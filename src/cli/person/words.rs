@@ -53,6 +53,7 @@ pub(super) fn words(event: &Event) -> String {
             format!("gate {gate} does not pass, {failures} in a row: {why}")
         }
         Event::Asked { ask, who } => format!("{ask}: {who}"),
+        Event::SettingChanged { change, who } => format!("{change}, set by {who}"),
         Event::Waiting { text, .. } | Event::Notice { text } => text.clone(),
         Event::PreviewStep(_)
         | Event::PreviewChange(_)

@@ -30,9 +30,7 @@ pub(super) async fn pass(run: &Run<'_>) -> Result<(), Error> {
     let waited = async {
         // Who wants to go back does not want to wait.
         if run.journal.progress().live() == Colour::Blue {
-            if let Some(window) = &run.forward.plan.settings.swap.window {
-                wait_for_window(run, window).await?;
-            }
+            wait_for_window(run).await?;
             run.pace.go().await;
         }
         check_fingerprints(run, run.journal.session()).await?;
@@ -60,7 +58,7 @@ struct Bar {
 }
 
 async fn wait_for_lag(run: &Run<'_>, feed: &Feed, bar: &mut Bar) -> Result<(), Error> {
-    let most = run.forward.plan.settings.swap.max_write_stall / PART_OF_BUDGET;
+    let most = run.settings().swap.max_write_stall / PART_OF_BUDGET;
     let mut quick = 0;
     let mut tried = 0;
     while quick < IN_A_ROW {
@@ -114,24 +112,26 @@ pub(super) async fn old_snapshots(
     Ok((!old.is_empty()).then(|| OldSnapshots { pids, holders: listed(ToString::to_string, "; ") }))
 }
 
-async fn wait_for_window(run: &Run<'_>, window: &Window) -> Result<(), Error> {
-    let mut reported = false;
-    loop {
+async fn wait_for_window(run: &Run<'_>) -> Result<(), Error> {
+    let mut reported = None;
+    // It can be changed meanwhile.
+    while let Some(window) = run.settings().swap.window {
         let zone = jiff::tz::TimeZone::get(&window.time_zone)
             .map_err(|_| Error::Usage(format!("time zone `{}` is not known here", window.time_zone)))?;
-        if is_inside(window, jiff::Timestamp::now().to_zoned(zone).time()) {
+        if is_inside(&window, jiff::Timestamp::now().to_zoned(zone).time()) {
             return Ok(());
         }
-        if !reported {
+        if reported.as_ref() != Some(&window) {
             let text = format!(
                 "the swap waits for its window, {} to {} {}",
                 window.from, window.to, window.time_zone
             );
             run.cx.tell(&Event::Waiting { cause: WaitCause::Window, text });
-            reported = true;
+            reported = Some(window);
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+    Ok(())
 }
 
 /// A window may span midnight.

@@ -233,7 +233,7 @@ const REFUSED_SETTINGS: &[(&str, &str)] = &[
         "{swap: {terminate_blockers: idle}}",
         "must be one of `never`, `idle_in_transaction`, `all`, not `idle`",
     ),
-    ("{throttle: {max_active_sessions: none}}", "`max_active_sessions` must be a whole number"),
+    ("{throttle: {max_active_sessions: many}}", "`max_active_sessions` must be a whole number"),
     ("{throttle: {query: 'select 1; select 2'}}", "a `;` would end the statement"),
     ("{throttle: {max_lag: 1s}}", "`max_lag` is not a key of `throttle`"),
 ];

@@ -50,7 +50,7 @@ impl StepList<'_> {
         let table = &self.subject.prepared.lanes[number].green.blue.table;
         let blocks = u32::try_from(table.heap_bytes / BLOCK_BYTES).unwrap_or(u32::MAX);
         let copied = self.subject.progress.copied.get(number).cloned().unwrap_or_default();
-        let missing = copied.missing(blocks, blocks_per_chunk(&self.subject.forward.plan.settings, blocks));
+        let missing = copied.missing(blocks, blocks_per_chunk(&self.subject.forward.settings.now(), blocks));
         let Some(span) = missing.first() else { return };
         let left: u64 =
             missing.iter().map(|span| u64::from(span.to.unwrap_or(blocks).max(span.from) - span.from)).sum();
@@ -103,7 +103,7 @@ impl StepList<'_> {
     pub(super) fn verify(&mut self) {
         let phase = Phase::Verify;
         let prepared = &self.subject.prepared;
-        if !self.subject.forward.plan.settings.soak.is_zero()
+        if !self.subject.forward.settings.now().soak.is_zero()
             && self.subject.progress.way_back == WayBack::None
         {
             let slot = RunObjects::of_slot(&prepared.slot).slot(Colour::Green);

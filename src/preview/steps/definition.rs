@@ -76,7 +76,7 @@ impl StepList<'_> {
 
     pub(super) fn swap(&mut self) {
         let phase = Phase::Swap;
-        let settings = &self.subject.forward.plan.settings.swap;
+        let settings = &self.subject.forward.settings.now().swap;
         let statements = swap::Statements::of(
             &self.subject.prepared,
             &self.subject.id,
@@ -114,7 +114,7 @@ impl StepList<'_> {
     pub(super) fn settle(&mut self) {
         let phase = Phase::Settle;
         let ours = RunObjects::of_slot(&self.subject.prepared.slot);
-        if self.subject.forward.plan.settings.soak.is_zero() {
+        if self.subject.forward.settings.now().soak.is_zero() {
             self.step(phase, None, "drop the slot", phase::stream::DROP_SLOT.to_owned());
             for statement in settle::drop_publications(&ours) {
                 let step = self.statement(phase, None, statement);
