@@ -52,10 +52,12 @@ pub(super) const SWAP: &str = "\
 Example:
   projh-bluegreen swap plan.yaml
 
-Returns when the tables were exchanged, or with the reason and the exit code why they were not. If another process holds
-the swap, that process carries it out. If nobody executes the run, and it was verified, the command catches up, compares every row,
-swaps and settles by itself, without a question; then `execute` has to run for the soak. Gates are asked, so a run whose plan has
-some is named by the plan's file.";
+Returns when the tables were exchanged, or with the reason and the exit code why
+they were not. If another process holds the swap, that process carries it out.
+If nobody executes the run, and it was verified, the command catches up,
+compares every row, swaps and settles by itself, without a question; then
+`execute` has to run for the soak. Gates are asked, so a run whose plan has some
+is named by the plan's file.";
 
 pub(super) const PAUSE: &str = "\
 Example:
@@ -73,17 +75,20 @@ Examples:
   projh-bluegreen set plan.yaml swap.window=none      the swap need not wait
   projh-bluegreen set plan.yaml workers=plan          as the plan says again
 
-The keys are those of the plan's `settings`. What is set counts within a second, and for every later `execute` of the run:
-it takes precedence over the plan. Workers of a copy begin, or end after the chunk in hand; an index build or a comparison
-keeps the number that it has begun with. `status` lists what was set, by whom and when.";
+The keys are those of the plan's `settings`. What is set counts within a second,
+and for every later `execute` of the run: it takes precedence over the plan.
+Workers of a copy begin, or end after the chunk in hand; an index build or a
+comparison keeps the number that it has begun with. `status` lists what was set,
+by whom and when.";
 
 pub(super) const VERIFY: &str = "\
 Example:
   projh-bluegreen verify plan.yaml
 
-Carried out by the process that executes the run, while it waits before the swap or in the soak; otherwise by the command itself,
-once green's indexes are built, and nothing else of the run is done. Exit code 4: rows differ; during the soak, there is no way back as
-long as they do.";
+Carried out by the process that executes the run, while it waits before the swap
+or in the soak; otherwise by the command itself, once green's indexes are built,
+and nothing else of the run is done. Exit code 4: rows differ; during the soak,
+there is no way back as long as they do.";
 
 pub(super) const FINISH: &str = "\
 Examples:
