@@ -8,6 +8,7 @@
 //! It also reports the stream's lag, from what it reads of the slot and of the feed.
 
 mod lag;
+pub(crate) mod pulse;
 pub(crate) mod waits;
 
 use std::future::Future;
@@ -38,6 +39,9 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Sessions that are always at work are often caught between two statements, so a server that was busy counts as
 /// busy for this long.
 const BUSY_FOR: Duration = Duration::from_secs(5);
+/// Settings of the watcher's session.
+const WATCHING: [(&str, &str); 1] = [("statement_timeout", "2s")];
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Reading {
     /// Why the copy has to wait; `None` if it need not.
@@ -78,7 +82,7 @@ impl Pace {
     pub async fn keep(cx: &Context, forward: &Forward, journal: &Journal) -> Result<Self, Error> {
         let (plan, holds_swap) = (&forward.plan, forward.holds_swap);
         let name = ConnectionRole::of_run(journal.run(), "pace").to_string();
-        let session = cx.target.connect(&name, &[("statement_timeout", "2s")]).await?;
+        let session = cx.target.connect(&name, &WATCHING).await?;
         let (told, seen) = watch::channel(Reading::default());
         let (load_told, load) = watch::channel(Load::default());
         let run = journal.run().to_owned();
@@ -88,10 +92,25 @@ impl Pace {
         let followed = Followed::default();
         let mut waits = Waits::of(cx, plan, Some(journal.run()));
         let mut lag = Lag::of(Arc::clone(&followed));
+        let target = cx.target.clone();
         let task = tokio::spawn(async move {
-            // The session is closed when a query fails; the workers will notice that and start a new session.
+            let mut session = session;
             let mut busy_until = Instant::now();
-            while let Ok((mut next, slots)) = look(&session, &run, &settings, holds_swap).await {
+            loop {
+                let (mut next, slots) = match look(&session, &run, &settings, holds_swap).await {
+                    Ok(seen) => seen,
+                    Err(error) => {
+                        tracing::warn!(%error, "the run's slots and requests could not be read");
+                        tokio::time::sleep(EVERY).await;
+                        // Without it nobody would guard the slots, or answer another terminal.
+                        if session.is_closed()
+                            && let Ok(another) = target.connect(&name, &WATCHING).await
+                        {
+                            session = another;
+                        }
+                        continue;
+                    }
+                };
                 if next.load.is_busy {
                     busy_until = Instant::now() + BUSY_FOR;
                 }
