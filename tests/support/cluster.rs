@@ -173,6 +173,13 @@ impl Cluster {
         server.wait().unwrap();
     }
 
+    /// What `pg_ctl stop -m immediate` does: every process ends at once, and the next start recovers.
+    pub fn stop_immediately(&mut self) {
+        let mut server = self.server.take().expect("the server runs");
+        signal(&server, "QUIT");
+        assert!(ended_within(&mut server, START_PATIENCE), "no end:\n{}", self.log());
+    }
+
     /// A directory for a tablespace, on a disk of its own with this many MiB; none where we may not mount.
     pub fn small_disk(&self, mebibytes: u32) -> Option<PathBuf> {
         let disk = self.dir.join(SMALL_DISK);
