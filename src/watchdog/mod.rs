@@ -39,8 +39,8 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Sessions that are always at work are often caught between two statements, so a server that was busy counts as
 /// busy for this long.
 const BUSY_FOR: Duration = Duration::from_secs(5);
-/// Settings of the watcher's session.
-const WATCHING: [(&str, &str); 1] = [("statement_timeout", "2s")];
+/// Settings of the watcher's session. It must not wait for a standby itself: it reports who does.
+const WATCHING: [(&str, &str); 2] = [("statement_timeout", "2s"), ("synchronous_commit", "local")];
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Reading {
