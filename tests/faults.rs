@@ -1,8 +1,14 @@
 //! Faults of the network, of the server and of other people, in every phase, in both directions: each ends right, or in a
 //! clear stop that leaves clients unharmed and the run to be resumed or rolled back. The load's ledger says what was lost.
 
+mod clients;
+mod ddl;
+mod disk;
 mod network;
+mod rows;
 mod server;
+mod slots;
+mod standby;
 
 use std::str::FromStr as _;
 use std::time::{Duration, Instant};
