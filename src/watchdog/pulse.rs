@@ -21,6 +21,8 @@ pub(crate) async fn lost(cx: &Context) -> Error {
     let Some(limit) = cx.target.silence_limit() else { return std::future::pending().await };
     let mut has_beaten = false;
     loop {
+        // A command that is short needs no connection more.
+        tokio::time::sleep(limit / 4).await;
         match cx.target.connect(ConnectionRole::of_command("pulse"), &[]).await {
             Ok(session) => {
                 if is_silent(&session, limit).await {
@@ -32,7 +34,6 @@ pub(crate) async fn lost(cx: &Context) -> Error {
             Err(error @ ConnectError::Timeout { .. }) if !has_beaten => return error.into(),
             Err(error) => tracing::debug!(%error, "no pulse"),
         }
-        tokio::time::sleep(limit / 4).await;
     }
 }
 

@@ -66,3 +66,17 @@ async fn stopped_at_once_in_any_phase_of_either_direction_it_loses_nothing() {
     assert_eq!(count(&stage.client, "pg_replication_slots").await, 0);
     stage.expect_nothing_lost(load).await;
 }
+
+/// Whoever guards the slots also heeds other terminals: not only until its own connection is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_whose_watcher_lost_its_connection_heeds_other_terminals() {
+    let stage = Stage::set(Cluster::start(), 300, "").await;
+    let running = stage.program.spawn("execute", &["--yes"]);
+    running.wait_for("soaking");
+    let end = "select count(pg_terminate_backend(pid, 5000)) from pg_stat_activity where application_name like '% pace'";
+    let ended: i64 = stage.client.query_one(end, &[]).await.unwrap().get(0);
+    assert_eq!(ended, 1);
+    stage.program.run("rollback", &[]).expect_code(6);
+    running.finish().expect_code(6);
+    assert_eq!(stage.partitioned().await, 0);
+}
