@@ -22,7 +22,7 @@ use crate::pg::{Colour, ConnectionRole};
 use crate::phase;
 use crate::run::Run;
 use crate::watchdog::Pace;
-use crate::watchdog::waits;
+use crate::watchdog::{pulse, waits};
 
 /// What ends a session that lasted this long is a new failure: the time limit for reconnecting starts anew.
 const GOOD_SESSION: Duration = Duration::from_secs(120);
@@ -98,7 +98,8 @@ async fn sessions(cx: &Context, goal: &Goal, held: &mut Option<Held>) -> Result<
     loop {
         let begun = Instant::now();
         // On the heap: the futures of all phases are large.
-        let outcome = Box::pin(session(cx, goal, held, &mut was_live)).await;
+        let work = Box::pin(session(cx, goal, held, &mut was_live));
+        let outcome = phase::unless(pulse::lost(cx), work).await;
         let Err(error) = outcome else {
             return Ok(match goal {
                 Goal::Back { .. } => ExitCode::RolledBack,

@@ -28,6 +28,7 @@ mod events;
 mod every_type;
 mod exchanges;
 mod exit_codes;
+mod faults;
 mod gates;
 mod golden_runs;
 mod guarded;

@@ -196,6 +196,9 @@ pub struct Arrived {
     pub at: i64,
     /// The fingerprint of each lane's live table: DDL on it closes the way.
     pub fingerprints: Vec<Fingerprint>,
+    /// The fingerprint of each lane's other table: after DDL on it, it would not come back as it was.
+    #[serde(default)]
+    pub left: Vec<Fingerprint>,
 }
 
 /// Version 0.1.0 could swap in one direction only.

@@ -10,10 +10,11 @@ use crate::error::Error;
 use crate::finding::Finding;
 use crate::hangs_on::{self, Around, Blocker, Fingerprint, Published, ReplicaIdentity, ReplicaIdentityKind};
 use crate::lifecycle::{LaneDesign, Prepared};
-use crate::pg::{Colour, RunObjects};
+use crate::pg::{Colour, QName, RunObjects};
 use crate::run::Run;
 
-/// Checks that the tables are still what green was made for, and that the stream carries every change to them.
+/// Checks that the tables are still what green was made for, or what the last swap left, and that the stream carries every
+/// change to the live ones.
 ///
 /// # Errors
 /// [`Error::SourceChanged`] or [`Error::NotStreamed`] if not; or if the catalog cannot be read.
@@ -34,7 +35,7 @@ pub(super) async fn check_fingerprints(run: &Run<'_>, client: &Client) -> Result
             async { if swaps == 0 { hanging(client, &prepared, design).await } else { Ok(Vec::new()) } },
             async {
                 match known {
-                    Some(known) => changes(client, design, known, swaps > 0).await,
+                    Some(known) => changes(client, design, &design.table, known, swaps > 0).await,
                     None => Ok(Vec::new()),
                 }
             },
@@ -43,6 +44,13 @@ pub(super) async fn check_fingerprints(run: &Run<'_>, client: &Client) -> Result
         what.extend(hanging.iter().map(|blocker| format!("{}, {}, is new", blocker.object, blocker.kind)));
         if !what.is_empty() {
             return Err(Error::SourceChanged { table: design.table.plain(), what });
+        }
+        if let Some(known) = arrived.as_ref().and_then(|arrived| arrived.left.get(number)) {
+            let left = design.green.home_of(live.other());
+            let what = changes(client, design, &left, known, true).await?;
+            if !what.is_empty() {
+                return Err(Error::SourceChanged { table: left.plain(), what });
+            }
         }
     }
     Ok(())
@@ -72,7 +80,7 @@ pub(super) async fn changes_while_designed(
     let mut what = Vec::new();
     let mut findings = Vec::new();
     for design in &prepared.lanes {
-        what.extend(changes(client, design, &design.fingerprint, false).await?);
+        what.extend(changes(client, design, &design.table, &design.fingerprint, false).await?);
         match hanging(client, prepared, design).await {
             Err(Error::Catalog(hangs_on::Error::NoTable(_))) => {}
             blockers => findings.extend(Finding::of_blockers(&design.table, blockers?)),
@@ -91,14 +99,15 @@ pub(super) async fn changes_while_designed(
     if findings.is_empty() { Ok(what) } else { Err(Error::Refused(findings)) }
 }
 
-/// What differs from a fingerprint. `settles`: foreign keys may have been validated since.
+/// What differs from a fingerprint of a lane's table. `settles`: foreign keys may have been validated since.
 async fn changes(
     client: &Client,
     design: &LaneDesign,
+    table: &QName,
     known: &Fingerprint,
     settles: bool,
 ) -> Result<Vec<String>, Error> {
-    let now = match Fingerprint::of(client, &design.table).await {
+    let now = match Fingerprint::of(client, table).await {
         Err(hangs_on::Error::NoTable(table)) => {
             return Ok(vec![format!("no table is called {table} any more")]);
         }

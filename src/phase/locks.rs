@@ -21,6 +21,8 @@ use crate::pg::{ConnectionRole, QName, list};
 
 /// How long our DDL outside the swap waits for a lock before it steps back.
 pub(super) const LOCK_WAIT: Duration = Duration::from_millis(300);
+/// How long a transaction of our DDL may be idle.
+pub(super) const FROZEN_AFTER: Duration = Duration::from_secs(5);
 /// How much longer than `deadlock_timeout` to wait for an autovacuum, so that it can end.
 const STEP_ASIDE: Duration = Duration::from_secs(2);
 /// How often a wait that continues is reported again.

@@ -167,9 +167,14 @@ fn prepared(run: &Run<'_>) -> Result<Prepared, Error> {
     prepared.ok_or_else(|| Error::Bug("the run has not been prepared"))
 }
 
-/// SQL that begins a transaction with [`locks::LOCK_WAIT`] as its `lock_timeout`.
+/// SQL that begins a transaction with [`locks::LOCK_WAIT`] as its `lock_timeout`. If the server no longer hears of us, it
+/// ends the transaction after [`locks::FROZEN_AFTER`]: clients may wait for its locks.
 pub(crate) fn begin() -> String {
-    format!("BEGIN; SET LOCAL lock_timeout = '{}ms'", locks::LOCK_WAIT.as_millis())
+    format!(
+        "BEGIN; SET LOCAL lock_timeout = '{}ms'; SET LOCAL idle_in_transaction_session_timeout = '{}s'",
+        locks::LOCK_WAIT.as_millis(),
+        locks::FROZEN_AFTER.as_secs()
+    )
 }
 
 /// Pauses for 0.5 to 2 s between two tries to get a lock, so that clients queued behind us can continue.

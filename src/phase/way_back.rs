@@ -150,11 +150,12 @@ pub(super) async fn arrived(
     run.journal.begin_stream(client, who, lsn).await?;
     let row = client.query_one("SELECT extract(epoch FROM clock_timestamp())::bigint", &[]).await;
     let at = row.doing("reading the server's time")?.get(0);
-    let mut fingerprints = Vec::new();
+    let (mut fingerprints, mut left) = (Vec::new(), Vec::new());
     for lane in &prepared(run)?.lanes {
         fingerprints.push(Fingerprint::of(client, &lane.table).await?);
+        left.push(Fingerprint::of(client, &lane.green.home_of(who.other())).await?);
     }
-    Ok(Some(Arrived { at, fingerprints }))
+    Ok(Some(Arrived { at, fingerprints, left }))
 }
 
 /// The rows that an error is about, the first few.

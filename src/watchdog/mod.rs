@@ -8,6 +8,7 @@
 //! It also reports the stream's lag, from what it reads of the slot and of the feed.
 
 mod lag;
+pub(crate) mod pulse;
 pub(crate) mod waits;
 
 use std::future::Future;
@@ -39,6 +40,9 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Sessions that are always at work are often caught between two statements, so a server that was busy counts as
 /// busy for this long.
 const BUSY_FOR: Duration = Duration::from_secs(5);
+/// Settings of the watcher's session. It must not wait for a standby itself: it reports who does.
+const WATCHING: [(&str, &str); 2] = [("statement_timeout", "2s"), ("synchronous_commit", "local")];
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Reading {
     /// Why the copy has to wait; `None` if it need not.
@@ -76,7 +80,7 @@ impl Pace {
     /// If the connection cannot be made.
     pub async fn keep(cx: &Context, forward: &Forward, journal: &Journal) -> Result<Self, Error> {
         let name = ConnectionRole::of_run(journal.run(), "pace").to_string();
-        let session = cx.target.connect(&name, &[("statement_timeout", "2s")]).await?;
+        let session = cx.target.connect(&name, &WATCHING).await?;
         let (told, seen) = watch::channel(Reading::default());
         let (load_told, load) = watch::channel(Load::default());
         let run = journal.run().to_owned();
@@ -85,15 +89,25 @@ impl Pace {
         let followed = Followed::default();
         let mut waits = Waits::of(cx, &forward.plan, Some(journal.run()));
         let mut lag = Lag::of(Arc::clone(&followed));
+        let target = cx.target.clone();
         let task = tokio::spawn(async move {
-            // The session is closed when a query fails; the workers will notice that and start a new session.
+            let mut session = session;
             let mut busy_until = Instant::now();
             loop {
-                let Ok(asked) = asked(&session, &run, &settings, holds_swap).await else { return };
-                let Ok(changed) = settings.read(&session, &run).await else { return };
-                changed.iter().for_each(|event| reporter.tell(event));
-                let Ok((mut next, slots)) = look(&session, &run, &settings.now()).await else { return };
-                next.asked = asked;
+                let (mut next, slots) = match see(&session, &run, &settings, holds_swap, &reporter).await {
+                    Ok(seen) => seen,
+                    Err(error) => {
+                        tracing::warn!(%error, "the run's slots and requests could not be read");
+                        tokio::time::sleep(EVERY).await;
+                        // Without it nobody would guard the slots, or answer another terminal.
+                        if session.is_closed()
+                            && let Ok(another) = target.connect(&name, &WATCHING).await
+                        {
+                            session = another;
+                        }
+                        continue;
+                    }
+                };
                 if next.load.is_busy {
                     busy_until = Instant::now() + BUSY_FOR;
                 }
@@ -184,6 +198,21 @@ fn tell(reporter: &Arc<dyn Reporter>, before: &Option<String>, now: &Option<Stri
     if before.is_some() != now.is_some() {
         reporter.tell(&Event::Throttled { why: now.clone() });
     }
+}
+
+/// What there is to see now; reports which settings were changed.
+async fn see(
+    client: &Client,
+    run: &str,
+    settings: &InForce,
+    holds_swap: bool,
+    reporter: &Arc<dyn Reporter>,
+) -> Result<(Reading, Vec<Slot>), tokio_postgres::Error> {
+    let asked = asked(client, run, settings, holds_swap).await?;
+    let changed = settings.read(client, run).await?;
+    changed.iter().for_each(|event| reporter.tell(event));
+    let (seen, slots) = look(client, run, &settings.now()).await?;
+    Ok((Reading { asked, ..seen }, slots))
 }
 
 async fn look(

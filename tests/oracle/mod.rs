@@ -10,7 +10,7 @@ mod check;
 mod client;
 mod findings;
 mod ledger;
-mod load;
+pub mod load;
 pub mod own;
 pub mod project_h;
 mod script;

@@ -62,9 +62,7 @@ impl Builder {
 
     /// Starts it; returns when it accepts connections.
     pub fn start(self) -> Cluster {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("c-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let dir = INSTALL.base.join(name);
+        let dir = new_directory();
         copy(&INSTALL.template(), &dir);
         let data = dir.join("data");
         if let Some(hba) = self.hba {
@@ -96,6 +94,32 @@ impl Cluster {
     /// A connection URI.
     pub fn url(&self, db: &str) -> String {
         format!("postgresql://postgres@127.0.0.1:{}/{db}", self.port)
+    }
+
+    /// A standby that follows this server.
+    pub fn standby(&self) -> Self {
+        let dir = new_directory();
+        let mut mkdir = INSTALL.as_owner();
+        mkdir.arg("mkdir").arg(&dir);
+        must(mkdir);
+        let mut backup = INSTALL.as_owner();
+        backup.arg(INSTALL.client("pg_basebackup")).args([
+            "-R",
+            "-X",
+            "stream",
+            "-c",
+            "fast",
+            "--no-sync",
+            "-D",
+        ]);
+        backup.arg(dir.join("data")).args(["-d", &self.url("postgres")]);
+        must(backup);
+        File::create(dir.join("log")).unwrap();
+        let mut conf = OpenOptions::new().append(true).open(dir.join("data/postgresql.conf")).unwrap();
+        writeln!(conf, "unix_socket_directories = '{}'", dir.display()).unwrap();
+        let mut standby = Self { dir, port: 0, server: None };
+        standby.start_on_a_free_port();
+        standby
     }
 
     /// The port on 127.0.0.1.
@@ -171,6 +195,13 @@ impl Cluster {
             let _ = Command::new("sh").args(["-c", &kill]).status();
         }
         server.wait().unwrap();
+    }
+
+    /// What `pg_ctl stop -m immediate` does: every process ends at once, and the next start recovers.
+    pub fn stop_immediately(&mut self) {
+        let mut server = self.server.take().expect("the server runs");
+        signal(&server, "QUIT");
+        assert!(ended_within(&mut server, START_PATIENCE), "no end:\n{}", self.log());
     }
 
     /// A directory for a tablespace, on a disk of its own with this many MiB; none where we may not mount.
@@ -291,6 +322,11 @@ fn is_in_state(data: &Path, pid: u32, wanted: &str) -> bool {
 fn children_of(pid: u32) -> Vec<u32> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+fn new_directory() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    INSTALL.base.join(format!("c-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
 fn copy(template: &Path, dir: &Path) {

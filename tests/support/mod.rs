@@ -12,7 +12,7 @@ pub mod waiting;
 
 pub use bluegreen::{Bluegreen, Finished};
 pub use cluster::Cluster;
-pub use forwarder::Forwarder;
+pub use forwarder::{Dark, Flow, Forwarder};
 pub use pooler::Pooler;
 
 use tokio_postgres::Client;

@@ -54,6 +54,17 @@ pub enum ConnectError {
         /// The timeout that has passed.
         after: Duration,
     },
+    /// The server did not answer on an open connection for as long as [`super::Target::silence_limit`] allows.
+    #[error(
+        "{address} has not answered for {} s on an open connection; check the network and the server's load, or raise \
+         keepalives_idle", after.as_secs()
+    )]
+    Silent {
+        /// `host:port`, or the path of the socket.
+        address: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
     /// The connection was lost before the login had ended.
     #[error(
         "the connection to {address} was lost during the login ({}); check the server's log",
@@ -245,6 +256,7 @@ impl ConnectError {
             Self::Lookup { .. }
             | Self::Unreachable { .. }
             | Self::Timeout { .. }
+            | Self::Silent { .. }
             | Self::Broken { .. }
             | Self::TooMany { .. }
             | Self::NotNow { .. }

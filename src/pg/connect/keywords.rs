@@ -5,7 +5,7 @@
 use super::ConnectError;
 
 /// Keywords that are used, each with its environment variable.
-const OURS: [(&str, &str); 22] = [
+const OURS: [(&str, &str); 23] = [
     ("host", "PGHOST"),
     ("hostaddr", "PGHOSTADDR"),
     ("port", "PGPORT"),
@@ -27,11 +27,12 @@ const OURS: [(&str, &str); 22] = [
     ("keepalives_idle", ""),
     ("keepalives_interval", ""),
     ("keepalives_count", ""),
+    ("tcp_user_timeout", ""),
     ("application_name", ""),
 ];
 
 /// Keywords of libpq that change nothing here, or that this program sets itself.
-const IGNORED: [&str; 13] = [
+const IGNORED: [&str; 12] = [
     "client_encoding",
     "fallback_application_name",
     "gssdelegation",
@@ -44,7 +45,6 @@ const IGNORED: [&str; 13] = [
     "ssl_max_protocol_version",
     "sslcompression",
     "sslsni",
-    "tcp_user_timeout",
 ];
 
 /// Keywords that may ask for what this program does not do: the variable, and the values that do not ask for it.

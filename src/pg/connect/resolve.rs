@@ -120,11 +120,13 @@ impl Settings {
         };
         let database = self.value("dbname").unwrap_or(&user).to_owned();
         let tls = self.tls(env)?;
+        let keepalive = self.keepalive()?;
         let mut target = Target {
             endpoints: self.endpoints()?,
             channel_binding: self.channel_binding()?,
             connect_timeout: self.connect_timeout()?,
-            keepalive: self.keepalive()?,
+            user_timeout: self.user_timeout(keepalive)?,
+            keepalive,
             options: self.value("options").map(str::to_owned),
             wanted: self.wanted()?,
             password_origin: String::new(),
@@ -206,7 +208,7 @@ impl Settings {
         })
     }
 
-    fn seconds(&self, keyword: &str) -> Result<Option<u64>, ConnectError> {
+    fn number(&self, keyword: &str) -> Result<Option<u64>, ConnectError> {
         let Some(setting) = self.get(keyword) else { return Ok(None) };
         setting.value.trim().parse().map(Some).map_err(|_| {
             let problem = format!("`{}` is not a whole number", setting.value.escape_debug());
@@ -262,7 +264,7 @@ impl Settings {
     }
 
     fn connect_timeout(&self) -> Result<Option<Duration>, ConnectError> {
-        Ok(match self.seconds("connect_timeout")? {
+        Ok(match self.number("connect_timeout")? {
             None => Some(CONNECT_TIMEOUT),
             Some(0) => None,
             // libpq also rounds 1 up: a second may be over in a moment.
@@ -275,16 +277,23 @@ impl Settings {
             return Ok(None);
         }
         let mut keepalive = Keepalive::default();
-        if let Some(seconds) = self.seconds("keepalives_idle")?.filter(|seconds| *seconds > 0) {
+        if let Some(seconds) = self.number("keepalives_idle")?.filter(|seconds| *seconds > 0) {
             keepalive.idle = Duration::from_secs(seconds);
         }
-        if let Some(seconds) = self.seconds("keepalives_interval")?.filter(|seconds| *seconds > 0) {
+        if let Some(seconds) = self.number("keepalives_interval")?.filter(|seconds| *seconds > 0) {
             keepalive.interval = Duration::from_secs(seconds);
         }
-        if let Some(count) = self.seconds("keepalives_count")?.filter(|count| *count > 0) {
+        if let Some(count) = self.number("keepalives_count")?.filter(|count| *count > 0) {
             keepalive.count = u32::try_from(count).unwrap_or(u32::MAX);
         }
         Ok(Some(keepalive))
+    }
+
+    /// The kernel sends no keepalive probes while something that was sent is not acknowledged, and would wait for that for a
+    /// quarter of an hour: by default as long as the probes would take.
+    fn user_timeout(&self, keepalive: Option<Keepalive>) -> Result<Option<Duration>, ConnectError> {
+        let given = self.number("tcp_user_timeout")?.filter(|milliseconds| *milliseconds > 0);
+        Ok(given.map(Duration::from_millis).or(keepalive.map(Keepalive::total)))
     }
 
     /// A migration needs the primary, so a standby cannot be asked for.

@@ -141,21 +141,24 @@ impl Target {
         let end = Arc::new(OnceLock::new());
         let task = tokio::spawn(drive(connection, Arc::clone(&end)));
         let session = Session { client, task, end, canceller, server_version_num };
-        if let Some(statement) = startup::after_login(server_version_num) {
-            session
-                .batch_execute(&statement)
-                .await
-                .map_err(|error| attempt::refusal(&error, self, &address))?;
+        attempt::in_time(self, &address, self.settle_in(&session, announced, &address)).await?;
+        Ok(session)
+    }
+
+    /// The settings that depend on the server's version; and whether the server itself answers.
+    async fn settle_in(&self, session: &Session, announced: i32, address: &str) -> Result<(), ConnectError> {
+        let refused = |error| attempt::refusal(&error, self, address);
+        if let Some(statement) = startup::after_login(session.server_version_num) {
+            session.batch_execute(&statement).await.map_err(refused)?;
         }
         // Not a prepared statement: its name may be in use on the session that a pooler hands out.
         let answer = session.simple_query(startup::SERVING_PROCESS).await;
-        let answer = answer.map_err(|error| attempt::refusal(&error, self, &address))?;
+        let answer = answer.map_err(refused)?;
         let serving = answer.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
             _ => None,
         });
-        startup::check_direct(&address, announced, serving)?;
-        Ok(session)
+        startup::check_direct(address, announced, serving)
     }
 }
 

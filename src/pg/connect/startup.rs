@@ -55,6 +55,8 @@ pub const fn base_settings() -> &'static [(&'static str, &'static str)] {
         ("tcp_keepalives_idle", "30"),
         ("tcp_keepalives_interval", "10"),
         ("tcp_keepalives_count", "3"),
+        // The same while an answer of the server is on its way, when no probes are sent.
+        ("tcp_user_timeout", "60000"),
     ]
 }
 

@@ -21,6 +21,8 @@ pub struct Target {
     pub(crate) channel_binding: ChannelBinding,
     pub(super) connect_timeout: Option<Duration>,
     pub(super) keepalive: Option<Keepalive>,
+    /// How long the kernel may wait for the acknowledgement of what was sent (libpq's `tcp_user_timeout`).
+    pub(super) user_timeout: Option<Duration>,
     /// `options` of the connection string, or PGOPTIONS; ours follow and win.
     pub(crate) options: Option<String>,
     /// Which servers are skipped.
@@ -37,6 +39,13 @@ impl Target {
         self.endpoints
             .first()
             .map_or_else(|| format!("/{}", self.database), |first| format!("{first}/{}", self.database))
+    }
+
+    /// After how long without an answer a connection counts as lost: when the last keepalive probe would have failed.
+    /// `None` if the user has turned the probes off.
+    #[must_use]
+    pub fn silence_limit(&self) -> Option<Duration> {
+        self.keepalive.map(Keepalive::total)
     }
 
     /// The role to log in as.
@@ -182,6 +191,13 @@ pub(super) struct Keepalive {
     pub(super) idle: Duration,
     pub(super) interval: Duration,
     pub(super) count: u32,
+}
+
+impl Keepalive {
+    /// When the last probe has failed.
+    pub(super) fn total(self) -> Duration {
+        self.idle + self.interval.saturating_mul(self.count)
+    }
 }
 
 impl Default for Keepalive {

@@ -112,7 +112,7 @@ async fn open_tcp(target: &Target, endpoint: &Endpoint) -> Result<(TcpStream, St
         };
         match within(target.connect_timeout, &address, TcpStream::connect(socket)).await {
             Ok(stream) => {
-                prepare(&stream, target.keepalive)
+                prepare(&stream, target)
                     .map_err(|source| ConnectError::Broken { address: address.clone(), source })?;
                 return Ok((stream, address));
             }
@@ -122,12 +122,15 @@ async fn open_tcp(target: &Target, endpoint: &Endpoint) -> Result<(TcpStream, St
     Err(last)
 }
 
-fn prepare(stream: &TcpStream, keepalive: Option<Keepalive>) -> io::Result<()> {
+fn prepare(stream: &TcpStream, target: &Target) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    if let Some(Keepalive { idle, interval, count }) = keepalive {
+    let socket = SockRef::from(stream);
+    if let Some(Keepalive { idle, interval, count }) = target.keepalive {
         let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(count);
-        SockRef::from(stream).set_tcp_keepalive(&keepalive)?;
+        socket.set_tcp_keepalive(&keepalive)?;
     }
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(target.user_timeout)?;
     Ok(())
 }
 

@@ -1,0 +1,95 @@
+//! What others do to the tables in the soak: some of it is no matter, the rest is an alarm.
+
+use tokio_postgres::Client;
+
+use crate::support::waiting::until;
+use crate::support::{Cluster, home, stage};
+
+const SETUP: &str = "
+create table public.t (id bigint primary key, at date not null, note text, more int);
+create index t_note on public.t (note);
+insert into public.t select g, date '2026-01-01' + g % 55, 'n' || g, g from generate_series(1, 300) g;
+analyze public.t;";
+const PLAN: &str = "
+version: 1
+name: ddl
+settings: {workers: 1, soak: 1h}
+tables:
+  - table: public.t
+    partition_by: {range: at, bounds: [2026-01-01, 2026-02-01, 2026-03-01], default: true}
+    primary_key: [id, at]
+";
+
+/// Blue has what is written to green from now on.
+async fn follows(client: &Client, blue: &str, note: &str) {
+    client.execute("update t set note = $1 where id = 1", &[&note]).await.unwrap();
+    until("blue follows", async || {
+        let sql = format!("select count(*) = 1 from {blue}.t where note = $1");
+        client.query_one(&sql, &[&note]).await.unwrap().get(0)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn maintenance_of_either_table_is_no_matter_in_the_soak() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, SETUP, PLAN).await;
+    let running = program.spawn("execute", &["--yes"]);
+    running.wait_for("soaking");
+    let blue = home(&client, "blue").await;
+    for sql in [
+        "vacuum full t_p1",
+        "vacuum full BLUE.t",
+        "reindex table t",
+        "reindex table BLUE.t",
+        "reindex table concurrently BLUE.t",
+        "analyze t, BLUE.t",
+    ] {
+        client.batch_execute(&sql.replace("BLUE", &blue)).await.unwrap();
+        follows(&client, &blue, sql).await;
+    }
+    program.run("rollback", &[]).expect_code(6);
+    running.finish().expect_code(6);
+    let rows: i64 = client.query_one("select count(*) from t", &[]).await.unwrap().get(0);
+    assert_eq!(rows, 300);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ddl_on_the_table_that_is_not_live_is_an_alarm_at_once_and_can_be_undone() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, SETUP, PLAN).await;
+    let mut running = program.spawn("execute", &["--yes"]);
+    running.wait_for("soaking");
+    let blue = home(&client, "blue").await;
+    let again = "insert into BLUE.t select id, at, note, more from t";
+    for (sql, word, undo) in [
+        ("alter table BLUE.t add column x int", "column x is new", "alter table BLUE.t drop column x"),
+        ("drop index BLUE.t_note", "index t_note was dropped", "create index t_note on BLUE.t (note)"),
+        (
+            "alter table BLUE.t alter column more type bigint",
+            "column more was changed",
+            "alter table BLUE.t alter column more type int",
+        ),
+        ("truncate BLUE.t", "somebody else than projh-bluegreen has written to it", again),
+    ] {
+        let of_blue = |sql: &str| sql.replace("BLUE", &blue);
+        client.batch_execute(&of_blue(sql)).await.unwrap();
+        let alarm = running.finish().expect_code(1);
+        println!("{sql}: {}", alarm.error());
+        assert!(alarm.error().contains("blue no longer follows it") && alarm.error().contains(word));
+        // It is as true for whoever wants to go back.
+        let refused = program.run("rollback", &[]);
+        assert!([Some(1), Some(4)].contains(&refused.code), "{}", refused.stdout);
+        assert!(refused.events_of("swapped").is_empty(), "{}", refused.stdout);
+        client.batch_execute(&of_blue(undo)).await.unwrap();
+        running = program.spawn("execute", &["--yes"]);
+        running.wait_for("verified");
+        running.wait_for("soaking");
+        follows(&client, &blue, sql).await;
+    }
+    program.run("rollback", &[]).expect_code(6);
+    running.finish().expect_code(6);
+    let sql = "select count(*) from t, pg_attribute where attrelid = 't'::regclass and attname = 'more' and atttypid = 'int4'::regtype";
+    let rows: i64 = client.query_one(sql, &[]).await.unwrap().get(0);
+    assert_eq!(rows, 300);
+}
