@@ -5,12 +5,13 @@
 //! COMMIT never came) is opened again, and the journal says where the run stands. A server that cannot be reached in
 //! the first place is an error at once.
 
+mod opening;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use backon::BackoffBuilder;
-use tokio::task::JoinSet;
 
 use crate::context::{Context, Forward, Goal};
 use crate::error::{Doing, Error, ExitCode};
@@ -21,8 +22,9 @@ use crate::lifecycle::{Ending, Phase, WayBack};
 use crate::pg::{Colour, ConnectionRole};
 use crate::phase;
 use crate::run::Run;
-use crate::watchdog::Pace;
-use crate::watchdog::{pulse, waits};
+use crate::watchdog::pulse;
+
+use opening::{load, open, resume, run_of, take};
 
 /// What ends a session that lasted this long is a new failure: the time limit for reconnecting starts anew.
 const GOOD_SESSION: Duration = Duration::from_secs(120);
@@ -207,36 +209,6 @@ async fn carry_out(
     Ok(())
 }
 
-/// Takes over a run; `None` if it is to be ended, and the session before has done so, with a COMMIT whose answer was lost.
-async fn resume(
-    cx: &Context,
-    run: &str,
-    held: &mut Option<Held>,
-    wanted: Option<Ending>,
-) -> Result<Option<Journal>, Error> {
-    let begun = held.is_some();
-    let taken = async { Ok(Journal::resume(&cx.target, run, held.as_ref()).await?) };
-    match phase::unless(cx.interrupted(), taken).await {
-        Err(Error::Journal(JournalError::Ended { ending, .. })) if begun && wanted == Some(ending) => {
-            Ok(None)
-        }
-        journal => {
-            let journal = journal?;
-            cx.has_begun.store(true, Ordering::Release);
-            Ok(Some(journal))
-        }
-    }
-}
-
-/// Remembers and reports that this session holds the run.
-fn take(cx: &Context, journal: &Journal, phases: Vec<Phase>, until: Option<Phase>, held: &mut Option<Held>) {
-    *held = Some(journal.held());
-    let (run, plan, resumed) = (journal.run().to_owned(), journal.plan().to_owned(), journal.resumed());
-    let done = journal.progress().done();
-    tracing::info!(run, plan, resumed, ?done, "run taken over");
-    cx.tell(&Event::Run { run, plan, resumed, done, phases, until });
-}
-
 /// Executes what is left of a plan. The run is given up here if its slot cannot be kept, in whatever phase that shows.
 async fn ahead(cx: &Context, forward: &Forward, held: &mut Option<Held>) -> Result<(), Error> {
     let mut run = phase::unless(cx.interrupted(), open(cx, forward, held)).await?;
@@ -383,58 +355,4 @@ async fn may_swap(run: &mut Run<'_>) -> Result<bool, Error> {
     let asks = Arc::clone(&run.forward.may_swap);
     let asked = tokio::task::spawn_blocking(move || asks());
     phase::verify::until(run, async { asked.await.unwrap_or(false) }).await
-}
-
-/// Takes the run over, and prepares what its phases need.
-async fn open<'a>(cx: &'a Context, forward: &'a Forward, held: &mut Option<Held>) -> Result<Run<'a>, Error> {
-    let plan = &forward.plan;
-    let journal = waits::told(cx, plan, Journal::begin(&cx.target, plan, held.as_ref())).await?;
-    *held = Some(journal.held());
-    // The phases depend on the settings.
-    set(cx, forward, &journal).await?;
-    take(cx, &journal, forward.phases(), forward.until, held);
-    run_of(cx, forward, journal, true).await
-}
-
-/// What the phases of a run need in this session.
-async fn run_of<'a>(
-    cx: &'a Context,
-    forward: &'a Forward,
-    journal: Journal,
-    heeds_requests: bool,
-) -> Result<Run<'a>, Error> {
-    set(cx, forward, &journal).await?;
-    let pace = Pace::keep(cx, forward, &journal).await?;
-    Ok(Run {
-        cx,
-        forward,
-        journal,
-        heeds_requests,
-        lanes: Vec::new(),
-        feed: None,
-        others: None,
-        meanwhile: JoinSet::new(),
-        pace,
-        published: Vec::new(),
-        verified_files: Vec::new(),
-    })
-}
-
-/// Reads which settings were changed by `set`.
-async fn set(cx: &Context, forward: &Forward, journal: &Journal) -> Result<(), Error> {
-    let changed = forward.settings.read(journal.session(), journal.run()).await;
-    changed.doing("reading what was set")?.iter().for_each(|event| cx.tell(event));
-    Ok(())
-}
-
-/// Loads the lanes of a run that has been prepared, if there is still one to follow.
-async fn load(run: &mut Run<'_>) -> Result<(), Error> {
-    let (prepared, has_lanes) = {
-        let progress = run.journal.progress();
-        (progress.prepared.clone(), progress.swapped.is_none() || progress.is_reversible())
-    };
-    match prepared.filter(|_| has_lanes) {
-        Some(prepared) => phase::load_lanes(run, &prepared).await,
-        None => Ok(()),
-    }
 }
