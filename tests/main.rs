@@ -57,6 +57,7 @@ mod terminal;
 mod throttle;
 mod under_way;
 mod verification;
+mod views;
 mod way_back;
 mod ways_on;
 mod what_a_swap_keeps;

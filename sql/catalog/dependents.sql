@@ -1,5 +1,5 @@
--- Everything that depends on a table, its row type, constraints, indexes, defaults or sequences, and is none of
--- these: unknown dependents are found here, too. $1: the table's oid; $2: the schema in which a run has created green,
+-- Everything that depends on a table, its row type, constraints, indexes, defaults or sequences, is none of
+-- these, and is not carried through a swap: unknown dependents are found here, too. $1: the table's oid; $2: the schema in which a run has created green,
 -- if it has: what green and its partitions share with blue is not a dependent.
 with seqs as (
   select d.objid as oid from pg_depend d join pg_class s on s.oid = d.objid and s.relkind = 'S'
@@ -65,6 +65,8 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   where d.deptype not in ('P', 'S', 'p')
     and not exists (select from own x where x.classid = d.classid and x.objid = d.objid)
     and not coalesce(g.tgisinternal, false)
+    -- views.sql has the others.
+    and not coalesce(v.relkind = 'v' and v.relpersistence = 'p', false)
     -- What a partition or a child inherits is reported once, for the parent: it cannot be dropped here.
     and not coalesce(k.coninhcount > 0 or g.tgparentid <> 0 or c.attinhcount > 0 or x.relispartition, false)
     and not exists (

@@ -27,7 +27,7 @@ pub struct Blocker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BlockerKind {
-    /// A view that reads the table.
+    /// A temporary view that reads the table: only its session can replace it.
     View,
     /// A materialized view that reads the table.
     MaterializedView,
@@ -99,7 +99,7 @@ impl BlockerKind {
 impl std::fmt::Display for BlockerKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::View => "a view reads it",
+            Self::View => "a temporary view reads it",
             Self::MaterializedView => "a materialized view reads it",
             Self::Rule => "a rule",
             Self::Function => "a function uses it",

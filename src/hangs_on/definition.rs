@@ -16,8 +16,9 @@ use super::privileges::Grants;
 use super::sequences::Sequence;
 use super::statistics::Statistics;
 use super::table::{LeafState, Table};
+use super::views::View;
 use super::{
-    Error, checks, columns, foreign_keys, indexes, policies, privileges, sequences, statistics, table,
+    Error, checks, columns, foreign_keys, indexes, policies, privileges, sequences, statistics, table, views,
 };
 use crate::pg::{Ident, QName};
 
@@ -43,12 +44,15 @@ pub struct Definition {
     /// Its extended statistics (CREATE STATISTICS).
     #[serde(default)]
     pub statistics: Vec<Statistics>,
+    /// The views that depend on it, directly or through others; those of a lower depth first.
+    #[serde(default)]
+    pub views: Vec<View>,
     /// The state of its leaves, if it is partitioned.
     pub leaves: Vec<LeafState>,
 }
 
 /// Every kind, in the order in which its statements are executed.
-pub(crate) const PARTS: [&dyn Part; 9] = [
+pub(crate) const PARTS: [&dyn Part; 10] = [
     &columns::Columns,
     &sequences::Sequences,
     &checks::Checks,
@@ -58,6 +62,7 @@ pub(crate) const PARTS: [&dyn Part; 9] = [
     &indexes::Indexes,
     &foreign_keys::ForeignKeys,
     &statistics::ExtendedStatistics,
+    &views::Views,
 ];
 
 /// Reads a table's definition.
@@ -83,6 +88,7 @@ async fn read_by_oid(client: &Client, oid: u32) -> Result<Definition, Error> {
         policies: policies::POLICIES.ask(client, oid).await?,
         grants: privileges::GRANTS.ask(client, oid).await?,
         statistics: statistics::STATISTICS.ask(client, oid).await?,
+        views: views::VIEWS.ask(client, oid).await?,
     })
 }
 

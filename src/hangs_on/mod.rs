@@ -28,6 +28,7 @@ mod shape;
 mod statistics;
 mod table;
 pub mod unique_keys;
+mod views;
 
 use serde::de::DeserializeOwned;
 use tokio_postgres::Client;
@@ -40,8 +41,8 @@ pub use definition::{Definition, read};
 pub use fingerprint::Fingerprint;
 pub use indexes::{GreenIndex, Index};
 pub use key::{KeySource, NoKey, TableKey};
-pub(crate) use part::Compared;
 pub use part::Conflict;
+pub(crate) use part::{Compared, Dependent};
 pub(crate) use policies::late_policies;
 pub(crate) use privileges::{seal, seal_schema};
 pub use published::{Published, published};

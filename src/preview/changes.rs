@@ -19,6 +19,9 @@ fn of_table(lane: &LaneDesign) -> Vec<PreviewChange> {
     for note in &green.notes {
         diff.add('~', "note", note.clone());
     }
+    for dependent in green.dependents(Colour::Green) {
+        diff.add('=', "depends on it", format!("{}: {}", dependent.what, dependent.becomes));
+    }
     let home = green.home_of(Colour::Blue).plain();
     diff.add('~', "old table", format!("becomes {home}, closed to clients, and is kept until finish"));
     diff.add('=', "kept", format!("{}, every name", green.kept().join(", ")));

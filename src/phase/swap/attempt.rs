@@ -112,9 +112,10 @@ pub(super) async fn attempt(run: &Run<'_>, settings: &SwapSettings, number: u32)
     if let Err(stop) = displace(&ready).await {
         return stop.end(&ready).await;
     }
-    let sequences_first = sequences_first(&ready, number).await?;
+    let order =
+        Order { sequences_first: sequences_first(&ready, number).await?, dependents_first: number % 2 == 1 };
     let asked = Instant::now();
-    if let Err(stop) = lock(run, &ready, sequences_first).await {
+    if let Err(stop) = lock(run, &ready, &order).await {
         return stop.end(&ready).await;
     }
     let lock_wait = asked.elapsed();
@@ -200,6 +201,15 @@ async fn displace(ready: &Ready<'_>) -> Result<(), Blocked> {
     outcome.map_err(|error| Blocked::of(error, "beginning the swap", why, wait.as_ref()))
 }
 
+/// The order of the locks that clients queue behind.
+struct Order {
+    sequences_first: bool,
+    /// Whether to lock what depends on the tables before them. A statement on a view locks the view first: whoever
+    /// locks the table first meets, while it waits for the table, clients that hold the view and wait behind it. A
+    /// transaction that has used the table before the view needs the opposite order. Odd attempts lock dependents first.
+    dependents_first: bool,
+}
+
 /// Whether to lock sequences before tables. Clients that call `nextval` before they touch the table hold the sequence
 /// and wait for the table, others the reverse: odd attempts follow the order seen now, even ones the opposite.
 async fn sequences_first(ready: &Ready<'_>, number: u32) -> Result<bool, Error> {
@@ -213,10 +223,13 @@ async fn sequences_first(ready: &Ready<'_>, number: u32) -> Result<bool, Error> 
 
 /// Takes all locks that clients queue behind, within one deadline, which is over before a client that queues behind the
 /// first of them checks for a deadlock. After the last of them, the time-outs are those of the work.
-async fn lock(run: &Run<'_>, ready: &Ready<'_>, sequences_first: bool) -> Result<(), Blocked> {
-    let Statements { lock_live, lock_sequences, time_outs, .. } = &ready.statements;
+async fn lock(run: &Run<'_>, ready: &Ready<'_>, order: &Order) -> Result<(), Blocked> {
+    let Statements { lock_live, lock_sequences, lock_dependents, time_outs, .. } = &ready.statements;
     let mut locks: Vec<&Statement> = lock_sequences.iter().collect();
-    locks.insert(if sequences_first { locks.len() } else { 0 }, lock_live);
+    locks.insert(if order.sequences_first { locks.len() } else { 0 }, lock_live);
+    if let Some(lock) = lock_dependents {
+        locks.insert(if order.dependents_first { 0 } else { locks.len() }, lock);
+    }
     let asked = Instant::now();
     let work = async {
         for statement in locks {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::green;
+use crate::hangs_on::{Dependent, Green};
 use crate::lane::feed::MESSAGE_PREFIX;
 use crate::lifecycle::Prepared;
 use crate::pg::sql::{LockMode, Statement};
@@ -23,6 +25,10 @@ pub(crate) struct Statements {
     pub(crate) locked: Vec<QName>,
     /// The lock on all of them, at once; clients wait behind it.
     pub(crate) lock_live: Statement,
+    /// What depends on them and is altered in the swap.
+    pub(crate) dependents: Vec<QName>,
+    /// The lock on all of that; `None` if there is nothing.
+    pub(crate) lock_dependents: Option<Statement>,
     /// Every sequence that belongs to a live table.
     pub(crate) sequences: Vec<QName>,
     /// The locks on them. `nextval` waits behind them, so that blue's sequences stand still.
@@ -48,6 +54,9 @@ impl Statements {
         let locked = locked(prepared);
         let arriving = prepared.lanes.iter().map(|lane| lane.green.home_of(who));
         let vacuumed: Vec<QName> = arriving.chain(locked.iter().cloned()).collect();
+        let greens: Vec<&Green> = prepared.lanes.iter().map(|lane| &lane.green).collect();
+        let dependents: Vec<Dependent> =
+            green::dependents(&greens, who).into_iter().map(|(_, dependent)| dependent).collect();
         let lock_sequences: Vec<Statement> =
             prepared.lanes.iter().flat_map(|lane| lane.green.lock_sequences(who.other())).collect();
         Self {
@@ -59,6 +68,8 @@ impl Statements {
                 "lock the live tables: from here on clients wait",
             ),
             locked,
+            lock_dependents: lock_dependents(&dependents),
+            dependents: dependents.into_iter().map(|dependent| dependent.relation).collect(),
             sequences: lock_sequences.iter().filter_map(|lock| lock.on.clone()).collect(),
             lock_sequences,
             time_outs: Statement::new(
@@ -69,7 +80,7 @@ impl Statements {
                     settings.max_write_stall.max(lock_timeout).as_millis() + 1
                 ),
             ),
-            exchange: exchange(prepared, who),
+            exchange: green::exchange(&greens, who),
             boundary: Statement::new(
                 "mark the exact boundary in the stream",
                 format!(
@@ -112,14 +123,11 @@ fn lock(tables: &[QName], mode: LockMode, what: &str) -> Statement {
     tables.iter().fold(Statement::new(what, sql), |lock, table| lock.locking(table, mode))
 }
 
-fn exchange(prepared: &Prepared, who: Colour) -> Vec<(usize, Statement)> {
-    let of_lanes = prepared.lanes.iter().map(|lane| lane.green.exchange(who)).enumerate();
-    let mut statements = Vec::new();
-    let mut after = Vec::new();
-    for (lane, exchange) in of_lanes {
-        statements.extend(exchange.before.into_iter().map(|statement| (lane, statement)));
-        after.extend(exchange.after.into_iter().map(|statement| (lane, statement)));
-    }
-    statements.extend(after);
-    statements
+/// One statement, so that one time-out holds for all of it.
+fn lock_dependents(dependents: &[Dependent]) -> Option<Statement> {
+    let locks: Vec<&str> = dependents.iter().filter_map(|dependent| dependent.lock.as_deref()).collect();
+    let body = format!("BEGIN {}; END", locks.join("; "));
+    let lock = Statement::new("lock what depends on the live tables", format!("DO {}", Literal(&body)));
+    let locking = |lock: Statement, of: &Dependent| lock.locking(&of.relation, LockMode::AccessExclusive);
+    (!locks.is_empty()).then(|| dependents.iter().fold(lock, locking))
 }

@@ -4,12 +4,6 @@ use super::{Case, hangs};
 
 pub const CASES: &[Case] = &[
     hangs(
-        "view",
-        "create view app.v as select * from app.visits",
-        "a view reads it: app.v",
-        "drop view app.v",
-    ),
-    hangs(
         "matview",
         "create materialized view app.m as select 1 from app.visits",
         "a materialized view reads it: app.m",
