@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::Question;
 use super::canonical::same;
 use super::part::{Compared, Dependent, Part};
+use super::rules::or_replace;
 use super::shape::Green;
 use super::table::option_sql;
 use crate::pg::sql::{LockMode, Statement, lexer};
@@ -42,12 +43,12 @@ pub struct View {
     /// Whether its query groups by the primary key, and uses other columns.
     pub needs_key: bool,
     /// Its rules that name the table, besides its query.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<ViewRule>,
 }
 
 /// A rule of a view.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rule {
+pub struct ViewRule {
     /// The rule's name.
     pub name: Ident,
     /// The whole CREATE RULE statement, without a closing `;`.
@@ -100,9 +101,11 @@ impl View {
             hint,
             relation: self.name.clone(),
             owner: self.owner.clone(),
+            is_created: true,
             rank: self.depth,
             lock: moves.then(|| format!("ALTER VIEW {} SET SCHEMA {}", self.name, self.name.schema)),
             trial: if moves { self.trial(green, number) } else { Vec::new() },
+            before: Vec::new(),
             after: self.replace(),
         }
     }
@@ -140,9 +143,4 @@ impl View {
         let sql = format!("CREATE OR REPLACE VIEW {name}{with} AS\n{query}");
         Statement::on(name, LockMode::AccessExclusive, "replace the query of view", sql)
     }
-}
-
-fn or_replace(view: &QName, definition: &str) -> Statement {
-    let sql = definition.replacen("CREATE RULE", "CREATE OR REPLACE RULE", 1);
-    Statement::on(view, LockMode::AccessExclusive, "replace a rule of view", sql)
 }

@@ -67,9 +67,11 @@ async fn rehearse(client: &Session, prepared: &Prepared) -> Result<(), Error> {
             let why = vec!["columns of its key were dropped or renamed".to_owned()];
             return Err(none(&NoWayBack { table: design.table.plain(), why }));
         }
-        // An identity that is ALWAYS becomes BY DEFAULT in the swap, and cannot be updated before.
+        // An identity that is ALWAYS becomes BY DEFAULT in the swap, and cannot be updated before. Rules are dropped in it,
+        // and reject some of the statements before.
+        let blue = &design.green.blue;
         let is_always = |column: &Column| column.identity == Some(Identity::Always);
-        if !design.green.blue.columns.iter().any(is_always) {
+        if !blue.columns.iter().any(is_always) && !blue.rules.iter().any(|rule| rule.own) {
             Apply::prepare(client, &lane).await.doing("rehearsing the way back")?;
         }
     }

@@ -57,6 +57,7 @@ impl Statements {
         let greens: Vec<&Green> = prepared.lanes.iter().map(|lane| &lane.green).collect();
         let dependents: Vec<Dependent> =
             green::dependents(&greens, who).into_iter().map(|(_, dependent)| dependent).collect();
+        let locked_too = |dependent: Dependent| dependent.lock.map(|_| dependent.relation);
         let lock_sequences: Vec<Statement> =
             prepared.lanes.iter().flat_map(|lane| lane.green.lock_sequences(who.other())).collect();
         Self {
@@ -69,7 +70,7 @@ impl Statements {
             ),
             locked,
             lock_dependents: lock_dependents(&dependents),
-            dependents: dependents.into_iter().map(|dependent| dependent.relation).collect(),
+            dependents: dependents.into_iter().filter_map(locked_too).collect(),
             sequences: lock_sequences.iter().filter_map(|lock| lock.on.clone()).collect(),
             lock_sequences,
             time_outs: Statement::new(
@@ -125,9 +126,10 @@ fn lock(tables: &[QName], mode: LockMode, what: &str) -> Statement {
 
 /// One statement, so that one time-out holds for all of it.
 fn lock_dependents(dependents: &[Dependent]) -> Option<Statement> {
-    let locks: Vec<&str> = dependents.iter().filter_map(|dependent| dependent.lock.as_deref()).collect();
+    let mut locks: Vec<&str> = dependents.iter().filter_map(|dependent| dependent.lock.as_deref()).collect();
+    locks.dedup();
     let body = format!("BEGIN {}; END", locks.join("; "));
     let lock = Statement::new("lock what depends on the live tables", format!("DO {}", Literal(&body)));
     let locking = |lock: Statement, of: &Dependent| lock.locking(&of.relation, LockMode::AccessExclusive);
-    (!locks.is_empty()).then(|| dependents.iter().fold(lock, locking))
+    (!locks.is_empty()).then(|| dependents.iter().filter(|of| of.lock.is_some()).fold(lock, locking))
 }
