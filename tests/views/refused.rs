@@ -146,7 +146,7 @@ async fn a_view_that_is_made_changed_or_dropped_during_a_run_stops_it() {
         client.batch_execute(&format!("begin; {sql}")).await.unwrap();
         client.batch_execute("rollback").await.unwrap();
         client.batch_execute(sql).await.unwrap();
-        let stopped = program.execute(&["--yes"]).expect_code(1);
+        let stopped = program.execute(&["--yes", "--until", "settle"]).expect_code(1);
         assert!(stopped.error().contains(what), "{sql}: {}", stopped.error());
         program.run("rollback", &[]).expect_code(6);
     }
