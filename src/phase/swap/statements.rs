@@ -41,7 +41,27 @@ pub(crate) struct Statements {
     pub(crate) boundary: Statement,
 }
 
+/// The order of the locks that clients queue behind.
+pub(super) struct Order {
+    /// Whether to lock sequences before tables.
+    pub(super) sequences_first: bool,
+    /// Whether to lock what depends on the tables before them. A statement on a view locks the view first: whoever
+    /// locks the table first meets, while it waits for the table, clients that hold the view and wait behind it. A
+    /// transaction that has used the table before the view needs the opposite order. Odd attempts lock dependents first.
+    pub(super) dependents_first: bool,
+}
+
 impl Statements {
+    /// The locks that clients queue behind, in this order.
+    pub(super) fn locks(&self, order: &Order) -> Vec<&Statement> {
+        let mut locks: Vec<&Statement> = self.lock_sequences.iter().collect();
+        locks.insert(if order.sequences_first { locks.len() } else { 0 }, &self.lock_live);
+        if let Some(lock) = &self.lock_dependents {
+            locks.insert(if order.dependents_first { 0 } else { locks.len() }, lock);
+        }
+        locks
+    }
+
     /// Those after which `who` is live.
     pub(crate) fn of(
         prepared: &Prepared,
