@@ -1,4 +1,5 @@
-//! Rules on a table and on others that name it: they act for clients, once for each statement, and never for the program.
+//! Rules on a table and on others that name it: they act for clients, once for each statement, and never for the
+//! program.
 
 use tokio_postgres::Client;
 

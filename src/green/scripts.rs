@@ -68,8 +68,8 @@ impl Green {
         std::iter::once(self.live().clone()).chain(referenced).collect()
     }
 
-    /// The statements of a swap of this table alone, after which `who` is live; executed in one transaction, with all of
-    /// [`Green::locks`] locked.
+    /// The statements of a swap of this table alone, after which `who` is live; executed in one transaction, with all
+    /// of [`Green::locks`] locked.
     #[must_use]
     pub fn exchange(&self, who: Colour) -> Vec<Statement> {
         exchange(&[self], who).into_iter().map(|(_, statement)| statement).collect()
@@ -174,8 +174,8 @@ pub(crate) fn exchange(greens: &[&Green], who: Colour) -> Vec<(usize, Statement)
     statements
 }
 
-/// What depends on these tables and moves in their swap: each once, with the position of the first table that it depends
-/// on, and after whatever it depends on itself.
+/// What depends on these tables and moves in their swap: each once, with the position of the first table that it
+/// depends on, and after whatever it depends on itself.
 pub(crate) fn dependents(greens: &[&Green], who: Colour) -> Vec<(usize, Dependent)> {
     let mut found: Vec<(usize, Dependent)> = Vec::new();
     for (number, green) in greens.iter().enumerate() {

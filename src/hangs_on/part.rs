@@ -74,8 +74,8 @@ pub(crate) trait Part: Sync {
     fn compare(&self, _compared: &mut Compared<'_>) {}
 }
 
-/// An object that depends on a table without being part of it, and what becomes of it in a swap. One that depends on several
-/// tables of a run is found for each of them, and moved once.
+/// An object that depends on a table without being part of it, and what becomes of it in a swap. One that depends on
+/// several tables of a run is found for each of them, and moved once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Dependent {
     /// Its kind and name, for people; the same for every table that it depends on.
@@ -92,8 +92,8 @@ pub(crate) struct Dependent {
     pub(crate) is_created: bool,
     /// Higher than that of every object that it depends on itself.
     pub(crate) rank: u32,
-    /// SQL that takes ACCESS EXCLUSIVE on the relation, and does nothing else. `None` if that is the table itself, or if
-    /// the swap leaves it alone.
+    /// SQL that takes ACCESS EXCLUSIVE on the relation, and does nothing else. `None` if that is the table itself, or
+    /// if the swap leaves it alone.
     pub(crate) lock: Option<String>,
     /// Tries on green, before the swap, that `after` will work, and undoes it.
     pub(crate) trial: Vec<Statement>,

@@ -1,8 +1,8 @@
 //! Rules: those on the table, and those on other tables that name it.
 //!
-//! One on the table exists once: on the table that is live, so that it acts for clients and never for this program, which
-//! writes to the other one. It is dropped and created again in the swap. One on another table is replaced in the swap, as
-//! views are. Rules of views are theirs ([`super::views`]).
+//! One on the table exists once: on the table that is live, so that it acts for clients and never for this program,
+//! which writes to the other one. It is dropped and created again in the swap. One on another table is replaced in the
+//! swap, as views are. Rules of views are theirs ([`super::views`]).
 
 use serde::{Deserialize, Serialize};
 

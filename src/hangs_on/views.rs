@@ -1,13 +1,13 @@
 //! Views over the table.
 //!
-//! A view is bound to the table's OID. In the swap, once the names are exchanged, the text that the server printed before
-//! is executed again as CREATE OR REPLACE VIEW: its names then mean the table that is live. The view keeps its OID, and with
-//! it its owner, privileges, comments, column defaults and INSTEAD OF triggers; what depends on it, other views included,
-//! needs nothing. The columns must keep their names and types, which a trial in the run's schema finds out. Rules of a
-//! view that name the table are replaced the same way.
+//! A view is bound to the table's OID. In the swap, once the names are exchanged, the text that the server printed
+//! before is executed again as CREATE OR REPLACE VIEW: its names then mean the table that is live. The view keeps its
+//! OID, and with it its owner, privileges, comments, column defaults and INSTEAD OF triggers; what depends on it, other
+//! views included, needs nothing. The columns must keep their names and types, which a trial in the run's schema finds
+//! out. Rules of a view that name the table are replaced the same way.
 //!
-//! LOCK TABLE on a view would lock every table that it reads. SET SCHEMA to the schema that it is in locks the view alone,
-//! and changes nothing.
+//! LOCK TABLE on a view would lock every table that it reads. SET SCHEMA to the schema that it is in locks the view
+//! alone, and changes nothing.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,5 @@
-//! A view that does not fit the new table is refused by name before anything is changed; one that is changed during a run
-//! stops it.
+//! A view that does not fit the new table is refused by name before anything is changed; one that is changed during a
+//! run stops it.
 
 use crate::support::bluegreen::tells;
 use crate::support::waiting::eventually;

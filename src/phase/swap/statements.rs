@@ -18,8 +18,8 @@ const FROZEN_AFTER: Duration = Duration::from_secs(2);
 pub(crate) struct Statements {
     /// Begins the transaction, with its time-outs.
     pub(crate) begin: Statement,
-    /// Keeps autovacuum away from the tables that will be live and from every table locked later. It does not hold up the feed, and no client
-    /// waits behind it, so it may take as long as autovacuum takes to step aside.
+    /// Keeps autovacuum away from the tables that will be live and from every table locked later. It does not hold up
+    /// the feed, and no client waits behind it, so it may take as long as autovacuum takes to step aside.
     pub(crate) displace: Statement,
     /// Every live table, then the tables that their foreign keys point at, each once.
     pub(crate) locked: Vec<QName>,
@@ -47,7 +47,8 @@ pub(super) struct Order {
     pub(super) sequences_first: bool,
     /// Whether to lock what depends on the tables before them. A statement on a view locks the view first: whoever
     /// locks the table first meets, while it waits for the table, clients that hold the view and wait behind it. A
-    /// transaction that has used the table before the view needs the opposite order. Odd attempts lock dependents first.
+    /// transaction that has used the table before the view needs the opposite order. Odd attempts lock dependents
+    /// first.
     pub(super) dependents_first: bool,
 }
 
