@@ -66,6 +66,8 @@ pub enum CheckId {
     Definition,
     /// Nothing hangs on the table that this version does not carry through a swap.
     Unsupported,
+    /// What depends on the table fits green; a note says what becomes of each.
+    Dependents,
     /// Values of the columns' types can be streamed and compared exactly.
     Types,
     /// Names that green needs are free.

@@ -167,7 +167,7 @@ fn five_things_at_once_are_five_findings() {
     let stage = Stage::set(Cluster::start());
     stage.db(
         "five",
-        "create view app.v as select * from app.visits;
+        "create materialized view app.m as select * from app.visits;
          create publication p for table app.visits;
          create table app.visits_p2025_01 ();
          insert into app.visits (at, code, note) values ('2031-01-01', 1, '')",
@@ -175,7 +175,7 @@ fn five_things_at_once_are_five_findings() {
     let plan = format!("{PLAN}  - table: other.persons\n");
     let found = stage.refused("five", "migrator", &plan);
     let expected = [
-        ("unsupported", "app.visits", "app.v", "drop view"),
+        ("unsupported", "app.visits", "app.m", "drop materialized view"),
         ("unsupported", "app.visits", "publication: p", "alter publication"),
         ("names", "app.visits", "visits_p2025_01", "another name"),
         ("partitions", "app.visits", "1 rows fit into none", "default: true"),

@@ -86,6 +86,7 @@ async fn migrate(client: &Client, green: &Green) {
     client.batch_execute("begin").await.unwrap();
     run(client, &green.create()).await;
     run(client, &green.rehearsal()).await;
+    run(client, &green.trials()).await;
     run(client, &green.move_leaves()).await;
     client.batch_execute("commit").await.unwrap();
     let (targets, sources) = green.select_list();
@@ -108,9 +109,7 @@ async fn migrate(client: &Client, green: &Green) {
         &green.locks().iter().map(|t| format!("lock table {t} in access exclusive mode")).collect::<Vec<_>>(),
     )
     .await;
-    let exchange = green.exchange(Colour::Green);
-    run(client, &exchange.before).await;
-    run(client, &exchange.after).await;
+    run(client, &green.exchange(Colour::Green)).await;
     client.batch_execute("commit").await.unwrap();
     run(client, &green.settle(Colour::Green)).await;
 }

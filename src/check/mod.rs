@@ -7,6 +7,7 @@ mod acting;
 mod archive;
 pub(crate) mod connections;
 mod count;
+mod dependents;
 mod design;
 mod disk;
 mod functions;
@@ -97,6 +98,7 @@ const CHECKS: &[Checks] = &[
         check(Id::AnotherRun, &[], |_, of| known(of.blocked(Id::AnotherRun))),
         check(Id::Definition, &[], |_, of| known(of.blocked(Id::Definition))),
         check(Id::Unsupported, &[], |_, of| known(of.blocked(Id::Unsupported))),
+        check(Id::Dependents, &[Id::PlanFitsTable], |_, of| known(dependents::notes(of))),
         check(Id::Types, &[], |_, of| known(types::check(of))),
         check(Id::Names, &[Id::PlanFitsTable], |at, of| found(names::check(at.session, of))),
         check(Id::Archive, &[], |at, of| found(archive::check(at.plan, at.session, of))),

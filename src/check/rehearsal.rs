@@ -5,7 +5,7 @@ use tokio_postgres::error::SqlState;
 
 use super::preflight::{Preflight, Subject};
 use super::rules::{self, Rule};
-use super::{CheckId, Finding, count, functions, names_itself};
+use super::{CheckId, Finding, count, dependents, functions, names_itself};
 use crate::error::{Doing, Error};
 use crate::green::nearest;
 use crate::hangs_on;
@@ -77,7 +77,8 @@ async fn rehearse(
     Ok((findings, rules))
 }
 
-/// Makes green, and has the copy's statement planned. Returns refusals for what of green refers to blue.
+/// Makes green, and has the copy's statement planned. Returns refusals for what of green refers to blue, and for
+/// what could not be bound to green.
 async fn make(
     session: &Session,
     table: &QName,
@@ -124,6 +125,9 @@ async fn make(
         if (complete..=rehearsed).contains(&(done + 1)) {
             let found = names_itself::check(session, green).await.map_err(unasked)?;
             named.extend(found.into_iter().filter(|finding| !named.contains(finding)).collect::<Vec<_>>());
+        }
+        if done + 1 == rehearsed {
+            named.extend(dependents::try_on(session, green).await.map_err(unasked)?);
         }
     }
     Ok(named)

@@ -5,11 +5,12 @@ use tokio_postgres::Row;
 
 use super::{CheckId, Finding, Subject};
 use crate::error::{Doing, Error};
-use crate::hangs_on::Table;
+use crate::green;
+use crate::hangs_on::{Green, Table};
 use crate::journal::{self, JournalError};
 use crate::pg::activity::{self, ActivityError};
 use crate::pg::connect::Session;
-use crate::pg::{Ident, QName};
+use crate::pg::{Colour, Ident, QName};
 
 pub(super) async fn check_server(session: &Session) -> Result<Vec<Finding>, Error> {
     let sql = "SELECT current_user::text, current_database()::text, \
@@ -62,7 +63,9 @@ fn of_stranger(error: JournalError) -> Result<Finding, Error> {
 
 pub(super) async fn check_table(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
     let table = &subject.definition.table;
-    let mut findings: Vec<Finding> = of_owner(session, table).await?.into_iter().collect();
+    let whose = format!("the table's owner {}", table.owner);
+    let mut findings: Vec<Finding> =
+        of_owner(session, table, &table.owner, &whose).await?.into_iter().collect();
     let refused = |(what, hint)| refusal(table, what, hint);
     findings.extend(of_schema(session, &table.name.schema, "it").await?.map(refused));
     let of_leaves = subject.plan.partition_by.as_ref().and_then(|by| by.schema.as_ref());
@@ -79,6 +82,27 @@ pub(super) async fn check_table(session: &Session, subject: &Subject<'_>) -> Res
     for referenced in referenced.into_iter().filter(|referenced| **referenced != table.name) {
         findings.extend(of_referenced(session, table, referenced).await?);
     }
+    if let Some(design) = &subject.design {
+        findings.extend(of_dependents(session, table, &design.green).await?);
+    }
+    Ok(findings)
+}
+
+/// What depends on the table is created again with its owner's rights, in its schema.
+async fn of_dependents(session: &Session, table: &Table, green: &Green) -> Result<Vec<Finding>, Error> {
+    let mut findings = Vec::new();
+    let (mut owners, mut schemas) = (vec![table.owner.clone()], vec![table.name.schema.clone()]);
+    for (_, dependent) in green::dependents(&[green], Colour::Green) {
+        if !owners.contains(&dependent.owner) {
+            let whose = format!("{}, which owns {}", dependent.owner, dependent.what);
+            findings.extend(of_owner(session, table, &dependent.owner, &whose).await?);
+            owners.push(dependent.owner);
+        }
+        if dependent.is_created && !schemas.contains(&dependent.relation.schema) {
+            findings.extend(of_schema(session, &dependent.relation.schema, "it").await?.map(refused));
+            schemas.push(dependent.relation.schema);
+        }
+    }
     Ok(findings)
 }
 
@@ -91,13 +115,18 @@ fn refusal(table: &Table, what: String, hint: String) -> Finding {
     Finding::table(CheckId::Rights, &table.name, what, hint)
 }
 
-/// Green is made, given to the owner and exchanged with the owner's rights.
-async fn of_owner(session: &Session, table: &Table) -> Result<Option<Finding>, Error> {
+/// Green is made, given to the table's owner and exchanged with the owner's rights; likewise what depends on it.
+async fn of_owner(
+    session: &Session,
+    table: &Table,
+    owner: &Ident,
+    whose: &str,
+) -> Result<Option<Finding>, Error> {
     let sql = "SELECT current_user::text, pg_has_role($1::text, 'USAGE'), pg_has_role($1::text, 'MEMBER')";
-    let row = ask(session, sql, &[table.owner.as_str()]).await?;
-    let (role, owner) = (Ident(row.get(0)), &table.owner);
+    let row = ask(session, sql, &[owner.as_str()]).await?;
+    let role = Ident(row.get(0));
     let (has_rights, is_member): (bool, bool) = (row.get(1), row.get(2));
-    let what = || format!("role {role} does not have the rights of the table's owner {owner}");
+    let what = || format!("role {role} does not have the rights of {whose}");
     // From version 16 on it is the membership that inherits, and not the role.
     let hint = if is_member && session.server_version_num() < 160_000 {
         format!("alter role {role} inherit")

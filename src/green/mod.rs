@@ -18,3 +18,4 @@ mod taken;
 
 pub(crate) use leaves::{leaves, time_key};
 pub use nearest::nearest;
+pub(crate) use scripts::{dependents, exchange};

@@ -3,19 +3,9 @@
 //! Green is created with blue's column names, gets its expressions (CHECK, generated columns, policies), and only then
 //! are its columns renamed: that way the server rewrites the expressions, and no SQL is rewritten here.
 
-use crate::hangs_on::{self, Green, Homes, PARTS, Source, tablespace_clause};
+use crate::hangs_on::{self, Dependent, Green, Homes, PARTS, Source, tablespace_clause};
 use crate::pg::sql::{LockMode, Statement};
 use crate::pg::{Colour, Ident, QName};
-
-/// The statements of a swap: in one transaction, `before` and then `after`, with every table
-/// of [`Green::locks`] locked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exchange {
-    /// Frees what cannot exist twice, and exchanges the schemas: afterwards the live name is the other table's.
-    pub before: Vec<Statement>,
-    /// Gives the live table what the other one had, and takes the other one's privileges away.
-    pub after: Vec<Statement>,
-}
 
 impl Green {
     /// Creates green in the run's schema, which exists, with its leaves, without indexes, foreign keys or privileges of
@@ -40,6 +30,12 @@ impl Green {
     #[must_use]
     pub fn rehearsal(&self) -> Vec<Statement> {
         PARTS.iter().flat_map(|part| part.rehearse(self)).collect()
+    }
+
+    /// Tries the same of what depends on the table.
+    #[must_use]
+    pub fn trials(&self) -> Vec<Statement> {
+        self.dependents(Colour::Green).into_iter().flat_map(|dependent| dependent.trial).collect()
     }
 
     /// Moves the leaves from the run's schema to their final one, before the swap: after it each move would make every
@@ -72,14 +68,26 @@ impl Green {
         std::iter::once(self.live().clone()).chain(referenced).collect()
     }
 
-    /// The statements of a swap, after which `who` is live.
+    /// The statements of a swap of this table alone, after which `who` is live; executed in one transaction, with all
+    /// of [`Green::locks`] locked.
     #[must_use]
-    pub fn exchange(&self, who: Colour) -> Exchange {
+    pub fn exchange(&self, who: Colour) -> Vec<Statement> {
+        exchange(&[self], who).into_iter().map(|(_, statement)| statement).collect()
+    }
+
+    /// Frees what cannot exist twice, and exchanges the schemas: afterwards the live name is the other table's.
+    fn leave(&self, who: Colour) -> Vec<Statement> {
         let (live, left) = (self.live(), who.other());
-        let mut before: Vec<Statement> = PARTS.iter().flat_map(|part| part.leave(self, left)).collect();
-        before.push(set_schema(live, self.homes.of(left)));
-        before.push(set_schema(&self.home_of(who), &live.schema));
-        Exchange { before, after: PARTS.iter().flat_map(|part| part.arrive(self, who)).collect() }
+        let mut statements: Vec<Statement> = PARTS.iter().flat_map(|part| part.leave(self, left)).collect();
+        statements.push(set_schema(live, self.homes.of(left)));
+        statements.push(set_schema(&self.home_of(who), &live.schema));
+        statements
+    }
+
+    /// What depends on the table, in the order of what clients would notice, with what a swap does about it.
+    #[must_use]
+    pub(crate) fn dependents(&self, who: Colour) -> Vec<Dependent> {
+        PARTS.iter().flat_map(|part| part.dependents(self, who)).collect()
     }
 
     /// The statements after a swap, in this order, each in a transaction of its own; `who` is live.
@@ -153,6 +161,43 @@ impl Green {
         });
         added.collect()
     }
+}
+
+/// The statements of a swap of several tables, after which `who` is live; each with the position of its table. In one
+/// transaction, with all of [`Green::locks`] and [`lock_dependents`] locked.
+pub(crate) fn exchange(greens: &[&Green], who: Colour) -> Vec<(usize, Statement)> {
+    let of_all = |of: &dyn Fn(&Green) -> Vec<Statement>| {
+        let of_each = greens.iter().enumerate();
+        of_each.flat_map(|(number, green)| of(green).into_iter().map(move |one| (number, one))).collect()
+    };
+    let dependents = dependents(greens, who);
+    let before = dependents.iter().rev().flat_map(|(number, dependent)| {
+        dependent.before.iter().map(|statement| (*number, statement.clone()))
+    });
+    let mut statements: Vec<(usize, Statement)> = before.collect();
+    statements.extend::<Vec<_>>(of_all(&|green| green.leave(who)));
+    let arrive = |green: &Green| PARTS.iter().flat_map(|part| part.arrive(green, who)).collect();
+    statements.extend(of_all(&arrive));
+    for (number, dependent) in dependents {
+        statements.extend(dependent.after.into_iter().map(|statement| (number, statement)));
+    }
+    statements
+}
+
+/// What depends on these tables and moves in their swap: each once, with the position of the first table that it
+/// depends on, and after whatever it depends on itself.
+pub(crate) fn dependents(greens: &[&Green], who: Colour) -> Vec<(usize, Dependent)> {
+    let mut found: Vec<(usize, Dependent)> = Vec::new();
+    for (number, green) in greens.iter().enumerate() {
+        for dependent in green.dependents(who).into_iter().filter(Dependent::moves) {
+            match found.iter_mut().find(|(_, other)| other.what == dependent.what) {
+                Some((_, other)) => other.merge(dependent),
+                None => found.push((number, dependent)),
+            }
+        }
+    }
+    found.sort_by_key(|(_, dependent)| dependent.rank);
+    found
 }
 
 impl Homes {

@@ -13,11 +13,14 @@ use super::indexes::Index;
 use super::part::Part;
 use super::policies::Policy;
 use super::privileges::Grants;
+use super::rules::Rule;
 use super::sequences::Sequence;
 use super::statistics::Statistics;
 use super::table::{LeafState, Table};
+use super::views::View;
 use super::{
-    Error, checks, columns, foreign_keys, indexes, policies, privileges, sequences, statistics, table,
+    Error, checks, columns, foreign_keys, indexes, policies, privileges, rules, sequences, statistics, table,
+    views,
 };
 use crate::pg::{Ident, QName};
 
@@ -43,12 +46,18 @@ pub struct Definition {
     /// Its extended statistics (CREATE STATISTICS).
     #[serde(default)]
     pub statistics: Vec<Statistics>,
+    /// The views that depend on it, directly or through others; those of a lower depth first.
+    #[serde(default)]
+    pub views: Vec<View>,
+    /// The rules on it, and those on other tables that name it.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
     /// The state of its leaves, if it is partitioned.
     pub leaves: Vec<LeafState>,
 }
 
 /// Every kind, in the order in which its statements are executed.
-pub(crate) const PARTS: [&dyn Part; 9] = [
+pub(crate) const PARTS: [&dyn Part; 11] = [
     &columns::Columns,
     &sequences::Sequences,
     &checks::Checks,
@@ -58,6 +67,8 @@ pub(crate) const PARTS: [&dyn Part; 9] = [
     &indexes::Indexes,
     &foreign_keys::ForeignKeys,
     &statistics::ExtendedStatistics,
+    &views::Views,
+    &rules::Rules,
 ];
 
 /// Reads a table's definition.
@@ -83,6 +94,8 @@ async fn read_by_oid(client: &Client, oid: u32) -> Result<Definition, Error> {
         policies: policies::POLICIES.ask(client, oid).await?,
         grants: privileges::GRANTS.ask(client, oid).await?,
         statistics: statistics::STATISTICS.ask(client, oid).await?,
+        views: views::VIEWS.ask(client, oid).await?,
+        rules: rules::RULES.ask(client, oid).await?,
     })
 }
 

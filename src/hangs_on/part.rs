@@ -6,7 +6,7 @@
 use super::definition::Definition;
 use super::shape::{Green, Source};
 use crate::pg::sql::Statement;
-use crate::pg::{Colour, Ident};
+use crate::pg::{Colour, Ident, QName};
 use crate::plan::TablePlan;
 
 /// One kind of object on a table; each verb is for all objects of that kind. A kind leaves out the verbs that
@@ -55,6 +55,11 @@ pub(crate) trait Part: Sync {
         Vec::new()
     }
 
+    /// What depends on the table without being part of it, and how it moves in a swap after which `who` is live.
+    fn dependents(&self, _green: &Green, _who: Colour) -> Vec<Dependent> {
+        Vec::new()
+    }
+
     /// After a swap, in this order, each in a transaction of its own and under a lock that blocks no client.
     fn settle(&self, _green: &Green, _who: Colour) -> Vec<Statement> {
         Vec::new()
@@ -73,6 +78,53 @@ pub(crate) trait Part: Sync {
 
     /// What of it the live table lacks, or has in addition.
     fn compare(&self, _compared: &mut Compared<'_>) {}
+}
+
+/// An object that depends on a table without being part of it, and what becomes of it in a swap. One that depends on
+/// several tables of a run is found for each of them, and moved once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Dependent {
+    /// Its kind and name, for people; the same for every table that it depends on.
+    pub(crate) what: String,
+    /// What becomes of it in the swap, in one sentence.
+    pub(crate) becomes: String,
+    /// What to do if the trial fails.
+    pub(crate) hint: String,
+    /// The relation that is altered.
+    pub(crate) relation: QName,
+    /// That relation's owner: the program acts with its rights.
+    pub(crate) owner: Ident,
+    /// Whether the relation is created, or replaced, which requires CREATE on its schema.
+    pub(crate) is_created: bool,
+    /// Higher than that of every object that it depends on itself.
+    pub(crate) rank: u32,
+    /// SQL that takes ACCESS EXCLUSIVE on the relation, and does nothing else. `None` if that is the table itself, or
+    /// if the swap leaves it alone.
+    pub(crate) lock: Option<String>,
+    /// Tries on green, before the swap, that `after` will work, and undoes it.
+    pub(crate) trial: Vec<Statement>,
+    /// What takes it from the table that leaves, before any name is exchanged.
+    pub(crate) before: Vec<Statement>,
+    /// What binds it to the table that is live, once all names are exchanged.
+    pub(crate) after: Vec<Statement>,
+}
+
+impl Dependent {
+    /// The same object, as it was found for another table of the run.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.rank = self.rank.max(other.rank);
+        let add = |to: &mut Vec<Statement>, more: Vec<Statement>| {
+            let new: Vec<Statement> = more.into_iter().filter(|one| !to.contains(one)).collect();
+            to.extend(new);
+        };
+        add(&mut self.before, other.before);
+        add(&mut self.after, other.after);
+    }
+
+    /// Whether the swap does something about it.
+    pub(crate) fn moves(&self) -> bool {
+        !self.after.is_empty()
+    }
 }
 
 /// `3 columns`, `1 column`; `None` for 0.

@@ -131,7 +131,7 @@ pub(crate) fn statements(prepared: &Prepared) -> Vec<(Option<usize>, Statement)>
     let mut statements = vec![(None, hold(prepared))];
     statements.extend(homes.create().into_iter().map(|statement| (None, statement)));
     for (number, lane) in prepared.lanes.iter().enumerate() {
-        let green = lane.green.create().into_iter().chain(lane.green.rehearsal());
+        let green = lane.green.create().into_iter().chain(lane.green.rehearsal()).chain(lane.green.trials());
         let of_lane = green.chain(lane.green.move_leaves()).chain(working_objects(
             number,
             &Ends::of(lane),

@@ -1,5 +1,5 @@
-//! The way back: green's own stream, opened before the swap, so that from the very commit of the swap on its changes can
-//! be applied to blue.
+//! The way back: green's own stream, opened before the swap, so that from the very commit of the swap on its changes
+//! can be applied to blue.
 //!
 //! A slot can be made neither in the swap's transaction nor while it holds its locks. So it is made before, and until
 //! then it has what the program writes to green, and nothing else.
@@ -133,8 +133,8 @@ pub(crate) fn finding(no: &NoWayBack) -> Finding {
     Finding::server(CheckId::WayBack, no.to_string(), hint)
 }
 
-/// What the live tables are at the end of a swap's transaction; what the streams have before it is done with. `None` if the
-/// swap cannot be undone.
+/// What the live tables are at the end of a swap's transaction; what the streams have before it is done with. `None` if
+/// the swap cannot be undone.
 ///
 /// # Errors
 /// If the catalog cannot be read, or the position not be written.
@@ -174,8 +174,8 @@ fn keys_of(error: &Error) -> Vec<KeyDigest> {
     of_feed.chain(shown).take(MOST).map(key).collect()
 }
 
-/// What an error means while green is live: if it says that blue no longer follows, that is recorded. Other errors concern
-/// the run, or pass.
+/// What an error means while green is live: if it says that blue no longer follows, that is recorded. Other errors
+/// concern the run, or pass.
 pub async fn broken(run: &Run<'_>, error: Error) -> Result<Error, Error> {
     let is_about_the_tables = matches!(
         error,

@@ -20,6 +20,9 @@ fn of_table(lane: &LaneDesign, archive: Option<&Ident>) -> Vec<PreviewChange> {
     for note in &green.notes {
         diff.add('~', "note", note.clone());
     }
+    for dependent in green.dependents(Colour::Green) {
+        diff.add('=', "depends on it", format!("{}: {}", dependent.what, dependent.becomes));
+    }
     let home = green.home_of(Colour::Blue).plain();
     let end = archive.map_or_else(
         || "is kept until finish".to_owned(),

@@ -89,10 +89,7 @@ impl Estimate {
             let sample = tried.samples.get(number).and_then(Option::as_ref);
             paces.push(sample.map_or_else(|| assumed(design), |sample| measured(design, sample, workers)));
         }
-        let exchange = subject.prepared.lanes.iter().map(|lane| {
-            let exchange = lane.green.exchange(Colour::Green);
-            exchange.before.len() + exchange.after.len()
-        });
+        let exchange = subject.prepared.lanes.iter().map(|lane| lane.green.exchange(Colour::Green).len());
         let mut estimate = Self {
             paces,
             ddl_s: tried.ddl_s.unwrap_or(DDL_S),

@@ -38,12 +38,12 @@ fn notice(topic: &'static str, table: Option<&QName>, text: impl Into<String>) -
 
 fn stall(subject: &Subject<'_>, estimate: &Estimate) -> PreviewNotice {
     let settings = &subject.forward.settings.now().swap;
-    let locked =
-        Statements::of(&subject.prepared, &subject.id, Colour::Green, settings, &subject.limits).locked;
+    let statements = Statements::of(&subject.prepared, &subject.id, Colour::Green, settings, &subject.limits);
+    let locked = statements.locked.iter().chain(&statements.dependents);
     let text = format!(
         "statements on {} wait once, for about {:.0} ms; an attempt that waits longer than {} ms for its lock, or takes \
          longer than {} ms with it, is undone and tried again later, up to {} times",
-        list(locked.iter().map(QName::plain)),
+        list(locked.map(QName::plain)),
         estimate.stall() * 1_000.0,
         settings.lock_timeout.as_millis(),
         settings.max_write_stall.as_millis(),

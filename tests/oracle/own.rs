@@ -142,3 +142,19 @@ pub fn uuids(column: &str, first: u32, last: u32) -> String {
 pub fn column(name: &'static str, pg: Type, role: Role) -> Column {
     Column { name, pg, role }
 }
+
+/// The tables, of which clients use the first by its name and the others through views of all their columns.
+pub fn through_views() -> Vec<Table> {
+    let mut tables = tables();
+    for (table, name) in tables.iter_mut().skip(1).zip(["oracle.identities", "oracle.tenants"]) {
+        (table.name, table.key_constraint) = (name, None);
+    }
+    tables
+}
+
+/// The views of [`through_views`].
+pub fn create_views() -> String {
+    "create view oracle.identities as select * from oracle.by_identity;
+     create view oracle.tenants as select * from oracle.by_tenant;"
+        .to_owned()
+}

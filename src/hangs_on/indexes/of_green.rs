@@ -155,7 +155,7 @@ impl GreenIndex {
     }
 
     /// Builds it on an empty parent alone, and drops it again.
-    pub(super) fn rehearse(&self, relation: &QName) -> [Statement; 2] {
+    pub(in crate::hangs_on) fn rehearse(&self, relation: &QName) -> [Statement; 2] {
         let name = &self.name;
         let kind = if self.constraint { "a key" } else { "an index" };
         let build = self.statement(relation, Some(name), "ONLY ");

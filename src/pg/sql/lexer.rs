@@ -1,6 +1,8 @@
 //! Splits SQL text into tokens by the quoting rules of PostgreSQL's own scanner (`standard_conforming_strings` on). No
 //! other part of the program parses SQL.
 
+use crate::pg::QName;
+
 /// A token and the bytes that it spans.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Token {
@@ -179,6 +181,29 @@ pub(crate) fn replaced(sql: &str, name: &str, by: &str) -> Option<String> {
     Some(text + &sql[done..])
 }
 
+/// The text with `to` in place of the relation or type `from` wherever that is written with its schema. Functions of
+/// that name are others. A text that cannot be split stays as it is.
+pub(crate) fn renamed(sql: &str, from: &QName, to: &QName) -> String {
+    let Ok(found) = tokens(sql) else { return sql.to_owned() };
+    let (mut text, mut done) = (String::new(), 0);
+    for (at, three) in found.windows(3).enumerate() {
+        let is_it = three[0].name() == Some(from.schema.as_str())
+            && three[1].is_symbol('.')
+            && three[2].name() == Some(from.name.as_str());
+        let is_part = at > 0 && found[at - 1].is_symbol('.');
+        // The server writes a space between a table and its columns.
+        let is_call = |next: &Token| next.is_symbol('(') && next.start == three[2].end;
+        let is_function = found.get(at + 3).is_some_and(is_call);
+        let is_column = found.get(at + 3).is_some_and(|next| next.is_symbol('.'));
+        if is_it && !is_part && !is_function && !is_column {
+            text += &sql[done..three[0].start];
+            text += &to.to_string();
+            done = three[2].end;
+        }
+    }
+    text + &sql[done..]
+}
+
 /// Whether SQL text contains this name, quoted or not. Text that cannot be split is assumed to.
 pub(crate) fn mentions(sql: &str, name: &str) -> bool {
     tokens(sql).map_or(true, |tokens| tokens.iter().any(|token| token.name() == Some(name)))
@@ -201,6 +226,14 @@ mod tests {
         let made = replaced("VALUE > 0 AND note <> 'value' AND a.value = \"value\"", "value", "(x)");
         assert_eq!(made.as_deref(), Some("(x) > 0 AND note <> 'value' AND a.value = (x)"));
         assert_eq!(replaced("'", "value", "x"), None);
+    }
+
+    #[test]
+    fn a_relation_is_renamed_where_its_schema_is_written() {
+        let (from, to) = (QName::new("app", "t"), QName::new("home", "T"));
+        let sql = "SELECT t.a, app.t(1), x.app.t, 'app.t'::text, NULL::app.t FROM app.t, \"app\".\"t\" t_1; INSERT INTO app.t (a)";
+        let expected = "SELECT t.a, app.t(1), x.app.t, 'app.t'::text, NULL::\"home\".\"T\" FROM \"home\".\"T\", \"home\".\"T\" t_1; INSERT INTO \"home\".\"T\" (a)";
+        assert_eq!(renamed(sql, &from, &to), expected);
     }
 
     #[test]

@@ -16,15 +16,15 @@ use crate::lifecycle::{Arrived, Fact, SwapTimes};
 use crate::pg::activity::{self, ActivityError, Holder, Wait};
 use crate::pg::connect::Session;
 use crate::pg::rolled_back;
-use crate::pg::sql::{Statement, joined};
+use crate::pg::sql::joined;
 use crate::pg::{Colour, Lsn};
 use crate::phase::locks::{self, Limits};
 use crate::phase::{check_fingerprints, is_lock_wait, prepared, verify, way_back};
 use crate::plan::{SwapSettings, TerminateBlockers};
 use crate::run::Run;
 
-use super::Statements;
 use super::gate::{self, OldSnapshots};
+use super::statements::{Order, Statements};
 
 pub(super) enum Outcome {
     Swapped(Swapped),
@@ -112,9 +112,10 @@ pub(super) async fn attempt(run: &Run<'_>, settings: &SwapSettings, number: u32)
     if let Err(stop) = displace(&ready).await {
         return stop.end(&ready).await;
     }
-    let sequences_first = sequences_first(&ready, number).await?;
+    let order =
+        Order { sequences_first: sequences_first(&ready, number).await?, dependents_first: number % 2 == 1 };
     let asked = Instant::now();
-    if let Err(stop) = lock(run, &ready, sequences_first).await {
+    if let Err(stop) = lock(run, &ready, &order).await {
         return stop.end(&ready).await;
     }
     let lock_wait = asked.elapsed();
@@ -213,10 +214,8 @@ async fn sequences_first(ready: &Ready<'_>, number: u32) -> Result<bool, Error> 
 
 /// Takes all locks that clients queue behind, within one deadline, which is over before a client that queues behind the
 /// first of them checks for a deadlock. After the last of them, the time-outs are those of the work.
-async fn lock(run: &Run<'_>, ready: &Ready<'_>, sequences_first: bool) -> Result<(), Blocked> {
-    let Statements { lock_live, lock_sequences, time_outs, .. } = &ready.statements;
-    let mut locks: Vec<&Statement> = lock_sequences.iter().collect();
-    locks.insert(if sequences_first { locks.len() } else { 0 }, lock_live);
+async fn lock(run: &Run<'_>, ready: &Ready<'_>, order: &Order) -> Result<(), Blocked> {
+    let (locks, time_outs) = (ready.statements.locks(order), &ready.statements.time_outs);
     let asked = Instant::now();
     let work = async {
         for statement in locks {

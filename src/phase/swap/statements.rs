@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::green;
+use crate::hangs_on::{Dependent, Green};
 use crate::lane::feed::MESSAGE_PREFIX;
 use crate::lifecycle::Prepared;
 use crate::pg::sql::{LockMode, Statement};
@@ -16,13 +18,17 @@ const FROZEN_AFTER: Duration = Duration::from_secs(2);
 pub(crate) struct Statements {
     /// Begins the transaction, with its time-outs.
     pub(crate) begin: Statement,
-    /// Keeps autovacuum away from the tables that will be live and from every table locked later. It does not hold up the feed, and no client
-    /// waits behind it, so it may take as long as autovacuum takes to step aside.
+    /// Keeps autovacuum away from the tables that will be live and from every table locked later. It does not hold up
+    /// the feed, and no client waits behind it, so it may take as long as autovacuum takes to step aside.
     pub(crate) displace: Statement,
     /// Every live table, then the tables that their foreign keys point at, each once.
     pub(crate) locked: Vec<QName>,
     /// The lock on all of them, at once; clients wait behind it.
     pub(crate) lock_live: Statement,
+    /// What depends on them and is altered in the swap.
+    pub(crate) dependents: Vec<QName>,
+    /// The lock on all of that; `None` if there is nothing.
+    pub(crate) lock_dependents: Option<Statement>,
     /// Every sequence that belongs to a live table.
     pub(crate) sequences: Vec<QName>,
     /// The locks on them. `nextval` waits behind them, so that blue's sequences stand still.
@@ -35,7 +41,28 @@ pub(crate) struct Statements {
     pub(crate) boundary: Statement,
 }
 
+/// The order of the locks that clients queue behind.
+pub(super) struct Order {
+    /// Whether to lock sequences before tables.
+    pub(super) sequences_first: bool,
+    /// Whether to lock what depends on the tables before them. A statement on a view locks the view first: whoever
+    /// locks the table first meets, while it waits for the table, clients that hold the view and wait behind it. A
+    /// transaction that has used the table before the view needs the opposite order. Odd attempts lock dependents
+    /// first.
+    pub(super) dependents_first: bool,
+}
+
 impl Statements {
+    /// The locks that clients queue behind, in this order.
+    pub(super) fn locks(&self, order: &Order) -> Vec<&Statement> {
+        let mut locks: Vec<&Statement> = self.lock_sequences.iter().collect();
+        locks.insert(if order.sequences_first { locks.len() } else { 0 }, &self.lock_live);
+        if let Some(lock) = &self.lock_dependents {
+            locks.insert(if order.dependents_first { 0 } else { locks.len() }, lock);
+        }
+        locks
+    }
+
     /// Those after which `who` is live.
     pub(crate) fn of(
         prepared: &Prepared,
@@ -48,6 +75,10 @@ impl Statements {
         let locked = locked(prepared);
         let arriving = prepared.lanes.iter().map(|lane| lane.green.home_of(who));
         let vacuumed: Vec<QName> = arriving.chain(locked.iter().cloned()).collect();
+        let greens: Vec<&Green> = prepared.lanes.iter().map(|lane| &lane.green).collect();
+        let dependents: Vec<Dependent> =
+            green::dependents(&greens, who).into_iter().map(|(_, dependent)| dependent).collect();
+        let locked_too = |dependent: Dependent| dependent.lock.map(|_| dependent.relation);
         let lock_sequences: Vec<Statement> =
             prepared.lanes.iter().flat_map(|lane| lane.green.lock_sequences(who.other())).collect();
         Self {
@@ -59,6 +90,8 @@ impl Statements {
                 "lock the live tables: from here on clients wait",
             ),
             locked,
+            lock_dependents: lock_dependents(&dependents),
+            dependents: dependents.into_iter().filter_map(locked_too).collect(),
             sequences: lock_sequences.iter().filter_map(|lock| lock.on.clone()).collect(),
             lock_sequences,
             time_outs: Statement::new(
@@ -69,7 +102,7 @@ impl Statements {
                     settings.max_write_stall.max(lock_timeout).as_millis() + 1
                 ),
             ),
-            exchange: exchange(prepared, who),
+            exchange: green::exchange(&greens, who),
             boundary: Statement::new(
                 "mark the exact boundary in the stream",
                 format!(
@@ -112,14 +145,12 @@ fn lock(tables: &[QName], mode: LockMode, what: &str) -> Statement {
     tables.iter().fold(Statement::new(what, sql), |lock, table| lock.locking(table, mode))
 }
 
-fn exchange(prepared: &Prepared, who: Colour) -> Vec<(usize, Statement)> {
-    let of_lanes = prepared.lanes.iter().map(|lane| lane.green.exchange(who)).enumerate();
-    let mut statements = Vec::new();
-    let mut after = Vec::new();
-    for (lane, exchange) in of_lanes {
-        statements.extend(exchange.before.into_iter().map(|statement| (lane, statement)));
-        after.extend(exchange.after.into_iter().map(|statement| (lane, statement)));
-    }
-    statements.extend(after);
-    statements
+/// One statement, so that one time-out holds for all of it.
+fn lock_dependents(dependents: &[Dependent]) -> Option<Statement> {
+    let mut locks: Vec<&str> = dependents.iter().filter_map(|dependent| dependent.lock.as_deref()).collect();
+    locks.dedup();
+    let body = format!("BEGIN {}; END", locks.join("; "));
+    let lock = Statement::new("lock what depends on the live tables", format!("DO {}", Literal(&body)));
+    let locking = |lock: Statement, of: &Dependent| lock.locking(&of.relation, LockMode::AccessExclusive);
+    (!locks.is_empty()).then(|| dependents.iter().filter(|of| of.lock.is_some()).fold(lock, locking))
 }

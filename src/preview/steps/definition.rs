@@ -88,7 +88,8 @@ impl StepList<'_> {
         for statement in [statements.begin, statements.displace] {
             self.statement(phase, None, statement);
         }
-        let locks = std::iter::once(statements.lock_live).chain(statements.lock_sequences);
+        let of_tables = std::iter::once(statements.lock_live).chain(statements.lock_sequences);
+        let locks = statements.lock_dependents.into_iter().chain(of_tables);
         for statement in locks {
             for lock in &mut self.statement(phase, None, statement).locks {
                 lock.seconds = stall;
@@ -98,8 +99,9 @@ impl StepList<'_> {
         self.drain_and_compare();
         for (lane, statement) in statements.exchange {
             let step = self.statement(phase, Some(lane), statement);
-            // The live tables, their sequences and the tables their keys reference are already locked.
-            let locked = || statements.locked.iter().chain(&statements.sequences);
+            // All that clients could wait for is already locked.
+            let tables = || statements.locked.iter().chain(&statements.sequences);
+            let locked = || tables().chain(&statements.dependents);
             step.locks.retain(|lock| locked().all(|locked| locked.plain() != lock.relation));
             for lock in &mut step.locks {
                 lock.seconds = stall;

@@ -4,12 +4,6 @@ use super::{Case, hangs};
 
 pub const CASES: &[Case] = &[
     hangs(
-        "view",
-        "create view app.v as select * from app.visits",
-        "a view reads it: app.v",
-        "drop view app.v",
-    ),
-    hangs(
         "matview",
         "create materialized view app.m as select 1 from app.visits",
         "a materialized view reads it: app.m",
@@ -33,12 +27,6 @@ pub const CASES: &[Case] = &[
          create trigger t before insert on app.visits for each row execute function app.f()",
         "a trigger: t on app.visits",
         "drop trigger t on app.visits",
-    ),
-    hangs(
-        "rule",
-        "create rule r as on delete to app.visits do also select 1",
-        "a rule: r on app.visits",
-        "drop rule r",
     ),
     hangs(
         "publication",

@@ -1,0 +1,42 @@
+//! What depends on a table without being part of it: whether it can move to green, tried in the middle of a rehearsal,
+//! and what becomes of it.
+
+use super::preflight::Subject;
+use super::{CheckId, Finding};
+use crate::hangs_on::Green;
+use crate::pg::connect::Session;
+use crate::pg::sql::joined;
+use crate::pg::{self, Colour};
+
+/// A note for each object that depends on the table, with what becomes of it.
+pub(super) fn notes(subject: &Subject<'_>) -> Vec<Finding> {
+    let table = &subject.definition.table.name;
+    let dependents = subject.design.iter().flat_map(|design| design.green.dependents(Colour::Green));
+    let note = dependents.map(|dependent| {
+        let what = format!("{} depends on it: {}", dependent.what, dependent.becomes);
+        let hint = "nothing to do; execute --dry-run shows the statements";
+        Finding::table(CheckId::Dependents, table, what, hint).into_note()
+    });
+    note.collect()
+}
+
+/// Refusals for what could not be bound to green, which has been made in the transaction in progress.
+pub(super) async fn try_on(session: &Session, green: &Green) -> Result<Vec<Finding>, tokio_postgres::Error> {
+    let mut findings = Vec::new();
+    for dependent in green.dependents(Colour::Green) {
+        if dependent.trial.is_empty() {
+            continue;
+        }
+        session.batch_execute("SAVEPOINT trial").await?;
+        let tried = session.batch_execute(&joined(&dependent.trial)).await;
+        if let Err(error) = tried {
+            if error.is_closed() {
+                return Err(error);
+            }
+            let what = format!("{} does not fit the new table: {}", dependent.what, pg::describe(&error));
+            findings.push(Finding::table(CheckId::Dependents, green.live(), what, dependent.hint));
+        }
+        session.batch_execute("ROLLBACK TO SAVEPOINT trial; RELEASE SAVEPOINT trial").await?;
+    }
+    Ok(findings)
+}
