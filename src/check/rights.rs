@@ -91,6 +91,7 @@ pub(super) async fn check_table(session: &Session, subject: &Subject<'_>) -> Res
 /// What depends on the table is created again with its owner's rights, in its schema.
 async fn of_dependents(session: &Session, table: &Table, green: &Green) -> Result<Vec<Finding>, Error> {
     let mut findings = Vec::new();
+    let refused = |(what, hint)| refusal(table, what, hint);
     let (mut owners, mut schemas) = (vec![table.owner.clone()], vec![table.name.schema.clone()]);
     for (_, dependent) in green::dependents(&[green], Colour::Green) {
         if !owners.contains(&dependent.owner) {
