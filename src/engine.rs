@@ -217,7 +217,12 @@ async fn ahead(cx: &Context, forward: &Forward, held: &mut Option<Held>) -> Resu
     }
     let outcome = Box::pin(phases(&mut run)).await;
     concluded(&mut run, outcome).await?;
-    if forward.finishes() && run.journal.progress().way_back == WayBack::Closed {
+    // A way back that was lost has not ended as the plan says: somebody has to look at blue before it is dropped.
+    let is_soaked = {
+        let progress = run.journal.progress();
+        progress.way_back == WayBack::Closed && progress.closing
+    };
+    if forward.finishes() && is_soaked {
         last(cx, forward, &run.journal, Phase::Finish, Finish::default()).await?;
     }
     Ok(())

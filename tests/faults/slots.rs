@@ -97,3 +97,16 @@ async fn slots_lost_in_the_soak_are_an_alarm_at_once() {
     stage.expect_way_back_lost(ended).await;
     stage.expect_nothing_lost(load).await;
 }
+
+/// With `finish: after_soak`, blue is dropped when the soak is over; a way back that was lost is another end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blue_is_kept_for_a_person_to_decide_if_the_way_back_was_lost() {
+    let stage = Stage::set(Cluster::start(), 300, "  finish: after_soak\n").await;
+    stage.program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+    lose_slots(&stage.client, None).await;
+    stage.expect_way_back_lost(stage.program.execute(&["--yes"])).await;
+    let blue = home(&stage.client, "blue").await;
+    let is_kept = format!("(select 1 where to_regclass('{blue}.by_uuid') is not null) x");
+    assert_eq!(count(&stage.client, &is_kept).await, 1);
+    stage.program.run("finish", &["--yes"]).expect_code(0);
+}
