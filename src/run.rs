@@ -37,7 +37,7 @@ pub struct Run<'a> {
     pub pace: Pace,
     /// How each live table was published when the session began.
     pub published: Vec<Published>,
-    /// Each live table's filenode when it was verified: the stream does not carry DDL that rewrites a table.
+    /// The files of the tables when they were verified: the stream does not carry DDL that rewrites a table.
     pub verified_files: Vec<u32>,
 }
 

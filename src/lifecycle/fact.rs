@@ -86,7 +86,11 @@ pub enum Fact {
         what: String,
     },
     /// Every index was built, and green was analyzed.
-    Indexed,
+    Indexed {
+        /// Each lane's green from now until the swap; not written by version 0.1.0.
+        #[serde(default)]
+        greens: Vec<Fingerprint>,
+    },
     /// Blue and green were equal at one point in time.
     Verified(Verification),
     /// The verification became void, for instance by a TRUNCATE, and has to be repeated.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Arrived, Blocks, Fact, KeyDigest, Phase, Prepared, SwapTimes, Verification};
+use crate::hangs_on::Fingerprint;
 use crate::pg::{Colour, Lsn, QName};
 
 /// How a run ended.
@@ -90,6 +91,8 @@ pub struct Progress {
     pub index_steps: StepsDone,
     /// Whether all indexes were built.
     pub indexed: bool,
+    /// Each lane's green when they were: DDL on it would be carried into the swap.
+    pub greens: Vec<Fingerprint>,
     /// The last verification, unless it has become void.
     pub verified: Option<Verification>,
     /// What gates compare with, in milliseconds, by their names.
@@ -300,7 +303,7 @@ impl Progress {
                 }
                 Fact::CaughtUp { .. } => self.copy_finished && may_swap,
                 Fact::IndexBuilt { .. } | Fact::GivenUp { .. } => prepared && !swapped,
-                Fact::Indexed => self.copy_finished && !swapped,
+                Fact::Indexed { .. } => self.copy_finished && !swapped,
                 Fact::Verified(_) => self.indexed && may_swap,
                 Fact::VerificationVoided => may_swap,
                 Fact::Measured { .. } => prepared && !swapped,
@@ -350,7 +353,10 @@ impl Progress {
             Fact::CopyFinished => self.copy_finished = true,
             Fact::CaughtUp { xid } => self.caught_up = Some(*xid),
             Fact::IndexBuilt { lane, step, what } => self.index_steps.add(*lane, *step, what),
-            Fact::Indexed => self.indexed = true,
+            Fact::Indexed { greens } => {
+                self.indexed = true;
+                self.greens.clone_from(greens);
+            }
             Fact::Verified(verification) => self.verified = Some(verification.clone()),
             Fact::VerificationVoided => self.verified = None,
             Fact::Measured { gate, ms } => {

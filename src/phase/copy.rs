@@ -25,8 +25,8 @@ use crate::lane::feed::FeedError;
 use crate::lane::point::Point;
 use crate::lifecycle::{Fact, Phase, RoundEnd, Span};
 use crate::pg::BLOCK_BYTES;
-use crate::pg::Colour;
 use crate::pg::connect::Session;
+use crate::pg::{Colour, QName};
 use crate::plan::Settings;
 use crate::run::Run;
 
@@ -112,7 +112,7 @@ async fn first_point(run: &mut Run<'_>) -> Result<Point, Error> {
     run.journal.record(Fact::SlotIntended).await?;
     stream::drop_slot(run.journal.session(), &slot).await?;
     let client = run.connect("copy").await?;
-    let filenodes = filenodes(run, &client).await?;
+    let filenodes = filenodes(&client, run.lanes.iter().map(|lane| &lane.source)).await?;
     let waiting = |holder: String| stream::tell_waiting(run, A_POINT, &holder);
     let (point, walsender) =
         Point::make(&run.cx.target, run.journal.run(), slot.as_str(), false, &waiting).await?;
@@ -133,10 +133,13 @@ async fn later_point(run: &mut Run<'_>) -> Result<Point, Error> {
 
 const A_POINT: &str = "a consistent point";
 
-pub(super) async fn filenodes(run: &Run<'_>, client: &Client) -> Result<Vec<u32>, Error> {
+pub(super) async fn filenodes(
+    client: &Client,
+    tables: impl Iterator<Item = &QName>,
+) -> Result<Vec<u32>, Error> {
     let mut filenodes = Vec::new();
-    for lane in &run.lanes {
-        let file = chunks::file(client, &lane.source).await;
+    for table in tables {
+        let file = chunks::file(client, table).await;
         filenodes.push(file.doing("reading the tables' files")?);
     }
     Ok(filenodes)

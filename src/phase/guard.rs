@@ -20,9 +20,9 @@ use crate::run::Run;
 /// [`Error::SourceChanged`] or [`Error::NotStreamed`] if not; or if the catalog cannot be read.
 pub(super) async fn check_fingerprints(run: &Run<'_>, client: &Client) -> Result<(), Error> {
     let prepared = super::prepared(run)?;
-    let (live, swaps, arrived) = {
+    let (live, swaps, arrived, greens) = {
         let progress = run.journal.progress();
-        (progress.live(), progress.swaps, progress.arrived.clone())
+        (progress.live(), progress.swaps, progress.arrived.clone(), progress.greens.clone())
     };
     for (number, design) in prepared.lanes.iter().enumerate() {
         let known = match &arrived {
@@ -45,11 +45,16 @@ pub(super) async fn check_fingerprints(run: &Run<'_>, client: &Client) -> Result
         if !what.is_empty() {
             return Err(Error::SourceChanged { table: design.table.plain(), what });
         }
-        if let Some(known) = arrived.as_ref().and_then(|arrived| arrived.left.get(number)) {
-            let left = design.green.home_of(live.other());
-            let what = changes(client, design, &left, known, true).await?;
+        // The table that is not live, as the last swap left it or the run made it.
+        let known = match &arrived {
+            Some(arrived) => arrived.left.get(number),
+            None => greens.get(number).filter(|_| swaps == 0),
+        };
+        if let Some(known) = known {
+            let other = design.green.home_of(live.other());
+            let what = changes(client, design, &other, known, swaps > 0).await?;
             if !what.is_empty() {
-                return Err(Error::SourceChanged { table: left.plain(), what });
+                return Err(Error::SourceChanged { table: other.plain(), what });
             }
         }
     }

@@ -14,7 +14,7 @@ use tokio_postgres::error::SqlState;
 use crate::error::{Doing, Error};
 use crate::event::Event;
 use crate::hangs_on::unique_keys::UniqueKey;
-use crate::hangs_on::{GreenColumn, Source};
+use crate::hangs_on::{Fingerprint, GreenColumn, Source};
 use crate::lifecycle::{Fact, Phase, Prepared};
 use crate::pg::connect::Session;
 use crate::pg::sql::Statement;
@@ -62,7 +62,11 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
             client.batch_execute(&statement.sql).await.doing(doing)?;
         }
     }
-    run.journal.commit(&client, Fact::Indexed).await?;
+    let mut greens = Vec::new();
+    for lane in &prepared.lanes {
+        greens.push(Fingerprint::of(&client, &lane.green.at_home()).await?);
+    }
+    run.journal.commit(&client, Fact::Indexed { greens }).await?;
     Ok(())
 }
 

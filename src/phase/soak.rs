@@ -38,7 +38,7 @@ async fn soak(run: &mut Run<'_>) -> Result<(), Error> {
     if run.journal.progress().broken.is_some() {
         mend(run).await?;
     }
-    run.verified_files = super::copy::filenodes(run, run.journal.session()).await?;
+    run.verified_files = verify::files(run, run.journal.session()).await?;
     let seconds = left(run).await?;
     run.cx.tell(&Event::Soaking { seconds });
     // From here on what changes is remembered, and compared.
@@ -127,6 +127,10 @@ async fn wait(run: &Run<'_>) -> Result<Waited, Error> {
         check_fingerprints(run, run.journal.session()).await?;
         // A TRUNCATE or DETACH of a partition is not in the stream.
         if verify::is_void(run, run.journal.session()).await? {
+            // Whoever has emptied blue is a better reason than the rows that it lacks.
+            if let Some(others) = &run.others {
+                others.look().await?;
+            }
             return Ok(Waited::Due);
         }
     }

@@ -58,7 +58,7 @@ pub(crate) async fn again(run: &mut Run<'_>) -> Result<(), Error> {
 
 async fn compare(run: &mut Run<'_>) -> Result<(), Error> {
     super::stream::catch_up(run).await?;
-    run.verified_files = super::copy::filenodes(run, run.journal.session()).await?;
+    run.verified_files = files(run, run.journal.session()).await?;
     let mut verification = full(run).await?;
     let delta = delta(run).await?;
     verification.delta_steps = delta.steps;
@@ -311,10 +311,17 @@ async fn compare_what_changes(run: &Run<'_>) -> Error {
     }
 }
 
-/// Whether a blue was rewritten since it was verified (VACUUM FULL, an ALTER TABLE with USING): the
-/// stream does not show it, so the verification no longer counts.
+/// Whether a table was rewritten since it was verified (VACUUM FULL, an ALTER TABLE with USING, a TRUNCATE of the one
+/// that is not live): the stream does not show it, so the verification no longer counts.
 pub(super) async fn is_void(run: &Run<'_>, client: &Client) -> Result<bool, Error> {
-    Ok(super::copy::filenodes(run, client).await? != run.verified_files)
+    Ok(files(run, client).await? != run.verified_files)
+}
+
+/// The files of each lane's tables.
+pub(super) async fn files(run: &Run<'_>, client: &Client) -> Result<Vec<u32>, Error> {
+    let mut files = super::copy::filenodes(client, run.lanes.iter().map(|lane| &lane.source)).await?;
+    files.extend(super::copy::filenodes(client, run.lanes.iter().map(|lane| &lane.target)).await?);
+    Ok(files)
 }
 
 /// One comparison per lane.

@@ -93,3 +93,50 @@ async fn ddl_on_the_table_that_is_not_live_is_an_alarm_at_once_and_can_be_undone
     let rows: i64 = client.query_one(sql, &[]).await.unwrap().get(0);
     assert_eq!(rows, 300);
 }
+
+/// Green before the swap is what clients would get.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ddl_on_green_before_the_swap_stops_the_run_and_can_be_undone() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, SETUP, PLAN).await;
+    program.execute(&["--yes", "--until", "verify"]).expect_code(0);
+    let green = home(&client, "green").await;
+    for (sql, word, undo) in [
+        ("drop index GREEN.t_note", "index t_note was dropped", "create index t_note on GREEN.t (note)"),
+        (
+            "alter table GREEN.t alter column more type bigint",
+            "column more was changed",
+            "alter table GREEN.t alter column more type int",
+        ),
+        ("alter table GREEN.t add column x int", "column x is new", "alter table GREEN.t drop column x"),
+    ] {
+        client.batch_execute(&sql.replace("GREEN", &green)).await.unwrap();
+        let stopped = program.execute(&["--yes"]).expect_code(1);
+        println!("{sql}: {}", stopped.error());
+        assert!(
+            stopped.error().contains(word) && stopped.events_of("swapped").is_empty(),
+            "{}",
+            stopped.stdout
+        );
+        client.batch_execute(&undo.replace("GREEN", &green)).await.unwrap();
+    }
+    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+    program.run("rollback", &[]).expect_code(6);
+}
+
+/// Without a soak nobody reads a stream of green.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_green_that_is_emptied_before_the_swap_is_not_swapped() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, SETUP, &PLAN.replace("soak: 1h", "soak: 0s")).await;
+    let running = program.spawn("execute", &["--hold-swap"]);
+    running.wait_for_notice("the swap is held");
+    client.batch_execute("truncate t_p1").await.unwrap();
+    let answered = program.run("swap", &[]);
+    let found = running.finish().expect_code(4);
+    assert_eq!(answered.code, Some(4));
+    assert!(!found.events_of("difference").is_empty());
+    let sql = "select count(*) from t";
+    let rows: i64 = client.query_one(sql, &[]).await.unwrap().get(0);
+    assert_eq!(rows, 300, "blue is live");
+}

@@ -55,7 +55,7 @@ fn facts() -> Vec<Fact> {
         Fact::CopyFinished,
         Fact::CaughtUp { xid: 9 },
         Fact::IndexBuilt { lane: 0, step: 0, what: what() },
-        Fact::Indexed,
+        Fact::Indexed { greens: Vec::new() },
         Fact::Verified(verification()),
         Fact::Measured { gate: "quick".to_owned(), ms: 1.5 },
         Fact::WayBackIntended,
