@@ -205,6 +205,17 @@ pub struct Arrived {
     pub left: Vec<Fingerprint>,
 }
 
+/// A way back that is broken.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+pub struct Broken {
+    /// When that was noticed, by the server's clock; ISO 8601.
+    pub since: String,
+    /// Why, in a sentence.
+    pub why: String,
+    /// The rows that it is about, the first few.
+    pub keys: Vec<KeyDigest>,
+}
+
 /// Version 0.1.0 could swap in one direction only.
 fn green() -> Colour {
     Colour::Green

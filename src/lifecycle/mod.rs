@@ -11,8 +11,8 @@ mod secret;
 mod standing;
 
 pub use blocks::{Blocks, Span};
-pub use fact::{Arrived, Fact, KeyDigest, LaneDesign, Prepared, RoundEnd, SwapTimes, Verification};
+pub use fact::{Arrived, Broken, Fact, KeyDigest, LaneDesign, Prepared, RoundEnd, SwapTimes, Verification};
 pub use phase::Phase;
-pub use progress::{Broken, Ending, IllegalFact, Progress, WayBack};
+pub use progress::{Ending, IllegalFact, Progress, WayBack};
 pub use secret::Secret;
 pub use standing::Standing;

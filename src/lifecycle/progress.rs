@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Arrived, Blocks, Fact, KeyDigest, Phase, Prepared, SwapTimes, Verification};
+use super::{Arrived, Blocks, Broken, Fact, Phase, Prepared, SwapTimes, Verification};
 use crate::hangs_on::Fingerprint;
 use crate::pg::{Colour, Lsn, QName};
 
@@ -121,17 +121,6 @@ pub struct Progress {
     pub archived: Vec<QName>,
     /// How the run ended, if it did.
     pub ended: Option<Ending>,
-}
-
-/// A way back that is broken.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
-pub struct Broken {
-    /// When that was noticed, by the server's clock; ISO 8601.
-    pub since: String,
-    /// Why, in a sentence.
-    pub why: String,
-    /// The rows that it is about, the first few.
-    pub keys: Vec<KeyDigest>,
 }
 
 /// Whether a swap can be undone.
