@@ -6,8 +6,8 @@
 //! arrives the states that blue's had. It does all of them in one ALTER TABLE: the server then reads the definition of
 //! each partition again once, and not once for each trigger.
 //!
-//! Green's are created once its rows and indexes exist: even a disabled one costs the copy a quarter of its time, and two
-//! thirds if it has transition tables. One that names a renamed column in WHEN or UPDATE OF is created while green still has
+//! Green's are created once its rows and indexes exist: even a disabled one costs the copy a quarter of its time, and more
+//! if it has transition tables. One that names a renamed column in WHEN or UPDATE OF is created while green still has
 //! blue's column names, so that the server rewrites them.
 
 mod told;
