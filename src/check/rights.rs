@@ -97,7 +97,7 @@ async fn of_dependents(session: &Session, table: &Table, green: &Green) -> Resul
             findings.extend(of_owner(session, table, &dependent.owner, &whose).await?);
             owners.push(dependent.owner);
         }
-        if !schemas.contains(&dependent.relation.schema) {
+        if dependent.is_created && !schemas.contains(&dependent.relation.schema) {
             findings.extend(of_schema(session, table, &dependent.relation.schema).await?);
             schemas.push(dependent.relation.schema);
         }

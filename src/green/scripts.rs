@@ -68,8 +68,8 @@ impl Green {
         std::iter::once(self.live().clone()).chain(referenced).collect()
     }
 
-    /// The statements of a swap of this table alone, after which `who` is live; executed in one transaction, with all of
-    /// [`Green::locks`] locked.
+    /// The statements of a swap of this table alone, after which `who` is live; executed in one transaction, with all
+    /// of [`Green::locks`] locked.
     #[must_use]
     pub fn exchange(&self, who: Colour) -> Vec<Statement> {
         exchange(&[self], who).into_iter().map(|(_, statement)| statement).collect()
@@ -160,21 +160,26 @@ pub(crate) fn exchange(greens: &[&Green], who: Colour) -> Vec<(usize, Statement)
         let of_each = greens.iter().enumerate();
         of_each.flat_map(|(number, green)| of(green).into_iter().map(move |one| (number, one))).collect()
     };
-    let mut statements: Vec<(usize, Statement)> = of_all(&|green| green.leave(who));
+    let dependents = dependents(greens, who);
+    let before = dependents.iter().rev().flat_map(|(number, dependent)| {
+        dependent.before.iter().map(|statement| (*number, statement.clone()))
+    });
+    let mut statements: Vec<(usize, Statement)> = before.collect();
+    statements.extend::<Vec<_>>(of_all(&|green| green.leave(who)));
     let arrive = |green: &Green| PARTS.iter().flat_map(|part| part.arrive(green, who)).collect();
     statements.extend(of_all(&arrive));
-    for (number, dependent) in dependents(greens, who) {
+    for (number, dependent) in dependents {
         statements.extend(dependent.after.into_iter().map(|statement| (number, statement)));
     }
     statements
 }
 
-/// What depends on these tables and moves in their swap: each once, with the position of the first table that it depends
-/// on, and after whatever it depends on itself.
+/// What depends on these tables and moves in their swap: each once, with the position of the first table that it
+/// depends on, and after whatever it depends on itself.
 pub(crate) fn dependents(greens: &[&Green], who: Colour) -> Vec<(usize, Dependent)> {
     let mut found: Vec<(usize, Dependent)> = Vec::new();
     for (number, green) in greens.iter().enumerate() {
-        for dependent in green.dependents(who).into_iter().filter(|dependent| dependent.lock.is_some()) {
+        for dependent in green.dependents(who).into_iter().filter(Dependent::moves) {
             match found.iter_mut().find(|(_, other)| other.what == dependent.what) {
                 Some((_, other)) => other.merge(dependent),
                 None => found.push((number, dependent)),

@@ -18,8 +18,8 @@ const FROZEN_AFTER: Duration = Duration::from_secs(2);
 pub(crate) struct Statements {
     /// Begins the transaction, with its time-outs.
     pub(crate) begin: Statement,
-    /// Keeps autovacuum away from the tables that will be live and from every table locked later. It does not hold up the feed, and no client
-    /// waits behind it, so it may take as long as autovacuum takes to step aside.
+    /// Keeps autovacuum away from the tables that will be live and from every table locked later. It does not hold up
+    /// the feed, and no client waits behind it, so it may take as long as autovacuum takes to step aside.
     pub(crate) displace: Statement,
     /// Every live table, then the tables that their foreign keys point at, each once.
     pub(crate) locked: Vec<QName>,
@@ -41,7 +41,28 @@ pub(crate) struct Statements {
     pub(crate) boundary: Statement,
 }
 
+/// The order of the locks that clients queue behind.
+pub(super) struct Order {
+    /// Whether to lock sequences before tables.
+    pub(super) sequences_first: bool,
+    /// Whether to lock what depends on the tables before them. A statement on a view locks the view first: whoever
+    /// locks the table first meets, while it waits for the table, clients that hold the view and wait behind it. A
+    /// transaction that has used the table before the view needs the opposite order. Odd attempts lock dependents
+    /// first.
+    pub(super) dependents_first: bool,
+}
+
 impl Statements {
+    /// The locks that clients queue behind, in this order.
+    pub(super) fn locks(&self, order: &Order) -> Vec<&Statement> {
+        let mut locks: Vec<&Statement> = self.lock_sequences.iter().collect();
+        locks.insert(if order.sequences_first { locks.len() } else { 0 }, &self.lock_live);
+        if let Some(lock) = &self.lock_dependents {
+            locks.insert(if order.dependents_first { 0 } else { locks.len() }, lock);
+        }
+        locks
+    }
+
     /// Those after which `who` is live.
     pub(crate) fn of(
         prepared: &Prepared,
@@ -57,6 +78,7 @@ impl Statements {
         let greens: Vec<&Green> = prepared.lanes.iter().map(|lane| &lane.green).collect();
         let dependents: Vec<Dependent> =
             green::dependents(&greens, who).into_iter().map(|(_, dependent)| dependent).collect();
+        let locked_too = |dependent: Dependent| dependent.lock.map(|_| dependent.relation);
         let lock_sequences: Vec<Statement> =
             prepared.lanes.iter().flat_map(|lane| lane.green.lock_sequences(who.other())).collect();
         Self {
@@ -69,7 +91,7 @@ impl Statements {
             ),
             locked,
             lock_dependents: lock_dependents(&dependents),
-            dependents: dependents.into_iter().map(|dependent| dependent.relation).collect(),
+            dependents: dependents.into_iter().filter_map(locked_too).collect(),
             sequences: lock_sequences.iter().filter_map(|lock| lock.on.clone()).collect(),
             lock_sequences,
             time_outs: Statement::new(
@@ -125,9 +147,10 @@ fn lock(tables: &[QName], mode: LockMode, what: &str) -> Statement {
 
 /// One statement, so that one time-out holds for all of it.
 fn lock_dependents(dependents: &[Dependent]) -> Option<Statement> {
-    let locks: Vec<&str> = dependents.iter().filter_map(|dependent| dependent.lock.as_deref()).collect();
+    let mut locks: Vec<&str> = dependents.iter().filter_map(|dependent| dependent.lock.as_deref()).collect();
+    locks.dedup();
     let body = format!("BEGIN {}; END", locks.join("; "));
     let lock = Statement::new("lock what depends on the live tables", format!("DO {}", Literal(&body)));
     let locking = |lock: Statement, of: &Dependent| lock.locking(&of.relation, LockMode::AccessExclusive);
-    (!locks.is_empty()).then(|| dependents.iter().fold(lock, locking))
+    (!locks.is_empty()).then(|| dependents.iter().filter(|of| of.lock.is_some()).fold(lock, locking))
 }
