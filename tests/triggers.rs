@@ -176,7 +176,7 @@ tables:
     let cluster = Cluster::start();
     let (_client, program) = stage(&cluster, TABLE, BY_DATE).await;
     let expected = [
-        ("trigger moved: fires for clients as before, and never for what the run writes", "nothing to do"),
+        ("trigger moved: fires for clients as before, never for what the run writes", "nothing to do"),
         ("trigger fired: stays disabled", ""),
         ("trigger first: fires for clients as before (ENABLE ALWAYS)", ""),
         (

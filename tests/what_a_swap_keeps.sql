@@ -77,7 +77,7 @@ comment on sequence public."Termine für ""alle""_id_seq" is 'c9';
 create function "Other schema"."Trigger"() returns trigger language plpgsql as $$ begin return coalesce(new, old); end $$;
 create trigger "T ä" before insert or update of status, notes on public."Termine für ""alle""" for each row when (new.notes is distinct from 'x') execute function "Other schema"."Trigger"('a''b', '');
 create trigger each_row after update on public."Termine für ""alle""" for each row when (old.* is distinct from new.*) execute function "Other schema"."Trigger"();
-create trigger off after delete on public."Termine für ""alle""" for each row execute function "Other schema"."Trigger"();
+create trigger off after delete on public."Termine für ""alle""" for each row when (old.notes is distinct from (null::public."Termine für ""alle""").notes) execute function "Other schema"."Trigger"();
 create trigger inserted after insert on public."Termine für ""alle""" referencing new table as n for each statement execute function "Other schema"."Trigger"();
 create constraint trigger later after insert or delete on public."Termine für ""alle""" deferrable initially deferred for each row execute function "Other schema"."Trigger"();
 alter table public."Termine für ""alle""" enable always trigger each_row, enable replica trigger inserted, disable trigger off;

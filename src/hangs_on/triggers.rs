@@ -147,6 +147,15 @@ impl Part for Triggers {
     }
 }
 
+impl Green {
+    /// How many triggers of its partitions a swap enables or disables.
+    pub(crate) fn triggers_of_leaves(&self) -> usize {
+        let enabled = |trigger: &&Trigger| trigger.for_each_row && trigger.enabled != Enabled::Disabled;
+        let leaves = self.partition.as_ref().map_or(0, |partition| partition.leaves.len());
+        self.blue.triggers.iter().filter(enabled).count() * leaves
+    }
+}
+
 fn late_triggers(green: &Green) -> impl Iterator<Item = &Trigger> {
     green.blue.triggers.iter().filter(|trigger| trigger.is_late(green))
 }

@@ -85,15 +85,15 @@ fn partitioned(green: &Green, trigger: &Trigger) -> Vec<(String, Option<String>)
 impl Trigger {
     /// Its name and what becomes of it in the swap, for people.
     pub(crate) fn becomes(&self) -> String {
-        let fires = match self.enabled {
-            Enabled::Origin => "fires for clients as before",
-            Enabled::Always => "fires for clients as before (ENABLE ALWAYS)",
+        let becomes = match self.enabled {
+            Enabled::Origin => "fires for clients as before, never for what the run writes",
+            Enabled::Always => "fires for clients as before (ENABLE ALWAYS), never for what the run writes",
             Enabled::Replica => {
                 "fires as before, with session_replication_role = replica only (ENABLE REPLICA)"
             }
             Enabled::Disabled => "stays disabled",
         };
-        format!("trigger {}: {fires}, and never for what the run writes", self.name.plain())
+        format!("trigger {}: {becomes}", self.name.plain())
     }
 
     fn fires_on(&self, event: &str) -> bool {
