@@ -68,6 +68,8 @@ pub enum CheckId {
     Unsupported,
     /// What depends on the table fits green; a note says what becomes of each.
     Dependents,
+    /// The role may create the table's triggers on green; notes say what becomes of them.
+    Triggers,
     /// Values of the columns' types can be streamed and compared exactly.
     Types,
     /// Names that green needs are free.

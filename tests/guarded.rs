@@ -69,9 +69,13 @@ fn what_is_changed_while_green_is_designed_is_taken_in_or_refused() {
                 where oid = 't'::regclass";
     assert_eq!(cluster.psql("taken_in", kept).trim(), "p|f|revoked");
 
-    let ddl = "create trigger audits after insert on t for each row execute function audit()";
+    let ddl = "create constraint trigger audits after insert on holder from t for each row execute function audit()";
     let finished = with_ddl_in_prepare(&cluster, "refused", ddl).expect_code(3);
-    assert!(finished.stdout.contains("a trigger: audits on public.t"), "{}", finished.stdout);
+    assert!(
+        finished.stdout.contains("a trigger of another table names it: audits on public.holder"),
+        "{}",
+        finished.stdout
+    );
     let left = "select count(*) from pg_namespace where nspname ~ '^projh_bg_'";
     assert_eq!(cluster.psql("refused", left).trim(), "0");
 

@@ -58,6 +58,7 @@ mod stream_rules;
 mod swap_under_load;
 mod terminal;
 mod throttle;
+mod triggers;
 mod under_way;
 mod verification;
 mod views;

@@ -15,7 +15,7 @@ use crate::support::{Bluegreen, Cluster};
 const DB: &str = "postgres";
 
 /// Everything that has statements of its own: keys to others, both kinds of sequences, policies (one reads
-/// its own table), grants, comments, settings, and columns that change.
+/// its own table), triggers, grants, comments, settings, and columns that change.
 const SCHEMA: &str = "
 create role reader;
 create schema clinic;
@@ -38,9 +38,15 @@ create policy visits_same on clinic.visits for update to reader
     using (exists (select from clinic.visits v where v.person = visits.person));
 grant select, update on clinic.visits to reader;
 grant usage on sequence clinic.visits_id_seq to reader;
+create function clinic.noted() returns trigger language plpgsql as 'begin return new; end';
+create trigger visits_note after update of note on clinic.visits for each row
+    when (old.note is distinct from new.note) execute function clinic.noted();
+create trigger visits_all after insert on clinic.visits referencing new table as n for each statement execute function clinic.noted();
 insert into clinic.visits (at, person, code, legacy, note)
 select timestamptz '2025-01-01 00:00+00' + n % 90 * interval '1 day', 1 + n % 100, 'c' || n, 'old', 'note ' || n
   from generate_series(1, 20000) n;
+alter table clinic.visits enable always trigger visits_all;
+comment on trigger visits_note on clinic.visits is 'If it is another.';
 analyze clinic.visits;
 ";
 

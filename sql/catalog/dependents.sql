@@ -17,6 +17,7 @@ own(classid, objid) as (
   union select 'pg_class'::regclass, i.indexrelid from pg_index i where i.indrelid = $1
   union select 'pg_attrdef'::regclass, a.oid from pg_attrdef a where a.adrelid = $1
   union select 'pg_policy'::regclass, p.oid from pg_policy p where p.polrelid = $1
+  union select 'pg_trigger'::regclass, g.oid from pg_trigger g where g.tgrelid = $1 and not g.tgisinternal
   union select 'pg_statistic_ext'::regclass, s.oid from pg_statistic_ext s where s.stxrelid = $1
   union select 'pg_class'::regclass, s.oid from seqs s
 )

@@ -19,8 +19,19 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
        from pg_attribute a where a.attrelid = c.oid and a.attstattarget >= 0))
   from pg_index i join pg_class c on c.oid = i.indexrelid where i.indrelid = $1 and i.indisvalid
   union all
-  select 'trigger ' || t.tgname, concat_ws('|', 'trigger', t.tgenabled, pg_get_triggerdef(t.oid))
+  select 'trigger ' || t.tgname, concat_ws('|', 'trigger', t.tgenabled, pg_get_triggerdef(t.oid),
+      obj_description(t.oid, 'pg_trigger'), (select string_agg(d.refobjid::text, ',' order by d.refobjid)
+      from pg_depend d where d.classid = 'pg_trigger'::regclass and d.objid = t.oid and d.deptype = 'x'))
   from pg_trigger t where t.tgrelid = $1 and not t.tgisinternal
+  union all
+  -- What a partition does not have from its parent: a trigger of its own, or another state. Before version 15, an
+  -- inherited trigger is internal.
+  select format('trigger %s on partition %s', t.tgname, t.tgrelid::regclass),
+      concat_ws('|', 'partition', t.tgenabled, case when p.oid is null then pg_get_triggerdef(t.oid) end)
+  from pg_inherits i join pg_trigger t on t.tgrelid = i.inhrelid
+  left join pg_trigger p on p.oid = t.tgparentid
+  where i.inhparent = $1 and case when p.oid is null then not t.tgisinternal
+    else not p.tgisinternal and t.tgenabled <> p.tgenabled end
   union all
   select 'policy ' || p.polname, concat_ws('|', 'policy', p.polname, p.polcmd, p.polpermissive, p.polroles::text,
       coalesce(pg_get_expr(p.polqual, p.polrelid), '-'), coalesce(pg_get_expr(p.polwithcheck, p.polrelid), '-'))

@@ -14,20 +14,21 @@ with identities(oid) as (
 )
 select distinct
   case when a.attgenerated <> '' then 'generated column' when f.oid is not null then 'default'
-    when k.oid is not null then 'constraint' when p.oid is not null then 'policy' when i.indexrelid is not null then 'index'
+    when k.oid is not null then 'constraint' when p.oid is not null then 'policy' when t.oid is not null then 'trigger' when i.indexrelid is not null then 'index'
     when d.objsubid > 0 then 'column' else 'object' end,
-  coalesce(a.attname, k.conname, p.polname, r.relname, pg_describe_object(d.classid, d.objid, d.objsubid))::text,
+  coalesce(a.attname, k.conname, p.polname, t.tgname, r.relname, pg_describe_object(d.classid, d.objid, d.objsubid))::text,
   pg_describe_object(d.refclassid, d.refobjid, 0)
 from blue b
 join pg_depend d on d.refclassid = b.classid and d.refobjid = b.objid
 left join pg_attrdef f on d.classid = 'pg_attrdef'::regclass and f.oid = d.objid
 left join pg_constraint k on d.classid = 'pg_constraint'::regclass and k.oid = d.objid
 left join pg_policy p on d.classid = 'pg_policy'::regclass and p.oid = d.objid
+left join pg_trigger t on d.classid = 'pg_trigger'::regclass and t.oid = d.objid
 left join pg_index i on d.classid = 'pg_class'::regclass and i.indexrelid = d.objid
 left join pg_class r on r.oid = i.indexrelid
 left join pg_attribute a on a.attrelid = coalesce(f.adrelid, case when d.classid = 'pg_class'::regclass then d.objid end)
   and a.attnum = coalesce(f.adnum, nullif(d.objsubid, 0)) and r.oid is null
-join pg_class g on g.oid = coalesce(f.adrelid, k.conrelid, p.polrelid, i.indrelid,
+join pg_class g on g.oid = coalesce(f.adrelid, k.conrelid, p.polrelid, t.tgrelid, i.indrelid,
   case when d.classid = 'pg_class'::regclass then d.objid end)
 where g.relnamespace = (select oid from pg_namespace where nspname = $2::text)
   and not coalesce(p.polname = any ($4::text[]), false)

@@ -34,6 +34,7 @@ mod slots;
 mod standbys;
 pub(crate) mod throttle;
 mod toast;
+mod triggers;
 mod twins;
 mod types;
 mod under_way;
@@ -99,6 +100,7 @@ const CHECKS: &[Checks] = &[
         check(Id::Definition, &[], |_, of| known(of.blocked(Id::Definition))),
         check(Id::Unsupported, &[], |_, of| known(of.blocked(Id::Unsupported))),
         check(Id::Dependents, &[Id::PlanFitsTable], |_, of| known(dependents::notes(of))),
+        check(Id::Triggers, &[Id::PlanFitsTable], |at, of| found(triggers::check(at.session, of))),
         check(Id::Types, &[], |_, of| known(types::check(of))),
         check(Id::Names, &[Id::PlanFitsTable], |at, of| found(names::check(at.session, of))),
         check(Id::Archive, &[], |at, of| found(archive::check(at.plan, at.session, of))),
@@ -113,6 +115,7 @@ const CHECKS: &[Checks] = &[
                 Id::Statements,
                 Id::ReplicaIdentity,
                 Id::Definition,
+                Id::Triggers,
             ],
             |at, of| found(rehearsal::check(at, of)),
         ),

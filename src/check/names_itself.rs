@@ -47,6 +47,7 @@ fn hint(kind: &str, name: &Ident, green: &Green) -> String {
         ("constraint", _) if blue.checks.iter().any(|check| check.name == *name) => {
             format!("alter table {table} drop constraint {name}; and add it again after the swap")
         }
+        ("trigger", _) => format!("drop trigger {name} on {table}; and create it again after the swap"),
         ("policy", _) => format!("drop policy {name} on {table}; and create it again after the swap"),
         ("index", _) if blue.indexes.iter().any(|index| index.name == *name) => {
             format!("write in the plan: drop_indexes: [{}]", name.as_str())

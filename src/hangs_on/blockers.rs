@@ -43,7 +43,7 @@ pub enum BlockerKind {
     InboundForeignKey,
     /// A foreign key of the table that references itself.
     SelfForeignKey,
-    /// A trigger on the table.
+    /// A trigger of another table that names it.
     Trigger,
     /// A publication that contains the table, or its schema.
     Publication,
@@ -105,7 +105,7 @@ impl std::fmt::Display for BlockerKind {
             Self::PolicyElsewhere => "a policy of another table reads it",
             Self::InboundForeignKey => "a foreign key references it",
             Self::SelfForeignKey => "a foreign key of the table references itself",
-            Self::Trigger => "a trigger",
+            Self::Trigger => "a trigger of another table names it",
             Self::Publication => "a publication",
             Self::LeafSchemaPublication => "a publication of the schema of its partitions",
             Self::AllTablesPublication => "a publication for all tables",

@@ -17,10 +17,11 @@ use super::rules::Rule;
 use super::sequences::Sequence;
 use super::statistics::Statistics;
 use super::table::{LeafState, Table};
+use super::triggers::Trigger;
 use super::views::View;
 use super::{
     Error, checks, columns, foreign_keys, indexes, policies, privileges, rules, sequences, statistics, table,
-    views,
+    triggers, views,
 };
 use crate::pg::{Ident, QName};
 
@@ -46,6 +47,9 @@ pub struct Definition {
     /// Its extended statistics (CREATE STATISTICS).
     #[serde(default)]
     pub statistics: Vec<Statistics>,
+    /// The triggers that users have made on it.
+    #[serde(default)]
+    pub triggers: Vec<Trigger>,
     /// The views that depend on it, directly or through others; those of a lower depth first.
     #[serde(default)]
     pub views: Vec<View>,
@@ -57,7 +61,7 @@ pub struct Definition {
 }
 
 /// Every kind, in the order in which its statements are executed.
-pub(crate) const PARTS: [&dyn Part; 11] = [
+pub(crate) const PARTS: [&dyn Part; 12] = [
     &columns::Columns,
     &sequences::Sequences,
     &checks::Checks,
@@ -67,6 +71,7 @@ pub(crate) const PARTS: [&dyn Part; 11] = [
     &indexes::Indexes,
     &foreign_keys::ForeignKeys,
     &statistics::ExtendedStatistics,
+    &triggers::Triggers,
     &views::Views,
     &rules::Rules,
 ];
@@ -94,6 +99,7 @@ async fn read_by_oid(client: &Client, oid: u32) -> Result<Definition, Error> {
         policies: policies::POLICIES.ask(client, oid).await?,
         grants: privileges::GRANTS.ask(client, oid).await?,
         statistics: statistics::STATISTICS.ask(client, oid).await?,
+        triggers: triggers::TRIGGERS.ask(client, oid).await?,
         views: views::VIEWS.ask(client, oid).await?,
         rules: rules::RULES.ask(client, oid).await?,
     })

@@ -28,6 +28,7 @@ mod sequences;
 mod shape;
 mod statistics;
 mod table;
+mod triggers;
 pub mod unique_keys;
 mod views;
 
@@ -52,6 +53,7 @@ pub(crate) use sequences::integer_type;
 pub use shape::{Green, GreenColumn, GreenPartition, Homes, Source, without_length};
 pub(crate) use table::tablespace_clause;
 pub use table::{ReplicaIdentity, ReplicaIdentityKind, Table};
+pub(crate) use triggers::told;
 
 /// The catalog could not be read, or contains something that this module does not understand.
 #[derive(Debug, thiserror::Error)]

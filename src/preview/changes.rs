@@ -20,6 +20,9 @@ fn of_table(lane: &LaneDesign, archive: Option<&Ident>) -> Vec<PreviewChange> {
     for note in &green.notes {
         diff.add('~', "note", note.clone());
     }
+    for trigger in &green.blue.triggers {
+        diff.add('=', "trigger", trigger.becomes());
+    }
     for dependent in green.dependents(Colour::Green) {
         diff.add('=', "depends on it", format!("{}: {}", dependent.what, dependent.becomes));
     }

@@ -24,6 +24,8 @@ pub(super) const COMMIT_S: f64 = 0.003;
 const ANALYZED_S: f64 = 0.000_005;
 /// Seconds per DDL statement, if nothing was measured.
 const DDL_S: f64 = 0.001;
+/// Seconds per trigger of a partition that is enabled or disabled.
+const TRIGGER_S: f64 = 0.000_03;
 /// Bytes of WAL per row beyond the row itself.
 const WAL_PER_ROW: f64 = 16.0;
 /// The gate lets the swap begin once a marker takes at most 20 ms to arrive: half of that on average.
@@ -69,6 +71,8 @@ pub(super) struct Estimate {
     pub(super) changes_per_s: f64,
     /// The number of statements in the exchange.
     exchange: usize,
+    /// Triggers of partitions that the exchange enables.
+    triggers: usize,
     /// Partitions of the table that has the most.
     leaves: usize,
     /// The lanes' comparisons; empty once the lanes are swapped.
@@ -90,7 +94,9 @@ impl Estimate {
             paces.push(sample.map_or_else(|| assumed(design), |sample| measured(design, sample, workers)));
         }
         let exchange = subject.prepared.lanes.iter().map(|lane| lane.green.exchange(Colour::Green).len());
+        let triggers = subject.prepared.lanes.iter().map(|lane| lane.green.triggers_of_leaves());
         let mut estimate = Self {
+            triggers: triggers.sum(),
             paces,
             ddl_s: tried.ddl_s.unwrap_or(DDL_S),
             changes_per_s,
@@ -112,7 +118,7 @@ impl Estimate {
 
     /// Seconds that the exchange takes.
     pub(super) fn exchange(&self) -> f64 {
-        self.exchange as f64 * self.ddl_s
+        self.exchange as f64 * self.ddl_s + self.triggers as f64 * TRIGGER_S
     }
 
     /// Seconds for which writes wait, once.

@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 
 use crate::error::Error;
 use crate::event::{PreviewNotice, PreviewStatement};
-use crate::hangs_on::{Green, Source};
+use crate::hangs_on::{self, Green, Source};
 use crate::lifecycle::LaneDesign;
 use crate::pg::{Colour, Ident, QName, list};
 use crate::phase::row_types;
@@ -74,7 +74,8 @@ async fn row_type(table: &QName, client: &Client) -> Result<Option<PreviewNotice
 
 async fn of_table(lane: &LaneDesign, seen: &StatementStatistics, client: &Client) -> Vec<PreviewNotice> {
     let green = &lane.green;
-    let texts = [partitioning(green), keys(green), columns(green), foreign_keys(green)].concat();
+    let texts =
+        [partitioning(green), keys(green), columns(green), foreign_keys(green), triggers(green)].concat();
     let mut notices = Vec::new();
     for (topic, text) in texts {
         let mut notice = notice(topic, Some(&lane.table), text);
@@ -201,6 +202,13 @@ fn foreign_keys(green: &Green) -> Told {
         told.push(("foreign_key_locks", text));
     }
     told
+}
+
+fn triggers(green: &Green) -> Told {
+    hangs_on::told(green)
+        .into_iter()
+        .map(|told| ("triggers", format!("{}: {}", told.what, told.hint)))
+        .collect()
 }
 
 /// Unique keys of blue that no unique index of green covers by itself.

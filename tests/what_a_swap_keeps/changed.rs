@@ -20,6 +20,8 @@ async fn changed_columns_take_their_expressions_along() {
              alter table public.a enable row level security;
              create policy p on public.a to reader using (price > 5 and name <> 'secret');
              grant select (name, price) on public.a to reader;
+             create function f() returns trigger language plpgsql as 'begin return new; end';
+             create trigger t after update of price, name on public.a for each row when (old.price < new.price and new.name <> 'secret') execute function f();
              insert into public.a (price, name) select g, 'n' || g from generate_series(1, 100) g;",
         )
         .await
@@ -74,6 +76,13 @@ async fn changed_columns_take_their_expressions_along() {
         100
     );
     assert_eq!(now.policies[0].using.as_deref().unwrap(), "((cost > 5) AND (\"Name\" <> 'secret'::text))");
+    assert!(
+        now.triggers[0].definition.contains(
+            "AFTER UPDATE OF cost, \"Name\" ON public.a FOR EACH ROW WHEN (((old.cost < new.cost) AND (new.\"Name\" <> 'secret'::text)))"
+        ),
+        "{}",
+        now.triggers[0].definition
+    );
     assert_eq!(
         now.sequences.iter().map(|s| (s.data_type.as_str(), s.max)).collect::<Vec<_>>(),
         [("bigint", i64::MAX), ("bigint", i64::MAX)]

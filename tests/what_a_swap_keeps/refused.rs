@@ -59,9 +59,9 @@ async fn everything_else_is_refused_by_name() {
             "self on public.t",
         ),
         (
-            "create function tf() returns trigger language plpgsql as 'begin return new; end'; create trigger tr before insert on t for each row execute function tf()",
+            "create function tf() returns trigger language plpgsql as 'begin return new; end'; create constraint trigger tr after insert on other from t for each row execute function tf()",
             BlockerKind::Trigger,
-            "tr on public.t",
+            "tr on public.other",
         ),
         ("create publication pub for table t", BlockerKind::Publication, "pub"),
         ("create publication pub for tables in schema public", BlockerKind::Publication, "pub"),

@@ -95,6 +95,26 @@ async fn whatever_is_taken_away_is_reported() {
         (format!("alter policy p_select on {t} to app"), "roles of policy \"p_select\""),
         (format!("create policy another on {t} using (true)"), "policy \"another\" is new"),
         (format!("comment on policy p_itself on {t} is null"), "comment of policy"),
+        (format!("drop trigger \"T ä\" on {t}"), "trigger \"T ä\" is missing"),
+        (format!("alter table {t} enable trigger each_row"), "state of trigger \"each_row\""),
+        (format!("alter table {t} enable trigger off"), "state of trigger \"off\""),
+        (format!("comment on trigger \"T ä\" on {t} is null"), "comment of trigger \"T ä\""),
+        (
+            format!("alter trigger later on {t} no depends on extension plpgsql"),
+            "extensions of trigger \"later\"",
+        ),
+        (
+            format!(
+                "create or replace trigger off after insert on {t} for each row execute function \"Other schema\".\"Trigger\"()"
+            ),
+            "definition of trigger \"off\"",
+        ),
+        (
+            format!(
+                "create trigger another after insert on {t} execute function \"Other schema\".\"Trigger\"()"
+            ),
+            "trigger \"another\" is new",
+        ),
         (
             "alter table public.\"Termine_p2026_01\" reset (fillfactor)".to_owned(),
             "storage parameters of public.\"Termine_p2026_01\"",
@@ -154,6 +174,10 @@ async fn the_fingerprint_sees_ddl_and_not_what_the_run_does() {
         (format!("create index on {t} (price)"), "index "),
         (format!("grant delete on {t} to anon"), "the table itself"),
         (format!("alter policy p_update on {t} using (false)"), "policy p_update was changed"),
+        (format!("alter table {t} enable trigger off"), "trigger off was changed"),
+        (format!("comment on trigger \"T ä\" on {t} is null"), "trigger T ä was changed"),
+        (format!("alter trigger later on {t} no depends on extension plpgsql"), "trigger later was changed"),
+        (format!("drop trigger each_row on {t}"), "trigger each_row was dropped"),
         (format!("create view v as select * from {t}"), "view public.v is new"),
         (format!("alter table {t} owner to postgres"), "the table itself"),
         (format!("alter table {t} alter id set cache 7"), "sequence"),

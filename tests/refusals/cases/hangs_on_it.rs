@@ -24,9 +24,9 @@ pub const CASES: &[Case] = &[
     hangs(
         "trigger",
         "create function app.f() returns trigger language plpgsql as 'begin return new; end';
-         create trigger t before insert on app.visits for each row execute function app.f()",
-        "a trigger: t on app.visits",
-        "drop trigger t on app.visits",
+         create table app.other (id int); create constraint trigger t after insert on app.other from app.visits for each row execute function app.f()",
+        "a trigger of another table names it: t on app.other",
+        "drop trigger t on app.other",
     ),
     hangs(
         "publication",
