@@ -17,7 +17,7 @@ use crate::hangs_on::unique_keys::UniqueKey;
 use crate::hangs_on::{Fingerprint, GreenColumn, Source};
 use crate::lifecycle::{Fact, Phase, Prepared};
 use crate::pg::connect::Session;
-use crate::pg::sql::Statement;
+use crate::pg::sql::{Statement, joined};
 use crate::pg::{Ident, QName};
 use crate::run::Run;
 
@@ -55,13 +55,10 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     build(run, steps(run, false)?).await?;
     analyze::finish(run).await?;
     let client = run.connect("index").await?;
-    let doing = "finishing the indexes";
-    client.batch_execute("BEGIN").await.doing(doing)?;
-    for lane in &prepared.lanes {
-        for statement in lane.green.after_indexes() {
-            client.batch_execute(&statement.sql).await.doing(doing)?;
-        }
-    }
+    // The feed waits behind its locks, so it steps back if an autovacuum has one of them.
+    let statements: Vec<Statement> =
+        prepared.lanes.iter().flat_map(|lane| lane.green.after_indexes()).collect();
+    run.patience().execute(&client, &joined(&statements), "finishing the indexes").await?;
     let mut greens = Vec::new();
     for lane in &prepared.lanes {
         greens.push(Fingerprint::of(&client, &lane.green.at_home()).await?);

@@ -65,7 +65,7 @@ impl StepList<'_> {
             let seconds = pace.analyzed * pace.analyze_s;
             self.statement(phase, Some(lane), analyze::analyze(design)).seconds += seconds;
         }
-        self.step(phase, None, "begin a transaction", "BEGIN".to_owned());
+        self.begin(phase);
         for (lane, design) in self.subject.prepared.lanes.iter().enumerate() {
             for statement in design.green.after_indexes() {
                 self.statement(phase, Some(lane), statement);
