@@ -332,7 +332,7 @@ async fn phases(run: &mut Run<'_>) -> Result<(), Error> {
             let request = released(run).await?;
             cx.tell(&Event::Asked { ask: request.ask.name().to_owned(), who: request.by.clone() });
             let outcome = carry_out(cx, phase, phase::run(phase, run)).await;
-            phase::answer(run, request.n, &outcome).await?;
+            phase::answer(run, &request, &outcome).await?;
             outcome?;
             continue;
         }

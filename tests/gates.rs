@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use crate::support::{Bluegreen, Cluster, stage};
+use crate::support::{Bluegreen, Cluster, closed_window, stage};
 
 const BLUE: &str = "
 create table public.t (id bigint primary key, at date not null, note text);
@@ -97,6 +97,36 @@ async fn a_gate_that_does_not_pass_before_the_swap_prevents_it() {
             assert!(is_partitioned(&client).await);
         }
     }
+}
+
+/// A gate that passed before the swap waited for its window is asked again after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gate_is_asked_again_after_the_swap_has_waited() {
+    let (_cluster, client, program) = set(HEALTH).await;
+    let closed = format!("soak: 1h, swap: {{{}}}", closed_window());
+    program.write_plan(&plan(HEALTH).replace("soak: 1h", &closed));
+    let running = program.spawn("execute", &["--yes"]);
+    running.wait_for_notice("the swap waits for its window");
+    client.batch_execute("update public.health set ok = false").await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    program.run("set", &["swap.window=none"]).expect_code(0);
+    let refused = running.finish().expect_code(5);
+    assert!(refused.error().contains("gate `health` does not pass"), "{}", refused.error());
+    assert!(!is_partitioned(&client).await);
+}
+
+/// Comparing all rows again and again does not keep gates from being asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gates_are_asked_while_rows_are_compared() {
+    let (_cluster, client, program) = set(&HEALTH.replace("200ms, failures: 2", "2s, failures: 2")).await;
+    program
+        .write_plan(&plan(HEALTH).replace("200ms", "2s").replace("soak: 1h", "soak: 1h, verify_every: 1s"));
+    let running = program.spawn("execute", &["--yes"]);
+    running.wait_for("soaking");
+    client.batch_execute("update public.health set ok = false").await.unwrap();
+    running.wait_until(|event| event["type"] == "phase_started" && event["phase"] == "swap").unwrap();
+    running.finish().expect_code(6);
+    assert!(!is_partitioned(&client).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

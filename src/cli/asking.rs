@@ -13,6 +13,7 @@ use crate::journal::requests::{self, Answer, Ask};
 use crate::journal::{self, JournalError, Summary};
 use crate::pg::ConnectionRole;
 use crate::pg::connect::Session;
+use crate::phase;
 
 /// How long the process that holds the run may take to see a request: it looks once a second.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -113,19 +114,22 @@ fn outcome(answer: Answer) -> Result<ExitCode, Error> {
 }
 
 /// Why the process that holds a run cannot do this.
-fn refused(run: &Summary, ask: &Ask) -> Option<&'static str> {
+fn refused(run: &Summary, ask: &Ask) -> Option<String> {
     let progress = &run.progress;
-    match ask {
-        Ask::Finish { .. } if progress.swapped.is_none() => {
-            Some("the run has not been swapped yet, so there is nothing to finish")
+    let why = match ask {
+        // What it would refuse must not end what it is doing.
+        Ask::Finish(how) => {
+            return phase::finish::phases(progress, *how).err().map(|error| error.to_string());
         }
         Ask::Verify if progress.swapped.is_none() && progress.verified.is_none() => {
             Some("the run has not been verified yet; it is, before the swap")
         }
         Ask::Verify => going_on::nothing_to_compare(progress),
         Ask::Swap if progress.swapped.is_some() => Some("the run has been swapped already"),
+        Ask::Swap if progress.verified.is_none() => Some("the run has not been verified yet"),
         _ => None,
-    }
+    };
+    why.map(str::to_owned)
 }
 
 /// Asks the process that holds a run; `None` if it has ended before it answered.

@@ -44,7 +44,7 @@ pub(super) fn nothing_to_compare(progress: &Progress) -> Option<&'static str> {
     if progress.swapped.is_some() {
         let is_closed = !progress.is_reversible();
         return is_closed.then_some(
-            "the run has been swapped, and blue does not follow green: the plan has no `soak`, or it is over",
+            "the run has been swapped, and blue does not follow green: there is no way back, or no longer",
         );
     }
     (!progress.indexed).then_some("green is not complete yet: rows are compared once its indexes are built")

@@ -289,7 +289,8 @@ pub async fn paused(client: &Client, run: &str) -> Result<Option<Paused>, tokio_
         return Ok(None);
     }
     let sql = "SELECT what, asked_by, to_char(asked_at, 'YYYY-MM-DD HH24:MI:SSOF') FROM projh_bluegreen.request \
-               WHERE run = $1 AND what IN ('pause', 'resume') ORDER BY n DESC LIMIT 1";
+               WHERE run = $1 AND what IN ('pause', 'resume') AND coalesce((answer ->> 'code')::int, 0) = 0 \
+               ORDER BY n DESC LIMIT 1";
     let row = client.query_opt(sql, &[&run]).await?;
     let row = row.filter(|row| row.get::<_, &str>(0) == Ask::Pause.name());
     Ok(row.map(|row| Paused { by: row.get(1), since: row.get(2) }))

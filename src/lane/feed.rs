@@ -77,6 +77,8 @@ struct Shared {
     lenient: AtomicBool,
     /// Whether the stream is read in bursts while the feed runs freely.
     in_bursts: AtomicBool,
+    /// Whether changes are taken in up to a marker before they are applied.
+    gathers: AtomicBool,
     error: Mutex<Option<FeedError>>,
     /// Keys changed since the last [`Feed::take_touched`], by lane; `None` while they are not remembered.
     touched: Mutex<Option<Vec<HashSet<Key>>>>,
@@ -142,6 +144,7 @@ impl Feed {
             markers: format!("{}:{}:", parts.fence.run, uuid::Uuid::new_v4().simple()),
             lenient: AtomicBool::new(parts.lenient),
             in_bursts: AtomicBool::new(false),
+            gathers: AtomicBool::new(false),
             error: Mutex::default(),
             touched: Mutex::default(),
         });
@@ -168,6 +171,12 @@ impl Feed {
     pub fn read_in_bursts(&self, in_bursts: bool) {
         self.shared.in_bursts.store(in_bursts, Ordering::Release);
         self.mode.send_modify(|_| {});
+    }
+
+    /// Whether to take changes in up to a marker before they are applied, so that only the last value of each row counts:
+    /// one before it may be what the target could not take. Up to a million changes, or 256 MiB.
+    pub fn gather(&self, gathers: bool) {
+        self.shared.gathers.store(gathers, Ordering::Release);
     }
 
     /// Asks it to hold still once the current source transaction is taken in.

@@ -113,6 +113,8 @@ pub struct Progress {
     pub settled: bool,
     /// Whether the way back is being closed: some of it may have been dropped.
     pub closing: bool,
+    /// Why the way back was lost, if it was.
+    pub way_back_lost: Option<String>,
     /// Why the run was given up, if it was.
     pub given_up: Option<String>,
     /// Whether a rollback has dropped a part of green.
@@ -367,7 +369,11 @@ impl Progress {
             }
             Fact::WayMended => self.broken = None,
             Fact::WayBackClosing => self.closing = true,
-            Fact::Soaked | Fact::WayBackLost { .. } => self.way_back = WayBack::Closed,
+            Fact::Soaked => self.way_back = WayBack::Closed,
+            Fact::WayBackLost { why } => {
+                self.way_back = WayBack::Closed;
+                self.way_back_lost = Some(why.clone());
+            }
             Fact::GivenUp { why } => self.given_up = Some(why.clone()),
             Fact::PartitionsDropped => self.rolling_back = true,
             Fact::RolledBack => self.ended = Some(Ending::RolledBack),

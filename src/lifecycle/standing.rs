@@ -40,7 +40,12 @@ impl Standing {
         }
         match progress.next_phase() {
             None => Self {
-                state: "swapped: green is live; blue is kept, but no longer written".to_owned(),
+                state: match &progress.way_back_lost {
+                    None => "swapped: green is live; blue is kept, but no longer written".to_owned(),
+                    Some(why) => format!(
+                        "swapped: green is live; blue is kept, but no longer written: the way back was lost ({why})"
+                    ),
+                },
                 next: Some(format!("projh-bluegreen finish {run}")),
                 is_resumable: false,
             },

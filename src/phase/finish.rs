@@ -62,10 +62,9 @@ pub(crate) async fn run(
 ) -> Result<(), Error> {
     let patience = &Patience::of(cx, journal);
     let client = journal.session();
-    let (has_streams, is_reversible, prepared) = {
+    let (is_reversible, prepared) = {
         let progress = journal.progress();
-        let has_streams = !progress.settled || progress.has_streams();
-        (has_streams, progress.is_reversible(), progress.prepared.clone())
+        (progress.is_reversible(), progress.prepared.clone())
     };
     let prepared = prepared.ok_or(Error::Bug("the run has not been prepared"))?;
     let archived = match archive {
@@ -85,9 +84,8 @@ pub(crate) async fn run(
     if is_reversible {
         journal.record(Fact::WayBackClosing).await?;
     }
-    if has_streams {
-        settle::end_streams(patience, client, &prepared).await?;
-    }
+    // A way back that was lost has left its publications, and slots that could not be dropped then.
+    settle::end_streams(patience, client, &prepared).await?;
     patience.execute(client, &sql, doing).await?;
     let archived = archived.into_iter().map(|(_, to)| to).collect();
     journal.end(client, Fact::Finished { archived }).await?;

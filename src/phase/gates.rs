@@ -3,6 +3,7 @@
 //! Before the swap every gate must pass, and what is compared after it is measured. In the soak a gate that fails so
 //! many times in a row as the plan says rolls the run back. A gate that cannot be asked has failed.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
@@ -11,6 +12,7 @@ use futures_util::future::select_all;
 use postgres_types::{Format, IsNull, ToSql, Type};
 use tokio_postgres::Client;
 
+use crate::context::Context;
 use crate::error::{Doing, Error};
 use crate::event::Event;
 use crate::journal::requests;
@@ -25,47 +27,75 @@ use crate::run::Run;
 /// # Errors
 /// [`Error::Gate`] if one does not pass; or if what was measured cannot be recorded.
 pub(super) async fn pass(run: &Run<'_>) -> Result<(), Error> {
+    let asking =
+        Asking { cx: run.cx, role: run.role("gate"), measured: run.journal.progress().measured.clone() };
     for gate in &run.forward.plan.gates {
         let failed = |why| Error::Gate { gate: gate.name.clone(), why };
         match &gate.ask {
             GateAsk::Compare(compare) if run.journal.progress().live() == Colour::Blue => {
-                let ms = within(gate, measured(run, compare)).await.map_err(failed)?;
+                let ms = within(gate, asking.measure(compare)).await.map_err(failed)?;
                 run.journal.record(Fact::Measured { gate: gate.name.clone(), ms }).await?;
             }
-            _ => ask(run, gate).await.map_err(failed)?,
+            _ => asking.ask(gate).await.map_err(failed)?,
         }
         run.cx.tell(&Event::Gate { gate: gate.name.clone(), why: None, failures: 0 });
     }
     Ok(())
 }
 
-/// Asks every gate again and again, until one has failed often enough; never ends otherwise.
-pub(super) async fn watch(run: &Run<'_>) -> Error {
-    let gates = &run.forward.plan.gates;
-    if gates.is_empty() {
-        return std::future::pending().await;
-    }
-    let watched = gates.iter().map(|gate| Box::pin(watch_one(run, gate)));
-    select_all(watched).await.0
+/// A gate that has failed often enough, and why.
+pub(super) struct Failed {
+    gate: String,
+    why: String,
 }
 
-async fn watch_one(run: &Run<'_>, gate: &Gate) -> Error {
+/// Asks every gate again and again, until one has failed often enough; never ends otherwise. The first time is at once.
+pub(super) fn watch<'a>(run: &Run<'a>) -> impl Future<Output = Failed> + use<'a> {
+    let (cx, gates) = (run.cx, &run.forward.plan.gates);
+    let asking = Asking { cx, role: run.role("gate"), measured: run.journal.progress().measured.clone() };
+    async move {
+        if gates.is_empty() {
+            return std::future::pending().await;
+        }
+        let watched = gates.iter().map(|gate| Box::pin(watch_one(&asking, gate)));
+        select_all(watched).await.0
+    }
+}
+
+async fn watch_one(asking: &Asking<'_>, gate: &Gate) -> Failed {
     let mut failures = 0;
     loop {
-        tokio::time::sleep(gate.interval).await;
-        let Err(why) = ask(run, gate).await else {
-            failures = 0;
-            continue;
-        };
-        failures += 1;
-        run.cx.tell(&Event::Gate { gate: gate.name.clone(), why: Some(why.clone()), failures });
-        if failures >= gate.failures {
-            let text = format!("rolling back, because gate {} does not pass: {why}", gate.name);
-            run.cx.tell(&Event::Notice { text });
-            let decided = requests::decide(run.journal.session(), run.journal.run(), &gate.name).await;
-            return decided.doing("recording what a gate decided").map_or_else(|error| error, Error::Asked);
+        match asking.ask(gate).await {
+            Ok(()) => failures = 0,
+            Err(why) => {
+                failures += 1;
+                let event = Event::Gate { gate: gate.name.clone(), why: Some(why.clone()), failures };
+                asking.cx.tell(&event);
+                if failures >= gate.failures {
+                    return Failed { gate: gate.name.clone(), why };
+                }
+            }
         }
+        tokio::time::sleep(gate.interval).await;
     }
+}
+
+/// Writes down what a gate has decided: the run is rolled back.
+pub(super) async fn decide(run: &Run<'_>, failed: Failed) -> Error {
+    let Failed { gate, why } = failed;
+    let text = format!("rolling back, because gate {gate} does not pass: {why}");
+    run.cx.tell(&Event::Notice { text });
+    let decided = requests::decide(run.journal.session(), run.journal.run(), &gate).await;
+    decided.doing("recording what a gate decided").map_or_else(|error| error, Error::Asked)
+}
+
+/// What asking a gate takes.
+struct Asking<'a> {
+    cx: &'a Context,
+    /// The `application_name` of its connections.
+    role: String,
+    /// What was measured before the swap, by gate, in milliseconds.
+    measured: BTreeMap<String, f64>,
 }
 
 /// What a gate answers.
@@ -115,28 +145,36 @@ fn found(words: &[String]) -> Result<(), String> {
     if is_there { Ok(()) } else { Err(format!("there is no program {program} that can be executed")) }
 }
 
-/// Asks a gate once; the error says why it does not pass.
-async fn ask(run: &Run<'_>, gate: &Gate) -> Result<(), String> {
-    match &gate.ask {
-        GateAsk::Sql(sql) => {
-            let asked = async { is_true(&session(&run.cx.target, &run.role("gate")).await?, sql).await };
-            match within(gate, asked).await? {
-                Answer::Yes => Ok(()),
-                Answer::No(why) => Err(why.to_owned()),
+impl Asking<'_> {
+    /// Asks a gate once; the error says why it does not pass.
+    async fn ask(&self, gate: &Gate) -> Result<(), String> {
+        match &gate.ask {
+            GateAsk::Sql(sql) => {
+                let asked = async { is_true(&session(&self.cx.target, &self.role).await?, sql).await };
+                match within(gate, asked).await? {
+                    Answer::Yes => Ok(()),
+                    Answer::No(why) => Err(why.to_owned()),
+                }
+            }
+            GateAsk::Command(words) => within(gate, succeeds(words)).await,
+            GateAsk::Compare(compare) => {
+                let before = self.measured.get(&gate.name).copied();
+                let before = before.ok_or("it was not measured before the swap")?;
+                let now = within(gate, self.measure(compare)).await?;
+                let most = before * compare.factor;
+                if now <= most {
+                    return Ok(());
+                }
+                let Compare { measure, factor, .. } = compare;
+                Err(format!("{measure} is {now:.2} ms, more than {factor} * {before:.2} ms"))
             }
         }
-        GateAsk::Command(words) => within(gate, succeeds(words)).await,
-        GateAsk::Compare(compare) => {
-            let before = run.journal.progress().measured.get(&gate.name).copied();
-            let before = before.ok_or("it was not measured before the swap")?;
-            let now = within(gate, measured(run, compare)).await?;
-            let most = before * compare.factor;
-            if now <= most {
-                return Ok(());
-            }
-            let Compare { measure, factor, .. } = compare;
-            Err(format!("{measure} is {now:.2} ms, more than {factor} * {before:.2} ms"))
-        }
+    }
+
+    /// Executes the statement for each of its values in turn, until there are enough samples, in milliseconds.
+    async fn measure(&self, compare: &Compare) -> Result<f64, String> {
+        let mut times = times(&session(&self.cx.target, &self.role).await?, compare).await?;
+        Ok(compare.measure.of(&mut times))
     }
 }
 
@@ -172,12 +210,6 @@ async fn succeeds(words: &[String]) -> Result<(), String> {
         Ok(status) => Err(format!("{program} ended with {status}")),
         Err(error) => Err(format!("{program} cannot be executed: {error}")),
     }
-}
-
-/// Executes the statement for each of its values in turn, until there are enough samples, in milliseconds.
-async fn measured(run: &Run<'_>, compare: &Compare) -> Result<f64, String> {
-    let mut times = times(&session(&run.cx.target, &run.role("gate")).await?, compare).await?;
-    Ok(compare.measure.of(&mut times))
 }
 
 async fn times(session: &Session, compare: &Compare) -> Result<Vec<f64>, String> {

@@ -28,7 +28,7 @@ use std::time::Duration;
 use tokio_postgres::error::SqlState;
 
 use crate::error::{Doing, Error, ExitCode};
-use crate::journal::requests::{self, Answer};
+use crate::journal::requests::{self, Answer, Request};
 use crate::lane::{Ends, Lane};
 use crate::lifecycle::{Fact, Phase, Prepared};
 use crate::pg::{Colour, RunObjects};
@@ -86,15 +86,15 @@ pub fn answer_of<E: std::borrow::Borrow<Error>>(outcome: &Result<ExitCode, E>) -
     }
 }
 
-/// Answers a request that was carried out in this session.
+/// Answers a request that was carried out in this session, and all others for the same.
 ///
 /// # Errors
 /// If the server rejected the statement, or the connection was lost.
-pub async fn answer<T>(run: &Run<'_>, n: i64, outcome: &Result<T, Error>) -> Result<(), Error> {
+pub async fn answer<T>(run: &Run<'_>, request: &Request, outcome: &Result<T, Error>) -> Result<(), Error> {
     let answer = answer_of(&outcome.as_ref().map(|_| ExitCode::Done));
-    let answered = requests::answer(run.journal.session(), n, &answer).await;
+    let answered = requests::answer_all(run.journal.session(), request, &answer).await;
     answered.doing("answering a request")?;
-    run.pace.forget(n).await;
+    run.pace.forget(request.n).await;
     Ok(())
 }
 

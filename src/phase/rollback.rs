@@ -21,9 +21,16 @@ use crate::pg::{Colour, Ident, Literal, QName, RunObjects};
 pub(crate) async fn run(cx: &Context, journal: &Journal) -> Result<(), Error> {
     let patience = Patience::of(cx, journal);
     let client = journal.session();
-    if journal.progress().swapped.is_some() {
-        let what =
-            "the run has been swapped, and its way back is closed: the plan has no `soak`, or it is over";
+    let (is_swapped, lost) = {
+        let progress = journal.progress();
+        (progress.swapped.is_some(), progress.way_back_lost.clone())
+    };
+    if is_swapped {
+        let why = lost.map_or_else(
+            || "the plan has no `soak`, or it is over".to_owned(),
+            |why| format!("it was lost ({why})"),
+        );
+        let what = format!("the run has been swapped, and its way back is closed: {why}");
         return Err(Error::Usage(format!("{what}. Blue is kept until `projh-bluegreen finish`.")));
     }
     let ours = RunObjects::of(journal.run());

@@ -46,13 +46,23 @@ async fn soak(run: &mut Run<'_>) -> Result<(), Error> {
     drop(run.feed()?.take_touched(run.lanes.len()));
     run.feed()?.free();
     run.feed()?.read_in_bursts(true);
+    // Also while all rows are compared, which may take hours.
+    let failed = gates::watch(run);
+    let failed = tokio::select! {
+        soaked = rounds(run) => return soaked,
+        failed = failed => failed,
+    };
+    Err(gates::decide(run, failed).await)
+}
+
+/// Waits for the end of the soak, and compares all rows whenever that is due or asked for.
+async fn rounds(run: &mut Run<'_>) -> Result<(), Error> {
     loop {
         let asked = run.pace.asked(|ask| *ask == Ask::Verify);
         let due = due(run.forward.settings.watch());
         let waited = async {
             tokio::select! {
                 waited = wait(run) => waited,
-                failed = gates::watch(run) => Err(failed),
                 request = asked => Ok(Waited::Asked(request)),
                 () = due => Ok(Waited::Due),
             }

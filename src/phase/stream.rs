@@ -144,7 +144,13 @@ pub(super) async fn catch_up(run: &mut Run<'_>) -> Result<(), Error> {
     ensure(run).await?;
     let Some(feed) = &run.feed else { return Ok(()) };
     feed.be_strict();
+    // What broke the way back is still in the stream, and so is what has put it right.
+    feed.gather(run.journal.progress().broken.is_some());
     feed.free();
-    while feed.round_trip(PATIENCE).await? >= CAUGHT_UP {}
+    let mut caught_up = feed.round_trip(PATIENCE).await;
+    feed.gather(false);
+    while caught_up? >= CAUGHT_UP {
+        caught_up = feed.round_trip(PATIENCE).await;
+    }
     Ok(())
 }

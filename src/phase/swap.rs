@@ -24,7 +24,7 @@ mod attempt;
 mod gate;
 mod statements;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::event::Event;
@@ -39,16 +39,26 @@ use attempt::Outcome;
 
 pub(crate) use statements::Statements;
 
+/// How long the answers of gates count.
+const GATES_HOLD: Duration = Duration::from_secs(2);
+
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     let mut last = String::new();
     if run.journal.progress().live() == Colour::Blue {
         unless(run.stopped(), verify::comparing_meanwhile(run, gates::pass(run))).await?;
     }
+    let mut asked = Instant::now();
     let mut in_the_way = Vec::new();
     let mut number = 0;
     while number < run.settings().swap.attempts {
         number += 1;
         pass_gate(run).await?;
+        // What a gate has answered before a wait of hours, for a window say, is no answer now.
+        if run.journal.progress().live() == Colour::Blue && asked.elapsed() > GATES_HOLD {
+            unless(run.stopped(), verify::comparing_meanwhile(run, gates::pass(run))).await?;
+            asked = Instant::now();
+            pass_gate(run).await?;
+        }
         let settings = run.settings().swap;
         if verify::is_void(run, run.journal.session()).await? {
             let why = "a table was rewritten since it was verified".to_owned();

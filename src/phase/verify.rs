@@ -43,7 +43,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
 pub(super) async fn asked(run: &mut Run<'_>, request: Request) -> Result<(), Error> {
     run.cx.tell(&Event::Asked { ask: request.ask.name().to_owned(), who: request.by.clone() });
     let outcome = super::unless(run.stopped(), self::run(run)).await;
-    super::answer(run, request.n, &outcome).await?;
+    super::answer(run, &request, &outcome).await?;
     outcome
 }
 

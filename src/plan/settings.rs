@@ -122,8 +122,9 @@ pub(super) fn take_in(settings: &mut Settings, node: &Node, found: &mut Collecte
     set(&mut settings.soak, node, "soak", value::duration);
     set(&mut settings.verify_every, node, "verify_every", |text| or_none(text, value::duration));
     set(&mut settings.finishes_after_soak, node, "finish", |text| Some(text == "after_soak"));
-    let archive = node.get("archive").and_then(|archive| archive.get("schema"));
-    settings.archive = archive.and_then(|schema| sql::take(schema, "schema", sql::ident, found));
+    if let Some(schema) = node.get("archive").and_then(|archive| archive.get("schema")) {
+        settings.archive = sql::take(schema, "schema", sql::ident, found);
+    }
     if let Some(node) = node.get("throttle") {
         throttle(&mut settings.throttle, node, found);
     }

@@ -23,7 +23,9 @@ async fn a_value_that_blue_cannot_hold_is_an_alarm_at_once_and_ends_when_it_is_g
         .expect_code(2)
         .expect_words(&["blue no longer follows green", "finish --force"]);
 
-    // Where both changes are applied together, only the last value counts.
+    // However much was written meanwhile, only the last value counts.
+    let much = "do $$ begin for i in 1..3000 loop update t set note = 'x' || i where id = 10 + i % 100; commit; end loop; end $$";
+    client.batch_execute(much).await.unwrap();
     client.batch_execute("update t set minutes = 60 where id = 7").await.unwrap();
     let mended = program.spawn("execute", &["--yes"]);
     mended.wait_for("soaking");

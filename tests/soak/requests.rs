@@ -79,8 +79,12 @@ async fn who_does_not_answer_is_named() {
     let running = program.spawn("execute", &["--hold-swap"]);
     running.wait_for("verified");
     running.freeze(true);
+    let pause = program.spawn("pause", &[]);
     let unanswered = program.run("rollback", &[]).expect_code(8);
     assert!(unanswered.error().contains("does not answer: projh-bluegreen"), "{}", unanswered.error());
+    // What was not carried out has no effect later.
+    pause.finish().expect_code(8);
+    assert!(program.run("status", &[]).events_of("status")[0]["paused"].is_null());
     // Who no longer waits for it has not asked, and neither has who was killed.
     let withdrawn = program.spawn("rollback", &[]);
     withdrawn.wait_for("asked");
@@ -97,4 +101,27 @@ async fn who_does_not_answer_is_named() {
     running.terminate();
     running.finish().expect_code(7);
     program.run("rollback", &[]).expect_code(6);
+}
+
+/// A swap is released once there is something to swap, and everybody who asked for it is answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_swap_is_refused_before_the_run_is_verified_and_answered_to_all_who_asked() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, BLUE, &plan("1h")).await;
+    program.execute(&["--yes", "--until", "prepare"]).expect_code(0);
+    program.run("pause", &[]).expect_code(0);
+    let running = program.spawn("execute", &["--hold-swap"]);
+    running.wait_for("throttled");
+    program.run("swap", &[]).expect_code(2).expect_words(&["has not been verified yet"]);
+    program.run("resume", &[]).expect_code(0);
+    running.wait_for_notice("the swap is held");
+    client.batch_execute("begin; lock table t in row exclusive mode").await.unwrap();
+    let swaps = [program.spawn("swap", &[]), program.spawn("swap", &[])];
+    running.wait_for("swap_postponed");
+    client.batch_execute("commit").await.unwrap();
+    for swap in swaps {
+        swap.finish().expect_code(0);
+    }
+    running.terminate();
+    running.finish().expect_code(7);
 }

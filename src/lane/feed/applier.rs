@@ -32,6 +32,8 @@ const LONGEST_WAIT: Duration = Duration::from_millis(200);
 /// A batch is sent to the server when it holds this many changes, or bytes.
 const BATCH_CHANGES: u64 = 20_000;
 const BATCH_BYTES: usize = 8 << 20;
+/// So many times as much where changes are gathered.
+const GATHERED: usize = 32;
 
 pub(super) struct Applier {
     /// Texts are sent in the database's encoding, so statements with names in them are prepared beforehand.
@@ -190,17 +192,18 @@ impl Applier {
             return Ok(Some(received));
         }
         let is_whole = !self.in_source_transaction;
-        if is_whole && (self.has_marker() || Instant::now() >= self.commit_by) {
+        let gathers = self.shared.gathers.load(Ordering::Acquire);
+        if is_whole && (self.has_marker() || Instant::now() >= self.commit_by && !gathers) {
             self.commit().await?;
         }
         let Durable { at, is_all } = self.durable;
-        let waits = is_whole && self.pending.iter().any(|pending| pending.changes.changes() > 0);
+        let waits = is_whole && !gathers && self.pending.iter().any(|pending| pending.changes.changes() > 0);
         tokio::select! {
             biased;
             received = self.stream.next() => Ok(Some(received?)),
             changed = self.mode.changed() => changed.map(|()| None).map_err(|_| FeedError::Ended),
             () = tokio::time::sleep_until(self.commit_by), if waits => self.commit().await.map(|()| None),
-            () = tokio::time::sleep_until(at + DURABLE_EVERY), if !is_all && is_whole => {
+            () = tokio::time::sleep_until(at + DURABLE_EVERY), if !is_all && is_whole && !gathers => {
                 begin(&self.session, &self.begin, &mut self.in_target_transaction).await?;
                 self.commit().await.map(|()| None)
             }
@@ -293,6 +296,8 @@ impl Applier {
     }
 
     fn holds(&self, changes: u64, bytes: usize) -> bool {
+        let times = if self.shared.gathers.load(Ordering::Acquire) { GATHERED } else { 1 };
+        let (changes, bytes) = (changes * times as u64, bytes * times);
         let held: u64 = self.pending.iter().map(|pending| pending.changes.changes()).sum();
         held >= changes || self.pending.iter().map(|pending| pending.changes.size()).sum::<usize>() >= bytes
     }
