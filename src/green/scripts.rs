@@ -170,11 +170,13 @@ pub(crate) fn exchange(greens: &[&Green], who: Colour) -> Vec<(usize, Statement)
 }
 
 /// What depends on these tables and moves in their swap: each once, with the position of the first table that it depends
-/// on, and after whatever it depends on itself.
+/// on, and after whatever it depends on itself. One of these tables moves what is its own.
 pub(crate) fn dependents(greens: &[&Green], who: Colour) -> Vec<(usize, Dependent)> {
     let mut found: Vec<(usize, Dependent)> = Vec::new();
     for (number, green) in greens.iter().enumerate() {
-        for dependent in green.dependents(who).into_iter().filter(|dependent| dependent.lock.is_some()) {
+        let is_lane = |dependent: &Dependent| greens.iter().any(|green| *green.live() == dependent.relation);
+        let moves = |dependent: &Dependent| dependent.lock.is_some() && !is_lane(dependent);
+        for dependent in green.dependents(who).into_iter().filter(moves) {
             match found.iter_mut().find(|(_, other)| other.what == dependent.what) {
                 Some((_, other)) => other.merge(dependent),
                 None => found.push((number, dependent)),

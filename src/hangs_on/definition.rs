@@ -9,6 +9,7 @@ use tokio_postgres::Client;
 use super::checks::Check;
 use super::columns::Column;
 use super::foreign_keys::ForeignKey;
+use super::inbound::InboundKey;
 use super::indexes::Index;
 use super::part::Part;
 use super::policies::Policy;
@@ -18,7 +19,8 @@ use super::statistics::Statistics;
 use super::table::{LeafState, Table};
 use super::views::View;
 use super::{
-    Error, checks, columns, foreign_keys, indexes, policies, privileges, sequences, statistics, table, views,
+    Error, checks, columns, foreign_keys, inbound, indexes, policies, privileges, sequences, statistics,
+    table, views,
 };
 use crate::pg::{Ident, QName};
 
@@ -47,12 +49,15 @@ pub struct Definition {
     /// The views that depend on it, directly or through others; those of a lower depth first.
     #[serde(default)]
     pub views: Vec<View>,
+    /// The foreign keys of other tables that reference it.
+    #[serde(default)]
+    pub inbound: Vec<InboundKey>,
     /// The state of its leaves, if it is partitioned.
     pub leaves: Vec<LeafState>,
 }
 
 /// Every kind, in the order in which its statements are executed.
-pub(crate) const PARTS: [&dyn Part; 10] = [
+pub(crate) const PARTS: [&dyn Part; 11] = [
     &columns::Columns,
     &sequences::Sequences,
     &checks::Checks,
@@ -63,6 +68,7 @@ pub(crate) const PARTS: [&dyn Part; 10] = [
     &foreign_keys::ForeignKeys,
     &statistics::ExtendedStatistics,
     &views::Views,
+    &inbound::InboundKeys,
 ];
 
 /// Reads a table's definition.
@@ -89,6 +95,7 @@ async fn read_by_oid(client: &Client, oid: u32) -> Result<Definition, Error> {
         grants: privileges::GRANTS.ask(client, oid).await?,
         statistics: statistics::STATISTICS.ask(client, oid).await?,
         views: views::VIEWS.ask(client, oid).await?,
+        inbound: inbound::INBOUND.ask(client, oid).await?,
     })
 }
 

@@ -86,6 +86,8 @@ pub(crate) struct Dependent {
     pub(crate) hint: String,
     /// The relation that is altered.
     pub(crate) relation: QName,
+    /// Whether that is a table: autovacuum works on it, and nothing is created in its schema.
+    pub(crate) is_table: bool,
     /// That relation's owner: the program acts with its rights.
     pub(crate) owner: Ident,
     /// Higher than that of every object that it depends on itself.

@@ -99,6 +99,7 @@ impl View {
             becomes: becomes.to_owned(),
             hint,
             relation: self.name.clone(),
+            is_table: false,
             owner: self.owner.clone(),
             rank: self.depth,
             lock: moves.then(|| format!("ALTER VIEW {} SET SCHEMA {}", self.name, self.name.schema)),

@@ -53,10 +53,15 @@ impl Statements {
         let lock_timeout = limits.brief(settings.lock_timeout);
         let locked = locked(prepared);
         let arriving = prepared.lanes.iter().map(|lane| lane.green.home_of(who));
-        let vacuumed: Vec<QName> = arriving.chain(locked.iter().cloned()).collect();
         let greens: Vec<&Green> = prepared.lanes.iter().map(|lane| &lane.green).collect();
         let dependents: Vec<Dependent> =
             green::dependents(&greens, who).into_iter().map(|(_, dependent)| dependent).collect();
+        let tables = dependents.iter().filter(|dependent| dependent.is_table);
+        let mut vacuumed: Vec<QName> = tables.map(|dependent| dependent.relation.clone()).collect();
+        vacuumed.sort();
+        vacuumed.dedup();
+        vacuumed.retain(|table| !locked.contains(table));
+        let vacuumed: Vec<QName> = arriving.chain(locked.iter().cloned()).chain(vacuumed).collect();
         let lock_sequences: Vec<Statement> =
             prepared.lanes.iter().flat_map(|lane| lane.green.lock_sequences(who.other())).collect();
         Self {
@@ -67,9 +72,9 @@ impl Statements {
                 LockMode::AccessExclusive,
                 "lock the live tables: from here on clients wait",
             ),
-            locked,
             lock_dependents: lock_dependents(&dependents),
-            dependents: dependents.into_iter().map(|dependent| dependent.relation).collect(),
+            dependents: relations(&dependents, &locked),
+            locked,
             sequences: lock_sequences.iter().filter_map(|lock| lock.on.clone()).collect(),
             lock_sequences,
             time_outs: Statement::new(
@@ -123,9 +128,25 @@ fn lock(tables: &[QName], mode: LockMode, what: &str) -> Statement {
     tables.iter().fold(Statement::new(what, sql), |lock, table| lock.locking(table, mode))
 }
 
+/// What depends on the tables and is not among them, each once.
+fn relations(dependents: &[Dependent], locked: &[QName]) -> Vec<QName> {
+    let mut relations: Vec<QName> = Vec::new();
+    for Dependent { relation, .. } in dependents {
+        if !relations.contains(relation) && !locked.contains(relation) {
+            relations.push(relation.clone());
+        }
+    }
+    relations
+}
+
 /// One statement, so that one time-out holds for all of it.
 fn lock_dependents(dependents: &[Dependent]) -> Option<Statement> {
-    let locks: Vec<&str> = dependents.iter().filter_map(|dependent| dependent.lock.as_deref()).collect();
+    let mut locks: Vec<&str> = Vec::new();
+    for lock in dependents.iter().filter_map(|dependent| dependent.lock.as_deref()) {
+        if !locks.contains(&lock) {
+            locks.push(lock);
+        }
+    }
     let body = format!("BEGIN {}; END", locks.join("; "));
     let lock = Statement::new("lock what depends on the live tables", format!("DO {}", Literal(&body)));
     let locking = |lock: Statement, of: &Dependent| lock.locking(&of.relation, LockMode::AccessExclusive);
