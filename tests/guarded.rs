@@ -111,7 +111,7 @@ fn what_comes_to_hang_on_the_table_in_mid_run_stops_it_by_name() {
         (
             "create rule r as on insert to holder do also insert into t (at) values ('2026-01-01')",
             "drop rule r on holder",
-            "r on public.holder",
+            "public.holder",
         ),
         (
             "alter table holder add constraint points foreign key (id) references t",

@@ -48,6 +48,7 @@ mod resume;
 mod retyped;
 mod rollback;
 mod row_types;
+mod rules;
 mod session_settings;
 mod shop_window;
 mod signals;

@@ -24,7 +24,6 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   select case
       when v.relkind = 'v' then 'view'
       when v.relkind = 'm' then 'materialized_view'
-      when w.oid is not null then 'rule'
       when d.classid = 'pg_proc'::regclass then 'function'
       when d.classid = 'pg_policy'::regclass then 'policy_elsewhere'
       when d.classid = 'pg_trigger'::regclass then 'trigger'
@@ -39,7 +38,6 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
       else 'unknown' end as kind,
     case
       when v.relkind in ('v', 'm') then v.oid::regclass::text
-      when w.oid is not null then format('%I on %s', w.rulename, w.ev_class::regclass)
       when d.classid = 'pg_proc'::regclass then d.objid::regprocedure::text
       when k.conrelid <> 0 then format('%I on %s', k.conname, k.conrelid::regclass)
       when g.oid is not null then format('%I on %s', g.tgname, g.tgrelid::regclass)
@@ -64,8 +62,8 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   where d.deptype not in ('P', 'S', 'p')
     and not exists (select from own x where x.classid = d.classid and x.objid = d.objid)
     and not coalesce(g.tgisinternal, false)
-    -- views.sql has the others.
-    and not coalesce(v.relkind = 'v' and v.relpersistence = 'p', false)
+    -- views.sql and rules.sql have the others.
+    and not exists (select from pg_class e where e.oid = w.ev_class and e.relkind in ('v', 'r', 'p') and e.relpersistence <> 't')
     -- inbound.sql has these.
     and not coalesce(k.contype = 'f', false)
     -- What a partition or a child inherits is reported once, for the parent: it cannot be dropped here.

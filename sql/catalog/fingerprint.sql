@@ -70,7 +70,7 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   select coalesce(pg_describe_object('pg_class'::regclass, r.ev_class, 0), pg_describe_object(d.classid, d.objid, 0),
       'what is gone'),
       concat_ws('|', 'dependent', pg_describe_object(d.classid, d.objid, 0), v.relowner, array_to_string(v.reloptions, ','),
-        md5(r.ev_action::text), r.ev_qual, r.ev_enabled)
+        md5(r.ev_action::text), r.ev_qual, r.ev_enabled, obj_description(r.oid, 'pg_rewrite'))
   from (
     select 'pg_class'::regclass::oid as classid, $1::oid as objid
     union all select 'pg_type'::regclass, unnest(array[c.reltype, t.typarray])
@@ -81,5 +81,6 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   join pg_depend d on d.refclassid = own.classid and d.refobjid = own.objid
   left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
   left join pg_class v on v.oid = r.ev_class
-  where d.classid in ('pg_rewrite'::regclass, 'pg_policy'::regclass, 'pg_proc'::regclass)
+  where d.classid = 'pg_rewrite'::regclass
+    or d.classid in ('pg_policy'::regclass, 'pg_proc'::regclass) and d.refclassid = 'pg_class'::regclass and d.refobjid = $1
 ) s group by what

@@ -1,5 +1,5 @@
-//! What depends on a table without being part of it: whether it can move to green, tried in the middle of a rehearsal, and
-//! what becomes of it.
+//! What depends on a table without being part of it: whether it can move to green, tried in the middle of a rehearsal,
+//! and what becomes of it.
 
 use super::preflight::Subject;
 use super::{CheckId, Finding};

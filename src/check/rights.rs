@@ -99,7 +99,8 @@ async fn of_dependents(session: &Session, table: &Table, green: &Green) -> Resul
         }
         if dependent.is_table {
             findings.extend(of_use(session, table, &dependent.relation.schema).await?);
-        } else if !schemas.contains(&dependent.relation.schema) {
+        }
+        if dependent.is_created && !schemas.contains(&dependent.relation.schema) {
             findings.extend(of_schema(session, table, &dependent.relation.schema).await?);
             schemas.push(dependent.relation.schema);
         }

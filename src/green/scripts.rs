@@ -68,8 +68,8 @@ impl Green {
         std::iter::once(self.live().clone()).chain(referenced).collect()
     }
 
-    /// The statements of a swap of this table alone, after which `who` is live; executed in one transaction, with all of
-    /// [`Green::locks`] locked.
+    /// The statements of a swap of this table alone, after which `who` is live; executed in one transaction, with all
+    /// of [`Green::locks`] locked.
     #[must_use]
     pub fn exchange(&self, who: Colour) -> Vec<Statement> {
         exchange(&[self], who).into_iter().map(|(_, statement)| statement).collect()
@@ -160,23 +160,28 @@ pub(crate) fn exchange(greens: &[&Green], who: Colour) -> Vec<(usize, Statement)
         let of_each = greens.iter().enumerate();
         of_each.flat_map(|(number, green)| of(green).into_iter().map(move |one| (number, one))).collect()
     };
-    let mut statements: Vec<(usize, Statement)> = of_all(&|green| green.leave(who));
+    let dependents = dependents(greens, who);
+    let before = dependents.iter().rev().flat_map(|(number, dependent)| {
+        dependent.before.iter().map(|statement| (*number, statement.clone()))
+    });
+    let mut statements: Vec<(usize, Statement)> = before.collect();
+    statements.extend::<Vec<_>>(of_all(&|green| green.leave(who)));
     let arrive = |green: &Green| PARTS.iter().flat_map(|part| part.arrive(green, who)).collect();
     statements.extend(of_all(&arrive));
-    for (number, dependent) in dependents(greens, who) {
+    for (number, dependent) in dependents {
         statements.extend(dependent.after.into_iter().map(|statement| (number, statement)));
     }
     statements
 }
 
-/// What depends on these tables and moves in their swap: each once, with the position of the first table that it depends
-/// on, and after whatever it depends on itself. One of these tables moves what is its own.
+/// What depends on these tables and moves in their swap: each once, with the position of the first table that it
+/// depends on, and after whatever it depends on itself.
 pub(crate) fn dependents(greens: &[&Green], who: Colour) -> Vec<(usize, Dependent)> {
     let mut found: Vec<(usize, Dependent)> = Vec::new();
+    let is_own = |of: &Dependent| of.is_tables_own && greens.iter().any(|green| *green.live() == of.relation);
     for (number, green) in greens.iter().enumerate() {
-        let is_lane = |dependent: &Dependent| greens.iter().any(|green| *green.live() == dependent.relation);
-        let moves = |dependent: &Dependent| dependent.lock.is_some() && !is_lane(dependent);
-        for dependent in green.dependents(who).into_iter().filter(moves) {
+        let moved = green.dependents(who).into_iter().filter(Dependent::moves);
+        for dependent in moved.filter(|dependent| !is_own(dependent)) {
             match found.iter_mut().find(|(_, other)| other.what == dependent.what) {
                 Some((_, other)) => other.merge(dependent),
                 None => found.push((number, dependent)),

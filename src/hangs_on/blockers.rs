@@ -31,8 +31,6 @@ pub enum BlockerKind {
     View,
     /// A materialized view that reads the table.
     MaterializedView,
-    /// A rule of the table, or of another one that reads it.
-    Rule,
     /// A function with an SQL body that reads the table, or with its row type in the signature.
     Function,
     /// A column, domain or type that uses its row type.
@@ -97,7 +95,6 @@ impl std::fmt::Display for BlockerKind {
         f.write_str(match self {
             Self::View => "a temporary view reads it",
             Self::MaterializedView => "a materialized view reads it",
-            Self::Rule => "a rule",
             Self::Function => "a function uses it",
             Self::RowType => "something uses its row type",
             Self::RowTypeName => "the array type of its rows has an unusual name",
@@ -217,7 +214,6 @@ fn hint(kind: BlockerKind, object: &str, table: &str) -> String {
     match kind {
         Kind::View => format!("drop view {object}; {again}"),
         Kind::MaterializedView => format!("drop materialized view {object}; {again}"),
-        Kind::Rule => format!("drop rule {object}; {again}"),
         Kind::Function => {
             format!("drop function {object}; {again}, or give it a string body (plpgsql, or AS '...')")
         }

@@ -14,13 +14,14 @@ use super::indexes::Index;
 use super::part::Part;
 use super::policies::Policy;
 use super::privileges::Grants;
+use super::rules::Rule;
 use super::sequences::Sequence;
 use super::statistics::Statistics;
 use super::table::{LeafState, Table};
 use super::views::View;
 use super::{
-    Error, checks, columns, foreign_keys, inbound, indexes, policies, privileges, sequences, statistics,
-    table, views,
+    Error, checks, columns, foreign_keys, inbound, indexes, policies, privileges, rules, sequences,
+    statistics, table, views,
 };
 use crate::pg::{Ident, QName};
 
@@ -52,12 +53,15 @@ pub struct Definition {
     /// The foreign keys of other tables that reference it.
     #[serde(default)]
     pub inbound: Vec<InboundKey>,
+    /// The rules on it, and those on other tables that name it.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
     /// The state of its leaves, if it is partitioned.
     pub leaves: Vec<LeafState>,
 }
 
 /// Every kind, in the order in which its statements are executed.
-pub(crate) const PARTS: [&dyn Part; 11] = [
+pub(crate) const PARTS: [&dyn Part; 12] = [
     &columns::Columns,
     &sequences::Sequences,
     &checks::Checks,
@@ -69,6 +73,7 @@ pub(crate) const PARTS: [&dyn Part; 11] = [
     &statistics::ExtendedStatistics,
     &views::Views,
     &inbound::InboundKeys,
+    &rules::Rules,
 ];
 
 /// Reads a table's definition.
@@ -96,6 +101,7 @@ async fn read_by_oid(client: &Client, oid: u32) -> Result<Definition, Error> {
         statistics: statistics::STATISTICS.ask(client, oid).await?,
         views: views::VIEWS.ask(client, oid).await?,
         inbound: inbound::INBOUND.ask(client, oid).await?,
+        rules: rules::RULES.ask(client, oid).await?,
     })
 }
 

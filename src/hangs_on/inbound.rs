@@ -160,10 +160,13 @@ impl InboundKey {
             hint: format!("{}; and add it again after the swap", self.drop_hint()),
             relation: self.child.clone(),
             is_table: true,
+            is_tables_own: true,
+            is_created: false,
             owner: self.owner.clone(),
             rank: 0,
             lock: Some(format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", self.child)),
             trial: self.trial(green, number),
+            before: Vec::new(),
             after: self.again(green, who),
         }
     }

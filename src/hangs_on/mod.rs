@@ -24,6 +24,7 @@ mod part;
 mod policies;
 mod privileges;
 mod published;
+mod rules;
 mod sequences;
 mod shape;
 mod statistics;

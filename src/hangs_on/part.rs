@@ -74,8 +74,8 @@ pub(crate) trait Part: Sync {
     fn compare(&self, _compared: &mut Compared<'_>) {}
 }
 
-/// An object that depends on a table without being part of it, and what becomes of it in a swap. One that depends on several
-/// tables of a run is found for each of them, and moved once.
+/// An object that depends on a table without being part of it, and what becomes of it in a swap. One that depends on
+/// several tables of a run is found for each of them, and moved once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Dependent {
     /// Its kind and name, for people; the same for every table that it depends on.
@@ -86,16 +86,23 @@ pub(crate) struct Dependent {
     pub(crate) hint: String,
     /// The relation that is altered.
     pub(crate) relation: QName,
-    /// Whether that is a table: autovacuum works on it, and nothing is created in its schema.
+    /// Whether that is a table, on which autovacuum works.
     pub(crate) is_table: bool,
+    /// Whether it is the relation's own: if that is a table of the run, too, it is moved as a part of it.
+    pub(crate) is_tables_own: bool,
     /// That relation's owner: the program acts with its rights.
     pub(crate) owner: Ident,
+    /// Whether the relation is created, or replaced, which requires CREATE on its schema.
+    pub(crate) is_created: bool,
     /// Higher than that of every object that it depends on itself.
     pub(crate) rank: u32,
-    /// SQL that takes ACCESS EXCLUSIVE on the relation, and does nothing else. `None` if the swap leaves it alone.
+    /// SQL that takes ACCESS EXCLUSIVE on the relation, and does nothing else. `None` if that is the table itself, or
+    /// if the swap leaves it alone.
     pub(crate) lock: Option<String>,
     /// Tries on green, before the swap, that `after` will work, and undoes it.
     pub(crate) trial: Vec<Statement>,
+    /// What takes it from the table that leaves, before any name is exchanged.
+    pub(crate) before: Vec<Statement>,
     /// What binds it to the table that is live, once all names are exchanged.
     pub(crate) after: Vec<Statement>,
 }
@@ -104,8 +111,17 @@ impl Dependent {
     /// The same object, as it was found for another table of the run.
     pub(crate) fn merge(&mut self, other: Self) {
         self.rank = self.rank.max(other.rank);
-        let new: Vec<Statement> = other.after.into_iter().filter(|one| !self.after.contains(one)).collect();
-        self.after.extend(new);
+        let add = |to: &mut Vec<Statement>, more: Vec<Statement>| {
+            let new: Vec<Statement> = more.into_iter().filter(|one| !to.contains(one)).collect();
+            to.extend(new);
+        };
+        add(&mut self.before, other.before);
+        add(&mut self.after, other.after);
+    }
+
+    /// Whether the swap does something about it.
+    pub(crate) fn moves(&self) -> bool {
+        !self.after.is_empty()
     }
 }
 

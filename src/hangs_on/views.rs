@@ -1,19 +1,20 @@
 //! Views over the table.
 //!
-//! A view is bound to the table's OID. In the swap, once the names are exchanged, the text that the server printed before
-//! is executed again as CREATE OR REPLACE VIEW: its names then mean the table that is live. The view keeps its OID, and with
-//! it its owner, privileges, comments, column defaults and INSTEAD OF triggers; what depends on it, other views included,
-//! needs nothing. The columns must keep their names and types, which a trial in the run's schema finds out. Rules of a
-//! view that name the table are replaced the same way.
+//! A view is bound to the table's OID. In the swap, once the names are exchanged, the text that the server printed
+//! before is executed again as CREATE OR REPLACE VIEW: its names then mean the table that is live. The view keeps its
+//! OID, and with it its owner, privileges, comments, column defaults and INSTEAD OF triggers; what depends on it, other
+//! views included, needs nothing. The columns must keep their names and types, which a trial in the run's schema finds
+//! out. Rules of a view that name the table are replaced the same way.
 //!
-//! LOCK TABLE on a view would lock every table that it reads. SET SCHEMA to the schema that it is in locks the view alone,
-//! and changes nothing.
+//! LOCK TABLE on a view would lock every table that it reads. SET SCHEMA to the schema that it is in locks the view
+//! alone, and changes nothing.
 
 use serde::{Deserialize, Serialize};
 
 use super::Question;
 use super::canonical::same;
 use super::part::{Compared, Dependent, Part};
+use super::rules::or_replace;
 use super::shape::Green;
 use super::table::option_sql;
 use crate::pg::sql::{LockMode, Statement, lexer};
@@ -42,12 +43,12 @@ pub struct View {
     /// Whether its query groups by the primary key, and uses other columns.
     pub needs_key: bool,
     /// Its rules that name the table, besides its query.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<ViewRule>,
 }
 
 /// A rule of a view.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rule {
+pub struct ViewRule {
     /// The rule's name.
     pub name: Ident,
     /// The whole CREATE RULE statement, without a closing `;`.
@@ -100,10 +101,13 @@ impl View {
             hint,
             relation: self.name.clone(),
             is_table: false,
+            is_tables_own: false,
             owner: self.owner.clone(),
+            is_created: true,
             rank: self.depth,
             lock: moves.then(|| format!("ALTER VIEW {} SET SCHEMA {}", self.name, self.name.schema)),
             trial: if moves { self.trial(green, number) } else { Vec::new() },
+            before: Vec::new(),
             after: self.replace(),
         }
     }
@@ -141,9 +145,4 @@ impl View {
         let sql = format!("CREATE OR REPLACE VIEW {name}{with} AS\n{query}");
         Statement::on(name, LockMode::AccessExclusive, "replace the query of view", sql)
     }
-}
-
-fn or_replace(view: &QName, definition: &str) -> Statement {
-    let sql = definition.replacen("CREATE RULE", "CREATE OR REPLACE RULE", 1);
-    Statement::on(view, LockMode::AccessExclusive, "replace a rule of view", sql)
 }

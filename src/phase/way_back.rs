@@ -1,5 +1,5 @@
-//! The way back: green's own stream, opened before the swap, so that from the very commit of the swap on its changes can
-//! be applied to blue.
+//! The way back: green's own stream, opened before the swap, so that from the very commit of the swap on its changes
+//! can be applied to blue.
 //!
 //! A slot can be made neither in the swap's transaction nor while it holds its locks. So it is made before, and until
 //! then it has what the program writes to green, and nothing else.
@@ -67,9 +67,11 @@ async fn rehearse(client: &Session, prepared: &Prepared) -> Result<(), Error> {
             let why = vec!["columns of its key were dropped or renamed".to_owned()];
             return Err(none(&NoWayBack { table: design.table.plain(), why }));
         }
-        // An identity that is ALWAYS becomes BY DEFAULT in the swap, and cannot be updated before.
+        // An identity that is ALWAYS becomes BY DEFAULT in the swap, and cannot be updated before. Rules are dropped in
+        // it, and reject some of the statements before.
+        let blue = &design.green.blue;
         let is_always = |column: &Column| column.identity == Some(Identity::Always);
-        if !design.green.blue.columns.iter().any(is_always) {
+        if !blue.columns.iter().any(is_always) && !blue.rules.iter().any(|rule| rule.own) {
             Apply::prepare(client, &lane).await.doing("rehearsing the way back")?;
         }
     }
@@ -119,8 +121,8 @@ pub(crate) fn finding(no: &NoWayBack) -> Finding {
     Finding::server(CheckId::WayBack, no.to_string(), hint)
 }
 
-/// What the live tables are at the end of a swap's transaction; what the streams have before it is done with. `None` if the
-/// swap cannot be undone.
+/// What the live tables are at the end of a swap's transaction; what the streams have before it is done with. `None` if
+/// the swap cannot be undone.
 ///
 /// # Errors
 /// If the catalog cannot be read, or the position not be written.
@@ -143,8 +145,8 @@ pub(super) async fn arrived(
     Ok(Some(Arrived { at, fingerprints }))
 }
 
-/// What an error means while green is live: if it says that blue no longer follows, that is recorded. Other errors concern
-/// the run, or pass.
+/// What an error means while green is live: if it says that blue no longer follows, that is recorded. Other errors
+/// concern the run, or pass.
 pub async fn broken(run: &Run<'_>, error: Error) -> Result<Error, Error> {
     let is_about_the_tables = matches!(
         error,

@@ -1,5 +1,5 @@
-//! A view that does not fit the new table is refused by name before anything is changed; one that is changed during a run
-//! stops it.
+//! A view that does not fit the new table is refused by name before anything is changed; one that is changed during a
+//! run stops it.
 
 use crate::support::bluegreen::tells;
 use crate::support::waiting::eventually;
@@ -146,7 +146,7 @@ async fn a_view_that_is_made_changed_or_dropped_during_a_run_stops_it() {
         client.batch_execute(&format!("begin; {sql}")).await.unwrap();
         client.batch_execute("rollback").await.unwrap();
         client.batch_execute(sql).await.unwrap();
-        let stopped = program.execute(&["--yes"]).expect_code(1);
+        let stopped = program.execute(&["--yes", "--until", "settle"]).expect_code(1);
         assert!(stopped.error().contains(what), "{sql}: {}", stopped.error());
         program.run("rollback", &[]).expect_code(6);
     }

@@ -82,7 +82,7 @@ async fn clients_of_twenty_views_and_of_their_tables_notice_nothing() {
         for postponed in finished.events_of("swap_postponed") {
             println!("{name}: {}", postponed["why"]);
         }
-        println!("{name}: {} in attempt {}", swapped["times"], swapped["attempt"]);
+        println!("{name}: {} ms in attempt {}", swapped["stall_ms"], swapped["attempt"]);
     }
     println!(
         "{} statements and {} reads, longest stall {:?}",

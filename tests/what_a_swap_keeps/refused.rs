@@ -32,12 +32,6 @@ async fn everything_else_is_refused_by_name() {
         ("create temporary view v as select a from t", BlockerKind::View, "v"),
         ("create materialized view m as select a from t", BlockerKind::MaterializedView, "public.m"),
         (
-            "create rule r as on insert to other do also insert into t (id) values (1)",
-            BlockerKind::Rule,
-            "r on public.other",
-        ),
-        ("create rule own as on delete to t do also select 1", BlockerKind::Rule, "own on public.t"),
-        (
             "create function f() returns bigint begin atomic select count(*) from t; end",
             BlockerKind::Function,
             "public.f()",

@@ -181,8 +181,8 @@ pub(crate) fn replaced(sql: &str, name: &str, by: &str) -> Option<String> {
     Some(text + &sql[done..])
 }
 
-/// The text with `to` in place of the relation or type `from` wherever that is written with its schema. Functions of that
-/// name are others. A text that cannot be split stays as it is.
+/// The text with `to` in place of the relation or type `from` wherever that is written with its schema. Functions of
+/// that name are others. A text that cannot be split stays as it is.
 pub(crate) fn renamed(sql: &str, from: &QName, to: &QName) -> String {
     let Ok(found) = tokens(sql) else { return sql.to_owned() };
     let (mut text, mut done) = (String::new(), 0);

@@ -16,15 +16,15 @@ use crate::lifecycle::{Arrived, Fact, SwapTimes};
 use crate::pg::activity::{self, ActivityError, Holder, Wait};
 use crate::pg::connect::Session;
 use crate::pg::rolled_back;
-use crate::pg::sql::{Statement, joined};
+use crate::pg::sql::joined;
 use crate::pg::{Colour, Lsn};
 use crate::phase::locks::{self, Limits};
 use crate::phase::{check_fingerprints, is_lock_wait, prepared, verify, way_back};
 use crate::plan::{SwapSettings, TerminateBlockers};
 use crate::run::Run;
 
-use super::Statements;
 use super::gate::{self, OldSnapshots};
+use super::statements::{Order, Statements};
 
 pub(super) enum Outcome {
     Swapped(Swapped),
@@ -201,15 +201,6 @@ async fn displace(ready: &Ready<'_>) -> Result<(), Blocked> {
     outcome.map_err(|error| Blocked::of(error, "beginning the swap", why, wait.as_ref()))
 }
 
-/// The order of the locks that clients queue behind.
-struct Order {
-    sequences_first: bool,
-    /// Whether to lock what depends on the tables before them. A statement on a view locks the view first: whoever
-    /// locks the table first meets, while it waits for the table, clients that hold the view and wait behind it. A
-    /// transaction that has used the table before the view needs the opposite order. Odd attempts lock dependents first.
-    dependents_first: bool,
-}
-
 /// Whether to lock sequences before tables. Clients that call `nextval` before they touch the table hold the sequence
 /// and wait for the table, others the reverse: odd attempts follow the order seen now, even ones the opposite.
 async fn sequences_first(ready: &Ready<'_>, number: u32) -> Result<bool, Error> {
@@ -224,12 +215,7 @@ async fn sequences_first(ready: &Ready<'_>, number: u32) -> Result<bool, Error> 
 /// Takes all locks that clients queue behind, within one deadline, which is over before a client that queues behind the
 /// first of them checks for a deadlock. After the last of them, the time-outs are those of the work.
 async fn lock(run: &Run<'_>, ready: &Ready<'_>, order: &Order) -> Result<(), Blocked> {
-    let Statements { lock_live, lock_sequences, lock_dependents, time_outs, .. } = &ready.statements;
-    let mut locks: Vec<&Statement> = lock_sequences.iter().collect();
-    locks.insert(if order.sequences_first { locks.len() } else { 0 }, lock_live);
-    if let Some(lock) = lock_dependents {
-        locks.insert(if order.dependents_first { 0 } else { locks.len() }, lock);
-    }
+    let (locks, time_outs) = (ready.statements.locks(order), &ready.statements.time_outs);
     let asked = Instant::now();
     let work = async {
         for statement in locks {

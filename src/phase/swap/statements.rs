@@ -18,8 +18,8 @@ const FROZEN_AFTER: Duration = Duration::from_secs(2);
 pub(crate) struct Statements {
     /// Begins the transaction, with its time-outs.
     pub(crate) begin: Statement,
-    /// Keeps autovacuum away from the tables that will be live and from every table locked later. It does not hold up the feed, and no client
-    /// waits behind it, so it may take as long as autovacuum takes to step aside.
+    /// Keeps autovacuum away from the tables that will be live and from every table locked later. It does not hold up
+    /// the feed, and no client waits behind it, so it may take as long as autovacuum takes to step aside.
     pub(crate) displace: Statement,
     /// Every live table, then the tables that their foreign keys point at, each once.
     pub(crate) locked: Vec<QName>,
@@ -41,7 +41,28 @@ pub(crate) struct Statements {
     pub(crate) boundary: Statement,
 }
 
+/// The order of the locks that clients queue behind.
+pub(super) struct Order {
+    /// Whether to lock sequences before tables.
+    pub(super) sequences_first: bool,
+    /// Whether to lock what depends on the tables before them. A statement on a view locks the view first: whoever
+    /// locks the table first meets, while it waits for the table, clients that hold the view and wait behind it. A
+    /// transaction that has used the table before the view needs the opposite order. Odd attempts lock dependents
+    /// first.
+    pub(super) dependents_first: bool,
+}
+
 impl Statements {
+    /// The locks that clients queue behind, in this order.
+    pub(super) fn locks(&self, order: &Order) -> Vec<&Statement> {
+        let mut locks: Vec<&Statement> = self.lock_sequences.iter().collect();
+        locks.insert(if order.sequences_first { locks.len() } else { 0 }, &self.lock_live);
+        if let Some(lock) = &self.lock_dependents {
+            locks.insert(if order.dependents_first { 0 } else { locks.len() }, lock);
+        }
+        locks
+    }
+
     /// Those after which `who` is live.
     pub(crate) fn of(
         prepared: &Prepared,
@@ -52,21 +73,15 @@ impl Statements {
     ) -> Self {
         let lock_timeout = limits.brief(settings.lock_timeout);
         let locked = locked(prepared);
-        let arriving = prepared.lanes.iter().map(|lane| lane.green.home_of(who));
         let greens: Vec<&Green> = prepared.lanes.iter().map(|lane| &lane.green).collect();
         let dependents: Vec<Dependent> =
             green::dependents(&greens, who).into_iter().map(|(_, dependent)| dependent).collect();
-        let tables = dependents.iter().filter(|dependent| dependent.is_table);
-        let mut vacuumed: Vec<QName> = tables.map(|dependent| dependent.relation.clone()).collect();
-        vacuumed.sort();
-        vacuumed.dedup();
-        vacuumed.retain(|table| !locked.contains(table));
-        let vacuumed: Vec<QName> = arriving.chain(locked.iter().cloned()).chain(vacuumed).collect();
+        let displaced = displaced(prepared, &locked, &dependents, who);
         let lock_sequences: Vec<Statement> =
             prepared.lanes.iter().flat_map(|lane| lane.green.lock_sequences(who.other())).collect();
         Self {
             begin: begin(settings, limits),
-            displace: lock(&vacuumed, LockMode::ShareUpdateExclusive, "keep autovacuum away"),
+            displace: lock(&displaced, LockMode::ShareUpdateExclusive, "keep autovacuum away"),
             lock_live: lock(
                 &locked,
                 LockMode::AccessExclusive,
@@ -128,15 +143,23 @@ fn lock(tables: &[QName], mode: LockMode, what: &str) -> Statement {
     tables.iter().fold(Statement::new(what, sql), |lock, table| lock.locking(table, mode))
 }
 
-/// What depends on the tables and is not among them, each once.
+/// What depends on the tables, is altered and is not among them, each once.
 fn relations(dependents: &[Dependent], locked: &[QName]) -> Vec<QName> {
     let mut relations: Vec<QName> = Vec::new();
-    for Dependent { relation, .. } in dependents {
+    for Dependent { relation, .. } in dependents.iter().filter(|of| of.lock.is_some()) {
         if !relations.contains(relation) && !locked.contains(relation) {
             relations.push(relation.clone());
         }
     }
     relations
+}
+
+/// The tables that autovacuum has to leave: those that arrive, and all that are locked later.
+fn displaced(prepared: &Prepared, locked: &[QName], dependents: &[Dependent], who: Colour) -> Vec<QName> {
+    let arriving = prepared.lanes.iter().map(|lane| lane.green.home_of(who));
+    let is_table = |relation: &QName| dependents.iter().any(|of| of.is_table && of.relation == *relation);
+    let others = relations(dependents, locked).into_iter().filter(is_table);
+    arriving.chain(locked.iter().cloned()).chain(others).collect()
 }
 
 /// One statement, so that one time-out holds for all of it.
@@ -150,5 +173,5 @@ fn lock_dependents(dependents: &[Dependent]) -> Option<Statement> {
     let body = format!("BEGIN {}; END", locks.join("; "));
     let lock = Statement::new("lock what depends on the live tables", format!("DO {}", Literal(&body)));
     let locking = |lock: Statement, of: &Dependent| lock.locking(&of.relation, LockMode::AccessExclusive);
-    (!locks.is_empty()).then(|| dependents.iter().fold(lock, locking))
+    (!locks.is_empty()).then(|| dependents.iter().filter(|of| of.lock.is_some()).fold(lock, locking))
 }

@@ -35,12 +35,6 @@ pub const CASES: &[Case] = &[
         "drop trigger t on app.visits",
     ),
     hangs(
-        "rule",
-        "create rule r as on delete to app.visits do also select 1",
-        "a rule: r on app.visits",
-        "drop rule r",
-    ),
-    hangs(
         "publication",
         "create publication p for table app.visits",
         "a publication: p",
