@@ -221,15 +221,18 @@ impl InboundKey {
         let (parent, child) = (of("referenced"), of("referencing"));
         let referenced = list(green.green_names(&self.referenced));
         let definition = self.definition(green, Colour::Green, &parent);
-        let make = |table: &QName, body: String| {
-            Statement::making(table, "try a foreign key:", format!("CREATE TABLE {table} ({body})"))
-        };
         let add = format!("ALTER TABLE {child} ADD CONSTRAINT {} {definition} NOT VALID", self.name);
+        let like_green = format!("CREATE TABLE {parent} (LIKE {}, UNIQUE ({referenced}))", green.at_home());
+        let like_child = format!("CREATE TABLE {child} (LIKE {})", self.child);
+        let drop = format!("DROP TABLE {child}, {parent}");
+        let on = |table: &QName, sql: String| {
+            Statement::making(table, "try", sql).called(format!("try {}", self.what()))
+        };
         vec![
-            make(&parent, format!("LIKE {}, UNIQUE ({referenced})", green.at_home())),
-            make(&child, format!("LIKE {}", self.child)).locking(&self.child, LockMode::AccessShare),
-            Statement::making(&child, "try a foreign key:", add),
-            Statement::making(&child, "drop the trial", format!("DROP TABLE {child}, {parent}")),
+            on(&parent, like_green),
+            on(&child, like_child).locking(&self.child, LockMode::AccessShare),
+            on(&child, add),
+            on(&child, drop),
         ]
     }
 

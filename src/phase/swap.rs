@@ -23,6 +23,7 @@
 mod attempt;
 mod gate;
 mod statements;
+mod take;
 
 use std::time::Duration;
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, NoTls};
 
-use crate::support::waiting::until;
+use crate::support::waiting::{until, waits_for_a_lock};
 use crate::support::{Cluster, stage};
 
 use super::{DB, count, referencing};
@@ -173,4 +173,30 @@ async fn clients_that_write_parents_and_children_in_any_order_notice_nothing() {
     assert_eq!(referencing(&client, "parent").await, before);
     program.run("finish", &["--yes", "--now"]).expect_code(0);
     assert_eq!(referencing(&client, "parent").await, before);
+}
+
+/// Locks taken in one order meet a client that takes them in the other one: the client goes on, in either direction.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_holds_one_table_and_asks_for_the_other_is_not_waited_for_in_vain() {
+    // Nobody looks for deadlocks.
+    let cluster = Cluster::builder().setting("deadlock_timeout", "10min").start();
+    let plan = PLAN.replace("  soak: 1h", "  soak: 1h\n  swap: {attempts: 1, lock_timeout: 990ms}");
+    let (client, program) = stage(&cluster, SCHEMA, &plan).await;
+    program.execute(&["--yes", "--until", "verify"]).expect_code(0);
+    let orders = [
+        ("update parent set n = n + 1 where id = 1", "insert into child (p) values (1)"),
+        ("lock table child in row exclusive mode", "update parent set n = n + 1 where id = 1"),
+    ];
+    for (held, asked) in orders {
+        let holder = cluster.client(DB).await;
+        holder.batch_execute(&format!("begin; {held}")).await.unwrap();
+        let running = program.spawn("execute", &["--yes"]);
+        waits_for_a_lock(&client).await;
+        holder.batch_execute(&format!("{asked}; commit")).await.unwrap();
+        running.wait_for("soaking");
+        running.terminate();
+        let finished = running.finish().expect_code(7);
+        assert_eq!(finished.events_of("swap_postponed").len(), 0, "{}", finished.stdout);
+        program.run("rollback", &[]).expect_code(6);
+    }
 }

@@ -45,11 +45,21 @@ pub(crate) struct Statements {
 pub(super) struct Order {
     /// Whether to lock sequences before tables.
     pub(super) sequences_first: bool,
-    /// Whether to lock what depends on the tables before them. A statement on a view locks the view first: whoever
-    /// locks the table first meets, while it waits for the table, clients that hold the view and wait behind it. A
-    /// transaction that has used the table before the view needs the opposite order. Odd attempts lock dependents
-    /// first.
+    /// Whether to lock what depends on the tables before them. A statement on a view locks the view first, and one that
+    /// writes a referencing table locks that first: whoever locks the table first meets, while it waits for the view,
+    /// clients that hold the view and wait behind it. A transaction that has used the table before the view needs the
+    /// opposite order. Odd attempts begin with dependents.
     pub(super) dependents_first: bool,
+}
+
+impl Order {
+    /// The order for the next time they are asked for: all four in turn.
+    pub(super) fn turned(&self, number: u32) -> Self {
+        Self {
+            sequences_first: self.sequences_first ^ (number / 2 % 2 == 1),
+            dependents_first: self.dependents_first ^ (number % 2 == 1),
+        }
+    }
 }
 
 impl Statements {
