@@ -67,11 +67,11 @@ version: 1
 name: inbound
 settings: {workers: 2, soak: 1h}
 tables:
+  - table: app.lane
+    columns: {n: {type: bigint}}
   - table: app.t
     partition_by: {hash: id, partitions: 3}
     columns: {note: {type: text}}
-  - table: app.lane
-    columns: {n: {type: bigint}}
 ";
 
 /// A dump without what the run itself has, and without the tables that it changes, except their names.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, NoTls};
 
-use crate::support::waiting::{until, waits_for_a_lock};
+use crate::support::waiting::{eventually, until, waits_for_a_lock};
 use crate::support::{Cluster, stage};
 
 use super::{DB, count, referencing};
@@ -199,4 +199,24 @@ async fn a_client_that_holds_one_table_and_asks_for_the_other_is_not_waited_for_
         assert_eq!(finished.events_of("swap_postponed").len(), 0, "{}", finished.stdout);
         program.run("rollback", &[]).expect_code(6);
     }
+}
+
+/// A worker is cancelled only for a session that has waited longer than `deadlock_timeout`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_autovacuum_of_a_child_steps_aside() {
+    let cluster = Cluster::builder().setting("autovacuum_naptime", "1s").start();
+    let vacuumed = "create role mover login replication in role postgres; grant pg_read_all_stats to mover;
+        alter table child set (autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1,
+            autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0,
+            autovacuum_analyze_threshold = 100000000, autovacuum_vacuum_insert_threshold = -1);
+        insert into child (p) select 1 + g % 3000 from generate_series(1, 30000) g;";
+    let (client, program) = stage(&cluster, &format!("{SCHEMA}{vacuumed}"), PLAN).await;
+    let program = program.env("PGUSER", "mover");
+    program.execute(&["--until", "verify"]).expect_code(0);
+    client.batch_execute("delete from child where id % 3 = 0").await.unwrap();
+    let sql = "select exists (select from pg_stat_activity a join pg_locks l using (pid)
+               where a.backend_type = 'autovacuum worker' and l.relation = 'child'::regclass and l.granted)";
+    eventually(&client, sql).await;
+    let finished = program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+    assert!(finished.events_of("swap_postponed").is_empty(), "{}", finished.stdout);
 }
