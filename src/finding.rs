@@ -80,7 +80,7 @@ pub enum CheckId {
     Rehearsal,
     /// Nothing of green names blue by its OID.
     NamesItself,
-    /// Every row has the rows that its foreign keys point at.
+    /// Every row has the rows that its foreign keys point at, and so have those of tables that reference it.
     ForeignKeys,
     /// The stream has every value that an expression of the plan reads.
     UnchangedValues,

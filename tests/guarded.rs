@@ -320,7 +320,7 @@ fn what_hangs_on_the_table_from_partitions_is_refused_once_with_a_hint_that_the_
         &program,
         &[
             (
-                "a foreign key references it: k_v_fkey on public.k",
+                "foreign key k_v_fkey on public.k references (id), and the plan leaves no unique key",
                 "alter table public.k drop constraint k_v_fkey",
             ),
             (

@@ -34,6 +34,7 @@ mod golden_runs;
 mod guarded;
 mod harness;
 mod in_the_way;
+mod inbound;
 mod logs;
 mod long_waits;
 mod mistakes;

@@ -27,7 +27,6 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
       when v.relkind = 'm' then 'materialized_view'
       when d.classid = 'pg_proc'::regclass then 'function'
       when d.classid = 'pg_policy'::regclass then 'policy_elsewhere'
-      when d.classid = 'pg_constraint'::regclass and k.contype = 'f' then 'inbound_foreign_key'
       when d.classid = 'pg_trigger'::regclass then 'trigger'
       when d.classid::regclass::text in ('pg_publication_rel', 'pg_catalog.pg_publication_rel') then 'publication'
       when d.classid = 'pg_attrdef'::regclass and d.refobjid in (select oid from seqs) then 'sequence_used_elsewhere'
@@ -66,6 +65,8 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
     and not coalesce(g.tgisinternal, false)
     -- views.sql and rules.sql have the others.
     and not exists (select from pg_class e where e.oid = w.ev_class and e.relkind in ('v', 'r', 'p') and e.relpersistence <> 't')
+    -- inbound.sql has these.
+    and not coalesce(k.contype = 'f', false)
     -- What a partition or a child inherits is reported once, for the parent: it cannot be dropped here.
     and not coalesce(k.coninhcount > 0 or g.tgparentid <> 0 or c.attinhcount > 0 or x.relispartition, false)
     and not exists (

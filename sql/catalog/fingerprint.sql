@@ -10,9 +10,21 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
   where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
   union all
-  select concat('constraint ', k.conname, case when k.conrelid <> $1 then ' of ' || k.conrelid::regclass end),
+  select concat('constraint ', k.conname),
       concat_ws('|', 'constraint', k.conrelid::regclass, k.conname, k.convalidated, pg_get_constraintdef(k.oid))
-  from pg_constraint k where (k.conrelid = $1 or k.confrelid = $1)
+  -- Without those that the server makes for each partition of a referenced table.
+  from pg_constraint k where k.conrelid = $1 and k.conparentid = 0
+  union all
+  -- Foreign keys of other tables. Until a partitioned table's are merged, its partitions have them.
+  select distinct i.what || concat('constraint ', k.conname, ' of ', r.oid::regclass), i.x
+  from pg_constraint k
+  join pg_class r on r.oid = coalesce(pg_partition_root(k.conrelid), k.conrelid)
+  cross join lateral (values
+    ('', concat_ws('|', 'inbound', r.oid::regclass, r.relowner, k.conname,
+      regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', ''))),
+    ('validity of ', k.convalidated::text),
+    ('comment on ', obj_description(k.oid, 'pg_constraint'))) i(what, x)
+  where k.confrelid = $1 and r.oid <> $1 and k.contype = 'f' and k.conparentid = 0 and i.x is not null
   union all
   select 'index ' || c.relname, concat_ws('|', 'index', i.indisclustered, pg_get_indexdef(i.indexrelid), c.reltablespace,
       (select string_agg(concat(a.attnum, '=', a.attstattarget), ',' order by a.attnum)

@@ -3,6 +3,7 @@
 select coalesce(jsonb_agg(to_jsonb(x) order by x.name), '[]') from (
   select k.conname as name,
     c.columns,
+    c.referenced,
     jsonb_build_object('schema', n.nspname, 'name', r.relname) as references,
     k.confrelid = k.conrelid as to_itself,
     case when starts_with(f.def, c.head)
@@ -13,10 +14,11 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.name), '[]') from (
   join pg_class r on r.oid = k.confrelid
   join pg_namespace n on n.oid = r.relnamespace
   cross join lateral (
-    select jsonb_agg(a.attname order by u.place) as columns,
+    select jsonb_agg(a.attname order by u.place) as columns, jsonb_agg(p.attname order by u.place) as referenced,
       'FOREIGN KEY (' || string_agg(quote_ident(a.attname), ', ' order by u.place) || ') ' as head
-    from unnest(k.conkey) with ordinality u(attnum, place)
-    join pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.attnum) c
+    from unnest(k.conkey, k.confkey) with ordinality u(attnum, referenced, place)
+    join pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.attnum
+    join pg_attribute p on p.attrelid = k.confrelid and p.attnum = u.referenced) c
   cross join lateral (select pg_get_constraintdef(k.oid) as def) f
   where k.conrelid = $1 and k.contype = 'f' and k.conparentid = 0
 ) x

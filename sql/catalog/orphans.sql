@@ -4,11 +4,12 @@
 select k.conname::text as name,
   k.confrelid::regclass::text as references,
   regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', '') as definition,
-  format('from only %s fk left join %s%s pk on %s where pk.%I is null and (%s)',
-    k.conrelid::regclass, case r.relkind when 'p' then '' else 'only ' end, k.confrelid::regclass,
+  format('from %s%s fk left join %s%s pk on %s where pk.%I is null and (%s)',
+    case h.relkind when 'p' then '' else 'only ' end, k.conrelid::regclass, case r.relkind when 'p' then '' else 'only ' end, k.confrelid::regclass,
     c.joined, c.first, case k.confmatchtype when 'f' then c.any_is_set else c.all_are_set end) as orphans
 from pg_constraint k
 join pg_class r on r.oid = k.confrelid
+join pg_class h on h.oid = k.conrelid
 cross join lateral (
   select string_agg(format('pk.%I operator(%I.%s) fk.%I', p.attname, n.nspname, o.oprname, f.attname)
       || case when p.attcollation <> f.attcollation and p.attcollation <> 0

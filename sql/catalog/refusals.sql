@@ -9,9 +9,6 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   select 'not_plain_table', format('%s of type %s', c.oid::regclass, c.reloftype::regtype), null
   from pg_class c where c.oid = $1 and c.reloftype <> 0
   union all
-  select 'self_foreign_key', format('%I on %s', k.conname, k.conrelid::regclass), null
-  from pg_constraint k where k.conrelid = $1 and k.confrelid = $1 and k.contype = 'f'
-  union all
   select 'exclusion_constraint', k.conname, null from pg_constraint k
   where k.conrelid = $1 and (k.contype = 'x' or exists (
     select from pg_index i where i.indexrelid = k.conindid and i.indisexclusion and k.contype in ('p', 'u')))

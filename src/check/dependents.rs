@@ -6,7 +6,7 @@ use super::{CheckId, Finding};
 use crate::hangs_on::Green;
 use crate::pg::connect::Session;
 use crate::pg::sql::joined;
-use crate::pg::{self, Colour};
+use crate::pg::{self, Colour, QName};
 
 /// A note for each object that depends on the table, with what becomes of it.
 pub(super) fn notes(subject: &Subject<'_>) -> Vec<Finding> {
@@ -18,6 +18,24 @@ pub(super) fn notes(subject: &Subject<'_>) -> Vec<Finding> {
         Finding::table(CheckId::Dependents, table, what, hint).into_note()
     });
     note.collect()
+}
+
+/// Refusals for foreign keys between two tables of the plan that reference a column by its old name.
+pub(super) fn check_together(subjects: &[Subject<'_>]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for design in subjects.iter().filter_map(|subject| subject.design.as_ref()) {
+        let green = &design.green;
+        let is_lane = |table: &QName| subjects.iter().any(|other| other.definition.table.name == *table);
+        for key in green.blue.inbound.iter().filter(|key| is_lane(&key.child)) {
+            if let Some(column) = green.renamed_of(&key.referenced) {
+                let what = format!("{} references column {column}, which the plan renames", key.what());
+                let hint =
+                    format!("rename {column} in a plan of its own, without table {}", key.child.plain());
+                findings.push(Finding::table(CheckId::Dependents, green.live(), what, hint));
+            }
+        }
+    }
+    findings
 }
 
 /// Refusals for what could not be bound to green, which has been made in the transaction in progress.

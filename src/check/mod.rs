@@ -120,7 +120,7 @@ const CHECKS: &[Checks] = &[
             |at, of| found(rehearsal::check(at, of)),
         ),
         check(Id::ForeignKeys, &[Id::Primary, Id::Functions, Id::RowSecurity, Id::Rights], |at, of| {
-            found(orphans::check(at.session, of))
+            found(orphans::check(at.plan, at.session, of))
         }),
         check(Id::Partitions, &[Id::Rehearsal], |at, of| found(outliers::note(at.session, of))),
         check(Id::UnchangedValues, &[Id::Rehearsal], |at, of| found(toast::check(at.session, of))),
@@ -135,6 +135,7 @@ const CHECKS: &[Checks] = &[
     Checks::Tables(&[
         check(Id::Names, &[], |_, all| known(names::check_together(all))),
         check(Id::Archive, &[], |at, all| known(archive::check_together(at.plan, all))),
+        check(Id::Dependents, &[], |_, all| known(dependents::check_together(all))),
         check(Id::OpenTransactions, &[], |at, _| found(open_transactions::check(at.session))),
         check(Id::Disk, &[], |at, all| found(disk::check(at.plan, at.session, all))),
     ]),

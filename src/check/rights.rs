@@ -99,6 +99,9 @@ async fn of_dependents(session: &Session, table: &Table, green: &Green) -> Resul
             findings.extend(of_owner(session, table, &dependent.owner, &whose).await?);
             owners.push(dependent.owner);
         }
+        if dependent.is_table {
+            findings.extend(of_use(session, table, &dependent.relation.schema).await?);
+        }
         if dependent.is_created && !schemas.contains(&dependent.relation.schema) {
             findings.extend(of_schema(session, &dependent.relation.schema, "it").await?.map(refused));
             schemas.push(dependent.relation.schema);
@@ -154,6 +157,16 @@ pub(super) async fn of_schema(
     }
     let what = || format!("role {role} may not create relations in schema {schema}");
     Ok((!may).then(|| (what(), format!("grant usage, create on schema {schema} to {role}"))))
+}
+
+/// The schema of a table that references this one.
+async fn of_use(session: &Session, table: &Table, schema: &Ident) -> Result<Option<Finding>, Error> {
+    let sql = "SELECT current_user::text, has_schema_privilege($1, 'USAGE')";
+    let row = ask(session, sql, &[schema.as_str()]).await?;
+    let (role, may) = (Ident(row.get(0)), row.get::<_, bool>(1));
+    let what =
+        || format!("role {role} may not use schema {schema}, which has a table that references this one");
+    Ok((!may).then(|| refusal(table, what(), format!("grant usage on schema {schema} to {role}"))))
 }
 
 /// The run reads the partitions as their owner, and the actions of a foreign key (ON DELETE CASCADE, say) run as their

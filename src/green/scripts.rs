@@ -188,8 +188,10 @@ pub(crate) fn exchange(greens: &[&Green], who: Colour) -> Vec<(usize, Statement)
 /// depends on, and after whatever it depends on itself.
 pub(crate) fn dependents(greens: &[&Green], who: Colour) -> Vec<(usize, Dependent)> {
     let mut found: Vec<(usize, Dependent)> = Vec::new();
+    let is_own = |of: &Dependent| of.is_tables_own && greens.iter().any(|green| *green.live() == of.relation);
     for (number, green) in greens.iter().enumerate() {
-        for dependent in green.dependents(who).into_iter().filter(Dependent::moves) {
+        let moved = green.dependents(who).into_iter().filter(Dependent::moves);
+        for dependent in moved.filter(|dependent| !is_own(dependent)) {
             match found.iter_mut().find(|(_, other)| other.what == dependent.what) {
                 Some((_, other)) => other.merge(dependent),
                 None => found.push((number, dependent)),

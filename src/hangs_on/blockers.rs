@@ -39,10 +39,6 @@ pub enum BlockerKind {
     RowTypeName,
     /// A policy of another table that reads it.
     PolicyElsewhere,
-    /// A foreign key of another table that references it.
-    InboundForeignKey,
-    /// A foreign key of the table that references itself.
-    SelfForeignKey,
     /// A trigger of another table that names it.
     Trigger,
     /// A publication that contains the table, or its schema.
@@ -103,8 +99,6 @@ impl std::fmt::Display for BlockerKind {
             Self::RowType => "something uses its row type",
             Self::RowTypeName => "the array type of its rows has an unusual name",
             Self::PolicyElsewhere => "a policy of another table reads it",
-            Self::InboundForeignKey => "a foreign key references it",
-            Self::SelfForeignKey => "a foreign key of the table references itself",
             Self::Trigger => "a trigger of another table names it",
             Self::Publication => "a publication",
             Self::LeafSchemaPublication => "a publication of the schema of its partitions",
@@ -235,8 +229,6 @@ fn hint(kind: BlockerKind, object: &str, table: &str) -> String {
             alter_column(object, |column| format!("drop column {column}; and add it again after the swap"))
         }
         Kind::CheckElsewhere => drop_constraint(object, ", and add it again after the swap"),
-        Kind::InboundForeignKey => drop_constraint(object, ", and add it again after the swap"),
-        Kind::SelfForeignKey => drop_constraint(object, ", and add it again after the swap"),
         Kind::Trigger => format!("drop trigger {object}; {again}"),
         Kind::Publication | Kind::LeafSchemaPublication => {
             format!("alter publication {object} drop table {table}; and add it again after the swap")

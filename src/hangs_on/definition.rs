@@ -9,6 +9,7 @@ use tokio_postgres::Client;
 use super::checks::Check;
 use super::columns::Column;
 use super::foreign_keys::ForeignKey;
+use super::inbound::InboundKey;
 use super::indexes::Index;
 use super::part::Part;
 use super::policies::Policy;
@@ -20,8 +21,8 @@ use super::table::{LeafState, Table};
 use super::triggers::Trigger;
 use super::views::View;
 use super::{
-    Error, checks, columns, foreign_keys, indexes, policies, privileges, rules, sequences, statistics, table,
-    triggers, views,
+    Error, checks, columns, foreign_keys, inbound, indexes, policies, privileges, rules, sequences,
+    statistics, table, triggers, views,
 };
 use crate::pg::{Ident, QName};
 
@@ -53,6 +54,9 @@ pub struct Definition {
     /// The views that depend on it, directly or through others; those of a lower depth first.
     #[serde(default)]
     pub views: Vec<View>,
+    /// The foreign keys of other tables that reference it.
+    #[serde(default)]
+    pub inbound: Vec<InboundKey>,
     /// The rules on it, and those on other tables that name it.
     #[serde(default)]
     pub rules: Vec<Rule>,
@@ -61,7 +65,7 @@ pub struct Definition {
 }
 
 /// Every kind, in the order in which its statements are executed.
-pub(crate) const PARTS: [&dyn Part; 12] = [
+pub(crate) const PARTS: [&dyn Part; 13] = [
     &columns::Columns,
     &sequences::Sequences,
     &checks::Checks,
@@ -73,6 +77,7 @@ pub(crate) const PARTS: [&dyn Part; 12] = [
     &statistics::ExtendedStatistics,
     &triggers::Triggers,
     &views::Views,
+    &inbound::InboundKeys,
     &rules::Rules,
 ];
 
@@ -101,6 +106,7 @@ async fn read_by_oid(client: &Client, oid: u32) -> Result<Definition, Error> {
         statistics: statistics::STATISTICS.ask(client, oid).await?,
         triggers: triggers::TRIGGERS.ask(client, oid).await?,
         views: views::VIEWS.ask(client, oid).await?,
+        inbound: inbound::INBOUND.ask(client, oid).await?,
         rules: rules::RULES.ask(client, oid).await?,
     })
 }

@@ -33,10 +33,10 @@ impl Fingerprint {
         .await
     }
 
-    /// What has changed, for display, except the things of these names; empty if nothing has.
+    /// What has changed, for display, except the things of some names; empty if nothing has.
     #[must_use]
-    pub fn differences(&self, now: &Self, except: &[String]) -> Vec<String> {
-        let counts = |what: &String| !except.contains(what);
+    pub fn differences(&self, now: &Self, except: &dyn Fn(&str) -> bool) -> Vec<String> {
+        let counts = |what: &String| !except(what);
         let lost =
             self.0.iter().filter(|(what, _)| counts(what)).filter_map(|(what, hash)| match now.0.get(what) {
                 None => Some(format!("{what} was dropped")),

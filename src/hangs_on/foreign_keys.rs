@@ -19,6 +19,10 @@ use crate::plan::TablePlan;
 pub(super) const FOREIGN_KEYS: Question =
     Question { what: "its foreign keys", sql: include_str!("../../sql/catalog/foreign_keys.sql") };
 
+/// The most constraints that the swap makes for one foreign key. A partitioned table that references a partitioned one has
+/// one for each pair of partitions; a thousand take about 200 ms.
+pub(super) const CONSTRAINTS_AT_ONCE: usize = 1_000;
+
 /// A foreign key, as found in the catalog.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForeignKey {
@@ -28,6 +32,9 @@ pub struct ForeignKey {
     pub columns: Vec<Ident>,
     /// The referenced table.
     pub references: QName,
+    /// The referenced columns, in the same order; empty in runs of a version that did not ask.
+    #[serde(default)]
+    pub referenced: Vec<Ident>,
     /// Whether it references its own table.
     pub to_itself: bool,
     /// The definition from REFERENCES on, without NOT VALID; `None` if it was not understood.
@@ -120,6 +127,9 @@ impl ForeignKey {
                 found.push(format!("foreign key {} uses column {name}, which becomes {new}", self.name));
             }
         }
+        if self.to_itself {
+            found.extend(self.conflict_with_itself(green));
+        }
         if self.tail.is_none() {
             found.push(format!("the definition of foreign key {} is not understood", self.name));
         }
@@ -130,6 +140,34 @@ impl ForeignKey {
             ));
         }
         found
+    }
+
+    /// A key that references its own table references green's columns, too.
+    fn conflict_with_itself(&self, green: &Green) -> Option<String> {
+        let name = &self.name;
+        let columns = list(self.referenced.iter().map(Ident::plain));
+        let leaves = green.row_holders().len();
+        if let Some(column) = green.dropped_of(&self.referenced) {
+            return Some(format!("foreign key {name} references column {column}, which the plan drops"));
+        }
+        if let Some(column) = green.renamed_of(&self.referenced) {
+            return Some(format!(
+                "foreign key {name} references column {column} of its own table, which is renamed"
+            ));
+        }
+        if !green.has_unique_key(&self.referenced) {
+            return Some(format!(
+                "foreign key {name} references ({columns}) of its own table, and the plan leaves no unique key on \
+                 exactly these columns"
+            ));
+        }
+        (leaves * leaves > CONSTRAINTS_AT_ONCE).then(|| {
+            format!(
+                "foreign key {name} references its own table: with {leaves} partitions the swap would make {} constraints \
+                 under its locks, more than {CONSTRAINTS_AT_ONCE}",
+                leaves * leaves
+            )
+        })
     }
 
     /// `ALTER TABLE ... ADD CONSTRAINT ...`; `columns` are green's names. A valid one on a parent replaces its leaves'

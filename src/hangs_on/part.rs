@@ -92,6 +92,10 @@ pub(crate) struct Dependent {
     pub(crate) hint: String,
     /// The relation that is altered.
     pub(crate) relation: QName,
+    /// Whether that is a table, on which autovacuum works.
+    pub(crate) is_table: bool,
+    /// Whether it is the relation's own: if that is a table of the run, too, it is moved as a part of it.
+    pub(crate) is_tables_own: bool,
     /// That relation's owner: the program acts with its rights.
     pub(crate) owner: Ident,
     /// Whether the relation is created, or replaced, which requires CREATE on its schema.

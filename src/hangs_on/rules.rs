@@ -78,6 +78,8 @@ impl Rule {
             relation: self.on.clone(),
             owner: self.owner.clone(),
             is_created: false,
+            is_table: !self.own,
+            is_tables_own: false,
             rank: 0,
             // The table itself is locked in any case.
             lock: (!self.own).then_some(lock),

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::columns::Column;
 use super::definition::Definition;
-use super::indexes::GreenIndex;
+use super::inbound::InboundKey;
+use super::indexes::{GreenIndex, Index};
 use crate::pg::{Colour, Ident, QName};
 use crate::plan::partition::Leaf;
 
@@ -216,6 +217,41 @@ impl Green {
                 Source::Generated(_) | Source::Added => None,
             })
             .unzip()
+    }
+
+    /// Whether a foreign key can reference exactly these columns of green.
+    pub(crate) fn has_unique_key(&self, columns: &[Ident]) -> bool {
+        let is_whole = |index: &GreenIndex| {
+            let blue = self.blue.indexes.iter().find(|blue| blue.name == index.name);
+            index.primary || blue.is_some_and(Index::identifies_rows)
+        };
+        let same =
+            |keys: &[Ident]| keys.len() == columns.len() && keys.iter().all(|key| columns.contains(key));
+        self.indexes
+            .iter()
+            .any(|index| index.unique && index.keys.as_deref().is_some_and(same) && is_whole(index))
+    }
+
+    /// What to write in the plan so that these columns of blue keep a unique key.
+    pub(super) fn keep_key(&self, columns: &[Ident]) -> String {
+        match (columns.first(), &self.partition) {
+            (Some(column), Some(_)) => {
+                format!("partition_by: {{hash: {}, partitions: 16}} keeps it", column.as_str())
+            }
+            _ => "leave the key as it is in the plan".to_owned(),
+        }
+    }
+
+    /// The foreign key that binds another table, or a partition of it, to this one.
+    pub(crate) fn inbound_of(&self, relation: &QName) -> Option<&InboundKey> {
+        let of = |key: &&InboundKey| key.child == *relation || key.leaves.contains(relation);
+        self.blue.inbound.iter().find(of)
+    }
+
+    /// Whether a valid foreign key on this relation is then merged into that of its parent.
+    pub(crate) fn merges_keys_of(&self, relation: &QName) -> bool {
+        let is_leaf = |key: &InboundKey| key.leaves.contains(relation);
+        self.has_leaf(relation) || self.blue.inbound.iter().any(is_leaf)
     }
 
     /// Whether green's column has another type than this one of blue.

@@ -100,6 +100,8 @@ impl View {
             becomes: becomes.to_owned(),
             hint,
             relation: self.name.clone(),
+            is_table: false,
+            is_tables_own: false,
             owner: self.owner.clone(),
             is_created: true,
             rank: self.depth,

@@ -174,7 +174,7 @@ impl Feed {
     }
 
     /// Whether to take changes in up to a marker before they are applied, so that only the last value of each row counts:
-    /// one before it may be what the target could not take. Up to a million changes, or 256 MiB.
+    /// one before it may be what the target could not take. Up to 640,000 changes, or 256 MiB.
     pub fn gather(&self, gathers: bool) {
         self.shared.gathers.store(gathers, Ordering::Release);
     }

@@ -104,7 +104,8 @@ pub(super) async fn changes_while_designed(
     if findings.is_empty() { Ok(what) } else { Err(Error::Refused(findings)) }
 }
 
-/// What differs from a fingerprint of a lane's table. `settles`: foreign keys may have been validated since.
+/// What differs from a fingerprint of a lane's table. `settles`: foreign keys may have been validated, merged and
+/// commented on since.
 async fn changes(
     client: &Client,
     design: &LaneDesign,
@@ -118,9 +119,17 @@ async fn changes(
         }
         now => now?,
     };
-    let keys = design.green.blue.foreign_keys.iter().filter(|_| settles);
-    let keys: Vec<String> = keys.map(|key| format!("constraint {}", key.name.as_str())).collect();
-    Ok(known.differences(&now, &keys))
+    let is_own = |what: &str| {
+        let name = what.strip_prefix("constraint ");
+        design.green.blue.foreign_keys.iter().any(|key| Some(key.name.as_str()) == name)
+    };
+    let is_settled = |what: &str| {
+        settles
+            && (is_own(what)
+                || what.starts_with("validity of ")
+                || what.starts_with("comment on constraint "))
+    };
+    Ok(known.differences(&now, &is_settled))
 }
 
 async fn hanging(client: &Client, prepared: &Prepared, design: &LaneDesign) -> Result<Vec<Blocker>, Error> {

@@ -12,7 +12,7 @@ use super::locks::Patience;
 use super::{prepared, stream, way_back};
 use crate::error::{Doing, Error, Undone};
 use crate::event::Event;
-use crate::hangs_on::orphans;
+use crate::hangs_on::{InboundKey, orphans};
 use crate::lifecycle::{Fact, LaneDesign, Phase, Prepared};
 use crate::pg::sql::{Statement, joined};
 use crate::pg::{AS_OPERATOR, Acting, Colour, RunObjects};
@@ -45,25 +45,29 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     let steps = steps(&prepared, live);
     // The lane and key of a validation that failed: the steps up to the next validation rely on it.
     let mut without = None;
+    let mut follows_validation = false;
     for (done, (lane, number, step)) in steps.iter().enumerate() {
         let is_validation = step.reads_rows;
-        if is_validation && without != Some((*lane, key_of(step))) {
+        // Another key, which may have the same name.
+        if is_validation && (!follows_validation || without != Some((*lane, key_of(step)))) {
             without = None;
         }
+        follows_validation = is_validation;
         let relies = !is_validation && without.is_some_and(|(other, _)| other == *lane);
         if relies || run.journal.progress().settled_steps.has(*lane, *number, &step.what) {
             continue;
         }
         let fact = Fact::StepSettled { lane: *lane, step: *number, what: step.what.clone() };
-        let acting = prepared.lanes[*lane].green.blue.table.acting();
+        let green = &prepared.lanes[*lane].green;
+        let inbound = step.on.as_ref().and_then(|on| green.inbound_of(on));
+        let acting = inbound.map_or_else(|| green.blue.table.acting(), InboundKey::acting);
         match carry_out(run, &client, step, &acting, fact).await? {
             None => {
                 let what = step.what.clone();
                 run.cx.tell(&Event::Step { phase: Phase::Settle, what, done: done + 1, of: steps.len() });
             }
             Some(left) => {
-                let is_partitioned = live == Colour::Green && prepared.lanes[*lane].green.partition.is_some();
-                if is_validation && is_partitioned {
+                if is_validation && step.on.as_ref().is_some_and(|on| green.merges_keys_of(on)) {
                     without = Some((*lane, key_of(step)));
                 }
                 undone.push(left);
@@ -167,7 +171,14 @@ pub(crate) fn steps(prepared: &Prepared, live: Colour) -> Vec<(usize, usize, Sta
     let of_lane = |(lane, design): (usize, &LaneDesign)| {
         design.green.settle(live).into_iter().enumerate().map(move |(number, step)| (lane, number, step))
     };
-    prepared.lanes.iter().enumerate().flat_map(of_lane).collect()
+    // A key between two of these tables is settled by the one whose it is.
+    let is_of_another = |lane: usize, step: &Statement| {
+        let mut others = prepared.lanes.iter().enumerate().filter(|(other, _)| *other != lane);
+        others.any(|(_, other)| step.on.as_ref() == Some(&other.table))
+    };
+    let mut steps: Vec<_> = prepared.lanes.iter().enumerate().flat_map(of_lane).collect();
+    steps.retain(|(lane, _, step)| !is_of_another(*lane, step));
+    steps
 }
 
 /// Drops the run's publications, which have the slots' names.

@@ -3,8 +3,8 @@
 //! ```text
 //! gate (no lock): fingerprint, window, pace, few keys to compare, three quick marker round trips
 //! BEGIN; SHARE UPDATE EXCLUSIVE on green and on all tables below: autovacuum steps aside
-//!   ACCESS EXCLUSIVE on the live tables, what their foreign keys point at, and their sequences, within one deadline;
-//!   from here on nothing waits for a lock
+//!   ACCESS EXCLUSIVE on the live tables, what their foreign keys point at, their sequences, and what depends on them,
+//!   within one deadline; from here on nothing waits for a lock
 //!   fingerprint again; no snapshot older than green's rows
 //!   marker, drained through: all that was committed before the lock is in green
 //!   what changed since the last comparison is compared
@@ -23,6 +23,7 @@
 mod attempt;
 mod gate;
 mod statements;
+mod take;
 
 use std::time::{Duration, Instant};
 

@@ -188,7 +188,8 @@ fn foreign_keys(green: &Green) -> Told {
         validated.filter(|key| !key.to_itself).map(|key| key.references.plain()).collect();
     tables.sort();
     tables.dedup();
-    if !green.blue.foreign_keys.is_empty() {
+    let of_others = || green.blue.inbound.iter().filter(|key| key.validated);
+    if !green.blue.foreign_keys.is_empty() || of_others().next().is_some() {
         let text = "foreign keys are NOT VALID from the swap until settle has validated them; new rows are checked \
                     all the while";
         told.push(("foreign_keys", text.to_owned()));
@@ -198,6 +199,15 @@ fn foreign_keys(green: &Green) -> Told {
             "settle locks {} for a moment (ACCESS EXCLUSIVE, given up and tried again after 300 ms), when each \
              foreign key of the partitions becomes one of their parent",
             tables.join(", ")
+        );
+        told.push(("foreign_key_locks", text));
+    }
+    for key in of_others().filter(|key| key.partitioned) {
+        let text = format!(
+            "settle locks {} and {} for a moment, when the keys of its partitions become {}",
+            green.live().plain(),
+            key.child.plain(),
+            key.what()
         );
         told.push(("foreign_key_locks", text));
     }

@@ -43,9 +43,9 @@ impl Stage {
         println!("{}", lost.error());
         let state = "swapped: green is live; blue is kept, but no longer written: the way back was lost (";
         let says = |standing: &Value| standing["state"].as_str().unwrap().starts_with(state);
-        assert!(says(&lost.events_of("end")[0]), "{}", lost.stdout);
+        assert!(says(lost.events_of("end")[0]), "{}", lost.stdout);
         let status = self.program.run("status", &[]).expect_code(0);
-        assert!(says(&status.events_of("status")[0]), "{}", status.stdout);
+        assert!(says(status.events_of("status")[0]), "{}", status.stdout);
         self.program.run("rollback", &[]).expect_code(2).expect_words(&["its way back is closed"]);
         self.program.execute(&["--yes"]).expect_code(0);
         assert_eq!(self.partitioned().await, 3);

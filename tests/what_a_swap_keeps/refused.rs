@@ -49,16 +49,6 @@ async fn everything_else_is_refused_by_name() {
             "p on public.other",
         ),
         (
-            "alter table other add constraint fk foreign key (t_id) references t",
-            BlockerKind::InboundForeignKey,
-            "fk on public.other",
-        ),
-        (
-            "alter table t add constraint self foreign key (a) references t",
-            BlockerKind::SelfForeignKey,
-            "self on public.t",
-        ),
-        (
             "create function tf() returns trigger language plpgsql as 'begin return new; end'; create constraint trigger tr after insert on other from t for each row execute function tf()",
             BlockerKind::Trigger,
             "tr on public.other",

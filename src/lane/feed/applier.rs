@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::echo::Echo;
-use super::pending::Pending;
+use super::pending::{Pending, begin};
 use super::{FeedError, MESSAGE_PREFIX, Mode, Parts, Shared, State, TOUCHED_MAX};
 use crate::journal::Fence;
 use crate::lane::apply::Apply;
@@ -287,19 +287,20 @@ impl Applier {
     }
 
     fn is_full(&self) -> bool {
-        self.holds(BATCH_CHANGES, BATCH_BYTES)
+        self.holds(1)
     }
 
     /// Whether a source transaction has grown too large to wait for its end.
     fn is_too_large(&self) -> bool {
-        self.holds(BATCH_CHANGES * 2, BATCH_BYTES * 2)
+        self.holds(2)
     }
 
-    fn holds(&self, changes: u64, bytes: usize) -> bool {
-        let times = if self.shared.gathers.load(Ordering::Acquire) { GATHERED } else { 1 };
-        let (changes, bytes) = (changes * times as u64, bytes * times);
-        let held: u64 = self.pending.iter().map(|pending| pending.changes.changes()).sum();
-        held >= changes || self.pending.iter().map(|pending| pending.changes.size()).sum::<usize>() >= bytes
+    /// Whether as much is held as so many batches are.
+    fn holds(&self, batches: usize) -> bool {
+        let times = batches * if self.shared.gathers.load(Ordering::Acquire) { GATHERED } else { 1 };
+        let (changes, bytes) = (BATCH_CHANGES * times as u64, BATCH_BYTES * times);
+        self.pending.iter().map(|pending| pending.changes.changes()).sum::<u64>() >= changes
+            || self.pending.iter().map(|pending| pending.changes.size()).sum::<usize>() >= bytes
     }
 
     fn take_in_marker(&mut self, content: &[u8]) {
@@ -394,12 +395,4 @@ impl Applier {
             }
         }
     }
-}
-
-async fn begin(session: &Session, sql: &str, in_transaction: &mut bool) -> Result<(), FeedError> {
-    if !*in_transaction {
-        session.batch_execute(sql).await?;
-        *in_transaction = true;
-    }
-    Ok(())
 }

@@ -144,3 +144,12 @@ fn is_about_rows(code: &SqlState, is_first: bool) -> bool {
     let class = code.code().get(..2).unwrap_or_default();
     matches!(class, "22" | "44" | "P0") || (class == "23" && is_first)
 }
+
+/// Begins a transaction on the targets, if none is open.
+pub(super) async fn begin(session: &Session, sql: &str, in_transaction: &mut bool) -> Result<(), FeedError> {
+    if !*in_transaction {
+        session.batch_execute(sql).await?;
+        *in_transaction = true;
+    }
+    Ok(())
+}

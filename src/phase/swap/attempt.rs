@@ -25,6 +25,7 @@ use crate::run::Run;
 
 use super::gate::{self, OldSnapshots};
 use super::statements::{Order, Statements};
+use super::take;
 
 pub(super) enum Outcome {
     Swapped(Swapped),
@@ -215,19 +216,7 @@ async fn sequences_first(ready: &Ready<'_>, number: u32) -> Result<bool, Error> 
 /// Takes all locks that clients queue behind, within one deadline, which is over before a client that queues behind the
 /// first of them checks for a deadlock. After the last of them, the time-outs are those of the work.
 async fn lock(run: &Run<'_>, ready: &Ready<'_>, order: &Order) -> Result<(), Blocked> {
-    let (locks, time_outs) = (ready.statements.locks(order), &ready.statements.time_outs);
-    let asked = Instant::now();
-    let work = async {
-        for statement in locks {
-            let left = ready.lock_timeout.saturating_sub(asked.elapsed()).as_millis().max(1);
-            let sql = format!(
-                "SET LOCAL lock_timeout = {left}; SET LOCAL statement_timeout = {left}; {}",
-                statement.sql
-            );
-            ready.session.batch_execute(&sql).await?;
-        }
-        ready.session.batch_execute(&time_outs.sql).await
-    };
+    let work = take::all(ready.session, &ready.statements, order, ready.lock_timeout);
     let is_over = AtomicBool::new(false);
     let mut observed = pin!(async {
         let observed = locks::observed(&ready.observer, ready.pid, work).await;

@@ -45,11 +45,21 @@ pub(crate) struct Statements {
 pub(super) struct Order {
     /// Whether to lock sequences before tables.
     pub(super) sequences_first: bool,
-    /// Whether to lock what depends on the tables before them. A statement on a view locks the view first: whoever
-    /// locks the table first meets, while it waits for the table, clients that hold the view and wait behind it. A
-    /// transaction that has used the table before the view needs the opposite order. Odd attempts lock dependents
-    /// first.
+    /// Whether to lock what depends on the tables before them. A statement on a view locks the view first, and one that
+    /// writes a referencing table locks that first: whoever locks the table first meets, while it waits for the view,
+    /// clients that hold the view and wait behind it. A transaction that has used the table before the view needs the
+    /// opposite order. Odd attempts begin with dependents.
     pub(super) dependents_first: bool,
+}
+
+impl Order {
+    /// The order for the next time they are asked for: all four in turn.
+    pub(super) fn turned(&self, number: u32) -> Self {
+        Self {
+            sequences_first: self.sequences_first ^ (number / 2 % 2 == 1),
+            dependents_first: self.dependents_first ^ (number % 2 == 1),
+        }
+    }
 }
 
 impl Statements {
@@ -73,25 +83,23 @@ impl Statements {
     ) -> Self {
         let lock_timeout = limits.brief(settings.lock_timeout);
         let locked = locked(prepared);
-        let arriving = prepared.lanes.iter().map(|lane| lane.green.home_of(who));
-        let vacuumed: Vec<QName> = arriving.chain(locked.iter().cloned()).collect();
         let greens: Vec<&Green> = prepared.lanes.iter().map(|lane| &lane.green).collect();
         let dependents: Vec<Dependent> =
             green::dependents(&greens, who).into_iter().map(|(_, dependent)| dependent).collect();
-        let locked_too = |dependent: Dependent| dependent.lock.map(|_| dependent.relation);
+        let displaced = displaced(prepared, &locked, &dependents, who);
         let lock_sequences: Vec<Statement> =
             prepared.lanes.iter().flat_map(|lane| lane.green.lock_sequences(who.other())).collect();
         Self {
             begin: begin(settings, limits),
-            displace: lock(&vacuumed, LockMode::ShareUpdateExclusive, "keep autovacuum away"),
+            displace: lock(&displaced, LockMode::ShareUpdateExclusive, "keep autovacuum away"),
             lock_live: lock(
                 &locked,
                 LockMode::AccessExclusive,
                 "lock the live tables: from here on clients wait",
             ),
-            locked,
             lock_dependents: lock_dependents(&dependents),
-            dependents: dependents.into_iter().filter_map(locked_too).collect(),
+            dependents: relations(&dependents, &locked),
+            locked,
             sequences: lock_sequences.iter().filter_map(|lock| lock.on.clone()).collect(),
             lock_sequences,
             time_outs: Statement::new(
@@ -145,10 +153,33 @@ fn lock(tables: &[QName], mode: LockMode, what: &str) -> Statement {
     tables.iter().fold(Statement::new(what, sql), |lock, table| lock.locking(table, mode))
 }
 
+/// What depends on the tables, is altered and is not among them, each once.
+fn relations(dependents: &[Dependent], locked: &[QName]) -> Vec<QName> {
+    let mut relations: Vec<QName> = Vec::new();
+    for Dependent { relation, .. } in dependents.iter().filter(|of| of.lock.is_some()) {
+        if !relations.contains(relation) && !locked.contains(relation) {
+            relations.push(relation.clone());
+        }
+    }
+    relations
+}
+
+/// The tables that autovacuum has to leave: those that arrive, and all that are locked later.
+fn displaced(prepared: &Prepared, locked: &[QName], dependents: &[Dependent], who: Colour) -> Vec<QName> {
+    let arriving = prepared.lanes.iter().map(|lane| lane.green.home_of(who));
+    let is_table = |relation: &QName| dependents.iter().any(|of| of.is_table && of.relation == *relation);
+    let others = relations(dependents, locked).into_iter().filter(is_table);
+    arriving.chain(locked.iter().cloned()).chain(others).collect()
+}
+
 /// One statement, so that one time-out holds for all of it.
 fn lock_dependents(dependents: &[Dependent]) -> Option<Statement> {
-    let mut locks: Vec<&str> = dependents.iter().filter_map(|dependent| dependent.lock.as_deref()).collect();
-    locks.dedup();
+    let mut locks: Vec<&str> = Vec::new();
+    for lock in dependents.iter().filter_map(|dependent| dependent.lock.as_deref()) {
+        if !locks.contains(&lock) {
+            locks.push(lock);
+        }
+    }
     let body = format!("BEGIN {}; END", locks.join("; "));
     let lock = Statement::new("lock what depends on the live tables", format!("DO {}", Literal(&body)));
     let locking = |lock: Statement, of: &Dependent| lock.locking(&of.relation, LockMode::AccessExclusive);

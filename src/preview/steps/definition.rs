@@ -1,5 +1,6 @@
 //! The phases that change definitions (prepare, index, swap, settle), and the two ways to end a run.
 
+use crate::hangs_on::InboundKey;
 use crate::lifecycle::LaneDesign;
 use crate::lifecycle::Phase;
 use crate::pg::sql::Statement;
@@ -129,7 +130,10 @@ impl StepList<'_> {
             }
             let green = &self.subject.prepared.lanes[lane].green;
             let pace = &self.estimate.paces[lane];
-            let scanned = pace.rows / green.row_holders().len() as f64 * pace.hash_s;
+            let inbound = step.on.as_ref().and_then(|on| green.inbound_of(on));
+            let of_child = |key: &InboundKey| key.estimated_rows as f64 / key.leaves.len().max(1) as f64;
+            let rows = inbound.map_or(pace.rows / green.row_holders().len() as f64, of_child);
+            let scanned = rows * pace.hash_s;
             let reads_rows = step.reads_rows;
             let shown = self.statement(phase, Some(lane), step);
             shown.seconds += COMMIT_S;

@@ -1,0 +1,263 @@
+//! Foreign keys of other tables that reference the table.
+//!
+//! A foreign key is bound to the referenced table's OID. In the swap, once the names are exchanged, it is dropped and
+//! added again NOT VALID in one statement: new rows are checked from then on, against the table that is live. Settle
+//! validates it without blocking reads or writes. Neither table is referenced by anything while it follows the other
+//! one, so that no row that the program deletes cascades.
+//!
+//! Before PostgreSQL 18 a partitioned table cannot have a key that is NOT VALID: its partitions get it, are validated
+//! one by one, and the keys are then merged into the parent's.
+//!
+//! DROP CONSTRAINT takes ACCESS EXCLUSIVE on both tables; the referencing one is locked together with the live tables.
+//! A key between two tables of one run is moved by the referencing table, see [`super::foreign_keys`].
+
+use serde::{Deserialize, Serialize};
+
+use super::Question;
+use super::foreign_keys::CONSTRAINTS_AT_ONCE;
+use super::part::{Compared, Conflict, Dependent, Part};
+use super::shape::Green;
+use super::table::comment_on_constraint;
+use crate::pg::sql::{LockMode, Statement};
+use crate::pg::{Acting, Colour, Ident, Literal, QName, list};
+use crate::plan::TablePlan;
+
+pub(super) const INBOUND: Question = Question {
+    what: "the foreign keys that reference it",
+    sql: include_str!("../../sql/catalog/inbound.sql"),
+};
+
+/// A foreign key of another table that references this one, as found in the catalog.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InboundKey {
+    /// The constraint's name.
+    pub name: Ident,
+    /// The referencing table.
+    pub child: QName,
+    /// The owner of the referencing table.
+    pub owner: Ident,
+    /// Whether that owner may read every row of it, and the operator can act as the owner.
+    pub owner_acts: bool,
+    /// Whether the referencing table is partitioned.
+    pub partitioned: bool,
+    /// The partitions that hold its rows, at all depths; empty if it is not partitioned.
+    pub leaves: Vec<QName>,
+    /// The rows of the referencing table, as of its last ANALYZE or VACUUM.
+    pub estimated_rows: u64,
+    /// The owner of a partition, if that is not the table's.
+    pub other_owner: Option<Ident>,
+    /// The referencing columns, in the order of the key.
+    pub columns: Vec<Ident>,
+    /// The referenced columns, in the same order.
+    pub referenced: Vec<Ident>,
+    /// The definition after the referenced columns, without NOT VALID; `None` if it was not understood.
+    pub tail: Option<String>,
+    /// Whether it is valid, not NOT VALID.
+    pub validated: bool,
+    /// The text of COMMENT ON CONSTRAINT.
+    pub comment: Option<String>,
+}
+
+/// The [`Part`] of foreign keys of other tables.
+pub(super) struct InboundKeys;
+
+impl Part for InboundKeys {
+    fn conflicts(&self, green: &Green, _plan: &TablePlan) -> Vec<Conflict> {
+        green.blue.inbound.iter().filter_map(|key| key.conflict(green)).collect()
+    }
+
+    fn dependents(&self, green: &Green, who: Colour) -> Vec<Dependent> {
+        green.blue.inbound.iter().enumerate().map(|(number, key)| key.dependent(green, who, number)).collect()
+    }
+
+    fn settle(&self, green: &Green, who: Colour) -> Vec<Statement> {
+        green.blue.inbound.iter().flat_map(|key| key.settle(green, who)).collect()
+    }
+
+    fn compare(&self, compared: &mut Compared<'_>) {
+        for was in &compared.was.inbound {
+            let of = |what: &str| format!("{what} of {}", was.what());
+            let same = |is: &&InboundKey| (&is.name, &is.child) == (&was.name, &was.child);
+            let Some(is) = compared.is.inbound.iter().find(same) else {
+                compared.note(format!("{} no longer references it", was.what()));
+                continue;
+            };
+            compared.check(of("columns"), &was.columns, &is.columns);
+            let referenced = compared.green.green_names(&was.referenced);
+            compared.check(of("referenced columns"), &referenced, &is.referenced);
+            compared.check(of("definition"), &was.tail, &is.tail);
+            compared.check(of("validity"), &was.validated, &is.validated);
+            compared.check(of("comment"), &was.comment, &is.comment);
+        }
+    }
+}
+
+impl InboundKey {
+    /// The role that reads the rows of the referencing table.
+    pub(crate) fn acting(&self) -> Acting {
+        Acting::role(self.owner_acts.then(|| self.owner.clone()))
+    }
+
+    /// Its kind and name, for people.
+    pub(crate) fn what(&self) -> String {
+        format!("foreign key {} on {}", self.name.plain(), self.child.plain())
+    }
+
+    fn drop_hint(&self) -> String {
+        format!("alter table {} drop constraint {}", self.child.plain(), self.name.plain())
+    }
+
+    fn conflict(&self, green: &Green) -> Option<Conflict> {
+        let what = self.what();
+        let again = format!("{}; and add it again after the swap", self.drop_hint());
+        if self.tail.is_none() {
+            return Some(Conflict::new(format!("the definition of {what} is not understood"), again));
+        }
+        if let Some(column) = green.dropped_of(&self.referenced) {
+            let what = format!("{what} references column {column}, which the plan drops");
+            return Some(Conflict::new(what, self.drop_hint()));
+        }
+        if !green.has_unique_key(&green.green_names(&self.referenced)) {
+            let columns = list(self.referenced.iter().map(Ident::plain));
+            let what = format!(
+                "{what} references ({columns}), and the plan leaves no unique key on exactly these columns"
+            );
+            return Some(Conflict::new(
+                what,
+                format!("{}; or {}", green.keep_key(&self.referenced), self.drop_hint()),
+            ));
+        }
+        if let Some(other) = &self.other_owner {
+            let what =
+                format!("{what} is on a partitioned table of {}, and {other} owns a partition", self.owner);
+            return Some(Conflict::new(what, format!("give its partitions to {}; or {again}", self.owner)));
+        }
+        let constraints = self.leaves.len().max(1) * green.row_holders().len();
+        (constraints > CONSTRAINTS_AT_ONCE && self.partitioned).then(|| {
+            let what = format!(
+                "{what} is on a table with {} partitions: with those of the new table the swap would make {constraints} \
+                 constraints under its locks, more than {CONSTRAINTS_AT_ONCE}",
+                self.leaves.len()
+            );
+            Conflict::new(what, format!("fewer partitions; or {again}"))
+        })
+    }
+
+    fn dependent(&self, green: &Green, who: Colour, number: usize) -> Dependent {
+        let becomes = match (self.validated, self.partitioned) {
+            (false, _) => "in the swap it is bound to the new table, and stays NOT VALID",
+            (true, false) => {
+                "in the swap it is bound to the new table, NOT VALID, and validated after it; new rows are checked all the while"
+            }
+            (true, true) => {
+                "in the swap each partition's is bound to the new table, NOT VALID; they are validated after it, and \
+                 become the parent's again; new rows are checked all the while"
+            }
+        };
+        Dependent {
+            what: self.what(),
+            becomes: becomes.to_owned(),
+            hint: format!("{}; and add it again after the swap", self.drop_hint()),
+            relation: self.child.clone(),
+            is_table: true,
+            is_tables_own: true,
+            is_created: false,
+            owner: self.owner.clone(),
+            rank: 0,
+            lock: Some(format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", self.child)),
+            trial: self.trial(green, number),
+            before: Vec::new(),
+            after: self.again(green, who),
+        }
+    }
+
+    /// FOREIGN KEY and what follows, referencing a table that has the names of one colour.
+    fn definition(&self, green: &Green, who: Colour, table: &QName) -> String {
+        let referenced = match who {
+            Colour::Blue => self.referenced.clone(),
+            Colour::Green => green.green_names(&self.referenced),
+        };
+        let tail = self.tail.as_deref().unwrap_or_default();
+        format!("FOREIGN KEY ({}) REFERENCES {table} ({}){tail}", list(&self.columns), list(referenced))
+    }
+
+    /// Drops it, and adds it again with the live name.
+    fn again(&self, green: &Green, who: Colour) -> Vec<Statement> {
+        let (child, name) = (&self.child, &self.name);
+        let definition = self.definition(green, who, green.live());
+        let verb = "drop a foreign key, and add it again, on";
+        let on = |sql: String| {
+            let statement = Statement::on(child, LockMode::AccessExclusive, verb, sql);
+            statement.locking(green.live(), LockMode::ShareRowExclusive)
+        };
+        if self.partitioned && self.validated {
+            // Partitions may have been added since; until they are merged, the parent has no key.
+            let body = format!(
+                "DECLARE leaf pg_catalog.regclass; BEGIN \
+                 ALTER TABLE {child} DROP CONSTRAINT IF EXISTS {name}; \
+                 FOR leaf IN SELECT relid FROM pg_catalog.pg_partition_tree({}) WHERE isleaf ORDER BY relid LOOP \
+                 EXECUTE pg_catalog.format({}, leaf); END LOOP; END",
+                Literal(&child.to_string()),
+                Literal(&format!(
+                    "ALTER TABLE %s DROP CONSTRAINT IF EXISTS {0}, ADD CONSTRAINT {0} {1} NOT VALID",
+                    name.to_string().replace('%', "%%"),
+                    definition.replace('%', "%%")
+                ))
+            );
+            return vec![on(format!("DO {}", Literal(&body)))];
+        }
+        let sql = format!(
+            "ALTER TABLE {child} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} {definition} NOT VALID"
+        );
+        std::iter::once(on(sql)).chain(comment_on_constraint(name, child, self.comment.as_ref())).collect()
+    }
+
+    /// The same, between an empty table like green with such a key, and one like the referencing table.
+    fn trial(&self, green: &Green, number: usize) -> Vec<Statement> {
+        let of = |what: &str| QName {
+            schema: green.homes.green.clone(),
+            name: format!("projh_{what}_{number}").into(),
+        };
+        let (parent, child) = (of("referenced"), of("referencing"));
+        let referenced = list(green.green_names(&self.referenced));
+        let definition = self.definition(green, Colour::Green, &parent);
+        let add = format!("ALTER TABLE {child} ADD CONSTRAINT {} {definition} NOT VALID", self.name);
+        let like_green = format!("CREATE TABLE {parent} (LIKE {}, UNIQUE ({referenced}))", green.at_home());
+        let like_child = format!("CREATE TABLE {child} (LIKE {})", self.child);
+        let drop = format!("DROP TABLE {child}, {parent}");
+        let on = |table: &QName, sql: String| {
+            Statement::making(table, "try", sql).called(format!("try {}", self.what()))
+        };
+        vec![
+            on(&parent, like_green),
+            on(&child, like_child).locking(&self.child, LockMode::AccessShare),
+            on(&child, add),
+            on(&child, drop),
+        ]
+    }
+
+    fn settle(&self, green: &Green, who: Colour) -> Vec<Statement> {
+        if !self.validated {
+            return Vec::new();
+        }
+        if !self.partitioned {
+            return vec![self.validate(green, &self.child)];
+        }
+        let mut steps: Vec<Statement> = self.leaves.iter().map(|leaf| self.validate(green, leaf)).collect();
+        let definition = self.definition(green, who, green.live());
+        let sql = format!("ALTER TABLE {} ADD CONSTRAINT {} {definition}", self.child, self.name);
+        let merge = Statement::on(&self.child, LockMode::ShareRowExclusive, "add a foreign key to", sql);
+        let what = format!("merge foreign key {} into {}", self.name, self.child.plain());
+        steps.push(merge.locking(green.live(), LockMode::AccessExclusive).called(what));
+        let comment = comment_on_constraint(&self.name, &self.child, self.comment.as_ref());
+        steps.extend(comment.map(|step| step.called(format!("comment on {}", self.what()))));
+        steps
+    }
+
+    fn validate(&self, green: &Green, relation: &QName) -> Statement {
+        let sql = format!("ALTER TABLE {relation} VALIDATE CONSTRAINT {}", self.name);
+        let what = format!("validate foreign key {} on {}", self.name, relation.plain());
+        let validate = Statement::on(relation, LockMode::ShareUpdateExclusive, "validate", sql);
+        validate.called(what).reading_rows().locking(green.live(), LockMode::RowShare)
+    }
+}
