@@ -36,31 +36,54 @@ const GOOD_SESSION: Duration = Duration::from_secs(120);
 /// What stopped it; the run can be resumed unless the error says otherwise.
 pub async fn reach(cx: &Context, goal: &Goal) -> Result<ExitCode, Error> {
     let mut held = None;
-    let reached = sessions(cx, goal, &mut held).await;
-    let Some(run) = held.as_ref().map(|held| held.run().to_owned()) else { return reached };
-    let Goal::Forward(forward) = goal else {
-        // What a gate decided before has been overtaken.
-        if reached.is_ok()
-            && matches!(goal, Goal::Back { .. } | Goal::Finished { .. })
-            && let Err(error) = overtake(cx, &run).await
-        {
-            tracing::warn!(%error, "requests could not be answered");
+    loop {
+        let reached = sessions(cx, goal, &mut held).await;
+        let Some(run) = held.as_ref().map(|held| held.run().to_owned()) else { return reached };
+        let Goal::Forward(forward) = goal else {
+            // What a gate decided before has been overtaken.
+            if reached.is_ok()
+                && matches!(goal, Goal::Back { .. } | Goal::Finished { .. })
+                && let Err(error) = overtake(cx, &run).await
+            {
+                tracing::warn!(%error, "requests could not be answered");
+            }
+            return reached;
+        };
+        let request = match &reached {
+            Err(Error::Asked(request)) => request,
+            // By another command, while this process had no session.
+            Err(Error::Journal(JournalError::Ended { ending, .. })) => {
+                let text = format!("another command has ended the run meanwhile: it was {ending}");
+                cx.tell(&Event::Notice { text });
+                return Ok(match ending {
+                    Ending::RolledBack => ExitCode::RolledBack,
+                    Ending::Finished => ExitCode::Done,
+                });
+            }
+            _ => return reached,
+        };
+        let outcome = asked(cx, forward, run, request, &mut held).await;
+        match &outcome {
+            // What prevents the end of the run is whoever asked for it told; blue must not be left behind for that.
+            Err(error)
+                if matches!(request.ask, Ask::Finish(_)) && !error.is_transient() && !cx.is_interrupted() =>
+            {
+                let text = format!("the run was not finished, and is continued: {error}");
+                cx.tell(&Event::Notice { text });
+            }
+            _ => return outcome,
         }
-        return reached;
-    };
-    let request = match &reached {
-        Err(Error::Asked(request)) => request,
-        // By another command, while this process had no session.
-        Err(Error::Journal(JournalError::Ended { ending, .. })) => {
-            let text = format!("another command has ended the run meanwhile: it was {ending}");
-            cx.tell(&Event::Notice { text });
-            return Ok(match ending {
-                Ending::RolledBack => ExitCode::RolledBack,
-                Ending::Finished => ExitCode::Done,
-            });
-        }
-        _ => return reached,
-    };
+    }
+}
+
+/// Ends a run as somebody on another terminal, or a gate, has asked for it, and answers.
+async fn asked(
+    cx: &Context,
+    forward: &Forward,
+    run: String,
+    request: &Request,
+    held: &mut Option<Held>,
+) -> Result<ExitCode, Error> {
     cx.tell(&Event::Asked { ask: request.ask.name().to_owned(), who: request.by.clone() });
     let forward = forward.again();
     // Gates are asked while green is live; if blue is by now, the rollback was cut short.
@@ -71,7 +94,7 @@ pub async fn reach(cx: &Context, goal: &Goal) -> Result<ExitCode, Error> {
             Goal::Back { run, forward, was_live }
         }
     };
-    let outcome = sessions(cx, &goal, &mut held).await;
+    let outcome = sessions(cx, &goal, held).await;
     if outcome.is_err() && request.gate().is_some() {
         // Whoever executes the run next continues with it.
         return outcome;

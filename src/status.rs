@@ -31,7 +31,8 @@ pub struct Status {
     pub phase: Option<Phase>,
     /// Whether it was swapped and rolled back: blue is live again, and green is kept.
     pub is_swapped_back: bool,
-    /// The state of the tables, in a sentence; if it is paused, by whom and since when.
+    /// The state of the tables, in a sentence; if it is paused, by whom and since when; if a gate has decided to roll it back,
+    /// which.
     pub state: String,
     /// The command to type next, if there is one.
     pub next: Option<String>,
@@ -151,9 +152,18 @@ impl Status {
         let prepared = progress.prepared.as_ref();
         let paused = requests::paused(client, &run.found.run).await.map_err(JournalError::doing("read"))?;
         let paused = paused.filter(|_| run.found.under_way);
-        let state = match &paused {
-            Some(paused) => format!("paused by {} since {}; {}", paused.by, paused.since, standing.state),
-            None => standing.state,
+        let decided = requests::decided(client, &run.found.run).await.map_err(JournalError::doing("read"))?;
+        let state = match (&paused, decided) {
+            (Some(paused), _) => {
+                format!("paused by {} since {}; {}", paused.by, paused.since, standing.state)
+            }
+            (None, Some(decided)) => {
+                format!(
+                    "{} has decided to roll the run back, which `execute` does; {}",
+                    decided.by, standing.state
+                )
+            }
+            (None, None) => standing.state,
         };
         Ok(Self {
             run: run.found.run.clone(),

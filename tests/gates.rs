@@ -206,6 +206,7 @@ async fn what_a_gate_has_decided_is_done_by_whoever_executes_the_run_next() {
         // It passes again, and that comes too late.
         client.batch_execute("update public.health set ok = true").await.unwrap();
         program.execute(&["--yes"]).expect_code(5);
+        program.run("status", &[]).expect_words(&["gate health has decided to roll the run back"]);
         drop(blocker);
         let back = program.execute(&["--yes"]).expect_code(6);
         assert!(back.events_of("soaking").is_empty(), "{}", back.stdout);

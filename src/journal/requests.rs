@@ -208,6 +208,9 @@ pub async fn decide(client: &Client, run: &str, gate: &str) -> Result<Request, t
 /// # Errors
 /// If the server rejected the query, or the connection was lost.
 pub async fn decided(client: &Client, run: &str) -> Result<Option<Request>, tokio_postgres::Error> {
+    if !exist(client).await? {
+        return Ok(None);
+    }
     let sql = "SELECT n, asked_by FROM projh_bluegreen.request WHERE run = $1 AND answered_at IS NULL \
                AND what = $2 AND starts_with(asked_by, $3) ORDER BY n LIMIT 1";
     let row = client.query_opt(sql, &[&run, &Ask::Rollback.name(), &OF_GATE]).await?;
