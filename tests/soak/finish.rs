@@ -36,6 +36,7 @@ async fn blue_is_archived_with_what_belongs_to_it_and_for_its_owner_alone() {
     );
     program.execute(&["--yes", "--until", "settle"]).expect_code(0);
     client.batch_execute("update t set note = 'of green' where id = 1").await.unwrap();
+    program.run("verify", &[]).expect_code(0);
     // Somebody may read blue while it is there, which is an alarm; in the archive nobody does.
     let blue = home(&client, "blue").await;
     client.batch_execute(&format!("grant select on {blue}.t to reader")).await.unwrap();
