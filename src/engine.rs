@@ -260,7 +260,7 @@ async fn decided(run: &Run<'_>) -> Result<Option<Request>, Error> {
     if let Some(void) = decided.as_ref().filter(is_void) {
         let answer = Answer::failed(ExitCode::Interrupted, "the plan no longer has this gate");
         requests::answer_all(session, void, &answer).await.doing("answering requests")?;
-        run.pace.forget(void.n).await;
+        run.pace.forget(void.n);
         return Ok(None);
     }
     Ok(decided)

@@ -94,7 +94,7 @@ pub async fn answer<T>(run: &Run<'_>, request: &Request, outcome: &Result<T, Err
     let answer = answer_of(&outcome.as_ref().map(|_| ExitCode::Done));
     let answered = requests::answer_all(run.journal.session(), request, &answer).await;
     answered.doing("answering a request")?;
-    run.pace.forget(request.n).await;
+    run.pace.forget(request.n);
     Ok(())
 }
 

@@ -11,6 +11,7 @@ mod lag;
 pub(crate) mod pulse;
 pub(crate) mod waits;
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -64,6 +65,8 @@ pub struct Pace {
     seen: watch::Receiver<Reading>,
     load: watch::Receiver<Load>,
     followed: Followed,
+    /// The requests that this session has answered.
+    answered: Arc<Mutex<BTreeSet<i64>>>,
     task: JoinHandle<()>,
 }
 
@@ -127,7 +130,7 @@ impl Pace {
                 tokio::time::sleep(EVERY).await;
             }
         });
-        Ok(Self { seen, load, followed, task })
+        Ok(Self { seen, load, followed, answered: Arc::default(), task })
     }
 
     /// From now on, reports the lag of this feed, which reads the stream of `source`.
@@ -163,7 +166,11 @@ impl Pace {
     /// Resolves when somebody asks for something of which this is true.
     pub fn asked<F: Fn(&Ask) -> bool>(&self, is_it: F) -> impl Future<Output = Request> + use<F> {
         let mut seen = self.seen.clone();
-        let first = move |seen: &Reading| seen.asked.iter().find(|asked| is_it(&asked.ask)).cloned();
+        let answered = Arc::clone(&self.answered);
+        let first = move |seen: &Reading| {
+            let answered = answered.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.asked.iter().find(|asked| is_it(&asked.ask) && !answered.contains(&asked.n)).cloned()
+        };
         async move {
             let asked = seen.wait_for(|seen| first(seen).is_some()).await.ok().and_then(|seen| first(&seen));
             match asked {
@@ -173,11 +180,9 @@ impl Pace {
         }
     }
 
-    /// Waits until a request that was answered is no longer seen.
-    pub async fn forget(&self, n: i64) {
-        let mut seen = self.seen.clone();
-        // An error means that the watcher has ended; then nothing is seen any more.
-        let _ = seen.wait_for(|seen| seen.asked.iter().all(|asked| asked.n != n)).await;
+    /// Forgets a request that was answered: what was read before that may still have it.
+    pub fn forget(&self, n: i64) {
+        self.answered.lock().unwrap_or_else(PoisonError::into_inner).insert(n);
     }
 
     /// Resolves when the slot can no longer be kept, with the reason.
