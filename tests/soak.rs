@@ -219,6 +219,10 @@ async fn a_soak_survives_the_server() {
             cluster.restart();
             client = cluster.client(DB).await;
         } else {
+            // After the fault before, it may be on its way.
+            let is_there =
+                format!("select count(*) > 0 from pg_stat_activity where application_name like '%{fault}'");
+            eventually(&client, &is_there).await;
             let sql = "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name like '%' || $1";
             let ended: i64 = client.query_one(sql, &[&fault]).await.unwrap().get(0);
             assert!(ended > 0, "{fault}");

@@ -164,7 +164,7 @@ impl Green {
 }
 
 /// The statements of a swap of several tables, after which `who` is live; each with the position of its table. In one
-/// transaction, with all of [`Green::locks`] and [`lock_dependents`] locked.
+/// transaction, with all of [`Green::locks`] and all dependents locked.
 pub(crate) fn exchange(greens: &[&Green], who: Colour) -> Vec<(usize, Statement)> {
     let of_all = |of: &dyn Fn(&Green) -> Vec<Statement>| {
         let of_each = greens.iter().enumerate();
