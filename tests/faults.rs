@@ -40,6 +40,15 @@ impl Stage {
         Self { cluster, client, program }
     }
 
+    /// The soak goes on, and the way back is as good as before.
+    async fn goes_on_and_back(&self, load: oracle::load::Running) {
+        let running = self.program.spawn("execute", &["--yes"]);
+        running.wait_for("soaking");
+        self.program.run("rollback", &[]).expect_code(6);
+        running.finish().expect_code(6);
+        self.expect_nothing_lost(load).await;
+    }
+
     async fn load(&self) -> oracle::load::Running {
         self.load_that(false).await
     }

@@ -22,11 +22,7 @@ async fn a_rollback_that_finds_no_moment_leaves_the_soak_as_it_was_and_names_who
     holder.batch_execute("commit").await.unwrap();
     assert_eq!(stage.partitioned().await, 3);
     // And it goes on, in either direction.
-    let running = stage.program.spawn("execute", &["--yes"]);
-    running.wait_for("soaking");
-    stage.program.run("rollback", &[]).expect_code(6);
-    running.finish().expect_code(6);
-    stage.expect_nothing_lost(load).await;
+    stage.goes_on_and_back(load).await;
 }
 
 /// A consistent point can only be made once everybody who has written has ended: whoever does not is named.

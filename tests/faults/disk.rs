@@ -44,11 +44,7 @@ async fn a_full_disk_below_blue_stops_the_stream_and_no_client() {
     fs::remove_file(disk.join("ballast")).unwrap();
     let blue = home(&stage.client, "blue").await;
     assert!(count(&stage.client, &format!("{blue}.by_uuid")).await > 0);
-    let running = stage.program.spawn("execute", &["--yes"]);
-    running.wait_for("soaking");
-    stage.program.run("rollback", &[]).expect_code(6);
-    running.finish().expect_code(6);
-    stage.expect_nothing_lost(load).await;
+    stage.goes_on_and_back(load).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

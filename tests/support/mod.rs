@@ -38,3 +38,21 @@ pub fn closed_window() -> String {
     };
     format!("window: \"{}-{} UTC\"", hour(6), hour(7))
 }
+
+/// `check` notes what depends on the tables, also in these words, and the preview lists as much.
+pub fn listed(program: &Bluegreen, words: &[&str]) {
+    let checked = program.run("check", &[]).expect_code(0);
+    let findings = checked.events_of("finding");
+    let notes: Vec<&str> = findings
+        .iter()
+        .filter(|finding| finding["check"] == "dependents")
+        .map(|finding| finding["what"].as_str().unwrap())
+        .collect();
+    for what in words {
+        assert!(notes.iter().any(|note| note.starts_with(what)), "{what}: {notes:#?}");
+    }
+    let preview = program.execute(&["--dry-run"]).expect_code(0);
+    let changes = preview.events_of("preview_change");
+    let listed = changes.iter().filter(|change| change["object"] == "depends on it").count();
+    assert_eq!(listed, notes.len(), "{changes:#?}");
+}
