@@ -111,7 +111,7 @@ async fn ddl_on_green_before_the_swap_stops_the_run_and_can_be_undone() {
         ("alter table GREEN.t add column x int", "column x is new", "alter table GREEN.t drop column x"),
     ] {
         client.batch_execute(&sql.replace("GREEN", &green)).await.unwrap();
-        let stopped = program.execute(&["--yes"]).expect_code(1);
+        let stopped = program.execute(&["--yes", "--until", "settle"]).expect_code(1);
         println!("{sql}: {}", stopped.error());
         assert!(
             stopped.error().contains(word) && stopped.events_of("swapped").is_empty(),
