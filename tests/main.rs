@@ -45,6 +45,7 @@ mod partition_days;
 mod plans;
 mod preview;
 mod refusals;
+mod repartitioned;
 mod replication;
 mod resume;
 mod retyped;

@@ -1,28 +1,33 @@
 -- Everything that depends on a table, its row type, constraints, indexes, defaults or sequences, is none of
 -- these, and is not carried through a swap: unknown dependents are found here, too. $1: the table's oid; $2: the schema in which a run has created green,
 -- if it has: what green and its partitions share with blue is not a dependent.
-with seqs as (
-  select d.objid as oid from pg_depend d join pg_class s on s.oid = d.objid and s.relkind = 'S'
-  where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = $1
-    and d.deptype in ('a', 'i')
+with tree(oid) as (
+  select $1::oid union select relid from pg_partition_tree($1::oid::regclass)
 ),
-own(classid, objid) as (
-  select 'pg_class'::regclass::oid, $1::oid
-  union select 'pg_class'::regclass, c.reltoastrelid from pg_class c where c.oid = $1
-  union select 'pg_class'::regclass, i.indexrelid from pg_class c join pg_index i on i.indrelid = c.reltoastrelid
-    where c.oid = $1
-  union select 'pg_type'::regclass, c.reltype from pg_class c where c.oid = $1
-  union select 'pg_type'::regclass, t.typarray from pg_class c join pg_type t on t.oid = c.reltype where c.oid = $1
-  union select 'pg_constraint'::regclass, k.oid from pg_constraint k where k.conrelid = $1
-  union select 'pg_class'::regclass, i.indexrelid from pg_index i where i.indrelid = $1
-  union select 'pg_attrdef'::regclass, a.oid from pg_attrdef a where a.adrelid = $1
-  union select 'pg_policy'::regclass, p.oid from pg_policy p where p.polrelid = $1
-  union select 'pg_trigger'::regclass, g.oid from pg_trigger g where g.tgrelid = $1 and not g.tgisinternal
-  union select 'pg_statistic_ext'::regclass, s.oid from pg_statistic_ext s where s.stxrelid = $1
-  union select 'pg_class'::regclass, s.oid from seqs s
+seqs as (
+  select d.objid as oid, d.refobjid as relation from pg_depend d join pg_class s on s.oid = d.objid and s.relkind = 'S'
+  join tree on d.refobjid = tree.oid
+  where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.deptype in ('a', 'i')
+),
+-- `relation`: the table itself, or which of its partitions has it.
+own(classid, objid, relation) as (
+  select 'pg_class'::regclass::oid, oid, oid from tree
+  union select 'pg_class'::regclass, c.reltoastrelid, c.oid from tree join pg_class c using (oid)
+  union select 'pg_class'::regclass, i.indexrelid, c.oid from tree join pg_class c using (oid)
+    join pg_index i on i.indrelid = c.reltoastrelid
+  union select 'pg_type'::regclass, c.reltype, c.oid from tree join pg_class c using (oid)
+  union select 'pg_type'::regclass, t.typarray, c.oid from tree join pg_class c using (oid) join pg_type t on t.oid = c.reltype
+  union select 'pg_constraint'::regclass, k.oid, tree.oid from tree join pg_constraint k on k.conrelid = tree.oid
+  union select 'pg_class'::regclass, i.indexrelid, tree.oid from tree join pg_index i on i.indrelid = tree.oid
+  union select 'pg_attrdef'::regclass, a.oid, tree.oid from tree join pg_attrdef a on a.adrelid = tree.oid
+  union select 'pg_policy'::regclass, p.oid, tree.oid from tree join pg_policy p on p.polrelid = tree.oid
+  union select 'pg_trigger'::regclass, g.oid, tree.oid from tree join pg_trigger g on g.tgrelid = tree.oid and not g.tgisinternal
+  union select 'pg_statistic_ext'::regclass, s.oid, tree.oid from tree join pg_statistic_ext s on s.stxrelid = tree.oid
+  union select 'pg_class'::regclass, oid, relation from seqs
 )
 select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', x.object)), '[]') from (
   select case
+      when o.relation <> $1 then 'partition'
       when v.relkind = 'v' then 'view'
       when v.relkind = 'm' then 'materialized_view'
       when d.classid = 'pg_proc'::regclass then 'function'
@@ -64,9 +69,10 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
     and not exists (select from own x where x.classid = d.classid and x.objid = d.objid)
     and not coalesce(g.tgisinternal, false)
     -- views.sql and rules.sql have the others.
-    and not exists (select from pg_class e where e.oid = w.ev_class and e.relkind in ('v', 'r', 'p') and e.relpersistence <> 't')
+    and not exists (select from pg_class e where e.oid = w.ev_class and e.relkind in ('v', 'r', 'p') and e.relpersistence <> 't'
+      and o.relation = $1)
     -- inbound.sql has these.
-    and not coalesce(k.contype = 'f', false)
+    and not coalesce(k.contype = 'f' and (o.relation = $1 or k.conparentid <> 0), false)
     -- What a partition or a child inherits is reported once, for the parent: it cannot be dropped here.
     and not coalesce(k.coninhcount > 0 or g.tgparentid <> 0 or c.attinhcount > 0 or x.relispartition, false)
     and not exists (

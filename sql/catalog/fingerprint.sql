@@ -45,6 +45,9 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   where i.inhparent = $1 and case when p.oid is null then not t.tgisinternal
     else not p.tgisinternal and t.tgenabled <> p.tgenabled end
   union all
+  select 'partition ' || c.oid::regclass, concat_ws('|', 'partition', c.relkind, c.relowner, pg_get_expr(c.relpartbound, c.oid))
+  from pg_partition_tree($1::oid::regclass) t join pg_class c on c.oid = t.relid where t.relid <> $1
+  union all
   select 'policy ' || p.polname, concat_ws('|', 'policy', p.polname, p.polcmd, p.polpermissive, p.polroles::text,
       coalesce(pg_get_expr(p.polqual, p.polrelid), '-'), coalesce(pg_get_expr(p.polwithcheck, p.polrelid), '-'))
   from pg_policy p where p.polrelid = $1

@@ -5,7 +5,8 @@
 select jsonb_build_object(
   'version', concat_ws(' ', p.oid, p.xmin, r.oid, r.xmin),
   'replica_identity', jsonb_build_object(
-    'kind', case c.relreplident when 'd' then 'default' when 'f' then 'full' when 'n' then 'nothing' else 'index' end,
+    -- Of a partitioned table, that of its partitions counts.
+    'kind', case coalesce(l.identity, c.relreplident::text) when 'd' then 'default' when 'f' then 'full' when 'n' then 'nothing' else 'index' end,
     'index', (select x.relname from pg_index i join pg_class x on x.oid = i.indexrelid
               where i.indrelid = c.oid and i.indisreplident)),
   'lacks', to_jsonb(array_remove(array[
@@ -25,4 +26,7 @@ select jsonb_build_object(
 from pg_class c
 left join pg_publication p on p.pubname = $2::text
 left join pg_publication_rel r on r.prpubid = p.oid and r.prrelid = c.oid
+left join lateral (
+  select case when count(distinct x.relreplident) > 1 then 'n' else min(x.relreplident::text) end as identity
+  from pg_partition_tree(c.oid) t join pg_class x on x.oid = t.relid where t.isleaf and c.relkind = 'p') l on true
 where c.oid = $1

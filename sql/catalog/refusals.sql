@@ -1,10 +1,16 @@
 -- What a table is or has that this version cannot carry over, and that pg_depend does not show. $1: the table's oid;
 -- $2: the schema of its future partitions, if any: a publication of that schema would publish them.
+with tree as (
+  select $1::oid as oid union select relid from pg_partition_tree($1::oid::regclass)
+), partitions as (
+  select c.*, r.relowner as owner, r.relreplident as identity
+  from tree join pg_class c using (oid) join pg_class r on r.oid = $1 where c.oid <> $1
+)
 select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', x.object, 'schema', x.schema)), '[]') from (
   select 'not_plain_table' as kind, c.oid::regclass::text as object, null as schema
-  from pg_class c where c.oid = $1 and c.relkind <> 'r'
+  from pg_class c where c.oid = $1 and c.relkind not in ('r', 'p')
   union all
-  select 'not_permanent', c.oid::regclass::text, null from pg_class c where c.oid = $1 and c.relpersistence <> 'p'
+  select 'not_permanent', c.oid::regclass::text, null from tree join pg_class c using (oid) where c.relpersistence <> 'p'
   union all
   select 'not_plain_table', format('%s of type %s', c.oid::regclass, c.reloftype::regtype), null
   from pg_class c where c.oid = $1 and c.reloftype <> 0
@@ -17,13 +23,38 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   where k.conrelid = $1 and k.contype in ('p', 'u') and k.condeferrable
   union all
   select 'invalid_index', i.indexrelid::regclass::text, null from pg_index i
-  where i.indrelid = $1 and not (i.indisvalid and i.indisready and i.indislive)
+  where i.indrelid in (select oid from tree) and not (i.indisvalid and i.indisready and i.indislive)
   union all
   select 'unvalidated_not_null', k.conname, null from pg_constraint k
   where k.conrelid = $1 and k.contype = 'n' and not k.convalidated
   union all
   select 'inheritance', format('%s inherits %s', h.inhrelid::regclass, h.inhparent::regclass), null
   from pg_inherits h where h.inhrelid = $1
+  union all
+  -- Of a partition itself: what its parent does not have would stay with it.
+  select 'partition', format('%s, a foreign table', p.oid::regclass), null from partitions p where p.relkind = 'f'
+  union all
+  select 'partition', format('%s, which belongs to %I', p.oid::regclass, pg_get_userbyid(p.relowner)), null
+  from partitions p where p.relowner <> p.owner
+  union all
+  select 'partition', format('%s, whose DETACH CONCURRENTLY is not finished', h.inhrelid::regclass), null
+  from partitions p join pg_inherits h on h.inhrelid = p.oid where to_jsonb(h)->>'inhdetachpending' = 'true'
+  union all
+  select 'partition_identity', p.oid::regclass::text, null from partitions p
+  where p.relkind = 'r' and (p.relreplident <> p.identity or p.relreplident = 'i' and not exists (
+    select from pg_index i join pg_inherits h on h.inhrelid = i.indexrelid join pg_index r on r.indexrelid = h.inhparent
+    where i.indrelid = p.oid and i.indisreplident and r.indrelid = $1 and r.indisreplident))
+  union all
+  select 'partition', format('trigger %I on %s', g.tgname, p.oid::regclass), null
+  from partitions p join pg_trigger g on g.tgrelid = p.oid where not g.tgisinternal and g.tgparentid = 0
+  union all
+  select 'partition', format('constraint %I on %s', k.conname, p.oid::regclass), null
+  from partitions p join pg_constraint k on k.conrelid = p.oid
+  where k.conparentid = 0 and (k.contype in ('f', 'p', 'u', 'x') or k.contype = 'c' and k.coninhcount = 0)
+  union all
+  select 'partition', format('unique index %I on %s', i.relname, p.oid::regclass), null
+  from partitions p join pg_index d on d.indrelid = p.oid join pg_class i on i.oid = d.indexrelid
+  where d.indisunique and not i.relispartition and not exists (select from pg_constraint k where k.conindid = i.oid)
   union all
   -- From version 15 on; its entries depend on their publication and their schema.
   select case when n.oid = c.relnamespace then 'publication' else 'leaf_schema_publication' end,
@@ -37,7 +68,7 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   union all
   select 'all_tables_publication', quote_ident(p.pubname), null from pg_publication p where p.puballtables
   union all
-  select 'subscription', format('number %s', s.srsubid), null from pg_subscription_rel s where s.srrelid = $1
+  select 'subscription', format('number %s', s.srsubid), null from pg_subscription_rel s where s.srrelid in (select oid from tree)
   union all
   select 'extension', e.extname, null from pg_depend d join pg_extension e on e.oid = d.refobjid
   where d.classid = 'pg_class'::regclass and d.objid = $1 and d.refclassid = 'pg_extension'::regclass and d.deptype = 'e'

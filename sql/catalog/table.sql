@@ -11,8 +11,9 @@ select jsonb_build_object(
     and pg_has_role(c.relowner, case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end),
   'tablespace', s.spcname,
   'access_method', nullif(m.amname, 'heap'),
-  'options', coalesce(to_jsonb(c.reloptions), '[]'),
-  'toast_options', coalesce(to_jsonb(t.reloptions), '[]'),
+  -- A partitioned table cannot have any: those that all of its partitions agree on.
+  'options', coalesce(to_jsonb(case c.relkind when 'p' then l.options else c.reloptions end), '[]'),
+  'toast_options', coalesce(to_jsonb(case c.relkind when 'p' then l.toast_options else t.reloptions end), '[]'),
   'comment', obj_description(c.oid, 'pg_class'),
   'row_security', c.relrowsecurity,
   'force_row_security', c.relforcerowsecurity,
@@ -21,10 +22,11 @@ select jsonb_build_object(
     'index', (select x.relname from pg_index i join pg_class x on x.oid = i.indexrelid
               where i.indrelid = c.oid and i.indisreplident)),
   'file', coalesce(pg_relation_filenode(c.oid)::bigint, 0),
-  'estimated_rows', greatest(c.reltuples, 0)::bigint,
-  'heap_bytes', pg_relation_size(c.oid),
-  'table_bytes', pg_table_size(c.oid),
-  'index_bytes', pg_indexes_size(c.oid),
+  'estimated_rows', case c.relkind when 'p' then coalesce(l.tuples, 0) else greatest(c.reltuples, 0) end::bigint,
+  'heap_bytes', pg_relation_size(c.oid) + coalesce(l.heap, 0),
+  'table_bytes', pg_table_size(c.oid) + coalesce(l.whole, 0),
+  'index_bytes', pg_indexes_size(c.oid) + coalesce(l.indexes, 0),
+  'partition_key', pg_get_partkeydef(c.oid),
   'array_type', a.typname)
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace
@@ -32,6 +34,13 @@ join pg_roles o on o.oid = c.relowner
 left join pg_tablespace s on s.oid = c.reltablespace
 left join pg_am m on m.oid = c.relam
 left join pg_class t on t.oid = c.reltoastrelid
+cross join lateral (
+  select sum(greatest(x.reltuples, 0)) as tuples, sum(pg_relation_size(x.oid)) as heap, sum(pg_table_size(x.oid)) as whole,
+    sum(pg_indexes_size(x.oid)) as indexes,
+    case when count(distinct coalesce(x.reloptions, '{}')) = 1 then min(x.reloptions) end as options,
+    case when count(distinct coalesce(o.reloptions, '{}')) = 1 then min(o.reloptions) end as toast_options
+  from pg_partition_tree(c.oid) p join pg_class x on x.oid = p.relid left join pg_class o on o.oid = x.reltoastrelid
+  where p.isleaf and p.relid <> c.oid) l
 left join pg_type r on r.oid = c.reltype
 left join pg_type a on a.oid = r.typarray
 where c.oid = $1

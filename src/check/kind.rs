@@ -41,11 +41,7 @@ fn of(row: &Row, table: &QName) -> Option<Finding> {
         return Some(Finding::table(CheckId::Table, table, what, hint));
     }
     let what = match kind.as_str() {
-        "r" => return None,
-        "p" => {
-            let what = "it is partitioned already, and this version migrates plain tables only";
-            return Some(Finding::table(CheckId::Table, table, what, "take it out of the plan"));
-        }
+        "r" | "p" => return None,
         "v" => "a view",
         "m" => "a materialized view",
         "f" => "a foreign table",

@@ -134,6 +134,7 @@ fn indexes(green: &Green, plan: &TablePlan) -> Vec<GreenIndex> {
 fn notes(green: &Green, plan: &TablePlan) -> Vec<String> {
     let mut notes = Vec::new();
     notes.extend(begins_in_utc(green, plan));
+    notes.extend(green.notes_of_partitions());
     if green.partition.is_some() {
         for check in green.blue.checks.iter().filter(|check| check.no_inherit) {
             notes.push(format!(

@@ -81,6 +81,11 @@ impl Green {
         let mut statements: Vec<Statement> = PARTS.iter().flat_map(|part| part.leave(self, left)).collect();
         statements.push(set_schema(live, self.homes.of(left)));
         statements.push(set_schema(&self.home_of(who), &live.schema));
+        let partitions = self.blue_partitions_in(&self.homes.blue);
+        statements.extend(partitions.map(|(live, home)| match who {
+            Colour::Green => set_schema(live, &self.homes.blue),
+            Colour::Blue => set_schema(&home, &live.schema),
+        }));
         statements
     }
 
@@ -103,6 +108,8 @@ impl Green {
         let mut statements: Vec<Statement> =
             PARTS.iter().flat_map(|part| part.archive(self, schema)).collect();
         statements.push(set_schema(&self.home_of(Colour::Blue), schema));
+        let partitions = self.blue_partitions_in(&self.homes.blue);
+        statements.extend(partitions.map(|(_, home)| set_schema(&home, schema)));
         statements
     }
 

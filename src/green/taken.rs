@@ -20,7 +20,13 @@ impl Green {
         if let Some(partition) = &self.partition {
             let mut names: Vec<Ident> = partition.leaves.iter().map(|leaf| leaf.name.clone()).collect();
             names.extend(self.named_leaf_indexes());
-            conflicts.extend(taken(client, &partition.schema, names.iter().collect()).await?);
+            let mut found = taken(client, &partition.schema, names.iter().collect()).await?;
+            if found.iter().any(|_| self.blue.table.is_partitioned()) {
+                "another `name` or `schema` in partition_by: the old partitions keep their names until the swap"
+                    .clone_into(&mut found[0].hint);
+                found.truncate(1);
+            }
+            conflicts.extend(found);
         }
         Ok(conflicts)
     }
@@ -52,7 +58,8 @@ impl Green {
     pub fn archived_names(&self) -> Vec<&Ident> {
         let indexes = self.blue.indexes.iter().map(|index| &index.name);
         let sequences = self.sequences_of_blue().map(|sequence| &sequence.name);
-        std::iter::once(&self.live().name).chain(indexes).chain(sequences).collect()
+        let partitions = self.blue.partitions.iter().map(|partition| &partition.name.name);
+        std::iter::once(&self.live().name).chain(indexes).chain(sequences).chain(partitions).collect()
     }
 }
 

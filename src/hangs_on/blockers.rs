@@ -49,6 +49,10 @@ pub enum BlockerKind {
     AllTablesPublication,
     /// A subscription that writes to the table.
     Subscription,
+    /// A partition that is, or has, what its parent does not give it.
+    Partition,
+    /// A partition whose replica identity is not that of its parent.
+    PartitionIdentity,
     /// An inheritance parent or child, or the table is a partition.
     Inheritance,
     /// The table is a member of an extension.
@@ -73,7 +77,7 @@ pub enum BlockerKind {
     NotPermanent,
     /// An index that is not valid.
     InvalidIndex,
-    /// The relation is not an ordinary table (it is partitioned, foreign, or of a composite type).
+    /// The relation is not an ordinary table (it is foreign, or of a composite type).
     NotPlainTable,
     /// A dependent object of a kind that this version does not know.
     Unknown,
@@ -104,6 +108,8 @@ impl std::fmt::Display for BlockerKind {
             Self::LeafSchemaPublication => "a publication of the schema of its partitions",
             Self::AllTablesPublication => "a publication for all tables",
             Self::Subscription => "a subscription writes it",
+            Self::Partition => "one of its partitions is, or has, what its parent does not give it",
+            Self::PartitionIdentity => "a partition has another replica identity than its parent",
             Self::Inheritance => "an inheritance parent or child, or it is a partition",
             Self::Extension => "it belongs to an extension",
             Self::SecurityLabel => "a security label",
@@ -241,6 +247,12 @@ fn hint(kind: BlockerKind, object: &str, table: &str) -> String {
         Kind::Subscription => {
             format!("take {table} out of the publication that subscription {object} follows, and refresh it")
         }
+        Kind::Partition => {
+            format!("{object} would stay with the old partition: give it to {table} itself, or drop it")
+        }
+        Kind::PartitionIdentity => {
+            format!("alter table {object} replica identity ..., as that of {table} is")
+        }
         Kind::Inheritance => format!("alter table ... no inherit, or detach the partition ({object})"),
         Kind::Extension => format!("alter extension {object} drop table {table}"),
         Kind::SecurityLabel => format!(
@@ -252,7 +264,7 @@ fn hint(kind: BlockerKind, object: &str, table: &str) -> String {
         }
         Kind::DeferrableKey => format!("replace {object} on {table} by a constraint that is not deferrable"),
         Kind::UnvalidatedNotNull => format!("alter table {table} validate constraint {object}"),
-        Kind::NotPermanent => format!("alter table {table} set logged"),
+        Kind::NotPermanent => format!("alter table {object} set logged"),
         Kind::InvalidIndex => format!("reindex index concurrently {object}, or drop it"),
         Kind::NotPlainTable => {
             format!("only ordinary tables can be migrated by this version; {object} is none")

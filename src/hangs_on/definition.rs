@@ -12,6 +12,7 @@ use super::foreign_keys::ForeignKey;
 use super::inbound::InboundKey;
 use super::indexes::Index;
 use super::part::Part;
+use super::partitions::Partition;
 use super::policies::Policy;
 use super::privileges::Grants;
 use super::rules::Rule;
@@ -21,8 +22,8 @@ use super::table::{LeafState, Table};
 use super::triggers::Trigger;
 use super::views::View;
 use super::{
-    Error, checks, columns, foreign_keys, inbound, indexes, policies, privileges, rules, sequences,
-    statistics, table, triggers, views,
+    Error, checks, columns, foreign_keys, inbound, indexes, partitions, policies, privileges, rules,
+    sequences, statistics, table, triggers, views,
 };
 use crate::pg::{Ident, QName};
 
@@ -60,12 +61,15 @@ pub struct Definition {
     /// The rules on it, and those on other tables that name it.
     #[serde(default)]
     pub rules: Vec<Rule>,
+    /// Its partitions at all depths, if it is partitioned; those of a lower depth first.
+    #[serde(default)]
+    pub partitions: Vec<Partition>,
     /// The state of its leaves, if it is partitioned.
     pub leaves: Vec<LeafState>,
 }
 
 /// Every kind, in the order in which its statements are executed.
-pub(crate) const PARTS: [&dyn Part; 13] = [
+pub(crate) const PARTS: [&dyn Part; 14] = [
     &columns::Columns,
     &sequences::Sequences,
     &checks::Checks,
@@ -79,6 +83,7 @@ pub(crate) const PARTS: [&dyn Part; 13] = [
     &views::Views,
     &inbound::InboundKeys,
     &rules::Rules,
+    &partitions::Partitions,
 ];
 
 /// Reads a table's definition.
@@ -92,10 +97,14 @@ pub async fn read(client: &Client, table: &QName) -> Result<Definition, Error> {
 
 async fn read_by_oid(client: &Client, oid: u32) -> Result<Definition, Error> {
     let table: Table = table::TABLE.ask(client, oid).await?;
-    let leaves = if table.is_partitioned() { table::LEAVES.ask(client, oid).await? } else { Vec::new() };
+    let (leaves, partitions) = match table.is_partitioned() {
+        true => (table::LEAVES.ask(client, oid).await?, partitions::PARTITIONS.ask(client, oid).await?),
+        false => (Vec::new(), Vec::new()),
+    };
     Ok(Definition {
         table,
         leaves,
+        partitions,
         columns: columns::COLUMNS.ask(client, oid).await?,
         sequences: sequences::SEQUENCES.ask(client, oid).await?,
         checks: checks::CHECKS.ask(client, oid).await?,

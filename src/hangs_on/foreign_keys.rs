@@ -59,25 +59,23 @@ impl Part for ForeignKeys {
         conflicts.collect()
     }
 
-    /// Green's may have been merged into the parent, or not yet.
+    /// Those of a partitioned table may have been merged into the parent, or not yet.
     fn leave(&self, green: &Green, who: Colour) -> Vec<Statement> {
         let live = green.live();
-        let leaves = green.live_row_holders().into_iter().filter(|relation| relation != live);
+        let leaves = green.holders(who).into_iter().filter(|relation| relation != live);
         let relations: Vec<QName> = std::iter::once(live.clone()).chain(leaves).collect();
+        let is_plain_blue = who == Colour::Blue && !green.is_partitioned(who);
         let drop = |key: &ForeignKey| -> Vec<Statement> {
-            match who {
-                Colour::Blue => vec![key.drop(live, "")],
-                Colour::Green => relations.iter().map(|relation| key.drop(relation, "IF EXISTS ")).collect(),
+            match is_plain_blue {
+                true => vec![key.drop(live, "")],
+                false => relations.iter().map(|relation| key.drop(relation, "IF EXISTS ")).collect(),
             }
         };
         green.blue.foreign_keys.iter().flat_map(drop).collect()
     }
 
     fn arrive(&self, green: &Green, who: Colour) -> Vec<Statement> {
-        let relations = match who {
-            Colour::Blue => vec![green.live().clone()],
-            Colour::Green => green.live_row_holders(),
-        };
+        let relations = green.holders(who);
         let add = |key: &ForeignKey| -> Vec<Statement> {
             let columns = key.columns_of(green, who);
             relations.iter().map(|relation| key.add(relation, &columns, false)).collect()
@@ -202,14 +200,14 @@ impl ForeignKey {
 
     /// Without a long lock: validated leaf by leaf, then merged into the parent.
     fn settle(&self, green: &Green, who: Colour) -> Vec<Statement> {
-        let (live, partitioned) = (green.live(), green.partition.is_some() && who == Colour::Green);
-        let relations = if partitioned { green.live_row_holders() } else { vec![live.clone()] };
+        let (live, partitioned) = (green.live(), green.is_partitioned(who));
+        let relations = green.holders(who);
         let mut steps = Vec::new();
         if self.validated {
             steps.extend(relations.iter().map(|relation| self.validate(relation)));
             if partitioned {
                 let what = format!("merge foreign key {} into {}", self.name, live.plain());
-                steps.push(self.add(live, &green.green_names(&self.columns), true).called(what));
+                steps.push(self.add(live, &self.columns_of(green, who), true).called(what));
             }
         }
         if self.validated || !partitioned {

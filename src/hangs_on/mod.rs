@@ -21,6 +21,7 @@ mod indexes;
 mod key;
 pub mod orphans;
 mod part;
+mod partitions;
 mod policies;
 mod privileges;
 mod published;

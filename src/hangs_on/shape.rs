@@ -8,6 +8,7 @@ use super::columns::Column;
 use super::definition::Definition;
 use super::inbound::InboundKey;
 use super::indexes::{GreenIndex, Index};
+use super::partitions::Partition;
 use crate::pg::{Colour, Ident, QName};
 use crate::plan::partition::Leaf;
 
@@ -251,7 +252,10 @@ impl Green {
     /// Whether a valid foreign key on this relation is then merged into that of its parent.
     pub(crate) fn merges_keys_of(&self, relation: &QName) -> bool {
         let is_leaf = |key: &InboundKey| key.leaves.contains(relation);
-        self.has_leaf(relation) || self.blue.inbound.iter().any(is_leaf)
+        let of_blue = |partition: &Partition| partition.name == *relation;
+        self.has_leaf(relation)
+            || self.blue.partitions.iter().any(of_blue)
+            || self.blue.inbound.iter().any(is_leaf)
     }
 
     /// Whether green's column has another type than this one of blue.

@@ -34,9 +34,9 @@ pub struct Table {
     pub tablespace: Option<Ident>,
     /// The table access method, if it is not `heap`.
     pub access_method: Option<Ident>,
-    /// Storage parameters, as `name=value`.
+    /// Storage parameters, as `name=value`; of a partitioned table, those that all of its partitions agree on.
     pub options: Vec<String>,
-    /// The TOAST table's storage parameters, as `name=value`.
+    /// The TOAST table's storage parameters, as `name=value`; likewise.
     pub toast_options: Vec<String>,
     /// The text of COMMENT ON TABLE.
     pub comment: Option<String>,
@@ -56,6 +56,9 @@ pub struct Table {
     pub table_bytes: u64,
     /// Bytes of all indexes.
     pub index_bytes: u64,
+    /// What follows PARTITION BY, if it is partitioned.
+    #[serde(default)]
+    pub partition_key: Option<String>,
     /// The name of the array type of its rows.
     pub array_type: Option<Ident>,
 }

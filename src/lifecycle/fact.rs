@@ -237,6 +237,15 @@ pub struct Prepared {
     pub mark: String,
 }
 
+impl Prepared {
+    /// Whether the publication of these tables publishes changes of partitions as their root's. That of green does,
+    /// for all its tables, partitioned or not.
+    #[must_use]
+    pub fn via_root(&self, tables: Colour) -> bool {
+        tables == Colour::Green || self.lanes.iter().any(|lane| lane.green.blue.table.is_partitioned())
+    }
+}
+
 /// A pair of tables as designed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LaneDesign {

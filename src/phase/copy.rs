@@ -168,11 +168,16 @@ struct Chunk {
 /// The chunks that are not copied yet, the lanes taking turns.
 fn missing(run: &Run<'_>, blocks: &[u32]) -> VecDeque<Chunk> {
     let settings = run.settings();
-    let per_chunk = |blocks| blocks_per_chunk(&settings, blocks);
     let by_lane: Vec<Vec<Span>> = {
         let progress = run.journal.progress();
-        let lanes = progress.copied.iter().zip(blocks);
-        lanes.map(|(have, &blocks)| have.missing(blocks, per_chunk(blocks))).collect()
+        let designs = progress.prepared.iter().flat_map(|prepared| &prepared.lanes);
+        let partitions = designs.map(|design| design.green.blue.leaves.len().max(1));
+        let lanes = progress.copied.iter().zip(blocks).zip(partitions);
+        let missing = lanes.map(|((have, &blocks), partitions)| {
+            let partitions = u32::try_from(partitions).unwrap_or(u32::MAX);
+            have.missing(blocks, (blocks_per_chunk(&settings, blocks) / partitions).max(CHUNK_BLOCKS_MIN / 8))
+        });
+        missing.collect()
     };
     let longest = by_lane.iter().map(Vec::len).max().unwrap_or(0);
     let turns = (0..longest).flat_map(|turn| {
@@ -184,12 +189,12 @@ fn missing(run: &Run<'_>, blocks: &[u32]) -> VecDeque<Chunk> {
     turns.collect()
 }
 
-/// Heap blocks of each lane's blue.
+/// Heap blocks of each lane's blue; of the largest partition, if it is partitioned: a chunk is a range of blocks of each.
 async fn blocks(run: &Run<'_>, client: &Client) -> Result<Vec<u32>, Error> {
     let mut blocks = Vec::new();
     for lane in &run.lanes {
         let sizes = chunks::heap_relations(client, &lane.source).await;
-        blocks.push(sizes.doing("reading sizes")?.iter().map(|(_, blocks)| *blocks).sum());
+        blocks.push(sizes.doing("reading sizes")?.iter().map(|(_, blocks)| *blocks).max().unwrap_or(0));
     }
     Ok(blocks)
 }

@@ -35,7 +35,7 @@ pub(super) async fn check_fingerprints(run: &Run<'_>, client: &Client) -> Result
             async { if swaps == 0 { hanging(client, &prepared, design).await } else { Ok(Vec::new()) } },
             async {
                 match known {
-                    Some(known) => changes(client, design, &design.table, known, swaps > 0).await,
+                    Some(known) => changes(client, design, (live, &design.table), known, swaps > 0).await,
                     None => Ok(Vec::new()),
                 }
             },
@@ -52,7 +52,7 @@ pub(super) async fn check_fingerprints(run: &Run<'_>, client: &Client) -> Result
         };
         if let Some(known) = known {
             let other = design.green.home_of(live.other());
-            let what = changes(client, design, &other, known, swaps > 0).await?;
+            let what = changes(client, design, (live.other(), &other), known, swaps > 0).await?;
             if !what.is_empty() {
                 return Err(Error::SourceChanged { table: other.plain(), what });
             }
@@ -85,7 +85,9 @@ pub(super) async fn changes_while_designed(
     let mut what = Vec::new();
     let mut findings = Vec::new();
     for design in &prepared.lanes {
-        what.extend(changes(client, design, &design.table, &design.fingerprint, false).await?);
+        what.extend(
+            changes(client, design, (Colour::Blue, &design.table), &design.fingerprint, false).await?,
+        );
         match hanging(client, prepared, design).await {
             Err(Error::Catalog(hangs_on::Error::NoTable(_))) => {}
             blockers => findings.extend(Finding::of_blockers(&design.table, blockers?)),
@@ -105,11 +107,11 @@ pub(super) async fn changes_while_designed(
 }
 
 /// What differs from a fingerprint of a lane's table. `settles`: foreign keys may have been validated, merged and
-/// commented on since.
+/// commented on since. Green may get new partitions.
 async fn changes(
     client: &Client,
     design: &LaneDesign,
-    table: &QName,
+    (whose, table): (Colour, &QName),
     known: &Fingerprint,
     settles: bool,
 ) -> Result<Vec<String>, Error> {
@@ -129,7 +131,12 @@ async fn changes(
                 || what.starts_with("validity of ")
                 || what.starts_with("comment on constraint "))
     };
-    Ok(known.differences(&now, &is_settled))
+    // Partitions are made ahead of time. What is attached to green with rows is found when the tables are compared.
+    let mut what = known.differences(&now, &is_settled);
+    what.retain(|what| {
+        whose == Colour::Blue || !what.starts_with("partition ") || !what.ends_with(" is new")
+    });
+    Ok(what)
 }
 
 async fn hanging(client: &Client, prepared: &Prepared, design: &LaneDesign) -> Result<Vec<Blocker>, Error> {
@@ -155,9 +162,7 @@ async fn is_streamed(
     before: Option<&Published>,
 ) -> Result<Published, Error> {
     let publication = RunObjects::of_slot(&prepared.slot).slot(live);
-    // That of green is, for all its tables, partitioned or not.
-    let via_root = live == Colour::Green;
-    let now = match hangs_on::published(client, &design.table, &publication, via_root).await {
+    let now = match hangs_on::published(client, &design.table, &publication, prepared.via_root(live)).await {
         Err(hangs_on::Error::NoTable(table)) => {
             return Err(Error::SourceChanged {
                 what: vec![format!("no table is called {table} any more")],

@@ -143,12 +143,22 @@ pub(crate) fn statements(prepared: &Prepared) -> Vec<(Option<usize>, Statement)>
     statements.push((None, publish(prepared)));
     for (number, lane) in prepared.lanes.iter().enumerate() {
         if lane.replica_identity_before.is_some() {
-            let sql = format!("ALTER TABLE {} REPLICA IDENTITY FULL", lane.table);
-            let set = Statement::on(&lane.table, LockMode::AccessExclusive, "replica identity of", sql);
-            statements.push((Some(number), set));
+            let set = replica_identity_of(&lane.green, "FULL");
+            statements.extend(set.into_iter().map(|statement| (Some(number), statement)));
         }
     }
     statements
+}
+
+/// Sets blue's replica identity, where its rows are: it is not inherited.
+pub(super) fn replica_identity_of(green: &Green, identity: &str) -> Vec<Statement> {
+    let leaves = green.holders(Colour::Blue).into_iter().filter(|leaf| leaf != green.live());
+    let relations = std::iter::once(green.live().clone()).chain(leaves);
+    let set = relations.map(|relation| {
+        let sql = format!("ALTER TABLE {relation} REPLICA IDENTITY {identity}");
+        Statement::on(&relation, LockMode::AccessExclusive, "replica identity of", sql)
+    });
+    set.collect()
 }
 
 /// Comes first: keeps what green was designed from unchanged while green is made.
@@ -163,7 +173,9 @@ fn hold(prepared: &Prepared) -> Statement {
 
 fn publish(prepared: &Prepared) -> Statement {
     let blues = || prepared.lanes.iter().map(|lane| &lane.table);
-    let sql = format!("CREATE PUBLICATION {} FOR TABLE {}", prepared.slot, list(blues()));
+    let via_root =
+        if prepared.via_root(Colour::Blue) { " WITH (publish_via_partition_root = true)" } else { "" };
+    let sql = format!("CREATE PUBLICATION {} FOR TABLE {}{via_root}", prepared.slot, list(blues()));
     blues().fold(Statement::new("publish the live tables' changes", sql), |publish, blue| {
         publish.locking(blue, LockMode::ShareUpdateExclusive)
     })

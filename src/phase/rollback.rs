@@ -4,6 +4,7 @@
 use tokio_postgres::Client;
 
 use super::locks::Patience;
+use super::prepare::replica_identity_of;
 use super::settle::drop_publications;
 use crate::context::Context;
 use crate::error::{Doing, Error};
@@ -11,7 +12,7 @@ use crate::event::Event;
 use crate::finding::{CheckId, Finding};
 use crate::journal::Journal;
 use crate::lifecycle::{Fact, LaneDesign, Phase};
-use crate::pg::sql::{LockMode, Statement, joined};
+use crate::pg::sql::{Statement, joined};
 use crate::pg::{Colour, Ident, Literal, QName, RunObjects};
 
 /// Drops what the run made. Doing it twice equals doing it once.
@@ -100,12 +101,10 @@ pub(crate) fn transactions(lanes: &[LaneDesign], ours: &RunObjects) -> Transacti
     let home = ours.green_schema();
     let holders = |lane: &LaneDesign| lane.green.row_holders().len();
     let in_portions = lanes.iter().map(holders).sum::<usize>() > TABLES_AT_ONCE;
-    let restored = lanes.iter().filter_map(|lane| {
-        let before = lane.replica_identity_before.as_ref()?;
-        let sql = format!("ALTER TABLE {} REPLICA IDENTITY {before}", lane.table);
-        Some(Statement::on(&lane.table, LockMode::AccessExclusive, "replica identity of", sql))
-    });
-    let mut last: Vec<Statement> = restored.collect();
+    let restored = lanes
+        .iter()
+        .filter_map(|lane| Some(replica_identity_of(&lane.green, lane.replica_identity_before.as_ref()?)));
+    let mut last: Vec<Statement> = restored.flatten().collect();
     last.extend(drop_publications(ours));
     for home in [&home, &ours.blue_schema()] {
         let sql = format!("DROP SCHEMA IF EXISTS {home} CASCADE");

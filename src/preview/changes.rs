@@ -47,10 +47,20 @@ impl Diff {
     }
 
     fn partitioning(&mut self, green: &Green) {
+        let key = green.blue.table.partition_key.as_ref();
+        let was = key.map(|key| {
+            let (strategy, columns) = key.split_once(' ').unwrap_or((key, ""));
+            let (strategy, count) = (strategy.to_lowercase(), green.blue.leaves.len());
+            format!("partitioned by {strategy} {columns}, {count} partitions")
+        });
         let Some(by) = &green.partition else {
-            return self.add('~', "table", "another plain table takes its place");
+            let Some(was) = was else {
+                return self.add('~', "table", "another plain table takes its place");
+            };
+            self.add('-', "table", was);
+            return self.add('+', "table", "plain");
         };
-        self.add('-', "table", "plain");
+        self.add('-', "table", was.as_deref().unwrap_or("plain"));
         let column = by.column.plain();
         let count = by.leaves.len();
         let strategy = by.strategy.to_lowercase();

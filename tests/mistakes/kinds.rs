@@ -31,7 +31,6 @@ insert into app.things select n, now(), date '2025-01-01' + n, n, n, gen_random_
 const CASES: &[(&str, &[&str])] = &[
     ("table: app.far", &["app.far: it is a foreign table", "name a table"]),
     ("table: app.part", &["app.part: it is a partition of app.parted", "detach partition app.part"]),
-    ("table: app.parted", &["app.parted: it is partitioned already"]),
     ("table: app.shown", &["app.shown: it is a view"]),
     ("table: app.kept", &["app.kept: it is a materialized view"]),
     ("table: app.numbers", &["app.numbers: it is a sequence"]),
