@@ -31,7 +31,7 @@ async fn what_a_partition_has_of_its_own_is_refused_by_name() {
     let cases = [
         ("create view v as select * from t_1", own, "public.v would stay with the old partition"),
         ("create materialized view v as select * from t_1", own, "public.v would stay"),
-        ("create function g(t_1) returns int language sql return 1", own, "g(t_1)"),
+        ("create function g(t_1) returns int language sql return 1", own, "g(public.t_1)"),
         (
             "create trigger own after insert on t_2 for each row execute function f()",
             own,
