@@ -16,6 +16,7 @@ use crate::lane::compare::{CompareError, Differences};
 use crate::lane::copy::CopyError;
 use crate::lane::feed::FeedError;
 use crate::lane::point::PointError;
+use crate::lifecycle::Way;
 use crate::pg;
 use crate::pg::activity::ActivityError;
 use crate::pg::connect::ConnectError;
@@ -123,6 +124,18 @@ pub enum Error {
         gate: String,
         /// Why it does not.
         why: String,
+    },
+    /// A step of the plan failed, and nothing of it is left unless it is not one transaction.
+    #[error("{} failed at {place}: {why}", match way { Way::Up => format!("step `{step}`"), Way::Down => format!("undoing step `{step}`") })]
+    Step {
+        /// Its name.
+        step: String,
+        /// Where in its script, with line and column.
+        place: String,
+        /// The server's error.
+        why: String,
+        /// Whether it was executed or undone.
+        way: Way,
     },
     /// A command on another terminal asks to end the run, or a gate in the soak. Inside a session only: the session then does so.
     #[error("asked to {} by {}", .0.ask.name(), .0.by)]
@@ -234,6 +247,7 @@ impl Error {
             | Self::NotUnique { .. }
             | Self::SwapBudget { .. }
             | Self::Gate { .. }
+            | Self::Step { .. }
             | Self::Asked(_)
             | Self::Answered { .. }
             | Self::Unanswered { .. }
@@ -302,6 +316,7 @@ impl Error {
             | Self::SourceChanged { .. }
             | Self::NotStreamed { .. }
             | Self::NotUnique { .. }
+            | Self::Step { .. }
             | Self::Asked(_)
             | Self::Slot(_)
             | Self::GivenUp { .. }

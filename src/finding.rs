@@ -36,6 +36,8 @@ pub enum CheckId {
     Throttle,
     /// The plan's gates can be asked.
     Gates,
+    /// The server can parse the plan's steps.
+    Steps,
     /// Synchronous standbys are connected, and set by name.
     Standbys,
     /// The plan's table exists, and is an ordinary table.

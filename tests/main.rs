@@ -56,6 +56,7 @@ mod session_settings;
 mod shop_window;
 mod signals;
 mod soak;
+mod steps;
 mod stream_rules;
 mod swap_under_load;
 mod terminal;

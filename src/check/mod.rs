@@ -32,6 +32,7 @@ mod server;
 mod server_log;
 mod slots;
 mod standbys;
+mod steps;
 pub(crate) mod throttle;
 mod toast;
 mod triggers;
@@ -72,6 +73,7 @@ const CHECKS: &[Checks] = &[
         check(Id::ServerLog, &[], |at| found(server_log::check(at.session))),
         check(Id::Throttle, &[], |at| found(throttle::check(at.plan, at.session))),
         check(Id::Gates, &[], |at| found(async { Ok(gates::check(at.cx, at.plan).await) })),
+        check(Id::Steps, &[], |at| found(steps::check(at.plan, at.session))),
         check(Id::Standbys, &[], |at| found(standbys::check(at.session))),
     ]),
     Checks::Name(&[

@@ -27,6 +27,10 @@ impl Error {
             Self::NotStreamed { .. } => {
                 "what was written meanwhile cannot be known: `projh-bluegreen rollback`, and begin again"
             }
+            Self::Step { .. } => {
+                "put right what prevents it and execute again; its text cannot change while the run is under way: \
+                 `projh-bluegreen rollback` ends the run, where the way back itself is not what fails"
+            }
             Self::SwapBudget { in_the_way, .. } => return Some(of_swap(in_the_way)),
             Self::Journal(JournalError::PlanChanged { .. }) => {
                 "execute the original plan, or end the run first (`rollback` before its swap, `finish` after it)"

@@ -20,6 +20,7 @@ use crate::lifecycle::{Ending, Fact, IllegalFact, Progress};
 use crate::pg::Colour;
 use crate::pg::Lsn;
 use crate::pg::connect::{ConnectError, Session};
+use crate::plan::Step;
 
 use lock::Backend;
 pub use lock::{holder_of as holder, is_held};
@@ -197,6 +198,7 @@ pub struct Journal {
     backend: Backend,
     run: String,
     plan: String,
+    steps: Vec<Step>,
     epoch: i64,
     resumed: bool,
     progress: Mutex<Progress>,
@@ -219,6 +221,12 @@ impl Journal {
     #[must_use]
     pub fn plan(&self) -> &str {
         &self.plan
+    }
+
+    /// The steps of the plan that the run began with.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
     }
 
     /// Whether the run had begun before this session.

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use tokio_postgres::Client;
 
 use super::lock;
-use super::runs::{RunRow, find, read};
+use super::runs::{self, RunRow, find, read};
 use super::{Held, Journal, JournalError, requests, schema};
 use crate::crash;
 use crate::lifecycle::{Ending, Fact};
@@ -121,11 +121,14 @@ impl Journal {
         let epoch: i64 = row.get(0);
         let progress = read(&session, &found.run).await?;
         let backend = lock::backend(&session).await?;
+        let unreadable = |source| JournalError::Unreadable { run: found.run.clone(), source };
+        let steps = runs::steps(&found.plan).map_err(unreadable)?;
         let journal = Self {
             session,
             backend,
             run: found.run,
             plan: found.plan_name,
+            steps,
             epoch,
             resumed: epoch > 1,
             progress: Mutex::new(progress),

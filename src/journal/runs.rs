@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 
 use super::{JournalError, schema};
 use crate::lifecycle::{Fact, Progress};
-use crate::plan::Settings;
+use crate::plan::{Settings, Step};
 
 /// A run found in the journal.
 pub struct RunRow {
@@ -27,6 +27,11 @@ pub struct Summary {
     pub progress: Progress,
     /// When it began, and when its last fact was written; ISO 8601.
     pub times: (String, String),
+}
+
+/// The steps of a plan in the journal.
+pub(super) fn steps(plan: &Value) -> Result<Vec<Step>, serde_json::Error> {
+    plan.get("steps").map_or(Ok(Vec::new()), |steps| serde_json::from_value(steps.clone()))
 }
 
 /// The latest run with this short id, or of the plan with this name.

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Secret, Span};
+use super::{Secret, Span, Way};
 use crate::hangs_on::{Fingerprint, Green, TableKey};
 use crate::pg::{Colour, Ident, Lsn, QName};
 
@@ -101,6 +101,22 @@ pub enum Fact {
     WayBackOpened {
         /// The LSN of the consistent point of its slot.
         lsn: Lsn,
+    },
+    /// A step of the plan was executed, or undone: all of its statements, in one transaction with this fact if it is one.
+    StepDone {
+        /// Its name.
+        step: String,
+        /// Whether it was executed or undone.
+        way: Way,
+    },
+    /// A statement of a step that is executed outside of a transaction was about to be executed.
+    StepIntended {
+        /// The step's name.
+        step: String,
+        /// Whether it is executed or undone.
+        way: Way,
+        /// The statement's number, from 0.
+        statement: usize,
     },
     /// What a gate compares after the swap was measured before it.
     Measured {

@@ -9,6 +9,7 @@ mod phase;
 mod progress;
 mod secret;
 mod standing;
+mod steps;
 
 pub use blocks::{Blocks, Span};
 pub use fact::{Arrived, Broken, Fact, KeyDigest, LaneDesign, Prepared, RoundEnd, SwapTimes, Verification};
@@ -16,3 +17,4 @@ pub use phase::Phase;
 pub use progress::{Ending, IllegalFact, Progress, WayBack};
 pub use secret::Secret;
 pub use standing::Standing;
+pub use steps::{Steps, StepsDone, Way};

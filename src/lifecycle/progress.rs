@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Arrived, Blocks, Broken, Fact, Phase, Prepared, SwapTimes, Verification};
+use super::{Arrived, Blocks, Broken, Fact, Phase, Prepared, Steps, StepsDone, SwapTimes, Verification};
 use crate::hangs_on::Fingerprint;
 use crate::pg::{Colour, Lsn, QName};
 
@@ -30,36 +30,6 @@ impl std::fmt::Display for Ending {
 pub struct IllegalFact {
     /// The name of the first fact that cannot follow those before it.
     pub fact: String,
-}
-
-/// The statements of a phase that were executed, each by its lane and what it does on what. If version 0.1.0 wrote the
-/// fact, by its number among those of the lane; the numbers are kept stable for that.
-#[derive(Clone, Debug, Default)]
-pub struct StepsDone {
-    numbers: BTreeSet<(usize, usize)>,
-    names: BTreeSet<(usize, String)>,
-}
-
-impl StepsDone {
-    fn add(&mut self, lane: usize, step: usize, what: &str) {
-        if what.is_empty() {
-            self.numbers.insert((lane, step));
-        } else {
-            self.names.insert((lane, what.to_owned()));
-        }
-    }
-
-    /// Whether a statement of a lane was executed.
-    #[must_use]
-    pub fn has(&self, lane: usize, step: usize, what: &str) -> bool {
-        self.numbers.contains(&(lane, step)) || self.names.contains(&(lane, what.to_owned()))
-    }
-
-    /// The number of statements executed.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.numbers.len() + self.names.len()
-    }
 }
 
 /// The state of a run.
@@ -95,6 +65,8 @@ pub struct Progress {
     pub greens: Vec<Fingerprint>,
     /// The last verification, unless it has become void.
     pub verified: Option<Verification>,
+    /// How far the plan's steps are.
+    pub steps: Steps,
     /// What gates compare with, in milliseconds, by their names.
     pub measured: BTreeMap<String, f64>,
     /// The state of the way back.
@@ -271,7 +243,7 @@ impl Progress {
         let may_swap = !swapped || self.is_reversible();
         self.ended.is_none()
             && match fact {
-                Fact::Started { .. } => true,
+                Fact::Started { .. } | Fact::StepDone { .. } | Fact::StepIntended { .. } => true,
                 Fact::Prepared(_) => !prepared,
                 Fact::SlotIntended => prepared && !swapped,
                 Fact::SlotCreated { filenodes, .. } => {
@@ -350,6 +322,8 @@ impl Progress {
             }
             Fact::Verified(verification) => self.verified = Some(verification.clone()),
             Fact::VerificationVoided => self.verified = None,
+            Fact::StepDone { step, way } => self.steps.done(step, *way),
+            Fact::StepIntended { step, way, statement } => self.steps.intended(step, *way, *statement),
             Fact::Measured { gate, ms } => {
                 self.measured.insert(gate.clone(), *ms);
             }

@@ -9,15 +9,17 @@ use tokio_postgres::Client;
 use super::locks::Patience;
 use super::row_types;
 use super::settle;
+use super::steps::Around;
 use crate::context::Context;
 use crate::error::{Doing, Error};
 use crate::hangs_on;
 use crate::journal::Journal;
 use crate::journal::requests::Finish;
 use crate::lane;
-use crate::lifecycle::{Broken, Fact, Phase, Prepared, Progress};
+use crate::lifecycle::{Broken, Fact, Phase, Prepared, Progress, Way};
 use crate::pg::sql::{LockMode, Statement, joined};
 use crate::pg::{Colour, Ident, QName};
+use crate::plan::StepTime;
 
 /// The phases of a finish: while there is a way back, blue catches up and is compared first, unless `how.force`.
 ///
@@ -86,6 +88,8 @@ pub(crate) async fn run(
     }
     // A way back that was lost has left its publications, and slots that could not be dropped then.
     settle::end_streams(patience, client, &prepared).await?;
+    let around = Around { cx, journal, phase: Phase::Finish, guarded: None };
+    around.all(StepTime::Finish, Way::Up).await?;
     patience.execute(client, &sql, doing).await?;
     let archived = archived.into_iter().map(|(_, to)| to).collect();
     journal.end(client, Fact::Finished { archived }).await?;

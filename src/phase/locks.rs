@@ -29,6 +29,8 @@ const STEP_ASIDE: Duration = Duration::from_secs(2);
 const REPORT_AGAIN: Duration = Duration::from_secs(30);
 /// A wait whose holder is not seen is only reported after this time.
 const NAMELESS: Duration = Duration::from_secs(10);
+/// A statement outside of a transaction that takes longer than this may be waiting.
+const REPORT_FIRST: Duration = Duration::from_secs(2);
 /// How often the blockers are looked up.
 const LOOK_EVERY: Duration = Duration::from_millis(40);
 
@@ -116,29 +118,41 @@ impl<'a> Patience<'a> {
     /// # Errors
     /// Any error other than a lock that was not granted in time.
     pub(super) async fn execute(&self, client: &Client, sql: &str, what: &str) -> Result<(), Error> {
-        let doing = what;
-        let name = ConnectionRole::of_run(self.run, "observer").to_string();
+        self.each(client, &[sql], what).await.map_err(|(_, error)| error)
+    }
+
+    /// Executes texts in a transaction that is left open, one after the other.
+    ///
+    /// # Errors
+    /// Any error other than a lock that was not granted in time, and the number of its text, from 0.
+    pub(super) async fn each(
+        &self,
+        client: &Client,
+        texts: &[&str],
+        what: &str,
+    ) -> Result<(), (usize, Error)> {
+        let doing =
+            |number: usize| move |source| (number, Error::Postgres { doing: what.to_owned(), source });
         let mut observer = None;
         let mut aside = Vec::new();
-        let limits = Limits::of(client).await.doing(doing)?;
-        let pid = pid(client).await.doing(doing)?;
+        let limits = Limits::of(client).await.map_err(doing(0))?;
+        let pid = pid(client).await.map_err(doing(0))?;
         let since = Instant::now();
         let mut reported = None;
         loop {
-            let begun = format!("{}; {sql}", begun(&aside, &limits));
-            let work = client.batch_execute(&begun);
+            let work = executed(client, &aside, &limits, texts);
             let (outcome, wait) = match &observer {
                 Some(observer) => observed(observer, pid, work).await,
                 None => (work.await, None),
             };
-            match outcome {
+            let number = match outcome {
                 Ok(()) => return Ok(()),
-                Err(error) if is_lock_wait(&error) => {}
-                Err(error) => return Err(error).doing(doing),
-            }
-            client.batch_execute("ROLLBACK").await.doing(doing)?;
+                Err((number, error)) if is_lock_wait(&error) => number,
+                Err((number, error)) => return Err(doing(number)(error)),
+            };
+            client.batch_execute("ROLLBACK").await.map_err(doing(number))?;
             if observer.is_none() {
-                observer = Some(self.target.connect(&name, &[("statement_timeout", "2s")]).await?);
+                observer = Some(self.observer().await.map_err(|error| (number, error))?);
                 continue;
             }
             if let Some(table) = wait.as_ref().and_then(displaceable).filter(|table| !aside.contains(table)) {
@@ -147,6 +161,49 @@ impl<'a> Patience<'a> {
             self.report(what, wait.as_ref(), since, &mut reported);
             step_back().await;
         }
+    }
+
+    /// Executes a statement that cannot be executed in a transaction, and reports whom it waits for. `waits`: no client
+    /// queues behind its locks, so that it may wait for them for as long as it takes.
+    ///
+    /// # Errors
+    /// Any error other than a lock that was not granted in time.
+    pub(super) async fn alone(
+        &self,
+        session: &Session,
+        sql: &str,
+        what: &str,
+        waits: bool,
+    ) -> Result<(), Error> {
+        let limits = Limits::of(session).await.doing(what)?;
+        let pid = pid(session).await.doing(what)?;
+        let wait = if waits { Duration::ZERO } else { limits.brief(LOCK_WAIT) };
+        let set = format!("SET lock_timeout = '{}ms'", wait.as_millis());
+        session.batch_execute(&set).await.doing(what)?;
+        let observer = self.observer().await?;
+        let since = Instant::now();
+        let mut reported = None;
+        loop {
+            let mut work = std::pin::pin!(session.batch_execute(sql));
+            let outcome = loop {
+                tokio::select! {
+                    outcome = &mut work => break outcome,
+                    () = tokio::time::sleep(REPORT_FIRST) => {}
+                }
+                if let Ok(Some(wait)) = activity::wait_of(&observer, pid).await {
+                    self.report(what, Some(&wait), since, &mut reported);
+                }
+            };
+            match outcome {
+                Err(error) if is_lock_wait(&error) => step_back().await,
+                outcome => return outcome.doing(what),
+            }
+        }
+    }
+
+    async fn observer(&self) -> Result<Session, Error> {
+        let name = ConnectionRole::of_run(self.run, "observer").to_string();
+        Ok(self.target.connect(&name, &[("statement_timeout", "2s")]).await?)
     }
 
     /// Reports the wait once, and again when the blockers are others or after [`REPORT_AGAIN`].
@@ -170,6 +227,22 @@ impl<'a> Patience<'a> {
         self.reporter.tell(&Event::Waiting { cause: WaitCause::Lock, text });
         *reported = Some((who, Instant::now()));
     }
+}
+
+/// Begins a transaction and executes texts in it; the first is sent with its beginning.
+async fn executed(
+    client: &Client,
+    aside: &[QName],
+    limits: &Limits,
+    texts: &[&str],
+) -> Result<(), (usize, tokio_postgres::Error)> {
+    let Some((first, rest)) = texts.split_first() else { return Ok(()) };
+    let begun = format!("{}; {first}", begun(aside, limits));
+    client.batch_execute(&begun).await.map_err(|error| (0, error))?;
+    for (number, text) in (1..).zip(rest) {
+        client.batch_execute(text).await.map_err(|error| (number, error))?;
+    }
+    Ok(())
 }
 
 fn process(holder: &Holder) -> i32 {

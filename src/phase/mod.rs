@@ -18,6 +18,7 @@ pub(crate) mod rollback;
 pub(crate) mod row_types;
 pub(crate) mod settle;
 mod soak;
+pub(crate) mod steps;
 pub(crate) mod stream;
 pub(crate) mod swap;
 pub(crate) mod verify;

@@ -6,6 +6,7 @@
 use tokio_postgres::Client;
 
 use super::guard::changes_while_designed;
+use super::steps::Around;
 use super::{is_lock_wait, step_back};
 use crate::error::{Doing, Error};
 use crate::event::{Event, WaitCause};
@@ -13,16 +14,17 @@ use crate::finding::{CheckId, Finding};
 use crate::green;
 use crate::hangs_on::{self, Definition, Fingerprint, Green, Homes, ReplicaIdentityKind};
 use crate::lane::{Ends, working_objects};
-use crate::lifecycle::{Fact, LaneDesign, Phase, Prepared, Secret};
+use crate::lifecycle::{Fact, LaneDesign, Phase, Prepared, Secret, Way};
 use crate::pg::sql::{LockMode, Statement, joined};
 use crate::pg::{Colour, RunObjects, list};
-use crate::plan::TablePlan;
+use crate::plan::{StepTime, TablePlan};
 use crate::run::Run;
 
 /// How often green is designed at most, if DDL changes a table meanwhile.
 const DESIGNS: u32 = 5;
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
+    Around::of(run, Phase::Prepare).all(StepTime::Prepare, Way::Up).await?;
     let client = run.connect("prepare").await?;
     let mut changed = Vec::new();
     for _ in 0..DESIGNS {

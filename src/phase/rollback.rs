@@ -6,14 +6,16 @@ use tokio_postgres::Client;
 use super::locks::Patience;
 use super::prepare::replica_identity_of;
 use super::settle::drop_publications;
+use super::steps::{self, Around};
 use crate::context::Context;
 use crate::error::{Doing, Error};
 use crate::event::Event;
 use crate::finding::{CheckId, Finding};
 use crate::journal::Journal;
-use crate::lifecycle::{Fact, LaneDesign, Phase};
+use crate::lifecycle::{Fact, LaneDesign, Phase, Way};
 use crate::pg::sql::{Statement, joined};
 use crate::pg::{Colour, Ident, Literal, QName, RunObjects};
+use crate::plan::StepTime;
 
 /// Drops what the run made. Doing it twice equals doing it once.
 ///
@@ -33,6 +35,10 @@ pub(crate) async fn run(cx: &Context, journal: &Journal) -> Result<(), Error> {
         );
         let what = format!("the run has been swapped, and its way back is closed: {why}");
         return Err(Error::Usage(format!("{what}. Blue is kept until `projh-bluegreen finish`.")));
+    }
+    let around = Around { cx, journal, phase: Phase::Rollback, guarded: None };
+    for when in [StepTime::AfterSwap, StepTime::InSwap, StepTime::BeforeSwap] {
+        around.all(when, Way::Down).await?;
     }
     let ours = RunObjects::of(journal.run());
     let slots = [Colour::Blue, Colour::Green].map(|source| ours.slot(source));
@@ -57,6 +63,13 @@ pub(crate) async fn run(cx: &Context, journal: &Journal) -> Result<(), Error> {
     }
     // The slot is dropped last: if there are no portions, stopping before that leaves the run as it was.
     patience.execute(client, &joined(&last), DOING).await?;
+    let steps_are_left = !steps::left(journal, StepTime::Prepare, Way::Down).is_empty();
+    if steps_are_left {
+        // Green may depend on what they made.
+        journal.commit(client, Fact::PartitionsDropped).await?;
+        around.all(StepTime::Prepare, Way::Down).await?;
+        client.batch_execute("BEGIN").await.doing(DOING)?;
+    }
     for slot in &slots {
         super::stream::drop_slot(client, slot).await?;
     }

@@ -2,6 +2,8 @@
 //! any more; with one, the streams run from here on. Then foreign keys are validated leaf by leaf and merged into the
 //! parent.
 //!
+//! Then the plan's steps after the swap are executed; after a swap back, those before it undone.
+//!
 //! Each statement takes its lock briefly or steps back, and is one transaction with its fact. What cannot be done holds
 //! up nothing else, and is reported with a hint.
 
@@ -9,13 +11,15 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::locks::Patience;
+use super::steps::Around;
 use super::{prepared, stream, way_back};
 use crate::error::{Doing, Error, Undone};
 use crate::event::Event;
 use crate::hangs_on::{InboundKey, orphans};
-use crate::lifecycle::{Fact, LaneDesign, Phase, Prepared};
+use crate::lifecycle::{Fact, LaneDesign, Phase, Prepared, Way};
 use crate::pg::sql::{Statement, joined};
 use crate::pg::{AS_OPERATOR, Acting, Colour, RunObjects};
+use crate::plan::StepTime;
 use crate::run::Run;
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
@@ -74,9 +78,15 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
             }
         }
     }
+    let (when, way) = match live {
+        Colour::Green => (StepTime::AfterSwap, Way::Up),
+        Colour::Blue => (StepTime::BeforeSwap, Way::Down),
+    };
+    let stepped = Around::of(run, Phase::Settle).all(when, way).await;
     if !undone.is_empty() {
         return Err(Error::Unsettled(undone));
     }
+    stepped?;
     Ok(run.journal.record(Fact::Settled).await?)
 }
 

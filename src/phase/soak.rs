@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::steps::Around;
 use super::{check_fingerprints, prepared, settle, unless, verify};
 use super::{gates, stream};
 use crate::error::{Doing, Error};
 use crate::event::Event;
 use crate::journal::requests::{Ask, Request};
-use crate::lifecycle::Fact;
-use crate::plan::Settings;
+use crate::lifecycle::{Fact, Phase, Way};
+use crate::plan::{Settings, StepTime};
 use crate::run::Run;
 
 /// How often the streams and the definition of the live tables are looked at.
@@ -38,6 +39,8 @@ async fn soak(run: &mut Run<'_>) -> Result<(), Error> {
     if run.journal.progress().broken.is_some() {
         mend(run).await?;
     }
+    // A rollback that was cut short has undone them.
+    Around::of(run, Phase::Soak).all(StepTime::AfterSwap, Way::Up).await?;
     run.verified_files = verify::files(run, run.journal.session()).await?;
     let seconds = left(run).await?;
     run.cx.tell(&Event::Soaking { seconds });

@@ -8,7 +8,7 @@
 //!   fingerprint again; no snapshot older than green's rows
 //!   marker, drained through: all that was committed before the lock is in green
 //!   what changed since the last comparison is compared
-//!   what hangs on the tables is moved, the schemas exchanged, the fact written
+//!   what hangs on the tables is moved, the schemas exchanged, the plan's steps executed (or undone), the facts written
 //! COMMIT
 //! ```
 //!
@@ -20,6 +20,7 @@
 //! of a deadlock (all locks together are waited for less than `deadlock_timeout`), and the server ends it if we freeze.
 //! The COMMIT does not wait for standbys, because clients would wait with it; the swap is reported once they have it.
 
+mod around;
 mod attempt;
 mod gate;
 mod statements;
@@ -30,10 +31,12 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::event::Event;
 use crate::journal::requests::Ask;
-use crate::lifecycle::{Fact, Phase};
+use crate::lifecycle::{Fact, Phase, Way};
 use crate::pg::Colour;
+use crate::plan::StepTime;
 use crate::run::Run;
 
+use super::steps::Around;
 use super::{gates, load_lanes, prepared, stream, unless, verify};
 
 use attempt::Outcome;
@@ -48,6 +51,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     if run.journal.progress().live() == Colour::Blue {
         unless(run.stopped(), verify::comparing_meanwhile(run, gates::pass(run))).await?;
     }
+    unless(run.stopped(), verify::comparing_meanwhile(run, before(run))).await?;
     let mut asked = Instant::now();
     let mut in_the_way = Vec::new();
     let mut number = 0;
@@ -103,6 +107,19 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
         }
     }
     Err(Error::SwapBudget { attempts: number, why: last, in_the_way })
+}
+
+/// Executes the plan's steps before the swap; before a swap back, undoes those after it.
+async fn before(run: &Run<'_>) -> Result<(), Error> {
+    let live = run.journal.progress().live();
+    let around = Around::of(run, Phase::Swap);
+    match live {
+        Colour::Blue => {
+            around::rehearse(run).await?;
+            around.all(StepTime::BeforeSwap, Way::Up).await
+        }
+        Colour::Green => around.all(StepTime::AfterSwap, Way::Down).await,
+    }
 }
 
 /// Waits until an attempt has a good chance. All rows are compared again meanwhile whenever somebody asks for that.

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use super::shape::{MapShape, PlanKey, Shape};
 
+mod around;
+
+use around::{GATE, STEP};
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -52,59 +56,15 @@ pub(super) static PLAN: Shape = Shape::Map(&MapShape {
             Shape::List { of: &Shape::List { of: &TEXT, min: 1 }, min: 1 },
             "are programs with their arguments, which get what happened as JSON on standard input",
         ),
+        key(
+            "steps",
+            Shape::List { of: &Shape::Map(&STEP), min: 1 },
+            "are SQL around the swap, each with its way back",
+        ),
     ],
-    later: &["keys", "steps"],
+    later: &["keys"],
     rules: &[],
 });
-
-static GATE: MapShape = MapShape {
-    what: "a gate",
-    keys: &[
-        required("name", TEXT, "is what reports call it"),
-        key("sql", TEXT, "is a statement whose first column must be true"),
-        key(
-            "command",
-            Shape::List { of: &TEXT, min: 1 },
-            "is a program with its arguments, which must end with exit code 0",
-        ),
-        key(
-            "compare",
-            Shape::Map(&COMPARE),
-            "is a statement whose times are compared with those before the swap",
-        ),
-        key("expect", TEXT, "is what `compare` must give, as in p95 <= 0.5 * before; also max and mean"),
-        key(
-            "interval",
-            Shape::Duration { min: Duration::from_millis(100), max: DAY },
-            "is how often it is asked during the soak (30s)",
-        ),
-        key(
-            "failures",
-            Shape::Integer { min: 1, max: 1_000 },
-            "is how many times in a row it must fail there before the run is rolled back (3)",
-        ),
-        key(
-            "timeout",
-            Shape::Duration { min: Duration::from_millis(100), max: DAY },
-            "is how long an answer may take (10s)",
-        ),
-    ],
-    later: &[],
-    rules: &[
-        r#"{"oneOf": [{"required": ["sql"]}, {"required": ["command"]}, {"required": ["compare", "expect"]}]}"#,
-    ],
-};
-
-static COMPARE: MapShape = MapShape {
-    what: "`compare`",
-    keys: &[
-        required("sql", TEXT, "is the statement, with $1, $2, ... for what `values` gives"),
-        key("values", TEXT, "is a query whose rows are the parameters of one execution each"),
-        key("samples", Shape::Integer { min: 1, max: 100_000 }, "is the number of executions (100)"),
-    ],
-    later: &[],
-    rules: &[],
-};
 
 static DATABASE: MapShape = MapShape {
     what: "`database`",

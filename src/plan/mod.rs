@@ -19,6 +19,7 @@ pub mod set;
 mod settings;
 mod shape;
 mod sql;
+mod steps;
 mod table;
 mod template;
 mod value;
@@ -39,6 +40,7 @@ pub use gates::{Compare, Gate, GateAsk};
 pub use problem::{Problem, Problems};
 pub use schema::json_schema;
 pub use set::{Changes, SettingChange};
+pub use steps::{Script, Step, StepTime};
 
 use problem::Collected;
 use yaml::Node;
@@ -63,6 +65,9 @@ pub struct Plan {
     pub hooks: Vec<Vec<String>>,
     /// The tables to migrate; all of them swap in one transaction.
     pub tables: Vec<TablePlan>,
+    /// SQL around the swap, in the order in which it is executed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
 }
 
 impl Plan {
@@ -86,7 +91,7 @@ impl Plan {
         let plan = yaml::read(text, env, &mut found).map(|root| {
             shape::check(&root, &keys::PLAN, "the plan", &mut found);
             let connection = Connection::read(&root, file, text);
-            Self::prove(&root, connection, &mut found)
+            Self::prove(&root, connection, file, &mut found)
         });
         match (found.into_problems(file, text), plan) {
             (Some(problems), _) => Err(problems),
@@ -105,11 +110,12 @@ impl Plan {
             gates: Vec::new(),
             hooks: Vec::new(),
             tables: Vec::new(),
+            steps: Vec::new(),
         }
     }
 
     /// Builds the plan from a tree whose shape was checked; it is incomplete only if `found` says why.
-    fn prove(root: &Node, connection: Connection, found: &mut Collected) -> Self {
+    fn prove(root: &Node, connection: Connection, file: &str, found: &mut Collected) -> Self {
         Self {
             name: root.get("name").map_or_else(String::new, |node| name(node, found)),
             connection,
@@ -117,6 +123,7 @@ impl Plan {
             gates: gates::read_all(root, found),
             hooks: root.get("hooks").map_or(&[][..], Node::items).iter().map(gates::words).collect(),
             tables: table::read_all(root, found),
+            steps: steps::read_all(root, file, found),
         }
     }
 }

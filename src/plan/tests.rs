@@ -90,7 +90,7 @@ fn the_plans_json_has_neither_connection_nor_settings() {
     let json = serde_json::to_value(&plan).unwrap();
     let mut keys: Vec<&String> = json.as_object().unwrap().keys().collect();
     keys.sort();
-    assert_eq!(keys, ["name", "tables"]);
+    assert_eq!(keys, ["name", "steps", "tables"]);
     assert!(!json.to_string().contains("hunter2"));
 }
 
@@ -134,6 +134,10 @@ fn a_file_that_is_no_plan_is_told_as_a_whole() {
     assert_eq!(refusal(), "the plan is empty");
     assert!(Plan::load(folder.path(), &env).unwrap_err().to_string().contains("directory"));
     fs::write(&path, FULL).unwrap();
+    let lacks = refusal();
+    assert!(lacks.contains("step.sql") && lacks.ends_with("there is no such file"), "{lacks}");
+    fs::create_dir_all(folder.path().join("src/plan/tests")).unwrap();
+    fs::copy("src/plan/tests/step.sql", folder.path().join("src/plan/tests/step.sql")).unwrap();
     assert!(Plan::load(&path, &env).is_ok());
     fs::write(&path, format!("\u{feff}{}", FULL.replace('\n', "\r\n"))).unwrap();
     assert!(Plan::load(&path, &env).is_ok());

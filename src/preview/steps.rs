@@ -1,5 +1,6 @@
 //! The steps of every phase that is left. Each text comes from the function that the phase itself executes.
 
+mod around;
 mod data;
 mod definition;
 
@@ -7,6 +8,7 @@ use crate::event::{Blocks, PreviewLock, PreviewStep};
 use crate::lifecycle::Phase;
 use crate::pg::QName;
 use crate::pg::sql::{LockMode, Statement};
+use crate::plan::StepTime;
 
 use super::estimate::Estimate;
 use super::subject::Subject;
@@ -31,6 +33,8 @@ pub(super) fn of(subject: &Subject<'_>, estimate: &Estimate) -> Vec<PreviewStep>
     }
     if subject.progress.swapped.is_none() {
         steps.rollback();
+    } else {
+        steps.undone(&[StepTime::AfterSwap, StepTime::InSwap, StepTime::BeforeSwap]);
     }
     if subject.forward.until.is_none() {
         steps.finish();

@@ -204,6 +204,39 @@ pub(crate) fn renamed(sql: &str, from: &QName, to: &QName) -> String {
     text + &sql[done..]
 }
 
+/// The text with `to` in place of the relation `name` wherever that is written without a schema, where a relation can be.
+/// A text that cannot be split stays as it is.
+pub(crate) fn renamed_bare(sql: &str, name: &str, to: &QName) -> String {
+    const BEFORE: [&str; 13] = [
+        "on",
+        "table",
+        "only",
+        "from",
+        "join",
+        "into",
+        "update",
+        "using",
+        "references",
+        "truncate",
+        "lock",
+        "column",
+        "analyze",
+    ];
+    let Ok(found) = tokens(sql) else { return sql.to_owned() };
+    let (mut text, mut done) = (String::new(), 0);
+    for pair in found.windows(2) {
+        let is_place = BEFORE.iter().any(|word| pair[0].is_word(word));
+        let next = found.iter().find(|token| token.start >= pair[1].end);
+        let is_schema = !pair[0].is_word("column") && next.is_some_and(|next| next.is_symbol('.'));
+        if is_place && pair[1].name() == Some(name) && !is_schema {
+            text += &sql[done..pair[1].start];
+            text += &to.to_string();
+            done = pair[1].end;
+        }
+    }
+    text + &sql[done..]
+}
+
 /// Whether SQL text contains this name, quoted or not. Text that cannot be split is assumed to.
 pub(crate) fn mentions(sql: &str, name: &str) -> bool {
     tokens(sql).map_or(true, |tokens| tokens.iter().any(|token| token.name() == Some(name)))
@@ -234,6 +267,15 @@ mod tests {
         let sql = "SELECT t.a, app.t(1), x.app.t, 'app.t'::text, NULL::app.t FROM app.t, \"app\".\"t\" t_1; INSERT INTO app.t (a)";
         let expected = "SELECT t.a, app.t(1), x.app.t, 'app.t'::text, NULL::\"home\".\"T\" FROM \"home\".\"T\", \"home\".\"T\" t_1; INSERT INTO \"home\".\"T\" (a)";
         assert_eq!(renamed(sql, &from, &to), expected);
+    }
+
+    #[test]
+    fn a_relation_without_a_schema_is_renamed_where_one_can_be() {
+        let sql = "create trigger t after insert on t for each row; alter table only t add t int; comment on column t.t is ''; \
+                   update t set t = t.t from app.t";
+        let expected = "create trigger t after insert on \"h\".\"t\" for each row; alter table only \"h\".\"t\" add t int; \
+                        comment on column \"h\".\"t\".t is ''; update \"h\".\"t\" set t = t.t from app.t";
+        assert_eq!(renamed_bare(sql, "t", &QName::new("h", "t")), expected);
     }
 
     #[test]

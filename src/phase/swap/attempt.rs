@@ -23,6 +23,7 @@ use crate::phase::{check_fingerprints, is_lock_wait, prepared, verify, way_back}
 use crate::plan::{SwapSettings, TerminateBlockers};
 use crate::run::Run;
 
+use super::around;
 use super::gate::{self, OldSnapshots};
 use super::statements::{Order, Statements};
 use super::take;
@@ -284,10 +285,13 @@ async fn locked(
         let _ = ready.session.canceller().cancel().await;
         return Err(Stop::Postpone(format!("the budget of {} ms was used up", ready.budget.as_millis())));
     };
-    let Exchanged { lsn, compared, times, arrived } = done?;
+    let Exchanged { lsn, compared, times, arrived, steps } = done?;
     let committing = Instant::now();
     let fact = Fact::Swapped { live: arriving(run), lsn, compared, times, arrived };
     run.journal.commit(ready.session, fact).await.map_err(Error::from)?;
+    for step in &steps {
+        run.journal.take_in(step).map_err(Error::from)?;
+    }
     Ok(Swapped { compared, times, commit_ms: ms(committing.elapsed()), stall_ms: ms(asked.elapsed()) })
 }
 
@@ -297,6 +301,8 @@ struct Exchanged {
     compared: u64,
     times: SwapTimes,
     arrived: Option<Arrived>,
+    /// That the plan's steps were executed.
+    steps: Vec<Fact>,
 }
 
 /// Everything under the lock but the commit.
@@ -308,7 +314,7 @@ async fn work(run: &Run<'_>, ready: &Ready<'_>, lock_wait: Duration) -> Result<E
     let drained = Instant::now();
     let compared = compare(run, ready).await?;
     let compared_at = Instant::now();
-    exchange(ready).await?;
+    let steps = exchange(run, ready).await?;
     let row = client.query_one(&ready.statements.boundary.sql, &[]).await;
     let lsn: Lsn = row.doing("marking the swap")?.get(0);
     let arrived = way_back::arrived(run, client, arriving(run), lsn).await?;
@@ -318,7 +324,7 @@ async fn work(run: &Run<'_>, ready: &Ready<'_>, lock_wait: Duration) -> Result<E
         compare_ms: ms(compared_at - drained),
         exchange_ms: ms(compared_at.elapsed()),
     };
-    Ok(Exchanged { lsn, compared, times, arrived })
+    Ok(Exchanged { lsn, compared, times, arrived, steps })
 }
 
 /// Checks that what the gate found still holds; under the locks it cannot change any more.
@@ -363,19 +369,26 @@ async fn compare(run: &Run<'_>, ready: &Ready<'_>) -> Result<u64, Stop> {
     Ok(compared)
 }
 
-/// The exchange itself: one round trip for all statements.
-async fn exchange(ready: &Ready<'_>) -> Result<(), Stop> {
+/// The exchange itself, in one round trip for all statements, with the plan's steps: after it, or undone before it.
+async fn exchange(run: &Run<'_>, ready: &Ready<'_>) -> Result<Vec<Fact>, Stop> {
     let exchange = joined(ready.statements.exchange.iter().map(|(_, statement)| statement));
+    let who = arriving(run);
+    let restored = &ready.statements.time_outs.sql;
+    let steps = || async {
+        around::execute(&run.journal, ready.session, who, restored).await?.map_err(Stop::Postpone)
+    };
+    let undone = if who == Colour::Blue { steps().await? } else { Vec::new() };
     match ready.session.batch_execute(&exchange).await {
-        Ok(()) => Ok(()),
+        Ok(()) => {}
         Err(error) if is_lock_wait(&error) => {
-            Err(Stop::Postpone("a lock for the exchange was not granted in time".to_owned()))
+            return Err(Stop::Postpone("a lock for the exchange was not granted in time".to_owned()));
         }
         Err(error) if error.code() == Some(&SqlState::QUERY_CANCELED) => {
-            Err(Stop::Postpone("the exchange took too long".to_owned()))
+            return Err(Stop::Postpone("the exchange took too long".to_owned()));
         }
-        Err(error) => Ok(Err(error).doing("exchanging the tables")?),
+        Err(error) => return Ok(Err(error).doing("exchanging the tables")?),
     }
+    if who == Colour::Green { steps().await } else { Ok(undone) }
 }
 
 fn ms(duration: Duration) -> f64 {

@@ -47,6 +47,34 @@ fn a_connection_that_is_not_set_matters_only_to_who_asks_for_it() {
 }
 
 #[test]
+fn a_step_that_a_run_could_not_undo_or_execute_is_refused() {
+    for (step, what) in [
+        ("name: s, when: prepare, up: select 1", "has no way back"),
+        ("name: s, when: prepare, up: select 1, one_way: false", "has no way back"),
+        ("name: s, when: in_swap, up: select 1, down: select 2, one_way: true", "says `one_way: true`"),
+        ("name: s, when: prepare, up: commit, one_way: true", "cannot have `commit`"),
+        ("name: s, when: prepare, up: \"select 1; set role x\", one_way: true", "cannot have `set`"),
+        ("name: s, when: prepare, up: \"select 'x\", one_way: true", "a string does not end"),
+        ("name: s, when: prepare, up: /* nothing */ ;, one_way: true", "has no statement"),
+        ("name: s, when: prepare, up: {file: no/such.sql}, one_way: true", "there is no such file"),
+        ("name: s, when: in_swap, up: vacuum t, one_way: true", "cannot be executed in a transaction"),
+        (
+            "name: s, when: prepare, up: create index concurrently i on t (a), down: drop index i, transactional: true",
+            "cannot be executed in a transaction",
+        ),
+        ("name: s, when: in_swap, up: select 1, one_way: true, transactional: false", "in its transaction"),
+        ("name: s, when: never, up: select 1, one_way: true", "`when` must be one of"),
+        (
+            "name: s, when: finish, up: select 1}\n  - {name: s, when: finish, up: select 1",
+            "two steps are named",
+        ),
+    ] {
+        let told = parse(&format!("{}steps:\n  - {{{step}}}\n", one_table(""))).unwrap_err().to_string();
+        assert!(told.contains(what), "{step}: {told}");
+    }
+}
+
+#[test]
 fn a_slip_in_the_yaml_is_told_with_what_it_mostly_is() {
     for (text, hint) in [
         ("tables:\n\t- table: t\n", "indent with spaces"),
@@ -202,7 +230,7 @@ const REFUSED_AS_A_WHOLE: &[(&str, &str)] = &[
         "version: 1\nname: x\ntables: [{table: a, indexes: [create index i on a (x)]}, {table: b, indexes: [create index i on b (x)]}]",
         "the index `i` is in this plan twice",
     ),
-    ("version: 1\nname: x\nsteps: []\ntables: [{table: t}]", "`steps` is not supported by this version yet"),
+    ("version: 1\nname: x\nkeys: []\ntables: [{table: t}]", "`keys` is not supported by this version yet"),
     ("version: 1\nname: x\nSettings: {}\ntables: [{table: t}]", "did you mean `settings`?"),
 ];
 

@@ -2,10 +2,11 @@
 
 use crate::hangs_on::InboundKey;
 use crate::lifecycle::LaneDesign;
-use crate::lifecycle::Phase;
+use crate::lifecycle::{Phase, Way};
 use crate::pg::sql::Statement;
 use crate::pg::{Colour, QName, RunObjects};
 use crate::phase::{self, analyze, index, settle, swap};
+use crate::plan::StepTime;
 
 use super::StepList;
 use crate::preview::estimate::COMMIT_S;
@@ -17,6 +18,7 @@ impl StepList<'_> {
             let journal = sql.trim().trim_end_matches(';').to_owned();
             self.step(phase, None, "make the journal, schema projh_bluegreen", journal);
         }
+        self.around(phase, StepTime::Prepare, Way::Up);
         self.begin(phase);
         let statements = phase::prepare::statements(&self.subject.prepared);
         let count = statements.len();
@@ -77,6 +79,7 @@ impl StepList<'_> {
 
     pub(super) fn swap(&mut self) {
         let phase = Phase::Swap;
+        self.around(phase, StepTime::BeforeSwap, Way::Up);
         let settings = &self.subject.forward.settings.now().swap;
         let statements = swap::Statements::of(
             &self.subject.prepared,
@@ -108,6 +111,7 @@ impl StepList<'_> {
                 lock.seconds = stall;
             }
         }
+        self.around(phase, StepTime::InSwap, Way::Up);
         self.statement(phase, None, statements.boundary);
         let told: f64 = self.steps.iter().filter(|step| step.phase == phase).map(|step| step.seconds).sum();
         // The rest of the stall is for draining the stream, and for the flush of the commit.
@@ -145,10 +149,12 @@ impl StepList<'_> {
                 }
             }
         }
+        self.around(phase, StepTime::AfterSwap, Way::Up);
     }
 
     pub(super) fn rollback(&mut self) {
         let phase = Phase::Rollback;
+        self.undone(&[StepTime::AfterSwap, StepTime::InSwap, StepTime::BeforeSwap]);
         let prepared = &self.subject.prepared;
         let parts = phase::rollback::transactions(&prepared.lanes, &RunObjects::of_slot(&prepared.slot));
         for statement in parts.portions {
@@ -158,9 +164,11 @@ impl StepList<'_> {
         }
         self.transaction(phase, parts.last);
         self.step(phase, None, "drop the slot", phase::stream::DROP_SLOT.to_owned());
+        self.undone(&[StepTime::Prepare]);
     }
 
     pub(super) fn finish(&mut self) {
+        self.around(Phase::Finish, StepTime::Finish, Way::Up);
         let prepared = &self.subject.prepared;
         let archive = self.subject.forward.plan.settings.archive.as_ref();
         let archived = archive.map_or_else(Vec::new, |schema| phase::finish::targets(prepared, schema));
