@@ -12,6 +12,8 @@
     unreachable_pub
 )]
 
+#[allow(dead_code, reason = "`examples/try_database.rs` uses the rest")]
+mod databases;
 #[allow(dead_code, reason = "`examples/workload.rs` uses the rest")]
 mod oracle;
 mod support;
@@ -68,3 +70,4 @@ mod views;
 mod way_back;
 mod ways_on;
 mod what_a_swap_keeps;
+mod whole_databases;

@@ -241,6 +241,11 @@ impl Cluster {
         }
     }
 
+    /// The path of `psql` or another client program.
+    pub fn client_path(&self, program: &str) -> PathBuf {
+        INSTALL.client(program)
+    }
+
     fn client_program(&self, program: &str, db: &str) -> Command {
         let mut command = Command::new(INSTALL.client(program));
         command.envs(self.env(db)).stdin(Stdio::null());
