@@ -20,7 +20,9 @@ use crate::lifecycle::Way;
 use crate::pg;
 use crate::pg::activity::ActivityError;
 use crate::pg::connect::ConnectError;
+use crate::phase::keys::KeysDiffer;
 use crate::plan::Problems;
+use crate::phase::keys::KeysDiffer;
 use crate::plan::partition::PartitionError;
 use crate::replication::ReplicationError;
 
@@ -95,6 +97,9 @@ pub enum Error {
     /// Verification found rows that differ between blue and green.
     #[error("verification found {}; nothing was swapped", differing(.0))]
     Differences(Differences),
+    /// A table of keys does not have those of the live table.
+    #[error(transparent)]
+    Keys(#[from] KeysDiffer),
     /// A unique index cannot be built on green: rows have equal keys.
     #[error(
         "unique index {index} of {table} cannot be built on green: several rows have the same key (SQLSTATE 23505)"
@@ -244,6 +249,7 @@ impl Error {
             | Self::SourceChanged { .. }
             | Self::NotStreamed { .. }
             | Self::Differences(_)
+            | Self::Keys(_)
             | Self::NotUnique { .. }
             | Self::SwapBudget { .. }
             | Self::Gate { .. }
@@ -266,7 +272,10 @@ impl Error {
     #[must_use]
     pub fn is_final(&self) -> bool {
         match self {
-            Self::GivenUp { .. } | Self::Differences(_) | Self::NotUnique { hint: Some(_), .. } => true,
+            Self::GivenUp { .. }
+            | Self::Differences(_)
+            | Self::Keys(_)
+            | Self::NotUnique { hint: Some(_), .. } => true,
             Self::Feed(_) => self.sqlstate().is_some_and(is_about_data),
             _ => false,
         }
@@ -291,7 +300,7 @@ impl Error {
                 | JournalError::Newer { .. }
                 | JournalError::Stranger { .. },
             ) => ExitCode::Refused,
-            Self::Differences(_) => ExitCode::Differences,
+            Self::Differences(_) | Self::Keys(_) => ExitCode::Differences,
             Self::WayBroken(error) => error.exit_code(),
             Self::SwapBudget { .. } | Self::Gate { .. } => ExitCode::NotSwapped,
             Self::Interrupted | Self::Declined(_) => ExitCode::Interrupted,

@@ -1,8 +1,10 @@
 //! Foreign keys that reference a table, from others and from itself: they move with it, there and back, and hold all the while.
 
+mod races;
 mod refused;
 mod settled;
 mod under_load;
+mod widened;
 
 use tokio_postgres::Client;
 

@@ -49,6 +49,8 @@ fn plan(partition_by: Option<PartitionBy>) -> TablePlan {
         add_columns: Vec::new(),
         indexes: Vec::new(),
         drop_indexes: Vec::new(),
+        inbound_foreign_keys: None,
+        uniqueness: None,
     }
 }
 

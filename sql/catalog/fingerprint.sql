@@ -34,7 +34,9 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   select 'trigger ' || t.tgname, concat_ws('|', 'trigger', t.tgenabled, pg_get_triggerdef(t.oid),
       obj_description(t.oid, 'pg_trigger'), (select string_agg(d.refobjid::text, ',' order by d.refobjid)
       from pg_depend d where d.classid = 'pg_trigger'::regclass and d.objid = t.oid and d.deptype = 'x'))
-  from pg_trigger t where t.tgrelid = $1 and not t.tgisinternal
+  -- Without those of a run, whose functions are in its schema.
+  from pg_trigger t join pg_proc p on p.oid = t.tgfoid
+  where t.tgrelid = $1 and not t.tgisinternal and not starts_with(p.pronamespace::regnamespace::text, 'projh_bg_')
   union all
   -- What a partition does not have from its parent: a trigger of its own, or another state. Before version 15, an
   -- inherited trigger is internal.

@@ -31,6 +31,10 @@ impl Error {
                 "put right what prevents it and execute again; its text cannot change while the run is under way: \
                  `projh-bluegreen rollback` ends the run, where the way back itself is not what fails"
             }
+            Self::Keys(_) => {
+                "something has written it, or has disabled a trigger whose name ends in _keys_insert, _delete or _update: \
+                 `projh-bluegreen rollback` and begin again"
+            }
             Self::SwapBudget { in_the_way, .. } => return Some(of_swap(in_the_way)),
             Self::Journal(JournalError::PlanChanged { .. }) => {
                 "execute the original plan, or end the run first (`rollback` before its swap, `finish` after it)"

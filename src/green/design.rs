@@ -2,7 +2,7 @@
 
 use super::{conflicts, defaults};
 use crate::hangs_on::{
-    Column, Conflict, Definition, Green, GreenColumn, GreenIndex, GreenPartition, Homes, Source,
+    Column, Conflict, Definition, Green, GreenColumn, GreenIndex, GreenPartition, Homes, Source, Widened,
     without_length,
 };
 use crate::pg::Ident;
@@ -34,8 +34,10 @@ impl Green {
             partition,
             indexes: Vec::new(),
             notes: Vec::new(),
+            widened: Widened::default(),
         };
         green.indexes = indexes(&green, plan);
+        green.decide_on_widened_keys(plan);
         let conflicts = conflicts::all(&green, plan);
         if !conflicts.is_empty() {
             return Err(conflicts);

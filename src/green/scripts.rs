@@ -43,9 +43,10 @@ impl Green {
     /// leaf, before the swap and after it.
     #[must_use]
     pub fn move_leaves(&self) -> Vec<Statement> {
-        let Some(partition) = &self.partition else { return Vec::new() };
+        let registries = self.widened.registries.iter().flat_map(|registry| registry.settle_down(self));
+        let Some(partition) = &self.partition else { return registries.collect() };
         let leaves = self.leaves_in(&self.homes.green).into_iter();
-        let moves = leaves.map(|leaf| set_schema(&leaf, &partition.schema));
+        let moves = registries.chain(leaves.map(|leaf| set_schema(&leaf, &partition.schema)));
         // An event trigger may give something away again.
         moves.chain([hangs_on::seal(&self.homes.green)]).collect()
     }
@@ -62,6 +63,9 @@ impl Green {
     pub fn locks(&self) -> Vec<QName> {
         let mut referenced: Vec<QName> =
             self.blue.foreign_keys.iter().map(|key| key.references.clone()).collect();
+        referenced
+            .extend(self.widened.redirected.iter().filter_map(|one| Some(one.to.as_ref()?.table.clone())));
+        referenced.extend(self.widened.registries.iter().map(|registry| registry.name.clone()));
         referenced.sort();
         referenced.dedup();
         referenced.retain(|table| table != self.live());

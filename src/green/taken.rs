@@ -16,7 +16,9 @@ impl Green {
     pub async fn taken_names(&self, client: &Client) -> Result<Vec<Conflict>, Error> {
         let ours: Vec<&Ident> = self.blue.indexes.iter().map(|index| &index.name).collect();
         let new = self.indexes.iter().map(|index| &index.name).filter(|name| !ours.contains(name));
-        let mut conflicts = taken(client, &self.live().schema, new.collect()).await?;
+        let registries: Vec<Ident> =
+            self.widened.registries.iter().flat_map(|registry| registry.relations()).collect();
+        let mut conflicts = taken(client, &self.live().schema, new.chain(&registries).collect()).await?;
         if let Some(partition) = &self.partition {
             let mut names: Vec<Ident> = partition.leaves.iter().map(|leaf| leaf.name.clone()).collect();
             names.extend(self.named_leaf_indexes());

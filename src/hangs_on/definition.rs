@@ -22,7 +22,7 @@ use super::table::{LeafState, Table};
 use super::triggers::Trigger;
 use super::views::View;
 use super::{
-    Error, checks, columns, foreign_keys, inbound, indexes, partitions, policies, privileges, rules,
+    Error, checks, columns, foreign_keys, inbound, indexes, partitions, policies, privileges, registry, rules,
     sequences, statistics, table, triggers, views,
 };
 use crate::pg::{Ident, QName};
@@ -80,6 +80,7 @@ pub(crate) const PARTS: [&dyn Part; 14] = [
     &foreign_keys::ForeignKeys,
     &statistics::ExtendedStatistics,
     &triggers::Triggers,
+    &registry::Registries,
     &views::Views,
     &inbound::InboundKeys,
     &rules::Rules,

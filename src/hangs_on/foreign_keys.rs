@@ -7,11 +7,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Question;
 use super::part::{Compared, Conflict, Part, counted};
 use super::sequences::integer_type;
 use super::shape::Green;
 use super::table::{LeafState, comment_on_constraint};
+use super::{Fate, Question};
 use crate::pg::sql::{LockMode, Statement};
 use crate::pg::{Colour, Ident, QName, list};
 use crate::plan::TablePlan;
@@ -39,6 +39,10 @@ pub struct ForeignKey {
     pub to_itself: bool,
     /// The definition from REFERENCES on, without NOT VALID; `None` if it was not understood.
     pub tail: Option<String>,
+    /// The definition after the referenced columns, without NOT VALID; `None` if it was not understood, and in runs of a
+    /// version that did not ask.
+    #[serde(default)]
+    pub actions: Option<String>,
     /// Whether it is valid, not NOT VALID.
     pub validated: bool,
     /// The text of COMMENT ON CONSTRAINT.
@@ -71,7 +75,7 @@ impl Part for ForeignKeys {
                 false => relations.iter().map(|relation| key.drop(relation, "IF EXISTS ")).collect(),
             }
         };
-        green.blue.foreign_keys.iter().flat_map(drop).collect()
+        keys_of(green, who).iter().flat_map(drop).collect()
     }
 
     fn arrive(&self, green: &Green, who: Colour) -> Vec<Statement> {
@@ -80,11 +84,11 @@ impl Part for ForeignKeys {
             let columns = key.columns_of(green, who);
             relations.iter().map(|relation| key.add(relation, &columns, false)).collect()
         };
-        green.blue.foreign_keys.iter().flat_map(add).collect()
+        keys_of(green, who).iter().flat_map(add).collect()
     }
 
     fn settle(&self, green: &Green, who: Colour) -> Vec<Statement> {
-        green.blue.foreign_keys.iter().flat_map(|key| key.settle(green, who)).collect()
+        keys_of(green, who).iter().flat_map(|key| key.settle(green, who)).collect()
     }
 
     fn kept(&self, green: &Green) -> Vec<String> {
@@ -92,7 +96,7 @@ impl Part for ForeignKeys {
     }
 
     fn compare(&self, compared: &mut Compared<'_>) {
-        for was in &compared.was.foreign_keys {
+        for was in keys_of(compared.green, Colour::Green) {
             let name = &was.name;
             let Some(is) = compared.is.foreign_keys.iter().find(|is| is.name == *name) else {
                 let leaves = &compared.is.leaves;
@@ -109,6 +113,26 @@ impl Part for ForeignKeys {
             compared.check(format!("columns of foreign key {name}"), &columns, &is.columns);
         }
     }
+}
+
+/// The foreign keys that one of the tables has while it is live: a key that the plan widens is referenced in another way
+/// by green's, or not at all.
+fn keys_of(green: &Green, who: Colour) -> Vec<ForeignKey> {
+    let of = |key: &ForeignKey| {
+        let Some(redirected) = green.redirected(&key.name).filter(|_| who == Colour::Green) else {
+            return Some(key.clone());
+        };
+        let to = redirected.to.as_ref()?;
+        let actions = key.actions.as_deref().unwrap_or_default();
+        Some(ForeignKey {
+            references: to.table.clone(),
+            referenced: to.columns.clone(),
+            to_itself: false,
+            tail: Some(format!("REFERENCES {} ({}){actions}", to.table, list(&to.columns))),
+            ..key.clone()
+        })
+    };
+    green.blue.foreign_keys.iter().filter_map(of).collect()
 }
 
 impl ForeignKey {
@@ -128,7 +152,8 @@ impl ForeignKey {
         if self.to_itself {
             found.extend(self.conflict_with_itself(green));
         }
-        if self.tail.is_none() {
+        let is_redirected = green.redirected(&self.name).is_some();
+        if self.tail.is_none() || is_redirected && self.actions.is_none() {
             found.push(format!("the definition of foreign key {} is not understood", self.name));
         }
         if let Some(name) = green.renamed_of(&self.columns).filter(|_| self.names_columns_in_action()) {
@@ -153,11 +178,15 @@ impl ForeignKey {
                 "foreign key {name} references column {column} of its own table, which is renamed"
             ));
         }
-        if !green.has_unique_key(&self.referenced) {
-            return Some(format!(
-                "foreign key {name} references ({columns}) of its own table, and the plan leaves no unique key on \
-                 exactly these columns"
-            ));
+        match green.fate_of(&self.referenced) {
+            Fate::Kept => {}
+            Fate::Dropped | Fate::Registered(_) => return None,
+            Fate::Undecided => {
+                return Some(format!(
+                    "foreign key {name} references ({columns}) of its own table, and the plan leaves no unique key on \
+                     exactly these columns: `inbound_foreign_keys: registry` or `drop` says what becomes of it, too"
+                ));
+            }
         }
         (leaves * leaves > CONSTRAINTS_AT_ONCE).then(|| {
             format!(

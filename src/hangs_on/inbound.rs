@@ -10,14 +10,18 @@
 //!
 //! DROP CONSTRAINT takes ACCESS EXCLUSIVE on both tables; the referencing one is locked together with the live tables.
 //! A key between two tables of one run is moved by the referencing table, see [`super::foreign_keys`].
+//!
+//! If the plan widens the referenced key, the foreign key is dropped, or turned to a table of keys: see [`registered`].
+
+mod registered;
 
 use serde::{Deserialize, Serialize};
 
-use super::Question;
 use super::foreign_keys::CONSTRAINTS_AT_ONCE;
 use super::part::{Compared, Conflict, Dependent, Part};
 use super::shape::Green;
 use super::table::comment_on_constraint;
+use super::{Fate, Question};
 use crate::pg::sql::{LockMode, Statement};
 use crate::pg::{Acting, Colour, Ident, Literal, QName, list};
 use crate::plan::TablePlan;
@@ -78,6 +82,9 @@ impl Part for InboundKeys {
         for was in &compared.was.inbound {
             let of = |what: &str| format!("{what} of {}", was.what());
             let same = |is: &&InboundKey| (&is.name, &is.child) == (&was.name, &was.child);
+            if compared.green.fate_of(&was.referenced) != Fate::Kept {
+                continue;
+            }
             let Some(is) = compared.is.inbound.iter().find(same) else {
                 compared.note(format!("{} no longer references it", was.what()));
                 continue;
@@ -103,7 +110,7 @@ impl InboundKey {
         format!("foreign key {} on {}", self.name.plain(), self.child.plain())
     }
 
-    fn drop_hint(&self) -> String {
+    pub(super) fn drop_hint(&self) -> String {
         format!("alter table {} drop constraint {}", self.child.plain(), self.name.plain())
     }
 
@@ -117,22 +124,18 @@ impl InboundKey {
             let what = format!("{what} references column {column}, which the plan drops");
             return Some(Conflict::new(what, self.drop_hint()));
         }
-        if !green.has_unique_key(&green.green_names(&self.referenced)) {
-            let columns = list(self.referenced.iter().map(Ident::plain));
-            let what = format!(
-                "{what} references ({columns}), and the plan leaves no unique key on exactly these columns"
-            );
-            return Some(Conflict::new(
-                what,
-                format!("{}; or {}", green.keep_key(&self.referenced), self.drop_hint()),
-            ));
+        let fate = green.fate_of(&self.referenced);
+        if fate == Fate::Undecided {
+            // All such keys together are one conflict.
+            return None;
         }
         if let Some(other) = &self.other_owner {
             let what =
                 format!("{what} is on a partitioned table of {}, and {other} owns a partition", self.owner);
             return Some(Conflict::new(what, format!("give its partitions to {}; or {again}", self.owner)));
         }
-        let constraints = self.leaves.len().max(1) * green.row_holders().len();
+        let of_referenced = if fate == Fate::Kept { green.row_holders().len() } else { 1 };
+        let constraints = self.leaves.len().max(1) * of_referenced;
         (constraints > CONSTRAINTS_AT_ONCE && self.partitioned).then(|| {
             let what = format!(
                 "{what} is on a table with {} partitions: with those of the new table the swap would make {constraints} \
@@ -144,7 +147,16 @@ impl InboundKey {
     }
 
     fn dependent(&self, green: &Green, who: Colour, number: usize) -> Dependent {
+        let fate = green.fate_of(&self.referenced);
         let becomes = match (self.validated, self.partitioned) {
+            _ if fate == Fate::Dropped => {
+                "it is dropped in the swap, as the plan says: from then on nothing checks it or carries out its actions; a \
+                 rollback adds it again, NOT VALID, and validates it"
+            }
+            _ if fate != Fate::Kept => {
+                "it references the table of keys instead, with the same actions: before the swap a second key to it is added \
+                 and validated, which takes this one's name in the swap"
+            }
             (false, _) => "in the swap it is bound to the new table, and stays NOT VALID",
             (true, false) => {
                 "in the swap it is bound to the new table, NOT VALID, and validated after it; new rows are checked all the while"
@@ -167,7 +179,11 @@ impl InboundKey {
             lock: Some(format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", self.child)),
             trial: self.trial(green, number),
             before: Vec::new(),
-            after: self.again(green, who),
+            after: match fate {
+                Fate::Kept | Fate::Undecided => self.again(green, who),
+                Fate::Dropped => self.without(green, who),
+                Fate::Registered(_) => self.turn(green, who, number),
+            },
         }
     }
 
@@ -207,7 +223,7 @@ impl InboundKey {
             return vec![on(format!("DO {}", Literal(&body)))];
         }
         let sql = format!(
-            "ALTER TABLE {child} DROP CONSTRAINT {name}, ADD CONSTRAINT {name} {definition} NOT VALID"
+            "ALTER TABLE {child} DROP CONSTRAINT IF EXISTS {name}, ADD CONSTRAINT {name} {definition} NOT VALID"
         );
         std::iter::once(on(sql)).chain(comment_on_constraint(name, child, self.comment.as_ref())).collect()
     }
@@ -219,6 +235,9 @@ impl InboundKey {
             name: format!("projh_{what}_{number}").into(),
         };
         let (parent, child) = (of("referenced"), of("referencing"));
+        if green.fate_of(&self.referenced) == Fate::Dropped {
+            return Vec::new();
+        }
         let referenced = list(green.green_names(&self.referenced));
         let definition = self.definition(green, Colour::Green, &parent);
         let add = format!("ALTER TABLE {child} ADD CONSTRAINT {} {definition} NOT VALID", self.name);
@@ -237,7 +256,8 @@ impl InboundKey {
     }
 
     fn settle(&self, green: &Green, who: Colour) -> Vec<Statement> {
-        if !self.validated {
+        let is_bound = who == Colour::Blue || green.fate_of(&self.referenced) == Fate::Kept;
+        if !self.validated || !is_bound {
             return Vec::new();
         }
         if !self.partitioned {

@@ -25,6 +25,7 @@ mod partitions;
 mod policies;
 mod privileges;
 mod published;
+mod registry;
 mod rules;
 mod sequences;
 mod shape;
@@ -33,6 +34,7 @@ mod table;
 mod triggers;
 pub mod unique_keys;
 mod views;
+mod widened;
 
 use serde::de::DeserializeOwned;
 use tokio_postgres::Client;
@@ -51,12 +53,15 @@ pub(crate) use part::{Compared, Dependent};
 pub(crate) use policies::late_policies;
 pub(crate) use privileges::{seal, seal_schema};
 pub use published::{Published, published};
+pub use registry::KeyRegistry;
 pub use sequences::Sequence;
 pub(crate) use sequences::integer_type;
 pub use shape::{Green, GreenColumn, GreenPartition, Homes, Source, without_length};
 pub(crate) use table::tablespace_clause;
 pub use table::{ReplicaIdentity, ReplicaIdentityKind, Table};
 pub(crate) use triggers::told;
+pub use widened::Widened;
+pub(crate) use widened::{Fate, redirect};
 
 /// The catalog could not be read, or contains something that this module does not understand.
 #[derive(Debug, thiserror::Error)]

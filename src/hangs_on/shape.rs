@@ -9,6 +9,7 @@ use super::definition::Definition;
 use super::inbound::InboundKey;
 use super::indexes::{GreenIndex, Index};
 use super::partitions::Partition;
+use super::widened::Widened;
 use crate::pg::{Colour, Ident, QName};
 use crate::plan::partition::Leaf;
 
@@ -47,6 +48,9 @@ pub struct Green {
     pub indexes: Vec<GreenIndex>,
     /// What differs from blue without the plan saying so, in sentences.
     pub notes: Vec<String>,
+    /// What becomes of keys that others reference and that the plan widens.
+    #[serde(default)]
+    pub widened: Widened,
 }
 
 /// One column of green.

@@ -104,15 +104,15 @@ impl Part for Triggers {
     }
 
     fn leave(&self, green: &Green, _who: Colour) -> Vec<Statement> {
-        if green.blue.triggers.iter().all(|trigger| trigger.enabled == Enabled::Disabled) {
+        if !green.has_enabled_triggers() {
             return Vec::new();
         }
         vec![disable(green.live())]
     }
 
-    fn arrive(&self, green: &Green, _who: Colour) -> Vec<Statement> {
+    fn arrive(&self, green: &Green, who: Colour) -> Vec<Statement> {
         let triggers = &green.blue.triggers;
-        if triggers.iter().all(|trigger| trigger.enabled == Enabled::Disabled) {
+        if !green.has_enabled_triggers() {
             return Vec::new();
         }
         let others = triggers.iter().filter_map(|trigger| {
@@ -124,7 +124,8 @@ impl Part for Triggers {
             };
             Some(format!(", {verb} TRIGGER {}", trigger.name))
         });
-        let sql = format!("ALTER TABLE {} ENABLE TRIGGER USER{}", green.live(), others.collect::<String>());
+        let (others, keys) = (others.collect::<String>(), green.enable_key_triggers(who));
+        let sql = format!("ALTER TABLE {} ENABLE TRIGGER USER{others}{keys}", green.live());
         vec![Statement::on(green.live(), LockMode::ShareRowExclusive, "enable the triggers of", sql)]
     }
 
@@ -140,7 +141,8 @@ impl Part for Triggers {
             }
         }
         for is in &compared.is.triggers {
-            if compared.was.triggers.iter().all(|was| was.name != is.name) {
+            let is_new = compared.was.triggers.iter().all(|was| was.name != is.name);
+            if is_new && !compared.green.is_key_trigger(&is.name) {
                 compared.note(format!("trigger {} is new", is.name));
             }
         }
@@ -148,6 +150,12 @@ impl Part for Triggers {
 }
 
 impl Green {
+    /// Whether a swap has triggers to disable and to enable.
+    fn has_enabled_triggers(&self) -> bool {
+        let enabled = |trigger: &Trigger| trigger.enabled != Enabled::Disabled;
+        !self.widened.registries.is_empty() || self.blue.triggers.iter().any(enabled)
+    }
+
     /// How many triggers of its partitions a swap enables or disables.
     pub(crate) fn triggers_of_leaves(&self) -> usize {
         let enabled = |trigger: &&Trigger| trigger.for_each_row && trigger.enabled != Enabled::Disabled;

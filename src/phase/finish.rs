@@ -136,6 +136,11 @@ pub(crate) fn statements(prepared: &Prepared, archived: &[(usize, QName)]) -> Ve
             None => statements.push(drop_table(&lane.green.home_of(Colour::Blue))),
         }
     }
+    let registries = prepared.lanes.iter().flat_map(|lane| &lane.green.widened.registries);
+    statements.extend(registries.map(|registry| {
+        let function = registry.function_of_blue(&prepared.green_home);
+        Statement::new("drop a function", format!("DROP FUNCTION IF EXISTS {function}()"))
+    }));
     for home in [&prepared.blue_home, &prepared.green_home] {
         for number in 0..prepared.lanes.len() {
             statements.push(drop_table(&lane::dirty_table(home, number)));

@@ -21,7 +21,7 @@ use crate::pg::sql::{Statement, joined};
 use crate::pg::{Ident, QName};
 use crate::run::Run;
 
-use super::analyze;
+use super::{analyze, keys};
 
 /// A statement that builds or attaches an index of green.
 pub(crate) struct IndexStep {
@@ -54,6 +54,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     analyze::begin(run)?;
     build(run, steps(run, false)?).await?;
     analyze::finish(run).await?;
+    keys::build(run, &prepared).await?;
     let client = run.connect("index").await?;
     // The feed waits behind its locks, so it steps back if an autovacuum has one of them.
     let statements: Vec<Statement> =

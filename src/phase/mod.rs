@@ -12,6 +12,7 @@ pub(crate) mod finish;
 pub(crate) mod gates;
 mod guard;
 pub(crate) mod index;
+pub(crate) mod keys;
 pub mod locks;
 pub(crate) mod prepare;
 pub(crate) mod rollback;

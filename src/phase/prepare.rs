@@ -86,6 +86,8 @@ pub(crate) async fn designed(client: &Client, tables: &[TablePlan], run: &str) -
     for table in tables {
         lanes.push(design(client, table, &homes).await?);
     }
+    let mut greens: Vec<&mut Green> = lanes.iter_mut().map(|lane| &mut lane.green).collect();
+    hangs_on::redirect(&mut greens);
     let mark = format!("apply:{}", uuid::Uuid::new_v4().simple());
     Ok(Prepared { lanes, blue_home, green_home, slot: ours.slot(Colour::Blue), mark })
 }

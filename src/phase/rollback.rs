@@ -3,6 +3,7 @@
 
 use tokio_postgres::Client;
 
+use super::keys;
 use super::locks::Patience;
 use super::prepare::replica_identity_of;
 use super::settle::drop_publications;
@@ -11,6 +12,7 @@ use crate::context::Context;
 use crate::error::{Doing, Error};
 use crate::event::Event;
 use crate::finding::{CheckId, Finding};
+use crate::hangs_on::KeyRegistry;
 use crate::journal::Journal;
 use crate::lifecycle::{Fact, LaneDesign, Phase, Way};
 use crate::pg::sql::{Statement, joined};
@@ -119,10 +121,12 @@ pub(crate) fn transactions(lanes: &[LaneDesign], ours: &RunObjects) -> Transacti
         .filter_map(|lane| Some(replica_identity_of(&lane.green, lane.replica_identity_before.as_ref()?)));
     let mut last: Vec<Statement> = restored.flatten().collect();
     last.extend(drop_publications(ours));
+    last.extend(keys::release(lanes));
     for home in [&home, &ours.blue_schema()] {
         let sql = format!("DROP SCHEMA IF EXISTS {home} CASCADE");
         last.push(Statement::new("drop a private schema", sql));
     }
+    last.extend(lanes.iter().flat_map(|lane| &lane.green.widened.registries).flat_map(KeyRegistry::drop));
     let portions = lanes.iter().filter(|_| in_portions).flat_map(|lane| {
         let sql = drop_some(&lane.green.at_home());
         std::iter::repeat_n(sql, holders(lane).div_ceil(TABLES_AT_ONCE))

@@ -60,6 +60,7 @@ async fn compare(run: &mut Run<'_>) -> Result<(), Error> {
     super::stream::catch_up(run).await?;
     run.verified_files = files(run, run.journal.session()).await?;
     let mut verification = full(run).await?;
+    super::keys::verify(run).await?;
     let delta = delta(run).await?;
     verification.delta_steps = delta.steps;
     verification.delta_keys = delta.keys;

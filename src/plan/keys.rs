@@ -241,8 +241,18 @@ static TABLE: MapShape = MapShape {
         ),
         key("indexes", Shape::List { of: &TEXT, min: 1 }, "are new indexes, as CREATE INDEX statements"),
         key("drop_indexes", NAMES, "are indexes or unique constraints that the new table does not get"),
+        key(
+            "inbound_foreign_keys",
+            Shape::Word(&["refuse", "drop", "registry", "composite"]),
+            "is what becomes of foreign keys whose referenced key is widened (refuse)",
+        ),
+        key(
+            "uniqueness",
+            Shape::Word(&["registry", "none"]),
+            "keeps the old primary key unique where the new one is wider (none)",
+        ),
     ],
-    later: &["uniqueness", "inbound_foreign_keys", "policies", "triggers"],
+    later: &["policies", "triggers"],
     rules: &[],
 };
 

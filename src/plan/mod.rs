@@ -23,6 +23,7 @@ mod steps;
 mod table;
 mod template;
 mod value;
+mod widened;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -40,7 +41,11 @@ pub use gates::{Compare, Gate, GateAsk};
 pub use problem::{Problem, Problems};
 pub use schema::json_schema;
 pub use set::{Changes, SettingChange};
+<<<<<<< HEAD
 pub use steps::{Script, Step, StepTime};
+=======
+pub use widened::{InboundForeignKeys, Uniqueness};
+>>>>>>> 727c0c7 (keys: foreign keys whose referenced key is widened are dropped, or turn to a table of keys)
 
 use problem::Collected;
 use yaml::Node;
@@ -253,6 +258,12 @@ pub struct TablePlan {
     pub indexes: Vec<NewIndex>,
     /// Indexes (or unique constraints) of blue that green does not get.
     pub drop_indexes: Vec<Ident>,
+    /// What becomes of foreign keys whose referenced key is widened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inbound_foreign_keys: Option<InboundForeignKeys>,
+    /// Whether the old primary key stays unique where the new one is wider.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uniqueness: Option<Uniqueness>,
 }
 
 /// The change of a column of blue.

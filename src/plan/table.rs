@@ -6,7 +6,7 @@ use super::column::{self, Columns};
 use super::problem::{Collected, Position};
 use super::sql::{self};
 use super::yaml::Node;
-use super::{NewIndex, PartitionBy, TablePlan, partition_by};
+use super::{NewIndex, PartitionBy, TablePlan, partition_by, widened};
 
 /// Reads `tables` of a plan whose shape has been checked.
 pub(super) fn read_all(plan: &Node, found: &mut Collected) -> Vec<TablePlan> {
@@ -43,6 +43,7 @@ fn read(node: &Node, table: QName, index_names: &mut Vec<QName>, found: &mut Col
     check_keys(node, partition_by.as_ref(), primary_key.as_deref(), &columns, found);
     let indexes = node.get("indexes").map_or(&[][..], Node::items);
     let indexes = indexes.iter().filter_map(|item| index(item, &table, index_names, found)).collect();
+    let (inbound_foreign_keys, uniqueness) = widened::read(node, found);
     TablePlan {
         table,
         partition_by,
@@ -52,6 +53,8 @@ fn read(node: &Node, table: QName, index_names: &mut Vec<QName>, found: &mut Col
         add_columns: columns.added,
         indexes,
         drop_indexes,
+        inbound_foreign_keys,
+        uniqueness,
     }
 }
 

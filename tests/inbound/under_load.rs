@@ -17,7 +17,7 @@ use super::{DB, count, referencing};
 const CLIENTS: i32 = 6;
 
 const SCHEMA: &str = "
-create table parent (id bigint primary key, owner int not null, up bigint, n int not null default 0);
+create table parent (id bigint primary key, owner int not null, up bigint, n int not null default 0, day int not null default 1);
 alter table parent add constraint up foreign key (up) references parent on delete set null;
 create table child (id bigint generated always as identity primary key, p bigint not null);
 create index child_p on child (p);
@@ -96,9 +96,11 @@ fn writer(config: &Config, me: i32, shared: &Arc<Shared>) -> JoinHandle<Ledger> 
                          insert into parts (p) values ({next}); commit"
                     )
                 }
+                // By day, the row moves to another partition.
                 7 => {
                     ledger.changes += 1;
-                    format!("update parent set n = n + 1 where id = {old}")
+                    let day = rng.u8(0..7);
+                    format!("update parent set n = n + 1, day = {day} where id = {old}")
                 }
                 // With its children, and another one that refers to it.
                 8 => {
@@ -135,8 +137,21 @@ async fn orphans(client: &Client) -> i64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_write_parents_and_children_in_any_order_notice_nothing() {
+    there_and_back_and_there_again(PLAN, "parent").await;
+}
+
+/// The same while the parents' key is widened, and their children turn to the table of its keys.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_do_they_when_the_key_is_widened() {
+    let by_day = "partition_by: {range: day, bounds: [0, 3, 7]}\n    primary_key: [id, day]\n    inbound_foreign_keys: registry";
+    let plan = PLAN.replace("partition_by: {hash: id, partitions: 4}", by_day);
+    there_and_back_and_there_again(&plan, "parent_keys").await;
+}
+
+/// `referenced` is what the children reference while green is live.
+async fn there_and_back_and_there_again(plan: &str, referenced: &str) {
     let cluster = Cluster::start();
-    let (client, program) = stage(&cluster, SCHEMA, PLAN).await;
+    let (client, program) = stage(&cluster, SCHEMA, plan).await;
     let before = referencing(&client, "parent").await;
     let config = Config::from_str(&cluster.url(DB)).unwrap();
     let shared = Arc::new(Shared { stop: AtomicBool::new(false), answered: AtomicU64::new(0) });
@@ -170,9 +185,16 @@ async fn clients_that_write_parents_and_children_in_any_order_notice_nothing() {
     let sum: i64 = client.query_one("select sum(n) from parent", &[]).await.unwrap().get(0);
     assert_eq!(sum, told.changes);
     assert_eq!(orphans(&client).await, 0);
-    assert_eq!(referencing(&client, "parent").await, before);
+    assert_eq!(referencing(&client, referenced).await, before);
     program.run("finish", &["--yes", "--now"]).expect_code(0);
-    assert_eq!(referencing(&client, "parent").await, before);
+    assert_eq!(referencing(&client, referenced).await, before);
+    if referenced != "parent" {
+        let stale = "(select id from parent_keys except select id from parent) x";
+        assert_eq!(
+            (count(&client, referenced).await, count(&client, stale).await),
+            (count(&client, "parent").await, 0)
+        );
+    }
 }
 
 /// Locks taken in one order meet a client that takes them in the other one: the client goes on, in either direction.

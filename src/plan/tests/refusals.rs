@@ -180,7 +180,11 @@ const REFUSED: &[(&str, &str)] = &[
     ("indexes: [create index i on t (a), create index I on t (b)]", "the index `i` is in this plan twice"),
     ("indexes: [create index if not exists i on t (a)]", "leave out `if not exists`"),
     // keys of the contract and none
-    ("uniqueness: registry", "`uniqueness` is not supported by this version yet"),
+    ("uniqueness: no", "`uniqueness`"),
+    (
+        "uniqueness: none\ninbound_foreign_keys: registry",
+        "`uniqueness: none` contradicts `inbound_foreign_keys: registry`",
+    ),
     ("policies: {file: x}", "`policies` is not supported by this version yet"),
     ("partion_by: {}", "did you mean `partition_by`?"),
     ("nonsense: 1", "the keys of a table are `table`, `partition_by`"),

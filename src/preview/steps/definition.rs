@@ -5,8 +5,12 @@ use crate::lifecycle::LaneDesign;
 use crate::lifecycle::{Phase, Way};
 use crate::pg::sql::Statement;
 use crate::pg::{Colour, QName, RunObjects};
+<<<<<<< HEAD
 use crate::phase::{self, analyze, index, settle, swap};
 use crate::plan::StepTime;
+=======
+use crate::phase::{self, analyze, index, keys, settle, swap};
+>>>>>>> 727c0c7 (keys: foreign keys whose referenced key is widened are dropped, or turn to a table of keys)
 
 use super::StepList;
 use crate::preview::estimate::COMMIT_S;
@@ -68,6 +72,7 @@ impl StepList<'_> {
             let seconds = pace.analyzed * pace.analyze_s;
             self.statement(phase, Some(lane), analyze::analyze(design)).seconds += seconds;
         }
+        self.registries();
         self.begin(phase);
         for (lane, design) in self.subject.prepared.lanes.iter().enumerate() {
             for statement in design.green.after_indexes() {
@@ -75,6 +80,28 @@ impl StepList<'_> {
             }
         }
         self.commit(phase);
+    }
+
+    /// What fills the tables of keys, and has foreign keys reference them.
+    fn registries(&mut self) {
+        let phase = Phase::Index;
+        for (lane, design) in self.subject.prepared.lanes.iter().enumerate() {
+            let registries = &design.green.widened.registries;
+            if registries.is_empty() {
+                continue;
+            }
+            self.transaction(phase, keys::followed(&design.green));
+            for registry in registries {
+                let pace = &self.estimate.paces[lane];
+                let times = (pace.rows / keys::KEYS_AT_ONCE as f64).ceil();
+                let seconds = pace.rows * pace.hash_s * 3.0 + times * COMMIT_S;
+                let step = self.statement(phase, Some(lane), keys::fill(&design.green, registry));
+                (step.seconds, step.times) = (seconds, Some(times.max(1.0) as u64));
+            }
+        }
+        for step in keys::stand_ins(&self.subject.prepared) {
+            self.transaction(phase, vec![step.statement]);
+        }
     }
 
     pub(super) fn swap(&mut self) {

@@ -1,0 +1,270 @@
+//! Key registries, before the swap: blue maintains them from here on, the keys that it has are filled in, and the foreign
+//! keys that will reference them get their stand-ins.
+//!
+//! The triggers come first: CREATE TRIGGER waits for all transactions that have written the table, so that every later
+//! change reaches the registry. Then the keys that exist are inserted while their rows are locked FOR KEY SHARE: read
+//! without a lock, a key that is deleted meanwhile would come back. Each part can be done again: a resumed run begins
+//! with the triggers.
+
+use std::time::Instant;
+
+use tokio_postgres::Client;
+
+use super::locks::{LOCK_WAIT, Limits};
+use super::{begin, is_lock_wait, step_back};
+use crate::error::{Doing, Error};
+use crate::event::Event;
+use crate::hangs_on::{Green, KeyRegistry};
+use crate::lifecycle::{LaneDesign, Phase, Prepared};
+use crate::pg::sql::{LockMode, Statement, joined};
+use crate::pg::{AS_OPERATOR, Acting, Colour, Ident, QName, list};
+use crate::run::Run;
+
+/// The most keys that one transaction fills in. Whoever deletes one of their rows waits for it.
+pub(crate) const KEYS_AT_ONCE: i64 = 2_000;
+
+/// A registry does not have the keys of the live table.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "verification found that {registry} does not hold the keys of {table}: {missing} are missing, and {stale} are of no row; \
+     nothing was swapped"
+)]
+pub struct KeysDiffer {
+    /// The table's name, as a plan writes it.
+    pub table: String,
+    /// The name of the registry.
+    pub registry: String,
+    /// How many keys are missing.
+    pub missing: i64,
+    /// How many are there without a row.
+    pub stale: i64,
+}
+
+/// A statement of this part of the index phase.
+pub(crate) struct KeyStep {
+    pub(crate) statement: Statement,
+    /// The foreign key that it adds or validates.
+    constraint: Ident,
+    /// The role that may read the referencing rows.
+    acting: Acting,
+}
+
+/// The statements that give a lane's foreign keys their stand-ins, each in a transaction of its own.
+pub(crate) fn stand_ins(prepared: &Prepared) -> Vec<KeyStep> {
+    let is_lane = |child: &QName| prepared.lanes.iter().any(|lane| lane.table == *child);
+    let mut steps = Vec::new();
+    for design in &prepared.lanes {
+        let keys = design.green.registered_keys().filter(|(_, key, _)| !is_lane(&key.child));
+        for (number, key, registry) in keys {
+            let constraint = key.stand_in(&design.green, number);
+            let statements = key.stand_in_steps(&design.green, number, registry).into_iter();
+            steps.extend(statements.map(|statement| KeyStep {
+                statement,
+                constraint: constraint.clone(),
+                acting: key.acting(),
+            }));
+        }
+    }
+    steps
+}
+
+/// The statements that have blue maintain its registries, in one transaction for each lane.
+pub(crate) fn followed(green: &Green) -> Vec<Statement> {
+    green.widened.registries.iter().flat_map(|registry| registry.follow_blue(green)).collect()
+}
+
+/// The statement that fills in keys beyond $1, ..., up to $n.
+pub(crate) fn fill(green: &Green, registry: &KeyRegistry) -> Statement {
+    let (blue, live) = (&registry.blue, green.live());
+    let same: Vec<String> =
+        registry.columns.iter().zip(blue).map(|(key, of_blue)| format!("k.{key} = t.{of_blue}")).collect();
+    let (first, last) = (bounds(green, registry, 1), bounds(green, registry, 1 + blue.len()));
+    let row = list(blue.iter().map(|name| format!("t.{name}")));
+    let sql = format!(
+        "WITH locked AS (SELECT {row} FROM {live} t LEFT JOIN {name} k ON {} \
+         WHERE ($1::text IS NULL OR ({row}) > ({first})) AND (${}::text IS NULL OR ({row}) <= ({last})) \
+         AND k.{} IS NULL FOR KEY SHARE OF t) \
+         INSERT INTO {name} ({}) SELECT * FROM locked ON CONFLICT DO NOTHING",
+        same.join(" AND "),
+        1 + blue.len(),
+        registry.columns[0],
+        list(&registry.columns),
+        name = registry.name
+    );
+    Statement::on(live, LockMode::RowShare, "fill in the keys of", sql)
+        .locking(&registry.name, LockMode::RowExclusive)
+}
+
+/// `$1::text::bigint, $2::text::date`: text, so that a value of any type can be a parameter.
+fn bounds(green: &Green, registry: &KeyRegistry, from: usize) -> String {
+    let of = |(number, name): (usize, &Ident)| {
+        let data_type = green.blue.column(name).map_or("text", |column| column.data_type.as_str());
+        format!("${}::text::{data_type}", from + number)
+    };
+    list(registry.blue.iter().enumerate().map(of))
+}
+
+/// Statements that take away what foreign keys and blue have for the registries.
+pub(crate) fn release(lanes: &[LaneDesign]) -> Vec<Statement> {
+    let is_lane = |child: &QName| lanes.iter().any(|lane| lane.table == *child);
+    let mut statements = Vec::new();
+    for lane in lanes {
+        let keys = lane.green.registered_keys().filter(|(_, key, _)| !is_lane(&key.child));
+        statements
+            .extend(keys.map(|(number, key, registry)| key.drop_stand_in(&lane.green, number, registry)));
+        let registries = lane.green.widened.registries.iter();
+        statements.extend(registries.flat_map(|registry| registry.release(&lane.table)));
+    }
+    statements
+}
+
+/// Does all of it that is left.
+pub(super) async fn build(run: &Run<'_>, prepared: &Prepared) -> Result<(), Error> {
+    if prepared.lanes.iter().all(|lane| lane.green.widened.registries.is_empty()) {
+        return Ok(());
+    }
+    let client = run.connect("keys").await?;
+    let steps = stand_ins(prepared);
+    let of =
+        steps.len() + prepared.lanes.iter().map(|lane| lane.green.widened.registries.len()).sum::<usize>();
+    let mut done = 0;
+    let mut tell = |what: String| {
+        done += 1;
+        run.cx.tell(&Event::Step { phase: Phase::Index, what, done, of });
+    };
+    for lane in &prepared.lanes {
+        let statements = followed(&lane.green);
+        if statements.is_empty() {
+            continue;
+        }
+        commit(run, &client, &joined(&statements), "having the live table maintain its keys").await?;
+        for registry in &lane.green.widened.registries {
+            fill_in(run, &client, lane, registry).await?;
+            tell(format!("fill in the keys of {}", lane.table.plain()));
+        }
+    }
+    for KeyStep { statement, constraint, acting, .. } in steps {
+        if !is_there(&client, &statement, &constraint).await? {
+            let sql = match statement.reads_rows {
+                true => format!("{acting}; {}; {AS_OPERATOR}", statement.sql),
+                false => statement.sql.clone(),
+            };
+            commit(run, &client, &sql, &statement.what).await?;
+        }
+        tell(statement.what);
+    }
+    Ok(())
+}
+
+async fn commit(run: &Run<'_>, client: &Client, sql: &str, doing: &str) -> Result<(), Error> {
+    run.patience().execute(client, sql, doing).await?;
+    client.batch_execute("COMMIT").await.doing(doing)
+}
+
+/// Whether a session before this one has added or validated the constraint.
+async fn is_there(client: &Client, step: &Statement, constraint: &Ident) -> Result<bool, Error> {
+    let Some(relation) = &step.on else { return Ok(false) };
+    let sql = "SELECT EXISTS (SELECT FROM pg_constraint WHERE conrelid = to_regclass($1) AND conname = $2 \
+               AND contype = 'f' AND (convalidated OR NOT $3))";
+    let params: [&(dyn postgres_types::ToSql + Sync); 3] =
+        [&relation.to_string(), &constraint.as_str(), &step.reads_rows];
+    Ok(client.query_one(sql, &params).await.doing("looking for a foreign key")?.get(0))
+}
+
+/// Inserts the keys of all rows of blue, some at a time, in the order of the key.
+async fn fill_in(
+    run: &Run<'_>,
+    client: &Client,
+    lane: &LaneDesign,
+    registry: &KeyRegistry,
+) -> Result<(), Error> {
+    let doing = "filling in keys";
+    let (blue, live) = (&registry.blue, lane.green.live());
+    let insert = fill(&lane.green, registry).sql;
+    let next = format!(
+        "SELECT {} FROM {live} t WHERE ($1::text IS NULL OR ({row}) > ({})) ORDER BY {row} OFFSET ${}::bigint LIMIT 1",
+        list(blue.iter().map(|name| format!("t.{name}::text"))),
+        bounds(&lane.green, registry, 1),
+        1 + blue.len(),
+        row = list(blue.iter().map(|name| format!("t.{name}")))
+    );
+    let acting = lane.green.blue.table.acting();
+    let limits = Limits::of(client).await.doing(doing)?;
+    let opened = format!(
+        "{}; SET LOCAL lock_timeout = '{}ms'; {acting}",
+        begin(),
+        limits.brief(LOCK_WAIT).as_millis()
+    );
+    let rest = run.pace.rest_of_a_worker();
+    let (mut last, mut at_once) = (vec![None::<String>; blue.len()], KEYS_AT_ONCE);
+    loop {
+        let begun = Instant::now();
+        client.batch_execute(&opened).await.doing(doing)?;
+        let offset = at_once - 1;
+        let mut params: Vec<&(dyn postgres_types::ToSql + Sync)> =
+            last.iter().map(|value| value as _).collect();
+        params.push(&offset);
+        let upper = client.query_opt(&next, &params).await.doing(doing)?;
+        let upper: Vec<Option<String>> = (0..blue.len())
+            .map(|column| upper.as_ref().and_then(|row| row.get::<_, Option<String>>(column)))
+            .collect();
+        let params: Vec<&(dyn postgres_types::ToSql + Sync)> =
+            last.iter().chain(&upper).map(|value| value as _).collect();
+        match client.execute(&insert, &params).await {
+            Ok(_) => client.batch_execute("COMMIT").await.doing(doing)?,
+            // A client holds one of the rows: it may need another one that is locked here.
+            Err(error) if is_lock_wait(&error) => {
+                client.batch_execute("ROLLBACK").await.doing(doing)?;
+                at_once = (at_once / 2).max(1);
+                step_back().await;
+                continue;
+            }
+            Err(error) => return Err(error).doing(doing),
+        }
+        if upper.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        (last, at_once) = (upper, (at_once * 2).min(KEYS_AT_ONCE));
+        tokio::time::sleep(rest.after(begun.elapsed())).await;
+    }
+}
+
+/// Compares each registry with the keys of the live table, in one snapshot, before the first of the swaps that lead to
+/// green: a foreign key to blue is validated anyway.
+pub(super) async fn verify(run: &Run<'_>) -> Result<(), Error> {
+    let prepared = super::prepared(run)?;
+    if run.journal.progress().live() == Colour::Green {
+        return Ok(());
+    }
+    for lane in &prepared.lanes {
+        for registry in &lane.green.widened.registries {
+            compare(run, lane, registry).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn compare(run: &Run<'_>, lane: &LaneDesign, registry: &KeyRegistry) -> Result<(), Error> {
+    let (live, name) = (lane.green.live(), &registry.name);
+    let pairs = registry.columns.iter().zip(registry.columns_of(Colour::Blue));
+    let same: Vec<String> = pairs.map(|(key, of_live)| format!("k.{key} = t.{of_live}")).collect();
+    let same = same.join(" AND ");
+    let sql = format!(
+        "SELECT (SELECT count(*) FROM {live} t WHERE NOT EXISTS (SELECT FROM {name} k WHERE {same})), \
+         (SELECT count(*) FROM {name} k WHERE NOT EXISTS (SELECT FROM {live} t WHERE {same}))"
+    );
+    let doing = "comparing a table of keys";
+    let session = run.connect("keys").await?;
+    let asked = async {
+        let rows = lane.green.blue.table.acting().ask(&session, &sql, &[]).await;
+        rows.doing(doing)
+    };
+    let rows = super::verify::comparing_meanwhile(run, asked).await?;
+    let counted = rows.first().map_or((0, 0), |row| (row.get(0), row.get(1)));
+    if counted != (0, 0) {
+        let (missing, stale) = counted;
+        let (table, registry) = (lane.table.plain(), name.plain());
+        return Err(KeysDiffer { table, registry, missing, stale }.into());
+    }
+    Ok(())
+}
