@@ -22,8 +22,8 @@ use super::table::{LeafState, Table};
 use super::triggers::Trigger;
 use super::views::View;
 use super::{
-    Error, checks, columns, foreign_keys, inbound, indexes, partitions, policies, privileges, registry, rules,
-    sequences, statistics, table, triggers, views,
+    Error, checks, columns, foreign_keys, inbound, indexes, partitions, policies, privileges, registry,
+    rules, sequences, statistics, table, triggers, views,
 };
 use crate::pg::{Ident, QName};
 
@@ -69,7 +69,7 @@ pub struct Definition {
 }
 
 /// Every kind, in the order in which its statements are executed.
-pub(crate) const PARTS: [&dyn Part; 14] = [
+pub(crate) const PARTS: [&dyn Part; 15] = [
     &columns::Columns,
     &sequences::Sequences,
     &checks::Checks,

@@ -130,6 +130,10 @@ impl KeyRegistry {
             let what = "row security is forced, and would hide rows from the table's owner".to_owned();
             refuse(what, "alter the owner to BYPASSRLS, or take FORCE ROW LEVEL SECURITY away");
         }
+        if table.is_partitioned() {
+            let what = "the table is partitioned already, and an UPDATE of the key that moves a row would be a DELETE".to_owned();
+            refuse(what, "inbound_foreign_keys: drop");
+        }
         for name in &self.blue {
             let Some(column) = green.blue.column(name) else { continue };
             let of_green = green.columns.iter().find(|of_green| of_green.blue() == Some(name));
