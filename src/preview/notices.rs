@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 
 use crate::error::Error;
 use crate::event::{PreviewNotice, PreviewStatement};
-use crate::hangs_on::{self, Green, Source};
+use crate::hangs_on::{self, Fate, Green, InboundKey, Source};
 use crate::lifecycle::LaneDesign;
 use crate::pg::{Colour, Ident, QName, list};
 use crate::phase::row_types;
@@ -92,14 +92,18 @@ type Told = Vec<(&'static str, String)>;
 
 fn keys(green: &Green) -> Told {
     let told = lost_keys(green).into_iter().flat_map(|key| {
+        let registry = green.widened.registries.iter().find(|registry| registry.columns == key);
         let keys = list(key.iter().map(Ident::plain));
-        [
-            (
-                "uniqueness",
-                format!(
-                    "({keys}) is no longer unique by itself: the server takes it twice with another partition key"
-                ),
+        let uniqueness = match registry {
+            Some(registry) => {
+                format!("({keys}) stays unique by itself, by triggers and table {}", registry.name.plain())
+            }
+            None => format!(
+                "({keys}) is no longer unique by itself: the server takes it twice with another partition key"
             ),
+        };
+        [
+            ("uniqueness", uniqueness),
             (
                 "on_conflict",
                 format!("INSERT ... ON CONFLICT ({keys}) fails (42P10): name all columns of the new key"),
@@ -188,7 +192,8 @@ fn foreign_keys(green: &Green) -> Told {
         validated.filter(|key| !key.to_itself).map(|key| key.references.plain()).collect();
     tables.sort();
     tables.dedup();
-    let of_others = || green.blue.inbound.iter().filter(|key| key.validated);
+    let is_bound = |key: &&InboundKey| key.validated && green.fate_of(&key.referenced) == Fate::Kept;
+    let of_others = || green.blue.inbound.iter().filter(is_bound);
     if !green.blue.foreign_keys.is_empty() || of_others().next().is_some() {
         let text = "foreign keys are NOT VALID from the swap until settle has validated them; new rows are checked \
                     all the while";
