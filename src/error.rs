@@ -22,7 +22,6 @@ use crate::pg::activity::ActivityError;
 use crate::pg::connect::ConnectError;
 use crate::phase::keys::KeysDiffer;
 use crate::plan::Problems;
-use crate::phase::keys::KeysDiffer;
 use crate::plan::partition::PartitionError;
 use crate::replication::ReplicationError;
 

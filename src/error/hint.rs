@@ -31,10 +31,6 @@ impl Error {
                 "put right what prevents it and execute again; its text cannot change while the run is under way: \
                  `projh-bluegreen rollback` ends the run, where the way back itself is not what fails"
             }
-            Self::Keys(_) => {
-                "something has written it, or has disabled a trigger whose name ends in _keys_insert, _delete or _update: \
-                 `projh-bluegreen rollback` and begin again"
-            }
             Self::SwapBudget { in_the_way, .. } => return Some(of_swap(in_the_way)),
             Self::Journal(JournalError::PlanChanged { .. }) => {
                 "execute the original plan, or end the run first (`rollback` before its swap, `finish` after it)"
@@ -104,8 +100,14 @@ impl Error {
         })
     }
 
-    /// What to do when the server could not read, write or store a row.
+    /// What to do when the server could not read, write or store a row, or keys are not those of the rows.
     fn hint_on_rows(&self) -> Option<&'static str> {
+        if let Self::Keys(_) = self {
+            return Some(
+                "something has written it, or has disabled a trigger whose name ends in _keys_insert, _delete or _update: \
+                 `projh-bluegreen rollback` and begin again",
+            );
+        }
         let code = self.sqlstate()?;
         let is_about_copied = matches!(self, Self::Copy(_)) && is_about_data(code);
         Some(match code.code() {

@@ -41,11 +41,8 @@ pub use gates::{Compare, Gate, GateAsk};
 pub use problem::{Problem, Problems};
 pub use schema::json_schema;
 pub use set::{Changes, SettingChange};
-<<<<<<< HEAD
 pub use steps::{Script, Step, StepTime};
-=======
 pub use widened::{InboundForeignKeys, Uniqueness};
->>>>>>> 727c0c7 (keys: foreign keys whose referenced key is widened are dropped, or turn to a table of keys)
 
 use problem::Collected;
 use yaml::Node;

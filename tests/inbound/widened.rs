@@ -12,7 +12,10 @@ const DATED: &str = "
 alter table app.t add at date not null default '2026-02-10'; update app.t set at = date '2026-01-01' + id % 80;
 create index parts_t on app.parts (t); create role clerk login; grant usage on schema app to clerk;
 grant select, insert, update, delete on app.t, app.plain to clerk;
-alter default privileges in schema app grant all on tables to clerk; alter default privileges grant execute on functions to clerk;
+create role mover login replication in role owner, other; grant pg_read_all_stats to mover;
+grant create on database postgres to mover;
+alter default privileges for role mover in schema app grant all on tables to clerk;
+alter default privileges for role mover grant execute on functions to clerk;
 analyze;";
 
 const PLAN: &str = "
@@ -30,8 +33,10 @@ tables:
     inbound_foreign_keys: registry
 ";
 
+/// The program is executed by a role that is no superuser.
 async fn staged(cluster: &Cluster, plan: &str) -> (Client, Bluegreen) {
-    stage(cluster, &format!("{SCHEMA}{DATED}"), plan).await
+    let (client, program) = stage(cluster, &format!("{SCHEMA}{DATED}"), plan).await;
+    (client, program.env("PGUSER", "mover"))
 }
 
 /// The foreign keys that reference a table, or one of its keys' tables, in one list.
@@ -77,6 +82,8 @@ async fn keys_are_kept(cluster: &Cluster, client: &Client) {
         "23503"
     );
     assert_eq!(rejected(&clerk, "select from app.t_keys").await, "42501");
+    let may = "pg_proc where proname = 't_keys' and has_function_privilege('clerk', oid, 'EXECUTE')";
+    assert_eq!(count(client, may).await, 0);
     clerk
         .batch_execute(
             "update app.plain set b = null where id = 160;

@@ -5,12 +5,8 @@ use crate::lifecycle::LaneDesign;
 use crate::lifecycle::{Phase, Way};
 use crate::pg::sql::Statement;
 use crate::pg::{Colour, QName, RunObjects};
-<<<<<<< HEAD
-use crate::phase::{self, analyze, index, settle, swap};
-use crate::plan::StepTime;
-=======
 use crate::phase::{self, analyze, index, keys, settle, swap};
->>>>>>> 727c0c7 (keys: foreign keys whose referenced key is widened are dropped, or turn to a table of keys)
+use crate::plan::StepTime;
 
 use super::StepList;
 use crate::preview::estimate::COMMIT_S;
