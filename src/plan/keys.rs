@@ -253,7 +253,9 @@ static TABLE: MapShape = MapShape {
         ),
     ],
     later: &["policies", "triggers"],
-    rules: &[],
+    rules: &[
+        r#"{"not": {"required": ["uniqueness", "inbound_foreign_keys"], "properties": {"uniqueness": {"const": "none"}, "inbound_foreign_keys": {"const": "registry"}}}}"#,
+    ],
 };
 
 static COLUMN: MapShape = MapShape {
