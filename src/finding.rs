@@ -72,6 +72,8 @@ pub enum CheckId {
     Dependents,
     /// The role may create the table's triggers on green; notes say what becomes of them.
     Triggers,
+    /// The plan's policies come into force, and open nothing; its triggers have names of their own.
+    Policies,
     /// Values of the columns' types can be streamed and compared exactly.
     Types,
     /// Names that green needs are free.

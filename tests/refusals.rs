@@ -176,7 +176,7 @@ fn five_things_at_once_are_five_findings() {
     let found = stage.refused("five", "migrator", &plan);
     let expected = [
         ("unsupported", "app.visits", "app.m", "drop materialized view"),
-        ("unsupported", "app.visits", "publication: p", "alter publication"),
+        ("dependents", "app.visits", "publication p does not fit the new table", "alter publication p"),
         ("names", "app.visits", "visits_p2025_01", "another name"),
         ("partitions", "app.visits", "1 rows fit into none", "default: true"),
         ("table", "other.persons", "no such table", "did you mean other.people?"),

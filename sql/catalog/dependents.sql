@@ -71,6 +71,8 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
     -- views.sql and rules.sql have the others.
     and not exists (select from pg_class e where e.oid = w.ev_class and e.relkind in ('v', 'r', 'p') and e.relpersistence <> 't'
       and o.relation = $1)
+    -- publications.sql has those of others; those of runs are reported.
+    and not coalesce(p.pubname !~ '^projh_bg_' and o.relation = $1, false)
     -- inbound.sql has these.
     and not coalesce(k.contype = 'f' and (o.relation = $1 or k.conparentid <> 0), false)
     -- What a partition or a child inherits is reported once, for the parent: it cannot be dropped here.

@@ -1,5 +1,5 @@
 -- All that a swap has to carry over, and all that would prevent it, each with a hash. $1: the table's oid.
--- Deliberately left out: the filenode (VACUUM FULL), the replica identity and publications (the run itself may set
+-- Deliberately left out: the filenode (VACUUM FULL), the replica identity and the run's publications (it sets
 -- them), indexes that are being rebuilt concurrently.
 select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   select 'column ' || a.attname as what,
@@ -71,6 +71,11 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   select 'statistics ' || s.stxname, concat_ws('|', 'statistics', pg_get_statisticsobjdef(s.oid), s.stxowner,
       nullif(s.stxstattarget, -1), obj_description(s.oid, 'pg_statistic_ext'))
   from pg_statistic_ext s where s.stxrelid = $1
+  union all
+  select 'publication ' || p.pubname,
+      concat_ws('|', 'publication', to_jsonb(r)->>'prattrs', to_jsonb(r)->>'prqual', p.pubinsert, p.pubupdate, p.pubdelete)
+  from pg_publication_rel r join pg_publication p on p.oid = r.prpubid
+  where r.prrelid = $1 and p.pubname !~ '^projh_bg_'
   union all
   select concat('comment on ', coalesce(pg_describe_object(d.classoid, d.objoid, d.objsubid), 'what is gone')),
       concat_ws('|', 'comment', pg_describe_object(d.classoid, d.objoid, d.objsubid), d.description)

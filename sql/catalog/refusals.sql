@@ -57,14 +57,13 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   where d.indisunique and not i.relispartition and not exists (select from pg_constraint k where k.conindid = i.oid)
   union all
   -- From version 15 on; its entries depend on their publication and their schema.
-  select case when n.oid = c.relnamespace then 'publication' else 'leaf_schema_publication' end,
-    quote_ident(p.pubname), quote_ident(n.nspname)
+  select 'leaf_schema_publication', quote_ident(p.pubname), quote_ident(n.nspname)
   from pg_publication p
   join pg_depend o on o.refclassid = 'pg_publication'::regclass and o.refobjid = p.oid
     and o.classid = to_regclass('pg_catalog.pg_publication_namespace')
   join pg_depend d on d.classid = o.classid and d.objid = o.objid and d.refclassid = 'pg_namespace'::regclass
   join pg_namespace n on n.oid = d.refobjid
-  join pg_class c on c.oid = $1 and (n.oid = c.relnamespace or n.nspname = $2::text)
+  where n.nspname = $2::text
   union all
   select 'all_tables_publication', quote_ident(p.pubname), null from pg_publication p where p.puballtables
   union all

@@ -21,6 +21,7 @@ mod open_transactions;
 mod orphans;
 mod outliers;
 mod partition_rows;
+mod policies;
 mod preflight;
 mod rehearsal;
 mod rights;
@@ -103,6 +104,7 @@ const CHECKS: &[Checks] = &[
         check(Id::Unsupported, &[], |_, of| known(of.blocked(Id::Unsupported))),
         check(Id::Dependents, &[Id::PlanFitsTable], |_, of| known(dependents::notes(of))),
         check(Id::Triggers, &[Id::PlanFitsTable], |at, of| found(triggers::check(at.session, of))),
+        check(Id::Policies, &[], |at, of| known(policies::check(at.plan, of))),
         check(Id::Types, &[], |_, of| known(types::check(of))),
         check(Id::Names, &[Id::PlanFitsTable], |at, of| found(names::check(at.session, of))),
         check(Id::Archive, &[], |at, of| found(archive::check(at.plan, at.session, of))),

@@ -57,7 +57,7 @@ pub(super) struct Subject<'a> {
 impl<'a> Subject<'a> {
     async fn read(session: &Session, plan: &'a TablePlan) -> Result<Self, Error> {
         let definition = hangs_on::read(session, &plan.table).await?;
-        let leaves = plan.partition_by.as_ref().and_then(|by| by.schema.as_ref());
+        let leaves = plan.partition_by.as_ref().map(|by| by.schema.as_ref().unwrap_or(&plan.table.schema));
         let around = Around { leaves, ..Around::default() };
         let blockers = hangs_on::blockers(session, &plan.table, &around).await?;
         Ok(Self { plan, definition, blockers, design: None, rules: Vec::new() })

@@ -41,7 +41,7 @@ pub enum BlockerKind {
     PolicyElsewhere,
     /// A trigger of another table that names it.
     Trigger,
-    /// A publication that contains the table, or its schema.
+    /// The publication of a run.
     Publication,
     /// A publication of the schema in which its partitions would be.
     LeafSchemaPublication,
@@ -198,10 +198,6 @@ pub async fn blockers(client: &Client, table: &QName, around: &Around<'_>) -> Re
 impl BlockerRow {
     fn explained(self, table: &QName) -> Blocker {
         let hint = match (self.kind, &self.schema) {
-            (BlockerKind::Publication, Some(schema)) => format!(
-                "alter publication {} drop tables in schema {schema}; and add its other tables one by one",
-                self.object
-            ),
             (BlockerKind::LeafSchemaPublication, Some(schema)) => format!(
                 "another `schema` in partition_by; or alter publication {} drop tables in schema {schema}, \
                  and add its tables one by one",
@@ -241,7 +237,8 @@ fn hint(kind: BlockerKind, object: &str, table: &str) -> String {
         }
         Kind::AllTablesPublication => {
             format!(
-                "replace publication {object} by one that lists its tables: its subscribers would stop at the new table"
+                "replace publication {object} by one that lists its tables or their schemas (FOR TABLES IN SCHEMA, from \
+                 version 15 on): it would publish the new table while that is filled, and its subscribers would stop there"
             )
         }
         Kind::Subscription => {

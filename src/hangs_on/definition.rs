@@ -15,6 +15,7 @@ use super::part::Part;
 use super::partitions::Partition;
 use super::policies::Policy;
 use super::privileges::Grants;
+use super::publications::Publication;
 use super::rules::Rule;
 use super::sequences::Sequence;
 use super::statistics::Statistics;
@@ -22,7 +23,8 @@ use super::table::{LeafState, Table};
 use super::triggers::Trigger;
 use super::views::View;
 use super::{
-    Error, checks, columns, foreign_keys, inbound, indexes, partitions, policies, privileges, registry,
+    Error, checks, columns, foreign_keys, inbound, indexes, partitions, policies, privileges, publications,
+    registry,
     rules, sequences, statistics, table, triggers, views,
 };
 use crate::pg::{Ident, QName};
@@ -64,6 +66,9 @@ pub struct Definition {
     /// Its partitions at all depths, if it is partitioned; those of a lower depth first.
     #[serde(default)]
     pub partitions: Vec<Partition>,
+    /// The publications of others that have it.
+    #[serde(default)]
+    pub publications: Vec<Publication>,
     /// The state of its leaves, if it is partitioned.
     pub leaves: Vec<LeafState>,
 }
@@ -85,6 +90,7 @@ pub(crate) const PARTS: [&dyn Part; 15] = [
     &inbound::InboundKeys,
     &rules::Rules,
     &partitions::Partitions,
+    &publications::Publications,
 ];
 
 /// Reads a table's definition.
@@ -118,6 +124,7 @@ async fn read_by_oid(client: &Client, oid: u32) -> Result<Definition, Error> {
         views: views::VIEWS.ask(client, oid).await?,
         inbound: inbound::INBOUND.ask(client, oid).await?,
         rules: rules::RULES.ask(client, oid).await?,
+        publications: publications::PUBLICATIONS.ask(client, oid).await?,
     })
 }
 

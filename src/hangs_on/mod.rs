@@ -24,6 +24,7 @@ mod part;
 mod partitions;
 mod policies;
 mod privileges;
+mod publications;
 mod published;
 mod registry;
 mod rules;

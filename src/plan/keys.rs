@@ -6,7 +6,7 @@ use super::shape::{MapShape, PlanKey, Shape};
 
 mod around;
 
-use around::{GATE, STEP};
+use around::{GATE, SCRIPT, STEP};
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -251,8 +251,10 @@ static TABLE: MapShape = MapShape {
             Shape::Word(&["registry", "none"]),
             "keeps the old primary key unique where the new one is wider (none)",
         ),
+        key("policies", SCRIPT, "are policies that the new table gets in the swap: SQL, or {file: ...}"),
+        key("triggers", SCRIPT, "are triggers that the new table gets in the swap: SQL, or {file: ...}"),
     ],
-    later: &["policies", "triggers"],
+    later: &[],
     rules: &[
         r#"{"not": {"required": ["uniqueness", "inbound_foreign_keys"], "properties": {"uniqueness": {"const": "none"}, "inbound_foreign_keys": {"const": "registry"}}}}"#,
     ],

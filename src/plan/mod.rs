@@ -3,6 +3,7 @@
 //! Invariant: a [`Plan`] is valid as far as its own text can show. What only the database can show (does the column
 //! exist?) is left to `check`.
 
+mod adorned;
 mod changes;
 mod column;
 mod connection;
@@ -34,6 +35,7 @@ use serde::Serialize;
 
 use crate::pg::{Ident, QName};
 
+pub(crate) use adorned::Adornment;
 pub use changes::changes;
 pub use connection::Connection;
 pub use environment::Env;

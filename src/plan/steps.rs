@@ -4,8 +4,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::adorned::{self, Adornment};
 use super::file;
 use super::problem::{Collected, Position};
+use super::sql;
 use super::yaml::{Node, Value};
 use crate::pg::sql::script;
 
@@ -87,10 +89,26 @@ impl Script {
     }
 }
 
+/// Reads `policies` and `triggers` of a plan's tables: steps of the swap.
+pub(super) fn of_tables(root: &Node, plan: &str, found: &mut Collected) -> Vec<Step> {
+    let folder = Path::new(plan).parent().unwrap_or(Path::new(""));
+    let mut steps = Vec::new();
+    for node in root.get("tables").map_or(&[][..], Node::items) {
+        let name = node.get("table").and_then(Node::scalar).map(|scalar| sql::qname(&scalar.text));
+        let Some(Ok(table)) = name else { continue };
+        for adornment in Adornment::ALL {
+            let Some(written) = node.get(adornment.key()) else { continue };
+            let Some(script) = script(written, adornment.key(), folder, found) else { continue };
+            steps.push(adorned::step(adornment, &table, script, written.at, found));
+        }
+    }
+    steps
+}
+
 /// Reads `steps` of a plan whose shape has been checked; files are sought beside `plan`.
 pub(super) fn read_all(root: &Node, plan: &str, found: &mut Collected) -> Vec<Step> {
     let folder = Path::new(plan).parent().unwrap_or(Path::new(""));
-    let mut steps: Vec<Step> = Vec::new();
+    let mut steps = of_tables(root, plan, found);
     for node in root.get("steps").map_or(&[][..], Node::items) {
         let Some(step) = read(node, folder, found) else { continue };
         if steps.iter().any(|other| other.name == step.name) {

@@ -186,13 +186,25 @@ pub(crate) fn locks(sql: &str) -> Locks {
     }
 }
 
-/// The relation that stands after a word.
-fn named(sql: &str, after: &str) -> Option<QName> {
+/// The relation that stands after a word, in `public` if it has no schema.
+pub(crate) fn named(sql: &str, after: &str) -> Option<QName> {
     let tokens = lexer::tokens(sql).ok()?;
     let at = tokens.iter().position(|token| token.is_word(after))?;
+    relation(tokens.get(at + 1..)?)
+}
+
+/// The same after the last such word.
+pub(crate) fn named_last(sql: &str, after: &str) -> Option<QName> {
+    let tokens = lexer::tokens(sql).ok()?;
+    let at = tokens.iter().rposition(|token| token.is_word(after))?;
+    relation(tokens.get(at + 1..)?)
+}
+
+/// The relation that tokens begin with.
+fn relation(tokens: &[Token]) -> Option<QName> {
     let skipped = ["only", "if", "exists", "table"];
     let rest: Vec<&Token> =
-        tokens[at + 1..].iter().skip_while(|token| skipped.iter().any(|word| token.is_word(word))).collect();
+        tokens.iter().skip_while(|token| skipped.iter().any(|word| token.is_word(word))).collect();
     let first = rest.first()?.name()?;
     match (rest.get(1), rest.get(2)) {
         (Some(dot), Some(name)) if dot.is_symbol('.') => Some(QName::new(first, name.name()?)),

@@ -27,7 +27,7 @@ pub(super) static STEP: MapShape = MapShape {
     ],
 };
 
-const SCRIPT: Shape = Shape::Either(&[TEXT, Shape::Map(&FILE)]);
+pub(super) const SCRIPT: Shape = Shape::Either(&[TEXT, Shape::Map(&FILE)]);
 
 static FILE: MapShape = MapShape {
     what: "a file",

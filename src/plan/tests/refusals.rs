@@ -75,6 +75,37 @@ fn a_step_that_a_run_could_not_undo_or_execute_is_refused() {
 }
 
 #[test]
+fn what_is_no_policy_or_trigger_of_its_table_is_refused() {
+    for (lines, what) in [
+        (
+            "policies: create policy p on other using (true)",
+            "`policies` of `public.t`, line 1: it is not on this table",
+        ),
+        ("policies: create table t ()", "only what belongs to it is written here"),
+        ("policies: grant select on t to x", "only what belongs to it is written here"),
+        ("triggers: create policy p on t using (true)", "only what belongs to it is written here"),
+        (
+            "triggers: create function f() returns int language sql as 'x'",
+            "write `create or replace function`",
+        ),
+        ("triggers: drop trigger x on t", "only what belongs to it is written here"),
+        ("triggers: {file: no/such.sql}", "there is no such file"),
+    ] {
+        let told = parse(&one_table(lines)).unwrap_err().to_string();
+        assert!(told.contains(what), "{lines}: {told}");
+    }
+    let step = parse(&one_table(
+        "policies: create policy \"P\" on only_me using (true)".replace("only_me", "public.t").as_str(),
+    ))
+    .unwrap()
+    .steps
+    .remove(0);
+    let texts = |script: &Script| script.statements.iter().map(|one| one.sql.clone()).collect::<Vec<_>>();
+    assert_eq!(texts(&step.up)[0], "drop policy if exists \"P\" on \"public\".\"t\"");
+    assert_eq!(texts(step.down.as_ref().unwrap()), ["drop policy if exists \"P\" on \"public\".\"t\""]);
+}
+
+#[test]
 fn a_slip_in_the_yaml_is_told_with_what_it_mostly_is() {
     for (text, hint) in [
         ("tables:\n\t- table: t\n", "indent with spaces"),
