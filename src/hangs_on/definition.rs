@@ -24,8 +24,7 @@ use super::triggers::Trigger;
 use super::views::View;
 use super::{
     Error, checks, columns, foreign_keys, inbound, indexes, partitions, policies, privileges, publications,
-    registry,
-    rules, sequences, statistics, table, triggers, views,
+    registry, rules, sequences, statistics, table, triggers, views,
 };
 use crate::pg::{Ident, QName};
 
@@ -74,7 +73,7 @@ pub struct Definition {
 }
 
 /// Every kind, in the order in which its statements are executed.
-pub(crate) const PARTS: [&dyn Part; 15] = [
+pub(crate) const PARTS: [&dyn Part; 16] = [
     &columns::Columns,
     &sequences::Sequences,
     &checks::Checks,

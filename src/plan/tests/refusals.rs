@@ -94,12 +94,8 @@ fn what_is_no_policy_or_trigger_of_its_table_is_refused() {
         let told = parse(&one_table(lines)).unwrap_err().to_string();
         assert!(told.contains(what), "{lines}: {told}");
     }
-    let step = parse(&one_table(
-        "policies: create policy \"P\" on only_me using (true)".replace("only_me", "public.t").as_str(),
-    ))
-    .unwrap()
-    .steps
-    .remove(0);
+    let step =
+        parse(&one_table("policies: create policy \"P\" on public.t using (true)")).unwrap().steps.remove(0);
     let texts = |script: &Script| script.statements.iter().map(|one| one.sql.clone()).collect::<Vec<_>>();
     assert_eq!(texts(&step.up)[0], "drop policy if exists \"P\" on \"public\".\"t\"");
     assert_eq!(texts(step.down.as_ref().unwrap()), ["drop policy if exists \"P\" on \"public\".\"t\""]);
@@ -216,7 +212,7 @@ const REFUSED: &[(&str, &str)] = &[
         "uniqueness: none\ninbound_foreign_keys: registry",
         "`uniqueness: none` contradicts `inbound_foreign_keys: registry`",
     ),
-    ("policies: {file: x}", "`policies` is not supported by this version yet"),
+    ("policies: []", "`policies` must be text, or a map, not a list"),
     ("partion_by: {}", "did you mean `partition_by`?"),
     ("nonsense: 1", "the keys of a table are `table`, `partition_by`"),
     ("table: public.u", "5:5: `table` is written twice"),
