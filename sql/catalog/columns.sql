@@ -77,11 +77,12 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.attnum), '[]') from (
     nullif(a.attstattarget, -1) as statistics_target,
     coalesce((select jsonb_agg(o) from unnest(a.attoptions) o where o not like 'pg\_attver=%'), '[]') as options,
     col_description(a.attrelid, a.attnum) as comment,
-    (select coalesce(jsonb_agg(to_jsonb(g) order by g.grantee, g.grantable), '[]') from (
+    (select coalesce(jsonb_agg(to_jsonb(g) - 'granted' order by g.granted), '[]') from (
        select case when e.grantee = 0 then null else pg_get_userbyid(e.grantee) end as grantee,
          e.is_grantable as grantable,
-         jsonb_agg(distinct e.privilege_type) as privileges
-       from aclexplode(a.attacl) e group by 1, 2) g) as grants,
+         jsonb_agg(distinct e.privilege_type) as privileges, min(e.granted) as granted
+       from aclexplode(a.attacl) with ordinality e (grantor, grantee, privilege_type, is_grantable, granted)
+        group by 1, 2) g) as grants,
     t.typlen = -1 and a.attstorage <> 'p' as toastable,
     w.binary_io,
     w.unvalidated as unvalidated_domain

@@ -1,4 +1,5 @@
--- The privileges on a table by grantee, regardless of the grantor. $1: the table's oid.
+-- The privileges on a table by grantee, regardless of the grantor, in the order in which they were granted: pg_dump prints
+-- them so. $1: the table's oid.
 -- A null ACL means the built-in default, which is spelled out.
 select jsonb_build_object(
   'owner', (
@@ -10,9 +11,10 @@ select jsonb_build_object(
     select e.privilege_type from aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) e
       where e.grantee = c.relowner),
   'others', (
-    select coalesce(jsonb_agg(to_jsonb(g) order by g.grantee, g.grantable), '[]') from (
+    select coalesce(jsonb_agg(to_jsonb(g) - 'granted' order by g.granted), '[]') from (
       select case when e.grantee = 0 then null else pg_get_userbyid(e.grantee) end as grantee,
         e.is_grantable as grantable,
-        jsonb_agg(distinct e.privilege_type) as privileges
-      from aclexplode(c.relacl) e where e.grantee <> c.relowner group by 1, 2) g))
+        jsonb_agg(distinct e.privilege_type) as privileges, min(e.granted) as granted
+      from aclexplode(c.relacl) with ordinality e (grantor, grantee, privilege_type, is_grantable, granted)
+      where e.grantee <> c.relowner group by 1, 2) g))
 from pg_class c where c.oid = $1

@@ -8,11 +8,12 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.attnum), '[]') from (
     s.seqstart as start, s.seqmin as min, s.seqmax as max, s.seqincrement as increment,
     s.seqcache as cache, s.seqcycle as cycle,
     obj_description(c.oid, 'pg_class') as comment,
-    (select coalesce(jsonb_agg(to_jsonb(g) order by g.grantee, g.grantable), '[]') from (
+    (select coalesce(jsonb_agg(to_jsonb(g) - 'granted' order by g.granted), '[]') from (
        select case when e.grantee = 0 then null else pg_get_userbyid(e.grantee) end as grantee,
          e.is_grantable as grantable,
-         jsonb_agg(distinct e.privilege_type) as privileges
-       from aclexplode(c.relacl) e where e.grantee <> c.relowner group by 1, 2) g) as grants
+         jsonb_agg(distinct e.privilege_type) as privileges, min(e.granted) as granted
+       from aclexplode(c.relacl) with ordinality e (grantor, grantee, privilege_type, is_grantable, granted)
+       where e.grantee <> c.relowner group by 1, 2) g) as grants
   from pg_depend d
   join pg_class c on c.oid = d.objid and c.relkind = 'S'
   join pg_namespace n on n.oid = c.relnamespace

@@ -43,7 +43,11 @@ alter view "Invoices" set (security_barrier);
 comment on view "Invoices" is 'one line an order';
 comment on column "Product"."InStock" is 'as of the last count; the word "none" is NULL';
 create role shop_clerk;
+create role shop_auditor;
 grant select, update ("InStock") on "Product" to shop_clerk with grant option;
+grant select on "Product" to shop_auditor;
+grant insert ("Name", "InStock") on "Product" to shop_auditor with grant option;
+grant usage on sequence "Product_ProductId_seq" to shop_clerk, shop_auditor;
 grant select on "Big invoices" to shop_clerk;
 
 insert into "Category" select n, 'category ' || n, decode(md5(n::text), 'hex') from generate_series(1, 8) n;
