@@ -11,7 +11,6 @@ use crate::event::{Event, Reporter};
 use crate::in_force::InForce;
 use crate::journal::requests::Finish;
 use crate::lifecycle::Phase;
-use crate::pg::Colour;
 use crate::pg::connect::Target;
 use crate::plan::Plan;
 
@@ -42,9 +41,8 @@ pub enum Goal {
         run: String,
         /// How to do so.
         forward: Forward,
-        /// The table that was live when somebody asked for it; `None` if that is not known yet. What was asked for while
-        /// green was live is a swap back, and no more.
-        was_live: Option<Colour>,
+        /// Whether green is dropped even after a swap that was undone; otherwise it is kept, for another swap.
+        drop_green: bool,
     },
     /// All rows of a run's tables have been compared again; nothing else of it is done.
     Compared {

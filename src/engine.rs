@@ -18,7 +18,7 @@ use crate::error::{Doing, Error, ExitCode};
 use crate::event::{Event, WaitCause};
 use crate::journal::requests::{self, Answer, Ask, Finish, Request};
 use crate::journal::{Held, Journal, JournalError};
-use crate::lifecycle::{Ending, Phase, WayBack};
+use crate::lifecycle::{Ending, Phase, Standing, WayBack};
 use crate::pg::{Colour, ConnectionRole};
 use crate::phase;
 use crate::run::Run;
@@ -86,12 +86,11 @@ async fn asked(
 ) -> Result<ExitCode, Error> {
     cx.tell(&Event::Asked { ask: request.ask.name().to_owned(), who: request.by.clone() });
     let forward = forward.again();
-    // Gates are asked while green is live; if blue is by now, the rollback was cut short.
-    let was_live = request.gate().map(|_| Colour::Green);
     let goal = match request.ask {
         Ask::Finish(how) => Goal::Finished { run, forward, how },
-        Ask::Rollback | Ask::Swap | Ask::Verify | Ask::Pause | Ask::Resume | Ask::Set(_) => {
-            Goal::Back { run, forward, was_live }
+        Ask::Rollback { drop_green } => Goal::Back { run, forward, drop_green },
+        Ask::Swap | Ask::Verify | Ask::Pause | Ask::Resume | Ask::Set(_) => {
+            return Err(Error::Bug("a request that does not end the run"));
         }
     };
     let outcome = sessions(cx, &goal, held).await;
@@ -119,11 +118,11 @@ async fn sessions(cx: &Context, goal: &Goal, held: &mut Option<Held>) -> Result<
             .with_jitter()
             .build()
     };
-    let (mut waits, mut trouble, mut was_live) = (pauses(), None, None);
+    let (mut waits, mut trouble) = (pauses(), None);
     loop {
         let begun = Instant::now();
         // On the heap: the futures of all phases are large.
-        let work = Box::pin(session(cx, goal, held, &mut was_live));
+        let work = Box::pin(session(cx, goal, held));
         let outcome = phase::unless(pulse::lost(cx), work).await;
         let Err(error) = outcome else {
             return Ok(match goal {
@@ -154,13 +153,8 @@ async fn sessions(cx: &Context, goal: &Goal, held: &mut Option<Held>) -> Result<
 }
 
 /// One session: from opening the journal to the goal, or to an error. `held` is what the session before held,
-/// and then what this one holds; `was_live` is the table that was live when the first session began to roll back.
-async fn session(
-    cx: &Context,
-    goal: &Goal,
-    held: &mut Option<Held>,
-    was_live: &mut Option<Colour>,
-) -> Result<(), Error> {
+/// and then what this one holds.
+async fn session(cx: &Context, goal: &Goal, held: &mut Option<Held>) -> Result<(), Error> {
     match goal {
         Goal::Checked(plan) => {
             let work = phase::unless(cx.interrupted(), phase::check::run(cx, plan));
@@ -176,13 +170,19 @@ async fn session(
             }
             ahead(cx, forward, held).await
         }
-        Goal::Back { run, forward, was_live: asked } => {
+        Goal::Back { run, forward, drop_green } => {
             let Some(journal) = resume(cx, run, held, Some(Ending::RolledBack)).await? else { return Ok(()) };
-            let phases = {
+            let (phases, undone) = {
                 let progress = journal.progress();
-                progress.phases_back(*was_live.get_or_insert(asked.unwrap_or(progress.live())))
+                (progress.phases_back(*drop_green), Standing::undone(&progress))
             };
             take(cx, &journal, phases.clone(), None, held);
+            if let Some(undone) = undone.filter(|_| phases.is_empty()) {
+                cx.tell(&Event::Notice {
+                    text: format!("{undone}; nothing else was done, and green is kept"),
+                });
+                return Ok(());
+            }
             end(cx, forward, journal, phases, Finish::default()).await
         }
         Goal::Compared { run, forward } | Goal::Swapped { run, forward } => {
@@ -235,6 +235,12 @@ async fn carry_out(
 /// Executes what is left of a plan. The run is given up here if its slot cannot be kept, in whatever phase that shows.
 async fn ahead(cx: &Context, forward: &Forward, held: &mut Option<Held>) -> Result<(), Error> {
     let mut run = phase::unless(cx.interrupted(), open(cx, forward, held)).await?;
+    if has_useless_soak(&run) {
+        let text = "the plan's `soak` has no effect: the run was swapped without a way back, which has to be opened before the \
+                    swap, so that nothing is written that blue does not get"
+            .to_owned();
+        cx.tell(&Event::Notice { text });
+    }
     if let Some(request) = decided(&run).await? {
         return Err(Error::Asked(request));
     }
@@ -249,6 +255,13 @@ async fn ahead(cx: &Context, forward: &Forward, held: &mut Option<Held>) -> Resu
         last(cx, forward, &run.journal, Phase::Finish, Finish::default()).await?;
     }
     Ok(())
+}
+
+/// Whether the plan was given a soak after the swap.
+fn has_useless_soak(run: &Run<'_>) -> bool {
+    let progress = run.journal.progress();
+    let has_no_way = matches!(progress.way_back, WayBack::None | WayBack::Intended);
+    progress.swapped.is_some() && has_no_way && !run.settings().soak.is_zero()
 }
 
 /// What a gate had decided before this process began. If the plan no longer has the gate, it is void.

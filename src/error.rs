@@ -171,7 +171,8 @@ pub enum Error {
     },
     /// The table that is not live does not follow the live one any more.
     #[error(
-        "green is live, but blue no longer follows it, so that there is no way back as long as that lasts: {0}"
+        "green is live, but blue no longer follows it, so that there is no way back as long as that lasts: {}",
+        .0.what()
     )]
     WayBroken(Box<Error>),
     /// A swap can no longer be undone, because a slot cannot be kept.
@@ -331,6 +332,15 @@ impl Error {
             | Self::WayBackLost { .. }
             | Self::Unsettled(_)
             | Self::Bug(_) => ExitCode::Failed,
+        }
+    }
+
+    /// What went wrong, without what that means for the swap.
+    #[must_use]
+    pub fn what(&self) -> String {
+        match self {
+            Self::Differences(differences) => format!("verification found {}", differing(differences)),
+            error => error.to_string(),
         }
     }
 

@@ -299,4 +299,7 @@ pub trait Reporter: Send + Sync {
 
     /// Takes the error that a command ends with.
     fn failed(&self, error: &Error);
+
+    /// Takes the short id of the run that all further events are about.
+    fn about(&self, run: &str);
 }

@@ -16,6 +16,7 @@
 //! - [`hangs_on`]: what a table's definition consists of, one file a kind; [`green`]: the design of the new table, and
 //!   the scripts that create and exchange it.
 //! - [`watchdog`]: the limits of a run, its lag, and who it waits for; [`in_force`]: its settings; [`throttle`]: its rests on a busy server.
+//! - [`group`]: commands of the plan: gates and hooks.
 //! - [`status`]: the state of a run, as any other process can query it.
 //! - [`replication`]: the streaming client. [`pg`]: connections, names, positions, SQL text.
 //! - [`preview`]: what a run would do, without doing it.
@@ -35,6 +36,7 @@ mod error;
 mod event;
 mod finding;
 mod green;
+mod group;
 mod hangs_on;
 mod in_force;
 mod journal;

@@ -82,8 +82,9 @@ impl Run<'_> {
         let (interrupted, lost) = (self.cx.interrupted(), self.pace.lost());
         let is_swapped = self.journal.progress().swapped.is_some();
         let heeds = self.heeds_requests;
-        let asked =
-            self.pace.asked(move |ask| heeds && (*ask == Ask::Rollback || (is_swapped && ask.is_end())));
+        let asked = self
+            .pace
+            .asked(move |ask| heeds && (matches!(ask, Ask::Rollback { .. }) || (is_swapped && ask.is_end())));
         async move {
             tokio::select! {
                 error = interrupted => error,

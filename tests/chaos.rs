@@ -81,9 +81,9 @@ impl Chaos {
     }
 
     /// By the process that holds the run, or by itself.
-    fn rollback(&mut self) -> Option<i32> {
-        let finished = self.program.run("rollback", &[]);
-        self.tell(&format!("rollback: {:?}", finished.code));
+    fn rollback(&mut self, args: &[&str]) -> Option<i32> {
+        let finished = self.program.run("rollback", args);
+        self.tell(&format!("rollback {args:?}: {:?}", finished.code));
         if self.running.is_none() {
             self.swaps += finished.events_of("swapped").len();
         }
@@ -97,7 +97,10 @@ impl Chaos {
             0..4 => self.execute(),
             4 => self.kill(),
             5 => self.terminate(),
-            6 => drop(self.rollback()),
+            6 => {
+                let args: &[&str] = if self.rng.u32(0..3) == 0 { &["--drop-green"] } else { &[] };
+                self.rollback(args);
+            }
             7 => {
                 self.tell("the server is killed, and started again");
                 self.cluster.kill9();
@@ -145,7 +148,7 @@ async fn schedule(seed: u64, steps: u32, sum: &mut Sum) {
     // One end or the other: back to blue, or on with green.
     if chaos.rng.bool() {
         chaos.terminate();
-        while chaos.rollback() != Some(2) {}
+        while chaos.rollback(&["--drop-green"]) != Some(2) {}
     } else {
         chaos.terminate();
         let running = chaos.program.spawn("execute", &["--yes"]);

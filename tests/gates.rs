@@ -239,17 +239,30 @@ async fn what_a_gate_has_decided_is_void_once_somebody_rolled_back_or_took_the_g
     }
 }
 
+/// The processes with this word in their command line.
+fn processes(word: &str) -> usize {
+    let lines = std::fs::read_dir("/proc").unwrap().flatten();
+    lines
+        .filter(|one| {
+            std::fs::read_to_string(one.path().join("cmdline")).is_ok_and(|line| line.contains(word))
+        })
+        .count()
+}
+
 /// Hooks get a line at the end of each phase, and hold up nothing, whatever they do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hooks_are_told_and_hold_up_nothing() {
     let (_cluster, _client, program) = set(HEALTH).await;
     let told = program.folder().join("told");
-    let hooks = format!(
-        "hooks:\n  - [sh, -c, 'cat >> {}']\n  - [sleep, '60']\n  - [/no/such/program]\n  - ['false']\n",
-        told.display()
-    );
+    let hooks =
+        format!("hooks:\n  - [sh, -c, 'cat >> {}']\n  - [/no/such/program]\n  - ['false']\n", told.display());
+    // One that never ends is killed, with what it has started.
+    let endless = "  - [sh, -c, 'sleep 86123 & sleep 86123']\n";
+    program.write_plan(&format!("{}{hooks}{endless}", plan(HEALTH)));
+    let said = program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+    said.expect_words(&["hook sh did not end within 10 s, and was killed with all that it started"]);
+    assert_eq!(processes("86123"), 0);
     program.write_plan(&format!("{}{hooks}", plan(HEALTH)));
-    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
     program.run("rollback", &[]).expect_code(6);
     let lines = || std::fs::read_to_string(&told).unwrap_or_default();
     crate::support::waiting::until("the hooks are told", async || {

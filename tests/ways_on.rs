@@ -179,6 +179,15 @@ async fn a_run_given_up_leaves_no_slot_and_everybody_says_that_it_can_only_be_ro
         assert!(end(&again).1.contains("projh-bluegreen rollback"), "{}", again.stdout);
         assert_eq!(count(&client, "pg_replication_slots").await, 0);
     }
+    for (command, args) in [("pause", &[][..]), ("resume", &[]), ("set", &["workers=2"])] {
+        let refused = program.run(command, args).expect_code(2);
+        let why = "the run was given up (";
+        assert!(
+            error(&refused).contains(why) && error(&refused).contains("can only be rolled back"),
+            "{}",
+            error(&refused)
+        );
+    }
     let (state, next) = end(&program.run("rollback", &[]).expect_code(6));
     holds(&client, &program, &state, &next).await;
 }

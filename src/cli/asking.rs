@@ -42,7 +42,8 @@ pub(super) async fn control(shell: &Shell<'_>, plan_or_run: &str, ask: Ask) -> R
     let (named, cx) = shell.run_and_context(plan_or_run)?;
     let code = loop {
         let session = cx.target.connect(ConnectionRole::of_command("ask"), &[]).await?;
-        let run = under_way(&session, &named).await?;
+        let run = under_way(shell, &session, &named).await?;
+        refuse_useless(&run, &ask)?;
         if let Some(holder) = journal::holder(&session, &run.found.plan_name).await? {
             match have_done(shell, &cx, &run.found.run, &holder, &ask).await? {
                 Some(answer) => break told(shell, &ask, answer)?,
@@ -63,14 +64,31 @@ pub(super) async fn control(shell: &Shell<'_>, plan_or_run: &str, ask: Ask) -> R
 }
 
 /// The run, which has not ended.
-pub(super) async fn under_way(session: &Session, named: &str) -> Result<Summary, Error> {
-    let found = journal::latest(session, named, false).await?;
+pub(super) async fn under_way(shell: &Shell<'_>, session: &Session, named: &str) -> Result<Summary, Error> {
+    let found = shell.find(session, named).await?;
     let run = found.ok_or_else(|| JournalError::NoRun(named.to_owned()))?;
     if run.found.under_way {
         return Ok(run);
     }
     let ending = journal::ending(session, &run.found.run).await?;
     Err(JournalError::Ended { run: run.found.run, plan: run.found.plan_name, ending }.into())
+}
+
+/// Refuses what nobody would carry out any more.
+fn refuse_useless(run: &Summary, ask: &Ask) -> Result<(), Error> {
+    let id = &run.found.run;
+    let why = match ask {
+        Ask::Pause | Ask::Resume | Ask::Set(_) => {
+            run.progress.only_rollback().map(|why| format!("{why}, and can only be rolled back"))
+        }
+        _ => None,
+    };
+    let only_finish = run.progress.next_phase().is_none() && *ask == Ask::Pause;
+    let why = why.or_else(|| only_finish.then(|| "only `finish` is left of the run".to_owned()));
+    match why {
+        Some(why) => Err(Error::Usage(format!("`{}` has no effect on run {id}: {why}", ask.name()))),
+        None => Ok(()),
+    }
 }
 
 /// Writes a request that counts for whoever holds the run next, and its answer.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::help;
+use crate::error::Error;
 use crate::lifecycle::Phase;
 
 /// Blue-green migration of live PostgreSQL tables: copy, verify, swap, or roll back.
@@ -98,6 +99,9 @@ pub(super) enum Command {
     Rollback {
         /// The plan's file, its name, or a run's short id.
         plan_or_run: String,
+        /// Drop green even after a swap, so that the run ends.
+        #[arg(long)]
+        drop_green: bool,
     },
     /// After the swap: drop blue, the old table, or archive it. This cannot be undone.
     #[command(after_help = help::FINISH)]
@@ -152,7 +156,7 @@ impl Command {
     pub(super) fn plan_or_run(&self) -> Option<String> {
         match self {
             Self::Check { plan } | Self::Execute { plan, .. } => Some(plan.display().to_string()),
-            Self::Rollback { plan_or_run }
+            Self::Rollback { plan_or_run, .. }
             | Self::Swap { plan_or_run }
             | Self::Pause { plan_or_run }
             | Self::Resume { plan_or_run }
@@ -179,6 +183,12 @@ impl Command {
                 | Self::Find { .. }
                 | Self::Status { .. }
         )
+    }
+
+    /// Whether a run goes on although the command ended with this error.
+    pub(super) fn leaves_the_run(&self, error: &Error) -> bool {
+        let ends = matches!(self, Self::Rollback { .. } | Self::Finish { .. });
+        matches!(error, Error::Usage(_)) || (!ends && matches!(error, Error::Answered { .. }))
     }
 
     /// The same command, as one types it again.

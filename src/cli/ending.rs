@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::Shell;
 use crate::error::{Error, ExitCode};
 use crate::event::Event;
-use crate::journal::{self, JournalError, Summary};
+use crate::journal::{self, JournalError, Summary, requests};
 use crate::lifecycle::{Progress, Standing};
 use crate::pg::ConnectionRole;
 use crate::pg::connect::Target;
@@ -42,8 +42,11 @@ pub(super) async fn tell(
     code: ExitCode,
 ) {
     let (state, next) = match read(target, run_or_plan, true).await {
-        Ok(Some(run)) => {
+        Ok(Some(now)) => {
+            let run = &now.run;
             let (state, next) = state(&run.progress, &run.found.run, &file_of(named, &run.found.plan_name));
+            // Who has rolled it back is about to end.
+            let next = if code == ExitCode::RolledBack { next } else { now.next(next) };
             (state, next.filter(|_| run.found.under_way))
         }
         Ok(None) => ("this plan has no run; nothing was changed".to_owned(), None),
@@ -79,10 +82,13 @@ async fn after(shell: &Shell<'_>, error: &Error) -> (String, Option<String>) {
     }
     let ours = !is_about_another_process(error);
     match read(&target, &run_or_plan, ours).await {
-        Ok(Some(run)) if run.found.under_way || shell.cli.command.is_about_a_run() => {
+        Ok(Some(now)) if now.run.found.under_way || shell.cli.command.is_about_a_run() => {
+            let run = &now.run;
+            shell.reporter.about(&run.found.run);
             let plan = file_of(Some(&named), &run.found.plan_name);
             let (state, next) = state(&run.progress, &run.found.run, &plan);
-            (state, after_error(error, &run, &plan).or(next))
+            let next = if shell.cli.command.leaves_the_run(error) { now.next(next) } else { next };
+            (state, after_error(error, run, &plan).or(next))
         }
         Ok(_) if matches!(error, Error::Refused(_)) => {
             (untouched, Some(format!("correct what stands in the way, then projh-bluegreen check {named}")))
@@ -109,11 +115,9 @@ fn is_about_another_process(error: &Error) -> bool {
 
 /// The command that an error calls for, if it is another one than the state does.
 fn after_error(error: &Error, run: &Summary, plan: &str) -> Option<String> {
-    let rollback = format!("projh-bluegreen rollback {}", run.found.run);
+    let rollback = Standing::rollback(&run.progress, &run.found.run);
     match error {
-        _ if is_about_another_process(error) => {
-            Some(format!("projh-bluegreen status {} --watch", run.found.run))
-        }
+        _ if is_about_another_process(error) => Some(watch(&run.found.run)),
         Error::Differences(_) if run.progress.swapped.is_none() => Some(rollback),
         // A resumed stream would fail at the same change.
         Error::Feed(_) if error.is_final() => Some(rollback),
@@ -142,9 +146,37 @@ fn unknown(again: &str) -> (String, Option<String>) {
 /// The state could not be read, for whatever reason.
 struct Unknown;
 
+/// A run as it is now.
+struct Now {
+    run: Summary,
+    /// Whether another process executes it.
+    is_held: bool,
+    is_paused: bool,
+}
+
+impl Now {
+    /// The command to type next, if `next` follows from the state of the tables alone.
+    fn next(&self, next: Option<String>) -> Option<String> {
+        let run = &self.run.found.run;
+        let resume = format!("projh-bluegreen resume {run}");
+        match (self.is_held, self.is_paused) {
+            (false, false) => next,
+            (true, false) => Some(watch(run)),
+            (true, true) => Some(resume),
+            (false, true) => {
+                Some(next.map_or_else(|| resume.clone(), |next| format!("{resume}; then {next}")))
+            }
+        }
+    }
+}
+
+fn watch(run: &str) -> String {
+    format!("projh-bluegreen status {run} --watch")
+}
+
 /// Reads the latest run; if it is `ours`, once none of its transactions is in flight. A COMMIT may be in flight for as
 /// long as a synchronous standby is missing: then what is visible by now is read.
-async fn read(target: &Target, run_or_plan: &str, ours: bool) -> Result<Option<Summary>, Unknown> {
+async fn read(target: &Target, run_or_plan: &str, ours: bool) -> Result<Option<Now>, Unknown> {
     let asked = async {
         // The lock on the run's row is committed, too, and must not wait for a standby.
         let settings = &[("lock_timeout", "5s"), ("synchronous_commit", "local")];
@@ -156,7 +188,13 @@ async fn read(target: &Target, run_or_plan: &str, ours: bool) -> Result<Option<S
             }
             found => found,
         };
-        found.map_err(|_| Unknown)
+        let Some(run) = found.map_err(|_| Unknown)? else { return Ok(None) };
+        let holder = journal::holder(&session, &run.found.plan_name).await.map_err(|_| Unknown)?;
+        // The session of this very process may not have ended yet.
+        let host = gethostname::gethostname().to_string_lossy().into_owned();
+        let is_held = holder.is_some() && run.progress.orchestrator != Some((host, std::process::id()));
+        let paused = requests::paused(&session, &run.found.run).await.map_err(|_| Unknown)?;
+        Ok(Some(Now { run, is_held, is_paused: paused.is_some() }))
     };
     tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(Unknown))
 }

@@ -3,7 +3,7 @@
 use super::Shell;
 use crate::error::{Error, ExitCode};
 use crate::event::Event;
-use crate::journal::{self, JournalError};
+use crate::journal::JournalError;
 use crate::lane::find;
 use crate::pg::ConnectionRole;
 
@@ -16,7 +16,7 @@ pub(super) async fn run(
     let (name, target) = shell.run_and_target(plan_or_run)?;
     let work = async {
         let client = target.connect(ConnectionRole::of_command("find"), &[]).await?;
-        let run = journal::latest(&client, &name, false).await?;
+        let run = shell.find(&client, &name).await?;
         let run = run.ok_or_else(|| JournalError::NoRun(name.clone()))?;
         if let Some(ending) = run.progress.ended {
             return Err(JournalError::Ended { run: run.found.run, plan: run.found.plan_name, ending }.into());

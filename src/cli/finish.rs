@@ -26,6 +26,7 @@ pub(super) async fn run(
     let read = shell.unless_interrupted(async {
         let session = cx.target.connect(ConnectionRole::of_command("finish"), &[]).await?;
         let plan = shell.plan_of(plan_or_run, &session).await?;
+        shell.find(&session, &run).await?;
         if !plan::is_name(plan_or_run) {
             expect_same_archive(&session, &run, plan.settings.archive.as_ref()).await?;
         }

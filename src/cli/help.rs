@@ -11,7 +11,7 @@ Exit codes:
   1  an unexpected failure; the run can be resumed
   2  usage, or the plan is not valid
   3  refused by a check before anything was changed, or the plan changed since the run began
-  4  verification found a difference; nothing was swapped
+  4  verification found a difference; nothing was swapped (in the soak: back)
   5  the swap did not fit into its budget, or a gate failed; the run can be resumed
   6  rolled back
   7  interrupted; the run can be resumed
@@ -41,11 +41,13 @@ Examples:
   projh-bluegreen status plan.yaml --watch  one run, until there is nothing left to do";
 
 pub(super) const ROLLBACK: &str = "\
-Example:
+Examples:
   projh-bluegreen rollback plan.yaml
+  projh-bluegreen rollback plan.yaml --drop-green    no other swap is wanted
 
-While blue is live: drops the slots, the publications and both schemas of the run; the journal is kept as evidence. During
-the soak: catches up, compares every row, and exchanges the tables again, with all that was written since the swap. If
+Before the swap: drops the slots, the publications and both schemas of the run; the journal is kept as evidence. During
+the soak: catches up, compares every row, and exchanges the tables again, with all that was written since the swap; green
+is kept. Given again, it says what was done, and drops green only with --drop-green, or after a question on a terminal. If
 another process executes the run, that process carries it out. Exit code 6.";
 
 pub(super) const SWAP: &str = "\

@@ -1,16 +1,24 @@
 //! The plan's hooks: commands that get what happens at the end of each phase, for chat and paging.
 //!
-//! Invariant: a hook holds up nothing. It is started, given one line of JSON on its standard input, and left alone; whether
-//! it succeeds does not matter to the run.
+//! Invariant: a hook holds up nothing. It is started and given one line of JSON on its standard input; whether it succeeds
+//! does not matter to the run. Only the end of the program waits for it, and no longer than [`LIMIT`].
 
-use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::io::AsyncWriteExt as _;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 
 use crate::error::Error;
 use crate::event::{Event, Reporter, line};
+use crate::group::Group;
+
+/// How long a hook may take before it is killed, with everything that it started.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// Reports to another reporter, and starts the hooks.
 pub(super) struct Hooked {
@@ -19,11 +27,21 @@ pub(super) struct Hooked {
     hooks: OnceLock<Vec<Vec<String>>>,
     /// The run's short id, once it is known.
     run: Mutex<Option<String>>,
+    /// The hooks that run; each ends with what there is to say about it, if nobody was told.
+    running: Mutex<JoinSet<Option<String>>>,
+    /// Whether the last event was reported.
+    has_ended: Arc<AtomicBool>,
 }
 
 impl Hooked {
     pub(super) fn new(reporter: Arc<dyn Reporter>) -> Self {
-        Self { reporter, hooks: OnceLock::new(), run: Mutex::default() }
+        Self {
+            reporter,
+            hooks: OnceLock::new(),
+            run: Mutex::default(),
+            running: Mutex::default(),
+            has_ended: Arc::default(),
+        }
     }
 
     /// Starts these from now on.
@@ -32,24 +50,54 @@ impl Hooked {
         let _ = self.hooks.set(hooks.to_vec());
     }
 
+    /// Waits for the hooks that still run; what there is to say about them.
+    pub(super) async fn end(&self) -> Vec<String> {
+        let running = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
+        running.join_all().await.into_iter().flatten().collect()
+    }
+
+    /// Kills the hooks that still run.
+    pub(super) async fn kill(&self) {
+        let mut running = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
+        running.shutdown().await;
+    }
+
     fn start_all(&self, event: &Event) {
         let known = self.run.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(hooks) = self.hooks.get().filter(|hooks| !hooks.is_empty()) else { return };
-        if let Ok(line) = line::json(event, Timestamp::now(), known.as_deref()) {
-            for hook in hooks {
-                start(hook, &line);
-            }
+        let (Ok(line), Ok(runtime)) =
+            (line::json(event, Timestamp::now(), known.as_deref()), Handle::try_current())
+        else {
+            return;
+        };
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that have ended are forgotten.
+        while running.try_join_next().is_some() {}
+        for hook in hooks {
+            let work = carry_out(hook.clone(), format!("{line}\n"));
+            let (reporter, has_ended) = (Arc::clone(&self.reporter), Arc::clone(&self.has_ended));
+            let told = async move {
+                let text = work.await?;
+                // The state of the tables is the last that is reported.
+                if has_ended.load(Ordering::Acquire) {
+                    return Some(text);
+                }
+                reporter.tell(&Event::Notice { text });
+                None
+            };
+            running.spawn_on(told, &runtime);
         }
     }
 }
 
 impl Reporter for Hooked {
     fn tell(&self, event: &Event) {
+        if let Event::End { .. } = event {
+            self.has_ended.store(true, Ordering::Release);
+        }
         self.reporter.tell(event);
         match event {
-            Event::Run { run, .. } => {
-                *self.run.lock().unwrap_or_else(PoisonError::into_inner) = Some(run.clone());
-            }
+            Event::Run { run, .. } => self.about(run),
             Event::PhaseDone { .. }
             | Event::Swapped { .. }
             | Event::Gate { why: Some(_), .. }
@@ -63,22 +111,35 @@ impl Reporter for Hooked {
         let (message, hint, code) = (error.to_string(), error.hint(), error.exit_code());
         self.start_all(&Event::Error { message, hint, code });
     }
+
+    fn about(&self, run: &str) {
+        self.reporter.about(run);
+        *self.run.lock().unwrap_or_else(PoisonError::into_inner) = Some(run.to_owned());
+    }
 }
 
-/// What it prints goes nowhere. It outlives the program if it has to.
-fn start(hook: &[String], line: &str) {
-    let Some((program, arguments)) = hook.split_first() else { return };
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    match command.spawn() {
-        Ok(mut child) => {
-            if let Some(mut stdin) = child.stdin.take() {
-                // A line is shorter than a pipe's buffer, so this does not block; a hook need not read it.
-                let _ = writeln!(stdin, "{line}");
-            }
-            // Somebody has to wait for it, so that the system forgets it.
-            std::thread::spawn(move || child.wait());
+/// Carries out one hook; why it had to be killed, if so.
+async fn carry_out(hook: Vec<String>, line: String) -> Option<String> {
+    let program = hook.first().cloned().unwrap_or_default();
+    let work = async {
+        let mut group = Group::start(&hook, Stdio::piped())?;
+        if let Some(mut stdin) = group.stdin() {
+            // A hook need not read it.
+            let _ = stdin.write_all(line.as_bytes()).await;
         }
-        Err(error) => tracing::warn!(program, %error, "a hook could not be started"),
+        group.wait().await
+    };
+    match tokio::time::timeout(LIMIT, work).await {
+        Ok(Ok(_)) => None,
+        Ok(Err(error)) => {
+            tracing::warn!(program, %error, "a hook could not be started");
+            None
+        }
+        Err(_) => {
+            let limit = LIMIT.as_secs();
+            Some(format!(
+                "hook {program} did not end within {limit} s, and was killed with all that it started"
+            ))
+        }
     }
 }

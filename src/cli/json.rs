@@ -33,10 +33,10 @@ impl Lines {
 
 impl Reporter for Lines {
     fn tell(&self, event: &Event) {
-        let mut known = self.run.lock().unwrap_or_else(PoisonError::into_inner);
         if let Event::Run { run, .. } = event {
-            *known = Some(run.clone());
+            self.about(run);
         }
+        let known = self.run.lock().unwrap_or_else(PoisonError::into_inner);
         if let Ok(line) = line::json(event, Timestamp::now(), known.as_deref()) {
             self.screen.out(&line);
         }
@@ -53,5 +53,9 @@ impl Reporter for Lines {
         }
         let (message, hint, code) = (error.to_string(), error.hint(), error.exit_code());
         self.tell(&Event::Error { message, hint, code });
+    }
+
+    fn about(&self, run: &str) {
+        *self.run.lock().unwrap_or_else(PoisonError::into_inner) = Some(run.to_owned());
     }
 }

@@ -35,8 +35,8 @@ use tokio::sync::watch;
 use crate::context::Context;
 use crate::error::{Error, ExitCode};
 use crate::event::{self, Event, Reporter};
-use crate::journal;
 use crate::journal::requests::{Ask, Finish};
+use crate::journal::{self, Summary};
 use crate::pg::connect::{Session, Target};
 use crate::plan::{self, Plan, Settings};
 
@@ -82,8 +82,8 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(cli: &Cli, reporter: &Arc<dyn Reporter>, screen: &Screen) -> std::io::Result<ExitCode> {
-    let interrupted = signals::watch(&cli.command, Arc::clone(reporter))?;
     let hooked = Arc::new(Hooked::new(Arc::clone(reporter)));
+    let interrupted = signals::watch(&cli.command, Arc::clone(reporter), Arc::clone(&hooked))?;
     let shell = Shell {
         cli,
         reporter: Arc::clone(&hooked) as Arc<dyn Reporter>,
@@ -92,14 +92,18 @@ async fn run(cli: &Cli, reporter: &Arc<dyn Reporter>, screen: &Screen) -> std::i
         interrupted,
         has_begun: Arc::new(AtomicBool::new(false)),
     };
-    Ok(match command(&shell).await {
+    let code = match command(&shell).await {
         Ok(code) => code,
         Err(error) => {
             shell.reporter.failed(&error);
             ending::tell_failure(&shell, &error).await;
             error.exit_code()
         }
-    })
+    };
+    for text in shell.hooked.end().await {
+        screen.err(&format!("notice: {text}"));
+    }
+    Ok(code)
 }
 
 async fn command(shell: &Shell<'_>) -> Result<ExitCode, Error> {
@@ -115,7 +119,7 @@ async fn command(shell: &Shell<'_>) -> Result<ExitCode, Error> {
         Command::Resume { plan_or_run } => asking::control(shell, plan_or_run, Ask::Resume).await,
         Command::Set { plan_or_run, settings } => set::run(shell, plan_or_run, settings).await,
         Command::Status { plan_or_run, watch } => status::run(shell, plan_or_run.as_deref(), *watch).await,
-        Command::Rollback { plan_or_run } => rollback::run(shell, plan_or_run).await,
+        Command::Rollback { plan_or_run, drop_green } => rollback::run(shell, plan_or_run, *drop_green).await,
         Command::Finish { plan_or_run, yes, force, now } => {
             finish::run(shell, plan_or_run, *yes, Finish { force: *force, now: *now }).await
         }
@@ -185,6 +189,15 @@ impl Shell<'_> {
             return Ok(Plan::named(plan_or_run.to_owned(), settings.unwrap_or_default()));
         }
         self.plan(Path::new(plan_or_run))
+    }
+
+    /// The run that a command names; all that is reported from then on is about it.
+    async fn find(&self, session: &Session, named: &str) -> Result<Option<Summary>, Error> {
+        let found = journal::latest(session, named, false).await?;
+        if let Some(run) = &found {
+            self.reporter.about(&run.found.run);
+        }
+        Ok(found)
     }
 
     fn context(&self, plan: &Plan) -> Result<Context, Error> {

@@ -1,25 +1,35 @@
 //! `rollback`: before the swap, drops what the run created; during the soak, swaps back.
+//!
+//! Invariant: after a swap, green is dropped only if somebody has said so in so many words. A rollback that is given again,
+//! because its terminal died or by somebody else, must not end the run.
+
+use std::io::IsTerminal;
 
 use super::{Shell, asking, ending};
 use crate::context::{Forward, Goal};
 use crate::error::{Error, ExitCode};
-use crate::journal;
 use crate::journal::requests::Ask;
+use crate::lifecycle::Standing;
 use crate::pg::ConnectionRole;
 
-pub(super) async fn run(shell: &Shell<'_>, plan_or_run: &str) -> Result<ExitCode, Error> {
+pub(super) async fn run(shell: &Shell<'_>, plan_or_run: &str, drop_green: bool) -> Result<ExitCode, Error> {
     let (run, cx) = shell.run_and_context(plan_or_run)?;
     let session = shell.unless_interrupted(async {
         Ok(cx.target.connect(ConnectionRole::of_command("rollback"), &[]).await?)
     });
     let session = session.await?;
     let plan = shell.plan_of(plan_or_run, &session).await?;
-    let was_live = journal::latest(&session, &run, false).await?.map(|run| run.progress.live());
+    let found = shell.find(&session, &run).await?;
     drop(session);
+    let undone = found.and_then(|found| Standing::undone(&found.progress));
+    let drop_green = match undone.filter(|_| !drop_green && std::io::stdin().is_terminal()) {
+        Some(undone) => shell.ask(format!("{undone}. Drop green, too?")).await?,
+        None => drop_green,
+    };
     shell.hooked.call(&plan.hooks);
     let forward = Forward::of(plan);
-    let goal = Goal::Back { run: run.clone(), forward, was_live };
-    let code = asking::reach(shell, &cx, &goal, Ask::Rollback).await?;
+    let goal = Goal::Back { run: run.clone(), forward, drop_green };
+    let code = asking::reach(shell, &cx, &goal, Ask::Rollback { drop_green }).await?;
     ending::tell(shell, &cx.target, &run, Some(plan_or_run), code).await;
     Ok(code)
 }

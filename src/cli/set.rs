@@ -16,7 +16,7 @@ pub(super) async fn run(shell: &Shell<'_>, plan_or_run: &str, words: &[String]) 
     let (named, cx) = shell.run_and_context(plan_or_run)?;
     let work = async {
         let session = cx.target.connect(ConnectionRole::of_command("set"), &[]).await?;
-        let run = asking::under_way(&session, &named).await?;
+        let run = asking::under_way(shell, &session, &named).await?;
         refuse(&session, &run, &changes).await
     };
     shell.unless_interrupted(work).await?;
@@ -32,7 +32,7 @@ async fn refuse(session: &Session, run: &Summary, changes: &Changes) -> Result<(
     let after = plan.with(changes);
     if changed("soak") {
         let is_held = journal::holder(session, &run.found.plan_name).await?.is_some();
-        refuse_soak(run, &plan, &after, is_held)?;
+        refuse_soak(run, (&plan, &before.now()), &after, is_held)?;
     }
     let mut findings = Vec::new();
     if let Some(query) = after.throttle.query.as_ref().filter(|_| changed("throttle.query")) {
@@ -48,11 +48,23 @@ async fn refuse(session: &Session, run: &Summary, changes: &Changes) -> Result<(
 }
 
 /// A soak can become longer and shorter, but it needs a way back.
-fn refuse_soak(run: &Summary, plan: &Settings, after: &Settings, is_held: bool) -> Result<(), Error> {
+fn refuse_soak(
+    run: &Summary,
+    (plan, now): (&Settings, &Settings),
+    after: &Settings,
+    is_held: bool,
+) -> Result<(), Error> {
     let progress = &run.progress;
     let is_open = matches!(progress.way_back, WayBack::Open(_));
+    let broken = progress.broken.as_ref().filter(|_| after.soak < now.soak);
     let why = if progress.swapped.is_some() && !progress.is_reversible() {
         "the run has been swapped, and has no way back any more"
+    } else if let Some(broken) = broken {
+        &format!(
+            "blue has not followed green since {}, and the end of the soak closes the way back only once it does; put right \
+             what broke it and execute again, or give the way back up by `projh-bluegreen finish {} --force`",
+            broken.since, run.found.run
+        )
     } else if plan.soak.is_zero() && !after.soak.is_zero() {
         "the plan has none, so that `check` has not looked for a way back: give it one, and execute again"
     } else if is_held && progress.verified.is_some() && !is_open && !after.soak.is_zero() {

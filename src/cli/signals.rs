@@ -8,6 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::Command;
+use super::hooks::Hooked;
 use crate::error::Error;
 use crate::event::{Event, Reporter};
 
@@ -15,7 +16,11 @@ use crate::event::{Event, Reporter};
 ///
 /// # Errors
 /// If the handlers cannot be installed.
-pub(super) fn watch(command: &Command, reporter: Arc<dyn Reporter>) -> io::Result<watch::Receiver<bool>> {
+pub(super) fn watch(
+    command: &Command,
+    reporter: Arc<dyn Reporter>,
+    hooked: Arc<Hooked>,
+) -> io::Result<watch::Receiver<bool>> {
     let (told, seen) = watch::channel(false);
     let mut signals =
         Signals { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? };
@@ -41,6 +46,7 @@ pub(super) fn watch(command: &Command, reporter: Arc<dyn Reporter>) -> io::Resul
             "stopped at once, perhaps within a step; the journal holds the state of the tables".to_owned();
         let next = Some("projh-bluegreen status, then the same command again".to_owned());
         reporter.tell(&Event::End { code, state, next });
+        hooked.kill().await;
         std::process::exit(i32::from(u8::from(code)));
     });
     Ok(seen)

@@ -14,7 +14,7 @@ pub enum ExitCode {
     Usage = 2,
     /// Refused before anything was changed, or the plan changed since the run began.
     Refused = 3,
-    /// Verification found a difference; nothing was swapped.
+    /// Verification found a difference: nothing was swapped, or in the soak there is no way back as long as it lasts.
     Differences = 4,
     /// The swap did not fit into its budget; blue is live, and the run can be resumed.
     NotSwapped = 5,

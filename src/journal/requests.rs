@@ -15,7 +15,10 @@ use crate::plan::{Changes, SettingChange};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
     /// Roll the run back.
-    Rollback,
+    Rollback {
+        /// Whether green is dropped even after a swap that was undone.
+        drop_green: bool,
+    },
     /// Finish the run.
     Finish(Finish),
     /// Release a held swap.
@@ -40,8 +43,9 @@ pub struct Finish {
 }
 
 impl Ask {
-    const ALL: [Self; 9] = [
-        Self::Rollback,
+    const ALL: [Self; 10] = [
+        Self::Rollback { drop_green: false },
+        Self::Rollback { drop_green: true },
         Self::Finish(Finish { force: false, now: false }),
         Self::Finish(Finish { force: true, now: false }),
         Self::Finish(Finish { force: false, now: true }),
@@ -55,14 +59,15 @@ impl Ask {
     /// Whether it ends the run, or what is executed of it.
     #[must_use]
     pub fn is_end(&self) -> bool {
-        matches!(self, Self::Rollback | Self::Finish(_))
+        matches!(self, Self::Rollback { .. } | Self::Finish(_))
     }
 
     /// Its name in the journal.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Rollback => "rollback",
+            Self::Rollback { drop_green: false } => "rollback",
+            Self::Rollback { drop_green: true } => "rollback --drop-green",
             Self::Finish(Finish { force: false, now: false }) => "finish",
             Self::Finish(Finish { force: true, now: false }) => "finish --force",
             Self::Finish(Finish { force: false, now: true }) => "finish --now",
@@ -182,6 +187,8 @@ pub async fn answer(client: &Client, n: i64, answer: &Answer) -> Result<(), toki
 
 /// What requests of gates begin with, in the place of who asks.
 const OF_GATE: &str = "gate ";
+/// What a gate asks for.
+const BACK: Ask = Ask::Rollback { drop_green: false };
 
 impl Request {
     /// The gate that asks; `None` if a person does.
@@ -196,7 +203,7 @@ impl Request {
 /// # Errors
 /// If the server rejected the statement, or the connection was lost.
 pub async fn decide(client: &Client, run: &str, gate: &str) -> Result<Request, tokio_postgres::Error> {
-    let (ask, by) = (Ask::Rollback, format!("{OF_GATE}{gate}"));
+    let (ask, by) = (BACK, format!("{OF_GATE}{gate}"));
     let sql = "INSERT INTO projh_bluegreen.request (run, what, asked_by, taken_at) \
                VALUES ($1, $2, $3, clock_timestamp()) RETURNING n";
     let row = client.query_one(sql, &[&run, &ask.name(), &by]).await?;
@@ -213,8 +220,8 @@ pub async fn decided(client: &Client, run: &str) -> Result<Option<Request>, toki
     }
     let sql = "SELECT n, asked_by FROM projh_bluegreen.request WHERE run = $1 AND answered_at IS NULL \
                AND what = $2 AND starts_with(asked_by, $3) ORDER BY n LIMIT 1";
-    let row = client.query_opt(sql, &[&run, &Ask::Rollback.name(), &OF_GATE]).await?;
-    Ok(row.map(|row| Request { n: row.get(0), ask: Ask::Rollback, by: row.get(1) }))
+    let row = client.query_opt(sql, &[&run, &BACK.name(), &OF_GATE]).await?;
+    Ok(row.map(|row| Request { n: row.get(0), ask: BACK, by: row.get(1) }))
 }
 
 /// Answers what was asked of a process that no longer holds the run: whoever asked may be gone, too. With `keeps_gates`
@@ -230,7 +237,8 @@ pub async fn close(client: &Client, run: &str, keeps_gates: bool) -> Result<(), 
     client.execute(sql, &[&run, &answer, &keeps_gates, &OF_GATE]).await.map(drop)
 }
 
-/// Answers a request, and all others for the same: each of them has been reached with it.
+/// Answers a request, and all others for the same or for a part of it, as `rollback` is of `rollback --drop-green`: each of
+/// them has been reached with it.
 ///
 /// # Errors
 /// If the server rejected the statement, or the connection was lost.
@@ -240,7 +248,8 @@ pub async fn answer_all(
     answer: &Answer,
 ) -> Result<(), tokio_postgres::Error> {
     let sql = "UPDATE projh_bluegreen.request r SET answered_at = clock_timestamp(), answer = $3 \
-               FROM projh_bluegreen.request this WHERE this.n = $1 AND r.run = this.run AND r.what = $2 \
+               FROM projh_bluegreen.request this WHERE this.n = $1 AND r.run = this.run \
+               AND starts_with($2 || ' ', r.what || ' ') \
                AND r.answered_at IS NULL";
     let answer = serde_json::json!(answer);
     client.execute(sql, &[&request.n, &request.ask.name(), &answer]).await.map(drop)

@@ -160,21 +160,20 @@ impl Progress {
         Phase::FORWARD.into_iter().filter(|phase| self.has(*phase) && self.is_done(*phase)).collect()
     }
 
-    /// What a rollback has to do that began when `was_live` was live: if the answer to a COMMIT was lost, the tables may
-    /// have been exchanged since.
+    /// What a rollback has to do, however often it is asked for: bring blue back; and drop green, if it was never live or with
+    /// `drop_green`.
     #[must_use]
-    pub fn phases_back(&self, was_live: Colour) -> Vec<Phase> {
-        let is_left = |phase: &Phase| *phase != Phase::Settle || !self.settled;
-        match (was_live, self.live()) {
-            (Colour::Green, Colour::Green) if self.is_reversible() => {
-                vec![Phase::CatchUp, Phase::Verify, Phase::Swap, Phase::Settle]
+    pub fn phases_back(&self, drop_green: bool) -> Vec<Phase> {
+        let settle = if self.settled { &[][..] } else { &[Phase::Settle] };
+        let (back, drop): (&[Phase], bool) = match self.live() {
+            Colour::Green if self.is_reversible() => {
+                (&[Phase::CatchUp, Phase::Verify, Phase::Swap, Phase::Settle], drop_green)
             }
-            (Colour::Green, Colour::Blue) => [Phase::Settle].into_iter().filter(is_left).collect(),
-            (Colour::Blue, Colour::Blue) if self.swaps > 0 => {
-                [Phase::Settle, Phase::Rollback].into_iter().filter(is_left).collect()
-            }
-            _ => vec![Phase::Rollback],
-        }
+            Colour::Blue if self.swaps > 0 => (settle, drop_green || self.rolling_back),
+            // Says why green cannot be left any more.
+            Colour::Green | Colour::Blue => (&[], true),
+        };
+        back.iter().copied().chain(drop.then_some(Phase::Rollback)).collect()
     }
 
     /// What is left up to the swap and its settling, of a run that was verified in an earlier session.

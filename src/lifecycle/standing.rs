@@ -3,6 +3,8 @@
 //! Invariant: each sentence is true of the server in every state in which it is printed; a test compares them with
 //! the catalog.
 
+use jiff::Timestamp;
+
 use super::{Broken, Ending, Phase, Progress};
 use crate::pg::QName;
 
@@ -28,11 +30,7 @@ impl Standing {
         if let Some(why) = progress.only_rollback() {
             let state =
                 format!("blue is live, and clients notice nothing; {why}, and can only be rolled back");
-            return Self {
-                state,
-                next: Some(format!("projh-bluegreen rollback {run}")),
-                is_resumable: false,
-            };
+            return Self { state, next: Some(Self::rollback(progress, run)), is_resumable: false };
         }
         let broken = progress.broken.as_ref().filter(|_| progress.is_reversible());
         if let (Some(Phase::Soak), Some(broken)) = (progress.next_phase(), broken) {
@@ -70,7 +68,8 @@ impl Standing {
                         `execute` runs; otherwise the slots make the server retain WAL"
                     .to_owned(),
                 next: Some(format!(
-                    "projh-bluegreen execute {plan} swaps again, or projh-bluegreen rollback {run} drops green"
+                    "projh-bluegreen execute {plan} swaps again, or {} drops green",
+                    Self::rollback(progress, run)
                 )),
                 is_resumable: true,
             },
@@ -84,6 +83,25 @@ impl Standing {
                 Self { state, next: Some(next), is_resumable: true }
             }
         }
+    }
+
+    /// The command that ends a run while blue is live.
+    #[must_use]
+    pub fn rollback(progress: &Progress, run: &str) -> String {
+        let drop = if Self::undone(progress).is_some() { " --drop-green" } else { "" };
+        format!("projh-bluegreen rollback {run}{drop}")
+    }
+
+    /// What a rollback has done before, if its swap is the last one and green was kept.
+    #[must_use]
+    pub fn undone(progress: &Progress) -> Option<String> {
+        let is_undone = progress.swaps > 0 && progress.swapped.is_none();
+        if !is_undone || progress.rolling_back || progress.ended.is_some() {
+            return None;
+        }
+        let at = progress.arrived.as_ref().and_then(|arrived| Timestamp::from_second(arrived.at).ok());
+        let at = at.map_or_else(String::new, |at| format!(" on {}", at.strftime("%Y-%m-%d at %H:%M:%S UTC")));
+        Some(format!("the swap was undone{at}: blue is live, with all that was written to green"))
     }
 
     /// The standing of a run in the soak whose way back is broken.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -15,6 +16,7 @@ use tokio_postgres::Client;
 use crate::context::Context;
 use crate::error::{Doing, Error};
 use crate::event::Event;
+use crate::group::Group;
 use crate::journal::requests;
 use crate::lifecycle::Fact;
 use crate::pg::Colour;
@@ -198,14 +200,10 @@ async fn is_true(session: &Session, sql: &str) -> Result<Answer, String> {
     }
 }
 
-/// What it prints is not reported: it may be about rows.
 async fn succeeds(words: &[String]) -> Result<(), String> {
-    let Some((program, arguments)) = words.split_first() else { return Err("no program".to_owned()) };
-    let mut command = tokio::process::Command::new(program);
-    command.args(arguments).kill_on_drop(true);
-    command.stdin(std::process::Stdio::null());
-    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-    match command.status().await {
+    let program = words.first().map_or("", String::as_str);
+    let ended = async { Group::start(words, Stdio::null())?.wait().await };
+    match ended.await {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{program} ended with {status}")),
         Err(error) => Err(format!("{program} cannot be executed: {error}")),

@@ -189,7 +189,7 @@ pub async fn broken(run: &Run<'_>, error: Error) -> Result<Error, Error> {
         return Ok(error);
     }
     let keys = keys_of(&error);
-    let mut why = error.to_string();
+    let mut why = error.what();
     if let Error::Differences(_) = error {
         let named: Vec<String> = keys.iter().map(|key| format!("{} {}", key.table, key.digest)).collect();
         why = format!("{why}; by table and key digest: {}", named.join(", "));

@@ -272,7 +272,7 @@ async fn asked(
                 ExitCode::Usage,
                 "the swap is not held: the process executes without --hold-swap, and swaps by itself",
             ),
-            Ask::Swap | Ask::Verify | Ask::Rollback | Ask::Finish { .. } => {
+            Ask::Swap | Ask::Verify | Ask::Rollback { .. } | Ask::Finish(_) => {
                 left.push(request);
                 continue;
             }

@@ -43,7 +43,10 @@ async fn a_held_swap_that_was_interrupted_is_compared_again_and_swapped_by_the_c
     client.batch_execute(&damage(&blue, "damaged")).await.unwrap();
     let found = program.run("verify", &[]).expect_code(4);
     assert!(found.error().contains("blue no longer follows it"), "{}", found.error());
-    assert!(status(&program)["state"].as_str().unwrap().contains("there is no way back as long as"));
+    assert!(!found.stdout.contains("nothing was swapped"), "green is live: {}", found.stdout);
+    let state = status(&program)["state"].clone();
+    assert!(state.as_str().unwrap().contains("there is no way back as long as"), "{state}");
+    assert!(!state.as_str().unwrap().contains("nothing was swapped"), "{state}");
     client.batch_execute(&damage(&blue, "as it was")).await.unwrap();
     program.run("verify", &[]).expect_code(0);
     assert!(status(&program)["state"].as_str().unwrap().contains("the swap can be undone"));

@@ -233,3 +233,23 @@ async fn what_does_not_verify_is_not_finished_unless_by_force() {
     program.run("finish", &["--yes", "--force"]).expect_code(0);
     nothing_is_left(&client).await;
 }
+
+/// Work of the swap is left, which `finish` would leave undone.
+#[cfg(feature = "failpoints")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_finish_that_is_asked_for_while_the_run_settles_is_refused_and_possible_after_it() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, BLUE, &plan("1h")).await;
+    program.execute(&["--until", "verify"]).expect_code(0);
+    let program = program.env("FAILPOINTS", "before settled=sleep(4000)");
+    let running = program.spawn("execute", &["--yes"]);
+    running.wait_until(|event| event["type"] == "phase_started" && event["phase"] == "settle").unwrap();
+    let refused = program.run("finish", &["--yes"]).expect_code(2);
+    assert!(refused.error().contains("some work after the swap is left"), "{}", refused.error());
+    assert!(refused.error().contains("the run is executed by projh-bluegreen"), "{}", refused.error());
+    assert!(refused.events_of("end")[0]["next"].as_str().unwrap().contains("--watch"), "{}", refused.stdout);
+    running.wait_for("soaking");
+    program.run("finish", &["--yes"]).expect_code(0);
+    running.finish().expect_code(0);
+    assert_eq!(count(&client, "pg_replication_slots").await, 0);
+}

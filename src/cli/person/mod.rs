@@ -103,4 +103,7 @@ impl Reporter for Person {
             self.screen.err(&format!("hint: {hint}"));
         }
     }
+
+    // The run is named where it matters.
+    fn about(&self, _run: &str) {}
 }
