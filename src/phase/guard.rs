@@ -8,7 +8,9 @@ use tokio_postgres::Client;
 
 use crate::error::Error;
 use crate::finding::Finding;
-use crate::hangs_on::{self, Around, Blocker, Fingerprint, Published, ReplicaIdentity, ReplicaIdentityKind};
+use crate::hangs_on::{
+    self, Around, Blocker, Fingerprint, Green, Published, ReplicaIdentity, ReplicaIdentityKind,
+};
 use crate::lifecycle::{LaneDesign, Prepared};
 use crate::pg::{Colour, QName, RunObjects};
 use crate::run::Run;
@@ -45,6 +47,9 @@ pub(super) async fn check_fingerprints(run: &Run<'_>, client: &Client) -> Result
         if !what.is_empty() {
             return Err(Error::SourceChanged { table: design.table.plain(), what });
         }
+        if swaps == 0 {
+            is_ours_alone(client, &design.green).await?;
+        }
         // The table that is not live, as the last swap left it or the run made it.
         let known = match &arrived {
             Some(arrived) => arrived.left.get(number),
@@ -59,6 +64,15 @@ pub(super) async fn check_fingerprints(run: &Run<'_>, client: &Client) -> Result
         }
     }
     Ok(())
+}
+
+/// Checks that nobody has put anything on green, or dropped it, before clients use it.
+async fn is_ours_alone(client: &Client, green: &Green) -> Result<(), Error> {
+    let what = match hangs_on::strangers(client, green).await {
+        Err(hangs_on::Error::NoTable(table)) => vec![format!("no table is called {table} any more")],
+        what => what?,
+    };
+    if what.is_empty() { Ok(()) } else { Err(Error::SourceChanged { table: green.at_home().plain(), what }) }
 }
 
 /// How the publication covers each table when a session begins, by lane.

@@ -94,14 +94,66 @@ async fn ddl_on_the_table_that_is_not_live_is_an_alarm_at_once_and_can_be_undone
     assert_eq!(rows, 300);
 }
 
+/// A column that was dropped does not come back as it was: the alarm stays, and green is what clients have.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_column_that_is_dropped_in_the_soak_from_either_table_is_an_alarm_for_good() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, SETUP, PLAN).await;
+    for (table, says) in [("BLUE.t", "blue"), ("public.t", "green")] {
+        let running = program.spawn("execute", &["--yes"]);
+        running.wait_for("soaking");
+        let blue = home(&client, "blue").await;
+        let drop = format!("alter table {table} drop column more").replace("BLUE", &blue);
+        client.batch_execute(&drop).await.unwrap();
+        let alarm = running.finish().expect_code(1);
+        println!("{says}: {}", alarm.error());
+        assert!(alarm.error().contains("column more was dropped"), "{}", alarm.error());
+        // Clients write on.
+        client.batch_execute("update t set note = 'later' where id < 20").await.unwrap();
+        let status = program.run("status", &[]).expect_code(0);
+        assert!(status.events_of("status")[0]["broken"]["why"].as_str().unwrap().contains("column more"));
+        assert!(program.run("rollback", &[]).expect_code(1).events_of("swapped").is_empty());
+        program.run("finish", &["--yes"]).expect_code(2).expect_words(&["the way back does not verify"]);
+        program.run("finish", &["--yes", "--force", "--now"]).expect_code(0);
+        let rows: i64 =
+            client.query_one("select count(*) from t where note = 'later'", &[]).await.unwrap().get(0);
+        assert_eq!(rows, 19, "{says}");
+        client.batch_execute(&format!("drop table t; {}", SETUP)).await.unwrap();
+    }
+}
+
 /// Green before the swap is what clients would get.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ddl_on_green_before_the_swap_stops_the_run_and_can_be_undone() {
     let cluster = Cluster::start();
     let (client, program) = stage(&cluster, SETUP, PLAN).await;
-    program.execute(&["--yes", "--until", "verify"]).expect_code(0);
+    program.execute(&["--yes", "--until", "prepare"]).expect_code(0);
     let green = home(&client, "green").await;
+    // Also on a partition, and before green's definition is complete.
+    let put = "create function f() returns trigger language plpgsql as 'begin return null; end';
+               create trigger theirs before insert on t_p1 for each row execute function f();
+               create policy open on t_p2 using (true); create rule ignored as on update to t_p1 do instead nothing;
+               grant select on GREEN.t to public; alter table t_p2 add constraint few check (id < 100);";
+    client.batch_execute(&put.replace("GREEN", &green)).await.unwrap();
+    let stopped = program.execute(&["--yes", "--until", "verify"]).expect_code(1);
+    let what = [
+        "trigger theirs on public.t_p1 is new",
+        "policy open on public.t_p2 is new",
+        "rule ignored on public.t_p1 is new",
+        "privileges of PUBLIC on",
+        "constraint few on public.t_p2 is new",
+    ];
+    stopped.expect_words(&what);
+    let undo = "drop function f cascade; drop policy open on t_p2; drop rule ignored on t_p1;
+                revoke select on GREEN.t from public; alter table t_p2 drop constraint few";
+    client.batch_execute(&undo.replace("GREEN", &green)).await.unwrap();
+    program.execute(&["--yes", "--until", "verify"]).expect_code(0);
     for (sql, word, undo) in [
+        (
+            "grant update (note) on t_p1 to public",
+            "privileges of PUBLIC on column note of public.t_p1",
+            "revoke update (note) on t_p1 from public",
+        ),
         ("drop index GREEN.t_note", "index t_note was dropped", "create index t_note on GREEN.t (note)"),
         (
             "alter table GREEN.t alter column more type bigint",

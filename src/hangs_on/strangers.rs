@@ -1,0 +1,24 @@
+//! What others have put on green before the swap: clients would get it, or it would act on what the run writes.
+
+use tokio_postgres::Client;
+
+use super::Error;
+use super::shape::Green;
+
+const SQL: &str = include_str!("../../sql/catalog/strangers.sql");
+
+/// A sentence for each thing on green, or on a partition of it, that the run has not made. Indexes are left out: the
+/// fingerprint has them, once they are built.
+///
+/// # Errors
+/// If green was dropped, or the catalog cannot be read.
+pub async fn strangers(client: &Client, green: &Green) -> Result<Vec<String>, Error> {
+    let failed = |source| Error::Catalog { what: "what others have put on green", source };
+    let oid = super::oid_of(client, &green.at_home()).await?;
+    let blue = &green.blue;
+    let triggers: Vec<&str> = blue.triggers.iter().map(|trigger| trigger.name.as_str()).collect();
+    let policies: Vec<&str> = blue.policies.iter().map(|policy| policy.name.as_str()).collect();
+    let has_row_security = blue.table.row_security;
+    let rows = client.query(SQL, &[&oid, &triggers, &policies, &has_row_security]).await.map_err(failed)?;
+    rows.iter().map(|row| row.try_get(0).map_err(failed)).collect()
+}
