@@ -35,6 +35,8 @@ pub(super) struct Subject<'a> {
     pub(super) journal: Vec<&'static str>,
     /// How long to wait for locks.
     pub(super) limits: Limits,
+    /// The server's version in the form of `server_version_num`.
+    pub(super) version: u32,
 }
 
 impl<'a> Subject<'a> {
@@ -72,7 +74,8 @@ impl<'a> Subject<'a> {
         }
         let journal = journal::unmade(session).await?;
         let limits = Limits::of(session).await.doing("reading deadlock_timeout")?;
-        Ok(Self { cx, forward, run, id, is_live, progress, prepared, lanes, journal, limits })
+        let version = session.server_version_num();
+        Ok(Self { cx, forward, run, id, is_live, progress, prepared, lanes, journal, limits, version })
     }
 
     /// Whether green already exists.

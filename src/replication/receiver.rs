@@ -2,6 +2,9 @@
 //!
 //! Invariant: the server gets a status update at least every [`HEARTBEAT`], even while the buffer is full and nothing
 //! is read; otherwise it would end the connection after `wal_sender_timeout`.
+//!
+//! A stream may be quiet for hours, and a proxy can keep its connection open while nothing gets through it any more, when
+//! all others are fine. So a server that has been silent is asked for a reply.
 
 use std::io;
 use std::sync::Arc;
@@ -38,6 +41,10 @@ pub(super) struct Receiver {
     due: Option<Instant>,
     /// When the next burst is read.
     burst_at: Instant,
+    /// When the server was last heard, or was not listened to.
+    heard_at: Instant,
+    /// After how long without a word the connection is lost.
+    silence: Option<Duration>,
 }
 
 /// Why the loop ended, if not with an error.
@@ -49,9 +56,27 @@ enum End {
 }
 
 impl Receiver {
-    pub(super) fn new(link: Link, shared: Arc<Shared>, outbox: mpsc::UnboundedSender<Delivery>) -> Self {
+    /// `silence`: how long an open connection may be silent. A walsender that decodes a large transaction answers late:
+    /// it gets twice that time.
+    pub(super) fn new(
+        link: Link,
+        shared: Arc<Shared>,
+        outbox: mpsc::UnboundedSender<Delivery>,
+        silence: Option<Duration>,
+    ) -> Self {
         let now = Instant::now();
-        Self { link, shared, outbox, asked: false, reported_at: now, due: None, burst_at: now }
+        let silence = silence.map(|limit| limit * 2);
+        Self {
+            link,
+            shared,
+            outbox,
+            asked: false,
+            reported_at: now,
+            due: None,
+            burst_at: now,
+            heard_at: now,
+            silence,
+        }
     }
 
     /// Runs until the consumer stops it or the stream ends. The consumer gets the reason for the end after everything
@@ -82,7 +107,13 @@ impl Receiver {
             tokio::select! {
                 biased;
                 stop = &mut stopped => return Ok(if stop.is_ok() { End::Stopped } else { End::Abandoned }),
-                _ = heartbeat.tick() => self.report().await?,
+                _ = heartbeat.tick() => {
+                    if full {
+                        self.heard_at = Instant::now();
+                    }
+                    self.expect_a_word()?;
+                    self.report().await?;
+                }
                 () = sleep_until(due.unwrap_or(self.reported_at)), if due.is_some() => self.report().await?,
                 () = self.shared.news.notified(), if due.is_none() => {
                     self.due = Some(self.reported_at + REPORT_PAUSE);
@@ -91,11 +122,25 @@ impl Receiver {
                 () = self.shared.hurry.notified(), if rests => {}
                 () = sleep_until(self.burst_at), if rests => {}
                 read = self.link.read(), if !full && !rests => {
-                    if read.map_err(ReplicationError::Lost)? < READ_BYTES_MIN {
+                    let read = read.map_err(ReplicationError::Lost)?;
+                    self.heard_at = Instant::now();
+                    if read < READ_BYTES_MIN {
                         self.burst_at = Instant::now() + BURST_EVERY;
                     }
                 }
             }
+        }
+    }
+
+    /// Fails if the server has been silent for too long, although it was asked to reply.
+    fn expect_a_word(&self) -> Result<(), ReplicationError> {
+        match self.silence.filter(|limit| self.heard_at.elapsed() > *limit) {
+            Some(limit) => {
+                let text =
+                    format!("the server has sent nothing on this connection for {} s", limit.as_secs());
+                Err(ReplicationError::Lost(io::Error::new(io::ErrorKind::TimedOut, text)))
+            }
+            None => Ok(()),
         }
     }
 
@@ -158,7 +203,8 @@ impl Receiver {
         update.put_u64(lsn);
         update.put_u64(lsn);
         update.put_i64(postgres_now());
-        update.put_u8(0);
+        let is_silent = self.silence.is_some_and(|limit| self.heard_at.elapsed() > limit / 4);
+        update.put_u8(u8::from(is_silent));
         let mut out = BytesMut::with_capacity(39);
         frontend::CopyData::new(update).map_err(ReplicationError::Lost)?.write(&mut out);
         self.link.send(&out).await.map_err(ReplicationError::Lost)?;

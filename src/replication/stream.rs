@@ -28,11 +28,12 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub(super) fn spawn(link: Link, from: Lsn, buffer_bytes: usize) -> Self {
+    pub(super) fn spawn(link: Link, from: Lsn, buffer_bytes: usize, silence: Option<Duration>) -> Self {
         let shared = Arc::new(Shared::new(from, buffer_bytes));
         let (outbox, inbox) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
-        let receiver = tokio::spawn(Receiver::new(link, Arc::clone(&shared), outbox).run(stopped));
+        let receiver = Receiver::new(link, Arc::clone(&shared), outbox, silence);
+        let receiver = tokio::spawn(receiver.run(stopped));
         Self { shared, inbox, stop: Some(stop), receiver }
     }
 

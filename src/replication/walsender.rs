@@ -1,6 +1,7 @@
 //! A replication connection that is not streaming: it creates and drops slots, and starts a stream.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use postgres_protocol::message::backend::{DataRowBody, Message};
@@ -23,6 +24,8 @@ pub struct Walsender {
     server_version_num: u32,
     /// A command was sent and its answer not read to the end.
     busy: bool,
+    /// How long an open connection may be silent.
+    silence: Option<Duration>,
 }
 
 /// The consistent point that creating a slot gives: `snapshot` sees exactly the commits before `lsn`.
@@ -93,7 +96,7 @@ impl Walsender {
         name: &str,
         temporary: bool,
     ) -> Result<ConsistentPoint, ReplicationError> {
-        let row = self.command(&create_slot(name, temporary)).await?;
+        let row = self.command(&create_slot(name, temporary, self.server_version_num)).await?;
         tracing::info!(slot = name, lsn = row.get(1).and_then(Option::as_deref), "slot made");
         match row.as_slice() {
             [_, Some(lsn), Some(snapshot), ..] => Ok(ConsistentPoint {
@@ -134,7 +137,7 @@ impl Walsender {
         match self.link.next().await.map_err(ReplicationError::Lost)? {
             Incoming::CopyBoth => {
                 tracing::info!(slot = start.slot, from = %start.from, "stream begun");
-                Ok(Stream::spawn(self.link, start.from, start.buffer_bytes))
+                Ok(Stream::spawn(self.link, start.from, start.buffer_bytes, self.silence))
             }
             Incoming::Message(Message::ErrorResponse(body)) => {
                 let (sqlstate, message) = error_fields(&body);
@@ -213,7 +216,8 @@ async fn open(
     let server_version_num = connect::server_version_num(server_version.as_deref(), &address)?;
     let key = CancelKey::Replication { process_id, secret_key };
     let canceller = Canceller::new(target, endpoint, encrypted, key);
-    let mut walsender = Walsender { link, canceller, server_version_num, busy: false };
+    let silence = target.silence_limit();
+    let mut walsender = Walsender { link, canceller, server_version_num, busy: false, silence };
     let serving = walsender.command(connect::SERVING_PROCESS).await;
     let serving = serving.map_err(|error| not_connected(error, target, &address))?;
     let serving = serving.first().and_then(|pid| pid.as_deref()?.parse().ok());
@@ -249,10 +253,17 @@ fn texts(body: &DataRowBody) -> Result<Vec<Option<String>>, ReplicationError> {
         .map_err(ReplicationError::Lost)
 }
 
-/// The command that creates a slot, in the old syntax without parentheses, which every version from 14 on accepts.
-pub(crate) fn create_slot(name: &str, temporary: bool) -> String {
-    let temporary = if temporary { " TEMPORARY" } else { "" };
-    format!("CREATE_REPLICATION_SLOT {}{temporary} LOGICAL pgoutput EXPORT_SNAPSHOT", Ident::from(name))
+/// The command that creates a slot on a server of this `server_version_num`: from version 17 on one that is copied to standbys
+/// with `sync_replication_slots`, so that a run survives a failover to one of them.
+pub(crate) fn create_slot(name: &str, temporary: bool, version: u32) -> String {
+    let name = Ident::from(name);
+    match temporary {
+        true => format!("CREATE_REPLICATION_SLOT {name} TEMPORARY LOGICAL pgoutput EXPORT_SNAPSHOT"),
+        false if version >= 170_000 => {
+            format!("CREATE_REPLICATION_SLOT {name} LOGICAL pgoutput (SNAPSHOT 'export', FAILOVER true)")
+        }
+        false => format!("CREATE_REPLICATION_SLOT {name} LOGICAL pgoutput EXPORT_SNAPSHOT"),
+    }
 }
 
 /// The command that starts to stream at `from`.

@@ -23,11 +23,11 @@ impl StepList<'_> {
         let first = self.subject.progress.slot.is_none();
         let slot = self.subject.prepared.slot.as_str().to_owned();
         if first {
-            let sql = create_slot(&slot, false);
+            let sql = create_slot(&slot, false, self.subject.version);
             self.step(phase, None, "make the slot; it gives the first consistent point", sql);
         } else {
             self.indexes(phase, true);
-            let sql = create_slot(&format!("{slot}_<random>"), true);
+            let sql = create_slot(&format!("{slot}_<random>"), true, self.subject.version);
             self.step(phase, None, "a consistent point for this round, by a temporary slot", sql);
         }
         self.stream(phase);
@@ -113,11 +113,12 @@ impl StepList<'_> {
                 phase,
                 None,
                 "the slot of green's changes, for the way back",
-                create_slot(slot.as_str(), false),
+                create_slot(slot.as_str(), false, self.subject.version),
             );
         }
         let slot = format!("{}_<random>", self.subject.prepared.slot.as_str());
-        self.step(phase, None, "a consistent point, by a temporary slot", create_slot(&slot, true));
+        let sql = create_slot(&slot, true, self.subject.version);
+        self.step(phase, None, "a consistent point, by a temporary slot", sql);
         for number in 0..self.estimate.comparisons.len() {
             let comparison = &self.estimate.comparisons[number];
             let lane = &self.subject.lanes[number];
