@@ -4,10 +4,12 @@
 mod clients;
 mod ddl;
 mod disk;
+mod lag;
 mod network;
 mod rows;
 mod server;
 mod slots;
+mod stalled;
 mod standby;
 
 use std::str::FromStr as _;

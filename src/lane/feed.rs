@@ -27,7 +27,7 @@ use crate::journal::Fence;
 use crate::pg::Colour;
 use crate::pg::ConnectionRole;
 use crate::pg::Lsn;
-use crate::pg::connect::{Session, Target};
+use crate::pg::connect::{Session, Target, unless_stalled};
 use crate::replication::Stream;
 use crate::throttle::Rest;
 
@@ -97,6 +97,9 @@ pub struct Feed {
     state: watch::Receiver<State>,
     shared: Arc<Shared>,
     marker_session: Session,
+    /// The process ID of its backend, and where to ask about it.
+    marker_pid: i32,
+    target: Arc<Target>,
     mark: Statement,
     markers: AtomicU64,
     task: JoinHandle<()>,
@@ -140,6 +143,8 @@ impl Feed {
         // With synchronous_commit on, a marker's commit also flushes all that was committed before it.
         let marker_session = target.connect(&name, &[("synchronous_commit", "on")]).await?;
         let mark = marker_session.prepare(EMIT).await?;
+        let marker_pid = marker_session.pid().await?;
+        let target = Arc::new(target.clone());
         let shared = Arc::new(Shared {
             markers: format!("{}:{}:", parts.fence.run, uuid::Uuid::new_v4().simple()),
             lenient: AtomicBool::new(parts.lenient),
@@ -150,7 +155,9 @@ impl Feed {
         });
         let (mode, mode_seen) = watch::channel(Mode::Hold);
         let (state_sender, state) = watch::channel(State { applied: parts.applied, ..State::default() });
-        let mut applier = Applier::new(session, parts, mode_seen, state_sender, Arc::clone(&shared)).await?;
+        let mut applier =
+            Applier::new((session, Arc::clone(&target)), parts, mode_seen, state_sender, Arc::clone(&shared))
+                .await?;
         let errors = Arc::clone(&shared);
         let task = tokio::spawn(async move {
             let error = applier.run().await;
@@ -158,7 +165,17 @@ impl Feed {
             // Only now: whoever waits for its state takes the closed channel as the sign that there is an error.
             drop(applier);
         });
-        Ok(Self { mode, state, shared, marker_session, mark, markers: AtomicU64::new(0), task })
+        Ok(Self {
+            mode,
+            state,
+            shared,
+            marker_session,
+            marker_pid,
+            target,
+            mark,
+            markers: AtomicU64::new(0),
+            task,
+        })
     }
 
     /// Lets it run freely.
@@ -231,8 +248,11 @@ impl Feed {
     pub async fn mark(&self) -> Result<u64, FeedError> {
         let n = self.markers.fetch_add(1, Ordering::Relaxed) + 1;
         let content = format!("{}{n}", self.shared.markers);
-        self.marker_session.query_one(&self.mark, &[&MESSAGE_PREFIX, &content]).await?;
-        Ok(n)
+        let marked = async {
+            self.marker_session.query_one(&self.mark, &[&MESSAGE_PREFIX, &content]).await?;
+            Ok(n)
+        };
+        unless_stalled(&self.target, self.marker_pid, marked).await
     }
 
     /// Waits until everything up to a marker is in the targets.

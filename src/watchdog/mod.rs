@@ -41,6 +41,8 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Sessions that are always at work are often caught between two statements, so a server that was busy counts as
 /// busy for this long.
 const BUSY_FOR: Duration = Duration::from_secs(5);
+/// Without an answer for so long, its connection is stalled: each statement has a time limit.
+const STALLED: Duration = Duration::from_secs(30);
 /// Settings of the watcher's session. It must not wait for a standby itself: it reports who does.
 const WATCHING: [(&str, &str); 2] = [("statement_timeout", "2s"), ("synchronous_commit", "local")];
 
@@ -97,13 +99,15 @@ impl Pace {
             let mut session = session;
             let mut busy_until = Instant::now();
             loop {
-                let (mut next, slots) = match see(&session, &run, &settings, holds_swap, &reporter).await {
-                    Ok(seen) => seen,
-                    Err(error) => {
-                        tracing::warn!(%error, "the run's slots and requests could not be read");
+                let seeing = see(&session, &run, &settings, holds_swap, &reporter);
+                let (mut next, slots) = match tokio::time::timeout(STALLED, seeing).await {
+                    Ok(Ok(seen)) => seen,
+                    failed => {
+                        let (is_stalled, error) = (failed.is_err(), failed.ok().and_then(Result::err));
+                        tracing::warn!(?error, is_stalled, "the run's slots and requests could not be read");
                         tokio::time::sleep(EVERY).await;
                         // Without it nobody would guard the slots, or answer another terminal.
-                        if session.is_closed()
+                        if (session.is_closed() || is_stalled)
                             && let Ok(another) = target.connect(&name, &WATCHING).await
                         {
                             session = another;

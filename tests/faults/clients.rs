@@ -1,8 +1,10 @@
 //! Clients that are in the way of a rollback: they are named, and nobody is harmed.
 
+use tokio_postgres::Client;
+
 use super::{DB, Stage, count};
-use crate::support::Cluster;
 use crate::support::waiting::notice;
+use crate::support::{Cluster, home};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rollback_that_finds_no_moment_leaves_the_soak_as_it_was_and_names_who_was_in_the_way() {
@@ -77,4 +79,52 @@ async fn a_reader_with_a_snapshot_from_before_the_rollback_is_waited_for() {
     assert_eq!(count(&reader, "oracle.by_identity where body = 'seen'").await, 1);
     stage.client.batch_execute("delete from oracle.by_identity where body = 'seen'").await.unwrap();
     stage.expect_nothing_lost(load).await;
+}
+
+async fn seen(client: &Client) -> String {
+    let bodies = "select string_agg(body, ' ' order by body) from oracle.by_identity where owner = 0";
+    client.query_one(bodies, &[]).await.unwrap().get(0)
+}
+
+/// A transaction that began before the swap, and uses the table only after it, sees green as it was when the transaction
+/// began: as if it had begun a little earlier. It can base no write on what it does not see.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_from_within_the_lag_is_a_little_older_and_nothing_is_overwritten_by_it() {
+    let stage = Stage::set(Cluster::start(), 300, "").await;
+    let write =
+        "insert into oracle.by_identity (owner, at, details, body) values (0, '2025-05-05', '{}', $1)";
+    for body in ["changed", "deleted"] {
+        stage.client.execute(write, &[&body]).await.unwrap();
+    }
+    let running = stage.program.spawn("execute", &["--hold-swap"]);
+    running.wait_for_notice("the swap is held");
+    // What is committed now is applied to green only once this has ended.
+    let green = home(&stage.client, "green").await;
+    let holder = stage.cluster.client(DB).await;
+    holder
+        .batch_execute(&format!("begin; lock table {green}.by_identity in access exclusive mode"))
+        .await
+        .unwrap();
+    let change = "update oracle.by_identity set body = 'newer' where body = 'changed';
+                  delete from oracle.by_identity where body = 'deleted'";
+    stage.client.batch_execute(change).await.unwrap();
+    stage.client.execute(write, &[&"late"]).await.unwrap();
+    let [reader, writer] = [stage.cluster.client(DB).await, stage.cluster.client(DB).await];
+    for old in [&reader, &writer] {
+        old.batch_execute("begin isolation level repeatable read; select 1").await.unwrap();
+    }
+    holder.batch_execute("rollback").await.unwrap();
+    stage.program.run("swap", &[]).expect_code(0);
+
+    assert_eq!(seen(&reader).await, "changed deleted", "all of it is of one moment");
+    let overwrite = "update oracle.by_identity set body = 'lost' where body = 'changed'";
+    let error = writer.batch_execute(overwrite).await.unwrap_err();
+    assert_eq!(error.code().map(|code| code.code()), Some("40001"), "{error}");
+    writer.batch_execute("rollback").await.unwrap();
+    reader.batch_execute("commit").await.unwrap();
+    assert_eq!(seen(&reader).await, "late newer");
+    running.wait_for("soaking");
+    stage.program.run("rollback", &[]).expect_code(6);
+    running.finish().expect_code(6);
+    assert_eq!(seen(&stage.client).await, "late newer");
 }

@@ -12,10 +12,10 @@ use crate::support::{Cluster, Dark, Flow, Forwarder};
 /// An open connection that is silent for this long is lost.
 const LIMIT: Duration = Duration::from_secs(2);
 /// By then it is noticed, even by a busy machine: the next question comes within a quarter of the limit.
-const NOTICED: Duration = Duration::from_secs(15);
+pub(super) const NOTICED: Duration = Duration::from_secs(15);
 
 /// The program behind the proxy.
-fn behind(stage: Stage) -> (Stage, Forwarder) {
+pub(super) fn behind(stage: Stage) -> (Stage, Forwarder) {
     let forwarder = Forwarder::to(stage.cluster.port());
     let url = format!(
         "postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable&connect_timeout=2&keepalives_idle=1\

@@ -28,7 +28,11 @@ const OUT: [(&str, &str, i32); 2] = [("rollback", "settle", 6), ("rollback", "ro
 
 impl Stage {
     async fn stop_in(&mut self, (command, phase, code): (&str, &str, i32)) {
-        let args: &[&str] = if command == "execute" { &["--yes"] } else { &[] };
+        let args: &[&str] = match (command, phase) {
+            ("execute", _) => &["--yes"],
+            (_, "rollback") => &["--drop-green"],
+            _ => &[],
+        };
         let running = self.program.spawn(command, args);
         begins(&running, phase);
         self.cluster.stop_immediately();

@@ -69,8 +69,9 @@ async fn a_slot_lost_between_two_commands_closes_the_way_that_needs_it_and_loses
         assert!(given_up.error().starts_with("the run was given up, because its slot cannot be kept"));
         let end = given_up.events_of("end")[0].to_string();
         assert!(end.contains("blue is live") && end.contains("projh-bluegreen rollback"), "{end}");
+        assert!(end.contains("--drop-green"), "{end}");
         assert_eq!(count(&stage.client, "pg_replication_slots").await, 0);
-        stage.program.run("rollback", &[]).expect_code(6);
+        stage.program.run("rollback", &["--drop-green"]).expect_code(6);
     }
     stage.program.execute(&args).expect_code(0);
     lose_slots(&stage.client, Some("[^k]$")).await;

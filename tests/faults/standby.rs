@@ -1,8 +1,10 @@
 //! Another server takes over: it has the journal and the tables, but not the slots.
 
+use std::time::Duration;
+
 use tokio_postgres::Client;
 
-use super::{DB, Stage, count};
+use super::{DB, Stage, count, wait_for_another};
 use crate::support::waiting::eventually;
 use crate::support::{Bluegreen, Cluster};
 
@@ -24,6 +26,43 @@ async fn fail_over(primary: &Client, cluster: &mut Cluster, standby: &Cluster) -
     cluster.kill9();
     client.batch_execute("select pg_promote()").await.unwrap();
     client
+}
+
+/// From version 17 on a standby can have copies of the slots: then the run continues on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_promoted_standby_with_synchronised_slots_continues_the_run() {
+    let mut stage = Stage::set(Cluster::start(), 300, "").await;
+    let version =
+        count(&stage.client, "(select where current_setting('server_version_num')::int >= 170000) x").await;
+    if version == 0 {
+        println!("not run: slots are synchronised from version 17 on");
+        return;
+    }
+    let second = stage.cluster.standby();
+    stage.client.query("select pg_create_physical_replication_slot('second', true)", &[]).await.unwrap();
+    let replica = second.client(DB).await;
+    for setting in
+        ["primary_slot_name = 'second'", "hot_standby_feedback = on", "sync_replication_slots = on"]
+    {
+        replica.batch_execute(&format!("alter system set {setting}")).await.unwrap();
+    }
+    replica.batch_execute("select pg_reload_conf()").await.unwrap();
+    stage.program = of_both(stage.program, &stage.cluster, &second);
+    let load = stage.load().await;
+    let running = stage.program.spawn("execute", &["--yes"]);
+    running.wait_for("soaking");
+    eventually(&replica, "select count(*) = 2 from pg_replication_slots where synced and not temporary")
+        .await;
+    let outcome = load.stop().await;
+    stage.client = fail_over(&stage.client, &mut stage.cluster, &second).await;
+    stage.cluster = second;
+    outcome.check(&stage.client).await.unwrap().expect_clean();
+    wait_for_another(&running, "soaking", 1, Duration::from_secs(60));
+    let load = stage.load().await;
+    stage.program.run("rollback", &[]).expect_code(6);
+    running.finish().expect_code(6);
+    assert_eq!(stage.partitioned().await, 0);
+    stage.expect_nothing_lost(load).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -35,6 +35,8 @@ struct Link {
     pairs: Mutex<Vec<Pair>>,
     /// To the server, and to clients.
     flows: Mutex<[Flow; 2]>,
+    /// Connections in which nothing gets through any more, by the port that the server sees.
+    stalled: Mutex<Vec<u16>>,
     changed: Condvar,
 }
 
@@ -61,7 +63,12 @@ impl Forwarder {
         let listener = TcpListener::bind((address, 0)).unwrap();
         let own = listener.local_addr().unwrap().port();
         let flows = Mutex::new([Flow::Open; 2]);
-        let link = Arc::new(Link { pairs: Mutex::default(), flows, changed: Condvar::new() });
+        let link = Arc::new(Link {
+            pairs: Mutex::default(),
+            flows,
+            stalled: Mutex::default(),
+            changed: Condvar::new(),
+        });
         let known = Arc::clone(&link);
         // Ends with the test process: nobody else knows the port.
         std::thread::spawn(move || {
@@ -82,6 +89,11 @@ impl Forwarder {
     pub fn set(&self, up: Flow, down: Flow) {
         *self.link.flows.lock().unwrap() = [up, down];
         self.link.changed.notify_all();
+    }
+
+    /// From now on nothing gets through a single connection, which stays open: that of which the server sees this port.
+    pub fn stall(&self, port: u16) {
+        self.link.stalled.lock().unwrap().push(port);
     }
 
     /// Clients lose their connections, and the server hears nothing of it. New ones are let through.
@@ -115,6 +127,7 @@ impl Link {
         }
         let (to, from) = (client.try_clone().unwrap(), client.try_clone().unwrap());
         let (up, down) = (server.try_clone().unwrap(), server.try_clone().unwrap());
+        let port = server.local_addr().unwrap().port();
         let at = {
             let mut pairs = self.pairs.lock().unwrap();
             pairs.push(Pair { client, server, is_cut: false });
@@ -122,7 +135,7 @@ impl Link {
         };
         let link = Arc::clone(self);
         std::thread::spawn(move || {
-            let is_lost = link.copy(&from, &up, UP);
+            let is_lost = link.copy(&from, &up, UP, port);
             let pair = &link.pairs.lock().unwrap()[at];
             if !pair.is_cut && !is_lost {
                 let _ = pair.server.shutdown(Shutdown::Write);
@@ -130,17 +143,21 @@ impl Link {
         });
         let link = Arc::clone(self);
         std::thread::spawn(move || {
-            if !link.copy(&down, &to, DOWN) {
+            if !link.copy(&down, &to, DOWN, port) {
                 let _ = to.shutdown(Shutdown::Both);
             }
         });
     }
 
     /// Until one of the two is gone; says nothing to the other one. Returns whether the direction was lost.
-    fn copy(&self, mut from: &TcpStream, to: &TcpStream, direction: usize) -> bool {
+    fn copy(&self, mut from: &TcpStream, to: &TcpStream, direction: usize, port: u16) -> bool {
         let mut buffer = [0; 16 * 1024];
         let mut is_lost = false;
         while let Ok(count @ 1..) = from.read(&mut buffer) {
+            // Neither end learns that the other one has closed it.
+            while self.stalled.lock().unwrap().contains(&port) {
+                std::thread::park();
+            }
             is_lost |= self.flow(direction) == Flow::Lost;
             if !is_lost && self.forward(&buffer[..count], to, direction).is_err() {
                 break;

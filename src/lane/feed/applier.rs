@@ -9,22 +9,18 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::echo::Echo;
-use super::pending::{Pending, begin};
+use super::pending::{Durable, LOOK_UP_BY_KEY, Pending, begin};
 use super::{FeedError, MESSAGE_PREFIX, Mode, Parts, Shared, State, TOUCHED_MAX};
 use crate::journal::Fence;
 use crate::lane::apply::Apply;
 use crate::lane::coalesce::{Coalesced, Key};
 use crate::pg::Colour;
-use crate::pg::connect::Session;
+use crate::pg::connect::{Session, Target, unless_stalled};
 use crate::pg::{AS_OPERATOR, Lsn};
 use crate::replication::pgoutput::Logical;
 use crate::replication::{Received, Stream};
 use crate::throttle::Rest;
 
-/// A batch is small compared with the tables: rows are always looked up by their key, and a plan over many
-/// partitions takes longer to make than to execute.
-const LOOK_UP_BY_KEY: &str = "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; \
-                              SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan";
 /// Most of the feed's commits do not wait for the disk. One in this time does, and makes all before it durable.
 const DURABLE_EVERY: Duration = Duration::from_secs(1);
 /// Changes taken in wait no longer than this for more.
@@ -38,6 +34,9 @@ const GATHERED: usize = 32;
 pub(super) struct Applier {
     /// Texts are sent in the database's encoding, so statements with names in them are prepared beforehand.
     session: Session,
+    /// The process ID of its backend, and where to ask about it.
+    pid: i32,
+    target: Arc<Target>,
     stream: Stream,
     fence: Fence,
     source: Colour,
@@ -70,17 +69,9 @@ pub(super) struct Applier {
     touched: Vec<Vec<Key>>,
 }
 
-/// Which of the feed's commits are durable.
-struct Durable {
-    /// When all of them last were.
-    at: Instant,
-    /// Whether all of them are.
-    is_all: bool,
-}
-
 impl Applier {
     pub(super) async fn new(
-        session: Session,
+        (session, target): (Session, Arc<Target>),
         parts: Parts,
         mode: watch::Receiver<Mode>,
         state: watch::Sender<State>,
@@ -102,7 +93,9 @@ impl Applier {
         let echo = Echo::of(parts.mark);
         Ok(Self {
             touched: vec![Vec::new(); pending.len()],
+            pid: session.pid().await?,
             session,
+            target,
             begin: echo.begin(),
             echo,
             stream: parts.stream,
@@ -259,7 +252,8 @@ impl Applier {
             Logical::Message(_) | Logical::Origin { .. } | Logical::Type { .. } => {}
         }
         if self.is_too_large() {
-            self.flush().await?;
+            let (target, pid) = (Arc::clone(&self.target), self.pid);
+            unless_stalled(&target, pid, self.flush()).await?;
         }
         Ok(())
     }
@@ -345,9 +339,14 @@ impl Applier {
         Ok(())
     }
 
+    async fn commit(&mut self) -> Result<(), FeedError> {
+        let (target, pid) = (Arc::clone(&self.target), self.pid);
+        unless_stalled(&target, pid, self.commit_now()).await
+    }
+
     /// Commits everything taken in, together with the position reached; once that is durable, it is
     /// acknowledged.
-    async fn commit(&mut self) -> Result<(), FeedError> {
+    async fn commit_now(&mut self) -> Result<(), FeedError> {
         let begun = Instant::now();
         self.flush().await?;
         if self.in_target_transaction {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use tokio::time::Instant;
 use tokio_postgres::Statement;
 use tokio_postgres::error::SqlState;
 
@@ -11,6 +12,19 @@ use crate::lane::apply::{Apply, ApplyError};
 use crate::lane::coalesce::{Coalesced, Impossible, Key, Net, by_key};
 use crate::pg::connect::Session;
 use crate::replication::pgoutput::{Old, OldKind, Relation, Tuple, Value};
+
+/// A batch is small compared with the tables: rows are always looked up by their key, and a plan over many
+/// partitions takes longer to make than to execute.
+pub(super) const LOOK_UP_BY_KEY: &str = "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; \
+                              SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan";
+
+/// Which of the feed's commits are durable.
+pub(super) struct Durable {
+    /// When all of them last were.
+    pub(super) at: Instant,
+    /// Whether all of them are.
+    pub(super) is_all: bool,
+}
 
 /// A lane, and what has been taken in for it.
 pub(super) struct Pending {

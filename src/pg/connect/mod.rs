@@ -13,6 +13,7 @@ mod passfile;
 mod resolve;
 mod service;
 mod session;
+mod stalled;
 mod startup;
 mod target;
 mod tls;
@@ -26,6 +27,7 @@ pub use target::Target;
 // Shared with the replication client.
 pub(crate) use attempt::{each, in_time};
 pub(crate) use cancel::CancelKey;
+pub(crate) use stalled::unless_stalled;
 pub(crate) use startup::{
     SERVING_PROCESS, after_login, check_direct, check_role, options, server_version_num, values_in_log,
 };
