@@ -43,7 +43,10 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
 pub(super) async fn asked(run: &mut Run<'_>, request: Request) -> Result<(), Error> {
     run.cx.tell(&Event::Asked { ask: request.ask.name().to_owned(), who: request.by.clone() });
     let outcome = super::unless(run.stopped(), self::run(run)).await;
-    super::answer(run, &request, &outcome).await?;
+    // The next session of this process finds the request, and does it.
+    if !outcome.as_ref().is_err_and(Error::is_transient) {
+        super::answer(run, &request, &outcome).await?;
+    }
     outcome
 }
 
