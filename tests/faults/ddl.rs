@@ -118,7 +118,7 @@ async fn a_column_that_is_dropped_in_the_soak_from_either_table_is_an_alarm_for_
         let rows: i64 =
             client.query_one("select count(*) from t where note = 'later'", &[]).await.unwrap().get(0);
         assert_eq!(rows, 19, "{says}");
-        client.batch_execute(&format!("drop table t; {}", SETUP)).await.unwrap();
+        client.batch_execute(&format!("drop table t; {SETUP}")).await.unwrap();
     }
 }
 
