@@ -335,15 +335,6 @@ impl Error {
         }
     }
 
-    /// What went wrong, without what that means for the swap.
-    #[must_use]
-    pub fn what(&self) -> String {
-        match self {
-            Self::Differences(differences) => format!("verification found {}", differing(differences)),
-            error => error.to_string(),
-        }
-    }
-
     /// The rows that differ, if that is what it is about.
     #[must_use]
     pub fn differences(&self) -> Option<&Differences> {

@@ -1,6 +1,6 @@
 //! What the user can do about an error, where the error itself does not say so.
 
-use super::{Error, is_about_data, some};
+use super::{Error, differing, is_about_data, some};
 use crate::journal::JournalError;
 use crate::lane::apply::ApplyError;
 use crate::lane::copy::CopyError;
@@ -8,6 +8,15 @@ use crate::lane::feed::FeedError;
 use crate::lane::point::PointError;
 
 impl Error {
+    /// What went wrong, without what that means for the swap.
+    #[must_use]
+    pub fn what(&self) -> String {
+        match self {
+            Self::Differences(differences) => format!("verification found {}", differing(differences)),
+            error => error.to_string(),
+        }
+    }
+
     /// What to type or to change, in one sentence; `None` if the error says all there is to say.
     #[must_use]
     pub fn hint(&self) -> Option<String> {

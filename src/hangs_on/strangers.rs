@@ -4,6 +4,7 @@ use tokio_postgres::Client;
 
 use super::Error;
 use super::shape::Green;
+use crate::pg::{Colour, Ident};
 
 const SQL: &str = include_str!("../../sql/catalog/strangers.sql");
 
@@ -16,7 +17,10 @@ pub async fn strangers(client: &Client, green: &Green) -> Result<Vec<String>, Er
     let failed = |source| Error::Catalog { what: "what others have put on green", source };
     let oid = super::oid_of(client, &green.at_home()).await?;
     let blue = &green.blue;
-    let triggers: Vec<&str> = blue.triggers.iter().map(|trigger| trigger.name.as_str()).collect();
+    let registered: Vec<Ident> =
+        green.widened.registries.iter().flat_map(|registry| registry.trigger_names(Colour::Green)).collect();
+    let own = blue.triggers.iter().map(|trigger| &trigger.name);
+    let triggers: Vec<&str> = own.chain(&registered).map(Ident::as_str).collect();
     let policies: Vec<&str> = blue.policies.iter().map(|policy| policy.name.as_str()).collect();
     let has_row_security = blue.table.row_security;
     let rows = client.query(SQL, &[&oid, &triggers, &policies, &has_row_security]).await.map_err(failed)?;
