@@ -4,6 +4,7 @@
 //! added, never changed or removed.
 
 pub(crate) mod line;
+mod partition;
 mod preview;
 pub mod schema;
 
@@ -20,6 +21,7 @@ use crate::pg::Lsn;
 use crate::plan::{Problem, SettingChange};
 use crate::status::Status;
 
+pub use partition::{PartitionChange, PartitionChanged};
 pub use preview::{
     Blocks, PreviewChange, PreviewLock, PreviewNotice, PreviewStatement, PreviewStep, PreviewSummary,
 };
@@ -242,6 +244,8 @@ pub enum Event {
     PreviewNotice(PreviewNotice),
     /// Dry run: its totals.
     PreviewSummary(PreviewSummary),
+    /// A partition was created, archived or dropped by `partitions`, or would be.
+    Partition(PartitionChanged),
     /// A row that a key digest stands for.
     RowFound(RowFound),
     /// The state of a run.

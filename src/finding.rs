@@ -112,6 +112,8 @@ pub enum CheckId {
     TablesAtRest,
     /// `rollback`: no object made by others depends on green.
     DependentsOfGreen,
+    /// `partitions`: the table is partitioned as the plan says, and what is to be done can be done.
+    Upkeep,
     /// `finish`: no session is older than the swap.
     OldSessions,
 }

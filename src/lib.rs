@@ -51,6 +51,7 @@ mod replication;
 mod run;
 mod status;
 mod throttle;
+mod upkeep;
 mod watchdog;
 
 #[expect(missing_docs, reason = "its modules are those of the crate")]

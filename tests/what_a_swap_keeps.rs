@@ -63,6 +63,7 @@ fn by_month() -> (Option<PartitionBy>, Vec<Leaf>) {
         schema: None,
         name: None,
         time_zone: None,
+        retention: None,
     };
     let leaf = |name: &str, bound: &str| Leaf { name: name.into(), bound: bound.to_owned() };
     let leaves = vec![

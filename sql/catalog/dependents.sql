@@ -49,6 +49,7 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
       when g.oid is not null then format('%I on %s', g.tgname, g.tgrelid::regclass)
       when q.oid is not null then format('%I on %s', q.polname, q.polrelid::regclass)
       when p.oid is not null then quote_ident(p.pubname)
+      when h.inhrelid is not null then d.objid::regclass::text
       when f.attname is not null and not d.refobjid in (select oid from seqs) then format('%I on %s', f.attname, f.attrelid::regclass)
       else pg_describe_object(d.classid, d.objid, d.objsubid) end as object
   from pg_depend d

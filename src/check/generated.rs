@@ -80,7 +80,7 @@ pub(super) fn check_identity(session: &Session, subject: &Subject<'_>) -> Option
     let column = definition.columns.iter().find(|column| column.generated.is_some())?;
     let (table, key) = (&definition.table.name, &design.as_ref()?.key);
     let identity = match key.source {
-        KeySource::PrimaryKey => "default".to_owned(),
+        KeySource::PrimaryKey | KeySource::PlansKey => "default".to_owned(),
         KeySource::UniqueIndex | KeySource::ReplicaIdentityIndex => format!("using index {}", key.index),
     };
     let out = plan.replica_identity_full.then(|| "take `replica_identity: full` out of the plan".to_owned());

@@ -8,10 +8,11 @@ use tokio_postgres::error::SqlState;
 
 use super::{CheckId, Finding, Subject};
 use crate::error::{Doing, Error};
-use crate::hangs_on::Index;
 use crate::hangs_on::unique_keys::{UniqueKey, WITHOUT_INDEXES};
+use crate::hangs_on::{Index, KeySource};
+use crate::lifecycle::LaneDesign;
 use crate::pg::connect::Session;
-use crate::pg::{self, rolled_back};
+use crate::pg::{self, list, rolled_back};
 
 const CHECK: CheckId = CheckId::UniqueIndexes;
 /// The largest heap for which keys are counted: 256 MiB.
@@ -31,6 +32,7 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
     let indexes: Vec<&Index> = subject.definition.indexes.iter().filter(is_kept).collect();
     let begin = format!("BEGIN READ ONLY; {WITHOUT_INDEXES}; {}", subject.definition.table.acting());
     let mut findings = Vec::new();
+    findings.extend(not_distinct(session, design, &begin).await?);
     for key in UniqueKey::of(session, table).await.doing(doing)? {
         if !indexes.iter().any(|index| index.name == key.index) {
             continue;
@@ -59,6 +61,28 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
         }
     }
     Ok(findings)
+}
+
+/// Rows that the plan's primary key does not tell apart, in a table that has no key of its own.
+async fn not_distinct(session: &Session, design: &LaneDesign, begin: &str) -> Result<Option<Finding>, Error> {
+    if design.key.source != KeySource::PlansKey {
+        return Ok(None);
+    }
+    let table = &design.table;
+    let columns = list(design.key.columns.iter().map(|column| &column.name));
+    let sql =
+        format!("SELECT count(*) FROM (SELECT FROM {table} GROUP BY {columns} HAVING count(*) > 1) AS twins");
+    let doing = "counting rows that are not distinct";
+    let row = rolled_back(session, begin, session.query_one(&sql, &[])).await.doing(doing)?.doing(doing)?;
+    let count: i64 = row.get(0);
+    let what = format!(
+        "it has no key, and {count} values of ({columns}), the plan's primary key, have several rows each"
+    );
+    let hint = format!(
+        "remove all but one of them, or more columns: select {columns} from {} group by {columns} having count(*) > 1",
+        table.plain()
+    );
+    Ok((count > 0).then(|| Finding::table(CHECK, table, what, hint)))
 }
 
 /// Whether an expression could not be computed for some value.

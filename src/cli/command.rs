@@ -119,6 +119,21 @@ pub(super) enum Command {
         #[arg(long)]
         now: bool,
     },
+    /// Create partitions ahead of time, move rows out of the default one, and archive or drop old ones.
+    #[command(after_help = help::PARTITIONS)]
+    Partitions {
+        /// The plan's file.
+        plan: PathBuf,
+        /// Create partitions for so many periods past the present one; by default the plan's `ahead`.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1000))]
+        ahead: Option<u32>,
+        /// Show what would be done, with its SQL, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not ask before partitions are dropped; required without a terminal.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Print the statement that reads the row behind a key digest. Prints no value of the row.
     #[command(after_help = help::FIND)]
     Find {
@@ -155,7 +170,9 @@ impl Command {
     /// The plan or run that the command names.
     pub(super) fn plan_or_run(&self) -> Option<String> {
         match self {
-            Self::Check { plan } | Self::Execute { plan, .. } => Some(plan.display().to_string()),
+            Self::Check { plan } | Self::Execute { plan, .. } | Self::Partitions { plan, .. } => {
+                Some(plan.display().to_string())
+            }
             Self::Rollback { plan_or_run, .. }
             | Self::Swap { plan_or_run }
             | Self::Pause { plan_or_run }
@@ -196,6 +213,7 @@ impl Command {
         let verb = match self {
             Self::Check { .. } => "check",
             Self::Execute { .. } => "execute",
+            Self::Partitions { .. } => "partitions",
             _ => "status",
         };
         format!("projh-bluegreen {verb} {named}")

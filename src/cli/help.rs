@@ -104,6 +104,18 @@ A session caches the row types that its functions use (PL/pgSQL: t%rowtype). If 
 waits for sessions that are older than the swap, and lists them: once blue is dropped, such calls fail in them until
 they reconnect. --now does not wait.";
 
+pub(super) const PARTITIONS: &str = "\
+Examples:
+  projh-bluegreen partitions plan.yaml --dry-run
+  projh-bluegreen partitions plan.yaml --ahead 6 --yes    from cron, say once a day
+
+Works on tables that the plan's swap has partitioned by `every`. New partitions
+are like their siblings. Rows in the default partition that belong to one are
+moved while clients read and write them. `retention` in the plan says which old
+partitions are archived or dropped: those of the plan's own periods and names.
+Doing it twice equals doing it once. In the soak, partitions are created, but
+none is detached.";
+
 pub(super) const FIND: &str = "\
 Example:
   projh-bluegreen find plan.yaml app.visits 4f1c09aa53d2e871

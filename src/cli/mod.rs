@@ -16,6 +16,7 @@ mod help;
 mod hooks;
 mod json;
 mod man;
+mod partitions;
 mod person;
 mod preview;
 mod rollback;
@@ -122,6 +123,9 @@ async fn command(shell: &Shell<'_>) -> Result<ExitCode, Error> {
         Command::Rollback { plan_or_run, drop_green } => rollback::run(shell, plan_or_run, *drop_green).await,
         Command::Finish { plan_or_run, yes, force, now } => {
             finish::run(shell, plan_or_run, *yes, Finish { force: *force, now: *now }).await
+        }
+        Command::Partitions { plan, ahead, dry_run, yes } => {
+            partitions::run(shell, plan, *ahead, *dry_run, *yes).await
         }
         Command::Find { plan_or_run, table, digest } => find::run(shell, plan_or_run, table, digest).await,
         Command::Schema { events } => {

@@ -166,7 +166,7 @@ fn key(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
             ));
         }
     }
-    match green.blue.usable_key(plan.replica_identity_full) {
+    match green.blue.usable_key(plan.replica_identity_full, plan.primary_key.as_deref()) {
         Err(none) => conflicts.push(Conflict::new(none.to_string(), none.hint)),
         Ok(key) => {
             let blue: Vec<Ident> = key.columns.iter().map(|column| column.name.clone()).collect();

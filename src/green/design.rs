@@ -126,7 +126,8 @@ fn indexes(green: &Green, plan: &TablePlan) -> Vec<GreenIndex> {
         |index: &&crate::hangs_on::Index| !index.primary && !plan.drop_indexes.contains(&index.name);
     let mut secondary: Vec<GreenIndex> =
         blue.indexes.iter().filter(carried).filter_map(|index| GreenIndex::like(green, index)).collect();
-    let key = blue.usable_key(plan.replica_identity_full).ok().map(|key| key.index);
+    let key =
+        blue.usable_key(plan.replica_identity_full, plan.primary_key.as_deref()).ok().map(|key| key.index);
     secondary.sort_by_key(|index| (key.as_ref() != Some(&index.name), !index.unique));
     indexes.extend(secondary);
     indexes.extend(plan.indexes.iter().map(GreenIndex::new_in_plan));

@@ -79,7 +79,7 @@ fn key_column<'a>(
 }
 
 /// The kind of key that a type's name stands for.
-fn type_named(data_type: &str) -> KeyType {
+pub(crate) fn type_named(data_type: &str) -> KeyType {
     let name = data_type.to_lowercase();
     let name = name.trim().trim_start_matches("pg_catalog.");
     match name {

@@ -16,6 +16,6 @@ mod sample;
 mod scripts;
 mod taken;
 
-pub(crate) use leaves::{leaves, time_key};
+pub(crate) use leaves::{leaves, time_key, type_named};
 pub use nearest::nearest;
 pub(crate) use scripts::{dependents, exchange};

@@ -250,7 +250,16 @@ fn hint(kind: BlockerKind, object: &str, table: &str) -> String {
         Kind::PartitionIdentity => {
             format!("alter table {object} replica identity ..., as that of {table} is")
         }
-        Kind::Inheritance => format!("alter table ... no inherit, or detach the partition ({object})"),
+        Kind::Inheritance => match object.split_once(" inherits ") {
+            Some((child, parent)) if child == table => format!(
+                "alter table {child} no inherit {parent}; and, once the run is finished, alter table {child} inherit {parent}, unless \
+                 {child} becomes partitioned, which cannot inherit"
+            ),
+            _ => format!(
+                "a row of {object} is read through {table}, and would stay with the old one: alter table {object} no inherit {table}; \
+                 and, once the run is finished, inherit again; or give {table} partitions instead of children first"
+            ),
+        },
         Kind::Extension => format!("alter extension {object} drop table {table}"),
         Kind::SecurityLabel => format!(
             "security label on table {table} is null (provider {object}); label it again after the swap"

@@ -23,7 +23,7 @@ impl Grant {
     }
 
     /// GRANT on a table or a sequence: `on` is `TABLE "a"."b"` or `SEQUENCE "a"."b"`.
-    pub(super) fn statement(&self, on: &str) -> Statement {
+    pub(crate) fn statement(&self, on: &str) -> Statement {
         Statement::new("grant", format!("GRANT {} ON {on} TO {}", self.privileges.join(", "), self.to()))
     }
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::columns::Column;
 use super::definition::Definition;
 use super::indexes::Index;
 use super::table::ReplicaIdentityKind;
@@ -14,7 +15,7 @@ pub struct TableKey {
     pub columns: Vec<KeyColumn>,
     /// What kind of key it is.
     pub source: KeySource,
-    /// The index that the columns are from.
+    /// The index that the columns are from; of the plan's key, that of green.
     pub index: Ident,
 }
 
@@ -41,6 +42,8 @@ pub enum KeySource {
     ReplicaIdentityIndex,
     /// A unique index over NOT NULL columns.
     UniqueIndex,
+    /// No index: the plan's primary key is over NOT NULL columns, and says that the rows are distinct.
+    PlansKey,
 }
 
 /// No key identifies the rows of a table.
@@ -56,11 +59,12 @@ pub struct NoKey {
 }
 
 impl Definition {
-    /// The key that identifies rows in the stream; `full` if the plan sets REPLICA IDENTITY FULL for the run.
+    /// The key that identifies rows in the stream; `full` if the plan sets REPLICA IDENTITY FULL for the run. Then
+    /// columns of `plans`, the plan's primary key, serve if there is no other key.
     ///
     /// # Errors
     /// [`NoKey`] if no key does.
-    pub fn usable_key(&self, full: bool) -> Result<TableKey, NoKey> {
+    pub fn usable_key(&self, full: bool, plans: Option<&[Ident]>) -> Result<TableKey, NoKey> {
         let kind = if full { ReplicaIdentityKind::Full } else { self.table.replica_identity.kind };
         let primary = || self.primary_key().map(|index| (index, KeySource::PrimaryKey));
         let found = match kind {
@@ -78,20 +82,26 @@ impl Definition {
             }
             ReplicaIdentityKind::Nothing => None,
         };
+        if let Some(key) = self.plans_key(plans).filter(|_| full && found.is_none()) {
+            return Ok(key);
+        }
         let Some((index, source)) = found.filter(|(index, _)| self.is_row_key(index)) else {
             let generated = found.and_then(|(index, _)| self.generated_in(index));
             return Err(self.no_key(kind, generated));
         };
         let columns = index.keys.iter().flatten().filter_map(|name| self.column(name));
-        let columns = columns
-            .map(|column| KeyColumn {
-                name: column.name.clone(),
-                data_type: column.data_type.clone(),
-                type_oid: column.type_oid,
-                array_type_oid: column.array_type_oid,
-            })
-            .collect();
-        Ok(TableKey { columns, source, index: index.name.clone() })
+        Ok(TableKey { columns: columns.map(KeyColumn::of).collect(), source, index: index.name.clone() })
+    }
+
+    /// The plan's primary key, if this table has all of its columns, with a value in every row.
+    fn plans_key(&self, plans: Option<&[Ident]>) -> Option<TableKey> {
+        let of = |name: &Ident| {
+            let column = self.column(name)?;
+            (column.not_null && column.generated.is_none()).then(|| KeyColumn::of(column))
+        };
+        let columns: Vec<KeyColumn> = plans?.iter().map(of).collect::<Option<_>>()?;
+        let index = Ident(format!("{}_pkey", self.table.name.name.as_str()));
+        Some(TableKey { columns, source: KeySource::PlansKey, index })
     }
 
     fn is_row_key(&self, index: &Index) -> bool {
@@ -131,10 +141,52 @@ impl Definition {
                 format!("alter table {} replica identity default", table.plain())
             }
             (_, Some(index)) => {
-                format!("alter table {} replica identity using index {}", table.plain(), index.name)
+                format!(
+                    "alter table {} replica identity using index {}; or `replica_identity: full` in the plan",
+                    table.plain(),
+                    index.name
+                )
             }
-            _ => format!("alter table {} add primary key (...)", table.plain()),
+            _ => self.choices(),
         };
         NoKey { table: table.plain(), why: in_key.unwrap_or_else(|| why.to_owned()), hint }
+    }
+
+    /// What can be done about a table that has no key at all.
+    fn choices(&self) -> String {
+        let table = self.table.name.plain();
+        let nullable = self.indexes.iter().filter(|index| index.identifies_rows()).find_map(|index| {
+            let of = |name: &Ident| self.column(name).filter(|column| !column.not_null);
+            let columns: Vec<&Column> = index.keys.iter().flatten().filter_map(of).collect();
+            (!columns.is_empty()).then_some((index, columns))
+        });
+        let by_index = nullable.map(|(index, columns)| {
+            let set: Vec<String> = columns
+                .iter()
+                .map(|column| format!("alter column {} set not null", column.name.plain()))
+                .collect();
+            format!(
+                "alter table {table} {}, alter table {table} replica identity using index {}; or ",
+                set.join(", "),
+                index.name.plain()
+            )
+        });
+        format!(
+            "{}alter table {table} add primary key (...); or, if the rows are distinct in some NOT NULL columns, \
+             `primary_key: [...]` with these and `replica_identity: full` in the plan; or, if they are not, alter table {table} add \
+             column id bigint generated always as identity primary key, which rewrites the table under its lock",
+            by_index.unwrap_or_default()
+        )
+    }
+}
+
+impl KeyColumn {
+    fn of(column: &Column) -> Self {
+        Self {
+            name: column.name.clone(),
+            data_type: column.data_type.clone(),
+            type_oid: column.type_oid,
+            array_type_oid: column.array_type_oid,
+        }
     }
 }

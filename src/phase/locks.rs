@@ -117,7 +117,7 @@ impl<'a> Patience<'a> {
     ///
     /// # Errors
     /// Any error other than a lock that was not granted in time.
-    pub(super) async fn execute(&self, client: &Client, sql: &str, what: &str) -> Result<(), Error> {
+    pub(crate) async fn execute(&self, client: &Client, sql: &str, what: &str) -> Result<(), Error> {
         self.each(client, &[sql], what).await.map_err(|(_, error)| error)
     }
 

@@ -111,7 +111,7 @@ pub(crate) async fn design(client: &Client, table: &TablePlan, homes: &Homes) ->
         }
     };
     let key = definition
-        .usable_key(table.replica_identity_full)
+        .usable_key(table.replica_identity_full, table.primary_key.as_deref())
         .map_err(|none| refused(vec![Finding::of_no_key(&table.table, &none)]))?;
     let replica_identity_before = table.replica_identity_full.then(|| replica_identity(&definition));
     let secret = Secret::new();

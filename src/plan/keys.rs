@@ -19,6 +19,10 @@ const TEXT: Shape = Shape::Text { pattern: None };
 /// One SQL name, quoted or not.
 const NAME: Shape =
     Shape::Text { pattern: Some(r#"^\s*([A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*|"([^"]|"")+")\s*$"#) };
+/// A count, which may be left out, and a unit.
+const LENGTH: Shape = Shape::Text {
+    pattern: Some(r"^\s*([1-9]\d*\s+)?([Dd]ays?|[Ww]eeks?|[Mm]onths?|[Qq]uarters?|[Yy]ears?)\s*$"),
+};
 const NAMES: Shape = Shape::List { of: &NAME, min: 1 };
 
 const fn key(name: &'static str, shape: Shape, about: &'static str) -> PlanKey {
@@ -281,21 +285,28 @@ static COLUMN: MapShape = MapShape {
     ],
 };
 
+static RETENTION: MapShape = MapShape {
+    what: "`retention`",
+    keys: &[
+        required("keep", LENGTH, "is how far in the past a partition's upper bound may be: `24 months`"),
+        required("then", Shape::Word(&["archive", "drop"]), "is what becomes of it then"),
+        key(
+            "schema",
+            NAME,
+            "is where it is archived; created if it does not exist (that of the partitions, with _archive)",
+        ),
+    ],
+    later: &[],
+    rules: &[],
+};
+
 static PARTITION_BY: MapShape = MapShape {
     what: "`partition_by`",
     keys: &[
         key("range", NAME, "is the column to partition by, in ranges: with `every` or `bounds`"),
         key("list", NAME, "is the column to partition by, in lists of values: with `partitions`"),
         key("hash", NAME, "is the column to partition by, by its hash: with `partitions`"),
-        key(
-            "every",
-            Shape::Text {
-                pattern: Some(
-                    r"^\s*([1-9]\d*\s+)?([Dd]ays?|[Ww]eeks?|[Mm]onths?|[Qq]uarters?|[Yy]ears?)\s*$",
-                ),
-            },
-            "is how long a range is: `1 month`; day, week, month, quarter or year",
-        ),
+        key("every", LENGTH, "is how long a range is: `1 month`; day, week, month, quarter or year"),
         key(
             "bounds",
             Shape::List { of: &TEXT, min: 2 },
@@ -321,6 +332,7 @@ static PARTITION_BY: MapShape = MapShape {
             Shape::Integer { min: 0, max: 1_000 },
             "is how many ranges to have past the present one (3)",
         ),
+        key("retention", Shape::Map(&RETENTION), "is how long `partitions` keeps old partitions (for ever)"),
         key(
             "partitions",
             Shape::Either(&[
@@ -352,6 +364,6 @@ static PARTITION_BY: MapShape = MapShape {
         r#"{"if": {"required": ["hash"]},
             "then": {"properties": {"partitions": {"type": ["integer", "string"]},
                                     "default": {"not": {"const": true}}}}}"#,
-        r#"{"if": {"not": {"required": ["every"]}}, "then": {"properties": {"from": false, "until": false, "ahead": false}}}"#,
+        r#"{"if": {"not": {"required": ["every"]}}, "then": {"properties": {"from": false, "until": false, "ahead": false, "retention": false}}}"#,
     ],
 };

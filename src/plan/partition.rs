@@ -302,5 +302,7 @@ fn check_names(table: &QName, by: &PartitionBy, leaves: &[Leaf]) -> Result<(), P
     Ok(())
 }
 
+pub mod upkeep;
+
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ use super::problem::Collected;
 use super::template::{Kind, Template};
 use super::value::{self, Comparable};
 use super::yaml::Node;
-use super::{PartitionBy, Partitions, Unit, sql};
+use super::{PartitionBy, Partitions, Retention, Then, Unit, sql};
 
 /// Partitions past the present one, unless the plan says otherwise.
 const AHEAD: u32 = 3;
@@ -34,7 +34,11 @@ pub(super) fn read(node: &Node, table: &QName, found: &mut Collected) -> Option<
         Some(zone) => Some(time_zone(zone, found)?),
         None => None,
     };
-    let by = PartitionBy { column: column?, into: into?, default, schema, name: None, time_zone };
+    let retention = match node.get("retention") {
+        Some(retention) => Some(self::retention(retention, found)?),
+        None => None,
+    };
+    let by = PartitionBy { column: column?, into: into?, default, schema, name: None, time_zone, retention };
     let by = PartitionBy { name: name(node, Kind::of(&by.into), found)?, ..by };
     check_leaves(node, table, &by, found);
     Some(by)
@@ -99,6 +103,7 @@ fn refuse_foreign_keys(node: &Node, kind: &str, found: &mut Collected) {
             ("until", "it belongs to `range` with `every`"),
             ("time_zone", "it belongs to `range`"),
             ("ahead", "it belongs to `range` with `every`"),
+            ("retention", "it belongs to `range` with `every`"),
         ],
     };
     for (key, hint) in foreign {
@@ -112,7 +117,7 @@ fn range(node: &Node, found: &mut Collected) -> Option<Partitions> {
     match (node.get("every"), node.get("bounds")) {
         (Some(node_every), None) => every(node, node_every, found),
         (None, Some(list)) => {
-            for key in ["from", "until", "ahead"] {
+            for key in ["from", "until", "ahead", "retention"] {
                 if let Some(value) = node.get(key) {
                     found.add(value.at, format!("`{key}` belongs to `every`, not to `bounds`"));
                 }
@@ -162,6 +167,27 @@ fn every(node: &Node, every: &Node, found: &mut Collected) -> Option<Partitions>
         found.add_with_hint(ahead.at, "`ahead` and `until` exclude each other", hint);
     }
     Some(Partitions::Every { count, unit, from, until, ahead })
+}
+
+/// How long partitions are kept.
+fn retention(node: &Node, found: &mut Collected) -> Option<Retention> {
+    let keep = node.get("keep")?;
+    let text = keep.scalar()?;
+    let Some(length) = value::interval(&text.text) else {
+        let message = format!("`keep: {}` is not a length of time", text.shown());
+        let hint = "write `24 months`: a count up to 1000, and day, week, month, quarter or year".to_owned();
+        found.add_with_hint(keep.at, message, hint);
+        return None;
+    };
+    let then = match node.get("then")?.scalar()?.text.as_str() {
+        "drop" => Then::Drop,
+        _ => Then::Archive,
+    };
+    let schema = match node.get("schema") {
+        Some(schema) => Some(sql::take(schema, "schema", sql::ident, found)?),
+        None => None,
+    };
+    Some(Retention { keep: length, then, schema })
 }
 
 /// The time zone in which the days of the ranges begin.

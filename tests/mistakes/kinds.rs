@@ -20,6 +20,8 @@ alter extension hstore add table app.member;
 create table app.\"Visits\" (id int primary key);
 create table other.bills (id int primary key);
 create table app.keyless (id int, at timestamptz not null);
+create table app.nullable (a int unique);
+create table app.twice (a int not null); insert into app.twice values (1), (1), (2);
 create table app.unique_only (id int not null unique, at timestamptz not null);
 create table app.things (
     id bigint primary key, at timestamptz, day date not null, name text not null, amount numeric not null,
@@ -53,7 +55,25 @@ const CASES: &[(&str, &[&str])] = &[
     ("table: app.thngs", &["app.thngs: there is no such table", "did you mean app.things?"]),
     ("table: app.Visits", &["app.visits: there is no such table", "did you mean app.\"Visits\"?"]),
     ("table: app.nothing_like_it", &["there is no such table", "correct the name"]),
-    ("table: app.keyless", &["no key of app.keyless", "alter table app.keyless add primary key"]),
+    (
+        "table: app.keyless",
+        &[
+            "no key of app.keyless",
+            "alter table app.keyless add primary key",
+            "`replica_identity: full` in the plan",
+            "add column id bigint generated always as identity primary key",
+        ],
+    ),
+    (
+        "table: app.nullable",
+        &[
+            "alter column a set not null, alter table app.nullable replica identity using index nullable_a_key",
+        ],
+    ),
+    (
+        "table: app.twice\n    primary_key: [a]\n    replica_identity: full",
+        &["1 values of (\"a\"), the plan's primary key, have several rows each"],
+    ),
     (
         "table: app.unique_only",
         &["no key of app.unique_only", "replica identity using index \"unique_only_id_key\""],

@@ -33,6 +33,7 @@ async fn changed_columns_take_their_expressions_along() {
         schema: None,
         name: None,
         time_zone: None,
+        retention: None,
     }));
     plan.table = QName::new("public", "a");
     let change = |rename: Option<&str>, data_type: Option<&str>, using: Option<&str>| ColumnChange::Change {
@@ -116,6 +117,7 @@ async fn every_contradiction_is_told_at_once_with_hints() {
         schema: None,
         name: None,
         time_zone: None,
+        retention: None,
     }));
     plan.table = QName::new("public", "c");
     let leaf = Leaf { name: "c_1".into(), bound: "FOR VALUES FROM (minvalue) TO (maxvalue)".into() };

@@ -135,20 +135,20 @@ async fn only_a_key_that_identifies_rows_is_usable() {
     let names =
         |key: &hangs_on::TableKey| key.columns.iter().map(|column| column.name.0.clone()).collect::<Vec<_>>();
     let blue = hangs_on::read(&client, &k).await.unwrap();
-    let none = blue.usable_key(false).unwrap_err();
-    assert_eq!(none.hint, "alter table public.k replica identity using index \"two\"");
-    let key = blue.usable_key(true).unwrap();
+    let none = blue.usable_key(false, None).unwrap_err();
+    assert!(none.hint.starts_with("alter table public.k replica identity using index \"two\""));
+    let key = blue.usable_key(true, None).unwrap();
     assert_eq!(
         (names(&key), key.source),
         (vec!["c".to_owned(), "b".to_owned()], hangs_on::KeySource::UniqueIndex)
     );
     assert_eq!((key.columns[0].type_oid, key.columns[0].array_type_oid), (23, 1007));
     client.batch_execute("alter table public.k replica identity using index two").await.unwrap();
-    let key = hangs_on::read(&client, &k).await.unwrap().usable_key(false).unwrap();
+    let key = hangs_on::read(&client, &k).await.unwrap().usable_key(false, None).unwrap();
     assert_eq!((names(&key).len(), key.source), (2, hangs_on::KeySource::ReplicaIdentityIndex));
     client.batch_execute("alter table public.k replica identity nothing").await.unwrap();
-    assert!(hangs_on::read(&client, &k).await.unwrap().usable_key(false).is_err());
+    assert!(hangs_on::read(&client, &k).await.unwrap().usable_key(false, None).is_err());
     client.batch_execute("drop index two; alter table public.k replica identity full").await.unwrap();
-    let none = hangs_on::read(&client, &k).await.unwrap().usable_key(false).unwrap_err();
-    assert_eq!(none.hint, "alter table public.k add primary key (...)");
+    let none = hangs_on::read(&client, &k).await.unwrap().usable_key(false, None).unwrap_err();
+    assert!(none.hint.contains("alter table public.k add primary key (...)"));
 }

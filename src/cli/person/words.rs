@@ -54,6 +54,7 @@ pub(super) fn words(event: &Event) -> String {
         }
         Event::Asked { ask, who } => format!("{ask}: {who}"),
         Event::SettingChanged { change, who } => format!("{change}, set by {who}"),
+        Event::Partition(changed) => changed.to_string(),
         Event::Waiting { text, .. } | Event::Notice { text } => text.clone(),
         Event::PreviewStep(_)
         | Event::PreviewChange(_)

@@ -65,6 +65,7 @@ proptest! {
             schema: None,
             name: Some("{table}_{from}".to_owned()),
             time_zone: None,
+        retention: None,
         };
         let table = QName::new("public", "t");
         let made = leaves(&table, &by, key, Some((first, last)), today);

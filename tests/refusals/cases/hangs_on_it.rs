@@ -62,7 +62,13 @@ pub const CASES: &[Case] = &[
         "inheritance",
         "create table app.child () inherits (app.visits)",
         "an inheritance parent or child",
-        "no inherit",
+        "alter table app.child no inherit app.visits; and, once the run is finished",
+    ),
+    hangs(
+        "child",
+        "create table app.mother (like app.visits); alter table app.visits inherit app.mother",
+        "app.visits inherits app.mother",
+        "alter table app.visits no inherit app.mother; and, once the run is finished, alter table app.visits inherit",
     ),
     hangs(
         "function",

@@ -1,0 +1,389 @@
+//! Rows of the default partition that belong to a new one.
+//!
+//! A row is in the partitioned table at every instant, and no client waits for it to be moved. Beside the table a twin is
+//! built, partitioned by the same key: the new partitions, and another default partition. A trigger notes the keys of rows
+//! of the old default partition that clients change; all of its rows are copied into the twin, a range of blocks at a time,
+//! and rows with noted keys are replaced. The last noted ones are replaced while the table is locked, for a moment, in
+//! the transaction that detaches the old default partition and attaches those of the twin. CHECK constraints spare it
+//! scans of the new partitions.
+//!
+//! A change is only noted, never carried out, by the trigger: so a client fails or waits no more than without it, whatever
+//! its isolation level. TRUNCATE, and what else gives the old partition another file, is noticed: then it begins again.
+
+use std::time::Duration;
+
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use super::Work;
+use super::found::{Found, Partition, refused};
+use super::like::LIKE;
+use crate::context::Context;
+use crate::error::{Doing, Error};
+use crate::event::{Event, WaitCause};
+use crate::hangs_on::seal;
+use crate::lane::copy;
+use crate::lifecycle::Span;
+use crate::pg::activity;
+use crate::pg::connect::Session;
+use crate::pg::sql::{LockMode, Statement, joined};
+use crate::pg::{AS_OPERATOR, Ident, Literal, QName, list};
+use crate::phase::locks::Patience;
+use crate::plan::partition::Leaf;
+
+/// Blocks of the default partition that one transaction copies: 2 MB.
+const BLOCKS_AT_ONCE: u32 = 256;
+/// So few noted keys are replaced under the lock.
+const NOTED_MAX: u64 = 50;
+/// How often to look whether old snapshots are gone.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often it begins again if the default partition gets another file meanwhile.
+const TRIES: u32 = 3;
+/// How long the transaction that exchanges the partitions may take.
+const EXCHANGE: &str = "2s";
+const DOING: &str = "moving rows out of the default partition";
+
+/// How many rows of the default partition belong to a new one.
+pub(super) async fn rows_in_default(client: &Client, found: &Found<'_>, leaf: &Leaf) -> Result<u64, Error> {
+    let Some(default) = found.default() else { return Ok(0) };
+    let sql = format!("SELECT count(*) FROM ONLY {} WHERE {}", default.name, within(&found.by.column, leaf));
+    let rows = found.table.table.acting().ask(client, &sql, &[]).await.doing("counting rows")?;
+    let rows: i64 = rows.first().map_or(0, |row| row.get(0));
+    Ok(rows.unsigned_abs())
+}
+
+/// Whether a row is in a range.
+fn within(column: &Ident, leaf: &Leaf) -> String {
+    let ends = leaf.bound.strip_prefix("FOR VALUES FROM (").and_then(|rest| rest.strip_suffix(')'));
+    match ends.and_then(|rest| rest.split_once(") TO (")) {
+        Some((from, to)) => format!("{column} IS NOT NULL AND {column} >= {from} AND {column} < {to}"),
+        None => "false".to_owned(),
+    }
+}
+
+impl Work<'_> {
+    fn in_home(&self, name: &str) -> QName {
+        QName::new(self.home(), name)
+    }
+
+    fn twin(&self) -> QName {
+        self.in_home("twin")
+    }
+
+    /// Keys of rows that were changed.
+    fn noted(&self) -> QName {
+        self.in_home("noted")
+    }
+
+    /// Those whose rows are being replaced.
+    fn taken(&self) -> QName {
+        self.in_home("taken")
+    }
+
+    /// Every statement, in order; of those that are repeated, one.
+    pub(super) fn moving(&self) -> Vec<Statement> {
+        let (Some(default), Ok(key)) = (self.found.default(), self.key()) else { return Vec::new() };
+        let span = Span { from: 0, to: Some(BLOCKS_AT_ONCE) };
+        let mut statements = self.beside(default, &key);
+        statements.push(Statement::new("copy rows, some blocks at a time", self.copy(default, span)));
+        statements
+            .push(Statement::new("replace rows that were changed meanwhile", self.replace(default, &key)));
+        statements.extend(self.exchange(default, &key, "<its file>"));
+        statements
+    }
+
+    /// The columns that identify a row.
+    fn key(&self) -> Result<Vec<Ident>, Error> {
+        let key = self.found.table.usable_key(false, None);
+        let key = key.or_else(|_| self.found.table.usable_key(true, None)).map_err(|none| {
+            refused(
+                self.found.name(),
+                format!("rows cannot be moved without blocking clients: {none}"),
+                none.hint,
+            )
+        })?;
+        Ok(key.columns.into_iter().map(|column| column.name).collect())
+    }
+
+    /// What is built before the first row is copied.
+    fn beside(&self, default: &Partition, key: &[Ident]) -> Vec<Statement> {
+        let (home, twin, noted) = (self.home(), self.twin(), self.noted());
+        let (parent, owner) = (self.found.name(), &self.found.table.table.owner);
+        let by = self.found.table.table.partition_key.as_deref().unwrap_or_default();
+        let on = |name: &QName, verb: &str, sql: String| Statement::making(name, verb, sql);
+        let mut statements = self.make_home();
+        statements.push(on(
+            &twin,
+            "create the twin",
+            format!("CREATE TABLE {twin} (LIKE {parent} {LIKE}) PARTITION BY {by}"),
+        ));
+        statements.push(on(&twin, "set the owner of", format!("ALTER TABLE {twin} OWNER TO {owner}")));
+        let sibling = &self.found.sibling;
+        let leaves = self.missing.iter().map(|(leaf, _)| (&leaf.name, leaf.bound.as_str(), sibling));
+        let rest = (&default.name.name, "DEFAULT", self.found.default_itself.as_ref().unwrap_or(sibling));
+        for (name, bound, like) in leaves.chain([rest]) {
+            let built = QName { schema: home.clone(), name: name.clone() };
+            statements.extend(self.create(&built, like));
+            statements.push(on(
+                &twin,
+                "attach a partition to",
+                format!("ALTER TABLE {twin} ATTACH PARTITION {built} {bound}"),
+            ));
+        }
+        for (leaf, _) in &self.missing {
+            let built = QName { schema: home.clone(), name: leaf.name.clone() };
+            let check = format!(
+                "ALTER TABLE {built} ADD CONSTRAINT projh_range CHECK ({})",
+                within(&self.found.by.column, leaf)
+            );
+            statements.push(on(&built, "add a CHECK to", check));
+        }
+        let keys = list(key);
+        for table in [&noted, &self.taken()] {
+            let create = format!("CREATE TABLE {table} AS SELECT {keys} FROM {parent} WITH NO DATA");
+            statements.push(on(table, "create a table of changed keys,", create));
+            statements.push(on(table, "set the owner of", format!("ALTER TABLE {table} OWNER TO {owner}")));
+        }
+        statements.push(seal(&home));
+        statements.extend(self.trigger(default, key));
+        statements
+    }
+
+    fn trigger(&self, default: &Partition, key: &[Ident]) -> Vec<Statement> {
+        let (note, noted) = (self.in_home("note"), self.noted());
+        let of = |row: &str| list(key.iter().map(|name| format!("{row}.{name}")));
+        let body = format!(
+            "BEGIN IF TG_OP <> 'INSERT' THEN INSERT INTO {noted} VALUES ({}); END IF; \
+             IF TG_OP <> 'DELETE' THEN INSERT INTO {noted} VALUES ({}); END IF; RETURN NULL; END",
+            of("OLD"),
+            of("NEW")
+        );
+        let function = format!(
+            "CREATE FUNCTION {note}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = '' AS {}",
+            Literal(&body)
+        );
+        let owner = format!("ALTER FUNCTION {note}() OWNER TO {}", self.found.table.table.owner);
+        let old = &default.name;
+        let trigger = format!(
+            "CREATE TRIGGER projh_upkeep AFTER INSERT OR UPDATE OR DELETE ON {old} FOR EACH ROW EXECUTE FUNCTION {note}()"
+        );
+        let always = format!("ALTER TABLE {old} ENABLE ALWAYS TRIGGER projh_upkeep");
+        vec![
+            Statement::new("create the function that notes changed keys", function),
+            Statement::new("set its owner", owner),
+            Statement::on(old, LockMode::ShareRowExclusive, "note changes of", trigger),
+            Statement::on(old, LockMode::ShareRowExclusive, "note all changes of", always),
+        ]
+    }
+
+    fn columns(&self) -> String {
+        let stored = self.found.table.columns.iter().filter(|column| column.generated.is_none());
+        list(stored.map(|column| &column.name))
+    }
+
+    fn insert(&self, from: &str) -> String {
+        let columns = self.columns();
+        format!("INSERT INTO {} ({columns}) SELECT {columns} FROM {from} ON CONFLICT DO NOTHING", self.twin())
+    }
+
+    fn copy(&self, default: &Partition, span: Span) -> String {
+        self.insert(&format!("ONLY {} WHERE {}", default.name, copy::condition(span)))
+    }
+
+    /// Takes all noted keys, and gives the twin the rows that have them now.
+    fn replace(&self, default: &Partition, key: &[Ident]) -> String {
+        let (keys, same) = (list(key), |a: &str, b: &str| {
+            let each: Vec<String> = key.iter().map(|name| format!("{a}.{name} = {b}.{name}")).collect();
+            each.join(" AND ")
+        });
+        let taken = self.taken();
+        let rows = format!("ONLY {} WHERE ({keys}) IN (SELECT {keys} FROM {taken})", default.name);
+        format!(
+            "WITH gone AS (DELETE FROM {noted} RETURNING *) INSERT INTO {taken} SELECT * FROM gone; \
+             DELETE FROM {twin} t USING {taken} k WHERE {}; {}; DELETE FROM {taken}",
+            same("t", "k"),
+            self.insert(&rows),
+            noted = self.noted(),
+            twin = self.twin(),
+        )
+    }
+
+    /// The transaction that clients wait for.
+    fn exchange(&self, default: &Partition, key: &[Ident], file: &str) -> Vec<Statement> {
+        let (home, parent, old) = (self.home(), self.found.name(), &default.name);
+        let twin = self.twin();
+        let both = format!(
+            "LOCK TABLE ONLY {parent} IN ACCESS EXCLUSIVE MODE; LOCK TABLE {old} IN ACCESS EXCLUSIVE MODE"
+        );
+        let guard = format!(
+            "BEGIN IF pg_catalog.pg_relation_filenode({}) <> {file} THEN \
+             RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'the default partition has another file'; \
+             END IF; END",
+            Literal(&old.to_string())
+        );
+        let acting = self.found.table.table.acting();
+        let replace = format!("{acting}; {}; {AS_OPERATOR}", self.replace(default, key));
+        let mut statements = vec![
+            Statement::new("limit its time", format!("SET LOCAL statement_timeout = '{EXCHANGE}'")),
+            Statement::new("lock the table and its default partition: from here on clients wait", both)
+                .locking(parent, LockMode::AccessExclusive)
+                .locking(old, LockMode::AccessExclusive),
+            Statement::new("see that no row was moved unnoticed", format!("DO {}", Literal(&guard))),
+            Statement::new("replace the rows that were changed last", replace),
+            Statement::making(old, "detach", format!("ALTER TABLE {parent} DETACH PARTITION {old}")),
+            Statement::making(old, "drop", format!("DROP TABLE {old}")),
+        ];
+        let names = || self.missing.iter().map(|(leaf, _)| &leaf.name).chain([&old.name]);
+        statements.extend(names().map(|name| {
+            let built = QName { schema: home.clone(), name: name.clone() };
+            Statement::making(
+                &built,
+                "take from the twin",
+                format!("ALTER TABLE {twin} DETACH PARTITION {built}"),
+            )
+        }));
+        for (leaf, _) in &self.missing {
+            statements.extend(self.attach_leaf(leaf));
+            let placed = QName { schema: self.schema().clone(), name: leaf.name.clone() };
+            let drop = format!("ALTER TABLE {placed} DROP CONSTRAINT projh_range");
+            statements.push(Statement::making(&placed, "drop the CHECK of", drop));
+        }
+        let like = self.found.default_itself.as_ref().unwrap_or(&self.found.sibling);
+        statements.extend(self.attach(old, "DEFAULT", like));
+        let drop = format!("DROP SCHEMA {home} CASCADE");
+        statements.push(Statement::new("drop the private schema", drop));
+        statements
+    }
+
+    /// Creates the missing partitions with the rows that belong to them.
+    pub(super) async fn move_rows(
+        &self,
+        cx: &Context,
+        client: &Session,
+        patience: &Patience<'_>,
+    ) -> Result<(), Error> {
+        let Some(default) = self.found.default() else { return Ok(()) };
+        let key = self.key()?;
+        self.refuse_default(client, default).await?;
+        for tried in 1.. {
+            match self.try_to_move(cx, (client, patience), default, &key).await {
+                Err(Error::Postgres { source, .. })
+                    if source.code() == Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE)
+                        && tried < TRIES =>
+                {
+                    client.batch_execute("ROLLBACK").await.doing(DOING)?;
+                }
+                done => return done,
+            }
+        }
+        Ok(())
+    }
+
+    async fn try_to_move(
+        &self,
+        cx: &Context,
+        (client, patience): (&Session, &Patience<'_>),
+        default: &Partition,
+        key: &[Ident],
+    ) -> Result<(), Error> {
+        let beside = self.beside(default, key);
+        // A trigger of an attempt that was interrupted goes with its schema.
+        patience.execute(client, &joined(&beside), "building partitions beside the table").await?;
+        client.batch_execute("COMMIT").await.doing(DOING)?;
+        let old = default.name.to_string();
+        let sql = "SELECT pg_relation_filenode(to_regclass($1))::bigint, \
+                   (pg_relation_size(to_regclass($1)) / current_setting('block_size')::bigint)::bigint";
+        let row = client.query_one(sql, &[&old]).await.doing(DOING)?;
+        let (file, blocks) = (row.get::<_, i64>(0), u32::try_from(row.get::<_, i64>(1)).unwrap_or(u32::MAX));
+        let acting = self.found.table.table.acting();
+        let mut from = 0;
+        while from <= blocks {
+            let to = from.saturating_add(BLOCKS_AT_ONCE);
+            let span = Span { from, to: (to <= blocks).then_some(to) };
+            let sql = format!("BEGIN; {acting}; {}; COMMIT", self.copy(default, span));
+            client.batch_execute(&sql).await.doing(DOING)?;
+            from = to;
+        }
+        self.drain(client, default, key).await?;
+        client.batch_execute(&format!("ANALYZE {}", self.twin())).await.doing(DOING)?;
+        self.wait_for_old_snapshots(cx, client).await?;
+        self.drain(client, default, key).await?;
+        let exchange = joined(&self.exchange(default, key, &file.to_string()));
+        patience.execute(client, &exchange, "exchanging the default partition").await?;
+        client.batch_execute("COMMIT").await.doing(DOING)
+    }
+
+    /// Replaces rows with noted keys until few are left.
+    async fn drain(&self, client: &Session, default: &Partition, key: &[Ident]) -> Result<(), Error> {
+        let acting = self.found.table.table.acting();
+        loop {
+            let sql = format!("SELECT count(*) FROM {}", self.noted());
+            let noted: i64 = client.query_one(&sql, &[]).await.doing(DOING)?.get(0);
+            if noted.unsigned_abs() <= NOTED_MAX {
+                return Ok(());
+            }
+            let sql = format!("BEGIN; {acting}; {}; COMMIT", self.replace(default, key));
+            client.batch_execute(&sql).await.doing(DOING)?;
+        }
+    }
+
+    /// A transaction whose snapshot is older than the twin's rows would not find them once they are the table's.
+    async fn wait_for_old_snapshots(&self, cx: &Context, client: &Session) -> Result<(), Error> {
+        activity::expect_sight(client).await?;
+        let row = client.query_one("SELECT pg_current_xact_id()::text", &[]).await.doing(DOING)?;
+        let xid = row.get::<_, String>(0).parse().unwrap_or(u64::MAX);
+        let mut reported = String::new();
+        loop {
+            let old = activity::snapshots_older_than(client, xid).await?;
+            if old.is_empty() {
+                return Ok(());
+            }
+            let holders: Vec<String> = old.iter().map(|backend| backend.pid.to_string()).collect();
+            if reported != holders.join(", ") {
+                reported = holders.join(", ");
+                let old: Vec<String> = old.iter().map(ToString::to_string).collect();
+                let text = format!(
+                    "waiting for snapshots that are older than the rows to be moved: {}",
+                    old.join("; ")
+                );
+                cx.tell(&Event::Waiting { cause: WaitCause::Snapshot, text });
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// The default partition is replaced by another table: what depends on it, or knows its rows, would be lost.
+    async fn refuse_default(&self, client: &Client, default: &Partition) -> Result<(), Error> {
+        let (table, name) = (self.found.name(), default.name.plain());
+        let rows = "its rows cannot be moved without blocking clients";
+        if let Some(dependent) = default.dependents.first() {
+            let what =
+                format!("{dependent} depends on default partition {name}, which would be replaced: {rows}");
+            return Err(refused(table, what, "drop it, and create it again afterwards"));
+        }
+        if !default.leaf {
+            return Err(refused(
+                table,
+                format!("default partition {name} is no ordinary table: {rows}"),
+                "move its rows by hand",
+            ));
+        }
+        let sql = "SELECT (SELECT min(pubname::text) FROM pg_publication WHERE puballtables), \
+                   current_setting('server_version_num')::int < 150000 AND EXISTS (SELECT FROM pg_publication_rel \
+                   WHERE prrelid = to_regclass($1))";
+        let row = client.query_one(sql, &[&table.to_string()]).await.doing(DOING)?;
+        if let Some(publication) = row.get::<_, Option<String>>(0) {
+            let what = format!(
+                "publication {publication} is FOR ALL TABLES: its subscribers would stop at the tables that are built: {rows}"
+            );
+            return Err(refused(table, what, "replace it by one that lists its tables"));
+        }
+        if row.get(1) {
+            let what = format!(
+                "before version 15 a publication misses rows of a partition that is attached with rows: {rows}"
+            );
+            return Err(refused(table, what, "wait until nobody follows the table"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,69 @@
+//! Partitions that are older than the plan keeps: archived, or dropped.
+//!
+//! DETACH needs the table for a moment; CONCURRENTLY it does not, but a table with a default partition does not have that. A
+//! partition that is archived is moved to its schema first, so that one whose DETACH was interrupted is found again.
+
+use super::Work;
+use super::found::{Partition, refused};
+use crate::error::{Doing, Error};
+use crate::pg::QName;
+use crate::pg::connect::Session;
+use crate::pg::sql::{LockMode, Statement, joined};
+use crate::phase::locks::Patience;
+use crate::plan::Then;
+
+impl Work<'_> {
+    /// The statements that retire a partition, in order.
+    pub(super) fn retire(&self, old: &Partition) -> Vec<Statement> {
+        let parent = self.found.name();
+        let on =
+            |name: &QName, verb: &str, sql: String| Statement::on(name, LockMode::AccessExclusive, verb, sql);
+        let detach = |name: &QName, how: &str| {
+            let sql = format!("ALTER TABLE {parent} DETACH PARTITION {name}{how}");
+            on(parent, "detach a partition of", sql).locking(name, LockMode::AccessExclusive)
+        };
+        let how = match (old.detaching, self.found.default()) {
+            (true, _) => " FINALIZE",
+            (false, None) => " CONCURRENTLY",
+            (false, Some(_)) => "",
+        };
+        if self.then == Then::Drop {
+            let how = if old.detaching { how } else { "" };
+            return vec![detach(&old.name, how), on(&old.name, "drop", format!("DROP TABLE {}", old.name))];
+        }
+        let Some(retention) = &self.found.by.retention else { return Vec::new() };
+        let schema = retention.archive(self.schema());
+        let archived = old.name.in_schema(&schema);
+        let make = format!("CREATE SCHEMA IF NOT EXISTS {schema}");
+        let mut statements = vec![Statement::new("create the archive's schema", make)];
+        if old.name != archived {
+            let sql = format!("ALTER TABLE {} SET SCHEMA {schema}", old.name);
+            statements.push(on(&old.name, "move to the archive:", sql));
+        }
+        statements.push(detach(&archived, how));
+        statements
+    }
+
+    pub(super) async fn retire_now(
+        &self,
+        client: &Session,
+        patience: &Patience<'_>,
+        old: &Partition,
+    ) -> Result<(), Error> {
+        if let (Then::Drop, Some(dependent)) = (self.then, old.dependents.first()) {
+            let what = format!("{dependent} depends on {}, which would be dropped", old.name.plain());
+            return Err(refused(self.found.name(), what, "drop it first"));
+        }
+        let doing = "retiring a partition";
+        let statements = self.retire(old);
+        let by_itself = |statement: &Statement| statement.sql.ends_with(" CONCURRENTLY");
+        let (alone, together): (Vec<Statement>, Vec<Statement>) = statements.into_iter().partition(by_itself);
+        patience.execute(client, &joined(&together), doing).await?;
+        client.batch_execute("COMMIT").await.doing(doing)?;
+        for statement in alone {
+            // It waits for transactions, not they for it.
+            client.batch_execute(&statement.sql).await.doing(doing)?;
+        }
+        Ok(())
+    }
+}
