@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Shell;
+use super::command::Command;
 use crate::error::{Error, ExitCode};
 use crate::event::Event;
 use crate::journal::{self, JournalError, Summary, requests};
@@ -68,6 +69,11 @@ async fn after(shell: &Shell<'_>, error: &Error) -> (String, Option<String>) {
     };
     if let Error::Plan(_) = error {
         return (untouched, Some(format!("correct the plan, then projh-bluegreen check {named}")));
+    }
+    if let Command::Partitions { .. } = shell.cli.command {
+        let is_untouched = matches!(error, Error::Refused(_) | Error::Usage(_) | Error::Declined(_));
+        let partly = "what was reported is done, and nothing else was changed".to_owned();
+        return (if is_untouched { untouched } else { partly }, Some(shell.cli.command.again(&named)));
     }
     let Ok((run_or_plan, target)) = shell.run_and_target(&named) else {
         return (untouched, None);

@@ -107,7 +107,7 @@ they reconnect. --now does not wait.";
 pub(super) const PARTITIONS: &str = "\
 Examples:
   projh-bluegreen partitions plan.yaml --dry-run
-  projh-bluegreen partitions plan.yaml --ahead 6 --yes    from cron, say once a day
+  projh-bluegreen partitions plan.yaml --ahead 6 --yes    from cron, once a day
 
 Works on tables that the plan's swap has partitioned by `every`. New partitions
 are like their siblings. Rows in the default partition that belong to one are

@@ -52,7 +52,16 @@ async fn work(
     } else {
         confirm(shell, &dropped, yes).await?;
         for work in &work {
-            shell.unless_interrupted(upkeep::carry_out(&cx, &session, work)).await?;
+            let carried_out = shell.unless_interrupted(upkeep::carry_out(&cx, &session, work)).await;
+            if let Err(error) = carried_out {
+                drop(session);
+                // What another command is building is not ours to drop.
+                if !matches!(error, Error::Answered { .. }) {
+                    // The first error is what counts; the next attempt drops it otherwise.
+                    let _ = upkeep::clean(&cx, work).await;
+                }
+                return Err(error);
+            }
         }
     }
     let state = match (is_nothing, dry_run) {

@@ -17,7 +17,7 @@ use crate::event::{Event, PartitionChange, PartitionChanged};
 use crate::green::type_named;
 use crate::pg::connect::Session;
 use crate::pg::sql::Statement;
-use crate::pg::{Ident, Literal, QName};
+use crate::pg::{ConnectionRole, Ident, Literal, QName};
 use crate::phase::locks::Patience;
 use crate::plan::partition::Leaf;
 use crate::plan::partition::upkeep::{Existing, Upkeep};
@@ -105,6 +105,7 @@ pub(crate) async fn survey<'a>(
     }
     for work in &all {
         work.refuse_in_soak()?;
+        work.refuse_dependents(client).await?;
     }
     Ok(all)
 }
@@ -127,6 +128,32 @@ impl Work<'_> {
             _ => Ok(()),
         }
     }
+}
+
+impl Work<'_> {
+    /// What depends on a partition that would be replaced or dropped.
+    async fn refuse_dependents(&self, client: &Client) -> Result<(), Error> {
+        if let Some(default) = self.found.default().filter(|_| !self.missing.is_empty() && !self.is_direct())
+        {
+            self.refuse_default(client, default).await?;
+        }
+        let dropped = self.old.iter().filter(|_| self.then == Then::Drop);
+        for old in dropped {
+            if let Some(dependent) = old.dependents.first() {
+                let what = format!("{dependent} depends on {}, which would be dropped", old.name.plain());
+                return Err(refused(self.found.name(), what, "drop it first"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Drops what an attempt has left that did not get to its end.
+pub(crate) async fn clean(cx: &Context, work: &Work<'_>) -> Result<(), Error> {
+    let role = ConnectionRole::of_command("partitions");
+    let session = cx.target.connect(role, &[("lock_timeout", "5s")]).await?;
+    let sql = format!("DROP SCHEMA IF EXISTS {} CASCADE", work.home());
+    session.batch_execute(&sql).await.doing("dropping what was built beside the table")
 }
 
 /// Names of new partitions that something else has.

@@ -264,7 +264,6 @@ impl Work<'_> {
     ) -> Result<(), Error> {
         let Some(default) = self.found.default() else { return Ok(()) };
         let key = self.key()?;
-        self.refuse_default(client, default).await?;
         for tried in 1.. {
             match self.try_to_move(cx, (client, patience), default, &key).await {
                 Err(Error::Postgres { source, .. })
@@ -353,7 +352,7 @@ impl Work<'_> {
     }
 
     /// The default partition is replaced by another table: what depends on it, or knows its rows, would be lost.
-    async fn refuse_default(&self, client: &Client, default: &Partition) -> Result<(), Error> {
+    pub(super) async fn refuse_default(&self, client: &Client, default: &Partition) -> Result<(), Error> {
         let (table, name) = (self.found.name(), default.name.plain());
         let rows = "its rows cannot be moved without blocking clients";
         if let Some(dependent) = default.dependents.first() {

@@ -4,7 +4,7 @@
 //! partition that is archived is moved to its schema first, so that one whose DETACH was interrupted is found again.
 
 use super::Work;
-use super::found::{Partition, refused};
+use super::found::Partition;
 use crate::error::{Doing, Error};
 use crate::pg::QName;
 use crate::pg::connect::Session;
@@ -50,10 +50,6 @@ impl Work<'_> {
         patience: &Patience<'_>,
         old: &Partition,
     ) -> Result<(), Error> {
-        if let (Then::Drop, Some(dependent)) = (self.then, old.dependents.first()) {
-            let what = format!("{dependent} depends on {}, which would be dropped", old.name.plain());
-            return Err(refused(self.found.name(), what, "drop it first"));
-        }
         let doing = "retiring a partition";
         let statements = self.retire(old);
         let by_itself = |statement: &Statement| statement.sql.ends_with(" CONCURRENTLY");

@@ -5,7 +5,15 @@ use crate::plan::Unit;
 use jiff::civil::date;
 
 fn by(into: Partitions) -> PartitionBy {
-    PartitionBy { column: Ident::from("c"), into, default: true, schema: None, name: None, time_zone: None }
+    PartitionBy {
+        column: Ident::from("c"),
+        into,
+        default: true,
+        schema: None,
+        name: None,
+        time_zone: None,
+        retention: None,
+    }
 }
 
 fn every(unit: Unit) -> PartitionBy {
