@@ -143,8 +143,8 @@ async fn numbers(client: &Client, sql: &str) -> Vec<i64> {
 async fn properties(client: &Client, partition: &str) -> String {
     let sql = "select concat_ws(' ', c.relowner::regrole, c.relacl, c.relrowsecurity, c.relforcerowsecurity, c.reloptions,
         c.relreplident, c.relnamespace::regnamespace,
-        (select string_agg(tgname || tgenabled, ',' order by tgname) from pg_trigger where tgrelid = c.oid and not tgisinternal),
-        (select string_agg(contype || conname || convalidated || coninhcount, ',' order by conname) from pg_constraint
+        (select string_agg(tgname || tgenabled::text, ',' order by tgname) from pg_trigger where tgrelid = c.oid and not tgisinternal),
+        (select string_agg(concat(contype, conname, convalidated, coninhcount), ',' order by conname) from pg_constraint
            where conrelid = c.oid and contype <> 'p'),
         (select string_agg(substr(pg_get_indexdef(indexrelid), position('USING' in pg_get_indexdef(indexrelid))), ',' order by 1)
            from pg_index where indrelid = c.oid and indisvalid))

@@ -56,7 +56,7 @@ async fn everything_else_is_refused_by_name() {
         ("create publication pub for table t", BlockerKind::Publication, "pub"),
         ("create publication pub for tables in schema public", BlockerKind::Publication, "pub"),
         ("create publication pub for all tables", BlockerKind::AllTablesPublication, "pub"),
-        ("create table child () inherits (t)", BlockerKind::Inheritance, "table public.child"),
+        ("create table child () inherits (t)", BlockerKind::Inheritance, "public.child"),
         (
             "create table mother (); alter table t inherit mother",
             BlockerKind::Inheritance,
