@@ -48,11 +48,11 @@ async fn each_code_of_the_contract_has_a_way_to_get_it() {
     program.run("execute", &["--until", "yesterday"]).expect_code(2);
 
     // 3: refused by a check.
-    client.batch_execute("create materialized view public.v as select * from public.t").await.unwrap();
+    client.batch_execute("create domain public.v as public.t").await.unwrap();
     let refused =
         ends(program.execute(&["--yes"]), 3, "nothing was changed", Some("projh-bluegreen check plan.yaml"));
     assert!(!refused.events_of("finding").is_empty());
-    client.batch_execute("drop materialized view public.v").await.unwrap();
+    client.batch_execute("drop domain public.v").await.unwrap();
 
     // 0: nothing stands in the way.
     ends(program.run("check", &[]), 0, "nothing was changed", Some("projh-bluegreen execute plan.yaml"));

@@ -40,6 +40,7 @@ mod inbound;
 mod keyless;
 mod logs;
 mod long_waits;
+mod materialized;
 mod mistakes;
 mod oracle_is_honest;
 mod oracle_sees_swaps;

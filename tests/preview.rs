@@ -188,7 +188,7 @@ fn a_real_run_can_begin_while_a_preview_is_made() {
 fn a_refusal_comes_first_and_is_all_there_is() {
     let cluster = Cluster::start();
     let program = clinic(&cluster);
-    cluster.psql(DB, "create materialized view clinic.today as select * from clinic.visits");
+    cluster.psql(DB, "create domain clinic.day as clinic.visits");
     let refused = program.execute(&["--dry-run"]).expect_code(3);
     assert!(!refused.refusals().is_empty());
     assert!(refused.events.iter().all(|event| !event["type"].as_str().unwrap().starts_with("preview")));

@@ -167,7 +167,7 @@ fn five_things_at_once_are_five_findings() {
     let stage = Stage::set(Cluster::start());
     stage.db(
         "five",
-        "create materialized view app.m as select * from app.visits;
+        "create domain app.m as app.visits;
          create publication p for all tables;
          create table app.visits_p2025_01 ();
          insert into app.visits (at, code, note) values ('2031-01-01', 1, '')",
@@ -175,7 +175,7 @@ fn five_things_at_once_are_five_findings() {
     let plan = format!("{PLAN}  - table: other.persons\n");
     let found = stage.refused("five", "migrator", &plan);
     let expected = [
-        ("unsupported", "app.visits", "app.m", "drop materialized view"),
+        ("unsupported", "app.visits", "app.m", "no longer use the row type"),
         ("unsupported", "app.visits", "a publication for all tables: p", "lists its tables"),
         ("names", "app.visits", "visits_p2025_01", "another name"),
         ("partitions", "app.visits", "1 rows fit into none", "default: true"),

@@ -1,7 +1,7 @@
--- Everything that depends on a table, its row type, constraints, indexes, defaults or sequences, is none of
+-- Follows bound.sql. Everything that depends on a table, its row type, constraints, indexes, defaults or sequences, is none of
 -- these, and is not carried through a swap: unknown dependents are found here, too. $1: the table's oid; $2: the schema in which a run has created green,
 -- if it has: what green and its partitions share with blue is not a dependent.
-with tree(oid) as (
+, tree(oid) as (
   select $1::oid union select relid from pg_partition_tree($1::oid::regclass)
 ),
 seqs as (
@@ -24,12 +24,14 @@ own(classid, objid, relation) as (
   union select 'pg_trigger'::regclass, g.oid, tree.oid from tree join pg_trigger g on g.tgrelid = tree.oid and not g.tgisinternal
   union select 'pg_statistic_ext'::regclass, s.oid, tree.oid from tree join pg_statistic_ext s on s.stxrelid = tree.oid
   union select 'pg_class'::regclass, oid, relation from seqs
+  union select classid, objid, $1::oid from bound
+  union select 'pg_class'::regclass, unnest(array[c.reltoastrelid, i.indexrelid]), $1::oid
+    from moved m join pg_class c on c.oid = m.oid join pg_index i on i.indrelid = c.reltoastrelid
 )
 select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', x.object)), '[]') from (
   select case
       when o.relation <> $1 then 'partition'
       when v.relkind = 'v' then 'view'
-      when v.relkind = 'm' then 'materialized_view'
       when d.classid = 'pg_proc'::regclass then 'function'
       when d.classid = 'pg_policy'::regclass then 'policy_elsewhere'
       when d.classid = 'pg_trigger'::regclass then 'trigger'
@@ -43,7 +45,7 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
       when d.classid = 'pg_class'::regclass and h.inhrelid is not null then 'inheritance'
       else 'unknown' end as kind,
     case
-      when v.relkind in ('v', 'm') then v.oid::regclass::text
+      when v.relkind = 'v' then v.oid::regclass::text
       when d.classid = 'pg_proc'::regclass then d.objid::regprocedure::text
       when k.conrelid <> 0 then format('%I on %s', k.conname, k.conrelid::regclass)
       when g.oid is not null then format('%I on %s', g.tgname, g.tgrelid::regclass)
@@ -55,7 +57,7 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   from pg_depend d
   join own o on o.classid = d.refclassid and o.objid = d.refobjid
   left join pg_rewrite w on d.classid = 'pg_rewrite'::regclass and w.oid = d.objid
-  left join pg_class v on v.oid = w.ev_class and v.relkind in ('v', 'm')
+  left join pg_class v on v.oid = w.ev_class and v.relkind = 'v'
   left join pg_constraint k on d.classid = 'pg_constraint'::regclass and k.oid = d.objid
   left join pg_trigger g on d.classid = 'pg_trigger'::regclass and g.oid = d.objid
   left join pg_policy q on d.classid = 'pg_policy'::regclass and q.oid = d.objid
@@ -69,8 +71,8 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   where d.deptype not in ('P', 'S', 'p')
     and not exists (select from own x where x.classid = d.classid and x.objid = d.objid)
     and not coalesce(g.tgisinternal, false)
-    -- views.sql and rules.sql have the others.
-    and not exists (select from pg_class e where e.oid = w.ev_class and e.relkind in ('v', 'r', 'p') and e.relpersistence <> 't'
+    -- views.sql, materialized_views.sql and rules.sql have the others.
+    and not exists (select from pg_class e where e.oid = w.ev_class and e.relkind in ('v', 'm', 'r', 'p') and e.relpersistence <> 't'
       and o.relation = $1)
     -- publications.sql has those of others; those of runs are reported.
     and not coalesce(p.pubname !~ '^projh_bg_' and o.relation = $1, false)
@@ -91,3 +93,5 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
       join pg_namespace g on g.nspname = $2::text and g.oid in (c.relnamespace, r.relnamespace)
       where d.classid = 'pg_attrdef'::regclass and a.oid = d.objid)
 ) x
+-- What was dropped since the query began has no description.
+where x.object is not null

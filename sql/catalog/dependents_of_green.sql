@@ -1,7 +1,7 @@
 -- What others have created that depends on the tables in schema $1 or their partitions: views, rules, foreign keys
 -- that reference them, functions.
 with home as (
-  select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relkind in ('r', 'p')
+  select c.oid from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1 and c.relkind in ('r', 'p', 'm')
 ), greens as (
   select oid from home union select i.inhrelid from pg_inherits i join home on home.oid = i.inhparent
 )

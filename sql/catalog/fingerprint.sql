@@ -1,4 +1,4 @@
--- All that a swap has to carry over, and all that would prevent it, each with a hash. $1: the table's oid.
+-- Follows bound.sql. All that a swap has to carry over, and all that would prevent it, each with a hash. $1: the table's oid.
 -- Deliberately left out: the filenode (VACUUM FULL), the replica identity and the run's publications (it sets
 -- them), indexes that are being rebuilt concurrently.
 select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
@@ -99,10 +99,25 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
       from pg_class c join pg_type t on t.oid = c.reltype where c.oid = $1
     union all select 'pg_class'::regclass, p.objid from pg_depend p join pg_class s on s.oid = p.objid and s.relkind = 'S'
       where p.classid = 'pg_class'::regclass and p.refclassid = 'pg_class'::regclass and p.refobjid = $1 and p.deptype = 'i'
+    union all select b.classid, b.objid from bound b where not exists (
+      select from of_table t where t.classid = b.classid and t.objid = b.objid)
   ) own
   join pg_depend d on d.refclassid = own.classid and d.refobjid = own.objid
   left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
   left join pg_class v on v.oid = r.ev_class
   where d.classid = 'pg_rewrite'::regclass
-    or d.classid in ('pg_policy'::regclass, 'pg_proc'::regclass) and d.refclassid = 'pg_class'::regclass and d.refobjid = $1
+    or d.classid in ('pg_policy'::regclass, 'pg_proc'::regclass) and d.refclassid = 'pg_class'::regclass
+      and d.refobjid in (select $1::oid union all select oid from moved)
+  union all
+  select format('materialized view %s', v.oid::regclass), concat_ws('|', 'materialized', v.relowner,
+      coalesce(v.relacl, acldefault('r', v.relowner))::text, v.reltablespace, v.relam, array_to_string(v.reloptions, ','),
+      (select array_to_string(t.reloptions, ',') from pg_class t where t.oid = v.reltoastrelid),
+      obj_description(v.oid, 'pg_class'),
+      (select string_agg(concat_ws('|', a.attname, format_type(a.atttypid, a.atttypmod), a.attcollation, a.attstorage,
+        a.attcompression, nullif(a.attstattarget, -1), a.attoptions::text, a.attacl::text, col_description(v.oid, a.attnum)),
+        ',' order by a.attnum) from pg_attribute a where a.attrelid = v.oid and a.attnum > 0 and not a.attisdropped),
+      (select string_agg(concat_ws('|', pg_get_indexdef(i.indexrelid), i.indisclustered, c.reltablespace,
+        obj_description(c.oid, 'pg_class')), ',' order by c.relname)
+        from pg_index i join pg_class c on c.oid = i.indexrelid where i.indrelid = v.oid and i.indisvalid))
+  from moved m join pg_class v on v.oid = m.oid
 ) s group by what

@@ -1,19 +1,9 @@
--- The views that depend on a table: those whose query or rules name it, its row type, a constraint, an index or the
--- sequence of an identity column; and views on these, at any depth. $1: the table's oid. Temporary views are not among
--- them. In the order of `depth`: the longest way from the table.
-with recursive own(classid, objid) as (
-  select 'pg_class'::regclass::oid, $1::oid
-  union select 'pg_type'::regclass, c.reltype from pg_class c where c.oid = $1
-  union select 'pg_type'::regclass, t.typarray from pg_class c join pg_type t on t.oid = c.reltype where c.oid = $1
-  union select 'pg_constraint'::regclass, k.oid from pg_constraint k where k.conrelid = $1
-  union select 'pg_class'::regclass, i.indexrelid from pg_index i where i.indrelid = $1
-  union select 'pg_class'::regclass, s.oid from pg_depend d join pg_class s on s.oid = d.objid and s.relkind = 'S'
-    where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = $1 and d.deptype = 'i'
-),
--- Rules of views that name the table themselves; the query of a view is one, too.
-direct as (
+-- Follows bound.sql. The views whose query or rules are bound to a table, and views on these, at any depth. $1: the
+-- table's oid. Temporary views are not among them. In the order of `depth`: the longest way from the table.
+-- `direct`: rules of views that are bound to it themselves; the query of a view is one, too.
+, direct as (
   select distinct w.oid, w.ev_class, w.ev_type = '1' as is_query
-  from own o
+  from bound o
   join pg_depend d on d.refclassid = o.classid and d.refobjid = o.objid and d.classid = 'pg_rewrite'::regclass
   join pg_rewrite w on w.oid = d.objid
   join pg_class v on v.oid = w.ev_class and v.relkind = 'v' and v.relpersistence = 'p'

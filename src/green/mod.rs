@@ -11,6 +11,7 @@ mod defaults;
 mod design;
 mod evidence;
 mod leaves;
+pub(crate) mod materialized;
 mod nearest;
 mod sample;
 mod scripts;

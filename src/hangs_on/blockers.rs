@@ -9,7 +9,8 @@ use tokio_postgres::Client;
 use super::Error;
 use crate::pg::{Ident, QName, RunObjects};
 
-const DEPENDENTS: &str = include_str!("../../sql/catalog/dependents.sql");
+const DEPENDENTS: &str =
+    concat!(include_str!("../../sql/catalog/bound.sql"), include_str!("../../sql/catalog/dependents.sql"));
 const REFUSALS: &str = include_str!("../../sql/catalog/refusals.sql");
 
 /// One reason why a table cannot be swapped.
@@ -29,8 +30,6 @@ pub struct Blocker {
 pub enum BlockerKind {
     /// A temporary view that reads the table: only its session can replace it.
     View,
-    /// A materialized view that reads the table.
-    MaterializedView,
     /// A function with an SQL body that reads the table, or with its row type in the signature.
     Function,
     /// A column, domain or type that uses its row type.
@@ -98,7 +97,6 @@ impl std::fmt::Display for BlockerKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::View => "a temporary view reads it",
-            Self::MaterializedView => "a materialized view reads it",
             Self::Function => "a function uses it",
             Self::RowType => "something uses its row type",
             Self::RowTypeName => "the array type of its rows has an unusual name",
@@ -215,7 +213,6 @@ fn hint(kind: BlockerKind, object: &str, table: &str) -> String {
     let again = "and create it again after the swap";
     match kind {
         Kind::View => format!("drop view {object}; {again}"),
-        Kind::MaterializedView => format!("drop materialized view {object}; {again}"),
         Kind::Function => {
             format!("drop function {object}; {again}, or give it a string body (plpgsql, or AS '...')")
         }

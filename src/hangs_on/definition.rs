@@ -11,6 +11,7 @@ use super::columns::Column;
 use super::foreign_keys::ForeignKey;
 use super::inbound::InboundKey;
 use super::indexes::Index;
+use super::materialized::MaterializedView;
 use super::part::Part;
 use super::partitions::Partition;
 use super::policies::Policy;
@@ -23,8 +24,8 @@ use super::table::{LeafState, Table};
 use super::triggers::Trigger;
 use super::views::View;
 use super::{
-    Error, checks, columns, foreign_keys, inbound, indexes, partitions, policies, privileges, publications,
-    registry, rules, sequences, statistics, table, triggers, views,
+    Error, checks, columns, foreign_keys, inbound, indexes, materialized, partitions, policies, privileges,
+    publications, registry, rules, sequences, statistics, table, triggers, views,
 };
 use crate::pg::{Ident, QName};
 
@@ -56,6 +57,9 @@ pub struct Definition {
     /// The views that depend on it, directly or through others; those of a lower depth first.
     #[serde(default)]
     pub views: Vec<View>,
+    /// The materialized views that are bound to it or to each other, in an order in which they can be created.
+    #[serde(default)]
+    pub materialized: Vec<MaterializedView>,
     /// The foreign keys of other tables that reference it.
     #[serde(default)]
     pub inbound: Vec<InboundKey>,
@@ -85,6 +89,7 @@ pub(crate) const PARTS: [&dyn Part; 16] = [
     &statistics::ExtendedStatistics,
     &triggers::Triggers,
     &registry::Registries,
+    &materialized::MaterializedViews,
     &views::Views,
     &inbound::InboundKeys,
     &rules::Rules,
@@ -121,6 +126,7 @@ async fn read_by_oid(client: &Client, oid: u32) -> Result<Definition, Error> {
         statistics: statistics::STATISTICS.ask(client, oid).await?,
         triggers: triggers::TRIGGERS.ask(client, oid).await?,
         views: views::VIEWS.ask(client, oid).await?,
+        materialized: materialized::MATERIALIZED.ask(client, oid).await?,
         inbound: inbound::INBOUND.ask(client, oid).await?,
         rules: rules::RULES.ask(client, oid).await?,
         publications: publications::PUBLICATIONS.ask(client, oid).await?,

@@ -9,7 +9,8 @@ use tokio_postgres::Client;
 use super::Error;
 use crate::pg::QName;
 
-const SQL: &str = include_str!("../../sql/catalog/fingerprint.sql");
+const SQL: &str =
+    concat!(include_str!("../../sql/catalog/bound.sql"), include_str!("../../sql/catalog/fingerprint.sql"));
 
 /// Hashes by the name of the thing. The table's file, replica identity and publications are left out, because the run
 /// itself may change them; VACUUM FULL and REINDEX CONCURRENTLY do not change a fingerprint.

@@ -178,6 +178,7 @@ impl InboundKey {
             rank: 0,
             lock: Some(format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", self.child)),
             trial: self.trial(green, number),
+            displace: Vec::new(),
             before: Vec::new(),
             after: match fate {
                 Fate::Kept | Fate::Undecided => self.again(green, who),

@@ -107,6 +107,9 @@ pub(crate) struct Dependent {
     pub(crate) lock: Option<String>,
     /// Tries on green, before the swap, that `after` will work, and undoes it.
     pub(crate) trial: Vec<Statement>,
+    /// What keeps away, before any client waits, autovacuum and whoever would change it meanwhile: neither a table that
+    /// LOCK TABLE can lock, nor a view, which has nothing to keep away.
+    pub(crate) displace: Vec<Statement>,
     /// What takes it from the table that leaves, before any name is exchanged.
     pub(crate) before: Vec<Statement>,
     /// What binds it to the table that is live, once all names are exchanged.
@@ -121,13 +124,14 @@ impl Dependent {
             let new: Vec<Statement> = more.into_iter().filter(|one| !to.contains(one)).collect();
             to.extend(new);
         };
+        add(&mut self.displace, other.displace);
         add(&mut self.before, other.before);
         add(&mut self.after, other.after);
     }
 
     /// Whether the swap does something about it.
     pub(crate) fn moves(&self) -> bool {
-        !self.after.is_empty()
+        !self.before.is_empty() || !self.after.is_empty()
     }
 }
 

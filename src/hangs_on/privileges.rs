@@ -58,7 +58,7 @@ impl Part for Privileges {
 
 impl Grants {
     /// Grants exactly these privileges on `table`, on which only its owner has any so far.
-    fn give(&self, table: &QName, owner: &Ident) -> Vec<Statement> {
+    pub(super) fn give(&self, table: &QName, owner: &Ident) -> Vec<Statement> {
         let mut statements = Vec::new();
         if !self.owner_has_all {
             let revoke = format!("REVOKE ALL ON TABLE {table} FROM {owner}");
@@ -97,7 +97,7 @@ pub(crate) fn seal(home: &Ident) -> Statement {
          CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind, \
          CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END AS role \
          FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a \
-         WHERE c.relkind IN ('r', 'p', 'S') AND a.grantee <> c.relowner AND (c.relnamespace = {home}::pg_catalog.regnamespace \
+         WHERE c.relkind IN ('r', 'p', 'm', 'S') AND a.grantee <> c.relowner AND (c.relnamespace = {home}::pg_catalog.regnamespace \
          OR c.oid IN (SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class p ON p.oid = i.inhparent \
          WHERE p.relnamespace = {home}::pg_catalog.regnamespace)) GROUP BY 1, 2, 3 \
          LOOP EXECUTE pg_catalog.format('REVOKE ALL ON %s %s FROM %s CASCADE', r.kind, r.relation, r.role); END LOOP; END",

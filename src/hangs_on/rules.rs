@@ -13,8 +13,10 @@ use super::table::comment_on;
 use crate::pg::sql::{LockMode, Statement, lexer};
 use crate::pg::{Colour, Ident, QName};
 
-pub(super) const RULES: Question =
-    Question { what: "its rules", sql: include_str!("../../sql/catalog/rules.sql") };
+pub(super) const RULES: Question = Question {
+    what: "its rules",
+    sql: concat!(include_str!("../../sql/catalog/bound.sql"), include_str!("../../sql/catalog/rules.sql")),
+};
 
 /// A rule, as found in the catalog.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +86,7 @@ impl Rule {
             // The table itself is locked in any case.
             lock: (!self.own).then_some(lock),
             trial: self.trial(green, number),
+            displace: Vec::new(),
             before: self.own.then(|| self.drop(&self.on)).into_iter().collect(),
             after: self.create(),
         }

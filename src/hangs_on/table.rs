@@ -133,13 +133,24 @@ impl Table {
 
     /// `USING ... WITH (...) TABLESPACE ...`, with a leading space; empty if all are defaults.
     pub(crate) fn storage_clause(&self) -> String {
-        let own = self.options.iter().map(|option| option_sql("", option));
-        let toast = self.toast_options.iter().map(|option| option_sql("toast.", option));
-        let options: Vec<String> = own.chain(toast).collect();
-        let method = self.access_method.as_ref().map(|method| format!(" USING {method}")).unwrap_or_default();
-        let with = if options.is_empty() { String::new() } else { format!(" WITH ({})", options.join(", ")) };
-        format!("{method}{with}{}", tablespace_clause(self.tablespace.as_ref()))
+        let (method, space) = (self.access_method.as_ref(), self.tablespace.as_ref());
+        storage_clause(method, &self.options, &self.toast_options, space)
     }
+}
+
+/// The same for anything that holds rows; `options` and those of the TOAST table are `name=value`.
+pub(super) fn storage_clause(
+    method: Option<&Ident>,
+    options: &[String],
+    toast_options: &[String],
+    tablespace: Option<&Ident>,
+) -> String {
+    let own = options.iter().map(|option| option_sql("", option));
+    let toast = toast_options.iter().map(|option| option_sql("toast.", option));
+    let options: Vec<String> = own.chain(toast).collect();
+    let method = method.map(|method| format!(" USING {method}")).unwrap_or_default();
+    let with = if options.is_empty() { String::new() } else { format!(" WITH ({})", options.join(", ")) };
+    format!("{method}{with}{}", tablespace_clause(tablespace))
 }
 
 /// ` TABLESPACE name`, or the empty string.

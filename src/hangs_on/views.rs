@@ -1,7 +1,8 @@
 //! Views over the table.
 //!
 //! A view is bound to the table's OID. In the swap, once the names are exchanged, the text that the server printed
-//! before is executed again as CREATE OR REPLACE VIEW: its names then mean the table that is live. The view keeps its
+//! before is executed again as CREATE OR REPLACE VIEW: its names then mean the table that is live, or the materialized
+//! view that has moved with it. The view keeps its
 //! OID, and with it its owner, privileges, comments, column defaults and INSTEAD OF triggers; what depends on it, other
 //! views included, needs nothing. The columns must keep their names and types, which a trial in the run's schema finds
 //! out. Rules of a view that name the table are replaced the same way.
@@ -20,8 +21,10 @@ use super::table::option_sql;
 use crate::pg::sql::{LockMode, Statement, lexer};
 use crate::pg::{Colour, Ident, QName};
 
-pub(super) const VIEWS: Question =
-    Question { what: "the views over it", sql: include_str!("../../sql/catalog/views.sql") };
+pub(super) const VIEWS: Question = Question {
+    what: "the views over it",
+    sql: concat!(include_str!("../../sql/catalog/bound.sql"), include_str!("../../sql/catalog/views.sql")),
+};
 
 /// A view that depends on the table, as found in the catalog.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +35,7 @@ pub struct View {
     pub owner: Ident,
     /// How many views are between it and the table, on the longest way.
     pub depth: u32,
-    /// Whether its query names the table itself, and not only views over it.
+    /// Whether its query names the table itself, or a materialized view that moves with it.
     pub reads: bool,
     /// Its options, as `name=value`.
     pub options: Vec<String>,
@@ -107,6 +110,7 @@ impl View {
             rank: self.depth,
             lock: moves.then(|| format!("ALTER VIEW {} SET SCHEMA {}", self.name, self.name.schema)),
             trial: if moves { self.trial(green, number) } else { Vec::new() },
+            displace: Vec::new(),
             before: Vec::new(),
             after: self.replace(),
         }

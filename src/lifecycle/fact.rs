@@ -260,6 +260,12 @@ impl Prepared {
     pub fn via_root(&self, tables: Colour) -> bool {
         tables == Colour::Green || self.lanes.iter().any(|lane| lane.green.blue.table.is_partitioned())
     }
+
+    /// The designs of all green tables.
+    #[must_use]
+    pub fn greens(&self) -> Vec<&Green> {
+        self.lanes.iter().map(|lane| &lane.green).collect()
+    }
 }
 
 /// A pair of tables as designed.

@@ -12,6 +12,7 @@ use super::settle;
 use super::steps::Around;
 use crate::context::Context;
 use crate::error::{Doing, Error};
+use crate::green;
 use crate::hangs_on;
 use crate::journal::Journal;
 use crate::journal::requests::Finish;
@@ -125,7 +126,7 @@ pub(crate) fn statements(prepared: &Prepared, archived: &[(usize, QName)]) -> Ve
     };
     let drop_schema =
         |schema: &Ident| Statement::new("drop a private schema", format!("DROP SCHEMA IF EXISTS {schema}"));
-    let mut statements = Vec::new();
+    let mut statements = green::materialized::drop(&prepared.greens(), Colour::Blue);
     if !archived.is_empty() {
         // It holds the same rows as green, so nobody but its owner may read it in another schema.
         statements.push(hangs_on::seal(&prepared.blue_home));

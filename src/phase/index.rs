@@ -13,6 +13,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::error::{Doing, Error};
 use crate::event::Event;
+use crate::green;
 use crate::hangs_on::unique_keys::UniqueKey;
 use crate::hangs_on::{Fingerprint, GreenColumn, Source};
 use crate::lifecycle::{Fact, Phase, Prepared};
@@ -58,7 +59,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     let client = run.connect("index").await?;
     // The feed waits behind its locks, so it steps back if an autovacuum has one of them.
     let statements: Vec<Statement> =
-        prepared.lanes.iter().flat_map(|lane| lane.green.after_indexes()).collect();
+        completion(&prepared).into_iter().map(|(_, statement)| statement).collect();
     run.patience().execute(&client, &joined(&statements), "finishing the indexes").await?;
     let mut greens = Vec::new();
     for lane in &prepared.lanes {
@@ -66,6 +67,16 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     }
     run.journal.commit(&client, Fact::Indexed { greens }).await?;
     Ok(())
+}
+
+/// What follows once all indexes exist, in one transaction; each with its lane, if it is for one.
+pub(crate) fn completion(prepared: &Prepared) -> Vec<(Option<usize>, Statement)> {
+    let lanes = prepared.lanes.iter().enumerate();
+    let of_lanes = lanes.flat_map(|(number, lane)| {
+        lane.green.after_indexes().into_iter().map(move |statement| (Some(number), statement))
+    });
+    let made = green::materialized::make(&prepared.greens()).into_iter().map(|statement| (None, statement));
+    of_lanes.chain(made).collect()
 }
 
 /// Every statement that builds or attaches an index of green, lane by lane.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! gate (no lock): fingerprint, window, pace, few keys to compare, three quick marker round trips
+//! materialized views over the tables that will be live are filled
 //! BEGIN; SHARE UPDATE EXCLUSIVE on green and on all tables below: autovacuum steps aside
 //!   ACCESS EXCLUSIVE on the live tables, what their foreign keys point at, their sequences, and what depends on them,
 //!   within one deadline; from here on nothing waits for a lock
@@ -22,7 +23,9 @@
 
 mod around;
 mod attempt;
+mod fill;
 mod gate;
+mod outcome;
 mod statements;
 mod take;
 
@@ -39,8 +42,10 @@ use crate::run::Run;
 use super::steps::Around;
 use super::{gates, load_lanes, prepared, stream, unless, verify};
 
-use attempt::Outcome;
+use fill::Filled;
+use outcome::Outcome;
 
+pub(crate) use fill::statements as fill;
 pub(crate) use statements::Statements;
 
 /// How long the answers of gates count.
@@ -54,10 +59,14 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     unless(run.stopped(), verify::comparing_meanwhile(run, before(run))).await?;
     let mut asked = Instant::now();
     let mut in_the_way = Vec::new();
+    let mut filled = Filled::default();
     let mut number = 0;
     while number < run.settings().swap.attempts {
         number += 1;
         pass_gate(run).await?;
+        if unless(run.stopped(), verify::comparing_meanwhile(run, fill::all(run, &mut filled))).await? {
+            pass_gate(run).await?;
+        }
         // What a gate has answered before a wait of hours, for a window say, is no answer now.
         if run.journal.progress().live() == Colour::Blue && asked.elapsed() > GATES_HOLD {
             unless(run.stopped(), verify::comparing_meanwhile(run, gates::pass(run))).await?;
@@ -72,7 +81,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
             unless(run.stopped(), verify::run(run)).await?;
             continue;
         }
-        match attempt::attempt(run, &settings, number).await? {
+        match attempt::attempt(run, &settings, number, &mut filled).await? {
             Outcome::Swapped(swapped) => {
                 tracing::info!(attempt = number, stall_ms = swapped.stall_ms, times = ?swapped.times, "swapped");
                 run.cx.tell(&Event::Swapped {

@@ -30,7 +30,11 @@ async fn everything_else_is_refused_by_name() {
     let version = count(&client, "select current_setting('server_version_num')::bigint").await;
     let cases = [
         ("create temporary view v as select a from t", BlockerKind::View, "v"),
-        ("create materialized view m as select a from t", BlockerKind::MaterializedView, "public.m"),
+        (
+            "create materialized view m as select a from t; create domain d as m",
+            BlockerKind::RowType,
+            "type public.d",
+        ),
         (
             "create function f() returns bigint begin atomic select count(*) from t; end",
             BlockerKind::Function,

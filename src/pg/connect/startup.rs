@@ -60,10 +60,14 @@ pub const fn base_settings() -> &'static [(&'static str, &'static str)] {
     ]
 }
 
+/// In place of a value: the server's, the database's or the role's configuration counts, not a base setting.
+pub(crate) const AS_CONFIGURED: &str = "\0";
+
 /// The `options` of the startup message: the user's own, then the base settings, then `settings`.
 pub(crate) fn options(own: Option<&str>, settings: &[(&str, &str)]) -> String {
     let mut text = own.unwrap_or_default().to_owned();
-    for (name, value) in base_settings().iter().chain(settings) {
+    let is_left = |name: &str| settings.contains(&(name, AS_CONFIGURED));
+    for (name, value) in base_settings().iter().chain(settings).filter(|(name, _)| !is_left(name)) {
         if !text.is_empty() {
             text.push(' ');
         }
@@ -234,6 +238,8 @@ mod tests {
 
     #[test]
     fn the_caller_comes_last_and_blanks_are_protected() {
+        let left = options(None, &[("TimeZone", AS_CONFIGURED)]);
+        assert!(!left.contains("TimeZone") && left.contains("-c DateStyle=ISO"), "{left}");
         let text = options(Some("-c a=b"), &[("lock_timeout", "2 s"), ("x", r"a\b")]);
         assert!(text.starts_with("-c a=b -c row_security=off "), "{text}");
         assert!(text.ends_with(r" -c lock_timeout=2\ s -c x=a\\b"), "{text}");

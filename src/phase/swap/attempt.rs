@@ -13,7 +13,7 @@ use crate::lane::coalesce::Key;
 use crate::lane::compare::{ByKey, Differences};
 use crate::lane::feed::FeedError;
 use crate::lifecycle::{Arrived, Fact, SwapTimes};
-use crate::pg::activity::{self, ActivityError, Holder, Wait};
+use crate::pg::activity::{self, Holder};
 use crate::pg::connect::Session;
 use crate::pg::rolled_back;
 use crate::pg::sql::joined;
@@ -24,56 +24,11 @@ use crate::plan::{SwapSettings, TerminateBlockers};
 use crate::run::Run;
 
 use super::around;
+use super::fill::{self, Filled};
 use super::gate::{self, OldSnapshots};
+use super::outcome::{Blocked, Outcome, Stop, Swapped};
 use super::statements::{Order, Statements};
 use super::take;
-
-pub(super) enum Outcome {
-    Swapped(Swapped),
-    /// `must_end`: only what nobody should end is in the way, an autovacuum to prevent wraparound.
-    Postponed {
-        why: String,
-        blockers: Vec<String>,
-        must_end: bool,
-    },
-}
-
-pub(super) struct Swapped {
-    pub(super) compared: u64,
-    pub(super) times: SwapTimes,
-    pub(super) commit_ms: f64,
-    pub(super) stall_ms: f64,
-}
-
-/// Why an attempt is rolled back.
-enum Stop {
-    /// Something took too long: the next attempt may succeed.
-    Postpone(String),
-    /// An error, which ends the phase.
-    Fail(Error),
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Fail(error)
-    }
-}
-
-impl From<FeedError> for Stop {
-    fn from(error: FeedError) -> Self {
-        Self::Fail(error.into())
-    }
-}
-
-impl From<ActivityError> for Stop {
-    fn from(error: ActivityError) -> Self {
-        match error {
-            // Sessions that we may not see may have an old snapshot.
-            ActivityError::Blind(_) => Self::Postpone(error.to_string()),
-            ActivityError::Postgres(_) => Self::Fail(error.into()),
-        }
-    }
-}
 
 /// Everything an attempt needs, prepared before it takes a lock.
 struct Ready<'a> {
@@ -90,7 +45,12 @@ struct Ready<'a> {
     terminate: TerminateBlockers,
 }
 
-pub(super) async fn attempt(run: &Run<'_>, settings: &SwapSettings, number: u32) -> Result<Outcome, Error> {
+pub(super) async fn attempt(
+    run: &Run<'_>,
+    settings: &SwapSettings,
+    number: u32,
+    filled: &mut Filled,
+) -> Result<Outcome, Error> {
     let session = run.connect("swap").await?;
     let doing = "beginning the swap";
     let prepared = prepared(run)?;
@@ -112,66 +72,35 @@ pub(super) async fn attempt(run: &Run<'_>, settings: &SwapSettings, number: u32)
     };
     rehearse(run, &ready).await?;
     if let Err(stop) = displace(&ready).await {
-        return stop.end(&ready).await;
+        return stop.end(&session).await;
+    }
+    if let Some(what) = fill::outdated(&session, &prepared, filled).await.doing(doing)? {
+        if filled.disturbed < fill::INSISTS {
+            filled.disturbed += 1;
+            let stop = Stop::Postpone(format!("{what} was refreshed by a client"));
+            return Blocked { stop, blockers: Vec::new(), must_end: false }.end(&session).await;
+        }
+        let text = format!(
+            "{what} is refreshed all the time: until the next REFRESH it is as of just before the swap"
+        );
+        run.cx.tell(&Event::Notice { text });
     }
     let order =
         Order { sequences_first: sequences_first(&ready, number).await?, dependents_first: number % 2 == 1 };
     let asked = Instant::now();
     if let Err(stop) = lock(run, &ready, &order).await {
-        return stop.end(&ready).await;
+        return stop.end(&session).await;
     }
     let lock_wait = asked.elapsed();
     match locked(run, &ready, asked, lock_wait).await {
         Ok(swapped) => Ok(Outcome::Swapped(swapped)),
-        Err(stop) => Blocked { stop, blockers: Vec::new(), must_end: false }.end(&ready).await,
+        Err(stop) => Blocked { stop, blockers: Vec::new(), must_end: false }.end(&session).await,
     }
 }
 
 /// The table that will be live.
 fn arriving(run: &Run<'_>) -> Colour {
     run.journal.progress().live().other()
-}
-
-/// Why an attempt ends, and who blocked it.
-struct Blocked {
-    stop: Stop,
-    blockers: Vec<String>,
-    must_end: bool,
-}
-
-impl Blocked {
-    /// Postpones if a lock was not granted in time, and fails on any other error.
-    fn of(error: tokio_postgres::Error, doing: &str, why: &str, wait: Option<&Wait>) -> Self {
-        let is_late = is_lock_wait(&error) || error.code() == Some(&SqlState::QUERY_CANCELED);
-        if !is_late {
-            return Self {
-                stop: Stop::Fail(Error::Postgres { doing: doing.to_owned(), source: error }),
-                blockers: Vec::new(),
-                must_end: false,
-            };
-        }
-        let on = wait.map_or_else(String::new, |wait| format!(" ({} on {})", wait.mode, wait.on));
-        let holders: Vec<&Holder> = wait.into_iter().flat_map(|wait| &wait.holders).collect();
-        let must_end =
-            |holder: &&Holder| matches!(holder, Holder::Backend(backend) if backend.prevents_wraparound);
-        Self {
-            stop: Stop::Postpone(format!("{why}{on}")),
-            must_end: !holders.is_empty() && holders.iter().all(must_end),
-            blockers: holders.into_iter().map(ToString::to_string).collect(),
-        }
-    }
-
-    async fn end(self, ready: &Ready<'_>) -> Result<Outcome, Error> {
-        // If the connection was lost, the server has rolled back already.
-        let rolled_back = roll_back(ready.session).await;
-        match self.stop {
-            Stop::Fail(error) => Err(error),
-            Stop::Postpone(why) => {
-                rolled_back?;
-                Ok(Outcome::Postponed { why, blockers: self.blockers, must_end: self.must_end })
-            }
-        }
-    }
 }
 
 /// Does without a lock what will be done under it, so that the session has plans and catalog entries
@@ -265,10 +194,6 @@ pub(super) async fn wait_for_standbys(run: &Run<'_>) -> Result<(), Error> {
     let sql = "SELECT pg_logical_emit_message(true, 'projh_bluegreen_swapped', '')";
     let flushed = run.journal.session().query_one(sql, &[]).await;
     flushed.map(drop).doing("waiting for the standbys")
-}
-
-async fn roll_back(client: &Client) -> Result<(), Error> {
-    client.batch_execute("ROLLBACK").await.doing("rolling back an attempt to swap")
 }
 
 /// With the locks granted: from here on clients wait. All but the commit has to fit into the budget; a

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::green;
-use crate::hangs_on::{Dependent, Green};
+use crate::hangs_on::Dependent;
 use crate::lane::feed::MESSAGE_PREFIX;
 use crate::lifecycle::Prepared;
 use crate::pg::sql::{LockMode, Statement};
@@ -83,7 +83,7 @@ impl Statements {
     ) -> Self {
         let lock_timeout = limits.brief(settings.lock_timeout);
         let locked = locked(prepared);
-        let greens: Vec<&Green> = prepared.lanes.iter().map(|lane| &lane.green).collect();
+        let greens = prepared.greens();
         let dependents: Vec<Dependent> =
             green::dependents(&greens, who).into_iter().map(|(_, dependent)| dependent).collect();
         let displaced = displaced(prepared, &locked, &dependents, who);
@@ -91,7 +91,7 @@ impl Statements {
             prepared.lanes.iter().flat_map(|lane| lane.green.lock_sequences(who.other())).collect();
         Self {
             begin: begin(settings, limits),
-            displace: lock(&displaced, LockMode::ShareUpdateExclusive, "keep autovacuum away"),
+            displace: displace(&displaced, &dependents, lock_timeout),
             lock_live: lock(
                 &locked,
                 LockMode::AccessExclusive,
@@ -151,6 +151,22 @@ fn locked(prepared: &Prepared) -> Vec<QName> {
 fn lock(tables: &[QName], mode: LockMode, what: &str) -> Statement {
     let sql = format!("LOCK TABLE {} IN {mode} MODE", list(tables));
     tables.iter().fold(Statement::new(what, sql), |lock, table| lock.locking(table, mode))
+}
+
+/// First the tables: for them it may have to wait. REFRESH waits behind the others, perhaps in a transaction that has
+/// refreshed another one: for all of them together it waits no longer than for a lock that clients queue behind.
+fn displace(tables: &[QName], dependents: &[Dependent], within: Duration) -> Statement {
+    let mut all = lock(tables, LockMode::ShareUpdateExclusive, "keep autovacuum away");
+    let others: Vec<&Statement> = dependents.iter().flat_map(|dependent| &dependent.displace).collect();
+    if let Ok(count @ 1..) = u32::try_from(others.len()) {
+        let each = (within / count).as_millis().max(1);
+        all.sql = format!("{}; SET LOCAL lock_timeout = {each}", all.sql);
+    }
+    for other in others {
+        all.sql = format!("{}; {}", all.sql, other.sql);
+        all.locks.extend(other.locks.iter().cloned());
+    }
+    all
 }
 
 /// What depends on the tables, is altered and is not among them, each once.

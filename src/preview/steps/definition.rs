@@ -70,10 +70,8 @@ impl StepList<'_> {
         }
         self.registries();
         self.begin(phase);
-        for (lane, design) in self.subject.prepared.lanes.iter().enumerate() {
-            for statement in design.green.after_indexes() {
-                self.statement(phase, Some(lane), statement);
-            }
+        for (lane, statement) in index::completion(&self.subject.prepared) {
+            self.statement(phase, lane, statement);
         }
         self.commit(phase);
     }
@@ -111,6 +109,9 @@ impl StepList<'_> {
             settings,
             &self.subject.limits,
         );
+        for statement in swap::fill(&self.subject.prepared) {
+            self.statement(phase, None, statement);
+        }
         let stall = self.estimate.stall();
         for statement in [statements.begin, statements.displace] {
             self.statement(phase, None, statement);

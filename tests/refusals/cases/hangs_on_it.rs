@@ -4,10 +4,10 @@ use super::{Case, hangs};
 
 pub const CASES: &[Case] = &[
     hangs(
-        "matview",
-        "create materialized view app.m as select 1 from app.visits",
-        "a materialized view reads it: app.m",
-        "drop materialized view app.m",
+        "row_type",
+        "create domain app.m as app.visits",
+        "something uses its row type: type app.m",
+        "let type app.m no longer use the row type of app.visits",
     ),
     Case {
         check: "plan_fits_table",

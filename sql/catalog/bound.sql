@@ -1,0 +1,37 @@
+-- The beginning of queries for what is bound to a table by OID. $1: the table's oid. `moved` are the materialized views
+-- that are bound to it or to each other: a swap exchanges them, too. `bound` is all that others can be bound to: the table, its
+-- row types, constraints and indexes, the sequences of its identity columns, and what belongs to `moved`.
+with recursive of_table(classid, objid) as (
+  select 'pg_class'::regclass::oid, $1::oid
+  union select 'pg_type'::regclass, c.reltype from pg_class c where c.oid = $1
+  union select 'pg_type'::regclass, t.typarray from pg_class c join pg_type t on t.oid = c.reltype where c.oid = $1
+  union select 'pg_constraint'::regclass, k.oid from pg_constraint k where k.conrelid = $1
+  union select 'pg_class'::regclass, i.indexrelid from pg_index i where i.indrelid = $1
+  union select 'pg_class'::regclass, s.oid from pg_depend d join pg_class s on s.oid = d.objid and s.relkind = 'S'
+    where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = $1 and d.deptype = 'i'
+),
+moved_at(oid, depth) as (
+  select w.ev_class, 0
+  from of_table o
+  join pg_depend d on d.refclassid = o.classid and d.refobjid = o.objid and d.classid = 'pg_rewrite'::regclass
+  join pg_rewrite w on w.oid = d.objid
+  join pg_class v on v.oid = w.ev_class and v.relkind = 'm'
+  union
+  select w.ev_class, m.depth + 1
+  from moved_at m
+  join pg_class b on b.oid = m.oid
+  join pg_type t on t.oid = b.reltype
+  cross join lateral (values ('pg_class'::regclass::oid, b.oid), ('pg_type'::regclass, b.reltype), ('pg_type'::regclass, t.typarray)) r(classid, objid)
+  join pg_depend d on d.refclassid = r.classid and d.refobjid = r.objid and d.classid = 'pg_rewrite'::regclass
+  join pg_rewrite w on w.oid = d.objid and w.ev_class <> m.oid
+  join pg_class v on v.oid = w.ev_class and v.relkind = 'm'
+  where m.depth < 100
+),
+moved(oid, depth) as (select oid, max(depth) from moved_at group by oid),
+bound(classid, objid) as (
+  select classid, objid from of_table
+  union select 'pg_class'::regclass, oid from moved
+  union select 'pg_class'::regclass, i.indexrelid from moved m join pg_index i on i.indrelid = m.oid
+  union select 'pg_type'::regclass, c.reltype from moved m join pg_class c on c.oid = m.oid
+  union select 'pg_type'::regclass, t.typarray from moved m join pg_class c on c.oid = m.oid join pg_type t on t.oid = c.reltype
+)

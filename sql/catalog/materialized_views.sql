@@ -1,0 +1,64 @@
+-- The materialized views that are bound to a table, or to each other, in an order in which they can be created. Follows
+-- bound.sql. $1: the table's oid.
+select coalesce(jsonb_agg(to_jsonb(x) order by x.depth, x.name), '[]') from (
+  select jsonb_build_object('schema', n.nspname, 'name', v.relname) as name,
+    pg_get_userbyid(v.relowner) as owner,
+    m.depth,
+    rtrim(pg_get_viewdef(v.oid), ';') as query,
+    (select coalesce(jsonb_agg(distinct a.attname), '[]')
+     from pg_rewrite w join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid
+     join pg_attribute a on a.attrelid = $1 and a.attnum = d.refobjsubid
+     where w.ev_class = v.oid and d.refclassid = 'pg_class'::regclass and d.refobjid = $1 and d.refobjsubid > 0) as uses,
+    exists (select from pg_rewrite w join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = w.oid
+            join pg_constraint k on d.refclassid = 'pg_constraint'::regclass and k.oid = d.refobjid and k.conrelid = $1
+            where w.ev_class = v.oid) as needs_key,
+    s.spcname as tablespace,
+    nullif(h.amname, 'heap') as access_method,
+    coalesce(to_jsonb(v.reloptions), '[]') as options,
+    coalesce(to_jsonb(t.reloptions), '[]') as toast_options,
+    obj_description(v.oid, 'pg_class') as comment,
+    pg_table_size(v.oid) as bytes,
+    jsonb_build_object(
+      'owner', (select coalesce(jsonb_agg(distinct e.privilege_type), '[]')
+        from aclexplode(coalesce(v.relacl, acldefault('r', v.relowner))) e where e.grantee = v.relowner),
+      'owner_has_all', not exists (
+        select e.privilege_type from aclexplode(acldefault('r', v.relowner)) e
+        except
+        select e.privilege_type from aclexplode(coalesce(v.relacl, acldefault('r', v.relowner))) e where e.grantee = v.relowner),
+      'others', (select coalesce(jsonb_agg(to_jsonb(g) order by g.grantee, g.grantable), '[]') from (
+        select case when e.grantee = 0 then null else pg_get_userbyid(e.grantee) end as grantee,
+          e.is_grantable as grantable, jsonb_agg(distinct e.privilege_type) as privileges
+        from aclexplode(v.relacl) e where e.grantee <> v.relowner group by 1, 2) g)) as grants,
+    (select coalesce(jsonb_agg(to_jsonb(c) order by c.name), '[]') from (
+      select a.attname as name,
+        nullif(a.attstattarget, -1) as target,
+        coalesce(to_jsonb(a.attoptions), '[]') as options,
+        case when a.attstorage <> y.typstorage then
+          case a.attstorage when 'p' then 'PLAIN' when 'e' then 'EXTERNAL' when 'm' then 'MAIN' else 'EXTENDED' end end as storage,
+        case a.attcompression when 'p' then 'pglz' when 'l' then 'lz4' end as compression,
+        col_description(v.oid, a.attnum) as comment,
+        (select coalesce(jsonb_agg(to_jsonb(g) order by g.grantee, g.grantable), '[]') from (
+          select case when e.grantee = 0 then null else pg_get_userbyid(e.grantee) end as grantee,
+            e.is_grantable as grantable, jsonb_agg(distinct e.privilege_type) as privileges
+          from aclexplode(a.attacl) e group by 1, 2) g) as grants
+      from pg_attribute a join pg_type y on y.oid = a.atttypid
+      where a.attrelid = v.oid and a.attnum > 0 and not a.attisdropped) c) as columns,
+    (select coalesce(jsonb_agg(to_jsonb(i) order by i.name), '[]') from (
+      select c.relname as name,
+        pg_get_indexdef(x.indexrelid) as definition,
+        p.spcname as tablespace,
+        obj_description(c.oid, 'pg_class') as comment,
+        x.indisclustered as clustered,
+        -- What REFRESH CONCURRENTLY requires.
+        x.indisunique and x.indimmediate and x.indpred is null and x.indexprs is null as identifies_rows,
+        (select coalesce(jsonb_agg(jsonb_build_object('column', a.attnum, 'target', a.attstattarget) order by a.attnum), '[]')
+         from pg_attribute a where a.attrelid = x.indexrelid and a.attstattarget >= 0) as statistics_targets
+      from pg_index x join pg_class c on c.oid = x.indexrelid left join pg_tablespace p on p.oid = c.reltablespace
+      where x.indrelid = v.oid and x.indisvalid) i) as indexes
+  from moved m
+  join pg_class v on v.oid = m.oid
+  join pg_namespace n on n.oid = v.relnamespace
+  left join pg_tablespace s on s.oid = v.reltablespace
+  left join pg_am h on h.oid = v.relam
+  left join pg_class t on t.oid = v.reltoastrelid
+) x
