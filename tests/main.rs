@@ -31,6 +31,7 @@ mod every_type;
 mod exchanges;
 mod exit_codes;
 mod faults;
+mod functions;
 mod gates;
 mod golden_runs;
 mod guarded;

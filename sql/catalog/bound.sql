@@ -1,6 +1,7 @@
 -- The beginning of queries for what is bound to a table by OID. $1: the table's oid. `moved` are the materialized views
 -- that are bound to it or to each other: a swap exchanges them, too. `bound` is all that others can be bound to: the table, its
--- row types, constraints and indexes, the sequences of its identity columns, and what belongs to `moved`.
+-- row types, constraints and indexes, the sequences of its identity columns, and what belongs to `moved`. `carried` are the
+-- functions whose SQL body is bound to it and only reads, without a row type in their signature.
 with recursive of_table(classid, objid) as (
   select 'pg_class'::regclass::oid, $1::oid
   union select 'pg_type'::regclass, c.reltype from pg_class c where c.oid = $1
@@ -34,4 +35,14 @@ bound(classid, objid) as (
   union select 'pg_class'::regclass, i.indexrelid from moved m join pg_index i on i.indrelid = m.oid
   union select 'pg_type'::regclass, c.reltype from moved m join pg_class c on c.oid = m.oid
   union select 'pg_type'::regclass, t.typarray from moved m join pg_class c on c.oid = m.oid join pg_type t on t.oid = c.reltype
+),
+carried(oid) as (
+  select p.oid from pg_proc p
+  where p.prosqlbody is not null
+    and p.oid in (select d.objid from bound b join pg_depend d on d.refclassid = b.classid and d.refobjid = b.objid
+                  where d.classid = 'pg_proc'::regclass)
+    -- Every query of the body, at any depth, is a SELECT.
+    and p.prosqlbody::text !~ ':commandType [2-9]'
+    and not exists (select from bound t where t.classid = 'pg_type'::regclass
+      and t.objid = any (p.proargtypes::oid[] || coalesce(p.proallargtypes, '{}') || p.prorettype))
 )

@@ -32,8 +32,10 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   select case
       when o.relation <> $1 then 'partition'
       when v.relkind = 'v' then 'view'
+      when d.classid = 'pg_proc'::regclass and exists (select from pg_proc s join bound t on t.classid = 'pg_type'::regclass
+        and t.objid = any (s.proargtypes::oid[] || coalesce(s.proallargtypes, '{}') || s.prorettype) where s.oid = d.objid)
+        then 'function_of_rows'
       when d.classid = 'pg_proc'::regclass then 'function'
-      when d.classid = 'pg_policy'::regclass then 'policy_elsewhere'
       when d.classid = 'pg_trigger'::regclass then 'trigger'
       when d.classid::regclass::text in ('pg_publication_rel', 'pg_catalog.pg_publication_rel') then 'publication'
       when d.classid = 'pg_attrdef'::regclass and d.refobjid in (select oid from seqs) then 'sequence_used_elsewhere'
@@ -49,7 +51,6 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
       when d.classid = 'pg_proc'::regclass then d.objid::regprocedure::text
       when k.conrelid <> 0 then format('%I on %s', k.conname, k.conrelid::regclass)
       when g.oid is not null then format('%I on %s', g.tgname, g.tgrelid::regclass)
-      when q.oid is not null then format('%I on %s', q.polname, q.polrelid::regclass)
       when p.oid is not null then quote_ident(p.pubname)
       when h.inhrelid is not null then d.objid::regclass::text
       when f.attname is not null and not d.refobjid in (select oid from seqs) then format('%I on %s', f.attname, f.attrelid::regclass)
@@ -60,7 +61,6 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   left join pg_class v on v.oid = w.ev_class and v.relkind = 'v'
   left join pg_constraint k on d.classid = 'pg_constraint'::regclass and k.oid = d.objid
   left join pg_trigger g on d.classid = 'pg_trigger'::regclass and g.oid = d.objid
-  left join pg_policy q on d.classid = 'pg_policy'::regclass and q.oid = d.objid
   left join pg_publication_rel r on d.classid = 'pg_publication_rel'::regclass and r.oid = d.objid
   left join pg_publication p on p.oid = r.prpubid
   left join pg_attrdef fd on d.classid = 'pg_attrdef'::regclass and fd.oid = d.objid
@@ -76,6 +76,9 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
       and o.relation = $1)
     -- publications.sql has those of others; those of runs are reported.
     and not coalesce(p.pubname !~ '^projh_bg_' and o.relation = $1, false)
+    -- policies_elsewhere.sql and functions.sql have these.
+    and not (d.classid = 'pg_policy'::regclass and o.relation = $1)
+    and not (d.classid = 'pg_proc'::regclass and d.objid in (select oid from carried) and o.relation = $1)
     -- inbound.sql has these.
     and not coalesce(k.contype = 'f' and (o.relation = $1 or k.conparentid <> 0), false)
     -- What a partition or a child inherits is reported once, for the parent: it cannot be dropped here.

@@ -92,7 +92,11 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   select coalesce(pg_describe_object('pg_class'::regclass, r.ev_class, 0), pg_describe_object(d.classid, d.objid, 0),
       'what is gone'),
       concat_ws('|', 'dependent', pg_describe_object(d.classid, d.objid, 0), v.relowner, array_to_string(v.reloptions, ','),
-        md5(r.ev_action::text), r.ev_qual, r.ev_enabled, obj_description(r.oid, 'pg_rewrite'))
+        md5(r.ev_action::text), r.ev_qual, r.ev_enabled, obj_description(r.oid, 'pg_rewrite'),
+        (select concat_ws('|', p.polrelid::regclass, p.polcmd, p.polroles::text, md5(p.polqual::text), md5(p.polwithcheck::text))
+         from pg_policy p where d.classid = 'pg_policy'::regclass and p.oid = d.objid and p.polrelid <> $1),
+        (select concat_ws('|', f.proowner, md5(pg_get_functiondef(f.oid)))
+         from pg_proc f where d.classid = 'pg_proc'::regclass and f.oid = d.objid and f.prokind in ('f', 'p')))
   from (
     select 'pg_class'::regclass::oid as classid, $1::oid as objid
     union all select 'pg_type'::regclass, unnest(array[c.reltype, t.typarray])

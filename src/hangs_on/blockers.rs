@@ -30,14 +30,14 @@ pub struct Blocker {
 pub enum BlockerKind {
     /// A temporary view that reads the table: only its session can replace it.
     View,
-    /// A function with an SQL body that reads the table, or with its row type in the signature.
+    /// A function with an SQL body that writes the table, or that names it in a default.
     Function,
+    /// A function with its row type in the signature.
+    FunctionOfRows,
     /// A column, domain or type that uses its row type.
     RowType,
     /// The array type of its rows has an unusual name, which a swap could meet again.
     RowTypeName,
-    /// A policy of another table that reads it.
-    PolicyElsewhere,
     /// A trigger of another table that names it.
     Trigger,
     /// The publication of a run.
@@ -97,10 +97,10 @@ impl std::fmt::Display for BlockerKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::View => "a temporary view reads it",
-            Self::Function => "a function uses it",
+            Self::Function => "a function writes it in its SQL body, or names it in a default",
+            Self::FunctionOfRows => "a function has its row type in its signature",
             Self::RowType => "something uses its row type",
             Self::RowTypeName => "the array type of its rows has an unusual name",
-            Self::PolicyElsewhere => "a policy of another table reads it",
             Self::Trigger => "a trigger of another table names it",
             Self::Publication => "a publication",
             Self::LeafSchemaPublication => "a publication of the schema of its partitions",
@@ -216,11 +216,13 @@ fn hint(kind: BlockerKind, object: &str, table: &str) -> String {
         Kind::Function => {
             format!("drop function {object}; {again}, or give it a string body (plpgsql, or AS '...')")
         }
+        Kind::FunctionOfRows => {
+            format!("drop function {object}; {again}: its arguments are rows of the old table")
+        }
         Kind::RowType => format!("let {object} no longer use the row type of {table}"),
         Kind::RowTypeName => {
             format!("rename the table whose name is {object}, then rename {table} away and back")
         }
-        Kind::PolicyElsewhere => format!("drop policy {object}; {again}"),
         Kind::DefaultElsewhere => alter_column(object, |column| {
             format!("alter column {column} drop default; and set it again after the swap")
         }),

@@ -9,12 +9,14 @@ use tokio_postgres::Client;
 use super::checks::Check;
 use super::columns::Column;
 use super::foreign_keys::ForeignKey;
+use super::functions::Function;
 use super::inbound::InboundKey;
 use super::indexes::Index;
 use super::materialized::MaterializedView;
 use super::part::Part;
 use super::partitions::Partition;
 use super::policies::Policy;
+use super::policies_elsewhere::PolicyElsewhere;
 use super::privileges::Grants;
 use super::publications::Publication;
 use super::rules::Rule;
@@ -24,8 +26,8 @@ use super::table::{LeafState, Table};
 use super::triggers::Trigger;
 use super::views::View;
 use super::{
-    Error, checks, columns, foreign_keys, inbound, indexes, materialized, partitions, policies, privileges,
-    publications, registry, rules, sequences, statistics, table, triggers, views,
+    Error, checks, columns, foreign_keys, functions, inbound, indexes, materialized, partitions, policies,
+    policies_elsewhere, privileges, publications, registry, rules, sequences, statistics, table, triggers, views,
 };
 use crate::pg::{Ident, QName};
 
@@ -60,6 +62,12 @@ pub struct Definition {
     /// The materialized views that are bound to it or to each other, in an order in which they can be created.
     #[serde(default)]
     pub materialized: Vec<MaterializedView>,
+    /// The functions with an SQL body that read it.
+    #[serde(default)]
+    pub functions: Vec<Function>,
+    /// The policies of other tables that read it.
+    #[serde(default)]
+    pub policies_elsewhere: Vec<PolicyElsewhere>,
     /// The foreign keys of other tables that reference it.
     #[serde(default)]
     pub inbound: Vec<InboundKey>,
@@ -77,7 +85,7 @@ pub struct Definition {
 }
 
 /// Every kind, in the order in which its statements are executed.
-pub(crate) const PARTS: [&dyn Part; 16] = [
+pub(crate) const PARTS: [&dyn Part; 19] = [
     &columns::Columns,
     &sequences::Sequences,
     &checks::Checks,
@@ -91,6 +99,8 @@ pub(crate) const PARTS: [&dyn Part; 16] = [
     &registry::Registries,
     &materialized::MaterializedViews,
     &views::Views,
+    &functions::Functions,
+    &policies_elsewhere::PoliciesElsewhere,
     &inbound::InboundKeys,
     &rules::Rules,
     &partitions::Partitions,
@@ -127,6 +137,8 @@ async fn read_by_oid(client: &Client, oid: u32) -> Result<Definition, Error> {
         triggers: triggers::TRIGGERS.ask(client, oid).await?,
         views: views::VIEWS.ask(client, oid).await?,
         materialized: materialized::MATERIALIZED.ask(client, oid).await?,
+        functions: functions::FUNCTIONS.ask(client, oid).await?,
+        policies_elsewhere: policies_elsewhere::POLICIES_ELSEWHERE.ask(client, oid).await?,
         inbound: inbound::INBOUND.ask(client, oid).await?,
         rules: rules::RULES.ask(client, oid).await?,
         publications: publications::PUBLICATIONS.ask(client, oid).await?,

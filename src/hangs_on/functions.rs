@@ -21,7 +21,10 @@ use crate::pg::{Colour, Ident, QName};
 
 pub(super) const FUNCTIONS: Question = Question {
     what: "the functions that read it",
-    sql: concat!(include_str!("../../sql/catalog/bound.sql"), include_str!("../../sql/catalog/functions.sql")),
+    sql: concat!(
+        include_str!("../../sql/catalog/bound.sql"),
+        include_str!("../../sql/catalog/functions.sql")
+    ),
 };
 
 /// A function with an SQL body that reads the table, as found in the catalog.

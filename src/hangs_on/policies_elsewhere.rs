@@ -101,8 +101,10 @@ impl PolicyElsewhere {
 
     /// The same conditions in a query of the other table.
     fn trial(&self, green: &Green, number: usize) -> Vec<Statement> {
-        let trial = QName { schema: green.homes.green.clone(), name: format!("projh_policy_{number}").into() };
-        let conditions: Vec<String> = self.using.iter().chain(&self.check).map(|sql| format!("({sql})")).collect();
+        let trial =
+            QName { schema: green.homes.green.clone(), name: format!("projh_policy_{number}").into() };
+        let conditions: Vec<String> =
+            self.using.iter().chain(&self.check).map(|sql| format!("({sql})")).collect();
         let conditions = lexer::renamed(&conditions.join(" AND "), green.live(), &green.at_home());
         let create = format!("CREATE VIEW {trial} AS SELECT FROM {} WHERE {conditions}", self.on);
         let on = |verb: &str, sql: String| Statement::making(&trial, verb, sql);

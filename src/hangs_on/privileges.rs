@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Question;
 use super::columns::Column;
+use super::functions;
 use super::grant::{Grant, role, sorted};
 use super::part::{Compared, Part, counted};
 use super::shape::Green;
@@ -32,6 +33,7 @@ impl Part for Privileges {
     fn arrive(&self, green: &Green, who: Colour) -> Vec<Statement> {
         let (blue, live) = (&green.blue, green.live());
         let mut statements = blue.grants.take(&green.home_of(who.other()), &blue.columns);
+        statements.extend(functions::lend(green, who.other()));
         statements.extend(blue.grants.give(live, &blue.table.owner));
         let named = |of: &Column| match who {
             Colour::Blue => Some(of.name.clone()),

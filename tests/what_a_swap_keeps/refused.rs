@@ -36,22 +36,17 @@ async fn everything_else_is_refused_by_name() {
             "type public.d",
         ),
         (
-            "create function f() returns bigint begin atomic select count(*) from t; end",
+            "create function f() returns void begin atomic delete from t; end",
             BlockerKind::Function,
             "public.f()",
         ),
         (
             "create function g(t) returns int language sql as 'select 1'",
-            BlockerKind::Function,
+            BlockerKind::FunctionOfRows,
             "public.g(public.t)",
         ),
         ("create table holder (x t[])", BlockerKind::RowType, "column x of table public.holder"),
         ("create domain d as t", BlockerKind::RowType, "type public.d"),
-        (
-            "alter table other enable row level security; create policy p on other using (exists (select from t where t.id = t_id))",
-            BlockerKind::PolicyElsewhere,
-            "p on public.other",
-        ),
         (
             "create function tf() returns trigger language plpgsql as 'begin return new; end'; create constraint trigger tr after insert on other from t for each row execute function tf()",
             BlockerKind::Trigger,
