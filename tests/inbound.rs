@@ -235,6 +235,7 @@ async fn check_and_the_preview_list_each_key_and_a_rollback_leaves_all_alone() {
             "foreign key whole on app.parts depends on it: in the swap each partition's is bound",
             "foreign key \"to %s\" on \"Other\".\"A child\" depends on it",
             "foreign key to_lane on app.t depends on it",
+            "foreign key to_itself on app.t to itself depends on it: in the swap the new table's own takes its place",
         ],
     );
     program.execute(&["--yes", "--until", "verify"]).expect_code(0);

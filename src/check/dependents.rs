@@ -11,9 +11,12 @@ use crate::pg::{self, Colour, QName};
 /// A note for each object that depends on the table, with what becomes of it.
 pub(super) fn notes(subject: &Subject<'_>) -> Vec<Finding> {
     let table = &subject.definition.table.name;
-    let dependents = subject.design.iter().flat_map(|design| design.green.dependents(Colour::Green));
-    let note = dependents.map(|dependent| {
-        let what = format!("{} depends on it: {}", dependent.what, dependent.becomes);
+    let greens = || subject.design.iter().map(|design| &design.green);
+    let dependents = greens().flat_map(|green| green.dependents(Colour::Green));
+    let others = dependents.map(|dependent| (dependent.what, dependent.becomes));
+    let own = greens().flat_map(Green::references_to_itself);
+    let note = others.chain(own.map(|(what, becomes)| (what, becomes.to_owned()))).map(|(what, becomes)| {
+        let what = format!("{what} depends on it: {becomes}");
         let hint = "nothing to do; execute --dry-run shows the statements";
         Finding::table(CheckId::Dependents, table, what, hint).into_note()
     });

@@ -135,6 +135,22 @@ fn keys_of(green: &Green, who: Colour) -> Vec<ForeignKey> {
     green.blue.foreign_keys.iter().filter_map(of).collect()
 }
 
+impl Green {
+    /// Each foreign key of the table to itself, and what becomes of it in the swap.
+    pub(crate) fn references_to_itself(&self) -> impl Iterator<Item = (String, &'static str)> {
+        self.blue.foreign_keys.iter().filter(|key| key.to_itself && self.redirected(&key.name).is_none()).map(|key| {
+            let what = format!("foreign key {} on {} to itself", key.name.plain(), self.live().plain());
+            let becomes = if key.validated {
+                "in the swap the new table's own takes its place, NOT VALID, and is validated after it; new rows are \
+                 checked all the while"
+            } else {
+                "in the swap the new table's own takes its place, and stays NOT VALID"
+            };
+            (what, becomes)
+        })
+    }
+}
+
 impl ForeignKey {
     fn conflicts(&self, green: &Green) -> Vec<String> {
         let mut found = Vec::new();

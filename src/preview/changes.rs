@@ -26,6 +26,9 @@ fn of_table(lane: &LaneDesign, archive: Option<&Ident>) -> Vec<PreviewChange> {
     for dependent in green.dependents(Colour::Green) {
         diff.add('=', "depends on it", format!("{}: {}", dependent.what, dependent.becomes));
     }
+    for (what, becomes) in green.references_to_itself() {
+        diff.add('=', "depends on it", format!("{what}: {becomes}"));
+    }
     let home = green.home_of(Colour::Blue).plain();
     let end = archive.map_or_else(
         || "is kept until finish".to_owned(),
