@@ -14,10 +14,11 @@ const DB: &str = "postgres";
 
 const SCHEMA: &str = r#"
 create role owner; create role reader; create schema app authorization owner; grant usage on schema app to reader;
-create table app.t (id bigint primary key, at date not null, note text not null, open boolean not null default true);
-insert into app.t select g, date '2026-01-01' + g % 55, 'n' || g, g % 2 = 0 from generate_series(1, 200) g;
-create table app.other (id int primary key, t_id bigint, note text);
-insert into app.other select g, g, 'o' || g from generate_series(1, 200) g;
+create table app.t (id bigint primary key, at date not null, note text not null, open boolean not null default true, n serial);
+insert into app.t (id, at, note, open) select g, date '2026-01-01' + g % 55, 'n' || g, g % 2 = 0 from generate_series(1, 200) g;
+create table app.other (id int primary key, t_id bigint, note text, n int default nextval('app.t_n_seq'));
+grant usage on sequence app.t_n_seq to reader;
+insert into app.other (id, t_id, note) select g, g, 'o' || g from generate_series(1, 200) g;
 alter table app.t owner to owner; alter table app.other owner to owner;
 grant select (id, note, open) on app.t to reader; grant select, insert on app.other to reader;
 create view app.seen as select id, note from app.t; grant select on app.seen to reader;
@@ -108,11 +109,13 @@ async fn functions_and_policies_of_other_tables_move_there_and_back_and_there_ag
     client
         .batch_execute(
             "reset role; insert into app.t (id, at, note) values (1000, '2026-03-03', 'n1000');
-             set role reader; insert into app.other values (1000, 1000, 'x'); reset role",
+             set role reader; insert into app.other (id, t_id, note) values (1000, 1000, 'x'); reset role",
         )
         .await
         .unwrap();
     assert_eq!(text(&client, "select app.total()::text || count(*) from app.named(1000)").await, "2011");
+    let numbers = "select count(distinct n)::text from (select n from app.t union all select n from app.other) x";
+    assert_eq!(text(&client, numbers).await, "402", "two tables share a sequence");
     program.run("rollback", &[]).expect_code(6);
     assert_eq!((dump(&cluster), identities(&client).await), before);
     assert_eq!(text(&client, "select app.total()::text || count(*) from app.named(1000)").await, "2011");

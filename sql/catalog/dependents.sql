@@ -5,7 +5,7 @@
   select $1::oid union select relid from pg_partition_tree($1::oid::regclass)
 ),
 seqs as (
-  select d.objid as oid, d.refobjid as relation from pg_depend d join pg_class s on s.oid = d.objid and s.relkind = 'S'
+  select d.objid as oid, d.refobjid as relation, d.deptype = 'i' as is_identity from pg_depend d join pg_class s on s.oid = d.objid and s.relkind = 'S'
   join tree on d.refobjid = tree.oid
   where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.deptype in ('a', 'i')
 ),
@@ -76,6 +76,8 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
       and o.relation = $1)
     -- publications.sql has those of others; those of runs are reported.
     and not coalesce(p.pubname !~ '^projh_bg_' and o.relation = $1, false)
+    -- The sequence of a serial column stays what it is, and is given to the table that is live.
+    and not (d.classid = 'pg_attrdef'::regclass and d.refobjid in (select oid from seqs where not is_identity))
     -- policies_elsewhere.sql and functions.sql have these.
     and not (d.classid = 'pg_policy'::regclass and o.relation = $1)
     and not (d.classid = 'pg_proc'::regclass and d.objid in (select oid from carried) and o.relation = $1)
