@@ -114,7 +114,8 @@ async fn functions_and_policies_of_other_tables_move_there_and_back_and_there_ag
         .await
         .unwrap();
     assert_eq!(text(&client, "select app.total()::text || count(*) from app.named(1000)").await, "2011");
-    let numbers = "select count(distinct n)::text from (select n from app.t union all select n from app.other) x";
+    let numbers =
+        "select count(distinct n)::text from (select n from app.t union all select n from app.other) x";
     assert_eq!(text(&client, numbers).await, "402", "two tables share a sequence");
     program.run("rollback", &[]).expect_code(6);
     assert_eq!((dump(&cluster), identities(&client).await), before);

@@ -27,7 +27,8 @@ use super::triggers::Trigger;
 use super::views::View;
 use super::{
     Error, checks, columns, foreign_keys, functions, inbound, indexes, materialized, partitions, policies,
-    policies_elsewhere, privileges, publications, registry, rules, sequences, statistics, table, triggers, views,
+    policies_elsewhere, privileges, publications, registry, rules, sequences, statistics, table, triggers,
+    views,
 };
 use crate::pg::{Ident, QName};
 

@@ -166,6 +166,7 @@ impl Publication {
             rank: 0,
             // The table itself is locked in any case.
             lock: None,
+            displace: Vec::new(),
             trial: if self.by_schema { Vec::new() } else { tried() },
             before: if self.by_schema { Vec::new() } else { vec![self.remove(live)] },
             after,
