@@ -21,14 +21,14 @@ grant usage on sequence app.t_n_seq to reader;
 insert into app.other (id, t_id, note) select g, g, 'o' || g from generate_series(1, 200) g;
 alter table app.t owner to owner; alter table app.other owner to owner;
 grant select (id, note, open) on app.t to reader; grant select, insert on app.other to reader;
-create view app.seen as select id, note from app.t; grant select on app.seen to reader;
+create view app.seen as select id, note from app.t; grant select on app.seen to reader, owner;
 create function app.total() returns bigint begin atomic select count(id) from app.t; end;
-create function app.named(least int default 3, out id bigint, out note text) returns setof record stable rows 7
-    set work_mem = '5MB' begin atomic select t.id, t.note from app.t where t.id >= named.least; end;
+create function app.named(from_id int default 3, out id bigint, out note text) returns setof record stable rows 7
+    set work_mem = '5MB' begin atomic select t.id, t.note from app.t where t.id >= named.from_id; end;
 create function app."By definer"(text) returns text language sql security definer
     return (select max(s.note) || $1 from app.seen s join app.t on t.id = s.id);
 create function app.grouped() returns bigint begin atomic select sum(x.n) from (select t.id, t.note, count(*) as n from app.t group by t.id) x; end;
-create procedure app.twice(inout n bigint) begin atomic select n + count(id) from app.t; end;
+create procedure app.twice(inout m bigint) begin atomic select m + count(id) from app.t; end;
 create view app.over as select app.total() as n; grant select on app.over to reader;
 comment on function app.total() is 'all'; revoke execute on function app.named(int) from public; grant execute on function app.named(int) to reader;
 alter function app."By definer"(text) owner to owner;
