@@ -137,7 +137,7 @@ async fn materialized_views_of_every_kind_move_there_and_back_and_there_again() 
              set role owner; refresh materialized view concurrently app.stored; refresh materialized view app.empty; \
              refresh materialized view concurrently app.sums; set role reporter; \
              refresh materialized view concurrently reports.own; reset role; refresh materialized view app.through; \
-             refresh materialized view app.joined; alter materialized view app.stored set (fillfactor = 70)",
+             refresh materialized view app.joined; refresh materialized view app.\"By key\"; alter materialized view app.stored set (fillfactor = 70)",
         )
         .await
         .unwrap();

@@ -53,8 +53,7 @@ pub(super) struct Functions;
 
 impl Part for Functions {
     fn dependents(&self, green: &Green, _who: Colour) -> Vec<Dependent> {
-        let functions = green.blue.functions.iter().enumerate();
-        functions.map(|(number, function)| function.dependent(green, number)).collect()
+        green.blue.functions.iter().map(|function| function.dependent(green)).collect()
     }
 
     fn compare(&self, compared: &mut Compared<'_>) {
@@ -78,7 +77,7 @@ impl Function {
         format!("{} {}", self.kind.to_lowercase(), self.signature)
     }
 
-    fn dependent(&self, green: &Green, number: usize) -> Dependent {
+    fn dependent(&self, green: &Green) -> Dependent {
         let what = self.what();
         let again = format!("drop {what}; and create it again after the swap, or give it a string body");
         let hint = match green.dropped_of(&self.uses).or_else(|| green.renamed_of(&self.uses)) {
@@ -101,17 +100,16 @@ impl Function {
             // After every view that it may read.
             rank: u32::MAX,
             lock: None,
-            trial: self.trial(green, number),
+            trial: self.trial(green),
             displace: Vec::new(),
             before: Vec::new(),
             after: vec![Statement::new(replace, sql)],
         }
     }
 
-    /// The same under another name, over green.
-    fn trial(&self, green: &Green, number: usize) -> Vec<Statement> {
-        let trial =
-            QName { schema: green.homes.green.clone(), name: format!("projh_function_{number}").into() };
+    /// The same in the run's schema, over green. Its name is the same: the body names arguments by it.
+    fn trial(&self, green: &Green) -> Vec<Statement> {
+        let trial = self.name.in_schema(&green.homes.green);
         let definition = lexer::renamed(&self.definition, green.live(), &green.at_home());
         let create = format!("CREATE {} {trial}{definition}", self.kind);
         let drop = format!("DROP {} {trial}({})", self.kind, self.arguments);
