@@ -93,7 +93,8 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
       'what is gone'),
       concat_ws('|', 'dependent', pg_describe_object(d.classid, d.objid, 0), v.relowner, array_to_string(v.reloptions, ','),
         md5(r.ev_action::text), r.ev_qual, r.ev_enabled, obj_description(r.oid, 'pg_rewrite'),
-        (select concat_ws('|', p.polrelid::regclass, p.polcmd, p.polroles::text, md5(p.polqual::text), md5(p.polwithcheck::text))
+        (select concat_ws('|', p.polrelid::regclass, p.polcmd, p.polroles::text, 
+          md5(pg_get_expr(p.polqual, p.polrelid)), md5(pg_get_expr(p.polwithcheck, p.polrelid)))
          from pg_policy p where d.classid = 'pg_policy'::regclass and p.oid = d.objid and p.polrelid <> $1),
         (select concat_ws('|', f.proowner, md5(pg_get_functiondef(f.oid)))
          from pg_proc f where d.classid = 'pg_proc'::regclass and f.oid = d.objid and f.prokind in ('f', 'p')))
