@@ -15,6 +15,7 @@ pub mod partition;
 mod partition_by;
 mod period;
 mod problem;
+mod retention;
 mod schema;
 pub mod set;
 mod settings;
@@ -41,6 +42,7 @@ pub use connection::Connection;
 pub use environment::Env;
 pub use gates::{Compare, Gate, GateAsk};
 pub use problem::{Problem, Problems};
+pub use retention::{Retention, Then};
 pub use schema::json_schema;
 pub use set::{Changes, SettingChange};
 pub use steps::{Script, Step, StepTime};
@@ -329,35 +331,6 @@ pub struct PartitionBy {
     /// during one.
     #[serde(skip)]
     pub retention: Option<Retention>,
-}
-
-/// How long the partitions of a table are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Retention {
-    /// How many of a unit of time a partition's upper bound may be past.
-    pub keep: (u32, Unit),
-    /// What becomes of it then.
-    pub then: Then,
-    /// The schema to which it is moved; `None` is that of the partitions with `_archive`.
-    pub schema: Option<Ident>,
-}
-
-/// What becomes of an old partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
-    /// It is detached and moved to another schema.
-    Archive,
-    /// It is dropped.
-    Drop,
-}
-
-impl Retention {
-    /// The schema to which partitions of this schema are moved.
-    #[must_use]
-    pub fn archive(&self, partitions: &Ident) -> Ident {
-        let own = || Ident(format!("{}_archive", partitions.as_str()));
-        self.schema.clone().unwrap_or_else(own)
-    }
 }
 
 /// How a table is divided into partitions.
