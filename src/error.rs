@@ -3,8 +3,7 @@
 
 mod exit_code;
 mod hint;
-
-use std::fmt::Write;
+mod wording;
 
 use tokio_postgres::error::SqlState;
 
@@ -21,9 +20,11 @@ use crate::pg;
 use crate::pg::activity::ActivityError;
 use crate::pg::connect::ConnectError;
 use crate::phase::keys::KeysDiffer;
+use crate::phi::KeysError;
 use crate::plan::Problems;
 use crate::plan::partition::PartitionError;
 use crate::replication::ReplicationError;
+use wording::{differing, some};
 
 pub use exit_code::ExitCode;
 
@@ -99,6 +100,9 @@ pub enum Error {
     /// A table of keys does not have those of the live table.
     #[error(transparent)]
     Keys(#[from] KeysDiffer),
+    /// The keys of encrypted columns could not be had.
+    #[error(transparent)]
+    Keyring(#[from] KeysError),
     /// A unique index cannot be built on green: rows have equal keys.
     #[error(
         "unique index {index} of {table} cannot be built on green: several rows have the same key (SQLSTATE 23505)"
@@ -241,6 +245,7 @@ impl Error {
             Self::Compare(error) => error.is_transient(),
             Self::Activity(error) => error.is_transient(),
             Self::Catalog(error) => error.is_transient(),
+            Self::Keyring(error) => error.is_transient(),
             Self::Postgres { source, .. } => pg::is_transient(source),
             Self::Plan(_)
             | Self::Usage(_)
@@ -320,6 +325,7 @@ impl Error {
             | Self::Compare(_)
             | Self::Activity(_)
             | Self::Catalog(_)
+            | Self::Keyring(_)
             | Self::Partition(_)
             | Self::Postgres { .. }
             | Self::SourceChanged { .. }
@@ -356,35 +362,6 @@ impl Error {
             cause = error.source();
         }
         None
-    }
-}
-
-/// How many rows differ, and in which columns those that are shown differ.
-fn differing(differences: &Differences) -> String {
-    let (count, shown) = (differences.count, differences.shown.len());
-    let mut text = format!("{count} difference{}", if count == 1 { "" } else { "s" });
-    let columns: Vec<String> =
-        differences.columns().into_iter().map(|(name, rows)| format!("{name} ({rows})")).collect();
-    if !columns.is_empty() {
-        let _ = write!(text, " in the columns {}", some_of(&columns, ", "));
-    }
-    if (shown as u64) < count {
-        let _ = write!(text, "; {shown} of them are shown");
-    }
-    text
-}
-
-/// The first few sentences of many.
-fn some(sentences: &[String]) -> String {
-    some_of(sentences, "; ")
-}
-
-fn some_of(texts: &[String], between: &str) -> String {
-    const MOST: usize = 5;
-    let told = texts.iter().take(MOST).cloned().collect::<Vec<_>>().join(between);
-    match texts.len().saturating_sub(MOST) {
-        0 => told,
-        more => format!("{told}{between}and {more} more"),
     }
 }
 

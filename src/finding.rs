@@ -32,6 +32,8 @@ pub enum CheckId {
     Rights,
     /// No value of a row gets into the server's log.
     ServerLog,
+    /// The keys of encrypted columns are there, and the database is in UTF8.
+    Encryption,
     /// `settings.throttle.query` can be executed and gives a boolean.
     Throttle,
     /// The plan's gates can be asked.

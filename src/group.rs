@@ -24,6 +24,7 @@ impl Group {
         let mut command = Command::new(program);
         command.args(arguments).process_group(0);
         command.stdin(stdin).stdout(Stdio::null()).stderr(Stdio::null());
+        crate::phi::without_keys(command.as_std_mut());
         Ok(Self { child: command.spawn()?, has_ended: false })
     }
 

@@ -15,6 +15,7 @@
 //! - [`lane`]: one directed pair of tables: copy, feed, apply, compare.
 //! - [`hangs_on`]: what a table's definition consists of, one file a kind; [`green`]: the design of the new table, and
 //!   the scripts that create and exchange it.
+//! - [`phi`]: keys, and the formats in which single values are encrypted; knows no table.
 //! - [`watchdog`]: the limits of a run, its lag, and who it waits for; [`in_force`]: its settings; [`throttle`]: its rests on a busy server.
 //! - [`group`]: commands of the plan: gates and hooks.
 //! - [`status`]: the state of a run, as any other process can query it.
@@ -45,6 +46,7 @@ mod lifecycle;
 mod meter;
 mod pg;
 mod phase;
+mod phi;
 mod plan;
 mod preview;
 mod replication;

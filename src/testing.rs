@@ -65,6 +65,12 @@ pub mod pg {
     }
 }
 
+pub mod phi {
+    pub use crate::phi::{
+        Codec, Format, Identity, Key, KeyId, Keyring, Label, Opener, Refused, Sealer, blind_index, label, pgp,
+    };
+}
+
 pub mod plan {
     pub use crate::plan::{
         AddColumn, ColumnChange, NewIndex, PartitionBy, Partitions, Plan, TablePlan, Unit, json_schema,

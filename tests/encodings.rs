@@ -169,7 +169,7 @@ async fn keys_that_are_read_again_are_found_and_a_truncate_follows() {
     bench.feed().run_to(point.0.lsn).await.unwrap();
     let round = bench.round(&point.0.snapshot).await;
     let reader = bench.cluster.client(DB).await;
-    assert_eq!(copy::dirty_keys(&reader, &bench.lane, &round).await.unwrap(), 2);
+    assert_eq!(copy::dirty_keys(&reader, &reader, &bench.lane, &round).await.unwrap(), 2);
     reader.batch_execute("commit").await.unwrap();
     assert_eq!((bench.number(&dirty).await, bench.number(same).await), (0, 0));
     // The session is one for statements again.

@@ -47,6 +47,7 @@ mod oracle_is_honest;
 mod oracle_sees_swaps;
 mod owners_functions;
 mod partition_days;
+mod phi;
 mod plans;
 mod plans_policies;
 mod preview;

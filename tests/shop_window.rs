@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "check",
     "execute",
     "swap",
@@ -14,6 +14,7 @@ const COMMANDS: [&str; 13] = [
     "rollback",
     "finish",
     "find",
+    "phi",
     "schema",
     "completions",
     "man",

@@ -288,7 +288,7 @@ async fn every_type(constraint: &str) {
         holder.batch_execute("begin isolation level repeatable read").await.unwrap();
         let snapshot: String = holder.query_one("select pg_export_snapshot()", &[]).await.unwrap().get(0);
         let sides = Sides { source: &snapshot, target: &snapshot, run: "00000000" };
-        let Compared { rows, differences } =
+        let Compared { rows, differences, .. } =
             comparison.full(&target, &sides, &workers, &|_| ()).await.unwrap();
         holder.batch_execute("commit").await.unwrap();
         assert_eq!(rows, 2);

@@ -16,7 +16,7 @@ use bench::{BLUE, Bench, PLAN, swapped};
 const LARGE: &str = "repeat('x', 3000)";
 
 fn same(rows: u64) -> Compared {
-    Compared { rows, differences: Differences::default() }
+    Compared { rows, differences: Differences::default(), census: Vec::new() }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,7 +45,8 @@ async fn a_rewrite_of_a_partition_between_two_chunks_is_noticed() {
     let round = Round { snapshot: point.snapshot.clone(), skip_present: false, files };
     bench.sql("vacuum full public.t_p1").await;
     let worker = bench.target.connect("test", &[]).await.unwrap();
-    let error = copy::chunk(&worker, &bench.lane, Span { from: 0, to: None }, &round).await.unwrap_err();
+    let error =
+        copy::chunk(&worker, &worker, (&bench.lane, Span { from: 0, to: None }), &round).await.unwrap_err();
     assert!(matches!(error, CopyError::Rewritten { lane: 0, .. }), "{error:?}");
     assert_eq!(bench.one::<i64>("select count(*) from BLUE").await, 0);
 }

@@ -21,6 +21,7 @@ select a.relation,
        a.atttypid as type_oid,
        b.oid as base_oid,
        a.attgenerated <> '' as generated,
+       format_type(b.oid, -1) as base_type,
        -- Without a modifier: -1, because null would give `character` and `bit` of length one.
        format_type(a.atttypid, -1) as type_name,
        coalesce(

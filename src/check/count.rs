@@ -2,7 +2,7 @@
 //! and the finding that its count makes.
 
 use super::{CheckId, Finding};
-use crate::hangs_on::{Green, GreenColumn, Source, without_length};
+use crate::hangs_on::{BlindIndex, Encrypted, Green, GreenColumn, Source, without_length};
 
 /// Which columns a condition names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,9 @@ pub(super) fn columns(green: &Green) -> Vec<String> {
             // The assignment enforces the length; a cast to it would truncate.
             Source::Expression { sql, .. } => {
                 format!("CAST(({sql}) AS {})", without_length(&column.data_type))
+            }
+            Source::Encrypted(Encrypted { blue, .. }) | Source::BlindIndex(BlindIndex { of: blue, .. }) => {
+                format!("CASE WHEN {blue} IS NOT NULL THEN ''::bytea END")
             }
             Source::Added => return None,
         };

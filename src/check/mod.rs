@@ -10,6 +10,7 @@ mod count;
 mod dependents;
 mod design;
 mod disk;
+mod encryption;
 mod functions;
 mod gates;
 mod generated;
@@ -72,6 +73,7 @@ const CHECKS: &[Checks] = &[
         check(Id::Connections, &[], |at| found(connections::check(at.plan, at.session))),
         check(Id::Rights, &[], |at| found(rights::check_server(at.session))),
         check(Id::ServerLog, &[], |at| found(server_log::check(at.session))),
+        check(Id::Encryption, &[], |at| found(encryption::check(at.plan, at.session))),
         check(Id::Throttle, &[], |at| found(throttle::check(at.plan, at.session))),
         check(Id::Gates, &[], |at| found(async { Ok(gates::check(at.cx, at.plan).await) })),
         check(Id::Steps, &[], |at| found(steps::check(at.plan, at.session))),

@@ -192,6 +192,7 @@ async fn speak(session: &Session, design: &LaneDesign) -> Result<(), Refused> {
             .to_owned(),
     };
     let lane = Lane::load(session, 0, &Ends::of(design)).await.map_err(refused)?;
+    Apply::make(session, &lane).await.map_err(refused)?;
     session.batch_execute(&lane.acting.to_string()).await.map_err(refused)?;
     Apply::prepare(session, &lane).await.map_err(refused)?;
     let comparison = match Comparison::of(session, &lane).await {

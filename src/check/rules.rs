@@ -51,10 +51,7 @@ fn of_rule(green: &Green, rule: &Rule) -> Option<Count> {
     if sources.iter().any(|column| column.source == Source::Added) {
         return None;
     }
-    let as_in_blue = sources.iter().all(|column| match &column.source {
-        Source::Same(blue) | Source::Generated(blue) => *blue == column.name,
-        Source::Expression { .. } | Source::Added => false,
-    });
+    let as_in_blue = sources.iter().all(|column| column.source.unchanged() == Some(&column.name));
     let condition = broken(rule)?;
     let (name, table) = (rule.name.clone(), green.live().clone());
     let computed: Vec<&Ident> = sources.iter().filter_map(|column| computed(column)).collect();

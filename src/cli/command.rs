@@ -144,6 +144,9 @@ pub(super) enum Command {
         /// The key digest.
         digest: String,
     },
+    /// Tools for encrypted columns.
+    #[command(subcommand, after_help = help::KEYGEN)]
+    Phi(PhiCommand),
     /// Print the JSON Schema of the plan, for editors.
     #[command(after_help = help::SCHEMA)]
     Schema {
@@ -166,6 +169,13 @@ pub(super) enum Command {
     },
 }
 
+#[derive(Subcommand)]
+pub(super) enum PhiCommand {
+    /// Print a new key with its id, in the form in which a plan's key provider gives keys.
+    #[command(after_help = help::KEYGEN)]
+    Keygen,
+}
+
 impl Command {
     /// The plan or run that the command names.
     pub(super) fn plan_or_run(&self) -> Option<String> {
@@ -182,7 +192,7 @@ impl Command {
             | Self::Finish { plan_or_run, .. }
             | Self::Find { plan_or_run, .. } => Some(plan_or_run.clone()),
             Self::Status { plan_or_run, .. } => plan_or_run.clone(),
-            Self::Schema { .. } | Self::Completions { .. } | Self::Man { .. } => None,
+            Self::Phi(_) | Self::Schema { .. } | Self::Completions { .. } | Self::Man { .. } => None,
         }
     }
 

@@ -123,6 +123,12 @@ Example:
 Reads both tables in full. The digest is keyed with a secret that is kept in the journal: without the journal it
 reveals nothing.";
 
+pub(super) const KEYGEN: &str = "\
+Examples:
+  projh-bluegreen phi keygen > phi-keys.yaml    after `umask 077`
+  projh-bluegreen phi keygen --json | vault kv put secret/phi-keys -
+In the plan: keys: {provider: {file: phi-keys.yaml}, active: <its id>}";
+
 pub(super) const SCHEMA: &str = "\
 Examples:
   projh-bluegreen schema > plan.schema.json             # yaml-language-server: $schema=plan.schema.json

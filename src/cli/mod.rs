@@ -18,6 +18,7 @@ mod json;
 mod man;
 mod partitions;
 mod person;
+mod phi;
 mod preview;
 mod rollback;
 mod screen;
@@ -128,6 +129,7 @@ async fn command(shell: &Shell<'_>) -> Result<ExitCode, Error> {
             partitions::run(shell, plan, *ahead, *dry_run, *yes).await
         }
         Command::Find { plan_or_run, table, digest } => find::run(shell, plan_or_run, table, digest).await,
+        Command::Phi(command) => phi::run(shell, command),
         Command::Schema { events } => {
             let schema = if *events { event::schema::json_schema() } else { plan::json_schema() };
             shell.screen.out(&format!("{schema:#}"));

@@ -32,7 +32,7 @@ impl Error {
                 "the stream cannot get past it: `projh-bluegreen rollback` and begin again; add no table to a publication \
                  whose name begins with projh_bg_"
             }
-            Self::Copy(CopyError::NoKey { .. }) => "`projh-bluegreen rollback` and begin again",
+            Self::Keyring(error) => return Some(error.hint()),
             Self::NotStreamed { .. } => {
                 "what was written meanwhile cannot be known: `projh-bluegreen rollback`, and begin again"
             }
@@ -116,6 +116,15 @@ impl Error {
                 "something has written it, or has disabled a trigger whose name ends in _keys_insert, _delete or _update: \
                  `projh-bluegreen rollback` and begin again",
             );
+        }
+        if let Self::Copy(CopyError::Cipher(_)) | Self::Feed(FeedError::Apply(ApplyError::Cipher(_))) = self {
+            return Some(
+                "correct the row (`projh-bluegreen find` finds it by its key digest), or give the key that it was encrypted \
+                 with, and execute again",
+            );
+        }
+        if let Self::Copy(CopyError::NoKey { .. }) = self {
+            return Some("`projh-bluegreen rollback` and begin again");
         }
         let code = self.sqlstate()?;
         let is_about_copied = matches!(self, Self::Copy(_)) && is_about_data(code);

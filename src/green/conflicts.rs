@@ -1,7 +1,7 @@
 //! What in a plan is incompatible with blue: all conflicts at once, each with what to type.
 
-use super::defaults;
 use super::nearest::nearest;
+use super::{defaults, encrypted};
 use crate::hangs_on::{Conflict, Green, GreenPartition, PARTS, Source, integer_type};
 use crate::pg::Ident;
 use crate::pg::sql::lexer::{self, mentions};
@@ -11,6 +11,7 @@ use crate::plan::{ColumnChange, NewIndex, TablePlan};
 pub(super) fn all(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
     let mut conflicts = unknown_names(green, plan);
     conflicts.extend(columns(green, plan));
+    conflicts.extend(encrypted::conflicts(green, plan));
     conflicts.extend(PARTS.iter().flat_map(|part| part.conflicts(green, plan)));
     conflicts.extend(names(green, plan));
     conflicts.extend(key(green, plan));
@@ -214,6 +215,10 @@ fn partitioning(green: &Green, plan: &TablePlan, partition: &GreenPartition) -> 
         Source::Generated(_) => {
             let what = format!("partition key {column} is a generated column");
             conflicts.push(Conflict::new(what, "partition by a column that is stored as written"));
+        }
+        Source::Encrypted(_) | Source::BlindIndex(_) => {
+            let what = format!("partition key {column} is encrypted");
+            conflicts.push(Conflict::new(what, "partition by another column"));
         }
         Source::Added => {
             let what =

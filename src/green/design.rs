@@ -1,6 +1,6 @@
 //! From blue and the plan to green, or to all conflicts between them.
 
-use super::{conflicts, defaults};
+use super::{conflicts, defaults, encrypted};
 use crate::hangs_on::{
     Column, Conflict, Definition, Green, GreenColumn, GreenIndex, GreenPartition, Homes, Source, Widened,
     without_length,
@@ -56,17 +56,18 @@ fn strategy(into: &Partitions) -> &'static str {
 }
 
 fn columns(definition: &Definition, plan: &TablePlan) -> Vec<GreenColumn> {
-    let kept = definition
-        .columns
-        .iter()
-        .filter_map(|column| green_column(definition, column, plan.columns.get(&column.name)));
+    let kept = definition.columns.iter().flat_map(|column| match plan.columns.get(&column.name) {
+        Some(change @ ColumnChange::Encrypt { .. }) => encrypted::columns(column, change),
+        change => green_column(definition, column, change).into_iter().collect(),
+    });
     let added = plan.add_columns.iter().map(|added| GreenColumn {
         name: added.name.clone(),
         data_type: added.definition.clone(),
         source: Source::Added,
         default: None,
     });
-    kept.chain(added).collect()
+    let (indexes, kept): (Vec<_>, Vec<_>) = kept.partition(|column| column.source.is_new());
+    kept.into_iter().chain(indexes).chain(added).collect()
 }
 
 fn green_column(

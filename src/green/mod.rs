@@ -9,6 +9,7 @@ pub(crate) mod casts;
 mod conflicts;
 mod defaults;
 mod design;
+mod encrypted;
 mod evidence;
 mod leaves;
 pub(crate) mod materialized;

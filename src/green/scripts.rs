@@ -3,7 +3,7 @@
 //! Green is created with blue's column names, gets its expressions (CHECK, generated columns, policies), and only then
 //! are its columns renamed: that way the server rewrites the expressions, and no SQL is rewritten here.
 
-use crate::hangs_on::{self, Dependent, Green, Homes, PARTS, Source, tablespace_clause};
+use crate::hangs_on::{self, Dependent, Green, Homes, PARTS, tablespace_clause};
 use crate::pg::sql::{LockMode, Statement};
 use crate::pg::{Colour, Ident, QName};
 
@@ -166,7 +166,7 @@ impl Green {
     }
 
     fn add_columns(&self, home: &QName) -> Vec<Statement> {
-        let added = self.columns.iter().filter(|column| column.source == Source::Added).map(|column| {
+        let added = self.columns.iter().filter(|column| column.source.is_new()).map(|column| {
             let sql = format!("ALTER TABLE {home} ADD COLUMN {} {}", column.name, column.data_type);
             Statement::on(home, LockMode::AccessExclusive, "add a column to", sql)
         });

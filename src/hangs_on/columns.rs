@@ -6,7 +6,7 @@ use super::Question;
 use super::canonical::same;
 use super::grant::{Grant, sorted};
 use super::part::{Compared, Conflict, Part, counted};
-use super::shape::{Green, Source};
+use super::shape::Green;
 use super::table::{comment_on, comment_on_constraint, option_sql};
 use crate::pg::sql::lexer::mentions;
 use crate::pg::sql::{LockMode, Statement};
@@ -98,10 +98,8 @@ pub(super) struct Columns;
 
 impl Part for Columns {
     fn conflicts(&self, green: &Green, _plan: &TablePlan) -> Vec<Conflict> {
-        let expressed = |name: &&Ident| {
-            let of = |source: &Source| matches!(source, Source::Expression { blue, .. } if blue == *name);
-            green.columns.iter().any(|column| of(&column.source))
-        };
+        let expressed =
+            |name: &&Ident| green.columns.iter().any(|column| column.source.changed() == Some(name));
         let mut conflicts = Vec::new();
         for (column, _) in green.kept_columns() {
             let names = column.default_names.as_deref().unwrap_or_default();
@@ -191,10 +189,7 @@ impl Part for Columns {
     }
 
     fn kept(&self, green: &Green) -> Vec<String> {
-        let same = green.columns.iter().filter(|column| match &column.source {
-            Source::Same(blue) | Source::Generated(blue) => *blue == column.name,
-            _ => false,
-        });
+        let same = green.columns.iter().filter(|column| column.source.unchanged() == Some(&column.name));
         let comments = green.blue.columns.iter().filter(|column| column.comment.is_some());
         let columns = counted(same.count(), "column", "columns");
         let comments = counted(comments.count(), "comment on a column", "comments on columns");
@@ -208,8 +203,7 @@ impl Part for Columns {
         for column in &compared.green.columns {
             let Some(was) = column.blue().and_then(|name| compared.was.column(name)) else { continue };
             let Some(is) = compared.is.column(&column.name) else { continue };
-            let retyped =
-                matches!(column.source, Source::Expression { .. }) && was.data_type != column.data_type;
+            let retyped = column.source.changed().is_some() && was.data_type != column.data_type;
             was.compare(is, retyped, compared);
         }
     }

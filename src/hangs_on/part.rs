@@ -4,7 +4,7 @@
 //! Invariant: statements are made from the design alone, without a query to the server.
 
 use super::definition::Definition;
-use super::shape::{Green, Source};
+use super::shape::Green;
 use crate::pg::sql::Statement;
 use crate::pg::{Colour, Ident, QName};
 use crate::plan::TablePlan;
@@ -182,7 +182,10 @@ impl Compared<'_> {
 
     /// Whether a column of blue has another name or type now, so that expressions over it are printed differently.
     pub(super) fn is_changed(&self, blue: &Ident) -> bool {
-        let same = |source: &Source| matches!(source, Source::Same(of) | Source::Generated(of) if of == blue);
-        !self.green.columns.iter().any(|column| same(&column.source) && column.name == *blue)
+        !self
+            .green
+            .columns
+            .iter()
+            .any(|column| column.source.unchanged() == Some(blue) && column.name == *blue)
     }
 }

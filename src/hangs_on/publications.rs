@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Question;
 use super::part::{Compared, Conflict, Dependent, Part};
-use super::shape::{Green, Source};
+use super::shape::{Green, GreenColumn};
 use crate::pg::sql::{LockMode, Statement, lexer};
 use crate::pg::{Colour, Ident, Literal, QName, list};
 use crate::plan::TablePlan;
@@ -181,10 +181,10 @@ impl Publication {
         if self.sets_root(green) {
             text += "; it gets publish_via_partition_root = true, so that changes of partitions have the table's name";
         }
-        let added = green.columns.iter().filter(|column| match &column.source {
-            Source::Added => true,
-            _ => column.blue().is_some_and(|blue| *blue != column.name),
-        });
+        let is_other = |column: &&GreenColumn| {
+            column.source.is_new() || column.blue().is_some_and(|blue| *blue != column.name)
+        };
+        let added = green.columns.iter().filter(is_other);
         let added: Vec<String> = added.map(|column| column.name.plain()).collect();
         if self.columns.is_none() && !added.is_empty() {
             text += &format!("; its subscribers need column {} before the swap", added.join(", "));

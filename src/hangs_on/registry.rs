@@ -146,7 +146,7 @@ impl KeyRegistry {
                             .into_iter()
                             .all(|one| integer_type(one).is_some())
                 }
-                Source::Generated(_) | Source::Added => false,
+                _ => false,
             });
             if !keeps {
                 refuse(

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::columns::Column;
 use super::definition::Definition;
+use super::encrypted::{BlindIndex, Encrypted};
 use super::inbound::InboundKey;
 use super::indexes::{GreenIndex, Index};
 use super::partitions::Partition;
@@ -88,6 +89,36 @@ pub enum Source {
     Generated(Ident),
     /// A new column, which its default fills.
     Added,
+    /// Blue's column, encrypted.
+    Encrypted(Encrypted),
+    /// A new column, computed from one of blue.
+    BlindIndex(BlindIndex),
+}
+
+impl Source {
+    /// The column of blue whose values become others.
+    #[must_use]
+    pub fn changed(&self) -> Option<&Ident> {
+        match self {
+            Self::Expression { blue, .. } | Self::Encrypted(Encrypted { blue, .. }) => Some(blue),
+            Self::Same(_) | Self::Generated(_) | Self::Added | Self::BlindIndex(_) => None,
+        }
+    }
+
+    /// The column of blue of which it is an unchanged copy.
+    #[must_use]
+    pub fn unchanged(&self) -> Option<&Ident> {
+        match self {
+            Self::Same(blue) | Self::Generated(blue) => Some(blue),
+            _ => None,
+        }
+    }
+
+    /// Whether blue has no such column.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        matches!(self, Self::Added | Self::BlindIndex(_))
+    }
 }
 
 /// How green is partitioned.
@@ -107,10 +138,7 @@ impl GreenColumn {
     /// The column of blue that it replaces; `None` for an added column.
     #[must_use]
     pub fn blue(&self) -> Option<&Ident> {
-        match &self.source {
-            Source::Same(blue) | Source::Expression { blue, .. } | Source::Generated(blue) => Some(blue),
-            Source::Added => None,
-        }
+        self.source.unchanged().or(self.source.changed())
     }
 }
 
@@ -219,6 +247,11 @@ impl Green {
             .filter_map(|column| match &column.source {
                 Source::Same(blue) => Some((column.name.clone(), blue.to_string())),
                 Source::Expression { sql, .. } => Some((column.name.clone(), sql.clone())),
+                Source::Encrypted(Encrypted { blue, .. })
+                | Source::BlindIndex(BlindIndex { of: blue, .. }) => {
+                    // Of the right type, and NULL where it is to be.
+                    Some((column.name.clone(), format!("CASE WHEN {blue} IS NOT NULL THEN ''::bytea END")))
+                }
                 Source::Generated(_) | Source::Added => None,
             })
             .unzip()
@@ -265,7 +298,7 @@ impl Green {
     /// Whether green's column has another type than this one of blue.
     pub(crate) fn is_retyped(&self, blue: &Ident) -> bool {
         self.columns.iter().any(|column| {
-            matches!(&column.source, Source::Expression { blue: of, .. } if of == blue)
+            column.source.changed() == Some(blue)
                 && self.blue.column(blue).is_some_and(|old| old.data_type != column.data_type)
         })
     }

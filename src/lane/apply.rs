@@ -10,6 +10,7 @@
 //! from the source at the next consistent point.
 
 mod rejected;
+mod sealed;
 mod sql;
 mod work;
 
@@ -18,11 +19,12 @@ use std::collections::HashMap;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Statement};
 
-use super::Lane;
 use super::coalesce::{Key, Net, Row};
 use super::raw::Array;
+use super::{CipherError, Lane};
 use crate::replication::pgoutput::Value;
 
+use sealed::{Failed, Sealed};
 pub(crate) use sql::ApplySql;
 pub use sql::same_key;
 use work::Work;
@@ -40,6 +42,9 @@ pub enum ApplyError {
         /// The error of the server or the driver.
         source: tokio_postgres::Error,
     },
+    /// A value cannot be transformed.
+    #[error(transparent)]
+    Cipher(#[from] CipherError),
     /// The target lacks rows that it must have according to the stream.
     #[error(
         "the target of {table} does not match the stream: {found} of {expected} rows to replace or delete were found"
@@ -69,8 +74,20 @@ impl ApplyError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Postgres { source, .. } => crate::pg::is_transient(source),
-            Self::Diverged { .. } => false,
+            Self::Diverged { .. } | Self::Cipher(_) => false,
         }
+    }
+}
+
+/// Why a batch was not written.
+enum Stopped {
+    Failed(Failed),
+    Diverged { expected: u64, found: u64 },
+}
+
+impl From<Failed> for Stopped {
+    fn from(failed: Failed) -> Self {
+        Self::Failed(failed)
     }
 }
 
@@ -85,10 +102,20 @@ pub struct Apply {
     forget_dirty: Statement,
     note_dirty: Statement,
     digests: Statement,
+    /// For values that this program transforms.
+    sealed: Option<Sealed>,
 }
 
 impl Apply {
-    /// Prepares the statements of a lane on `client`.
+    /// Makes what the statements of a lane need on `client`, with the rights of the role that executes.
+    ///
+    /// # Errors
+    /// If the server rejected a statement, or the connection was lost.
+    pub async fn make(client: &Client, lane: &Lane) -> Result<(), tokio_postgres::Error> {
+        if lane.is_transformed() { client.batch_execute(&sql::make_batch(lane)).await } else { Ok(()) }
+    }
+
+    /// Prepares the statements of a lane on `client`, after [`Apply::make`].
     ///
     /// # Errors
     /// If the server rejected a statement, or the connection was lost.
@@ -106,6 +133,7 @@ impl Apply {
             forget_dirty: client.prepare(&sql.forget_dirty).await?,
             note_dirty: client.prepare(&sql.note_dirty).await?,
             digests: client.prepare(&sql.digests).await?,
+            sealed: Sealed::prepare(client, lane).await?,
             lane: lane.clone(),
         })
     }
@@ -121,27 +149,41 @@ impl Apply {
         keys: &HashMap<Key, Net>,
         lenient: bool,
     ) -> Result<(), ApplyError> {
+        match self.write(client, keys, lenient).await {
+            Ok(()) => Ok(()),
+            Err(Stopped::Diverged { expected, found }) => {
+                Err(ApplyError::Diverged { table: self.lane.table.plain(), expected, found })
+            }
+            Err(Stopped::Failed(Failed::Postgres(source))) => {
+                Err(ApplyError::Postgres { table: self.lane.table.plain(), keys: Vec::new(), source })
+            }
+            Err(Stopped::Failed(Failed::Cipher(error, key))) => {
+                let digests = self.digests_of(client, std::iter::once(&key)).await.unwrap_or_default();
+                Err(CipherError { key: digests.into_iter().next(), ..*error }.into())
+            }
+        }
+    }
+
+    async fn write(&self, client: &Client, keys: &HashMap<Key, Net>, lenient: bool) -> Result<(), Stopped> {
         let mut work = Work::sort(keys);
         let were = work.were();
-        let sql = |source| ApplyError::Postgres { table: self.lane.table.plain(), keys: Vec::new(), source };
         if lenient {
             let params = self.keys(work.were_there());
-            client.execute_raw(&self.forget_dirty, &params).await.map_err(sql)?;
+            client.execute_raw(&self.forget_dirty, &params).await.map_err(Failed::from)?;
         }
-        let replaced = self.replace(client, &mut work).await.map_err(sql)?;
-        let deleted = self.delete(client, &work.gone).await.map_err(sql)?;
-        let lacking = self.rewrite(client, &work.rewritten).await.map_err(sql)?;
+        let replaced = self.replace(client, &mut work).await?;
+        let deleted = self.delete(client, &work.gone).await.map_err(Failed::from)?;
+        let lacking = self.rewrite(client, &work.rewritten).await?;
         if lenient {
             let params = self.keys(lacking.iter().map(|at| work.rewritten[*at].0));
-            client.execute_raw(&self.note_dirty, &params).await.map_err(sql)?;
+            client.execute_raw(&self.note_dirty, &params).await.map_err(Failed::from)?;
         } else {
             let found = replaced + deleted + (work.rewritten.len() - lacking.len()) as u64;
             if found != were {
-                let table = self.lane.table.plain();
-                return Err(ApplyError::Diverged { table, expected: were, found });
+                return Err(Stopped::Diverged { expected: were, found });
             }
         }
-        self.insert(client, &work.rows).await.map_err(sql)
+        Ok(self.insert(client, &work.rows).await?)
     }
 
     /// Digests of the keys that the server rejects with this SQLSTATE, in the transaction that is open on `client`, which the
@@ -177,7 +219,7 @@ impl Apply {
 
     /// Updates rows that keep their key, in the partition that their partition key leads to; returns how many. Those
     /// not found there, or whose unique values would change, are left to be deleted and inserted.
-    async fn replace<'a>(&self, client: &Client, work: &mut Work<'a>) -> Result<u64, tokio_postgres::Error> {
+    async fn replace<'a>(&self, client: &Client, work: &mut Work<'a>) -> Result<u64, Failed> {
         let replaced = std::mem::take(&mut work.replaced);
         if replaced.is_empty() {
             return Ok(0);
@@ -186,10 +228,18 @@ impl Apply {
             work.replace_otherwise(replaced);
             return Ok(0);
         };
-        let rows = self.rows(replaced.iter().map(|(_, row)| *row));
-        let masks = masks(replaced.iter().map(|(_, row)| *row));
         let count = i64::try_from(replaced.len()).unwrap_or(i64::MAX);
-        let missed = client.query(statement, &[&rows, &masks, &count]).await?;
+        let missed = match &self.sealed {
+            Some(sealed) => {
+                sealed.send(client, &self.lane, replaced.iter().map(|(key, row)| (*key, *row, None))).await?;
+                client.query(statement, &[&count]).await?
+            }
+            None => {
+                let rows = self.rows(replaced.iter().map(|(_, row)| *row));
+                let masks = masks(replaced.iter().map(|(_, row)| *row));
+                client.query(statement, &[&rows, &masks, &count]).await?
+            }
+        };
         let done = replaced.len() - missed.len();
         let missed = missed.iter().map(|row| replaced[ordinal(row)]);
         work.replace_otherwise(missed);
@@ -204,23 +254,30 @@ impl Apply {
         client.execute_raw(&self.delete, &self.keys(gone.iter().copied())).await
     }
 
-    async fn insert(&self, client: &Client, rows: &[(&Key, &Row)]) -> Result<(), tokio_postgres::Error> {
+    async fn insert(&self, client: &Client, rows: &[(&Key, &Row)]) -> Result<(), Failed> {
         if rows.is_empty() {
             return Ok(());
         }
+        if let Some(sealed) = &self.sealed {
+            sealed.send(client, &self.lane, rows.iter().map(|(key, row)| (*key, *row, None))).await?;
+            client.execute(&self.insert, &[]).await?;
+            return Ok(());
+        }
         let rows = self.rows(rows.iter().map(|(_, row)| *row));
-        client.execute_raw(&self.insert, [&rows]).await.map(drop)
+        client.execute_raw(&self.insert, [&rows]).await?;
+        Ok(())
     }
 
     /// Replaces rows that lack values, which are taken from the old row. Returns the places of those without an old
     /// row.
-    async fn rewrite(
-        &self,
-        client: &Client,
-        rewritten: &[(&Key, &Row, &Key)],
-    ) -> Result<Vec<usize>, tokio_postgres::Error> {
+    async fn rewrite(&self, client: &Client, rewritten: &[(&Key, &Row, &Key)]) -> Result<Vec<usize>, Failed> {
         if rewritten.is_empty() {
             return Ok(Vec::new());
+        }
+        if let Some(sealed) = &self.sealed {
+            let rows = rewritten.iter().map(|(key, row, base)| (*key, *row, Some(*base)));
+            sealed.send(client, &self.lane, rows).await?;
+            return Ok(client.query(&self.rewrite, &[]).await?.iter().map(ordinal).collect());
         }
         let mut params = vec![self.rows(rewritten.iter().map(|(_, row, _)| *row))];
         params.extend(self.keys(rewritten.iter().map(|(_, _, base)| *base)));

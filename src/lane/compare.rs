@@ -9,6 +9,7 @@
 
 mod by_key;
 mod difference;
+mod opened;
 mod side;
 mod sum;
 
@@ -18,12 +19,16 @@ use tokio_postgres::Client;
 
 use super::row_hash::{Lacking, RowHash, SUMS};
 use super::{Lane, copy, point};
+use crate::lifecycle::Census;
 use crate::pg::connect::{ConnectError, Session, Target};
 use crate::pg::rolled_back;
 use crate::pg::{BLOCK_BYTES, ConnectionRole};
 
 pub use by_key::ByKey;
+use difference::Keyed;
 pub use difference::{Difference, DifferenceKind, Differences};
+use opened::Reader;
+pub(super) use opened::Taken;
 use side::{BUCKETS, Side};
 use sum::{Sum, Sums};
 
@@ -99,6 +104,8 @@ pub struct Compared {
     pub rows: u64,
     /// The rows that differ.
     pub differences: Differences,
+    /// The encrypted values of the target.
+    pub census: Vec<Census>,
 }
 
 /// Called after each piece of a full comparison.
@@ -164,14 +171,14 @@ impl Comparison {
         on_read: OnRead<'_>,
     ) -> Result<Compared, CompareError> {
         let pieces = self.pieces(workers).await?;
-        let sums = self.sums(&pieces, sides, workers, on_read).await?;
+        let (sums, census) = self.sums(&pieces, sides, workers, on_read).await?;
         let rows = u64::try_from(sums.source.count)
             .map_err(|_| CompareError::incomplete(&self.lane, "the count of its rows cannot be read"))?;
         let differences = match sums.source == sums.target {
             true => Differences::default(),
             false => self.narrow(target, sides).await?,
         };
-        Ok(Compared { rows, differences })
+        Ok(Compared { rows, differences, census })
     }
 
     async fn pieces(&self, workers: &[Session]) -> Result<Mutex<Vec<Piece>>, CompareError> {
@@ -214,38 +221,68 @@ impl Comparison {
         sides: &Sides<'_>,
         workers: &[Session],
         on_read: OnRead<'_>,
-    ) -> Result<Sums, CompareError> {
+    ) -> Result<(Sums, Vec<Census>), CompareError> {
         let bytes_total = pieces.lock().await.iter().map(|piece| piece.bytes).sum();
         let work = workers.iter().map(|session| async move {
-            let mut sums = Sums::default();
+            let (mut sums, mut census) = (Sums::default(), Vec::new());
             loop {
                 let piece = pieces.lock().await.pop();
-                let Some(piece) = piece else { return Ok::<_, CompareError>(sums) };
+                let Some(piece) = piece else { return Ok::<_, CompareError>((sums, census)) };
                 let sum = self.sum(session, &piece, sides).await;
                 if sum.is_err() {
                     pieces.lock().await.clear();
                 }
-                let sum = sum?;
+                let (sum, found) = sum?;
+                Census::add(&mut census, found);
                 let rows = u64::try_from(sum.count).unwrap_or(0);
                 on_read(Read { rows, bytes: piece.bytes, bytes_total });
                 *(if piece.is_source { &mut sums.source } else { &mut sums.target }) += sum;
             }
         });
-        let mut sums = Sums::default();
+        let (mut sums, mut census) = (Sums::default(), Vec::new());
         for part in join_all(work).await {
-            sums += part?;
+            let (sum, found) = part?;
+            sums += sum;
+            Census::add(&mut census, found);
         }
-        Ok(sums)
+        Ok((sums, census))
     }
 
-    async fn sum(&self, session: &Session, piece: &Piece, sides: &Sides<'_>) -> Result<Sum, CompareError> {
+    /// The sum of a piece; and its encrypted values, if it is of the target.
+    async fn sum(
+        &self,
+        session: &Session,
+        piece: &Piece,
+        sides: &Sides<'_>,
+    ) -> Result<(Sum, Vec<Census>), CompareError> {
         let snapshot = if piece.is_source { sides.source } else { sides.target };
-        let sql = self.sum_sql(piece.is_source, &piece.relation, &piece.condition);
+        let sql = self.piece_sql(piece.is_source, &piece.relation, &piece.condition);
         let seed = self.seed();
+        if self.hash.taken.is_some() {
+            let mut reader = Reader::of(self, piece.is_source)?;
+            let mut sum = Sum::default();
+            let read = async {
+                let rows =
+                    session.query_raw(&sql, [seed]).await.map_err(|source| failed(&self.lane, source))?;
+                reader.read(rows, 0, |_, hash| sum.add_hash(hash)).await
+            };
+            let read = rolled_back(session, &self.reading(snapshot), read).await;
+            read.map_err(|source| failed(&self.lane, source))??;
+            return Ok((sum, reader.census()));
+        }
         let read = async { self.lane.encoding.query_one(session, &sql, &[&seed]).await };
         let row = rolled_back(session, &self.reading(snapshot), read).await.flatten();
         let row = row.map_err(|source| failed(&self.lane, source))?;
-        Sum::of(&row, 0).map_err(|why| CompareError::incomplete(&self.lane, why))
+        let sum = Sum::of(&row, 0).map_err(|why| CompareError::incomplete(&self.lane, why))?;
+        Ok((sum, Vec::new()))
+    }
+
+    /// What a full comparison asks of a relation (quoted): sums, or rows for this program to hash.
+    #[must_use]
+    pub fn piece_sql(&self, is_source: bool, relation: &str, condition: &str) -> String {
+        let Some(taken) = &self.hash.taken else { return self.sum_sql(is_source, relation, condition) };
+        let hash = &self.hash.of_side(is_source).row;
+        format!("SELECT {hash} AS h{} FROM ONLY {relation} WHERE {condition}", taken.list(is_source))
     }
 
     /// SQL that begins a transaction at a snapshot, with the rights to read rows.
@@ -285,22 +322,36 @@ impl Comparison {
         let (source, target) =
             tokio::try_join!(Side::of(self, &source_session, true), Side::of(self, &target_session, false))
                 .map_err(sql)?;
-        let buckets = tokio::try_join!(source.buckets(), target.buckets())?;
-        let differing: Vec<i64> =
-            (0..BUCKETS).filter(|bucket| buckets.0.get(bucket) != buckets.1.get(bucket)).collect();
-        let keys = tokio::try_join!(source.keys(&differing), target.keys(&differing)).map_err(sql)?;
-        let mut found = Differences::between(&self.lane, keys.0, keys.1).await?;
+        let mut found = match self.hash.taken {
+            Some(_) => opened::narrow(self, &source, &target).await?,
+            None => {
+                let buckets = tokio::try_join!(source.buckets(), target.buckets())?;
+                let differing: Vec<i64> =
+                    (0..BUCKETS).filter(|bucket| buckets.0.get(bucket) != buckets.1.get(bucket)).collect();
+                let keys = tokio::try_join!(source.keys(&differing), target.keys(&differing)).map_err(sql)?;
+                let keyed = |rows| Keyed::of_rows(&self.lane, rows);
+                Differences::between(&self.lane, keyed(keys.0), keyed(keys.1)).await?
+            }
+        };
         let digests = found.in_both();
         if !digests.is_empty() {
-            let each = tokio::try_join!(source.each(&digests), target.each(&digests)).map_err(sql)?;
+            let each = tokio::try_join!(source.each(&digests), target.each(&digests))?;
             found.name_columns(&self.hash.columns, &each.0, &each.1);
         }
         Ok(found)
     }
-}
 
-fn each_of(rows: &[tokio_postgres::Row]) -> difference::Each {
-    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+    /// The hashes of each row's columns.
+    fn each_of(
+        &self,
+        rows: &[tokio_postgres::Row],
+        is_source: bool,
+    ) -> Result<difference::Each, CompareError> {
+        match self.hash.taken {
+            Some(_) => Ok(Reader::of(self, is_source)?.each(rows)),
+            None => Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect()),
+        }
+    }
 }
 
 fn failed(lane: &Lane, source: tokio_postgres::Error) -> CompareError {

@@ -1,14 +1,19 @@
-//! Copies the rows that existed at a consistent point from the source into the target, inside the server.
+//! Copies the rows that existed at a consistent point from the source into the target: inside the server, or through this
+//! program ([`through`]) if it transforms one of their columns.
 //!
 //! Invariant: a chunk is one transaction, which is left open for the caller to commit together with its fact, and it
 //! counts only if the source's file is still the one from before the slot was made: a rewrite (VACUUM FULL,
 //! TRUNCATE) between two chunks of one snapshot moves rows into blocks that were already read.
 
+mod through;
+
+pub(super) use through::{HEADER, TRAILER};
+
 use tokio_postgres::Client;
 
 use super::coalesce::Key;
 use super::raw::{Array, Raw};
-use super::{Lane, apply, point};
+use super::{CipherError, Lane, Mapped, apply, point};
 use crate::lifecycle::Span;
 use crate::pg::{AS_OPERATOR, Ident, QName, list};
 use crate::replication::pgoutput::Value;
@@ -32,6 +37,21 @@ pub enum CopyError {
         /// The lane's number in the plan.
         lane: usize,
     },
+    /// A value cannot be transformed.
+    #[error(transparent)]
+    Cipher(#[from] CipherError),
+    /// The keys of encrypted columns are not there.
+    #[error("{table} could not be copied: the keys of its encrypted columns are missing")]
+    NoKeys {
+        /// The table, as `schema.table`.
+        table: String,
+    },
+    /// What the server sent is not what COPY sends.
+    #[error("{table} could not be copied: the rows that the server sent cannot be read")]
+    Framing {
+        /// The table, as `schema.table`.
+        table: String,
+    },
     /// A key that is to be read again has no value in one of its columns.
     #[error(
         "{table}: {table_of_keys} holds a key that cannot be read, so the rows to read again are not known"
@@ -50,7 +70,8 @@ impl CopyError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Postgres { source, .. } => crate::pg::is_transient(source),
-            Self::Rewritten { .. } | Self::NoKey { .. } => false,
+            Self::Rewritten { .. } | Self::NoKey { .. } | Self::NoKeys { .. } => false,
+            Self::Cipher(_) | Self::Framing { .. } => false,
         }
     }
 }
@@ -74,13 +95,22 @@ pub struct Round {
 }
 
 /// Copies one chunk; if the source is partitioned, these blocks of each partition. Returns how many rows the target
-/// gained; they are in the transaction that is left open.
+/// gained; they are in the transaction that is left open on `client`. Rows that pass through this program are read by
+/// `reader`, which may be the same for all others.
 ///
 /// # Errors
 /// If the source was rewritten, the server rejected a statement, or the connection was lost.
-pub async fn chunk(client: &Client, lane: &Lane, span: Span, round: &Round) -> Result<u64, CopyError> {
+pub async fn chunk(
+    client: &Client,
+    reader: &Client,
+    (lane, span): (&Lane, Span),
+    round: &Round,
+) -> Result<u64, CopyError> {
+    if lane.is_transformed() {
+        return through::chunk(reader, client, (lane, span), round).await;
+    }
     let sql = CopyError::of(lane);
-    let ChunkSql { staging, read } = ChunkSql::of(lane, span, round);
+    let ChunkSql { staging, read, .. } = ChunkSql::of(lane, span, round);
     if let Some(staging) = &staging {
         client.batch_execute(&staging.make).await.map_err(&sql)?;
     }
@@ -133,8 +163,10 @@ pub async fn file(client: &Client, table: &QName) -> Result<u32, tokio_postgres:
 pub(crate) struct ChunkSql {
     /// The stage, from the second round on.
     pub(crate) staging: Option<Staging>,
-    /// Copies rows at the snapshot into the target or the stage.
+    /// Copies rows at the snapshot into the target or the stage, or to this program.
     pub(crate) read: String,
+    /// Copies them from this program, on another connection.
+    pub(crate) write: Option<String>,
 }
 
 /// The statements of a stage.
@@ -148,8 +180,15 @@ pub(crate) struct Staging {
 impl ChunkSql {
     pub(crate) fn of(lane: &Lane, span: Span, round: &Round) -> Self {
         let into = if round.skip_present { staged(lane) } else { lane.target.to_string() };
+        let staging = round.skip_present.then(|| Staging { make: stage(lane), take: unstage(lane) });
+        if lane.is_transformed() {
+            let from = format!("{} WHERE {}", lane.source_rows(), condition(span));
+            let read = through::copy_out(lane, &from);
+            return Self { staging, read, write: Some(through::copy_in(lane, &into)) };
+        }
         Self {
-            staging: round.skip_present.then(|| Staging { make: stage(lane), take: unstage(lane) }),
+            staging,
+            write: None,
             read: insert(lane, &into, &format!("{} WHERE {}", lane.source_rows(), condition(span))),
         }
     }
@@ -167,7 +206,7 @@ pub(crate) fn insert(lane: &Lane, into: &str, from: &str) -> String {
     format!(
         "INSERT INTO {into} ({columns}){overriding} SELECT {expressions} FROM {from}",
         columns = lane.target_columns(),
-        expressions = lane.expressions(),
+        expressions = list(lane.mapping.iter().map(Mapped::in_server)),
     )
 }
 
@@ -214,7 +253,12 @@ const DIRTY_AT_ONCE: usize = 5_000;
 ///
 /// # Errors
 /// If one of the keys cannot be read, or the server rejected a statement.
-pub async fn dirty_keys(client: &Client, lane: &Lane, round: &Round) -> Result<u64, CopyError> {
+pub async fn dirty_keys(
+    client: &Client,
+    reader: &Client,
+    lane: &Lane,
+    round: &Round,
+) -> Result<u64, CopyError> {
     let sql = CopyError::of(lane);
     let list_keys = format!("SELECT {} FROM {}", lane.key_columns(), lane.dirty_table());
     let list_keys = client.prepare(&list_keys).await.map_err(&sql)?;
@@ -230,6 +274,12 @@ pub async fn dirty_keys(client: &Client, lane: &Lane, round: &Round) -> Result<u
         table_of_keys: lane.dirty_table().plain(),
     })?;
     client.batch_execute(&stage(lane)).await.map_err(&sql)?;
+    if lane.is_transformed() {
+        through::keys(reader, client, (lane, &keys), round).await?;
+        let empty = format!("TRUNCATE {}", lane.dirty_table());
+        client.batch_execute(&empty).await.map_err(&sql)?;
+        return Ok(keys.len() as u64);
+    }
     client.batch_execute(&at_snapshot(lane, round)).await.map_err(&sql)?;
     let statement = client.prepare(&read_again(lane)).await.map_err(&sql)?;
     lane.encoding.as_stored(client).await.map_err(&sql)?;
@@ -248,19 +298,23 @@ pub async fn dirty_keys(client: &Client, lane: &Lane, round: &Round) -> Result<u
 
 /// Stages the rows of the keys in the parameters; a chunk of the same round may have copied them already.
 fn read_again(lane: &Lane) -> String {
+    insert(lane, &staged(lane), &rows_of_keys(lane))
+}
+
+/// The rows of the source with the keys in the parameters, for FROM.
+fn rows_of_keys(lane: &Lane) -> String {
     let on = apply::same_key(lane, "s", "d");
     let source_columns = list(lane.columns.iter().map(|column| format!("s.{}", column.name)));
-    let rows = format!(
+    format!(
         "(SELECT {source_columns} FROM {source} s JOIN {keys} AS d({names}) ON {on}) AS s",
         source = lane.source_rows(),
         keys = lane.unnest_keys(1),
         names = lane.key_columns(),
-    );
-    insert(lane, &staged(lane), &rows)
+    )
 }
 
 /// The key in a row whose first columns are the lane's key columns.
-pub(super) fn key_of_row(row: &tokio_postgres::Row, lane: &Lane) -> Option<Key> {
+fn key_of_row(row: &tokio_postgres::Row, lane: &Lane) -> Option<Key> {
     let values: Vec<Value> = (0..lane.key.len()).map(|at| row.get::<_, Raw>(at).into()).collect();
     Key::new(&values)
 }

@@ -5,13 +5,50 @@
 use crate::hangs_on::{GreenColumn, Source, without_length};
 use crate::lifecycle::LaneDesign;
 use crate::pg::Ident;
+use crate::phi::{Codec, Format, KeyId};
+
+/// How a side of a lane has a value that is encrypted on one of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// As itself.
+    Plain {
+        /// How its binary form becomes text.
+        codec: Codec,
+        /// The column's type, as SQL text without a length.
+        data_type: String,
+    },
+    /// Encrypted.
+    Sealed {
+        /// The format.
+        format: Format,
+        /// The key.
+        key: KeyId,
+    },
+    /// Encrypted, in any format that can be read, under any key.
+    Foreign,
+    /// As its blind index, which only a target has.
+    Blind {
+        /// The key.
+        key: KeyId,
+    },
+}
+
+/// A value that this program transforms on its way: what it is on either side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transform {
+    /// In the source.
+    pub source: Form,
+    /// In the target.
+    pub target: Form,
+}
 
 /// One column of the target that the source has a value for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapped {
     /// The column's name in the target.
     pub target: Ident,
-    /// SQL over the source's columns that gives its value.
+    /// SQL over the source's columns that gives its value. Of a column that this program transforms, over what the
+    /// transformation gives: [`TRANSFORMED`].
     pub expression: String,
     /// The source's column that it replaces.
     pub source: Ident,
@@ -21,7 +58,12 @@ pub struct Mapped {
     pub generated: bool,
     /// SQL over the target's columns that gives the source's value; `None` if there is no inverse.
     pub back: Option<String>,
+    /// What this program does with its values; `None` if the server computes them.
+    pub transform: Option<Transform>,
 }
+
+/// In the expression of a column that this program transforms, what the transformation gives.
+pub const TRANSFORMED: &str = "projh_transformed";
 
 impl Mapped {
     /// The source's column of which it is an unchanged copy.
@@ -30,10 +72,33 @@ impl Mapped {
         self.is_same.then_some(&self.source)
     }
 
+    /// SQL over the source's columns that gives its value; of a column that this program transforms, a value of about its
+    /// size, for a sample.
+    #[must_use]
+    pub fn in_server(&self) -> String {
+        match &self.transform {
+            Some(Transform { source: source @ Form::Plain { .. }, .. }) => {
+                format!("convert_to({}, 'UTF8')", source.taken(&self.source.to_string()))
+            }
+            Some(_) => self.source.to_string(),
+            None => self.expression.clone(),
+        }
+    }
+
     /// The inverse: the source's column from the target's. `None` if there is none.
     #[must_use]
     pub fn reversed(&self) -> Option<Self> {
+        let transform = match &self.transform {
+            Some(Transform { source: Form::Foreign, .. } | Transform { target: Form::Blind { .. }, .. }) => {
+                return None;
+            }
+            Some(Transform { source, target }) => {
+                Some(Transform { source: target.clone(), target: source.clone() })
+            }
+            None => None,
+        };
         Some(Self {
+            transform,
             target: self.source.clone(),
             source: self.target.clone(),
             expression: self.back.clone()?,
@@ -59,14 +124,90 @@ fn mapped(design: &LaneDesign, column: &GreenColumn) -> Option<Mapped> {
             generated: matches!(column.source, Source::Generated(_)),
             back: Some(target.to_string()),
             target,
+            transform: None,
         }),
         Source::Expression { blue, sql, back } => {
             let of_blue = design.green.blue.column(blue).map(|column| column.data_type.as_str());
             let back = back.as_ref().zip(of_blue).map(|(sql, data_type)| assigned(sql, data_type));
             let expression = assigned(sql, &column.data_type);
-            Some(Mapped { target, expression, source: blue.clone(), is_same: false, generated: false, back })
+            let source = blue.clone();
+            Some(Mapped {
+                target,
+                expression,
+                source,
+                is_same: false,
+                generated: false,
+                back,
+                transform: None,
+            })
         }
         Source::Added => None,
+        Source::Encrypted(how) => {
+            let source = source_form(design, &how.blue, how.previous)?;
+            let transform = Transform { source, target: Form::Sealed { format: how.format, key: how.key } };
+            Some(transformed(target, how.blue.clone(), transform))
+        }
+        Source::BlindIndex(index) => {
+            let blue = &index.of;
+            let previous = design.green.columns.iter().find_map(|column| match &column.source {
+                Source::Encrypted(how) if how.blue == *blue => how.previous,
+                _ => None,
+            });
+            let source = source_form(design, blue, previous)?;
+            let transform = Transform { source, target: Form::Blind { key: index.key } };
+            Some(transformed(target, blue.clone(), transform))
+        }
+    }
+}
+
+fn transformed(target: Ident, source: Ident, transform: Transform) -> Mapped {
+    let expression = transform.target.of_transformed();
+    let back = Some(transform.source.of_transformed());
+    Mapped { target, expression, source, is_same: false, generated: false, back, transform: Some(transform) }
+}
+
+/// How blue has the values of a column that green has encrypted.
+fn source_form(design: &LaneDesign, blue: &Ident, previous: Option<(Format, KeyId)>) -> Option<Form> {
+    let column = design.green.blue.column(blue)?;
+    let data_type = without_length(&column.data_type);
+    Some(match (Codec::of(&column.base_type), previous) {
+        (Some(codec), _) => Form::Plain { codec, data_type },
+        (None, Some((format, key))) => Form::Sealed { format, key },
+        (None, None) => Form::Foreign,
+    })
+}
+
+impl Form {
+    /// SQL for a column's value of what the transformation gives.
+    fn of_transformed(&self) -> String {
+        match self {
+            Self::Plain { data_type, .. } => format!("({TRANSFORMED})::{data_type}"),
+            _ => TRANSFORMED.to_owned(),
+        }
+    }
+
+    /// Whether it is encrypted with a certain key.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        matches!(self, Self::Sealed { .. })
+    }
+
+    /// The type of what the transformation gives.
+    #[must_use]
+    pub fn transformed_type(&self) -> &'static str {
+        match self {
+            Self::Plain { .. } => "text",
+            _ => "bytea",
+        }
+    }
+
+    /// SQL for what this program takes of a column's value: its text, or the encrypted value.
+    #[must_use]
+    pub fn taken(&self, column: &str) -> String {
+        match self {
+            Self::Plain { .. } => format!("({column})::text"),
+            _ => column.to_owned(),
+        }
     }
 }
 
@@ -87,6 +228,7 @@ mod tests {
             is_same,
             generated: false,
             back: back.map(str::to_owned),
+            transform: None,
         }
     }
 

@@ -10,6 +10,7 @@
 //! to the other it can do in reverse: only [`Ends`] says in which direction.
 
 pub mod apply;
+mod cipher;
 pub mod coalesce;
 pub mod compare;
 pub mod copy;
@@ -26,13 +27,15 @@ use tokio_postgres::Client;
 
 use crate::lifecycle::Secret;
 use crate::pg::{Acting, Encoding, Ident, QName, list};
+use crate::phi::{Codec, Keyring};
 use crate::replication::pgoutput::{Tuple, Value};
 
 use self::coalesce::Key;
 
+pub use cipher::{CipherError, Ciphers};
 pub use ends::{Ends, NoWayBack};
-pub use mapping::Mapped;
-pub use working::{dirty_table, row_type, working_objects};
+pub use mapping::{Mapped, TRANSFORMED, Transform};
+pub use working::{dirty_table, row_type, transformed_field, working_objects};
 
 /// A column of the source that, with the others of the key, pairs its rows with the target's.
 #[derive(Clone, Debug)]
@@ -47,6 +50,8 @@ pub struct LaneKeyColumn {
     pub equals: String,
     /// The equality operator of the target's key, qualified.
     pub equals_in_target: String,
+    /// How its binary form becomes text; `None` if that is not supported.
+    pub codec: Option<Codec>,
 }
 
 /// A column of the source's key, in the target.
@@ -104,6 +109,8 @@ pub struct Lane {
     pub identity: Vec<usize>,
     /// The target's columns that are written.
     pub mapping: Vec<Mapped>,
+    /// The keys of columns that this program transforms; `None` if there is none.
+    pub keyring: Option<Keyring>,
     /// The target's columns that are compared: also those that the server computes.
     pub verified: Vec<Mapped>,
     /// The columns of a unique index of the target that contains those of the key.
@@ -177,6 +184,7 @@ impl Lane {
             partition_hint: partition_hint(ends, &found, &in_target),
             keep_in_place: None,
             mapping: ends.mapping.iter().filter(|mapped| !mapped.generated).cloned().collect(),
+            keyring: None,
             verified: ends.mapping.clone(),
             target_key: ends.target.unique_key.clone(),
             columns: found.columns.into_iter().map(|column| column.column).collect(),
@@ -186,6 +194,11 @@ impl Lane {
             owner: ends.owner.clone(),
             acting: ends.acting.clone(),
         };
+        for (number, mapped) in
+            lane.mapping.iter_mut().filter(|mapped| mapped.transform.is_some()).enumerate()
+        {
+            mapped.expression = mapped.expression.replace(TRANSFORMED, transformed_field(number).as_str());
+        }
         // A row that is found by its key keeps its key.
         let keyed: Vec<Ident> = lane.key_in_target().into_iter().map(|key| key.column.clone()).collect();
         let is_kept = |name: &&Ident| written(name) && !keyed.contains(name);
@@ -255,6 +268,23 @@ impl Lane {
         dirty_table(&self.home, self.number)
     }
 
+    /// The target's columns that this program transforms, in the order of their fields in the row type.
+    pub fn transformed(&self) -> impl Iterator<Item = (&Mapped, &Transform)> {
+        self.mapping.iter().filter_map(|mapped| Some((mapped, mapped.transform.as_ref()?)))
+    }
+
+    /// Whether rows have to pass through this program.
+    #[must_use]
+    pub fn is_transformed(&self) -> bool {
+        self.transformed().next().is_some()
+    }
+
+    /// The fields of the row type: the columns that the stream carries, then what the transformations give.
+    pub fn fields(&self) -> impl Iterator<Item = Ident> + '_ {
+        let columns = self.streamed().map(|column| column.name.clone());
+        columns.chain((0..self.transformed().count()).map(transformed_field))
+    }
+
     /// The columns that the stream carries, in its order.
     pub fn streamed(&self) -> impl Iterator<Item = &SourceColumn> {
         self.columns.iter().filter(|column| !column.generated)
@@ -280,6 +310,7 @@ struct CatalogRelation {
 struct CatalogColumn {
     column: SourceColumn,
     type_name: String,
+    codec: Option<Codec>,
     equals: String,
 }
 
@@ -295,6 +326,7 @@ impl CatalogRelation {
                 generated: row.get("generated"),
             },
             type_name: row.get("type_name"),
+            codec: Codec::of(row.get("base_type")),
             equals: row.get("equals"),
         };
         Ok(Self {
@@ -334,6 +366,7 @@ fn key_column(
         type_oid: found.column.type_oid,
         type_name: found.type_name.clone(),
         equals: found.equals.clone(),
+        codec: found.codec,
         equals_in_target: mapped
             .and_then(|mapped| target.equals(&mapped.target))
             .unwrap_or_else(|| found.equals.clone()),

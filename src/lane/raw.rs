@@ -50,7 +50,8 @@ impl Array {
     }
 }
 
-fn put(body: &mut BytesMut, value: Option<&[u8]>) {
+/// Appends a field: its length, and its bytes.
+pub(super) fn put(body: &mut BytesMut, value: Option<&[u8]>) {
     match value {
         Some(bytes) => {
             body.put_i32(i32::try_from(bytes.len()).unwrap_or(i32::MAX));

@@ -16,6 +16,7 @@ mod value;
 use tokio_postgres::{Client, Row};
 
 use super::Lane;
+use super::compare::Taken;
 use crate::pg::{Ident, list};
 
 use value::ValueHash;
@@ -36,8 +37,10 @@ const NESTED_MAX: usize = 50;
 pub(super) struct RowHash {
     source: Hashes,
     target: Hashes,
-    /// The columns that it covers, by the target's names.
+    /// The columns that it covers, by the target's names; those that this program compares last.
     pub(super) columns: Vec<Ident>,
+    /// What this program compares; `None` if the server compares all.
+    pub(super) taken: Option<Taken>,
 }
 
 /// The hashes of one side, over its columns.
@@ -64,7 +67,8 @@ impl RowHash {
         let rows = client.query(COLUMNS, &[&lane.target.to_string()]).await?;
         let mut source = Values::default();
         let mut target = Values::default();
-        for column in &lane.verified {
+        let by_server = || lane.verified.iter().filter(|column| column.transform.is_none());
+        for column in by_server() {
             let Some(row) = rows.iter().find(|row| row.get::<_, String>("name") == column.target.as_str())
             else {
                 return Ok(Err(Lacking(column.target.clone())));
@@ -74,8 +78,14 @@ impl RowHash {
             target.add(row, hash, column.target.to_string());
             source.add(row, hash, format!("({})::{type_name}", column.expression));
         }
-        let columns = lane.verified.iter().map(|column| column.target.clone()).collect();
-        Ok(Ok(Self { columns, source: source.hashes(), target: target.hashes() }))
+        let taken = Taken::of(lane);
+        let by_us = taken.iter().flat_map(|taken| taken.columns.clone());
+        let columns: Vec<Ident> = by_server().map(|column| column.target.clone()).chain(by_us).collect();
+        let is_there = |name: &&Ident| rows.iter().any(|row| row.get::<_, String>("name") == name.as_str());
+        if let Some(lacking) = columns.iter().find(|name| !is_there(name)) {
+            return Ok(Err(Lacking(lacking.clone())));
+        }
+        Ok(Ok(Self { columns, taken, source: source.hashes(), target: target.hashes() }))
     }
 
     pub(super) fn of_side(&self, is_source: bool) -> &Hashes {

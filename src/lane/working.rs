@@ -17,6 +17,12 @@ pub fn row_type(home: &Ident, number: usize) -> QName {
     QName::new(home.clone(), format!("row_{number}"))
 }
 
+/// The field of a lane's row type with what the transformation of this number gives.
+#[must_use]
+pub fn transformed_field(number: usize) -> Ident {
+    Ident(format!("projh_t{number}"))
+}
+
 /// Makes both: the table holds the keys, and nothing else, of rows that the feed could not complete. `columns` are the
 /// those of `source`, the source by its present name.
 #[must_use]
@@ -25,7 +31,12 @@ pub fn working_objects(number: usize, ends: &Ends, source: &QName, columns: &[Co
     let key = list(&ends.source.key);
     let dirty = dirty_table(home, number);
     let streamed = columns.iter().filter(|column| column.generated.is_none());
-    let travelling = list(streamed.map(|column| format!("{} {}", column.name, column.base_type)));
+    let travelling = streamed.map(|column| format!("{} {}", column.name, column.base_type));
+    let transforms = ends.mapping.iter().filter_map(|mapped| mapped.transform.as_ref()).enumerate();
+    let transformed = transforms.map(|(number, transform)| {
+        format!("{} {}", transformed_field(number), transform.target.transformed_type())
+    });
+    let travelling = list(travelling.chain(transformed));
     let create = format!("CREATE TABLE {dirty} AS SELECT {key} FROM {source} WITH NO DATA");
     let build = format!("ALTER TABLE {dirty} ADD PRIMARY KEY ({key})");
     let row_type = format!("CREATE TYPE {} AS ({travelling})", row_type(home, number));

@@ -4,9 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Secret, Span, Way};
+use super::{Census, Secret, Span, Way};
 use crate::hangs_on::{Fingerprint, Green, TableKey};
 use crate::pg::{Colour, Ident, Lsn, QName};
+use crate::phi::KeysPlan;
 
 /// A fact of the journal, in the past tense.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -251,6 +252,9 @@ pub struct Prepared {
     /// What the program's own transactions on the tables begin with in the stream; version 0.1.0 had none.
     #[serde(default)]
     pub mark: String,
+    /// Where the keys of encrypted columns come from; never a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keys: Option<KeysPlan>,
 }
 
 impl Prepared {
@@ -311,6 +315,9 @@ pub struct Verification {
     pub delta_steps: u32,
     /// Number of keys compared in these.
     pub delta_keys: u64,
+    /// The encrypted values of the tables that are not live, all of them, at that point.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub encrypted: Vec<Census>,
 }
 
 /// The parts of the stall that a swap caused, in milliseconds.

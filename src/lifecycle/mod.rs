@@ -4,6 +4,7 @@
 //! rollback take the same path. A sequence of facts that no run can produce is a typed error, never a guess.
 
 mod blocks;
+mod census;
 mod fact;
 mod phase;
 mod progress;
@@ -12,6 +13,7 @@ mod standing;
 mod steps;
 
 pub use blocks::{Blocks, Span};
+pub use census::Census;
 pub use fact::{Arrived, Broken, Fact, KeyDigest, LaneDesign, Prepared, RoundEnd, SwapTimes, Verification};
 pub use phase::Phase;
 pub use progress::{Ending, IllegalFact, Progress, WayBack};

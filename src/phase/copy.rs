@@ -20,6 +20,7 @@ use tokio_postgres::Client;
 
 use crate::error::{Doing, Error};
 use crate::event::Event;
+use crate::lane::Lane;
 use crate::lane::copy::{self as chunks, CopyError, Round};
 use crate::lane::feed::FeedError;
 use crate::lane::point::Point;
@@ -96,8 +97,9 @@ async fn round(run: &mut Run<'_>) -> Result<RoundEnd, Error> {
 
 /// Reads again the rows whose changes the stream could not complete.
 async fn dirty_keys(run: &Run<'_>, client: &Client, round: &Round) -> Result<(), Error> {
+    let reader = run.connect("copy").await?;
     for lane in &run.lanes {
-        let keys = chunks::dirty_keys(client, lane, round).await?;
+        let keys = chunks::dirty_keys(client, &reader, lane, round).await?;
         if keys > 0 {
             run.journal.commit(client, Fact::DirtyKeysRead { lane: lane.number, keys }).await?;
         }
@@ -260,13 +262,13 @@ impl Copying<'_> {
     /// One worker, until the round ends or there are more than the settings say.
     async fn worker(&self, number: usize, is_first: bool) -> Result<WorkerEnd, Error> {
         let run = self.run;
-        let session = match run.worker("copy").await {
+        let (session, reader) = match self.sessions().await {
             // The others go on without it.
             Err(error) if !is_first => {
                 run.cx.tell(&Event::Notice { text: format!("one worker more is not possible: {error}") });
                 return Ok(WorkerEnd::Round(RoundEnd::Complete));
             }
-            session => session?,
+            sessions => sessions?,
         };
         let (mut settings, rest) = (run.forward.settings.watch(), run.pace.rest_of_a_worker());
         // At least one chunk for each worker is copied in a round, however short the snapshot's maximum age is.
@@ -301,7 +303,7 @@ impl Copying<'_> {
             let next = self.queue.lock().await.pop_front();
             let Some(chunk) = next else { continue };
             let begun = Instant::now();
-            self.copy(&session, &chunk).await?;
+            self.copy(&session, reader.as_ref().unwrap_or(&session), &chunk).await?;
             has_copied = true;
             self.report.send(run, false);
             tokio::select! {
@@ -311,10 +313,25 @@ impl Copying<'_> {
         }
     }
 
+    /// The connection of a worker; and one that reads, if rows pass through this program.
+    async fn sessions(&self) -> Result<(Session, Option<Session>), Error> {
+        let session = self.run.worker("copy").await?;
+        let reader = match self.run.lanes.iter().any(Lane::is_transformed) {
+            true => Some(self.run.worker("copy").await?),
+            false => None,
+        };
+        Ok((session, reader))
+    }
+
     /// Copies one chunk and commits it with its fact.
-    async fn copy(&self, session: &Session, &Chunk { lane, span }: &Chunk) -> Result<(), Error> {
+    async fn copy(
+        &self,
+        session: &Session,
+        reader: &Session,
+        &Chunk { lane, span }: &Chunk,
+    ) -> Result<(), Error> {
         let begun = Instant::now();
-        let rows = chunks::chunk(session, &self.run.lanes[lane], span, self.round).await?;
+        let rows = chunks::chunk(session, reader, (&self.run.lanes[lane], span), self.round).await?;
         self.run.journal.commit(session, Fact::ChunkCopied { lane, span, rows }).await?;
         let table = self.run.lanes[lane].table.plain();
         let ms = begun.elapsed().as_millis();

@@ -15,7 +15,7 @@ use crate::error::{Doing, Error};
 use crate::event::Event;
 use crate::green;
 use crate::hangs_on::unique_keys::UniqueKey;
-use crate::hangs_on::{Fingerprint, GreenColumn, Source};
+use crate::hangs_on::{Fingerprint, GreenColumn};
 use crate::lifecycle::{Fact, Phase, Prepared};
 use crate::pg::connect::Session;
 use crate::pg::sql::{Statement, joined};
@@ -186,10 +186,7 @@ async fn not_unique(run: &Run<'_>, lane: usize, index: &Ident) -> Result<Error, 
     let design = &super::prepared(run)?.lanes[lane];
     let blue = design.green.blue.indexes.iter().find(|of_blue| of_blue.name == *index);
     let is_changed = |name: &Ident| {
-        let keeps = |column: &GreenColumn| match &column.source {
-            Source::Same(blue) | Source::Generated(blue) => blue == name,
-            Source::Expression { .. } | Source::Added => false,
-        };
+        let keeps = |column: &GreenColumn| column.source.unchanged() == Some(name);
         !design.green.columns.iter().any(keeps)
     };
     let hint = if blue.is_some_and(|blue| blue.unique && !blue.columns.iter().any(is_changed)) {

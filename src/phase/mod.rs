@@ -12,6 +12,7 @@ pub(crate) mod finish;
 pub(crate) mod gates;
 mod guard;
 pub(crate) mod index;
+pub(crate) mod keyring;
 pub(crate) mod keys;
 pub mod locks;
 pub(crate) mod prepare;
@@ -145,6 +146,7 @@ pub async fn load_lanes(run: &mut Run<'_>, prepared: &Prepared) -> Result<(), Er
     run.published.clear();
     check_fingerprints(run, run.journal.session()).await?;
     run.published = guard::published(run, prepared).await?;
+    let keyring = keyring::of_run(run, prepared).await?;
     let live = run.journal.progress().live();
     for (number, design) in prepared.lanes.iter().enumerate() {
         let ends = match live {
@@ -152,7 +154,8 @@ pub async fn load_lanes(run: &mut Run<'_>, prepared: &Prepared) -> Result<(), Er
             Colour::Green => Ends::of(design).reversed().map_err(|no| way_back::none(&no))?,
         };
         let lane = Lane::load(run.journal.session(), number, &ends).await;
-        let lane = lane.doing("reading the tables' columns")?;
+        let mut lane = lane.doing("reading the tables' columns")?;
+        lane.keyring = keyring.clone();
         // Renamed since the fingerprint was read.
         if !lane.is_whole(&ends) {
             let what = vec!["columns of its key were dropped or renamed".to_owned()];

@@ -28,7 +28,8 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     let client = run.connect("prepare").await?;
     let mut changed = Vec::new();
     for _ in 0..DESIGNS {
-        let prepared = designed(&client, &run.forward.plan.tables, run.journal.run()).await?;
+        let mut prepared = designed(&client, &run.forward.plan.tables, run.journal.run()).await?;
+        prepared.keys = run.forward.plan.keys.clone();
         changed = made(run, &client, &prepared).await?;
         if changed.is_empty() {
             run.journal.commit(&client, Fact::Prepared(Box::new(prepared.clone()))).await?;
@@ -89,7 +90,7 @@ pub(crate) async fn designed(client: &Client, tables: &[TablePlan], run: &str) -
     let mut greens: Vec<&mut Green> = lanes.iter_mut().map(|lane| &mut lane.green).collect();
     hangs_on::redirect(&mut greens);
     let mark = format!("apply:{}", uuid::Uuid::new_v4().simple());
-    Ok(Prepared { lanes, blue_home, green_home, slot: ours.slot(Colour::Blue), mark })
+    Ok(Prepared { lanes, blue_home, green_home, slot: ours.slot(Colour::Blue), mark, keys: None })
 }
 
 /// Designs green for one table of the plan. `check` does so too, to find what it has to refuse.

@@ -139,8 +139,14 @@ async fn full(run: &Run<'_>) -> Result<Verification, Error> {
     // Nothing was verified before, so none of them has to be compared.
     touched.were_compared();
     let sides = Sides { source: &point.snapshot, target: &green_snapshot, run: run.journal.run() };
-    let mut verification =
-        Verification { lsn: point.lsn, rows: Vec::new(), columns: Vec::new(), delta_steps: 0, delta_keys: 0 };
+    let mut verification = Verification {
+        lsn: point.lsn,
+        rows: Vec::new(),
+        columns: Vec::new(),
+        delta_steps: 0,
+        delta_keys: 0,
+        encrypted: Vec::new(),
+    };
     comparing_meanwhile(run, rows(run, &sides, &mut verification)).await?;
     drop((point, green));
     Ok(verification)
@@ -158,6 +164,7 @@ async fn rows(run: &Run<'_>, sides: &Sides<'_>, verification: &mut Verification)
         tracing::info!(table = lane.table.plain(), rows = found.rows, differing, "table compared");
         verification.rows.push(found.rows);
         verification.columns.push(comparison.columns());
+        verification.encrypted.extend(found.census);
         differences.add(found.differences);
     }
     refuse(differences)

@@ -84,6 +84,7 @@ pub(crate) async fn rehearse(
     client.batch_execute(&sql).await?;
     let lane = Lane::load_at(client, number, ends, (&design.green.at_home(), stand_in)).await?;
     if lane.is_whole(ends) {
+        Apply::make(client, &lane).await?;
         Apply::prepare(client, &lane).await?;
         return Ok(true);
     }

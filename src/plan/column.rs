@@ -5,12 +5,71 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use crate::pg::Ident;
 
 use super::problem::{Collected, Position};
 
 use super::yaml::{Node, Word};
-use super::{AddColumn, ColumnChange, sql};
+use super::{AddColumn, phi, sql};
+use crate::phi::{Format, KeyId, KeysPlan};
+
+/// The change of a column of blue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ColumnChange {
+    /// Green does not have it.
+    Drop,
+    /// Another name, another type, or both.
+    Change {
+        /// Green's name for it; `None` keeps blue's.
+        rename: Option<Ident>,
+        /// Green's type, as SQL text; `None` keeps blue's.
+        data_type: Option<String>,
+        /// SQL over blue's columns that gives green's value; `None` casts.
+        using: Option<String>,
+        /// SQL over green's columns that gives blue's value back; `None` casts.
+        back: Option<String>,
+        /// The plan accepts that rolling back after the swap loses this column's new values.
+        one_way: bool,
+        /// Green's default, as SQL text; `None` converts blue's by `using`, or by the cast.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        default: Option<String>,
+    },
+    /// Encrypted on the way.
+    Encrypt {
+        /// Green's name for it; `None` keeps blue's.
+        into: Option<Ident>,
+        /// How.
+        format: Format,
+        /// The key that encrypts.
+        key: KeyId,
+        /// Format and key that blue's values are encrypted with, and on the way back are again.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        previous: Option<(Format, KeyId)>,
+        /// The name of the column with the blind index, if there is one.
+        blind_index: Option<Ident>,
+        /// The blind index's key.
+        index_key: Option<KeyId>,
+        /// As for other changes: for values that are encrypted already, without `previous`.
+        one_way: bool,
+    },
+}
+
+impl ColumnChange {
+    /// The names that green has for what becomes of a column of blue.
+    fn green_names<'a>(&'a self, blue: &'a Ident) -> impl Iterator<Item = &'a Ident> {
+        let (name, more) = match self {
+            Self::Drop => (None, None),
+            Self::Change { rename, .. } => (Some(rename.as_ref().unwrap_or(blue)), None),
+            Self::Encrypt { into, blind_index, .. } => {
+                (Some(into.as_ref().unwrap_or(blue)), blind_index.as_ref())
+            }
+        };
+        name.into_iter().chain(more)
+    }
+}
 
 /// A table's columns, as far as the plan mentions them.
 #[derive(Debug, Default)]
@@ -29,7 +88,10 @@ impl Columns {
             Some(ColumnChange::Drop) => {
                 found.add(at, format!("`{}` is a column that this plan drops", name.as_str()));
             }
-            Some(ColumnChange::Change { rename: Some(new), .. }) => {
+            Some(
+                ColumnChange::Change { rename: Some(new), .. }
+                | ColumnChange::Encrypt { into: Some(new), .. },
+            ) => {
                 let hint = format!("the new table calls it `{}`", new.as_str());
                 found.add_with_hint(at, format!("`{}` is renamed by this plan", name.as_str()), hint);
             }
@@ -39,26 +101,23 @@ impl Columns {
 
     /// The names that the plan gives to green's columns.
     fn green_names(&self) -> impl Iterator<Item = &Ident> {
-        let changed = self.changed.iter().filter_map(|(blue, change)| match change {
-            ColumnChange::Drop => None,
-            ColumnChange::Change { rename, .. } => Some(rename.as_ref().unwrap_or(blue)),
-        });
+        let changed = self.changed.iter().flat_map(|(blue, change)| change.green_names(blue));
         changed.chain(self.added.iter().map(|column| &column.name))
     }
 }
 
 /// Reads `columns` and `add_columns` of a table whose shape has been checked.
-pub(super) fn read(table: &Node, found: &mut Collected) -> Columns {
+pub(super) fn read(table: &Node, keys: Option<&KeysPlan>, found: &mut Collected) -> Columns {
     let mut columns = Columns::default();
     for (word, node) in table.get("columns").map_or(&[][..], Node::entries) {
         let Some(blue) = blue_name(word, found) else { continue };
-        let Some(change) = change(node, &blue, found) else { continue };
-        let green = match &change {
-            ColumnChange::Drop => None,
-            ColumnChange::Change { rename, .. } => Some(rename.clone().unwrap_or_else(|| blue.clone())),
+        let change = match node.get("encrypt") {
+            Some(_) => phi::encrypt(node, &blue, keys, found),
+            None => change(node, &blue, found),
         };
-        if let Some(green) = green {
-            refuse_same_name(&columns, &green, word.at, found);
+        let Some(change) = change else { continue };
+        for green in change.green_names(&blue) {
+            refuse_same_name(&columns, green, word.at, found);
         }
         if columns.changed.insert(blue, change).is_some() {
             found.add(word.at, format!("`{}` is in `columns` twice", word.text));

@@ -15,9 +15,9 @@ const TIB: u64 = 1 << 40;
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 
-const TEXT: Shape = Shape::Text { pattern: None };
+pub(super) const TEXT: Shape = Shape::Text { pattern: None };
 /// One SQL name, quoted or not.
-const NAME: Shape =
+pub(super) const NAME: Shape =
     Shape::Text { pattern: Some(r#"^\s*([A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*|"([^"]|"")+")\s*$"#) };
 /// A count, which may be left out, and a unit.
 const LENGTH: Shape = Shape::Text {
@@ -25,11 +25,11 @@ const LENGTH: Shape = Shape::Text {
 };
 const NAMES: Shape = Shape::List { of: &NAME, min: 1 };
 
-const fn key(name: &'static str, shape: Shape, about: &'static str) -> PlanKey {
+pub(super) const fn key(name: &'static str, shape: Shape, about: &'static str) -> PlanKey {
     PlanKey { name, about, shape, required: false }
 }
 
-const fn required(name: &'static str, shape: Shape, about: &'static str) -> PlanKey {
+pub(super) const fn required(name: &'static str, shape: Shape, about: &'static str) -> PlanKey {
     PlanKey { name, about, shape, required: true }
 }
 
@@ -45,6 +45,11 @@ pub(super) static PLAN: Shape = Shape::Map(&MapShape {
         ),
         key("database", Shape::Map(&DATABASE), "is where to connect; libpq's variables otherwise"),
         key("settings", Shape::Map(&SETTINGS), "is how to execute the plan; everything has a default"),
+        key(
+            "keys",
+            Shape::Map(&super::phi::KEYS),
+            "are the keys of encrypted columns, and where they come from",
+        ),
         required(
             "tables",
             Shape::List { of: &Shape::Map(&TABLE), min: 1 },
@@ -66,7 +71,7 @@ pub(super) static PLAN: Shape = Shape::Map(&MapShape {
             "are SQL around the swap, each with its way back",
         ),
     ],
-    later: &["keys"],
+    later: &[],
     rules: &[],
 });
 
@@ -272,11 +277,17 @@ static COLUMN: MapShape = MapShape {
         key("using", TEXT, "is SQL over the old columns that gives the new value; a cast without it"),
         key("back", TEXT, "is SQL over the new columns that gives the old value back"),
         key("default", TEXT, "is its new default; without it, the old one converted by `using` or the cast"),
+        key(
+            "encrypt",
+            Shape::Map(&super::phi::ENCRYPT),
+            "encrypts its values on the way; `keys` has the keys",
+        ),
         key("one_way", Shape::Bool, "accepts that a rollback after the swap loses this column's new values"),
     ],
-    later: &["encrypt"],
+    later: &[],
     rules: &[
-        r#"{"anyOf": [{"required": ["rename"]}, {"required": ["type"]}, {"required": ["using"]}]}"#,
+        r#"{"anyOf": [{"required": ["rename"]}, {"required": ["type"]}, {"required": ["using"]}, {"required": ["encrypt"]}]}"#,
+        r#"{"if": {"required": ["encrypt"]}, "then": {"properties": {"rename": false, "type": false, "using": false, "back": false, "default": false}}}"#,
         r#"{"if": {"required": ["using"]}, "then": {"anyOf": [{"required": ["back"]},
             {"required": ["one_way"], "properties": {"one_way": {"not": {"const": false}}}}]}}"#,
         r#"{"if": {"required": ["back"]}, "then": {"anyOf": [{"required": ["type"]}, {"required": ["using"]}],

@@ -14,6 +14,7 @@ mod keys;
 pub mod partition;
 mod partition_by;
 mod period;
+mod phi;
 mod problem;
 mod retention;
 mod schema;
@@ -35,9 +36,11 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::pg::{Ident, QName};
+use crate::phi::KeysPlan;
 
 pub(crate) use adorned::Adornment;
 pub use changes::changes;
+pub use column::ColumnChange;
 pub use connection::Connection;
 pub use environment::Env;
 pub use gates::{Compare, Gate, GateAsk};
@@ -69,6 +72,9 @@ pub struct Plan {
     /// Programs with their arguments, which are told of the end of each phase. May change, too.
     #[serde(skip)]
     pub hooks: Vec<Vec<String>>,
+    /// The keys of encrypted columns. Where they come from may change, too; the keys' ids are in the columns.
+    #[serde(skip)]
+    pub keys: Option<KeysPlan>,
     /// The tables to migrate; all of them swap in one transaction.
     pub tables: Vec<TablePlan>,
     /// SQL around the swap, in the order in which it is executed.
@@ -115,6 +121,7 @@ impl Plan {
             settings,
             gates: Vec::new(),
             hooks: Vec::new(),
+            keys: None,
             tables: Vec::new(),
             steps: Vec::new(),
         }
@@ -122,14 +129,16 @@ impl Plan {
 
     /// Builds the plan from a tree whose shape was checked; it is incomplete only if `found` says why.
     fn prove(root: &Node, connection: Connection, file: &str, found: &mut Collected) -> Self {
+        let keys = phi::read(root, file, found);
         Self {
             name: root.get("name").map_or_else(String::new, |node| name(node, found)),
             connection,
             settings: settings::read(root, found),
             gates: gates::read_all(root, found),
             hooks: root.get("hooks").map_or(&[][..], Node::items).iter().map(gates::words).collect(),
-            tables: table::read_all(root, found),
+            tables: table::read_all(root, keys.as_ref(), found),
             steps: steps::read_all(root, file, found),
+            keys,
         }
     }
 }
@@ -265,30 +274,6 @@ pub struct TablePlan {
     /// Whether the old primary key stays unique where the new one is wider.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uniqueness: Option<Uniqueness>,
-}
-
-/// The change of a column of blue.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ColumnChange {
-    /// Green does not have it.
-    Drop,
-    /// Another name, another type, or both.
-    Change {
-        /// Green's name for it; `None` keeps blue's.
-        rename: Option<Ident>,
-        /// Green's type, as SQL text; `None` keeps blue's.
-        data_type: Option<String>,
-        /// SQL over blue's columns that gives green's value; `None` casts.
-        using: Option<String>,
-        /// SQL over green's columns that gives blue's value back; `None` casts.
-        back: Option<String>,
-        /// The plan accepts that rolling back after the swap loses this column's new values.
-        one_way: bool,
-        /// Green's default, as SQL text; `None` converts blue's by `using`, or by the cast.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        default: Option<String>,
-    },
 }
 
 /// A column that only green has: `follow_up boolean not null default false`.

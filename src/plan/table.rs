@@ -1,6 +1,7 @@
 //! `tables`: the migration of each table.
 
 use crate::pg::{Ident, QName};
+use crate::phi::KeysPlan;
 
 use super::column::{self, Columns};
 use super::problem::{Collected, Position};
@@ -9,14 +10,14 @@ use super::yaml::Node;
 use super::{NewIndex, PartitionBy, TablePlan, partition_by, widened};
 
 /// Reads `tables` of a plan whose shape has been checked.
-pub(super) fn read_all(plan: &Node, found: &mut Collected) -> Vec<TablePlan> {
+pub(super) fn read_all(plan: &Node, keys: Option<&KeysPlan>, found: &mut Collected) -> Vec<TablePlan> {
     let mut tables: Vec<TablePlan> = Vec::new();
     let mut index_names: Vec<QName> = Vec::new();
     for node in plan.get("tables").map_or(&[][..], Node::items) {
         let Some(name) = node.get("table") else { continue };
         let Some(table) = sql::take(name, "table", sql::qname, found) else { continue };
         refuse_same_table(&tables, &table, name.at, found);
-        tables.push(read(node, table, &mut index_names, found));
+        tables.push(read(node, table, (keys, &mut index_names), found));
     }
     tables
 }
@@ -34,12 +35,17 @@ fn refuse_same_table(tables: &[TablePlan], table: &QName, at: Position, found: &
     }
 }
 
-fn read(node: &Node, table: QName, index_names: &mut Vec<QName>, found: &mut Collected) -> TablePlan {
+fn read(
+    node: &Node,
+    table: QName,
+    (keys, index_names): (Option<&KeysPlan>, &mut Vec<QName>),
+    found: &mut Collected,
+) -> TablePlan {
     let names = |key: &str, found: &mut Collected| node.get(key).map(|list| names(list, key, found));
     let partition_by = node.get("partition_by").and_then(|by| partition_by::read(by, &table, found));
     let primary_key = names("primary_key", found);
     let drop_indexes = names("drop_indexes", found).unwrap_or_default();
-    let columns = column::read(node, found);
+    let columns = column::read(node, keys, found);
     check_keys(node, partition_by.as_ref(), primary_key.as_deref(), &columns, found);
     let indexes = node.get("indexes").map_or(&[][..], Node::items);
     let indexes = indexes.iter().filter_map(|item| index(item, &table, index_names, found)).collect();

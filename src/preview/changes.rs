@@ -87,13 +87,22 @@ impl Diff {
             if let Source::Expression { sql, .. } = &column.source {
                 parts.push(format!("from {sql}"));
             }
+            if let Source::Encrypted(how) = &column.source {
+                parts.push(format!("encrypted, {}, key {}", how.format.name(), how.key));
+            }
             if !parts.is_empty() {
                 self.add('~', "column", format!("{} {}", blue.name.plain(), parts.join(", ")));
             }
         }
-        let added = |column: &&GreenColumn| column.source == Source::Added;
+        let added = |column: &&GreenColumn| column.source.is_new();
         for column in green.columns.iter().filter(added) {
-            self.add('+', "column", format!("{} {}", column.name.plain(), column.data_type));
+            let of = match &column.source {
+                Source::BlindIndex(index) => {
+                    format!(", blind index of {}, key {}", index.of.plain(), index.key)
+                }
+                _ => String::new(),
+            };
+            self.add('+', "column", format!("{} {}{of}", column.name.plain(), column.data_type));
         }
     }
 

@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 
 use crate::error::Error;
 use crate::event::{PreviewNotice, PreviewStatement};
-use crate::hangs_on::{self, Fate, Green, InboundKey, Source};
+use crate::hangs_on::{self, Fate, Green, InboundKey};
 use crate::lifecycle::LaneDesign;
 use crate::pg::{Colour, Ident, QName, list};
 use crate::phase::row_types;
@@ -245,10 +245,7 @@ fn lost_keys(green: &Green) -> Vec<Vec<Ident>> {
 }
 
 fn has_other_columns(green: &Green) -> bool {
-    let same = green.columns.iter().filter(|column| match &column.source {
-        Source::Same(blue) | Source::Generated(blue) => *blue == column.name,
-        Source::Expression { .. } | Source::Added => false,
-    });
+    let same = green.columns.iter().filter(|column| column.source.unchanged() == Some(&column.name));
     same.count() != green.blue.columns.len() || green.columns.len() != green.blue.columns.len()
 }
 

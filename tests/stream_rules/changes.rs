@@ -44,7 +44,7 @@ async fn while_rows_are_missing_a_change_brings_what_it_can_and_remembers_what_i
     bench.feed().run_to(point.0.lsn).await.unwrap();
     let round = bench.round(&point.0.snapshot).await;
     let reader = bench.cluster.client(super::bench::DB).await;
-    let read = copy::dirty_keys(&reader, &bench.lane, &round).await.unwrap();
+    let read = copy::dirty_keys(&reader, &reader, &bench.lane, &round).await.unwrap();
     bench.journal.commit(&reader, Fact::DirtyKeysRead { lane: 0, keys: read }).await.unwrap();
     assert_eq!((read, bench.dirty().await), (4, vec![]));
     bench.expect_same_but(&[12]).await;

@@ -20,11 +20,11 @@ async fn a_rewrite_of_blue_between_two_chunks_is_noticed() {
     let round = Round { snapshot: point.snapshot.clone(), skip_present: false, files: vec![file] };
     let worker = bench.cluster.client(DB).await;
     let first = Span { from: 0, to: Some(8) };
-    let rows = copy::chunk(&worker, &bench.lane, first, &round).await.unwrap();
+    let rows = copy::chunk(&worker, &worker, (&bench.lane, first), &round).await.unwrap();
     bench.journal.commit(&worker, Fact::ChunkCopied { lane: 0, span: first, rows }).await.unwrap();
     bench.sql("vacuum full t").await;
     let rest = Span { from: 8, to: None };
-    let error = copy::chunk(&worker, &bench.lane, rest, &round).await.unwrap_err();
+    let error = copy::chunk(&worker, &worker, (&bench.lane, rest), &round).await.unwrap_err();
     assert!(matches!(error, CopyError::Rewritten { lane: 0, .. }), "{error:?}");
 }
 
@@ -38,7 +38,7 @@ async fn a_key_to_read_again_that_cannot_be_read_is_not_forgotten() {
     now.batch_execute("begin isolation level repeatable read").await.unwrap();
     let snapshot: String = now.query_one("select pg_export_snapshot()", &[]).await.unwrap().get(0);
     let round = bench.round(&snapshot).await;
-    let error = copy::dirty_keys(&worker, &bench.lane, &round).await.unwrap_err();
+    let error = copy::dirty_keys(&worker, &worker, &bench.lane, &round).await.unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, CopyError::NoKey { .. }) && text.contains(&keys.plain()), "{text}");
     assert_eq!(bench.number(&format!("select count(*) from {keys}")).await, 2);

@@ -106,7 +106,7 @@ impl Bench {
         let worker = self.cluster.client(DB).await;
         let mut rows = 0;
         for span in [Span { from: 0, to: Some(1) }, Span { from: 1, to: None }] {
-            rows += copy::chunk(&worker, &self.lane, span, &round).await.unwrap();
+            rows += copy::chunk(&worker, &worker, (&self.lane, span), &round).await.unwrap();
             worker.batch_execute("commit").await.unwrap();
         }
         rows

@@ -122,10 +122,17 @@ fn finding(finding: &Finding) -> String {
 }
 
 fn verified(verification: &Verification) -> String {
+    let encrypted = verification.encrypted.iter().map(|census| {
+        let keys = census.keys.iter().map(|(key, values)| format!("{} under key {key}", count(*values)));
+        let keys: Vec<String> = keys.chain([format!("{} NULL", count(census.nulls))]).collect();
+        format!("\n  {}.{} is encrypted: {}", census.table, census.column, keys.join(", "))
+    });
+    let encrypted: String = encrypted.collect();
+
     let rows: u64 = verification.rows.iter().sum();
     let columns: Vec<String> = verification.columns.iter().map(ToString::to_string).collect();
     format!(
-        "verified: {} rows are equal at one point, {} columns each; then {} keys that changed since, in {} step{}",
+        "verified: {} rows are equal at one point, {} columns each; then {} keys that changed since, in {} step{}{encrypted}",
         count(rows),
         columns.join(" and "),
         count(verification.delta_keys),

@@ -2,7 +2,7 @@
 
 use super::{Enabled, Trigger};
 use crate::hangs_on::part::Conflict;
-use crate::hangs_on::shape::{Green, Source};
+use crate::hangs_on::shape::{Green, GreenColumn};
 use crate::pg::{Ident, list};
 
 /// Something to know about triggers that a swap keeps.
@@ -172,10 +172,9 @@ fn named(green: &Green) -> Option<Told> {
 /// Functions that read a column whose values become others.
 fn changed(green: &Green) -> Option<Told> {
     let says = |trigger: &Trigger| {
-        let new = green.columns.iter().find(|new| match &new.source {
-            Source::Expression { blue, .. } => trigger.reads.contains(blue),
-            _ => false,
-        })?;
+        let is_changed =
+            |new: &&GreenColumn| new.source.changed().is_some_and(|blue| trigger.reads.contains(blue));
+        let new = green.columns.iter().find(is_changed)?;
         let (function, name) = (trigger.function.plain(), trigger.name.plain());
         Some(format!("{function} (trigger {name}) gets column {} as {}", new.name.plain(), new.data_type))
     };

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 
-use super::Apply;
 use super::work::Work;
+use super::{Apply, Failed};
 use crate::lane::coalesce::{Key, Net, Row};
 
 /// The most keys that are named.
@@ -74,8 +74,10 @@ pub(super) async fn find(
             client.batch_execute("SAVEPOINT projh_part").await?;
             let error = match apply.part(client, part).await {
                 Ok(()) => continue,
-                Err(error) if error.code().is_none() => return Err(error),
-                Err(error) => error,
+                Err(Failed::Postgres(error)) if error.code().is_none() => return Err(error),
+                Err(Failed::Postgres(error)) => error,
+                // It was sealed before the server rejected the batch.
+                Err(Failed::Cipher(..)) => return Ok(rejected),
             };
             client.batch_execute("ROLLBACK TO SAVEPOINT projh_part").await?;
             match divided {
@@ -89,9 +91,9 @@ pub(super) async fn find(
 }
 
 impl Apply {
-    async fn part(&self, client: &Client, part: Part<'_>) -> Result<(), Error> {
+    async fn part(&self, client: &Client, part: Part<'_>) -> Result<(), Failed> {
         match part {
-            Part::Deleted(keys) => self.delete(client, keys).await.map(drop),
+            Part::Deleted(keys) => Ok(self.delete(client, keys).await.map(drop)?),
             Part::Rewritten(rows) => self.rewrite(client, rows).await.map(drop),
             Part::Inserted(rows) => self.insert(client, rows).await,
         }

@@ -1,7 +1,8 @@
 //! The statements that apply a batch to the target.
 //!
 //! `$1` of those that write rows is an array of rows of the source; a row's mask has one bit for each
-//! column that the stream carries, set if the stream did not repeat the value.
+//! column that the stream carries, set if the stream did not repeat the value. Of a lane with values that this program
+//! transforms, the rows are in a temporary table instead, by COPY: the server may log parameters.
 
 use std::collections::HashMap;
 
@@ -84,15 +85,13 @@ fn replace_sql(lane: &Lane) -> Option<String> {
     let sets = merged.iter().map(|(target, sql)| format!("{target} = {sql}"));
     Some(format!(
         "WITH done AS (UPDATE {target} AS g SET {sets} FROM \
-           (SELECT s.projh_ord, s.projh_mask, {values} \
-           FROM ROWS FROM (unnest($1::{source}[]), unnest($2::bytea[])) WITH ORDINALITY \
-           AS s({columns}, projh_mask, projh_ord)) AS k WHERE {on} RETURNING k.projh_ord) \
-         SELECT n FROM generate_series(1, $3::bigint) AS n WHERE n NOT IN (SELECT projh_ord FROM done)",
+           (SELECT s.projh_ord, s.projh_mask, {values} FROM {rows}) AS k WHERE {on} RETURNING k.projh_ord) \
+         SELECT n FROM generate_series(1, ${count}::bigint) AS n WHERE n NOT IN (SELECT projh_ord FROM done)",
         target = lane.target,
         sets = list(sets),
         values = values(lane),
-        source = lane.row_type,
-        columns = list(lane.streamed().map(|column| &column.name)),
+        rows = rows(lane, &[]),
+        count = if lane.is_transformed() { 1 } else { 3 },
         on = conditions.join(" AND "),
     ))
 }
@@ -135,11 +134,53 @@ fn merged(lane: &Lane, old: &str) -> Vec<String> {
 
 fn insert_sql(lane: &Lane) -> String {
     format!(
-        "INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE SELECT {expressions} FROM unnest($1::{source}[]) AS s",
+        "INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE SELECT {expressions} FROM {rows}",
         target = lane.target,
         columns = lane.target_columns(),
         expressions = lane.expressions(),
-        source = lane.row_type,
+        rows = match lane.is_transformed() {
+            true => format!("{} AS s", batch(lane)),
+            false => format!("unnest($1::{}[]) AS s", lane.row_type),
+        },
+    )
+}
+
+/// The rows of a batch as `s`, with their masks and ordinals, for FROM; `keys` are those of the rows that they replace.
+fn rows(lane: &Lane, keys: &[String]) -> String {
+    if lane.is_transformed() {
+        return format!("{} AS s", batch(lane));
+    }
+    let mask = keys.len() + 2;
+    let unnested = keys.iter().cloned().chain([format!("unnest(${mask}::bytea[])")]);
+    let bases = (0..keys.len()).map(|at| Ident(format!("projh_base{at}")));
+    let names = lane.fields().chain(bases).chain(["projh_mask".into(), "projh_ord".into()]);
+    format!(
+        "ROWS FROM (unnest($1::{row_type}[]), {unnested}) WITH ORDINALITY AS s({names})",
+        row_type = lane.row_type,
+        unnested = list(unnested),
+        names = list(names),
+    )
+}
+
+/// The temporary table with the rows of a batch of a lane with values that this program transforms.
+pub(super) fn batch(lane: &Lane) -> String {
+    format!("pg_temp.projh_batch_{}", lane.number)
+}
+
+/// Makes it. Its columns are an ordinal, a mask, the fields of a row, and the key of the row that it replaces.
+pub(super) fn make_batch(lane: &Lane) -> String {
+    let keys =
+        lane.key.iter().enumerate().map(|(at, key)| format!("NULL::{} AS projh_base{at}", key.type_name));
+    format!(
+        "DROP TABLE IF EXISTS {batch}; \
+         CREATE TEMP TABLE projh_batch_{number} ON COMMIT DELETE ROWS AS \
+         SELECT NULL::bigint AS projh_ord, NULL::bytea AS projh_mask, (NULL::{row_type}).*, {keys} WITH NO DATA; \
+         GRANT SELECT, INSERT, DELETE ON {batch} TO {owner}",
+        batch = batch(lane),
+        number = lane.number,
+        row_type = lane.row_type,
+        keys = list(keys),
+        owner = lane.owner,
     )
 }
 
@@ -147,9 +188,9 @@ fn insert_sql(lane: &Lane) -> String {
 /// completes every deletion before the first insertion. Returns the ordinals that found no old row.
 fn rewrite_sql(lane: &Lane) -> String {
     let key_count = lane.key.len();
-    let base_names = list((0..key_count).map(|at| format!("projh_base{at}")));
     let keys =
         lane.key.iter().enumerate().map(|(at, key)| format!("unnest(${}::{}[])", at + 2, key.type_name));
+    let keys: Vec<String> = keys.collect();
     let pairs = lane.key_in_target();
     let (on, _) = join(lane);
     let base_row = list((0..key_count).map(|at| format!("s.projh_base{at}")));
@@ -163,18 +204,14 @@ fn rewrite_sql(lane: &Lane) -> String {
     let olds = lane.mapping.iter().map(|mapped| format!("g.{}", mapped.target));
     format!(
         "WITH k AS MATERIALIZED (SELECT s.projh_ord, s.projh_mask, {base_values}, {values} \
-           FROM ROWS FROM (unnest($1::{source}[]), {keys}, unnest(${mask}::bytea[])) WITH ORDINALITY \
-           AS s({columns}, {base_names}, projh_mask, projh_ord)), \
+           FROM {rows}), \
          gone AS (DELETE FROM {target} g USING k WHERE {on} RETURNING k.projh_ord, {olds}), \
          added AS (INSERT INTO {target} ({targets}) OVERRIDING SYSTEM VALUE \
            SELECT {merged} FROM k JOIN gone USING (projh_ord) ORDER BY projh_ord) \
          SELECT projh_ord FROM k WHERE projh_ord NOT IN (SELECT projh_ord FROM gone)",
         base_values = list(base_values),
         values = values(lane),
-        source = lane.row_type,
-        keys = list(keys),
-        mask = key_count + 2,
-        columns = list(lane.streamed().map(|column| &column.name)),
+        rows = rows(lane, &keys),
         target = lane.target,
         olds = list(olds),
         targets = lane.target_columns(),

@@ -3,13 +3,15 @@
 use futures_util::Stream;
 use tokio_postgres::{Client, Row, Statement};
 
-use super::difference::{Differences, Each};
-use super::{CompareError, Comparison, each_of, failed};
+use super::difference::{Differences, Keyed};
+use super::opened::Reader;
+use super::{CompareError, Comparison, failed};
 use crate::lane::Lane;
 use crate::lane::apply;
 use crate::lane::coalesce::Key;
 use crate::lane::raw::Array;
 use crate::lane::row_hash::{SUMS, key_digest};
+use crate::lifecycle::Census;
 use crate::pg::Acting;
 
 /// Keys that one statement compares.
@@ -58,18 +60,25 @@ impl Comparison {
 
     /// SQL for the rows of the keys in the parameters, one array per key column: digest of the key, and sums.
     pub(crate) fn keys_sql(&self, is_source: bool) -> String {
-        let rows = self.rows_of_keys(is_source, &self.hash.of_side(is_source).row);
+        let hash = &self.hash.of_side(is_source).row;
+        if let Some(taken) = &self.hash.taken {
+            let rows = self.rows_of_keys(is_source, &format!("{hash} AS h{}", taken.list(is_source)));
+            return format!("SELECT projh_digest, g.* FROM {rows}");
+        }
+        let rows = self.rows_of_keys(is_source, &format!("{hash} AS h"));
         format!("SELECT projh_digest, {SUMS} FROM {rows} GROUP BY projh_digest ORDER BY projh_digest")
     }
 
     /// SQL for the hash of each column, of those rows of the keys whose digests are in the last parameter.
     fn each_sql(&self, is_source: bool) -> String {
-        let rows = self.rows_of_keys(is_source, &self.hash.of_side(is_source).each);
+        let taken = self.hash.taken.as_ref().map_or_else(String::new, |taken| taken.list(is_source));
+        let each = &self.hash.of_side(is_source).each;
+        let rows = self.rows_of_keys(is_source, &format!("{each} AS h{taken}"));
         let last = FIRST_KEY + self.lane.key.len();
-        format!("SELECT projh_digest, h FROM {rows} WHERE projh_digest = ANY (${last}::text[])")
+        format!("SELECT projh_digest, g.* FROM {rows} WHERE projh_digest = ANY (${last}::text[])")
     }
 
-    /// The rows of the keys in the parameters, for FROM: the digest as `projh_digest`, and `asked` as `h`.
+    /// The rows of the keys in the parameters, for FROM: the digest as `projh_digest`, and what is `asked` as `g`.
     fn rows_of_keys(&self, is_source: bool, asked: &str) -> String {
         let lane = &self.lane;
         let pairs = lane.key_in_target();
@@ -85,7 +94,7 @@ impl Comparison {
         });
         format!(
             "(SELECT {values}, {digest} AS projh_digest FROM {arrays} AS s({names}) OFFSET 0) AS k \
-             CROSS JOIN LATERAL (SELECT {asked} AS h FROM {relation} AS g WHERE {on} OFFSET 0) AS g",
+             CROSS JOIN LATERAL (SELECT {asked} FROM {relation} AS g WHERE {on} OFFSET 0) AS g",
             digest = key_digest(pairs.iter().map(|key| key.value)),
             values = crate::pg::list(values),
             arrays = lane.unnest_keys(FIRST_KEY),
@@ -112,7 +121,7 @@ impl ByKey<'_> {
             let arrays = apply::key_arrays(lane, some.iter().copied());
             let both = tokio::try_join!(sums(&self.source, lane, &arrays), sums(&self.target, lane, &arrays));
             let (source, target) = both.map_err(|source| failed(lane, source))?;
-            let mut found = Differences::between(lane, rows(source), rows(target)).await?;
+            let mut found = self.between(source, target).await?;
             self.name_columns(&arrays, &mut found).await?;
             differences.add(found);
         }
@@ -121,6 +130,22 @@ impl ByKey<'_> {
         }
         self.acting(&Acting::default().to_string()).await?;
         Ok(differences)
+    }
+
+    /// The differences between rows of both sides.
+    async fn between(&self, source: Vec<Row>, target: Vec<Row>) -> Result<Differences, CompareError> {
+        let Self { comparison, .. } = self;
+        let lane = &comparison.lane;
+        if comparison.hash.taken.is_none() {
+            let keyed = |rows| Keyed::of_rows(lane, stream(rows));
+            return Differences::between(lane, keyed(source), keyed(target)).await;
+        }
+        let mut readers = (Reader::of(comparison, true)?, Reader::of(comparison, false)?);
+        let source = readers.0.keyed(stream(source)).await?;
+        let target = readers.1.keyed(stream(target)).await?;
+        let mut found = Differences::between(lane, Keyed::stream(source), Keyed::stream(target)).await?;
+        found.refused = Census::refused(&readers.1.census());
+        Ok(found)
     }
 
     async fn acting(&self, sql: &str) -> Result<(), CompareError> {
@@ -134,7 +159,7 @@ impl ByKey<'_> {
         if digests.is_empty() {
             return Ok(());
         }
-        let of = async |side: &Prepared<'_>| {
+        let of = async |side: &Prepared<'_>, is_source| {
             let Comparison { lane, .. } = self.comparison;
             let seed = lane.secret.seed();
             let secret = lane.secret.key();
@@ -142,9 +167,9 @@ impl ByKey<'_> {
             params.extend(keys.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)));
             params.push(&digests);
             let rows = side.client.query(&side.each, &params).await;
-            Ok::<Each, CompareError>(each_of(&rows.map_err(|source| failed(lane, source))?))
+            self.comparison.each_of(&rows.map_err(|source| failed(lane, source))?, is_source)
         };
-        let both = tokio::try_join!(of(&self.source), of(&self.target))?;
+        let both = tokio::try_join!(of(&self.source, true), of(&self.target, false))?;
         found.name_columns(&self.comparison.hash.columns, &both.0, &both.1);
         Ok(())
     }
@@ -159,6 +184,6 @@ async fn sums(side: &Prepared<'_>, lane: &Lane, keys: &[Array]) -> Result<Vec<Ro
     side.client.query(&side.sums, &params).await
 }
 
-fn rows(rows: Vec<Row>) -> impl Stream<Item = Result<Row, tokio_postgres::Error>> {
+fn stream(rows: Vec<Row>) -> impl Stream<Item = Result<Row, tokio_postgres::Error>> {
     futures_util::stream::iter(rows.into_iter().map(Ok))
 }

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use futures_util::{Stream, TryStreamExt};
+use futures_util::{Stream, StreamExt, TryStreamExt};
 use tokio_postgres::Row;
 
 use super::super::Lane;
@@ -21,6 +21,8 @@ pub struct Differences {
     pub count: u64,
     /// The first of them, in no particular order of keys.
     pub shown: Vec<Difference>,
+    /// Why encrypted values of the target could not be compared, one sentence for each column and reason.
+    pub refused: Vec<String>,
 }
 
 /// One row that is not the same on both sides.
@@ -49,10 +51,29 @@ pub enum DifferenceKind {
 }
 
 /// A key on one side.
-struct Keyed {
-    digest: String,
+pub(super) struct Keyed {
+    pub(super) digest: String,
     /// The sum of its rows.
-    sum: Sum,
+    pub(super) sum: Sum,
+}
+
+impl Keyed {
+    /// Keys with the sums that the server has computed.
+    pub(super) fn of_rows<'a>(
+        lane: &'a Lane,
+        rows: impl Stream<Item = Result<Row, tokio_postgres::Error>> + 'a,
+    ) -> impl Stream<Item = Result<Self, CompareError>> + 'a {
+        rows.map(move |row| {
+            let row = row.map_err(|error| failed(lane, error))?;
+            let sum = Sum::of(&row, 1).map_err(|why| CompareError::incomplete(lane, why))?;
+            Ok(Self { digest: row.get(0), sum })
+        })
+    }
+
+    /// Keys with the sums that this program has computed.
+    pub(super) fn stream(keys: Vec<Self>) -> impl Stream<Item = Result<Self, CompareError>> {
+        futures_util::stream::iter(keys.into_iter().map(Ok))
+    }
 }
 
 /// One key on both sides, or what comes next on each of them.
@@ -70,28 +91,20 @@ impl Differences {
     pub fn add(&mut self, other: Self) {
         self.count += other.count;
         self.shown.extend(other.shown);
+        self.refused.extend(other.refused);
+        self.refused.sort();
+        self.refused.dedup();
     }
 
     /// Merges the sums of both sides, each in the order of the keys' digests.
     pub(super) async fn between(
         lane: &Lane,
-        source: impl Stream<Item = Result<Row, tokio_postgres::Error>>,
-        target: impl Stream<Item = Result<Row, tokio_postgres::Error>>,
+        source: impl Stream<Item = Result<Keyed, CompareError>>,
+        target: impl Stream<Item = Result<Keyed, CompareError>>,
     ) -> Result<Self, CompareError> {
-        let keyed = |row: Option<Row>| {
-            let of = |row: Row| {
-                let sum = Sum::of(&row, 1).map_err(|why| CompareError::incomplete(lane, why))?;
-                Ok::<Keyed, CompareError>(Keyed { digest: row.get(0), sum })
-            };
-            row.map(of).transpose()
-        };
         let mut source = std::pin::pin!(source);
         let mut target = std::pin::pin!(target);
-        let sql = |error| failed(lane, error);
-        let mut next = Pair {
-            source: keyed(source.try_next().await.map_err(sql)?)?,
-            target: keyed(target.try_next().await.map_err(sql)?)?,
-        };
+        let mut next = Pair { source: source.try_next().await?, target: target.try_next().await? };
         let mut found = Self::default();
         loop {
             let order = match (&next.source, &next.target) {
@@ -102,11 +115,11 @@ impl Differences {
             };
             let mut pair = Pair::default();
             if order.is_le() {
-                let following = keyed(source.try_next().await.map_err(sql)?)?;
+                let following = source.try_next().await?;
                 pair.source = std::mem::replace(&mut next.source, following);
             }
             if order.is_ge() {
-                let following = keyed(target.try_next().await.map_err(sql)?)?;
+                let following = target.try_next().await?;
                 pair.target = std::mem::replace(&mut next.target, following);
             }
             found.compare(lane, pair);

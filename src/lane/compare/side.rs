@@ -6,7 +6,7 @@ use tokio_postgres::{Client, RowStream, Statement};
 
 use super::difference::Each;
 use super::sum::Sum;
-use super::{CompareError, Comparison, each_of, failed};
+use super::{CompareError, Comparison, failed};
 use crate::lane::Lane;
 use crate::lane::row_hash::{SUMS, key_digest};
 
@@ -15,7 +15,9 @@ pub(super) const BUCKETS: i64 = 1_024;
 
 pub(super) struct Side<'a> {
     client: &'a Client,
+    comparison: &'a Comparison,
     lane: &'a Lane,
+    is_source: bool,
     buckets: Statement,
     keys: Statement,
     each: Statement,
@@ -35,6 +37,8 @@ impl<'a> Side<'a> {
         } else {
             key_digest(pairs.iter().map(|key| key.column))
         };
+        let taken = hash.taken.as_ref().map_or_else(String::new, |taken| taken.list(is_source));
+        let taken = taken.as_str();
         let hashes = hash.of_side(is_source);
         let (hash, each) = (&hashes.row, &hashes.each);
         let relation = comparison.relation(is_source);
@@ -42,17 +46,30 @@ impl<'a> Side<'a> {
         let buckets = format!(
             "SELECT h & {mask}, {SUMS} FROM (SELECT {hash} AS h FROM {relation} OFFSET 0) AS projh_rows GROUP BY 1"
         );
+        let each = format!("{each} AS h{taken}");
+        let buckets = match taken {
+            "" => buckets,
+            taken => format!("SELECT {hash} AS h{taken} FROM {relation}"),
+        };
         let keys = format!(
             "SELECT d, {SUMS} FROM (SELECT {digest} AS d, {hash} AS h FROM {relation} OFFSET 0) AS projh_rows \
              WHERE h & {mask} = ANY ($3) GROUP BY d ORDER BY d"
         );
+        // Of a part of the keys at a time, by the beginnings of their digests: this program sorts them.
+        let keys = match taken {
+            "" => keys,
+            taken => format!(
+                "SELECT * FROM (SELECT {digest} AS d, {hash} AS h{taken} FROM {relation} OFFSET 0) AS projh_rows \
+                 WHERE left(d, 2) COLLATE \"C\" BETWEEN $3 AND $4"
+            ),
+        };
         let each = format!(
-            "SELECT d, h FROM (SELECT {digest} AS d, {each} AS h FROM {relation} OFFSET 0) AS projh_rows WHERE d = ANY ($3)"
+            "SELECT * FROM (SELECT {digest} AS d, {each} FROM {relation} OFFSET 0) AS projh_rows WHERE d = ANY ($3)"
         );
         let (buckets, keys, each) =
             tokio::try_join!(client.prepare(&buckets), client.prepare(&keys), client.prepare(&each))?;
         lane.encoding.as_stored(client).await?;
-        Ok(Self { client, lane, buckets, keys, each })
+        Ok(Self { client, comparison, lane, is_source, buckets, keys, each })
     }
 
     /// The sums by bucket.
@@ -66,6 +83,19 @@ impl<'a> Side<'a> {
         rows.iter().map(bucket).collect()
     }
 
+    /// All rows, for this program to hash.
+    pub(super) async fn all_rows(&self) -> Result<RowStream, tokio_postgres::Error> {
+        self.client.query_raw(&self.buckets, [self.lane.secret.seed()]).await
+    }
+
+    /// The rows whose keys' digests begin with two digits in a range, for this program to hash.
+    pub(super) async fn rows_of(&self, range: &[String; 2]) -> Result<RowStream, tokio_postgres::Error> {
+        let secret = &self.lane.secret;
+        let params: [&(dyn postgres_types::ToSql + Sync); 4] =
+            [&secret.seed(), &secret.key(), &range[0], &range[1]];
+        self.client.query_raw(&self.keys, params).await
+    }
+
     /// The sums by key of the rows in some buckets, in the order of the keys' digests.
     pub(super) async fn keys(&self, buckets: &[i64]) -> Result<RowStream, tokio_postgres::Error> {
         let secret = &self.lane.secret;
@@ -74,9 +104,10 @@ impl<'a> Side<'a> {
     }
 
     /// The hash of each column of the rows with these digests.
-    pub(super) async fn each(&self, digests: &[String]) -> Result<Each, tokio_postgres::Error> {
+    pub(super) async fn each(&self, digests: &[String]) -> Result<Each, CompareError> {
         let secret = &self.lane.secret;
-        let rows = self.client.query(&self.each, &[&secret.seed(), &secret.key(), &digests]).await?;
-        Ok(each_of(&rows))
+        let rows = self.client.query(&self.each, &[&secret.seed(), &secret.key(), &digests]).await;
+        let rows = rows.map_err(|source| failed(self.lane, source))?;
+        self.comparison.each_of(&rows, self.is_source)
     }
 }

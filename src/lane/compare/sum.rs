@@ -20,6 +20,11 @@ pub(super) struct Sums {
 }
 
 impl Sum {
+    /// Adds a row.
+    pub(super) fn add_hash(&mut self, hash: i64) {
+        *self += Self { count: 1, sum: i128::from(hash), xor: hash };
+    }
+
     /// From three columns of a result row, the first of which is `at`. The error says what cannot be read.
     pub(super) fn of(row: &Row, at: usize) -> Result<Self, String> {
         let sum: String = row.get(at + 1);

@@ -82,6 +82,7 @@ impl Applier {
         let mut by_relation = HashMap::new();
         for lane in parts.lanes {
             by_relation.insert(lane.source_oid, pending.len());
+            Apply::make(&session, &lane).await?;
             let apply = Apply::prepare(&session, &lane).await?;
             let truncate = session.prepare(&format!("TRUNCATE {}", lane.target)).await?;
             let acting = session.prepare(&lane.acting.to_string()).await?;

@@ -35,7 +35,14 @@ fn facts() -> Vec<Fact> {
     let home = |name: &str| Ident(name.to_owned());
     let (lsn, span) = (Lsn(1), Span { from: 0, to: None });
     let what = || "index a on public.t".to_owned();
-    let verification = || Verification { lsn, rows: vec![], columns: vec![], delta_steps: 0, delta_keys: 0 };
+    let verification = || Verification {
+        lsn,
+        rows: vec![],
+        columns: vec![],
+        delta_steps: 0,
+        delta_keys: 0,
+        encrypted: vec![],
+    };
     vec![
         Fact::Started { host: "h".to_owned(), pid: 1, version: "0".to_owned() },
         Fact::Prepared(Box::new(Prepared {
@@ -44,6 +51,7 @@ fn facts() -> Vec<Fact> {
             green_home: home("g"),
             slot: home("s"),
             mark: String::new(),
+            keys: None,
         })),
         Fact::SlotIntended,
         Fact::SlotCreated { lsn, filenodes: vec![7] },

@@ -196,7 +196,9 @@ const REFUSED: &[(&str, &str)] = &[
     ("columns: {a: drop, A: drop}", "`A` is in `columns` twice"),
     ("columns: {a: {type: 'int, b int'}}", "a comma here"),
     ("columns: {a: {type: 'int; drop table x'}}", "a `;` would end the statement"),
-    ("columns: {a: {encrypt: {}}}", "`encrypt` is not supported by this version yet"),
+    ("columns: {a: {encrypt: {}}}", "`encrypt` needs keys, and the plan has none"),
+    ("columns: {a: {encrypt: {format: aes}}}", "`format` must be one of `pgp`, `aes-gcm`, not `aes`"),
+    ("columns: {a: {encrypt: {}, type: text}}", "`type` does not go with `encrypt`"),
     ("columns: {a b: drop}", "5:15: `a b`: this is not a single SQL name"),
     ("add_columns: [a int, A text]", "two columns of the new table would be called `a`"),
     ("add_columns: [b]", "this column has no type"),
@@ -261,7 +263,15 @@ const REFUSED_AS_A_WHOLE: &[(&str, &str)] = &[
         "version: 1\nname: x\ntables: [{table: a, indexes: [create index i on a (x)]}, {table: b, indexes: [create index i on b (x)]}]",
         "the index `i` is in this plan twice",
     ),
-    ("version: 1\nname: x\nkeys: []\ntables: [{table: t}]", "`keys` is not supported by this version yet"),
+    ("version: 1\nname: x\nkeys: []\ntables: [{table: t}]", "`keys` must be a map, not a list"),
+    (
+        "version: 1\nname: x\nkeys: {provider: {file: a, env: B}, active: 6f2d1c1e-0f6b-4a53-9a43-2f7b8b1f2f11}\ntables: [{table: t}]",
+        "`provider` is one place where the keys come from",
+    ),
+    (
+        "version: 1\nname: x\nkeys: {provider: {file: a}, active: sesame}\ntables: [{table: t}]",
+        "`active: sesame` is not a key's id, which is a UUID",
+    ),
     ("version: 1\nname: x\nSettings: {}\ntables: [{table: t}]", "did you mean `settings`?"),
 ];
 

@@ -77,6 +77,7 @@ const BEYOND_A_SCHEMA: &[&str] = &[
     "must be a size",
     "must be a duration",
     "`a b`: this",
+    "needs keys",
 ];
 
 #[test]

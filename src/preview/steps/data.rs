@@ -57,8 +57,9 @@ impl StepList<'_> {
         let pace = &self.estimate.paces[number];
         let rows = pace.rows * (left as f64 / f64::from(blocks.max(1))).min(1.0);
         let round = Round { snapshot: SNAPSHOT.to_owned(), skip_present: !first, files: Vec::new() };
-        let ChunkSql { staging, read } = ChunkSql::of(lane, *span, &round);
+        let ChunkSql { staging, read, write } = ChunkSql::of(lane, *span, &round);
         let mut sql = vec![point::import(SNAPSHOT), read];
+        sql.extend(write);
         if let Some(staging) = staging {
             sql.insert(0, staging.make);
             sql.extend(["COMMIT; BEGIN".to_owned(), staging.take]);
@@ -128,7 +129,7 @@ impl StepList<'_> {
             let (seconds, of_leaf) =
                 (pace.rows * pace.hash_s, pace.rows * pace.hash_s / holders.len() as f64);
             let sql = |is_source, relation: &str| {
-                let sum = comparison.sum_sql(is_source, relation, &all);
+                let sum = comparison.piece_sql(is_source, relation, &all);
                 format!("{};\n{sum};\nCOMMIT", point::import(SNAPSHOT))
             };
             let blue = sql(true, &lane.source.to_string());

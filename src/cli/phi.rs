@@ -1,0 +1,24 @@
+//! `phi`: tools for encrypted columns.
+
+use super::Shell;
+use super::command::PhiCommand;
+use crate::error::{Error, ExitCode};
+use crate::phi::Key;
+
+pub(super) fn run(shell: &Shell<'_>, command: &PhiCommand) -> Result<ExitCode, Error> {
+    match command {
+        PhiCommand::Keygen => keygen(shell),
+    }
+}
+
+/// Prints a new key as a key provider gives it: the one place where a key is shown.
+fn keygen(shell: &Shell<'_>) -> Result<ExitCode, Error> {
+    let (id, key) = Key::generate().map_err(|_| Error::Bug("the system gives no random bytes"))?;
+    // It has nothing that JSON or YAML would have to quote.
+    let text = match shell.cli.json {
+        true => format!("{{\"keys\":{{\"{id}\":{{\"key\":\"{}\"}}}}}}", *key),
+        false => format!("keys:\n  {id}: {{key: \"{}\"}}", *key),
+    };
+    shell.screen.out(&zeroize::Zeroizing::new(text));
+    Ok(ExitCode::Done)
+}

@@ -1,0 +1,28 @@
+//! Columns whose values are encrypted on the way.
+
+use serde::{Deserialize, Serialize};
+
+use crate::pg::Ident;
+use crate::phi::{Format, KeyId};
+
+/// How green has the values of a column of blue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Encrypted {
+    /// The column of blue that it replaces.
+    pub blue: Ident,
+    /// The format.
+    pub format: Format,
+    /// The key that encrypts.
+    pub key: KeyId,
+    /// Format and key of blue's values, if they are encrypted, too; `None` if they are not, or have no way back.
+    pub previous: Option<(Format, KeyId)>,
+}
+
+/// An HMAC of the values of a column of blue, for equality look-ups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlindIndex {
+    /// The column of blue.
+    pub of: Ident,
+    /// Its key.
+    pub key: KeyId,
+}

@@ -1,0 +1,204 @@
+//! What this program does with values on their way: opens them, and seals them, or computes their blind index.
+//!
+//! Invariant: whatever cannot be opened stops the work, and is named without its value; NULL stays NULL, and is never
+//! encrypted.
+
+use std::sync::Arc;
+
+use tokio_postgres::Client;
+
+use super::mapping::{Form, Transform};
+use super::row_hash::key_digest;
+use super::{Lane, LaneKeyColumn, Mapped};
+use crate::phi::{Format, Identity, Key, Label, Opener, Refused, Sealer, blind_index};
+
+/// A value that cannot be transformed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a value of {table}, column {column}{}, cannot be read: {why}", key.as_ref().map_or_else(String::new, |key| format!(", in the row with key digest {key}")))]
+pub struct CipherError {
+    /// The table, as `schema.table`.
+    pub table: String,
+    /// The column of the source.
+    pub column: String,
+    /// A digest of the row's key, if it is known.
+    pub key: Option<String>,
+    /// Why.
+    pub why: Refused,
+}
+
+/// The transformations of one lane, for one task.
+pub struct Ciphers {
+    table: String,
+    columns: Vec<CipherColumn>,
+    opener: Opener,
+    plain: Vec<u8>,
+}
+
+struct CipherColumn {
+    /// The names in the source and in the target.
+    names: [String; 2],
+    transform: Transform,
+    sealer: Option<Sealer>,
+    /// The key of a blind index.
+    index: Option<Arc<Key>>,
+    /// What values are bound to in the source and in the target.
+    identities: [Identity; 2],
+}
+
+impl Ciphers {
+    /// Of a lane; `None` if it has no transformation.
+    #[must_use]
+    pub fn of(lane: &Lane) -> Option<Self> {
+        let keyring = lane.keyring.as_ref()?;
+        let table = lane.table.plain();
+        let column = |(mapped, transform): (&Mapped, &Transform)| {
+            let key = |id| keyring.get(id);
+            let (sealer, index) = match &transform.target {
+                Form::Sealed { format, key: id } => (key(*id).map(|key| Sealer::new(*format, key)), None),
+                Form::Blind { key: id } => (None, key(*id).cloned()),
+                Form::Plain { .. } | Form::Foreign => (None, None),
+            };
+            let names = [&mapped.source, &mapped.target].map(|name| name.as_str().to_owned());
+            let identities = [0, 1].map(|side| Identity::of_column(&table, &names[side]));
+            CipherColumn { names, transform: transform.clone(), sealer, index, identities }
+        };
+        let columns: Vec<CipherColumn> = lane.transformed().map(column).collect();
+        let opener = Opener::new(keyring);
+        (!columns.is_empty()).then_some(Self { table, columns, opener, plain: Vec::new() })
+    }
+
+    /// What the source's value becomes, appended; `key` is the row's, as text.
+    ///
+    /// # Errors
+    /// If the value cannot be opened or sealed.
+    pub fn transform(
+        &mut self,
+        number: usize,
+        taken: &[u8],
+        key: &[Vec<u8>],
+        out: &mut Vec<u8>,
+    ) -> Result<(), CipherError> {
+        let Self { columns, opener, plain, .. } = self;
+        let column = &mut columns[number];
+        let outcome = column.plain(opener, taken, key, plain).and_then(|()| {
+            let identity = column.identities[1].of_row(key.iter().map(Vec::as_slice));
+            match (&column.transform.target, &mut column.sealer, &column.index) {
+                (Form::Sealed { .. }, Some(sealer), _) => sealer.seal(plain, identity, out),
+                (Form::Blind { .. }, _, Some(key)) => {
+                    out.extend_from_slice(&blind_index(key, plain));
+                    Ok(())
+                }
+                (Form::Plain { .. }, ..) => {
+                    out.extend_from_slice(plain);
+                    Ok(())
+                }
+                _ => Err(Refused::Malformed("its key is missing")),
+            }
+        });
+        outcome.map_err(|why| self.refused(number, why))
+    }
+
+    /// The error for a value of the source.
+    pub(super) fn refused(&self, number: usize, why: Refused) -> CipherError {
+        let column = self.columns[number].names[0].clone();
+        CipherError { table: self.table.clone(), column, key: None, why }
+    }
+
+    /// What is compared of the source's value, appended.
+    pub(super) fn of_source(
+        &mut self,
+        number: usize,
+        taken: &[u8],
+        key: &[Vec<u8>],
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Label>, Refused> {
+        let Self { columns, opener, plain, .. } = self;
+        let column = &mut columns[number];
+        column.plain(opener, taken, key, plain)?;
+        match &column.index {
+            Some(key) => out.extend_from_slice(&blind_index(key, plain)),
+            None => out.extend_from_slice(plain),
+        }
+        Ok(None)
+    }
+
+    /// What is compared of the target's value, appended; and its label, if it is encrypted.
+    pub(super) fn of_target(
+        &mut self,
+        number: usize,
+        taken: &[u8],
+        key: &[Vec<u8>],
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Label>, Refused> {
+        let column = &mut self.columns[number];
+        let Form::Sealed { format, key: wanted } = column.transform.target else {
+            out.extend_from_slice(taken);
+            return Ok(None);
+        };
+        let identity = column.identities[1].of_row(key.iter().map(Vec::as_slice));
+        let begin = out.len();
+        let label = self.opener.open(taken, identity, out)?;
+        let why = match label.key {
+            Some(key) if key != wanted => Refused::OtherKey(key),
+            _ if label.format != format => Refused::OtherFormat,
+            _ => return Ok(Some(label)),
+        };
+        out.truncate(begin);
+        Err(why)
+    }
+}
+
+impl CipherColumn {
+    /// The text of the source's value.
+    fn plain(
+        &mut self,
+        opener: &mut Opener,
+        taken: &[u8],
+        key: &[Vec<u8>],
+        plain: &mut Vec<u8>,
+    ) -> Result<(), Refused> {
+        zeroize::Zeroize::zeroize(plain);
+        match self.transform.source {
+            Form::Plain { .. } => plain.extend_from_slice(taken),
+            _ => {
+                let identity = self.identities[0].of_row(key.iter().map(Vec::as_slice));
+                opener.open(taken, identity, plain)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Lane {
+    /// Whether values are bound to their rows, so that a row's key is needed as text.
+    #[must_use]
+    pub fn binds_rows(&self) -> bool {
+        let is_bound =
+            |form: &Form| matches!(form, Form::Sealed { format: Format::AesGcm, .. } | Form::Foreign);
+        self.transformed().any(|(_, transform)| is_bound(&transform.source) || is_bound(&transform.target))
+    }
+
+    /// The columns of the key as text, in SQL, if values are bound to it, or may be impossible to open, so that it has to
+    /// be named.
+    pub(super) fn key_as_text(&self, column: impl Fn(&LaneKeyColumn) -> String) -> Vec<String> {
+        let opens = self.transformed().any(|(_, transform)| !matches!(transform.source, Form::Plain { .. }));
+        let asked = self.key.iter().filter(|_| opens || self.binds_rows());
+        asked.map(|key| format!("({})::text", column(key))).collect()
+    }
+
+    /// The digest of a key in the source that is given as text.
+    pub(super) async fn digest_of_text(
+        &self,
+        client: &Client,
+        key: &[Vec<u8>],
+    ) -> Result<String, tokio_postgres::Error> {
+        let values = self
+            .key
+            .iter()
+            .enumerate()
+            .map(|(at, key)| format!("($1::text[])[{}]::{}", at + 1, key.type_name));
+        let texts: Vec<String> = key.iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect();
+        let sql = format!("SELECT {}", key_digest(values));
+        Ok(client.query_one(&sql, &[&texts, &self.secret.key()]).await?.get(0))
+    }
+}

@@ -1,0 +1,272 @@
+//! Rows of lanes with values that this program transforms: the server hashes all other columns, and sends these. A row's
+//! hash is a keyed digest of both, of the text on either side.
+//!
+//! Invariants: values are compared by their text, never by encrypting them again; NULL, an empty text and a value that
+//! cannot be opened are three different things; and a value that cannot be opened, or is not encrypted with the column's
+//! key, is a difference. Nothing is sorted in the server, whose temporary files would have values in them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use tokio_postgres::Row;
+
+use super::difference::{Differences, Each, Keyed};
+use super::side::{BUCKETS, Side};
+use super::sum::Sum;
+use super::{CompareError, Comparison, failed};
+use crate::lane::raw::Raw;
+use crate::lane::{Ciphers, Lane};
+use crate::lifecycle::Census;
+use crate::pg::Ident;
+use crate::phi::{KeyId, Label, Refused};
+
+/// What the server sends of each row, after a digest of its key if that is asked for: the hash of the columns that it
+/// compares itself, the values of the others, and the key as text.
+#[derive(Clone, Debug)]
+pub(in crate::lane) struct Taken {
+    /// SQL for the values, on the source and on the target.
+    pub(in crate::lane) values: [Vec<String>; 2],
+    /// SQL for the key as text.
+    pub(in crate::lane) key: [Vec<String>; 2],
+    /// The columns, by the target's names.
+    pub(in crate::lane) columns: Vec<Ident>,
+}
+
+impl Taken {
+    /// The columns of a lane that this program compares; `None` if there is none.
+    pub(in crate::lane) fn of(lane: &Lane) -> Option<Self> {
+        let values = |is_source: bool| {
+            let one = lane.transformed().map(move |(mapped, transform)| match is_source {
+                true => transform.source.taken(&mapped.source.to_string()),
+                false => transform.target.taken(&mapped.target.to_string()),
+            });
+            one.collect()
+        };
+        let pairs = lane.key_in_target();
+        let in_target = |key: &crate::lane::LaneKeyColumn| {
+            let at = lane.key.iter().position(|of| of.name == key.name);
+            at.and_then(|at| pairs.get(at))
+                .map_or_else(|| key.name.to_string(), |pair| pair.column.to_string())
+        };
+        let key = [lane.key_as_text(|key| key.name.to_string()), lane.key_as_text(in_target)];
+        let columns = lane.transformed().map(|(mapped, _)| mapped.target.clone()).collect();
+        lane.is_transformed().then(|| Self { values: [values(true), values(false)], key, columns })
+    }
+
+    /// What follows the hash in a select list.
+    pub(super) fn list(&self, is_source: bool) -> String {
+        let side = usize::from(!is_source);
+        let more = self.values[side].iter().chain(&self.key[side]).enumerate();
+        more.map(|(at, sql)| format!(", {sql} AS projh_v{at}")).collect()
+    }
+}
+
+/// Reads rows of one side.
+pub(super) struct Reader<'a> {
+    lane: &'a Lane,
+    is_source: bool,
+    ciphers: Ciphers,
+    mac: Hmac<Sha256>,
+    count: usize,
+    /// What was found of each column, of the target.
+    found: Vec<Found>,
+    value: Vec<u8>,
+}
+
+/// The values of one column.
+#[derive(Clone, Debug, Default)]
+struct Found {
+    nulls: u64,
+    keys: BTreeMap<KeyId, u64>,
+    refused: BTreeMap<String, u64>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn of(comparison: &'a Comparison, is_source: bool) -> Result<Self, CompareError> {
+        let lane = &comparison.lane;
+        let missing = || CompareError::incomplete(lane, "the keys of its encrypted columns are missing");
+        let ciphers = Ciphers::of(lane).ok_or_else(missing)?;
+        let mac = Hmac::new_from_slice(lane.secret.key().as_bytes())
+            .map_err(|_| CompareError::incomplete(lane, "its secret is no key"))?;
+        let count = lane.transformed().count();
+        let found = vec![Found::default(); count];
+        Ok(Self { lane, is_source, ciphers, mac, count, found, value: Vec::new() })
+    }
+
+    /// The hash of a row, from the server's and the values that it has sent; and of each of these alone.
+    fn hash(&mut self, server: i64, fields: &[Option<Bytes>]) -> (i64, Vec<Option<i64>>) {
+        let (values, key) = fields.split_at(self.count.min(fields.len()));
+        let key: Vec<Vec<u8>> = key.iter().flatten().map(|text| text.to_vec()).collect();
+        let mut mac = self.mac.clone();
+        mac.update(&server.to_be_bytes());
+        let mut each = Vec::with_capacity(values.len());
+        for (number, field) in values.iter().enumerate() {
+            zeroize::Zeroize::zeroize(&mut self.value);
+            let opened = match field {
+                None => Ok(None),
+                Some(taken) => self.opened(number, taken, &key).map(Some),
+            };
+            self.count(number, &opened);
+            let kind = match (&opened, self.is_source) {
+                (Ok(None), _) => 0,
+                (Ok(Some(_)), _) => 1,
+                // Values that cannot be opened on both sides are not equal either.
+                (Err(_), true) => 2,
+                (Err(_), false) => 3,
+            };
+            let length = self.value.len() as u64;
+            let mut alone = self.mac.clone();
+            for mac in [&mut mac, &mut alone] {
+                mac.update(&[kind]);
+                mac.update(&length.to_be_bytes());
+                mac.update(&self.value);
+            }
+            each.push((kind != 0).then(|| first(alone)));
+        }
+        (first(mac), each)
+    }
+
+    fn opened(&mut self, number: usize, taken: &[u8], key: &[Vec<u8>]) -> Result<Option<Label>, Refused> {
+        match self.is_source {
+            true => self.ciphers.of_source(number, taken, key, &mut self.value),
+            false => self.ciphers.of_target(number, taken, key, &mut self.value),
+        }
+    }
+
+    fn count(&mut self, number: usize, opened: &Result<Option<Option<Label>>, Refused>) {
+        let found = &mut self.found[number];
+        match opened {
+            Ok(None) => found.nulls += 1,
+            Ok(Some(Some(Label { key: Some(key), .. }))) => *found.keys.entry(*key).or_default() += 1,
+            Ok(Some(_)) => {}
+            Err(why) => *found.refused.entry(why.to_string()).or_default() += 1,
+        }
+    }
+
+    /// Calls `with` for the hash of each row: a row has the server's hash, after `before` other columns, and then what
+    /// [`Taken::list`] asks for.
+    pub(super) async fn read(
+        &mut self,
+        rows: impl Stream<Item = Result<Row, tokio_postgres::Error>>,
+        before: usize,
+        mut with: impl FnMut(&Row, i64),
+    ) -> Result<(), CompareError> {
+        let mut rows = std::pin::pin!(rows);
+        while let Some(row) = rows.try_next().await.map_err(|source| failed(self.lane, source))? {
+            let (hash, _) = self.hash(row.get(before), &raw(&row, before + 1));
+            with(&row, hash);
+        }
+        Ok(())
+    }
+
+    /// The sums by digest of some rows, each with its key's digest, the server's hash, and what [`Taken::list`] asks for.
+    pub(super) async fn keyed(
+        &mut self,
+        rows: impl Stream<Item = Result<Row, tokio_postgres::Error>>,
+    ) -> Result<Vec<Keyed>, CompareError> {
+        let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
+        self.read(rows, 1, |row, hash| sums.entry(row.get(0)).or_default().add_hash(hash)).await?;
+        Ok(sums.into_iter().map(|(digest, sum)| Keyed { digest, sum }).collect())
+    }
+
+    /// The hashes of each column of some rows, each with its key's digest, the server's hashes, and the same.
+    pub(super) fn each(&mut self, rows: &[Row]) -> Each {
+        let of_row = |row: &Row| {
+            let mut each: Vec<Option<i64>> = row.get(1);
+            let (_, more) = self.hash(0, &raw(row, 2));
+            each.extend(more);
+            (row.get(0), each)
+        };
+        rows.iter().map(of_row).collect::<HashMap<_, _>>()
+    }
+
+    /// What was found of each encrypted column.
+    pub(super) fn census(&self) -> Vec<Census> {
+        let columns = self.lane.transformed().zip(&self.found);
+        let of_column = columns.filter(|((_, transform), _)| !self.is_source && transform.target.is_sealed());
+        of_column
+            .map(|((mapped, _), found)| Census {
+                table: self.lane.table.plain(),
+                column: mapped.target.as_str().to_owned(),
+                nulls: found.nulls,
+                keys: found.keys.iter().map(|(key, count)| (key.to_string(), *count)).collect(),
+                refused: found.refused.clone(),
+            })
+            .collect()
+    }
+}
+
+/// The most rows of a side whose keys are sorted at a time.
+const SORTED_MAX: u64 = 2_000_000;
+
+/// Finds the keys of the rows that differ.
+pub(super) async fn narrow(
+    comparison: &Comparison,
+    source: &Side<'_>,
+    target: &Side<'_>,
+) -> Result<Differences, CompareError> {
+    let (mut of_source, mut of_target) = (Reader::of(comparison, true)?, Reader::of(comparison, false)?);
+    let buckets = tokio::try_join!(of_source.buckets(source), of_target.buckets(target))?;
+    let differ = |bucket: &i64| buckets.0.get(bucket) != buckets.1.get(bucket);
+    let differing: Vec<i64> = (0..BUCKETS).filter(differ).collect();
+    let rows = |sums: &HashMap<i64, Sum>| -> u64 {
+        differing.iter().filter_map(|bucket| Some(sums.get(bucket)?.count.unsigned_abs())).sum()
+    };
+    let parts = rows(&buckets.0).max(rows(&buckets.1)).div_ceil(SORTED_MAX).clamp(1, 256);
+    // What follows reads the rows again.
+    let refused = Census::refused(&of_target.census());
+    let mut found = Differences::default();
+    for part in 0..parts {
+        let range = [256 * part / parts, 256 * (part + 1) / parts - 1].map(|byte| format!("{byte:02x}"));
+        let keys = tokio::try_join!(
+            of_source.keys(source, &differing, &range),
+            of_target.keys(target, &differing, &range)
+        )?;
+        found
+            .add(Differences::between(&comparison.lane, Keyed::stream(keys.0), Keyed::stream(keys.1)).await?);
+    }
+    found.refused = refused;
+    Ok(found)
+}
+
+impl Reader<'_> {
+    async fn buckets(&mut self, side: &Side<'_>) -> Result<HashMap<i64, Sum>, CompareError> {
+        let mut buckets: HashMap<i64, Sum> = HashMap::new();
+        let rows = side.all_rows().await.map_err(|source| failed(self.lane, source))?;
+        self.read(rows, 0, |_, hash| buckets.entry(hash & (BUCKETS - 1)).or_default().add_hash(hash)).await?;
+        Ok(buckets)
+    }
+
+    async fn keys(
+        &mut self,
+        side: &Side<'_>,
+        buckets: &[i64],
+        range: &[String; 2],
+    ) -> Result<Vec<Keyed>, CompareError> {
+        let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
+        let rows = side.rows_of(range).await.map_err(|source| failed(self.lane, source))?;
+        self.read(rows, 1, |row, hash| {
+            if buckets.binary_search(&(hash & (BUCKETS - 1))).is_ok() {
+                sums.entry(row.get(0)).or_default().add_hash(hash);
+            }
+        })
+        .await?;
+        Ok(sums.into_iter().map(|(digest, sum)| Keyed { digest, sum }).collect())
+    }
+}
+
+fn raw(row: &Row, from: usize) -> Vec<Option<Bytes>> {
+    (from..row.len()).map(|at| row.get::<_, Raw>(at).0).collect()
+}
+
+fn number(bytes: &[u8]) -> Option<i64> {
+    bytes.try_into().ok().map(i64::from_be_bytes)
+}
+
+fn first(mac: Hmac<Sha256>) -> i64 {
+    let digest = mac.finalize().into_bytes();
+    number(&digest[..8]).unwrap_or_default()
+}

@@ -1,0 +1,177 @@
+//! `keys` of a plan, and `encrypt` of a column: the keys' ids and where the keys come from, never a key.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::keys::{NAME, TEXT, key, required};
+use super::problem::Collected;
+use super::shape::{MapShape, Shape};
+use super::yaml::{Node, Word};
+use super::{ColumnChange, gates, sql, value};
+use crate::pg::{Ident, QName};
+use crate::phi::{Format, KeyId, KeysPlan, Provider};
+
+const KEY_ID: Shape = Shape::Text {
+    pattern: Some(r"^\s*[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\s*$"),
+};
+const FORMAT: Shape = Shape::Word(&["pgp", "aes-gcm"]);
+const WORDS: Shape = Shape::List { of: &TEXT, min: 1 };
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(super) static KEYS: MapShape = MapShape {
+    what: "`keys`",
+    keys: &[
+        required("provider", Shape::Map(&PROVIDER), "is where the keys come from"),
+        required("active", KEY_ID, "is the id of the key that encrypts"),
+        key("blind_index", KEY_ID, "is the id of the key of blind indexes, which must be another one"),
+        key(
+            "decrypt_only",
+            Shape::List { of: &KEY_ID, min: 1 },
+            "are the ids of more keys to ask a `function` for; the other providers give all that they have",
+        ),
+        key(
+            "unwrap",
+            WORDS,
+            "is a program with its arguments that turns a wrapped key, on its standard input, into a key",
+        ),
+        key(
+            "timeout",
+            Shape::Duration { min: Duration::from_millis(100), max: Duration::from_secs(600) },
+            "is how long a command may take (10s)",
+        ),
+    ],
+    later: &[],
+    rules: &[],
+};
+
+static PROVIDER: MapShape = MapShape {
+    what: "`provider`",
+    keys: &[
+        key("file", TEXT, "is a file that nobody else can read, its path from the plan's directory"),
+        key("env", TEXT, "is a variable of the environment"),
+        key("command", WORDS, "is a program with its arguments, such as a client of a KMS or a vault"),
+        key("function", TEXT, "is a function in the database that gives a key's text for its id (uuid)"),
+    ],
+    later: &[],
+    rules: &[
+        r#"{"oneOf": [{"required": ["file"]}, {"required": ["env"]}, {"required": ["command"]}, {"required": ["function"]}]}"#,
+    ],
+};
+
+pub(super) static ENCRYPT: MapShape = MapShape {
+    what: "`encrypt`",
+    keys: &[
+        key("into", NAME, "is the encrypted column's name (the column's own)"),
+        key(
+            "format",
+            FORMAT,
+            "is how values are encrypted: pgp, which pgcrypto reads, or aes-gcm, bound to row and column (pgp)",
+        ),
+        key("key", KEY_ID, "is the id of the key that encrypts (the active one)"),
+        key(
+            "previous",
+            KEY_ID,
+            "is the key that a column of encrypted values (bytea) has now: on the way back, values are encrypted with it",
+        ),
+        key("previous_format", FORMAT, "is the format of those values (that of `format`)"),
+        key("blind_index", Shape::Bool, "adds a column <name>_blind_index for equality look-ups (false)"),
+    ],
+    later: &[],
+    rules: &[],
+};
+
+/// Reads `keys` of a plan whose shape has been checked; `file` is the plan's.
+pub(super) fn read(plan: &Node, file: &str, found: &mut Collected) -> Option<KeysPlan> {
+    let node = plan.get("keys")?;
+    let provider = node.get("provider").and_then(|provider| self::provider(provider, file, found));
+    let active = node.get("active").and_then(|id| key_id(id, "active", found));
+    let blind_index = node.get("blind_index").and_then(|id| key_id(id, "blind_index", found));
+    if let Some(id) = node.get("blind_index").filter(|_| blind_index.is_some() && blind_index == active) {
+        found.add(id.at, "`blind_index` is the active key, and has to be another one");
+    }
+    let decrypt_only = node.get("decrypt_only").map_or(&[][..], Node::items);
+    let decrypt_only = decrypt_only.iter().filter_map(|id| key_id(id, "decrypt_only", found)).collect();
+    let unwrap = node.get("unwrap").map(gates::words);
+    let timeout = node.get("timeout").and_then(|node| value::duration(&node.scalar()?.text));
+    let timeout = timeout.unwrap_or(TIMEOUT);
+    Some(KeysPlan { provider: provider?, active: active?, blind_index, decrypt_only, unwrap, timeout })
+}
+
+fn provider(node: &Node, file: &str, found: &mut Collected) -> Option<Provider> {
+    let [(Word { text, .. }, value)] = node.entries() else {
+        let hint = "one of `file`, `env`, `command` and `function`".to_owned();
+        found.add_with_hint(node.at, "`provider` is one place where the keys come from", hint);
+        return None;
+    };
+    let word = || value.scalar().map(|scalar| scalar.text.clone());
+    match text.as_str() {
+        "file" => Some(Provider::File(Path::new(file).parent().unwrap_or(Path::new("")).join(word()?))),
+        "env" => Some(Provider::Env(word()?)),
+        "command" => Some(Provider::Command(gates::words(value))),
+        "function" => sql::take(value, "function", function, found).map(Provider::Function),
+        _ => None,
+    }
+}
+
+fn function(text: &str) -> Result<QName, sql::SqlProblem> {
+    sql::qname(text)
+}
+
+fn key_id(node: &Node, name: &str, found: &mut Collected) -> Option<KeyId> {
+    let scalar = node.scalar()?;
+    let id = KeyId::try_parse(scalar.text.trim()).ok();
+    if id.is_none() {
+        found.add(node.at, format!("`{name}: {}` is not a key's id, which is a UUID", scalar.shown()));
+    }
+    id
+}
+
+/// Reads `encrypt` of a column; `keys` are those of the plan.
+pub(super) fn encrypt(
+    column: &Node,
+    blue: &Ident,
+    keys: Option<&KeysPlan>,
+    found: &mut Collected,
+) -> Option<ColumnChange> {
+    let node = column.get("encrypt")?;
+    let others =
+        column.entries().iter().filter(|(word, _)| !matches!(word.text.as_str(), "encrypt" | "one_way"));
+    for (word, _) in others {
+        found.add(word.at, format!("`{}` does not go with `encrypt`", word.text));
+    }
+    let Some(keys) = keys else {
+        let hint = "give `keys: {provider: {file: ...}, active: <id>}` at the top level".to_owned();
+        found.add_with_hint(node.at, "`encrypt` needs keys, and the plan has none", hint);
+        return None;
+    };
+    let into = node.get("into").and_then(|value| sql::take(value, "into", sql::ident, found));
+    let format_of = |name: &str| match node.get(name).and_then(|format| Some(format.scalar()?.text.as_str()))
+    {
+        Some("aes-gcm") => Some(Format::AesGcm),
+        word => word.map(|_| Format::Pgp),
+    };
+    let format = format_of("format").unwrap_or(Format::Pgp);
+    let key = node.get("key").and_then(|id| key_id(id, "key", found)).unwrap_or(keys.active);
+    let previous = node.get("previous").and_then(|id| key_id(id, "previous", found));
+    let previous = previous.map(|id| (format_of("previous_format").unwrap_or(format), id));
+    if let Some(word) = node.get("previous_format").filter(|_| node.get("previous").is_none()) {
+        found.add(word.at, "`previous_format` goes with `previous`, and there is none");
+    }
+    let is = |name: &str, node: &Node| node.get(name).and_then(|v| v.scalar()?.as_bool()).unwrap_or(false);
+    let blind_index = is("blind_index", node).then(|| Ident::from(format!("{}_blind_index", blue.as_str())));
+    let one_way = is("one_way", column);
+    if let Some(value) =
+        node.get("blind_index").filter(|_| blind_index.is_some() && keys.blind_index.is_none())
+    {
+        let hint = "give `blind_index: <id>` under `keys`".to_owned();
+        found.add_with_hint(value.at, "`blind_index` needs a key of its own", hint);
+    }
+    if previous.is_some_and(|(_, previous)| previous == key) {
+        found.add(node.at, "`previous` is the key that encrypts: nothing would change");
+    }
+    if previous.is_some() && one_way {
+        found.add(node.at, "`one_way: true` says there is no way back, and `previous` gives one");
+    }
+    let index_key = keys.blind_index.filter(|_| blind_index.is_some());
+    Some(ColumnChange::Encrypt { into, format, key, previous, blind_index, index_key, one_way })
+}

@@ -1,0 +1,84 @@
+//! Encryption on the way: formats, keys, and what a run does with encrypted columns.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use projh_bluegreen::testing::phi::{Key, KeyId};
+
+use crate::support::Bluegreen;
+
+mod differences;
+mod formats;
+mod leaks;
+mod refused;
+mod run;
+
+/// A table with values of several kinds: short, none, empty, and so large that they are stored out of line.
+const BLUE: &str = "create extension pgcrypto;
+    create table patients (id bigint primary key, ssn varchar(40), history text, info jsonb, born date not null);
+    insert into patients select n, case n % 7 when 0 then null when 1 then '' else '123-45-' || n end,
+      case when n % 50 = 0 then repeat(md5(n::text), 400) when n % 3 > 0 then 'history of ' || n end,
+      jsonb_build_object('n', n, 'ä', null), date '1950-01-01' + n
+      from generate_series(1, 3000) n;
+    analyze patients";
+
+/// The keys of a test, in a file beside the plan.
+struct Keys {
+    active: KeyId,
+    text: String,
+    index: KeyId,
+    index_text: String,
+}
+
+impl Keys {
+    fn new() -> Self {
+        let ((active, text), (index, index_text)) = (Key::generate().unwrap(), Key::generate().unwrap());
+        Self { active, text: text.to_string(), index, index_text: index_text.to_string() }
+    }
+
+    fn document(&self) -> String {
+        let Self { active, text, index, index_text } = self;
+        format!("keys:\n  {active}: {{key: \"{text}\"}}\n  {index}: {{key: \"{index_text}\"}}\n")
+    }
+
+    fn write(&self, program: &Bluegreen) {
+        let path = program.folder().join("keys.yaml");
+        std::fs::write(&path, self.document()).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+}
+
+/// Encrypts into another column, in place, and bound to the row.
+fn plan(keys: &Keys, soak: &str) -> String {
+    format!(
+        "version: 1
+name: phi
+settings: {{workers: 2, soak: {soak}, chunk_size: 64KiB}}
+keys:
+  provider: {{file: keys.yaml}}
+  active: {active}
+  blind_index: {index}
+tables:
+  - table: public.patients
+    replica_identity: full
+    columns:
+      ssn: {{encrypt: {{into: ssn_encrypted, blind_index: true}}}}
+      history: {{encrypt: {{}}}}
+      info: {{encrypt: {{into: info_encrypted, format: aes-gcm}}}}
+",
+        active = keys.active,
+        index = keys.index,
+    )
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for three in bytes.chunks(3) {
+        let number =
+            three.iter().fold(0u32, |number, byte| number << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        out.extend((0..4).map(|at| DIGITS[(number >> (18 - 6 * at) & 63) as usize] as char));
+    }
+    let padding = (3 - bytes.len() % 3) % 3;
+    out.truncate(out.len() - padding);
+    out + &"=".repeat(padding)
+}

@@ -1,0 +1,95 @@
+//! A run with encrypted columns: there under changes, verified value for value, back, and there again.
+
+use tokio_postgres::Client;
+
+use super::{BLUE, Keys, plan};
+use crate::support::waiting::eventually;
+use crate::support::{Cluster, stage};
+
+/// What clients have to find, whichever table is live: `decrypted` is how to read a column of green.
+async fn rows(
+    client: &Client,
+    table: &str,
+    ssn: &str,
+    history: &str,
+) -> Vec<(i64, Option<String>, Option<String>, Option<String>)> {
+    let sql = format!("select id, {ssn}, {history}, born::text from {table} order by id");
+    let rows = client.query(&sql, &[]).await.unwrap();
+    rows.iter().map(|row| (row.get(0), row.get(1), row.get(2), row.get(3))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn columns_are_encrypted_on_the_way_and_come_back() {
+    let cluster = Cluster::start();
+    let keys = Keys::new();
+    let (client, program) = stage(&cluster, BLUE, &plan(&keys, "1h")).await;
+    keys.write(&program);
+    program.run("check", &[]).expect_code(0);
+    program.execute(&["--until", "copy"]).expect_code(0);
+    // Changes of every kind after the copy: the stream encrypts them.
+    client
+        .batch_execute(
+            "update patients set ssn = 'new' || id where id % 10 = 0;
+             update patients set history = null where id % 10 = 1;
+             update patients set ssn = '', history = '' where id % 10 = 2;
+             update patients set born = born + 1 where id % 10 = 3;
+             update patients set id = id + 100000 where id % 10 = 4;
+             delete from patients where id % 10 = 5;
+             insert into patients select 200000 + n, 's' || n, repeat('long ' || n, 2000), '{\"n\":  1}', '1970-01-01' from generate_series(1, 20) n;
+             update patients set ssn = 'only this' where id > 200010",
+        )
+        .await
+        .unwrap();
+    let before = rows(&client, "patients", "ssn", "history").await;
+    let running = program.spawn("execute", &["--yes"]);
+    let verified = running.wait_for("verified");
+    let census = verified["encrypted"].as_array().unwrap();
+    assert_eq!(census.len(), 3, "{verified}");
+    assert!(
+        census.iter().all(|one| one["keys"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .eq([keys.active.to_string().as_str()]))
+    );
+    running.wait_for("soaking");
+
+    let decrypted = |column: &str| format!("pgp_sym_decrypt({column}, '{}')", keys.text);
+    let (ssn, history) = (decrypted("ssn_encrypted"), decrypted("history"));
+    assert_eq!(rows(&client, "patients", &ssn, &history).await, before);
+    let index = format!(
+        "select count(*) from patients where ssn_blind_index is distinct from \
+         hmac(lower(btrim({ssn})) collate \"C\", '{}', 'sha256')",
+        keys.index_text
+    );
+    assert_eq!(client.query_one(&index, &[]).await.unwrap().get::<_, i64>(0), 0);
+
+    // The way back: what SQL has encrypted, with and without the key's id.
+    let written = format!(
+        "update patients set ssn_encrypted = pgp_sym_encrypt('by sql', '{0}', 'cipher-algo=aes256') where id % 10 = 6;
+         update patients set ssn_encrypted = '\\xca13504750'::bytea || uuid_send('{1}') || pgp_sym_encrypt('named', '{0}') where id % 10 = 7;
+         update patients set ssn_encrypted = null, history = null where id % 10 = 8;
+         delete from patients where id % 10 = 9",
+        keys.text, keys.active
+    );
+    client.batch_execute(&written).await.unwrap();
+    // A blind index is the clients' as the value is: the way there again would find one that they forgot.
+    let indexed = format!(
+        "update patients set ssn_blind_index = hmac(lower(btrim({ssn})) collate \"C\", '{}', 'sha256') where id % 10 in (6, 7, 8)",
+        keys.index_text
+    );
+    client.batch_execute(&indexed).await.unwrap();
+    let after = rows(&client, "patients", &ssn, &history).await;
+    program.run("rollback", &[]).expect_code(6);
+    running.finish().expect_code(6);
+    assert_eq!(rows(&client, "patients", "ssn", "history").await, after);
+
+    // And there again, with all values under the column's key; what names no key was opened by it.
+    let again = program.spawn("execute", &["--yes"]);
+    again.wait_for("soaking");
+    assert_eq!(rows(&client, "patients", &ssn, &history).await, after);
+    again.terminate();
+    again.finish().expect_code(7);
+    program.run("finish", &["--yes"]).expect_code(0);
+    eventually(&client, "select not exists (select from pg_namespace where nspname like 'projh_bg%')").await;
+}
