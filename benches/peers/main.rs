@@ -7,6 +7,7 @@
 
 mod back;
 mod clients;
+mod encrypt;
 mod figure;
 mod job;
 mod live;
@@ -77,6 +78,8 @@ enum What {
     Rollback,
     /// Draining a backlog of green, against one of blue.
     Back,
+    /// Copying with a column that is encrypted, against pgcrypto, and against no encryption.
+    Encrypt,
 }
 
 fn main() {
@@ -99,6 +102,7 @@ fn main() {
             What::Soaked => back::memory(&stage, arguments.soak, Duration::from_millis(arguments.rest)),
             What::Rollback => back::rollbacks(&stage, arguments.swaps),
             What::Back => back::drain(&stage, arguments.pairs),
+            What::Encrypt => encrypt::copy(&stage, arguments.rows, arguments.pairs),
             What::Throughput => live::throughput(&stage, arguments.rows),
         };
         for figure in figures {
