@@ -327,7 +327,6 @@ fn what_hangs_on_the_table_from_partitions_is_refused_once_with_a_hint_that_the_
                 "a CHECK of another table names it: k_of_t_check on public.k",
                 "alter table public.k drop constraint k_of_t_check",
             ),
-            ("its sequence: default value for column id of table public.k", "sequence of its own"),
         ],
     );
     let repairs = "alter table public.k drop constraint k_v_fkey, drop constraint k_of_t_check; alter table k alter id drop default;
