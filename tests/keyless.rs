@@ -53,6 +53,6 @@ async fn distinct_rows_without_a_key_go_green_and_come_back() {
     let (rows, changes) = writing.await.unwrap();
     let row = client.query_one("select count(*), sum(n) from t", &[]).await.unwrap();
     assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (2_000 + rows, changes));
-    program.run("rollback", &[]).expect_code(6);
+    program.run("rollback", &["--drop-green"]).expect_code(6);
     assert_eq!(cluster.pg_dump("postgres", &["--schema-only", "--exclude-schema=projh_*"]), before);
 }

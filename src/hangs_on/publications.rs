@@ -120,11 +120,20 @@ impl Publication {
                  partitioned tables: of the new table its subscribers know the name only"
             );
             let hint = format!(
-                "{set}, once its subscribers have those tables by their own names; or alter publication {name} drop \
-                 table {table}"
+                "{set}, once its subscribers have those tables by their own names; or {}",
+                self.leave(green.live())
             );
             Conflict::new(what, hint)
         })
+    }
+
+    /// The statement with which somebody takes the table out of it.
+    fn leave(&self, table: &QName) -> String {
+        let name = self.name.plain();
+        match self.by_schema {
+            true => format!("alter publication {name} drop tables in schema {}", table.schema.plain()),
+            false => format!("alter publication {name} drop table {}", table.plain()),
+        }
     }
 
     /// Whether the new table needs another setting of the whole publication.
@@ -157,7 +166,7 @@ impl Publication {
         Dependent {
             what: format!("publication {}", self.name.plain()),
             becomes: self.becomes(green),
-            hint: format!("alter publication {} drop table {}", self.name.plain(), live.plain()),
+            hint: self.leave(live),
             relation: live.clone(),
             owner: green.blue.table.owner.clone(),
             is_created: false,
