@@ -11,6 +11,7 @@ mod formats;
 mod leaks;
 mod refused;
 mod run;
+mod sql;
 
 /// A table with values of several kinds: short, none, empty, and so large that they are stored out of line.
 const BLUE: &str = "create extension pgcrypto;

@@ -17,7 +17,7 @@ fn key() -> (Key, String) {
 }
 
 /// Values of every length around the edges, in several alphabets, without NUL, which no text has.
-fn values(count: usize) -> Vec<String> {
+pub(super) fn values(count: usize) -> Vec<String> {
     let alphabet: Vec<char> = "aZ09 \n\r\t'\"\\%$äßé€漢字😀\u{7f}\u{1}".chars().collect();
     let edges =
         [0, 1, 2, 15, 16, 17, 31, 32, 183, 184, 185, 186, 190, 191, 192, 193, 8_300, 8_383, 8_384, 20_000];

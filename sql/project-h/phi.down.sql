@@ -1,0 +1,40 @@
+-- Undoes phi.sql. Keys are not dropped: with a key, all values under it would be lost. While the registry has a key that was
+-- not destroyed, it stays, with its role and its audit, and only the functions go.
+
+do $down$
+declare
+  is_member boolean := (select rolsuper from pg_catalog.pg_roles where rolname = current_user);
+  has_keys boolean;
+  has_brought boolean := obj_description('phi'::regnamespace, 'pg_namespace') like '%came with%';
+  one text;
+begin
+  if not is_member then
+    execute format('grant phi_keeper to %I', current_user);
+  end if;
+  drop function if exists public.encrypt_phi(text, uuid);
+  drop function if exists public.decrypt_phi(bytea, uuid);
+  drop function if exists public.phi_blind_index(text, uuid);
+  drop function if exists public.get_encryption_key(uuid);
+  has_keys := exists (select from phi.keys where state <> 'destroyed');
+  if not has_keys then
+    drop schema phi cascade;
+    begin
+      if has_brought then
+        drop extension pgcrypto;
+      end if;
+    exception when dependent_objects_still_exist then
+      null;  -- something else uses it by now
+    end;
+  end if;
+  if not is_member then
+    execute format('revoke phi_keeper from %I', current_user);
+  end if;
+  foreach one in array case when has_keys then array['phi_user'] else array['phi_user', 'phi_keeper'] end loop
+    begin
+      execute format('drop role if exists %I', one);
+    exception when dependent_objects_still_exist then
+      null;  -- another database of this server uses it
+    end;
+  end loop;
+end
+$down$;

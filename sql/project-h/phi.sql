@@ -1,0 +1,262 @@
+-- Encrypted values in SQL, in the format `pgp` of docs/phi-format.md: what encrypt_phi writes the program reads, and what
+-- the program writes decrypt_phi reads. A step of plans/project-h/patients.yaml; phi.down.sql undoes it. It can be
+-- executed again at any time. It needs a role that may create roles and the extension pgcrypto.
+--
+--   encrypt_phi(text, key_id uuid) returns bytea
+--   decrypt_phi(bytea, key_id uuid) returns text    the key that the value names counts; key_id is for those that name none
+--   phi_blind_index(text, key_id uuid) returns bytea  for equality look-ups: where ssn_blind_index = phi_blind_index($1, $2)
+--   get_encryption_key(key_id uuid) returns text    for a plan's `provider: {function: get_encryption_key}`
+--
+-- Roles: phi_keeper owns all of it and is the only one that reads keys; members of phi_user may call the first three.
+--
+-- Keys are rows of phi.keys. Load them by COPY, because the server's log never has what it transfers:
+--   \copy phi.keys (key_id, state, secret) from 'keys.tsv'
+-- A key whose `secret` was set to NULL later is expected in the session: `set phi.key_6f2d1c1e_0f6b_... = '<secret>'`. The
+-- registry keeps a digest of it, so that a session cannot encrypt with another one.
+--
+-- Each transaction that encrypts or decrypts leaves one row for each key in phi.audit, and one line in the server's log, which
+-- stays if it is rolled back. One that may not write leaves a line for each value instead. Neither has a value.
+
+do $roles$
+declare
+  wanted name;
+begin
+  if current_setting('server_encoding') <> 'UTF8' then
+    raise exception 'the text of encrypted values is in UTF8, and the encoding of this database is %',
+      current_setting('server_encoding');
+  end if;
+  foreach wanted in array array['phi_keeper', 'phi_user']::name[] loop
+    if to_regrole(wanted::text) is null then
+      begin
+        execute format('create role %I nologin', wanted);
+      exception when duplicate_object or unique_violation then
+        null;  -- created at the same time for another database
+      end;
+    end if;
+  end loop;
+  -- Whoever gives objects to a role has to be its member; the end of this file revokes it.
+  if not (select rolsuper from pg_catalog.pg_roles where rolname = current_user) then
+    execute format('grant phi_keeper to %I', current_user);
+  end if;
+  grant create on schema public to phi_keeper;
+end
+$roles$;
+
+create schema if not exists phi;
+
+do $types$
+begin
+  if not exists (select from pg_catalog.pg_extension where extname = 'pgcrypto') then
+    create extension pgcrypto with schema public;
+    comment on schema phi is 'Encrypted values; it came with the extension pgcrypto.';
+  end if;
+  if to_regtype('phi.key_state') is null then
+    create type phi.key_state as enum ('active', 'decrypt-only', 'destroyed');
+  end if;
+end
+$types$;
+
+-- Without constraints on the secret: an error of one would show the row.
+create table if not exists phi.keys (
+  key_id uuid primary key,
+  state phi.key_state not null default 'active',
+  secret text,
+  digest bytea,
+  changed_at timestamptz not null default now()
+);
+comment on table phi.keys is 'Keys of encrypted values. Only phi_keeper reads it.';
+comment on column phi.keys.state is
+  'active: encrypts and decrypts; decrypt-only; destroyed: its secret is gone, and with it all values under this key.';
+comment on column phi.keys.secret is
+  '32 random bytes in base64, as `projh-bluegreen phi keygen` prints them; or a passphrase, which only decrypts. NULL: the session gives it.';
+comment on column phi.keys.digest is 'HMAC-SHA-256 of the key''s id, keyed with the secret.';
+
+create table if not exists phi.audit (
+  at timestamptz not null,
+  xact xid8 not null,
+  action text not null,
+  key_id uuid not null,
+  session_role name not null,
+  acting_role text not null,
+  primary key (at, xact, action, key_id)
+);
+comment on table phi.audit is 'Which role encrypted or decrypted with which key: one row a transaction. Never a value.';
+
+-- pgcrypto may be in any schema. These bodies are bound to its functions now, so that no search_path matters later.
+do $bound$
+declare
+  pgcrypto text := (select extnamespace::regnamespace::text from pg_catalog.pg_extension where extname = 'pgcrypto');
+begin
+  execute format($sql$
+    create or replace function phi.seal(data text, secret text) returns bytea volatile
+      return %s.pgp_sym_encrypt(data, secret, 'cipher-algo=aes256, s2k-mode=3, s2k-count=1024, s2k-digest-algo=sha256')
+  $sql$, pgcrypto);
+  execute format($sql$
+    create or replace function phi.open(message bytea, secret text) returns text immutable
+      return %s.pgp_sym_decrypt(message, secret)
+  $sql$, pgcrypto);
+  execute format($sql$
+    create or replace function phi.mac(data text, secret text) returns bytea immutable
+      return %s.hmac(convert_to(data, 'UTF8'), convert_to(secret, 'UTF8'), 'sha256')
+  $sql$, pgcrypto);
+end
+$bound$;
+
+-- A destroyed key stays so; its secret is gone from the row at once, and from the disk after the next vacuum.
+create or replace function phi.key_changes() returns trigger
+  language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if tg_op = 'UPDATE' and old.state = 'destroyed' and new.state <> 'destroyed' then
+    raise exception 'key % was destroyed', old.key_id using errcode = 'object_not_in_prerequisite_state';
+  end if;
+  new.changed_at := now();
+  if new.secret is not null then
+    new.digest := phi.mac(new.key_id::text, new.secret);
+  end if;
+  if new.state = 'destroyed' then
+    new.secret := null;
+  end if;
+  return new;
+end
+$$;
+create or replace trigger key_changes before insert or update on phi.keys
+  for each row execute function phi.key_changes();
+
+create or replace function public.get_encryption_key(key_id uuid) returns text
+  language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  known record;
+  given text;
+begin
+  select k.state, k.secret, k.digest into known from phi.keys k where k.key_id = get_encryption_key.key_id;
+  if not found then
+    raise exception 'key % is not in the key registry', key_id using errcode = 'invalid_parameter_value';
+  elsif known.state = 'destroyed' then
+    raise exception 'key % was destroyed', key_id using errcode = 'invalid_parameter_value';
+  elsif known.secret is not null then
+    return known.secret;
+  end if;
+  given := nullif(current_setting('phi.key_' || replace(key_id::text, '-', '_'), true), '');
+  if given is null then
+    raise exception 'the session has to give key %', key_id using errcode = 'invalid_parameter_value',
+      hint = format('Set phi.key_%s in the session.', replace(key_id::text, '-', '_'));
+  elsif phi.mac(key_id::text, given) is distinct from known.digest then
+    raise exception 'what the session gives as key % is another key', key_id using errcode = 'invalid_parameter_value';
+  end if;
+  return given;
+end
+$$;
+
+-- The first use in a transaction is noted.
+create or replace function phi.note(action text, key_id uuid) returns void
+  language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+declare
+  acting text := current_setting('role');
+begin
+  if current_setting('transaction_read_only')::boolean then
+    raise log 'phi: % with key % by % (role %)', action, key_id, session_user, acting;
+    return;
+  end if;
+  perform from phi.audit a
+    where a.at = now() and a.xact = pg_current_xact_id() and a.action = note.action and a.key_id = note.key_id;
+  if not found then
+    raise log 'phi: % with key % by % (role %)', action, key_id, session_user, acting;
+    insert into phi.audit values (now(), pg_current_xact_id(), action, key_id, session_user, acting);
+  end if;
+end
+$$;
+
+-- The id of the key that a value names, in either format.
+create or replace function phi.key_of(value bytea) returns uuid
+  language sql immutable
+  return case
+    when substr(value, 1, 5) = '\xca13504750' and octet_length(value) >= 21 then encode(substr(value, 6, 16), 'hex')::uuid
+    when substr(value, 1, 4) = '\x50484901' and octet_length(value) >= 60 then encode(substr(value, 5, 16), 'hex')::uuid
+  end;
+
+create or replace function public.encrypt_phi(data text, key_id uuid) returns bytea
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  secret text;
+begin
+  if data is null then
+    return null;
+  end if;
+  secret := public.get_encryption_key(key_id);
+  if (select k.state from phi.keys k where k.key_id = encrypt_phi.key_id) <> 'active' then
+    raise exception 'key % only decrypts', key_id using errcode = 'invalid_parameter_value';
+  elsif secret !~ '^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$' then
+    raise exception 'key % is not 32 bytes in base64, so it only decrypts', key_id using errcode = 'invalid_parameter_value';
+  end if;
+  perform phi.note('encrypt', key_id);
+  return '\xca13504750'::bytea || uuid_send(key_id) || phi.seal(data, secret);
+end
+$$;
+
+create or replace function public.decrypt_phi(encrypted_data bytea, key_id uuid default null) returns text
+  language plpgsql volatile security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  named uuid := coalesce(phi.key_of(encrypted_data), key_id);
+begin
+  if encrypted_data is null then
+    return null;
+  elsif substr(encrypted_data, 1, 3) = '\x504849' then
+    raise exception 'pgcrypto cannot read values of the format aes-gcm' using errcode = 'feature_not_supported',
+      hint = 'examples/phi has readers in Node and Python.';
+  elsif named is null then
+    raise exception 'the value names no key, and none is given' using errcode = 'invalid_parameter_value';
+  end if;
+  perform phi.note('decrypt', named);
+  return phi.open(encrypted_data, public.get_encryption_key(named));
+end
+$$;
+
+-- STABLE, so that a condition with it can use an index.
+create or replace function public.phi_blind_index(data text, key_id uuid) returns bytea
+  language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if data is null then
+    return null;
+  end if;
+  return phi.mac(lower(btrim(data) collate "C"), public.get_encryption_key(key_id));
+end
+$$;
+
+do $owner$
+declare
+  one record;
+  backend name;
+begin
+  alter schema phi owner to phi_keeper;
+  alter type phi.key_state owner to phi_keeper;
+  alter table phi.keys owner to phi_keeper;
+  alter table phi.audit owner to phi_keeper;
+  for one in
+    select p.oid::regprocedure as it, p.pronamespace = 'public'::regnamespace and p.proname <> 'get_encryption_key' as is_for_users
+    from pg_catalog.pg_proc p
+    where p.pronamespace = 'phi'::regnamespace
+      or p.pronamespace = 'public'::regnamespace
+        and p.proname in ('encrypt_phi', 'decrypt_phi', 'phi_blind_index', 'get_encryption_key')
+  loop
+    execute format('alter function %s owner to phi_keeper', one.it);
+    execute format('revoke all on function %s from public', one.it);
+    if one.is_for_users then
+      execute format('grant execute on function %s to phi_user', one.it);
+      -- Project-H's backend; some of its roles do not inherit. Row security decides which rows they see.
+      for backend in select rolname from pg_catalog.pg_roles where rolname in ('project_h', 'service_role') loop
+        execute format('grant execute on function %s to %I', one.it, backend);
+      end loop;
+    end if;
+  end loop;
+  revoke create on schema public from phi_keeper;
+  if not (select rolsuper from pg_catalog.pg_roles where rolname = current_user) then
+    execute format('revoke phi_keeper from %I', current_user);
+  end if;
+end
+$owner$;
