@@ -11,6 +11,7 @@ pub mod schema;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::coverage::{PhiColumn, PhiPlace};
 use crate::error::{Error, ExitCode};
 use crate::finding::Finding;
 use crate::lane::compare::Difference;
@@ -246,6 +247,10 @@ pub enum Event {
     PreviewSummary(PreviewSummary),
     /// A partition was created, archived or dropped by `partitions`, or would be.
     Partition(PartitionChanged),
+    /// `phi coverage`: a column of protected health information.
+    PhiColumn(PhiColumn),
+    /// `phi coverage`: a place where plaintext remains.
+    PhiPlace(PhiPlace),
     /// A row that a key digest stands for.
     RowFound(RowFound),
     /// The state of a run.

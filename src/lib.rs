@@ -16,6 +16,7 @@
 //! - [`hangs_on`]: what a table's definition consists of, one file a kind; [`green`]: the design of the new table, and
 //!   the scripts that create and exchange it.
 //! - [`phi`]: keys, and the formats in which single values are encrypted; knows no table.
+//! - [`coverage`]: how much of what a plan encrypts is encrypted, and where plaintext remains.
 //! - [`watchdog`]: the limits of a run, its lag, and who it waits for; [`in_force`]: its settings; [`throttle`]: its rests on a busy server.
 //! - [`group`]: commands of the plan: gates and hooks.
 //! - [`status`]: the state of a run, as any other process can query it.
@@ -31,6 +32,7 @@
 mod check;
 pub mod cli;
 mod context;
+mod coverage;
 mod crash;
 mod engine;
 mod error;

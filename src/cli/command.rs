@@ -145,7 +145,7 @@ pub(super) enum Command {
         digest: String,
     },
     /// Tools for encrypted columns.
-    #[command(subcommand, after_help = help::KEYGEN)]
+    #[command(subcommand, after_help = help::PHI)]
     Phi(PhiCommand),
     /// Print the JSON Schema of the plan, for editors.
     #[command(after_help = help::SCHEMA)]
@@ -174,6 +174,25 @@ pub(super) enum PhiCommand {
     /// Print a new key with its id, in the form in which a plan's key provider gives keys.
     #[command(after_help = help::KEYGEN)]
     Keygen,
+    /// Report how many values of protected columns are encrypted, and how; and where plaintext remains. Exit code 4 unless
+    /// all are encrypted. Changes nothing.
+    #[command(after_help = help::COVERAGE)]
+    Coverage {
+        /// The plan's file.
+        plan: PathBuf,
+        /// Do not ask the key provider: report what values say of themselves, and open none.
+        #[arg(long)]
+        without_keys: bool,
+    },
+    /// Print the plan of a rotation: the same tables, from their key to another one.
+    #[command(after_help = help::ROTATE)]
+    Rotate {
+        /// The plan's file.
+        plan: PathBuf,
+        /// The id of the new key; otherwise the new plan takes it from the variable PHI_NEW_KEY.
+        #[arg(long, value_name = "KEY_ID")]
+        to: Option<uuid::Uuid>,
+    },
 }
 
 impl Command {

@@ -123,11 +123,34 @@ Example:
 Reads both tables in full. The digest is keyed with a secret that is kept in the journal: without the journal it
 reveals nothing.";
 
+pub(super) const PHI: &str = "\
+Examples:
+  projh-bluegreen phi keygen > phi-keys.yaml
+  projh-bluegreen phi coverage plan.yaml
+  projh-bluegreen phi rotate plan.yaml --to ID > rotation.yaml";
+
 pub(super) const KEYGEN: &str = "\
 Examples:
   projh-bluegreen phi keygen > phi-keys.yaml    after `umask 077`
   projh-bluegreen phi keygen --json | vault kv put secret/phi-keys -
 In the plan: keys: {provider: {file: phi-keys.yaml}, active: <its id>}";
+
+pub(super) const COVERAGE: &str = "\
+Examples:
+  projh-bluegreen phi coverage plan.yaml --json | jq 'select(.type == \"phi_column\")'
+
+It covers the columns that the plan encrypts, and in all tables those whose
+comment begins with the word PHI. Every value is read, and opened with the keys
+of the plan's provider. With plaintext anywhere in them it ends with exit code 4.
+Places where plaintext remains are listed, and do not change the exit code.";
+
+pub(super) const ROTATE: &str = "\
+Examples:
+  projh-bluegreen phi keygen                       give the new key to the provider
+  projh-bluegreen phi rotate plan.yaml --to ID > rotation.yaml
+  projh-bluegreen execute rotation.yaml
+
+The provider has to give both keys. The way back encrypts with the old one.";
 
 pub(super) const SCHEMA: &str = "\
 Examples:

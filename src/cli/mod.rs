@@ -129,7 +129,7 @@ async fn command(shell: &Shell<'_>) -> Result<ExitCode, Error> {
             partitions::run(shell, plan, *ahead, *dry_run, *yes).await
         }
         Command::Find { plan_or_run, table, digest } => find::run(shell, plan_or_run, table, digest).await,
-        Command::Phi(command) => phi::run(shell, command),
+        Command::Phi(command) => phi::run(shell, command).await,
         Command::Schema { events } => {
             let schema = if *events { event::schema::json_schema() } else { plan::json_schema() };
             shell.screen.out(&format!("{schema:#}"));

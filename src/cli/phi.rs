@@ -1,13 +1,18 @@
 //! `phi`: tools for encrypted columns.
 
+mod coverage;
+mod rotate;
+
 use super::Shell;
 use super::command::PhiCommand;
 use crate::error::{Error, ExitCode};
 use crate::phi::Key;
 
-pub(super) fn run(shell: &Shell<'_>, command: &PhiCommand) -> Result<ExitCode, Error> {
+pub(super) async fn run(shell: &Shell<'_>, command: &PhiCommand) -> Result<ExitCode, Error> {
     match command {
         PhiCommand::Keygen => keygen(shell),
+        PhiCommand::Coverage { plan, without_keys } => coverage::run(shell, plan, *without_keys).await,
+        PhiCommand::Rotate { plan, to } => rotate::run(shell, plan, *to),
     }
 }
 

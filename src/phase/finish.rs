@@ -11,7 +11,9 @@ use super::row_types;
 use super::settle;
 use super::steps::Around;
 use crate::context::Context;
+use crate::coverage;
 use crate::error::{Doing, Error};
+use crate::event::Event;
 use crate::green;
 use crate::hangs_on;
 use crate::journal::Journal;
@@ -92,8 +94,14 @@ pub(crate) async fn run(
     let around = Around { cx, journal, phase: Phase::Finish, guarded: None };
     around.all(StepTime::Finish, Way::Up).await?;
     patience.execute(client, &sql, doing).await?;
-    let archived = archived.into_iter().map(|(_, to)| to).collect();
+    let archived: Vec<QName> = archived.into_iter().map(|(_, to)| to).collect();
+    let remains = coverage::after_finish(&prepared, !archived.is_empty());
     journal.end(client, Fact::Finished { archived }).await?;
+    if let Some(text) = remains {
+        // The statistics of blue's columns were dropped with it; their rows are removed now, if this role may do so.
+        let _ = client.batch_execute("VACUUM pg_catalog.pg_statistic").await;
+        cx.tell(&Event::Notice { text });
+    }
     Ok(())
 }
 

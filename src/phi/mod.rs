@@ -25,7 +25,7 @@ pub use keys::{Key, KeyError, KeyId};
 pub use provider::{KeysError, KeysPlan, Provider, without_keys};
 pub use refused::Refused;
 pub use text::Codec;
-pub use value::{Format, Label, Opener, Sealer, label};
+pub use value::{Format, Label, Opener, Sealer, label, parameters};
 
 #[cfg(test)]
 mod tests;

@@ -55,6 +55,15 @@ pub fn label(value: &[u8]) -> Result<Label, Refused> {
     label.map_err(|why| or_plaintext(why, value))
 }
 
+/// How a value is encrypted, without a key: `aes256, s2k 3 sha256 1024, mdc`; empty if it is not.
+#[must_use]
+pub fn parameters(value: &[u8]) -> String {
+    match envelope::key_of(value) {
+        Some(_) => "xaes-256-gcm".to_owned(),
+        None => Message::read(value).map(|message| message.words()).unwrap_or_default(),
+    }
+}
+
 /// A text may begin as a message does, and is then no message that is truncated.
 fn or_plaintext(why: Refused, value: &[u8]) -> Refused {
     let is_shape = matches!(why, Refused::Truncated | Refused::Malformed(_) | Refused::Algorithm(_));

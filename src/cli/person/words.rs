@@ -63,6 +63,8 @@ pub(super) fn words(event: &Event) -> String {
         | Event::Problem(_)
         | Event::Difference(_)
         | Event::RowFound(_)
+        | Event::PhiColumn(_)
+        | Event::PhiPlace(_)
         | Event::Status(_)
         | Event::Error { .. }
         | Event::End { .. } => String::new(),

@@ -65,6 +65,12 @@ impl<'a> Message<'a> {
         Ok(Self { key, cipher, has_mdc, s2k, carried, body })
     }
 
+    /// How it is encrypted: `aes256, s2k 3 sha256 1024, mdc`.
+    pub(in crate::phi) fn words(&self) -> String {
+        let session = if self.carried.is_empty() { "" } else { ", session key" };
+        format!("{}{session}{}", self.s2k.words(), if self.has_mdc { ", mdc" } else { ", no mdc" })
+    }
+
     /// Appends the text of the message. `None` if the key is not the right one, or the message was altered.
     pub(in crate::phi) fn open(&self, key: &SessionKey, out: &mut Vec<u8>) -> Option<Result<(), Refused>> {
         let key = match &self.carried[..] {

@@ -96,6 +96,21 @@ impl S2k {
         Ok(Self { cipher, hash, salt, count })
     }
 
+    /// As `phi coverage` shows it: the cipher, and how the key is derived from the password.
+    pub(super) fn words(&self) -> String {
+        let cipher = match self.cipher {
+            Cipher::Aes128 => "aes128",
+            Cipher::Aes192 => "aes192",
+            Cipher::Aes256 => "aes256",
+        };
+        let hash = format!("{:?}", self.hash).to_lowercase();
+        match (self.salt, self.count) {
+            (None, _) => format!("{cipher}, s2k 0 {hash}"),
+            (Some(_), 0) => format!("{cipher}, s2k 1 {hash}"),
+            (Some(_), count) => format!("{cipher}, s2k 3 {hash} {count}"),
+        }
+    }
+
     /// The key that a password gives.
     pub(in crate::phi) fn key(&self, password: &[u8]) -> SessionKey {
         let length = self.cipher.key_bytes();

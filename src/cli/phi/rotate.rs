@@ -1,0 +1,150 @@
+//! `phi rotate`: prints the plan of a rotation, made of the plan that encrypted.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use crate::cli::Shell;
+use crate::error::{Error, ExitCode};
+use crate::phi::{Format, KeyId};
+use crate::plan::{ColumnChange, Plan, TablePlan};
+
+/// What the rotation takes over from the plan's text as it is.
+const KEPT: [&str; 3] = ["database", "settings", "hooks"];
+
+pub(super) fn run(shell: &Shell<'_>, path: &Path, to: Option<KeyId>) -> Result<ExitCode, Error> {
+    let plan = shell.plan(path)?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Error::Usage(format!("{} cannot be read: {}", path.display(), error.kind())))?;
+    let to = to.map_or_else(|| "${PHI_NEW_KEY}".to_owned(), |id| id.to_string());
+    shell.screen.out(rotation(&plan, &text, &to)?.trim_end());
+    Ok(ExitCode::Done)
+}
+
+/// The plan's text; file names in it are relative to the folder of the plan that it is made of.
+fn rotation(plan: &Plan, text: &str, to: &str) -> Result<String, Error> {
+    let mut tables = String::new();
+    let mut old = Vec::new();
+    for table in &plan.tables {
+        tables.push_str(&of_table(table, &mut old));
+    }
+    if tables.is_empty() {
+        return Err(Error::Usage("the plan encrypts no column, so there is no key to rotate".to_owned()));
+    }
+    if old.iter().any(|key: &KeyId| key.to_string() == to) {
+        return Err(Error::Usage(format!(
+            "key {to} is the one that the plan encrypts with: nothing would change"
+        )));
+    }
+    let keys = block(text, "keys").map(|keys| with_active(keys, to, &old)).unwrap_or_default();
+    let kept: String = KEPT.iter().filter_map(|key| block(text, key)).collect();
+    let mut name = plan.name.clone();
+    name.truncate(31);
+    let mut written = format!(
+        "# The plan of a rotation, by `projh-bluegreen phi rotate`. Keep it in the folder of the plan {}.\n",
+        plan.name
+    );
+    let _ = write!(written, "version: 1\nname: {name}-rotation\n{kept}{keys}tables:\n{tables}");
+    Ok(written)
+}
+
+/// A top-level key of a plan, with its lines.
+fn block<'t>(text: &'t str, key: &str) -> Option<&'t str> {
+    let begin = text.split_inclusive('\n').scan(0, |at, line| {
+        let here = *at;
+        *at += line.len();
+        Some((here, line))
+    });
+    let mut lines =
+        begin.skip_while(|(_, line)| !line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')));
+    let (begin, _) = lines.next()?;
+    let is_next = |(_, line): &(usize, &str)| line.starts_with(|c: char| !c.is_whitespace() && c != '#');
+    let end = lines.find(is_next).map_or(text.len(), |(at, _)| at);
+    text.get(begin..end)
+}
+
+/// `keys` with another active key; the old ones are asked for as well, because a function gives no others.
+fn with_active(keys: &str, to: &str, old: &[KeyId]) -> String {
+    let Some((before, rest)) = keys.split_once("active:") else { return keys.to_owned() };
+    let value = rest.trim_start_matches(' ');
+    let end = value.find(|c: char| c.is_whitespace() || ",}".contains(c)).unwrap_or(value.len());
+    let mut more = String::new();
+    if keys.contains("function:") && !keys.contains("decrypt_only:") {
+        let ids = old.iter().map(KeyId::to_string).collect::<Vec<_>>().join(", ");
+        let indent = before.rsplit('\n').next().unwrap_or_default();
+        // In braces on one line, or a line of its own.
+        let between = if indent.trim().is_empty() { format!("\n{indent}") } else { ", ".to_owned() };
+        more = format!("{between}decrypt_only: [{ids}]");
+    }
+    format!("{before}active: \"{to}\"{more}{}", &value[end..])
+}
+
+fn of_table(table: &TablePlan, old: &mut Vec<KeyId>) -> String {
+    let mut columns = String::new();
+    let mut is_bound = false;
+    for (blue, change) in &table.columns {
+        let ColumnChange::Encrypt { into, format, key, .. } = change else { continue };
+        let name = into.as_ref().unwrap_or(blue);
+        let _ = writeln!(
+            columns,
+            "      {}: {{encrypt: {{format: {}, previous: {key}}}}}",
+            quoted(name.as_str()),
+            format.name()
+        );
+        is_bound |= *format == Format::AesGcm;
+        if !old.contains(key) {
+            old.push(*key);
+        }
+    }
+    if columns.is_empty() {
+        return columns;
+    }
+    let identity = if is_bound || table.replica_identity_full { "    replica_identity: full\n" } else { "" };
+    format!("  - table: {}\n{identity}    columns:\n{columns}", quoted(&table.table.plain()))
+}
+
+/// A name as YAML takes it.
+fn quoted(name: &str) -> String {
+    let is_plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '.');
+    if is_plain { name.to_owned() } else { format!("'{}'", name.replace('\'', "''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "6f2d1c1e-0f6b-4a53-9a43-2f7b8b1f2f11";
+    const NEW: &str = "0b0e7a39-6a5f-4c60-8a5f-0f4c1d1f7a10";
+
+    #[test]
+    fn a_rotation_is_a_plan_from_one_key_to_the_other() {
+        for keys in [
+            format!("keys:\n  provider: {{file: keys.yaml}}\n  active: {ID}   # the first\n"),
+            format!("keys: {{provider: {{file: keys.yaml}}, active: {ID}}}\n"),
+            format!("keys: {{active: {ID}, provider: {{function: get_encryption_key}}}}\n"),
+            format!("keys:\n  active: {ID}\n  provider: {{function: get_encryption_key}}\n"),
+        ] {
+            let text = format!(
+                "version: 1\nname: p\nsettings:\n  workers: 3\n{keys}tables:\n  - table: public.patients\n    replica_identity: full\n    columns:\n      \
+                 ssn: {{encrypt: {{into: ssn_encrypted}}}}\n      notes: {{encrypt: {{format: aes-gcm}}}}\n      name: drop\n  - table: public.other\n    primary_key: [id]\n"
+            );
+            let plan = |text: &str| Plan::parse("p.yaml", text, &|_| None).unwrap();
+            let written = rotation(&plan(&text), &text, NEW).unwrap();
+            let rotation = plan(&written);
+            assert_eq!(
+                (rotation.name.as_str(), rotation.settings.workers, rotation.tables.len()),
+                ("p-rotation", 3, 1)
+            );
+            let columns = rotation.tables[0].columns.iter().map(|(name, change)| match change {
+                ColumnChange::Encrypt { key, previous, .. } => (name.as_str(), *key, *previous),
+                _ => panic!("{name} is not encrypted"),
+            });
+            let (old, new) = (ID.parse().unwrap(), NEW.parse().unwrap());
+            let expected = [
+                ("notes", new, Some((Format::AesGcm, old))),
+                ("ssn_encrypted", new, Some((Format::Pgp, old))),
+            ];
+            assert!(columns.eq(expected));
+            assert!(super::rotation(&plan(&text), &text, ID).is_err());
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Which columns are looked at: those that the plan encrypts, and those whose comment marks them.
+
+use tokio_postgres::Client;
+
+use crate::error::{Doing, Error};
+use crate::lifecycle::Progress;
+use crate::pg::{Ident, QName};
+use crate::phi::KeyId;
+use crate::plan::{ColumnChange, Plan, TablePlan};
+
+const SQL: &str = include_str!("../../sql/catalog/phi_columns.sql");
+
+/// A table with such columns.
+pub(super) struct Table {
+    pub(super) oid: u32,
+    pub(super) name: QName,
+    pub(super) columns: Vec<Column>,
+    /// What identifies a row in the associated data of `aes-gcm`.
+    pub(super) key: Vec<Ident>,
+    /// The names that columns have while they are plaintext, if the plan encrypts them.
+    pub(super) plain: Vec<Ident>,
+}
+
+/// A column.
+pub(super) struct Column {
+    pub(super) name: Ident,
+    /// Whether it can have encrypted values.
+    pub(super) is_bytes: bool,
+    pub(super) is_in_plan: bool,
+    /// The column with its blind index, and the key of that.
+    pub(super) blind_index: Option<(Ident, KeyId)>,
+}
+
+struct Found {
+    oid: u32,
+    table: QName,
+    name: Ident,
+    is_marked: bool,
+    is_bytes: bool,
+}
+
+pub(super) async fn find(
+    client: &Client,
+    plan: &Plan,
+    progress: Option<&Progress>,
+) -> Result<Vec<Table>, Error> {
+    let encrypts = |table: &&TablePlan| {
+        table.columns.values().any(|change| matches!(change, ColumnChange::Encrypt { .. }))
+    };
+    let planned: Vec<&TablePlan> = plan.tables.iter().filter(encrypts).collect();
+    let names: Vec<String> = planned.iter().map(|table| table.table.to_string()).collect();
+    let rows = client.query(SQL, &[&names]).await.doing("looking for columns to cover")?;
+    let of_row = |row: &tokio_postgres::Row| Found {
+        oid: row.get(0),
+        table: QName::new(row.get::<_, String>(1), row.get::<_, String>(2)),
+        name: Ident::from(row.get::<_, String>(3)),
+        is_marked: row.get(4),
+        is_bytes: row.get(5),
+    };
+    let found: Vec<Found> = rows.iter().map(of_row).collect();
+    let mut tables = Vec::new();
+    for of_table in found.chunk_by(|one, other| one.oid == other.oid) {
+        let name = &of_table[0].table;
+        let plan = planned.iter().find(|table| table.table == *name);
+        let columns = columns(of_table, plan.copied());
+        if columns.is_empty() {
+            continue;
+        }
+        let key = key(client, of_table[0].oid, name, progress).await?;
+        let plain =
+            plan.map(|table| encrypted(table).map(|(blue, _)| blue.clone()).collect()).unwrap_or_default();
+        tables.push(Table { oid: of_table[0].oid, name: name.clone(), columns, key, plain });
+    }
+    for table in planned {
+        let has = |found: &&Table| {
+            found.name == table.table && found.columns.iter().any(|column| column.is_in_plan)
+        };
+        if !tables.iter().any(|found| has(&found)) {
+            let what = format!(
+                "table {} does not exist, or has none of the columns that the plan encrypts",
+                table.table.plain()
+            );
+            return Err(Error::Usage(what));
+        }
+    }
+    Ok(tables)
+}
+
+/// The columns that the plan encrypts, by blue's names.
+fn encrypted(plan: &TablePlan) -> impl Iterator<Item = (&Ident, &ColumnChange)> {
+    plan.columns.iter().filter(|(_, change)| matches!(change, ColumnChange::Encrypt { .. }))
+}
+
+fn columns(found: &[Found], plan: Option<&TablePlan>) -> Vec<Column> {
+    let mut columns = Vec::new();
+    for one in found {
+        let planned =
+            plan.and_then(|plan| encrypted(plan).find(|(blue, change)| is_now(one, blue, change, found)));
+        let blind_index = planned.and_then(|(_, change)| match change {
+            ColumnChange::Encrypt { blind_index, index_key, .. } => blind_index.clone().zip(*index_key),
+            _ => None,
+        });
+        let is_there = |name: &Ident| found.iter().any(|other| other.name == *name);
+        if planned.is_some() || one.is_marked {
+            columns.push(Column {
+                name: one.name.clone(),
+                is_bytes: one.is_bytes,
+                is_in_plan: planned.is_some(),
+                blind_index: blind_index.filter(|(name, _)| is_there(name)),
+            });
+        }
+    }
+    columns
+}
+
+/// Whether the column is what the plan's column is now: after the swap the encrypted one, before it the other.
+fn is_now(one: &Found, blue: &Ident, change: &ColumnChange, all: &[Found]) -> bool {
+    let ColumnChange::Encrypt { into, .. } = change else { return false };
+    let into = into.as_ref().unwrap_or(blue);
+    let is_encrypted = all.iter().any(|other| other.name == *into && other.is_bytes);
+    one.name == *if is_encrypted { into } else { blue }
+}
+
+/// The key that the table had before the run, or else its primary key.
+async fn key(
+    client: &Client,
+    oid: u32,
+    table: &QName,
+    progress: Option<&Progress>,
+) -> Result<Vec<Ident>, Error> {
+    let lanes =
+        progress.and_then(|progress| progress.prepared.as_ref()).map_or(&[][..], |prepared| &prepared.lanes);
+    if let Some(lane) = lanes.iter().find(|lane| lane.table == *table) {
+        return Ok(lane.key.columns.iter().map(|column| column.name.clone()).collect());
+    }
+    let sql = "SELECT a.attname::text FROM pg_catalog.pg_index i, unnest(i.indkey) WITH ORDINALITY k(attnum, n) \
+               JOIN pg_catalog.pg_attribute a ON a.attrelid = $1 AND a.attnum = k.attnum \
+               WHERE i.indrelid = $1 AND i.indisprimary AND k.n <= i.indnkeyatts ORDER BY k.n";
+    let rows = client.query(sql, &[&oid]).await.doing("looking for a table's key")?;
+    Ok(rows.iter().map(|row| Ident::from(row.get::<_, String>(0))).collect())
+}

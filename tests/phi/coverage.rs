@@ -1,0 +1,188 @@
+//! `phi coverage` before, in and after a run that encrypts, and after somebody has written what is not encrypted; and the plan
+//! of a rotation, by `phi rotate`.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+
+use projh_bluegreen::testing::phi::Key;
+use serde_json::Value;
+
+use super::{BLUE, Keys, plan};
+use crate::support::{Bluegreen, Cluster, Finished, stage};
+
+const MARKED: &str = "
+    comment on column patients.history is 'PHI, of the worst kind';
+    create index on patients (ssn); create view of_today as select id, ssn from patients;
+    create table notes (id int primary key, body text, other text); insert into notes values (1, 'x', 'PHI'), (2, null, null);
+    comment on column notes.body is 'phi: told by the patient'; comment on column notes.other is 'never has PHI';
+    create table audit (details jsonb);
+    insert into audit values ('{\"old\": {\"ssn\": \"123-45-1\"}}'), ('{\"ssn\": null}'), ('{\"ssn\": \"\\\\x00\"}'), ('{\"n\": \"ssn\"}');
+    create publication for_others for table patients;
+    analyze patients";
+
+fn coverage(program: &Bluegreen, plan: &str, more: &[&str], code: i32) -> Finished {
+    program.say(&[&["phi", "coverage", plan, "--json"], more].concat()).expect_code(code)
+}
+
+/// The columns, by name.
+fn columns(finished: &Finished) -> BTreeMap<String, Value> {
+    let named = |column: &&Value| {
+        format!("{}.{}", column["table"].as_str().unwrap(), column["column"].as_str().unwrap())
+    };
+    finished.events_of("phi_column").iter().map(|column| (named(column), (*column).clone())).collect()
+}
+
+fn places(finished: &Finished) -> Vec<String> {
+    let name =
+        |place: &&Value| format!("{} {}", place["kind"].as_str().unwrap(), place["object"].as_str().unwrap());
+    finished.events_of("phi_place").iter().map(name).collect()
+}
+
+fn is_place(finished: &Finished, begin: &str) -> bool {
+    places(finished).iter().any(|place| place.starts_with(begin))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_encrypted_is_counted_and_where_plaintext_remains() {
+    let cluster = Cluster::start();
+    let keys = Keys::new();
+    let (client, program) = stage(&cluster, &format!("{BLUE}; {MARKED}"), &plan(&keys, "1h")).await;
+    keys.write(&program);
+
+    let before = coverage(&program, "plan.yaml", &[], 4);
+    let found = columns(&before);
+    let names: Vec<&str> = found.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        ["public.notes.body", "public.patients.history", "public.patients.info", "public.patients.ssn"]
+    );
+    let ssn = &found["public.patients.ssn"];
+    assert_eq!(
+        (&ssn["rows"], &ssn["nulls"], &ssn["plaintext"], &ssn["percent"]),
+        (&3000.into(), &428.into(), &2572.into(), &0.0.into())
+    );
+    for place in [
+        "index public.patients_ssn_idx",
+        "view public.of_today",
+        "statistics public.patients.ssn",
+        "publication for_others",
+        "audit_rows public.audit.details",
+        "wal ",
+        "dump ",
+    ] {
+        assert!(is_place(&before, place), "{place}: {:#?}", places(&before));
+    }
+    let audited =
+        before.events_of("phi_place").into_iter().find(|place| place["kind"] == "audit_rows").unwrap();
+    assert_eq!(audited["rows"], 1);
+
+    // In the soak.
+    client
+        .batch_execute("drop index patients_ssn_idx; drop view of_today; drop publication for_others")
+        .await
+        .unwrap();
+    let running = program.spawn("execute", &["--yes"]);
+    running.wait_for("soaking");
+    let soaking = coverage(&program, "plan.yaml", &[], 4);
+    let found = columns(&soaking);
+    let ssn = &found["public.patients.ssn_encrypted"];
+    assert_eq!(
+        (&ssn["opened"], &ssn["plaintext"], &ssn["percent"]),
+        (&2572.into(), &0.into(), &100.0.into())
+    );
+    assert_eq!(ssn["encrypted"][0]["key"], keys.active.to_string());
+    assert_eq!(ssn["encrypted"][0]["parameters"], "aes256, s2k 3 sha256 1024, mdc");
+    assert_eq!((&ssn["blind_index"]["equal"], &ssn["blind_index"]["other"]), (&3000.into(), &0.into()));
+    let info = &found["public.patients.info_encrypted"];
+    assert_eq!((&info["encrypted"][0]["format"], &info["opened"]), (&"aes-gcm".into(), &3000.into()));
+    assert_eq!(found["public.notes.body"]["plaintext"], 1);
+    assert!(is_place(&soaking, "blue ") && is_place(&soaking, "statistics "), "{:#?}", places(&soaking));
+    // Without the marked column of another table it is whole.
+    client.batch_execute("comment on column notes.body is null").await.unwrap();
+    coverage(&program, "plan.yaml", &[], 0);
+    let said = program.say(&["phi", "coverage", "plan.yaml"]).expect_code(0);
+    said.expect_words(&[
+        "ssn_encrypted: 100 % of 2572 values encrypted, 428 NULL",
+        "old table",
+        "finish",
+        "100 %: every value",
+    ]);
+    program.say(&["phi", "coverage", "plan.yaml", "--without-keys"]).expect_code(0);
+
+    // What others have written since: plaintext, another row's value, a key that nobody has, another index.
+    let tampered = "
+        update patients set ssn_encrypted = 'plain' where id in (1, 2);
+        update patients p set info_encrypted = q.info_encrypted from patients q where p.id = 5 and q.id = 6;
+        update patients set history = pgp_sym_encrypt('x', 'nobody''s') where id = 8;
+        update patients set ssn_blind_index = '\\x00' where id = 10";
+    running.terminate();
+    running.finish().expect_code(7);
+    client.batch_execute(tampered).await.unwrap();
+    let found = columns(&coverage(&program, "plan.yaml", &[], 4));
+    let ssn = &found["public.patients.ssn_encrypted"];
+    assert_eq!(
+        (&ssn["plaintext"], &ssn["opened"], &ssn["blind_index"]["other"]),
+        (&2.into(), &2570.into(), &1.into())
+    );
+    assert_eq!(ssn["percent"], 99.92);
+    for (column, why) in [("info_encrypted", "does not open it"), ("history", "none of the keys")] {
+        let refused = found[&format!("public.patients.{column}")]["refused"].as_object().unwrap();
+        assert!(
+            refused.len() == 1 && refused.iter().all(|(what, count)| what.contains(why) && *count == 1),
+            "{refused:?}"
+        );
+    }
+    // What cannot be known without a key is not.
+    let labelled = columns(&coverage(&program, "plan.yaml", &["--without-keys"], 4));
+    let history = &labelled["public.patients.history"];
+    assert_eq!(
+        (&history["opened"], &history["percent"], history["refused"].as_object().unwrap().len()),
+        (&Value::Null, &100.0.into(), 0)
+    );
+    assert!(
+        history["encrypted"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|under| under["key"].is_null() && under["values"] == 1)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_is_planned_executed_and_covered() {
+    let cluster = Cluster::start();
+    let keys = Keys::new();
+    let without_soak = plan(&keys, "1h").replace("soak: 1h, ", "");
+    let (client, program) = stage(&cluster, BLUE, &without_soak).await;
+    keys.write(&program);
+    program.execute(&["--yes"]).expect_code(0);
+    let finished = program.run("finish", &["--yes"]).expect_code(0);
+    let said = finished.events_of("notice");
+    assert!(said.iter().any(|notice| {
+        notice["text"].as_str().unwrap().contains("plaintext of the encrypted columns may remain")
+    }));
+    assert!(!is_place(&coverage(&program, "plan.yaml", &[], 0), "blue "));
+
+    let (new, text) = Key::generate().unwrap();
+    let document = format!("{}  {new}: {{key: \"{}\"}}\n", keys.document(), *text);
+    let path = program.folder().join("keys.yaml");
+    std::fs::write(&path, document).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let rotation =
+        program.say(&["phi", "rotate", "plan.yaml", "--to", &new.to_string()]).expect_code(0).stdout;
+    std::fs::write(program.folder().join("rotation.yaml"), &rotation).unwrap();
+    // Half of the rows are old: nothing is stranded.
+    program.say(&["check", "rotation.yaml"]).expect_code(0);
+    program.say(&["execute", "rotation.yaml", "--yes"]).expect_code(0);
+    let found = columns(&coverage(&program, "rotation.yaml", &[], 0));
+    let ssn = &found["public.patients.ssn_encrypted"];
+    assert_eq!(
+        (ssn["encrypted"].as_array().unwrap().len(), &ssn["encrypted"][0]["key"]),
+        (1, &new.to_string().into())
+    );
+    let sql = format!(
+        "select count(*) from patients where pgp_sym_decrypt(ssn_encrypted, '{}') like '%45-%'",
+        *text
+    );
+    assert_eq!(client.query_one(&sql, &[]).await.unwrap().get::<_, i64>(0), 2143);
+}
