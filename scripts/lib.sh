@@ -98,3 +98,31 @@ server_of() {
   fi
   printf '%s' "$bin"
 }
+
+# For demos, which set $steps and $logs.
+bold='' dim='' plain=''
+if [ -t 1 ]; then bold=$'\e[1m' dim=$'\e[2m' plain=$'\e[0m'; fi
+step_number=0
+step() {
+  step_number=$((step_number + 1))
+  printf '%s[%d/%d]%s %s\n' "$bold" "$step_number" "$steps" "$plain" "$1"
+  step_began=$SECONDS
+}
+done_with() { printf '      %s%s%s\n' "$dim" "$1, $((SECONDS - step_began)) s" "$plain"; }
+
+# quietly NAME COMMAND...: writes the output to target/demo/NAME.log; on failure, prints the end of it.
+quietly() {
+  local log=$logs/$1.log
+  shift
+  "$@" >"$log" 2>&1 </dev/null || failed "$log" "$*"
+}
+failed() {
+  say "" "failed: $2" "the end of $1:"
+  tail -n 25 "$1" >&2 || true
+  exit 1
+}
+
+sql() { scripts/sandbox psql -XAtq -v ON_ERROR_STOP=1 -c "$1"; }
+
+# indented: indents standard input.
+indented() { sed 's/^/      /'; }

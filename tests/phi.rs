@@ -10,6 +10,7 @@ mod coverage;
 mod differences;
 mod formats;
 mod leaks;
+mod project_h;
 mod refused;
 mod run;
 mod sql;
