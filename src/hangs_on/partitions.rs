@@ -2,7 +2,7 @@
 //!
 //! They leave with it: in the swap each is moved to blue's private schema, where no client may reach it, and in a
 //! rollback back to the schema that it came from. What a partition has that its parent has not stays with it; what
-//! clients rely on is refused ([`super::blockers`]).
+//! clients rely on is refused ([`super::blockers()`]).
 
 use std::collections::BTreeMap;
 
