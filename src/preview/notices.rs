@@ -53,8 +53,8 @@ fn stall(subject: &Subject<'_>, estimate: &Estimate) -> PreviewNotice {
 }
 
 fn open_transactions() -> PreviewNotice {
-    let text = "a REPEATABLE READ transaction that is open across the swap does not see the last milliseconds \
-                before it; an open transaction that has used a table holds the swap up until it ends";
+    let text = "a REPEATABLE READ transaction that is open across the swap does not see the last changes before its \
+                snapshot, by as much as the stream lagged then; an open transaction that has used a table holds the swap up until it ends";
     notice("open_transactions", None, text)
 }
 
