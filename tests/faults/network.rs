@@ -135,7 +135,7 @@ async fn a_connection_that_breaks_in_any_phase_is_noticed_and_the_run_goes_on() 
         }
     }
     assert_eq!(stage.partitioned().await, 0);
-    let running = stage.program.spawn("rollback", &[]);
+    let running = stage.program.spawn("rollback", &["--drop-green"]);
     println!("out: {}", breaks_in(&running, &forwarder, "rollback", Cut));
     running.finish().expect_code(6);
     assert_eq!(count(&stage.client, "pg_replication_slots").await, 0);
