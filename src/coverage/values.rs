@@ -155,8 +155,8 @@ impl<'a> Counting<'a> {
         let counted = self.found.blind_index.get_or_insert_with(BlindIndexed::default);
         name.as_str().clone_into(&mut counted.column);
         let Some(key) = keyring.get(*key) else { return };
-        let expected = text.map(|text| blind_index(key, text));
-        let is_equal = expected.as_ref().map(|expected| &expected[..]) == index;
+        let expected = text.map(|text| blind_index(key, text)).transpose();
+        let is_equal = expected.is_ok_and(|expected| expected.as_ref().map(|it| &it[..]) == index);
         *(if is_equal { &mut counted.equal } else { &mut counted.other }) += 1;
     }
 }

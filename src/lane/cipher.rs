@@ -85,7 +85,7 @@ impl Ciphers {
             match (&column.transform.target, &mut column.sealer, &column.index) {
                 (Form::Sealed { .. }, Some(sealer), _) => sealer.seal(plain, identity, out),
                 (Form::Blind { .. }, _, Some(key)) => {
-                    out.extend_from_slice(&blind_index(key, plain));
+                    out.extend_from_slice(&blind_index(key, plain)?);
                     Ok(())
                 }
                 (Form::Plain { .. }, ..) => {
@@ -116,7 +116,7 @@ impl Ciphers {
         let column = &mut columns[number];
         column.plain(opener, taken, key, plain)?;
         match &column.index {
-            Some(key) => out.extend_from_slice(&blind_index(key, plain)),
+            Some(key) => out.extend_from_slice(&blind_index(key, plain)?),
             None => out.extend_from_slice(plain),
         }
         Ok(None)

@@ -5,7 +5,7 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::Key;
+use super::{Key, Refused};
 
 /// Bytes of a blind index.
 pub const BLIND_INDEX_BYTES: usize = 32;
@@ -21,16 +21,14 @@ pub fn normalised(text: &[u8]) -> Vec<u8> {
 
 /// HMAC-SHA-256 of the normalised text, keyed with the key's base64. In SQL, with pgcrypto:
 /// `hmac(convert_to(lower(btrim(value) collate "C"), 'UTF8'), convert_to(key, 'UTF8'), 'sha256')`.
-#[must_use]
-pub fn blind_index(key: &Key, text: &[u8]) -> [u8; BLIND_INDEX_BYTES] {
-    match Hmac::<Sha256>::new_from_slice(key.password()) {
-        Ok(mut mac) => {
-            mac.update(&zeroize::Zeroizing::new(normalised(text)));
-            mac.finalize().into_bytes().into()
-        }
-        // HMAC takes keys of any length.
-        Err(_) => [0; BLIND_INDEX_BYTES],
-    }
+///
+/// # Errors
+/// None is known: HMAC takes keys of any length.
+pub fn blind_index(key: &Key, text: &[u8]) -> Result<[u8; BLIND_INDEX_BYTES], Refused> {
+    let of_key = Hmac::<Sha256>::new_from_slice(key.password());
+    let mut mac = of_key.map_err(|_| Refused::Malformed("a key that HMAC does not take"))?;
+    mac.update(&zeroize::Zeroizing::new(normalised(text)));
+    Ok(mac.finalize().into_bytes().into())
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ async fn sql_and_the_program_read_each_other() {
         assert_eq!(label(&value).unwrap().key, Some(id));
         opener.open(&value, &nobody, &mut opened).unwrap();
         assert!(opened == plain.as_bytes(), "a text of {} bytes", plain.len());
-        assert_eq!(index.unwrap(), blind_index(keyring.get(id).unwrap(), plain.as_bytes()));
+        assert_eq!(index.unwrap(), blind_index(keyring.get(id).unwrap(), plain.as_bytes()).unwrap());
     }
 
     // What the program has written.

@@ -96,7 +96,7 @@ impl Made {
     fn by(sql: &str) -> Option<Self> {
         let tokens = lexer::tokens(sql).ok()?;
         let at = tokens.iter().position(|token| token.is_word("concurrently"))?;
-        let is_build = tokens.first()?.is_word("create") && tokens.get(at - 1)?.is_word("index");
+        let is_build = tokens.first()?.is_word("create") && tokens.get(at.checked_sub(1)?)?.is_word("index");
         let rest = tokens.get(at + 1..)?;
         let on = rest.iter().position(|token| token.is_word("on"))?;
         let name = Ident::from(rest.get(on.checked_sub(1)?)?.name()?);

@@ -1,7 +1,8 @@
 //! String to key: the key that a password gives, and the ciphers that take it.
 
-use aes::cipher::{Array, BlockCipherEncrypt, BlockSizeUser, InnerIvInit, KeyInit};
+use aes::cipher::{Array, InnerIvInit, KeyInit};
 use aes::{Aes128, Aes192, Aes256};
+use cfb_mode::{Decryptor, Encryptor};
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
@@ -127,7 +128,7 @@ impl S2k {
             }
             zeros += 1;
         }
-        SessionKey::new(self.cipher, &bytes)
+        SessionKey::new(self.cipher, &padded(&bytes))
     }
 
     fn hash<H: Digest>(&self, password: &[u8], zeros: usize, out: &mut Vec<u8>) {
@@ -159,18 +160,19 @@ pub(in crate::phi) enum SessionKey {
 }
 
 pub(super) const BLOCK: usize = 16;
+/// Bytes of the longest key.
+const KEY_MAX: usize = 32;
 
 impl SessionKey {
-    /// `bytes` has at least as many as the cipher's key.
-    fn new(cipher: Cipher, bytes: &[u8]) -> Self {
-        fn expanded<C: KeyInit>(bytes: &[u8], fallback: impl Fn() -> C) -> C {
-            C::new_from_slice(bytes).unwrap_or_else(|_| fallback())
+    /// A cipher with a shorter key takes the first bytes.
+    fn new(cipher: Cipher, bytes: &[u8; KEY_MAX]) -> Self {
+        fn first<const N: usize>(bytes: &[u8; KEY_MAX]) -> [u8; N] {
+            std::array::from_fn(|at| bytes[at])
         }
-        let bytes = &bytes[..cipher.key_bytes()];
         match cipher {
-            Cipher::Aes128 => Self::Aes128(expanded(bytes, || Aes128::new(&Array::default()))),
-            Cipher::Aes192 => Self::Aes192(expanded(bytes, || Aes192::new(&Array::default()))),
-            Cipher::Aes256 => Self::Aes256(expanded(bytes, || Aes256::new(&Array::default()))),
+            Cipher::Aes128 => Self::Aes128(Aes128::new(&Array(first(bytes)))),
+            Cipher::Aes192 => Self::Aes192(Aes192::new(&Array(first(bytes)))),
+            Cipher::Aes256 => Self::Aes256(Aes256::new(&Array(first(bytes)))),
         }
     }
 
@@ -181,40 +183,37 @@ impl SessionKey {
         let (&number, key) = bytes.split_first().ok_or(Refused::Truncated)?;
         // A wrong password gives any number.
         let cipher = Cipher::of(number)?;
-        if key.len() == cipher.key_bytes() { Ok(Self::new(cipher, key)) } else { Err(Refused::Truncated) }
+        if key.len() == cipher.key_bytes() {
+            Ok(Self::new(cipher, &padded(key)))
+        } else {
+            Err(Refused::Truncated)
+        }
     }
 
     /// Decrypts in place, in CFB.
     pub(super) fn decrypt(&self, iv: &[u8; BLOCK], data: &mut [u8]) {
-        fn run<C: BlockCipherEncrypt + Clone>(aes: &C, iv: &[u8], data: &mut [u8])
-        where
-            cfb_mode::Decryptor<C>: InnerIvInit<Inner = C>,
-        {
-            if let Ok(cfb) = cfb_mode::Decryptor::inner_iv_slice_init(aes.clone(), iv) {
-                cfb.decrypt(data);
-            }
-        }
+        let iv = Array(*iv);
         match self {
-            Self::Aes128(aes) => run(aes, iv, data),
-            Self::Aes192(aes) => run(aes, iv, data),
-            Self::Aes256(aes) => run(aes, iv, data),
+            Self::Aes128(aes) => Decryptor::inner_iv_init(aes.clone(), &iv).decrypt(data),
+            Self::Aes192(aes) => Decryptor::inner_iv_init(aes.clone(), &iv).decrypt(data),
+            Self::Aes256(aes) => Decryptor::inner_iv_init(aes.clone(), &iv).decrypt(data),
         }
     }
 
     /// Encrypts in place, in CFB with an IV of zeros.
     pub(super) fn encrypt(&self, data: &mut [u8]) {
-        fn run<C: BlockCipherEncrypt + BlockSizeUser + Clone>(aes: &C, data: &mut [u8])
-        where
-            cfb_mode::Encryptor<C>: InnerIvInit<Inner = C>,
-        {
-            if let Ok(cfb) = cfb_mode::Encryptor::inner_iv_slice_init(aes.clone(), &[0; BLOCK]) {
-                cfb.encrypt(data);
-            }
-        }
+        let iv = Array([0; BLOCK]);
         match self {
-            Self::Aes128(aes) => run(aes, data),
-            Self::Aes192(aes) => run(aes, data),
-            Self::Aes256(aes) => run(aes, data),
+            Self::Aes128(aes) => Encryptor::inner_iv_init(aes.clone(), &iv).encrypt(data),
+            Self::Aes192(aes) => Encryptor::inner_iv_init(aes.clone(), &iv).encrypt(data),
+            Self::Aes256(aes) => Encryptor::inner_iv_init(aes.clone(), &iv).encrypt(data),
         }
     }
+}
+
+/// At most as many bytes as the longest key has, with zeros after them.
+fn padded(bytes: &[u8]) -> Zeroizing<[u8; KEY_MAX]> {
+    let mut key = Zeroizing::new([0; KEY_MAX]);
+    key.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+    key
 }
