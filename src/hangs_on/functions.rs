@@ -80,10 +80,7 @@ impl Function {
     fn dependent(&self, green: &Green) -> Dependent {
         let what = self.what();
         let again = format!("drop {what}; and create it again after the swap, or give it a string body");
-        let hint = match green.dropped_of(&self.uses).or_else(|| green.renamed_of(&self.uses)) {
-            Some(column) => format!("keep column {column} as it is; or {again}"),
-            None => again,
-        };
+        let hint = green.keeping(&self.uses, again);
         let sql = format!("CREATE OR REPLACE {} {}{}", self.kind, self.name, self.definition);
         let replace = format!("replace the body of {what}");
         Dependent {
@@ -92,18 +89,12 @@ impl Function {
                       swap reads what was committed before it"
                 .to_owned(),
             hint,
-            relation: self.name.clone(),
-            is_table: false,
-            is_tables_own: false,
-            owner: self.owner.clone(),
             is_created: true,
             // After every view that it may read.
             rank: u32::MAX,
-            lock: None,
             trial: self.trial(green),
-            displace: Vec::new(),
-            before: Vec::new(),
             after: vec![Statement::new(replace, sql)],
+            ..Dependent::of(&self.name, &self.owner)
         }
     }
 

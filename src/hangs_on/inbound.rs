@@ -170,21 +170,16 @@ impl InboundKey {
             what: self.what(),
             becomes: becomes.to_owned(),
             hint: format!("{}; and add it again after the swap", self.drop_hint()),
-            relation: self.child.clone(),
             is_table: true,
             is_tables_own: true,
-            is_created: false,
-            owner: self.owner.clone(),
-            rank: 0,
             lock: Some(format!("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE", self.child)),
             trial: self.trial(green, number),
-            displace: Vec::new(),
-            before: Vec::new(),
             after: match fate {
                 Fate::Kept | Fate::Undecided => self.again(green, who),
                 Fate::Dropped => self.without(green, who),
                 Fate::Registered(_) => self.turn(green, who, number),
             },
+            ..Dependent::of(&self.child, &self.owner)
         }
     }
 

@@ -175,10 +175,7 @@ impl MaterializedView {
 
     fn dependent(&self, green: &Green, who: Colour, number: usize) -> Dependent {
         let again = self.drop_hint();
-        let hint = match green.dropped_of(&self.uses).or_else(|| green.renamed_of(&self.uses)) {
-            Some(column) => format!("keep column {column} as it is; or {again}"),
-            None => again,
-        };
+        let hint = green.keeping(&self.uses, again);
         let home = self.name.in_schema(green.homes.of(who));
         let away = green.homes.of(who.other());
         Dependent {
@@ -187,17 +184,13 @@ impl MaterializedView {
                       rows are then those of a REFRESH just before"
                 .to_owned(),
             hint,
-            relation: self.name.clone(),
-            is_table: false,
-            is_tables_own: false,
-            owner: self.owner.clone(),
             is_created: true,
             rank: self.depth,
             lock: Some(set_schema(&self.name, &self.name.schema).sql),
             trial: self.trial(green, number),
             displace: [&self.name, &home].map(|name| self.hold(name)).into(),
             before: vec![set_schema(&self.name, away), set_schema(&home, &self.name.schema)],
-            after: Vec::new(),
+            ..Dependent::of(&self.name, &self.owner)
         }
     }
 

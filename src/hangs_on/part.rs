@@ -117,6 +117,26 @@ pub(crate) struct Dependent {
 }
 
 impl Dependent {
+    /// An object of this relation, which is no table, that the swap leaves alone.
+    pub(crate) fn of(relation: &QName, owner: &Ident) -> Self {
+        Self {
+            what: String::new(),
+            becomes: String::new(),
+            hint: String::new(),
+            relation: relation.clone(),
+            is_table: false,
+            is_tables_own: false,
+            owner: owner.clone(),
+            is_created: false,
+            rank: 0,
+            lock: None,
+            trial: Vec::new(),
+            displace: Vec::new(),
+            before: Vec::new(),
+            after: Vec::new(),
+        }
+    }
+
     /// The same object, as it was found for another table of the run.
     pub(crate) fn merge(&mut self, other: Self) {
         self.rank = self.rank.max(other.rank);

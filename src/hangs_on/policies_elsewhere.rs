@@ -73,10 +73,7 @@ impl PolicyElsewhere {
     fn dependent(&self, green: &Green, number: usize) -> Dependent {
         let what = self.what();
         let again = format!("drop {what}; and create it again after the swap");
-        let hint = match green.dropped_of(&self.uses).or_else(|| green.renamed_of(&self.uses)) {
-            Some(column) => format!("keep column {column} as it is; or {again}"),
-            None => again,
-        };
+        let hint = green.keeping(&self.uses, again);
         let using = self.using.as_ref().map(|sql| format!(" USING ({sql})")).unwrap_or_default();
         let check = self.check.as_ref().map(|sql| format!(" WITH CHECK ({sql})")).unwrap_or_default();
         let sql = format!("ALTER POLICY {} ON {}{using}{check}", self.name, self.on);
@@ -84,18 +81,13 @@ impl PolicyElsewhere {
             what,
             becomes: "in the swap it is bound to the new table; all else of it stays".to_owned(),
             hint,
-            relation: self.on.clone(),
             is_table: true,
-            is_tables_own: false,
-            owner: self.owner.clone(),
-            is_created: false,
             // After every view that it may read.
             rank: u32::MAX,
             lock: Some(format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", self.on)),
             trial: self.trial(green, number),
-            displace: Vec::new(),
-            before: Vec::new(),
             after: vec![Statement::on(&self.on, LockMode::AccessExclusive, "alter a policy of", sql)],
+            ..Dependent::of(&self.on, &self.owner)
         }
     }
 

@@ -167,18 +167,11 @@ impl Publication {
             what: format!("publication {}", self.name.plain()),
             becomes: self.becomes(green),
             hint: self.leave(live),
-            relation: live.clone(),
-            owner: green.blue.table.owner.clone(),
-            is_created: false,
             is_table: true,
-            is_tables_own: false,
-            rank: 0,
-            // The table itself is locked in any case.
-            lock: None,
-            displace: Vec::new(),
             trial: if self.by_schema { Vec::new() } else { tried() },
             before: if self.by_schema { Vec::new() } else { vec![self.remove(live)] },
             after,
+            ..Dependent::of(live, &green.blue.table.owner)
         }
     }
 

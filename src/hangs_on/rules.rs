@@ -77,18 +77,13 @@ impl Rule {
             ),
             what,
             becomes: becomes.to_owned(),
-            relation: self.on.clone(),
-            owner: self.owner.clone(),
-            is_created: false,
             is_table: !self.own,
-            is_tables_own: false,
-            rank: 0,
             // The table itself is locked in any case.
             lock: (!self.own).then_some(lock),
             trial: self.trial(green, number),
-            displace: Vec::new(),
             before: self.own.then(|| self.drop(&self.on)).into_iter().collect(),
             after: self.create(),
+            ..Dependent::of(&self.on, &self.owner)
         }
     }
 

@@ -222,6 +222,15 @@ impl Green {
         columns.iter().find(|name| self.blue.column(name).is_some() && self.name_of(name).is_none())
     }
 
+    /// What lets a dependent that uses these columns fit: the first that the plan drops or renames stays as it is, or
+    /// `again`.
+    pub(crate) fn keeping(&self, columns: &[Ident], again: String) -> String {
+        match self.dropped_of(columns).or_else(|| self.renamed_of(columns)) {
+            Some(column) => format!("keep column {column} as it is; or {again}"),
+            None => again,
+        }
+    }
+
     /// Whether a column of blue has another name on green.
     pub(crate) fn is_renamed(&self, blue: &Ident) -> bool {
         self.name_of(blue).is_some_and(|new| new != blue)

@@ -88,10 +88,7 @@ impl View {
     fn dependent(&self, green: &Green, number: usize) -> Dependent {
         let what = format!("view {}", self.name.plain());
         let again = format!("drop {what}; and create it again after the swap");
-        let hint = match green.dropped_of(&self.uses).or_else(|| green.renamed_of(&self.uses)) {
-            Some(column) => format!("keep column {column} as it is; or {again}"),
-            None => again,
-        };
+        let hint = green.keeping(&self.uses, again);
         let moves = self.reads || !self.rules.is_empty();
         let becomes = match (self.reads, moves) {
             (true, _) => "in the swap its query is bound to the new table; all else of it stays",
@@ -102,17 +99,12 @@ impl View {
             what,
             becomes: becomes.to_owned(),
             hint,
-            relation: self.name.clone(),
-            is_table: false,
-            is_tables_own: false,
-            owner: self.owner.clone(),
             is_created: true,
             rank: self.depth,
             lock: moves.then(|| format!("ALTER VIEW {} SET SCHEMA {}", self.name, self.name.schema)),
             trial: if moves { self.trial(green, number) } else { Vec::new() },
-            displace: Vec::new(),
-            before: Vec::new(),
             after: self.replace(),
+            ..Dependent::of(&self.name, &self.owner)
         }
     }
 

@@ -56,3 +56,19 @@ pub fn listed(program: &Bluegreen, words: &[&str]) {
     let listed = changes.iter().filter(|change| change["object"] == "depends on it").count();
     assert_eq!(listed, notes.len(), "{changes:#?}");
 }
+
+/// Each of these changes stops a verified run, which says so; one that is rolled back does not. Each in a copy of `postgres`,
+/// to which nobody may be connected.
+pub fn each_stops_a_run(cluster: &Cluster, plan: &str, changes: &[(&str, &str)]) {
+    for (number, (sql, what)) in changes.iter().enumerate() {
+        let db = format!("stopped{number}");
+        cluster.psql("template1", &format!("create database {db} template postgres"));
+        let program = Bluegreen::new(cluster, &db).plan(plan);
+        program.execute(&["--yes", "--until", "verify"]).expect_code(0);
+        cluster.psql(&db, &format!("begin; {sql}; rollback"));
+        cluster.psql(&db, sql);
+        let stopped = program.execute(&["--yes", "--until", "settle"]).expect_code(1);
+        assert!(stopped.error().contains(what), "{sql}: {}", stopped.error());
+        program.run("rollback", &[]).expect_code(6);
+    }
+}

@@ -3,7 +3,7 @@
 
 use crate::support::bluegreen::tells;
 use crate::support::waiting::eventually;
-use crate::support::{Bluegreen, Cluster, stage};
+use crate::support::{Cluster, each_stops_a_run, stage};
 
 const SCHEMA: &str = "
 create role owner; create role mover login replication in role owner; grant pg_read_all_stats to mover;
@@ -121,8 +121,8 @@ async fn the_rights_of_a_views_owner_are_required() {
 }
 
 /// Until the swap it would be lost; after it, a swap back could not carry it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_view_that_is_made_changed_or_dropped_during_a_run_stops_it() {
+#[test]
+fn a_view_that_is_made_changed_or_dropped_during_a_run_stops_it() {
     let changes = [
         ("create view app.w as select at from app.t", "view app.w is new"),
         (
@@ -134,22 +134,8 @@ async fn a_view_that_is_made_changed_or_dropped_during_a_run_stops_it() {
         ("drop view app.fits", "view app.fits was dropped"),
     ];
     let cluster = Cluster::start();
-    for (number, (sql, what)) in changes.into_iter().enumerate() {
-        let db = format!("stopped{number}");
-        cluster.create_db(&db);
-        let schema = if number == 0 { SCHEMA } else { SCHEMA.split_once("create schema").unwrap().1 };
-        let schema = if number == 0 { schema.to_owned() } else { format!("create schema{schema}") };
-        cluster.psql(&db, &schema);
-        let client = cluster.client(&db).await;
-        let program = Bluegreen::new(&cluster, &db).plan(PLAN);
-        program.execute(&["--yes", "--until", "verify"]).expect_code(0);
-        client.batch_execute(&format!("begin; {sql}")).await.unwrap();
-        client.batch_execute("rollback").await.unwrap();
-        client.batch_execute(sql).await.unwrap();
-        let stopped = program.execute(&["--yes", "--until", "settle"]).expect_code(1);
-        assert!(stopped.error().contains(what), "{sql}: {}", stopped.error());
-        program.run("rollback", &[]).expect_code(6);
-    }
+    cluster.psql("postgres", SCHEMA);
+    each_stops_a_run(&cluster, PLAN, &changes);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
