@@ -106,11 +106,6 @@ fn what_comes_to_hang_on_the_table_in_mid_run_stops_it_by_name() {
             "public.f(public.t)",
         ),
         ("alter table holder add x t", "alter table holder drop x", "column x of table public.holder"),
-        (
-            "alter table holder alter id set default nextval('t_id_seq')",
-            "alter table holder alter id drop default",
-            "column id of table public.holder",
-        ),
         ("create view v as select * from t", "drop view v", "public.v"),
         (
             "create rule r as on insert to holder do also insert into t (at) values ('2026-01-01')",

@@ -75,8 +75,14 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   union all
   select 'publication ' || p.pubname,
       concat_ws('|', 'publication', to_jsonb(r)->>'prattrs', to_jsonb(r)->>'prqual', p.pubinsert, p.pubupdate, p.pubdelete)
-  from pg_publication_rel r join pg_publication p on p.oid = r.prpubid
-  where r.prrelid = $1 and p.pubname !~ '^projh_bg_'
+  from pg_publication p left join pg_publication_rel r on r.prpubid = p.oid and r.prrelid = $1
+  where p.pubname !~ '^projh_bg_' and (r.oid is not null or exists (
+    -- One of the table's schema, from version 15 on.
+    select from pg_class c
+    join pg_depend d on d.refclassid = 'pg_namespace'::regclass and d.refobjid = c.relnamespace
+      and d.classid = to_regclass('pg_catalog.pg_publication_namespace')
+    join pg_depend o on o.classid = d.classid and o.objid = d.objid and o.refclassid = 'pg_publication'::regclass
+    where c.oid = $1 and o.refobjid = p.oid))
   union all
   select concat('comment on ', coalesce(pg_describe_object(d.classoid, d.objoid, d.objsubid), 'what is gone')),
       concat_ws('|', 'comment', pg_describe_object(d.classoid, d.objoid, d.objsubid), d.description)

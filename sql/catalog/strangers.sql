@@ -1,7 +1,7 @@
 -- What others have put on green, or on a partition of it, before the swap. $1: green's oid; $2: the triggers, and $3: the
--- policies, that the run makes on green; $4: whether it has row security. Partitions have nothing of their own.
+-- policies, that the run makes on green; $4: whether blue has row security. Partitions have nothing of their own.
 with greens as (
-  select c.oid, c.relowner, c.relacl, c.relrowsecurity, c.oid = $1 as is_root, c.oid::regclass::text as name
+  select c.oid, c.relowner, c.relacl, c.relrowsecurity, c.relforcerowsecurity, c.oid = $1 as is_root, c.oid::regclass::text as name
   from pg_class c where c.oid = $1 or c.oid in (select inhrelid from pg_inherits where inhparent = $1)
 ), root as (select relowner from greens where is_root)
 select format('trigger %s on %s is new', t.tgname, g.name) from greens g join pg_trigger t on t.tgrelid = g.oid
@@ -24,7 +24,10 @@ union all
 select format('constraint %s on %s is new', k.conname, g.name) from greens g join pg_constraint k on k.conrelid = g.oid
 where not g.is_root and k.contype in ('c', 'f') and k.conparentid = 0 and k.coninhcount = 0
 union all
-select format('row security of %s was changed', g.name) from greens g where g.relrowsecurity <> $4
+-- The swap sets green's to blue's; until then, green is not open where blue is closed.
+select format('row security of %s was disabled', g.name) from greens g where $4 and not g.relrowsecurity
+union all
+select format('row security of %s was forced', g.name) from greens g where g.relforcerowsecurity
 union all
 select format('%s has another owner', g.name) from greens g, root where g.relowner <> root.relowner
 order by 1

@@ -161,6 +161,11 @@ async fn ddl_on_green_before_the_swap_stops_the_run_and_can_be_undone() {
             "alter table GREEN.t alter column more type int",
         ),
         ("alter table GREEN.t add column x int", "column x is new", "alter table GREEN.t drop column x"),
+        (
+            "alter table GREEN.t force row level security",
+            "was forced",
+            "alter table GREEN.t no force row level security",
+        ),
     ] {
         client.batch_execute(&sql.replace("GREEN", &green)).await.unwrap();
         let stopped = program.execute(&["--yes", "--until", "settle"]).expect_code(1);

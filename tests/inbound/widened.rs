@@ -198,6 +198,7 @@ async fn keys_are_dropped_in_so_many_words_and_come_back() {
     client.batch_execute("delete from app.plain where id = 171").await.unwrap();
     program.run("rollback", &[]).expect_code(6);
     assert_eq!(all_referencing(&client).await, before);
+    program.run("rollback", &["--drop-green"]).expect_code(6);
     same(&sorted(&all), &sorted(&dump(&cluster, true)));
     all_hold(&client).await;
 }

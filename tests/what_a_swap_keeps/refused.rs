@@ -52,8 +52,6 @@ async fn everything_else_is_refused_by_name() {
             BlockerKind::Trigger,
             "tr on public.other",
         ),
-        ("create publication pub for table t", BlockerKind::Publication, "pub"),
-        ("create publication pub for tables in schema public", BlockerKind::Publication, "pub"),
         ("create publication pub for all tables", BlockerKind::AllTablesPublication, "pub"),
         ("create table child () inherits (t)", BlockerKind::Inheritance, "public.child"),
         (

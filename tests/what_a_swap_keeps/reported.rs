@@ -152,7 +152,7 @@ async fn the_fingerprint_sees_ddl_and_not_what_the_run_does() {
     let t = table().to_string();
     let first = Fingerprint::of(&client, &table()).await.unwrap();
     let ours = [
-        format!("create publication ours for table {t}"),
+        format!("create publication projh_bg_4711 for table {t}"),
         format!("alter table {t} replica identity full"),
         format!("vacuum full {t}"),
         format!("reindex table concurrently {t}"),
@@ -180,6 +180,7 @@ async fn the_fingerprint_sees_ddl_and_not_what_the_run_does() {
         (format!("drop trigger each_row on {t}"), "trigger each_row was dropped"),
         (format!("create view v as select * from {t}"), "view public.v is new"),
         (format!("alter table {t} owner to postgres"), "the table itself"),
+        (format!("create publication theirs for table {t}"), "publication theirs is new"),
         (format!("alter table {t} alter id set cache 7"), "sequence"),
         (format!("create statistics st on patient, clinic from {t}"), "statistics st is new"),
         (format!("alter table {t} cluster on \"Termine_pkey\""), "index Termine_pkey was changed"),
