@@ -52,7 +52,7 @@ pub mod lifecycle {
 }
 
 pub mod pg {
-    pub use crate::pg::{Colour, Ident, Lsn, QName, is_transient, list};
+    pub use crate::pg::{Colour, Ident, LOOK_UP_BY_KEY, Lsn, QName, is_transient, list};
 
     pub mod activity {
         pub use crate::pg::activity::{

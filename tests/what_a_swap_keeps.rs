@@ -4,6 +4,7 @@
 mod carried;
 mod changed;
 mod itself;
+mod large;
 mod refused;
 mod reported;
 

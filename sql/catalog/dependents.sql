@@ -5,24 +5,30 @@
   select $1::oid union select relid from pg_partition_tree($1::oid::regclass)
 ),
 seqs as (
-  select d.objid as oid, d.refobjid as relation, d.deptype = 'i' as is_identity from pg_depend d join pg_class s on s.oid = d.objid and s.relkind = 'S'
-  join tree on d.refobjid = tree.oid
-  where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.deptype in ('a', 'i')
+  select d.objid as oid, d.refobjid as relation, d.deptype = 'i' as is_identity
+  from tree
+  cross join lateral (select * from pg_depend d where d.refclassid = 'pg_class'::regclass and d.refobjid = tree.oid
+    and d.classid = 'pg_class'::regclass and d.deptype in ('a', 'i') offset 0) d
+  cross join lateral (select from pg_class s where s.oid = d.objid and s.relkind = 'S' offset 0) s
 ),
--- `relation`: the table itself, or which of its partitions has it.
+-- `relation`: the table itself, or which of its partitions has it. OFFSET 0, here and below: looked up by the catalog's
+-- indexes however many relations the database has, because the swap asks this under its lock.
 own(classid, objid, relation) as (
-  select 'pg_class'::regclass::oid, oid, oid from tree
-  union select 'pg_class'::regclass, c.reltoastrelid, c.oid from tree join pg_class c using (oid)
-  union select 'pg_class'::regclass, i.indexrelid, c.oid from tree join pg_class c using (oid)
-    join pg_index i on i.indrelid = c.reltoastrelid
-  union select 'pg_type'::regclass, c.reltype, c.oid from tree join pg_class c using (oid)
-  union select 'pg_type'::regclass, t.typarray, c.oid from tree join pg_class c using (oid) join pg_type t on t.oid = c.reltype
-  union select 'pg_constraint'::regclass, k.oid, tree.oid from tree join pg_constraint k on k.conrelid = tree.oid
-  union select 'pg_class'::regclass, i.indexrelid, tree.oid from tree join pg_index i on i.indrelid = tree.oid
-  union select 'pg_attrdef'::regclass, a.oid, tree.oid from tree join pg_attrdef a on a.adrelid = tree.oid
-  union select 'pg_policy'::regclass, p.oid, tree.oid from tree join pg_policy p on p.polrelid = tree.oid
-  union select 'pg_trigger'::regclass, g.oid, tree.oid from tree join pg_trigger g on g.tgrelid = tree.oid and not g.tgisinternal
-  union select 'pg_statistic_ext'::regclass, s.oid, tree.oid from tree join pg_statistic_ext s on s.stxrelid = tree.oid
+  select p.classid, p.objid, tree.oid from tree cross join lateral (
+    select 'pg_class'::regclass::oid as classid, tree.oid as objid
+    union all select 'pg_class'::regclass, c.reltoastrelid from pg_class c where c.oid = tree.oid
+    union all select 'pg_class'::regclass, i.indexrelid from pg_index i
+      where i.indrelid = (select c.reltoastrelid from pg_class c where c.oid = tree.oid)
+    union all select 'pg_type'::regclass, c.reltype from pg_class c where c.oid = tree.oid
+    union all select 'pg_type'::regclass, t.typarray from pg_type t
+      where t.oid = (select c.reltype from pg_class c where c.oid = tree.oid)
+    union all select 'pg_constraint'::regclass, k.oid from pg_constraint k where k.conrelid = tree.oid
+    union all select 'pg_class'::regclass, i.indexrelid from pg_index i where i.indrelid = tree.oid
+    union all select 'pg_attrdef'::regclass, a.oid from pg_attrdef a where a.adrelid = tree.oid
+    union all select 'pg_policy'::regclass, p.oid from pg_policy p where p.polrelid = tree.oid
+    union all select 'pg_trigger'::regclass, g.oid from pg_trigger g where g.tgrelid = tree.oid and not g.tgisinternal
+    union all select 'pg_statistic_ext'::regclass, s.oid from pg_statistic_ext s where s.stxrelid = tree.oid
+    offset 0) p
   union select 'pg_class'::regclass, oid, relation from seqs
   union select classid, objid, $1::oid from bound
   union select 'pg_class'::regclass, unnest(array[c.reltoastrelid, i.indexrelid]), $1::oid
@@ -55,8 +61,9 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
       when h.inhrelid is not null then d.objid::regclass::text
       when f.attname is not null and not d.refobjid in (select oid from seqs) then format('%I on %s', f.attname, f.attrelid::regclass)
       else pg_describe_object(d.classid, d.objid, d.objsubid) end as object
-  from pg_depend d
-  join own o on o.classid = d.refclassid and o.objid = d.refobjid
+  from own o
+  cross join lateral (select * from pg_depend d where d.refclassid = o.classid and d.refobjid = o.objid
+    and d.deptype not in ('P', 'S', 'p') offset 0) d
   left join pg_rewrite w on d.classid = 'pg_rewrite'::regclass and w.oid = d.objid
   left join pg_class v on v.oid = w.ev_class and v.relkind = 'v'
   left join pg_constraint k on d.classid = 'pg_constraint'::regclass and k.oid = d.objid
@@ -68,8 +75,7 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   left join pg_attribute c on d.classid = 'pg_class'::regclass and c.attrelid = d.objid and c.attnum = d.objsubid and d.objsubid > 0
   left join pg_class x on d.classid = 'pg_class'::regclass and x.oid = d.objid and x.relkind in ('i', 'I')
   left join pg_inherits h on d.classid = 'pg_class'::regclass and h.inhrelid = d.objid and h.inhparent = $1
-  where d.deptype not in ('P', 'S', 'p')
-    and not exists (select from own x where x.classid = d.classid and x.objid = d.objid)
+  where (d.classid, d.objid) not in (select classid, objid from own)
     and not coalesce(g.tgisinternal, false)
     -- views.sql, materialized_views.sql and rules.sql have the others.
     and not exists (select from pg_class e where e.oid = w.ev_class and e.relkind in ('v', 'm', 'r', 'p') and e.relpersistence <> 't'

@@ -86,14 +86,16 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   union all
   select concat('comment on ', coalesce(pg_describe_object(d.classoid, d.objoid, d.objsubid), 'what is gone')),
       concat_ws('|', 'comment', pg_describe_object(d.classoid, d.objoid, d.objsubid), d.description)
-  from pg_description d
-  where d.classoid = 'pg_class'::regclass and d.objoid = $1
-    or d.classoid = 'pg_class'::regclass and d.objoid in (select i.indexrelid from pg_index i where i.indrelid = $1)
-    or d.classoid = 'pg_class'::regclass and d.objoid in (
-      select p.objid from pg_depend p where p.classid = 'pg_class'::regclass
-        and p.refclassid = 'pg_class'::regclass and p.refobjid = $1 and p.deptype in ('a', 'i'))
-    or d.classoid = 'pg_constraint'::regclass and d.objoid in (select k.oid from pg_constraint k where k.conrelid = $1)
-    or d.classoid = 'pg_policy'::regclass and d.objoid in (select p.oid from pg_policy p where p.polrelid = $1)
+  from (
+    select 'pg_class'::regclass::oid as classoid, $1::oid as objoid
+    union select 'pg_class'::regclass, i.indexrelid from pg_index i where i.indrelid = $1
+    union select 'pg_class'::regclass, p.objid from pg_depend p where p.classid = 'pg_class'::regclass
+      and p.refclassid = 'pg_class'::regclass and p.refobjid = $1 and p.deptype in ('a', 'i')
+    union select 'pg_constraint'::regclass, k.oid from pg_constraint k where k.conrelid = $1
+    union select 'pg_policy'::regclass, p.oid from pg_policy p where p.polrelid = $1
+  ) o
+  -- OFFSET 0: looked up by the catalog's index however many comments the database has.
+  cross join lateral (select * from pg_description d where d.classoid = o.classoid and d.objoid = o.objoid offset 0) d
   union all
   select coalesce(pg_describe_object('pg_class'::regclass, r.ev_class, 0), pg_describe_object(d.classid, d.objid, 0),
       'what is gone'),

@@ -10,7 +10,10 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   select 'not_plain_table' as kind, c.oid::regclass::text as object, null as schema
   from pg_class c where c.oid = $1 and c.relkind not in ('r', 'p')
   union all
-  select 'not_permanent', c.oid::regclass::text, null from tree join pg_class c using (oid) where c.relpersistence <> 'p'
+  -- OFFSET 0: looked up by the catalog's indexes however many relations the database has.
+  select 'not_permanent', c.oid::regclass::text, null
+  from tree cross join lateral (select c.oid, c.relpersistence from pg_class c where c.oid = tree.oid offset 0) c
+  where c.relpersistence <> 'p'
   union all
   select 'not_plain_table', format('%s of type %s', c.oid::regclass, c.reloftype::regtype), null
   from pg_class c where c.oid = $1 and c.reloftype <> 0
@@ -22,8 +25,9 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   select 'deferrable_key', k.conname, null from pg_constraint k
   where k.conrelid = $1 and k.contype in ('p', 'u') and k.condeferrable
   union all
-  select 'invalid_index', i.indexrelid::regclass::text, null from pg_index i
-  where i.indrelid in (select oid from tree) and not (i.indisvalid and i.indisready and i.indislive)
+  select 'invalid_index', i.indexrelid::regclass::text, null
+  from tree cross join lateral (select * from pg_index i where i.indrelid = tree.oid offset 0) i
+  where not (i.indisvalid and i.indisready and i.indislive)
   union all
   select 'unvalidated_not_null', k.conname, null from pg_constraint k
   where k.conrelid = $1 and k.contype = 'n' and not k.convalidated

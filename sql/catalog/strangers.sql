@@ -2,7 +2,9 @@
 -- policies, that the run makes on green; $4: whether blue has row security. Partitions have nothing of their own.
 with greens as (
   select c.oid, c.relowner, c.relacl, c.relrowsecurity, c.relforcerowsecurity, c.oid = $1 as is_root, c.oid::regclass::text as name
-  from pg_class c where c.oid = $1 or c.oid in (select inhrelid from pg_inherits where inhparent = $1)
+  -- OFFSET 0, here and below: looked up by the catalog's indexes however many relations the database has.
+  from (select $1::oid as oid union all select inhrelid from pg_inherits where inhparent = $1) g
+  cross join lateral (select * from pg_class c where c.oid = g.oid offset 0) c
 ), root as (select relowner from greens where is_root)
 select format('trigger %s on %s is new', t.tgname, g.name) from greens g join pg_trigger t on t.tgrelid = g.oid
 where not t.tgisinternal and t.tgparentid = 0 and not (g.is_root and t.tgname = any ($2::text[]))
@@ -18,10 +20,10 @@ from greens g, aclexplode(g.relacl) a where a.grantee <> g.relowner
 union
 select format('privileges of %s on column %s of %s are new',
   case e.grantee when 0 then 'PUBLIC' else pg_get_userbyid(e.grantee) end, a.attname, g.name)
-from greens g join pg_attribute a on a.attrelid = g.oid and a.attacl is not null, aclexplode(a.attacl) e
+from greens g cross join lateral (select * from pg_attribute a where a.attrelid = g.oid offset 0) a, aclexplode(a.attacl) e
 where e.grantee <> g.relowner
 union all
-select format('constraint %s on %s is new', k.conname, g.name) from greens g join pg_constraint k on k.conrelid = g.oid
+select format('constraint %s on %s is new', k.conname, g.name) from greens g cross join lateral (select * from pg_constraint k where k.conrelid = g.oid offset 0) k
 where not g.is_root and k.contype in ('c', 'f') and k.conparentid = 0 and k.coninhcount = 0
 union all
 -- The swap sets green's to blue's; until then, green is not open where blue is closed.

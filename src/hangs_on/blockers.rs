@@ -7,11 +7,21 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
 use super::Error;
-use crate::pg::{Ident, QName, RunObjects};
+use crate::pg::{Ident, Literal, Planned, QName, RunObjects};
 
-const DEPENDENTS: &str =
-    concat!(include_str!("../../sql/catalog/bound.sql"), include_str!("../../sql/catalog/dependents.sql"));
-const REFUSALS: &str = include_str!("../../sql/catalog/refusals.sql");
+const DEPENDENTS: Planned = Planned {
+    name: "projh_dependents",
+    types: "oid, text",
+    sql: concat!(
+        include_str!("../../sql/catalog/bound.sql"),
+        include_str!("../../sql/catalog/dependents.sql")
+    ),
+};
+const REFUSALS: Planned = Planned {
+    name: "projh_refusals",
+    types: "oid, text",
+    sql: include_str!("../../sql/catalog/refusals.sql"),
+};
 
 /// One reason why a table cannot be swapped.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -167,13 +177,13 @@ pub async fn blockers(client: &Client, table: &QName, around: &Around<'_>) -> Re
         let failed = |source| Error::Catalog { what: "dependent objects", source };
         client.batch_execute(&limit("1")).await.map_err(failed)?;
         let mut found = Vec::new();
-        for (what, sql, schema) in [
+        for (what, query, schema) in [
             ("its dependents", DEPENDENTS, around.green),
             ("what a swap cannot carry", REFUSALS, around.leaves),
         ] {
             let failed = |source| Error::Catalog { what, source };
-            let row = client.query_one(sql, &[&oid, &schema.map(Ident::as_str)]).await.map_err(failed)?;
-            let answer: serde_json::Value = row.try_get(0).map_err(failed)?;
+            let schema = schema.map_or("NULL".to_owned(), |schema| Literal(schema.as_str()).to_string());
+            let answer = query.json(client, &format!("{oid}, {schema}")).await.map_err(failed)?;
             let some: Vec<BlockerRow> =
                 serde_json::from_value(answer).map_err(|source| Error::Shape { what, source })?;
             found.extend(some);

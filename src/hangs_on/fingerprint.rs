@@ -7,10 +7,16 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
 use super::Error;
-use crate::pg::QName;
+use crate::pg::{Planned, QName};
 
-const SQL: &str =
-    concat!(include_str!("../../sql/catalog/bound.sql"), include_str!("../../sql/catalog/fingerprint.sql"));
+const FINGERPRINT: Planned = Planned {
+    name: "projh_fingerprint",
+    types: "oid",
+    sql: concat!(
+        include_str!("../../sql/catalog/bound.sql"),
+        include_str!("../../sql/catalog/fingerprint.sql")
+    ),
+};
 
 /// Hashes by the name of the thing. The table's file, replica identity and publications are left out, because the run
 /// itself may change them; VACUUM FULL and REINDEX CONCURRENTLY do not change a fingerprint.
@@ -26,7 +32,7 @@ impl Fingerprint {
         let oid = super::oid_of(client, table).await?;
         super::with_bare_path(client, async {
             let failed = |source| Error::Catalog { what: "the fingerprint", source };
-            let rows = client.query(SQL, &[&oid]).await.map_err(failed)?;
+            let rows = FINGERPRINT.query(client, &oid.to_string()).await.map_err(failed)?;
             let hashes: Result<_, _> =
                 rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect();
             hashes.map(Self).map_err(failed)

@@ -6,9 +6,13 @@ use tokio_postgres::Client;
 
 use super::Error;
 use super::table::ReplicaIdentity;
-use crate::pg::{Ident, QName};
+use crate::pg::{Ident, Literal, Planned, QName};
 
-const SQL: &str = include_str!("../../sql/catalog/published.sql");
+const PUBLISHED: Planned = Planned {
+    name: "projh_published",
+    types: "oid, text, boolean",
+    sql: include_str!("../../sql/catalog/published.sql"),
+};
 
 /// How a publication contains a table.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -34,7 +38,7 @@ pub async fn published(
     let what = "how it is published";
     let failed = |source| Error::Catalog { what, source };
     let oid = super::oid_of(client, table).await?;
-    let row = client.query_one(SQL, &[&oid, &publication.as_str(), &via_root]).await.map_err(failed)?;
-    let answer: serde_json::Value = row.try_get(0).map_err(failed)?;
+    let args = format!("{oid}, {}, {via_root}", Literal(publication.as_str()));
+    let answer = PUBLISHED.json(client, &args).await.map_err(failed)?;
     serde_json::from_value(answer).map_err(|source| Error::Shape { what, source })
 }

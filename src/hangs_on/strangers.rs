@@ -4,9 +4,13 @@ use tokio_postgres::Client;
 
 use super::Error;
 use super::shape::Green;
-use crate::pg::{Colour, Ident};
+use crate::pg::{Colour, Ident, Literal, Planned, list};
 
-const SQL: &str = include_str!("../../sql/catalog/strangers.sql");
+const STRANGERS: Planned = Planned {
+    name: "projh_strangers",
+    types: "oid, text[], text[], boolean",
+    sql: include_str!("../../sql/catalog/strangers.sql"),
+};
 
 /// A sentence for each thing on green, or on a partition of it, that the run has not made. Indexes are left out: the
 /// fingerprint has them, once they are built.
@@ -19,10 +23,13 @@ pub async fn strangers(client: &Client, green: &Green) -> Result<Vec<String>, Er
     let blue = &green.blue;
     let registered: Vec<Ident> =
         green.widened.registries.iter().flat_map(|registry| registry.trigger_names(Colour::Green)).collect();
-    let own = blue.triggers.iter().map(|trigger| &trigger.name);
-    let triggers: Vec<&str> = own.chain(&registered).map(Ident::as_str).collect();
-    let policies: Vec<&str> = blue.policies.iter().map(|policy| policy.name.as_str()).collect();
-    let has_row_security = blue.table.row_security;
-    let rows = client.query(SQL, &[&oid, &triggers, &policies, &has_row_security]).await.map_err(failed)?;
+    let triggers = array(blue.triggers.iter().map(|trigger| &trigger.name).chain(&registered));
+    let policies = array(blue.policies.iter().map(|policy| &policy.name));
+    let args = format!("{oid}, {triggers}, {policies}, {}", blue.table.row_security);
+    let rows = STRANGERS.query(client, &args).await.map_err(failed)?;
     rows.iter().map(|row| row.try_get(0).map_err(failed)).collect()
+}
+
+fn array<'a>(names: impl Iterator<Item = &'a Ident>) -> String {
+    format!("ARRAY[{}]::text[]", list(names.map(|name| Literal(name.as_str()))))
 }

@@ -14,6 +14,7 @@ use crate::error::{Doing, Error};
 use crate::event::Event;
 use crate::journal::requests::{Ask, Request};
 use crate::lifecycle::{Fact, Phase, Way};
+use crate::pg::LOOK_UP_BY_KEY;
 use crate::plan::{Settings, StepTime};
 use crate::run::Run;
 
@@ -42,6 +43,7 @@ async fn soak(run: &mut Run<'_>) -> Result<(), Error> {
     // A rollback that was cut short has undone them.
     Around::of(run, Phase::Soak).all(StepTime::AfterSwap, Way::Up).await?;
     run.verified_files = verify::files(run, run.journal.session()).await?;
+    run.journal.session().batch_execute(LOOK_UP_BY_KEY).await.doing("preparing the soak")?;
     let seconds = left(run).await?;
     run.cx.tell(&Event::Soaking { seconds });
     // From here on what changes is remembered, and compared.

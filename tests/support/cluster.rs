@@ -20,8 +20,10 @@ use super::process::{LastSignal, bound_to_us, ended_within, must, signal, spawn}
 const START_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Fit for blue-green runs; a test changes what it is about.
-/// `fsync` off loses nothing in a crash of the server, only in one of the machine.
-const SETTINGS: [(&str, &str); 8] = [
+/// `fsync` off loses nothing in a crash of the server, only in one of the machine. The program's sessions have `jit` off; so
+/// have the tests' that ask the same of the catalog.
+const SETTINGS: [(&str, &str); 9] = [
+    ("jit", "off"),
     ("listen_addresses", "127.0.0.1"),
     ("wal_level", "logical"),
     ("max_connections", "200"),

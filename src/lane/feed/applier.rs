@@ -9,14 +9,14 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::echo::Echo;
-use super::pending::{Durable, LOOK_UP_BY_KEY, Pending, begin};
+use super::pending::{Durable, Pending, begin};
 use super::{FeedError, MESSAGE_PREFIX, Mode, Parts, Shared, State, TOUCHED_MAX};
 use crate::journal::Fence;
 use crate::lane::apply::Apply;
 use crate::lane::coalesce::{Coalesced, Key};
 use crate::pg::Colour;
 use crate::pg::connect::{Session, Target, unless_stalled};
-use crate::pg::{AS_OPERATOR, Lsn};
+use crate::pg::{AS_OPERATOR, LOOK_UP_BY_KEY, Lsn};
 use crate::replication::pgoutput::Logical;
 use crate::replication::{Received, Stream};
 use crate::throttle::Rest;

@@ -13,11 +13,6 @@ use crate::lane::coalesce::{Coalesced, Impossible, Key, Net, by_key};
 use crate::pg::connect::Session;
 use crate::replication::pgoutput::{Old, OldKind, Relation, Tuple, Value};
 
-/// A batch is small compared with the tables: rows are always looked up by their key, and a plan over many
-/// partitions takes longer to make than to execute.
-pub(super) const LOOK_UP_BY_KEY: &str = "SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_seqscan = off; \
-                              SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan";
-
 /// Which of the feed's commits are durable.
 pub(super) struct Durable {
     /// When all of them last were.

@@ -17,7 +17,7 @@ use crate::pg::activity::{self, Holder};
 use crate::pg::connect::Session;
 use crate::pg::rolled_back;
 use crate::pg::sql::joined;
-use crate::pg::{Colour, Lsn};
+use crate::pg::{Colour, LOOK_UP_BY_KEY, Lsn};
 use crate::phase::locks::{self, Limits};
 use crate::phase::{check_fingerprints, is_lock_wait, prepared, verify, way_back};
 use crate::plan::{SwapSettings, TerminateBlockers};
@@ -106,8 +106,7 @@ fn arriving(run: &Run<'_>) -> Colour {
 /// Does without a lock what will be done under it, so that the session has plans and catalog entries
 /// cached by then. What it finds does not count: the feed is still running.
 async fn rehearse(run: &Run<'_>, ready: &Ready<'_>) -> Result<(), Error> {
-    let sql = "SET plan_cache_mode = force_generic_plan";
-    ready.session.batch_execute(sql).await.doing("preparing the swap")?;
+    ready.session.batch_execute(LOOK_UP_BY_KEY).await.doing("preparing the swap")?;
     check_fingerprints(run, ready.session).await?;
     verify::is_void(run, ready.session).await?;
     gate::old_snapshots(run, ready.session).await?;
