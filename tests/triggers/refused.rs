@@ -131,39 +131,57 @@ async fn a_trigger_that_the_new_table_cannot_have_is_refused_by_name() {
     program.run("finish", &["--yes", "--now"]).expect_code(0);
 }
 
-/// Each with what is said of it.
-const CHANGES: [(&str, &str); 7] = [
-    ("create trigger y before insert on app.t for each row execute function app.f()", "trigger y is new"),
-    ("alter table app.t disable trigger fits", "trigger fits was changed"),
-    ("alter table app.t enable always trigger fits", "trigger fits was changed"),
+const FITS: &str =
+    "create trigger fits after insert or update of at on app.t for each row execute function app.f()";
+
+/// Each with what is said of it, and how it is undone; `FITS` makes the trigger as it was.
+const CHANGES: [(&str, &str, &str); 7] = [
+    (
+        "create trigger y before insert on app.t for each row execute function app.f()",
+        "trigger y is new",
+        "drop trigger y on app.t",
+    ),
+    (
+        "alter table app.t disable trigger fits",
+        "trigger fits was changed",
+        "alter table app.t enable trigger fits",
+    ),
+    (
+        "alter table app.t enable always trigger fits",
+        "trigger fits was changed",
+        "alter table app.t enable trigger fits",
+    ),
     (
         "drop trigger fits on app.t; create trigger fits after insert on app.t for each row execute function app.f()",
         "trigger fits was changed",
+        "drop trigger fits on app.t; FITS",
     ),
-    ("comment on trigger fits on app.t is 'changed'", "trigger fits was changed"),
-    ("alter trigger fits on app.t depends on extension tsm_system_rows", "trigger fits was changed"),
-    ("drop trigger fits on app.t", "trigger fits was dropped"),
+    (
+        "comment on trigger fits on app.t is 'changed'",
+        "trigger fits was changed",
+        "comment on trigger fits on app.t is null",
+    ),
+    (
+        "alter trigger fits on app.t depends on extension tsm_system_rows",
+        "trigger fits was changed",
+        "alter trigger fits on app.t no depends on extension tsm_system_rows",
+    ),
+    ("drop trigger fits on app.t", "trigger fits was dropped", "FITS"),
 ];
-
-fn prepared(cluster: &Cluster, number: usize) -> Bluegreen {
-    let db = format!("stopped{number}");
-    cluster.create_db(&db);
-    let schema = if number == 0 { SCHEMA } else { SCHEMA.split_once("create extension").unwrap().1 };
-    cluster.psql(&db, &format!("{}{schema}", if number == 0 { "" } else { "create extension" }));
-    Bluegreen::new(cluster, &db).plan(PLAN)
-}
 
 #[test]
 fn a_trigger_that_is_made_changed_or_dropped_before_the_swap_stops_it() {
     let cluster = Cluster::start();
-    for (number, (sql, what)) in CHANGES.into_iter().enumerate() {
-        let program = prepared(&cluster, number);
-        program.execute(&["--yes", "--until", "verify"]).expect_code(0);
-        cluster.psql(&format!("stopped{number}"), sql);
+    cluster.psql(DB, SCHEMA);
+    let program = Bluegreen::new(&cluster, DB).plan(PLAN);
+    program.execute(&["--yes", "--until", "verify"]).expect_code(0);
+    for (sql, what, undo) in CHANGES {
+        cluster.psql(DB, sql);
         let stopped = program.execute(&["--yes"]).expect_code(1);
         assert!(stopped.error().contains(what), "{sql}: {}", stopped.error());
-        program.run("rollback", &[]).expect_code(6);
+        cluster.psql(DB, &undo.replace("FITS", FITS));
     }
+    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
 }
 
 /// A swap back could not carry it, and one that only a partition has would fire for what the run writes after that.
@@ -171,26 +189,31 @@ fn a_trigger_that_is_made_changed_or_dropped_before_the_swap_stops_it() {
 fn a_trigger_that_is_made_changed_or_dropped_in_the_soak_keeps_it_from_going_back() {
     let of_partitions = [
         (
-            "create trigger z after insert on archive.t_p0 for each row execute function app.f()",
-            "trigger z on partition archive.t_p0 is new",
+            "create trigger z after insert on LEAF for each row execute function app.f()",
+            "trigger z on partition LEAF is new",
+            "drop trigger z on LEAF",
         ),
-        ("alter table archive.t_p0 disable trigger fits", "trigger fits on partition archive.t_p0 is new"),
+        (
+            "alter table LEAF disable trigger fits",
+            "trigger fits on partition LEAF is new",
+            "alter table LEAF enable trigger fits",
+        ),
     ];
     let cluster = Cluster::start();
-    for (number, (sql, what)) in CHANGES.into_iter().chain(of_partitions).enumerate() {
-        let program = prepared(&cluster, number);
-        program.execute(&["--yes", "--until", "settle"]).expect_code(0);
-        let db = format!("stopped{number}");
-        let leaf = cluster.psql(
-            &db,
-            "select min(inhrelid::regclass::text) from pg_inherits where inhparent = 'app.t'::regclass",
-        );
-        let (sql, what) =
-            (sql.replace("archive.t_p0", leaf.trim()), what.replace("archive.t_p0", leaf.trim()));
-        cluster.psql(&db, &sql);
+    cluster.psql(DB, SCHEMA);
+    let program = Bluegreen::new(&cluster, DB).plan(PLAN);
+    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+    let leaf = "select min(inhrelid::regclass::text) from pg_inherits where inhparent = 'app.t'::regclass";
+    let leaf = cluster.psql(DB, leaf).trim().to_owned();
+    for (sql, what, undo) in CHANGES.into_iter().chain(of_partitions) {
+        let [sql, what, undo] =
+            [sql, what, undo].map(|text| text.replace("LEAF", &leaf).replace("FITS", FITS));
+        cluster.psql(DB, &sql);
         let stopped = program.run("rollback", &[]).expect_code(1);
         assert!(stopped.error().contains(&what), "{sql}: {}", stopped.error());
+        cluster.psql(DB, &undo);
     }
     let live = "select count(*) from pg_partitioned_table where partrelid = 'app.t'::regclass";
-    assert_eq!(cluster.psql("stopped0", live).trim(), "1", "{DB}");
+    assert_eq!(cluster.psql(DB, live).trim(), "1");
+    program.run("rollback", &[]).expect_code(6);
 }
