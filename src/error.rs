@@ -188,7 +188,7 @@ pub enum Error {
         kept: Option<String>,
     },
     /// Some work after the swap failed; all the rest of it was done.
-    #[error("green is live, but some work after the swap could not be done: {}", some(&.0.iter().map(Undone::to_string).collect::<Vec<_>>()))]
+    #[error("the swap is done, but some work after it could not be: {}", some(&.0.iter().map(Undone::to_string).collect::<Vec<_>>()))]
     Unsettled(Vec<Undone>),
     /// An assumption of the program does not hold.
     #[error("{0}: this is a bug in projh-bluegreen; please report it")]
