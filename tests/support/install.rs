@@ -116,9 +116,14 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").unwrap().uid() == 0
 }
 
-/// Under cargo's target directory, so that `cargo clean` cleans it; under /tmp where the servers'
-/// user cannot get there, or where the path is too long for a socket.
+/// Where `PROJH_PG_DIR` says; else under cargo's target directory, so that `cargo clean` cleans it; under /tmp where the
+/// servers' user cannot get there, or where the path is too long for a socket.
 fn find_base(owner: Option<&str>) -> PathBuf {
+    if let Some(dir) = std::env::var_os("PROJH_PG_DIR") {
+        let dir = PathBuf::from(dir);
+        assert!(made_writable(&dir, owner), "PROJH_PG_DIR={} is not writable", dir.display());
+        return dir;
+    }
     let near = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pg");
     if near.as_os_str().len() <= BASE_BYTES_MAX && made_writable(&near, owner) {
         return near;
