@@ -133,9 +133,8 @@ async fn functions_and_policies_of_other_tables_move_there_and_back_and_there_ag
 async fn what_does_not_fit_or_changes_meanwhile_is_named() {
     let cluster = Cluster::start();
     let (client, program) = stage(&cluster, SCHEMA, PLAN).await;
-    let widened = format!(
-        "{PLAN}    partition_by: {{hash: id, partitions: 2}}\n    columns: {{open: {{rename: closed}}}}\n"
-    );
+    let widened =
+        format!("{PLAN}    partition_by: {{hash: id, partitions: 2}}\n    columns: {{open: drop}}\n");
     program.write_plan(&widened);
     let checked = program.run("check", &[]).expect_code(3);
     let found = checked.refusals();
@@ -152,7 +151,7 @@ async fn what_does_not_fit_or_changes_meanwhile_is_named() {
         (
             "create function app.f() returns app.t begin atomic select * from app.t limit 1; end",
             "its row type in its signature: app.f()",
-            "rows of the old table",
+            "row type of the old table",
         ),
         (
             "create function app.f() returns setof app.t language sql as 'select * from app.t'",

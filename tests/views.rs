@@ -1,6 +1,7 @@
 //! Views over a table: they move with it, there and back, and clients of theirs notice nothing.
 
 mod refused;
+mod reshaped;
 mod under_load;
 
 use tokio_postgres::Client;

@@ -40,7 +40,10 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.depth, x.name), '[]') from (
             where w.ev_class = v.oid and w.ev_type = '1') as needs_key,
     (select coalesce(jsonb_agg(jsonb_build_object('name', w.rulename, 'definition', rtrim(pg_get_ruledef(w.oid), ';'))
         order by w.rulename), '[]')
-     from direct d join pg_rewrite w on w.oid = d.oid where d.ev_class = v.oid and not d.is_query) as rules
+     from direct d join pg_rewrite w on w.oid = d.oid where d.ev_class = v.oid and not d.is_query) as rules,
+    (select coalesce(jsonb_agg(jsonb_build_object('name', a.attname, 'data_type', format_type(a.atttypid, a.atttypmod),
+        'updatable', pg_column_is_updatable(v.oid, a.attnum, false)) order by a.attnum), '[]')
+     from pg_attribute a where a.attrelid = v.oid and a.attnum > 0 and not a.attisdropped) as columns
   from views l
   join pg_class v on v.oid = l.oid
   join pg_namespace n on n.oid = v.relnamespace

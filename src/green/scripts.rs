@@ -190,7 +190,9 @@ pub(crate) fn exchange(greens: &[&Green], who: Colour) -> Vec<(usize, Statement)
     let arrive = |green: &Green| PARTS.iter().flat_map(|part| part.arrive(green, who)).collect();
     statements.extend(of_all(&arrive));
     for (number, dependent) in dependents {
-        statements.extend(dependent.after.into_iter().map(|statement| (number, statement)));
+        let Dependent { after, names, .. } = dependent;
+        let bound = names.give.into_iter().chain(after).chain(names.take);
+        statements.extend(bound.map(|statement| (number, statement)));
     }
     statements
 }

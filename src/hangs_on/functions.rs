@@ -52,15 +52,18 @@ pub struct Function {
 pub(super) struct Functions;
 
 impl Part for Functions {
-    fn dependents(&self, green: &Green, _who: Colour) -> Vec<Dependent> {
-        green.blue.functions.iter().map(|function| function.dependent(green)).collect()
+    fn dependents(&self, green: &Green, who: Colour) -> Vec<Dependent> {
+        green.blue.functions.iter().map(|function| function.dependent(green, who)).collect()
     }
 
     fn compare(&self, compared: &mut Compared<'_>) {
         for was in &compared.was.functions {
             let name = was.what();
             match compared.is.functions.iter().find(|is| is.signature == was.signature) {
-                Some(is) if same(Some(&was.definition), Some(&is.definition)) => {
+                Some(is)
+                    if compared.has_changed(&was.uses)
+                        || same(Some(&was.definition), Some(&is.definition)) =>
+                {
                     compared.check(format!("owner of {name}"), &was.owner, &is.owner);
                 }
                 Some(is) => {
@@ -77,7 +80,7 @@ impl Function {
         format!("{} {}", self.kind.to_lowercase(), self.signature)
     }
 
-    fn dependent(&self, green: &Green) -> Dependent {
+    fn dependent(&self, green: &Green, who: Colour) -> Dependent {
         let what = self.what();
         let again = format!("drop {what}; and create it again after the swap, or give it a string body");
         let hint = green.keeping(&self.uses, again);
@@ -94,6 +97,7 @@ impl Function {
             rank: u32::MAX,
             trial: self.trial(green),
             after: vec![Statement::new(replace, sql)],
+            names: green.old_names_of(who, &self.uses),
             ..Dependent::of(&self.name, &self.owner)
         }
     }
@@ -113,7 +117,8 @@ impl Function {
             Some(Statement::new("drop the trial", drop)),
             drop_key,
         ];
-        statements.into_iter().flatten().collect()
+        let tried = statements.into_iter().flatten().collect();
+        green.old_names(&green.at_home(), &self.uses).around(tried)
     }
 }
 

@@ -22,6 +22,7 @@ mod inbound;
 mod indexes;
 mod key;
 mod materialized;
+mod old_shape;
 pub mod orphans;
 mod part;
 mod partitions;

@@ -4,6 +4,7 @@
 //! Invariant: statements are made from the design alone, without a query to the server.
 
 use super::definition::Definition;
+use super::old_shape::OldNames;
 use super::shape::Green;
 use crate::pg::sql::Statement;
 use crate::pg::{Colour, Ident, QName};
@@ -114,6 +115,8 @@ pub(crate) struct Dependent {
     pub(crate) before: Vec<Statement>,
     /// What binds it to the table that is live, once all names are exchanged.
     pub(crate) after: Vec<Statement>,
+    /// The names that `after` has for columns of the tables that are live.
+    pub(crate) names: OldNames,
 }
 
 impl Dependent {
@@ -134,6 +137,7 @@ impl Dependent {
             displace: Vec::new(),
             before: Vec::new(),
             after: Vec::new(),
+            names: OldNames::default(),
         }
     }
 
@@ -147,6 +151,8 @@ impl Dependent {
         add(&mut self.displace, other.displace);
         add(&mut self.before, other.before);
         add(&mut self.after, other.after);
+        add(&mut self.names.give, other.names.give);
+        add(&mut self.names.take, other.names.take);
     }
 
     /// Whether the swap does something about it.
@@ -198,6 +204,11 @@ impl Compared<'_> {
         if was != is {
             self.note(format!("{what}: was {was:?}, is {is:?}"));
         }
+    }
+
+    /// Whether one of these has.
+    pub(super) fn has_changed(&self, blue: &[Ident]) -> bool {
+        blue.iter().any(|name| self.is_changed(name))
     }
 
     /// Whether a column of blue has another name or type now, so that expressions over it are printed differently.

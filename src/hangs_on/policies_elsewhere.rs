@@ -42,9 +42,9 @@ pub struct PolicyElsewhere {
 pub(super) struct PoliciesElsewhere;
 
 impl Part for PoliciesElsewhere {
-    fn dependents(&self, green: &Green, _who: Colour) -> Vec<Dependent> {
+    fn dependents(&self, green: &Green, who: Colour) -> Vec<Dependent> {
         let policies = green.blue.policies_elsewhere.iter().enumerate();
-        policies.map(|(number, policy)| policy.dependent(green, number)).collect()
+        policies.map(|(number, policy)| policy.dependent(green, who, number)).collect()
     }
 
     fn compare(&self, compared: &mut Compared<'_>) {
@@ -54,7 +54,7 @@ impl Part for PoliciesElsewhere {
                 Some(is) => {
                     let equal = same(was.using.as_deref(), is.using.as_deref())
                         && same(was.check.as_deref(), is.check.as_deref());
-                    if !equal {
+                    if !equal && !compared.has_changed(&was.uses) {
                         let (old, new) = ((&was.using, &was.check), (&is.using, &is.check));
                         compared.note(format!("{}: was {old:?}, is {new:?}", was.what()));
                     }
@@ -66,11 +66,16 @@ impl Part for PoliciesElsewhere {
 }
 
 impl PolicyElsewhere {
-    fn what(&self) -> String {
+    pub(crate) fn what(&self) -> String {
         format!("policy {} on {}", self.name.plain(), self.on.plain())
     }
 
-    fn dependent(&self, green: &Green, number: usize) -> Dependent {
+    /// Whether its conditions have this name.
+    pub(crate) fn mentions(&self, column: &Ident) -> bool {
+        self.using.iter().chain(&self.check).any(|sql| lexer::mentions(sql, column.as_str()))
+    }
+
+    fn dependent(&self, green: &Green, who: Colour, number: usize) -> Dependent {
         let what = self.what();
         let again = format!("drop {what}; and create it again after the swap");
         let hint = green.keeping(&self.uses, again);
@@ -87,6 +92,7 @@ impl PolicyElsewhere {
             lock: Some(format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", self.on)),
             trial: self.trial(green, number),
             after: vec![Statement::on(&self.on, LockMode::AccessExclusive, "alter a policy of", sql)],
+            names: green.old_names_of(who, &self.uses),
             ..Dependent::of(&self.on, &self.owner)
         }
     }
@@ -100,9 +106,10 @@ impl PolicyElsewhere {
         let conditions = lexer::renamed(&conditions.join(" AND "), green.live(), &green.at_home());
         let create = format!("CREATE VIEW {trial} AS SELECT FROM {} WHERE {conditions}", self.on);
         let on = |verb: &str, sql: String| Statement::making(&trial, verb, sql);
-        vec![
+        let tried = vec![
             on("try a policy over green:", create).locking(&self.on, LockMode::AccessShare),
             on("drop the trial", format!("DROP VIEW {trial}")),
-        ]
+        ];
+        green.old_names(&green.at_home(), &self.uses).around(tried)
     }
 }

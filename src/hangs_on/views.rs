@@ -5,10 +5,13 @@
 //! view that has moved with it. The view keeps its
 //! OID, and with it its owner, privileges, comments, column defaults and INSTEAD OF triggers; what depends on it, other
 //! views included, needs nothing. The columns must keep their names and types, which a trial in the run's schema finds
-//! out. Rules of a view that name the table are replaced the same way.
+//! out: one that the plan renames keeps its name ([`super::old_shape`]), one that gets another type is cast back
+//! ([`fitted`]). Rules of a view that name the table are replaced the same way.
 //!
 //! LOCK TABLE on a view would lock every table that it reads. SET SCHEMA to the schema that it is in locks the view
 //! alone, and changes nothing.
+
+mod fitted;
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +50,20 @@ pub struct View {
     pub needs_key: bool,
     /// Its rules that name the table, besides its query.
     pub rules: Vec<ViewRule>,
+    /// Its columns.
+    #[serde(default)]
+    pub columns: Vec<ViewColumn>,
+}
+
+/// A column of a view.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewColumn {
+    /// Its name.
+    pub name: Ident,
+    /// Its type as SQL text, schema-qualified.
+    pub data_type: String,
+    /// Whether the server writes it through to the table.
+    pub updatable: bool,
 }
 
 /// A rule of a view.
@@ -62,8 +79,9 @@ pub struct ViewRule {
 pub(super) struct Views;
 
 impl Part for Views {
-    fn dependents(&self, green: &Green, _who: Colour) -> Vec<Dependent> {
-        green.blue.views.iter().enumerate().map(|(number, view)| view.dependent(green, number)).collect()
+    fn dependents(&self, green: &Green, who: Colour) -> Vec<Dependent> {
+        let views = green.blue.views.iter().enumerate();
+        views.map(|(number, view)| view.dependent(green, who, number)).collect()
     }
 
     fn compare(&self, compared: &mut Compared<'_>) {
@@ -75,7 +93,7 @@ impl Part for Views {
             };
             compared.check(format!("owner of view {name}"), &was.owner, &is.owner);
             compared.check(format!("options of view {name}"), &was.options, &is.options);
-            if !same(Some(&was.query), Some(&is.query)) {
+            if !compared.has_changed(&was.uses) && !same(Some(&was.query), Some(&is.query)) {
                 compared.note(format!("query of view {name}: was {:?}, is {:?}", was.query, is.query));
             }
             let rules = |of: &View| of.rules.iter().map(|rule| rule.name.clone()).collect::<Vec<_>>();
@@ -85,7 +103,7 @@ impl Part for Views {
 }
 
 impl View {
-    fn dependent(&self, green: &Green, number: usize) -> Dependent {
+    fn dependent(&self, green: &Green, who: Colour, number: usize) -> Dependent {
         let what = format!("view {}", self.name.plain());
         let again = format!("drop {what}; and create it again after the swap");
         let hint = green.keeping(&self.uses, again);
@@ -95,22 +113,25 @@ impl View {
             (_, true) => "in the swap its rules are bound to the new table; all else of it stays",
             _ => "it reads the table through other views, and stays as it is",
         };
+        let fitted = self.fitted(green);
+        let query = if who == Colour::Green { fitted.query } else { self.query.clone() };
         Dependent {
             what,
-            becomes: becomes.to_owned(),
+            becomes: format!("{becomes}{}", fitted.notes),
             hint,
             is_created: true,
             rank: self.depth,
             lock: moves.then(|| format!("ALTER VIEW {} SET SCHEMA {}", self.name, self.name.schema)),
             trial: if moves { self.trial(green, number) } else { Vec::new() },
-            after: self.replace(),
+            after: self.replace(&query),
+            names: green.old_names_of(who, &self.uses),
             ..Dependent::of(&self.name, &self.owner)
         }
     }
 
     /// CREATE OR REPLACE of what names the table.
-    fn replace(&self) -> Vec<Statement> {
-        let query = self.reads.then(|| self.create_or_replace(&self.name, &self.query));
+    fn replace(&self, query: &str) -> Vec<Statement> {
+        let query = self.reads.then(|| self.create_or_replace(&self.name, query));
         let rules = self.rules.iter().map(|rule| or_replace(&self.name, &rule.definition));
         query.into_iter().chain(rules).collect()
     }
@@ -128,11 +149,12 @@ impl View {
             key.map(|key| key.rehearse(&green.at_home())).map_or([None, None], |both| both.map(Some));
         let mut statements: Vec<Statement> = add_key.into_iter().collect();
         statements.push(Statement::making(&trial, "try a view over green:", sql));
-        statements.extend(self.reads.then(|| self.create_or_replace(&trial, &named(&self.query))));
+        statements
+            .extend(self.reads.then(|| self.create_or_replace(&trial, &named(&self.fitted(green).query))));
         statements.extend(self.rules.iter().map(|rule| or_replace(&trial, &named(&rule.definition))));
         statements.push(Statement::making(&trial, "drop the trial", format!("DROP VIEW {trial}")));
         statements.extend(drop_key);
-        statements
+        green.old_names(&green.at_home(), &self.uses).around(statements)
     }
 
     fn create_or_replace(&self, name: &QName, query: &str) -> Statement {
