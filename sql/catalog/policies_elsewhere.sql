@@ -11,7 +11,7 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.on, x.name), '[]') from (
        and d.refobjsubid > 0) as uses
   from pg_policy p
   join pg_class c on c.oid = p.polrelid and c.oid <> $1 and c.relpersistence <> 't'
-  join pg_namespace n on n.oid = c.relnamespace
+  join pg_namespace n on n.oid = c.relnamespace and not starts_with(n.nspname, 'projh_bg_')
   where exists (select from bound b join pg_depend d on d.refclassid = b.classid and d.refobjid = b.objid
                 where d.classid = 'pg_policy'::regclass and d.objid = p.oid)
 ) x

@@ -3,7 +3,7 @@
 
 use super::preflight::Subject;
 use super::{CheckId, Finding};
-use crate::hangs_on::Green;
+use crate::hangs_on::{Definition, Green};
 use crate::pg::connect::Session;
 use crate::pg::sql::joined;
 use crate::pg::{self, Colour, QName};
@@ -23,12 +23,41 @@ pub(super) fn notes(subject: &Subject<'_>) -> Vec<Finding> {
     note.collect()
 }
 
-/// Refusals for foreign keys between two tables of the plan that reference a column by its old name.
+/// Refusals for what binds two tables of the plan to each other and cannot follow both: foreign keys that reference a column
+/// by its old name, policies that name such a column, defaults that use the other's sequence.
 pub(super) fn check_together(subjects: &[Subject<'_>]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for design in subjects.iter().filter_map(|subject| subject.design.as_ref()) {
         let green = &design.green;
         let is_lane = |table: &QName| subjects.iter().any(|other| other.definition.table.name == *table);
+        for policy in &green.blue.policies_elsewhere {
+            let other = subjects.iter().find(|other| other.definition.table.name == policy.on);
+            let Some(other) = other.and_then(|other| other.design.as_ref()) else { continue };
+            let columns: Vec<_> = other.green.blue.columns.iter().map(|column| column.name.clone()).collect();
+            let changed = columns.iter().filter(|name| other.green.name_of(name) != Some(*name));
+            if let Some(column) = changed.into_iter().find(|name| policy.mentions(name)) {
+                let what = format!(
+                    "{} names column {column} of its table, which the plan drops or renames, and reads this one",
+                    policy.what()
+                );
+                let hint = format!("change {} in a plan of its own", policy.on.plain());
+                findings.push(Finding::table(CheckId::Dependents, green.live(), what, hint));
+            }
+        }
+        let is_in_plan = |of: &QName| {
+            let has = |definition: &Definition| {
+                definition.table.name == *of || definition.partitions.iter().any(|part| part.name == *of)
+            };
+            subjects.iter().any(|other| has(&other.definition))
+        };
+        for default in green.blue.defaults_elsewhere.iter().filter(|default| is_in_plan(&default.on)) {
+            let what = format!(
+                "{} uses this table or its sequence, and is of a table of the plan itself",
+                default.what()
+            );
+            let hint = format!("change {} in a plan of its own", default.on.plain());
+            findings.push(Finding::table(CheckId::Dependents, green.live(), what, hint));
+        }
         for key in green.blue.inbound.iter().filter(|key| is_lane(&key.child)) {
             if let Some(column) = green.renamed_of(&key.referenced) {
                 let what = format!("{} references column {column}, which the plan renames", key.what());

@@ -8,6 +8,7 @@ use tokio_postgres::Client;
 
 use super::checks::Check;
 use super::columns::Column;
+use super::defaults_elsewhere::DefaultElsewhere;
 use super::foreign_keys::ForeignKey;
 use super::functions::Function;
 use super::inbound::InboundKey;
@@ -26,9 +27,9 @@ use super::table::{LeafState, Table};
 use super::triggers::Trigger;
 use super::views::View;
 use super::{
-    Error, checks, columns, foreign_keys, functions, inbound, indexes, materialized, partitions, policies,
-    policies_elsewhere, privileges, publications, registry, rules, sequences, statistics, table, triggers,
-    views,
+    Error, checks, columns, defaults_elsewhere, foreign_keys, functions, inbound, indexes, materialized,
+    partitions, policies, policies_elsewhere, privileges, publications, registry, rules, sequences,
+    statistics, table, triggers, views,
 };
 use crate::pg::{Ident, QName};
 
@@ -69,6 +70,9 @@ pub struct Definition {
     /// The policies of other tables that read it.
     #[serde(default)]
     pub policies_elsewhere: Vec<PolicyElsewhere>,
+    /// The defaults of other tables that are bound to it or to its sequences.
+    #[serde(default)]
+    pub defaults_elsewhere: Vec<DefaultElsewhere>,
     /// The foreign keys of other tables that reference it.
     #[serde(default)]
     pub inbound: Vec<InboundKey>,
@@ -86,7 +90,7 @@ pub struct Definition {
 }
 
 /// Every kind, in the order in which its statements are executed.
-pub(crate) const PARTS: [&dyn Part; 19] = [
+pub(crate) const PARTS: [&dyn Part; 20] = [
     &columns::Columns,
     &sequences::Sequences,
     &checks::Checks,
@@ -102,6 +106,7 @@ pub(crate) const PARTS: [&dyn Part; 19] = [
     &views::Views,
     &functions::Functions,
     &policies_elsewhere::PoliciesElsewhere,
+    &defaults_elsewhere::DefaultsElsewhere,
     &inbound::InboundKeys,
     &rules::Rules,
     &partitions::Partitions,
@@ -140,6 +145,7 @@ async fn read_by_oid(client: &Client, oid: u32) -> Result<Definition, Error> {
         materialized: materialized::MATERIALIZED.ask(client, oid).await?,
         functions: functions::FUNCTIONS.ask(client, oid).await?,
         policies_elsewhere: policies_elsewhere::POLICIES_ELSEWHERE.ask(client, oid).await?,
+        defaults_elsewhere: defaults_elsewhere::DEFAULTS_ELSEWHERE.ask(client, oid).await?,
         inbound: inbound::INBOUND.ask(client, oid).await?,
         rules: rules::RULES.ask(client, oid).await?,
         publications: publications::PUBLICATIONS.ask(client, oid).await?,

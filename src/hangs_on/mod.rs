@@ -12,6 +12,7 @@ mod blockers;
 mod canonical;
 mod checks;
 mod columns;
+mod defaults_elsewhere;
 mod definition;
 mod encrypted;
 mod fingerprint;

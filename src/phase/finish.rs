@@ -21,7 +21,7 @@ use crate::journal::requests::Finish;
 use crate::lane;
 use crate::lifecycle::{Broken, Fact, Phase, Prepared, Progress, Way};
 use crate::pg::sql::{LockMode, Statement, joined};
-use crate::pg::{Colour, Ident, QName};
+use crate::pg::{Colour, Ident, QName, list};
 use crate::plan::StepTime;
 
 /// The phases of a finish: while there is a way back, blue catches up and is compared first, unless `how.force`.
@@ -139,11 +139,19 @@ pub(crate) fn statements(prepared: &Prepared, archived: &[(usize, QName)]) -> Ve
         // It holds the same rows as green, so nobody but its owner may read it in another schema.
         statements.push(hangs_on::seal(&prepared.blue_home));
     }
+    let mut dropped: Vec<QName> = Vec::new();
     for (number, lane) in prepared.lanes.iter().enumerate() {
         match archived.iter().find(|(lane, _)| *lane == number) {
             Some((_, to)) => statements.extend(lane.green.archive(&to.schema)),
-            None => statements.push(drop_table(&lane.green.home_of(Colour::Blue))),
+            None => dropped.push(lane.green.home_of(Colour::Blue)),
         }
+    }
+    // At once: policies of one may read another one.
+    if let Some((first, others)) = dropped.split_first() {
+        let sql = format!("DROP TABLE IF EXISTS {}", list(&dropped));
+        let drop = Statement::on(first, LockMode::AccessExclusive, "drop", sql);
+        statements
+            .push(others.iter().fold(drop, |drop, table| drop.locking(table, LockMode::AccessExclusive)));
     }
     let registries = prepared.lanes.iter().flat_map(|lane| &lane.green.widened.registries);
     statements.extend(registries.map(|registry| {
