@@ -33,6 +33,8 @@ alter materialized view app.stored alter column owner set (n_distinct = 7);
 alter index app."Stored lower" alter column 1 set statistics 55;
 comment on materialized view app.stored is 'all ''of'' it'; comment on column app.stored.note is 'said';
 comment on index app.stored_id is 'by id';
+create statistics app.stored_stats (dependencies, mcv) on at, owner, (lower(note)) from app.stored;
+alter statistics app.stored_stats set statistics 44; comment on statistics app.stored_stats is 'together';
 create materialized view app.empty as select owner, count(*) as n from app.t group by owner with no data;
 create unique index empty_owner on app.empty (owner);
 create materialized view app."By key" (a, "B") as select id, note from app.t group by id;

@@ -54,7 +54,22 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.depth, x.name), '[]') from (
         (select coalesce(jsonb_agg(jsonb_build_object('column', a.attnum, 'target', a.attstattarget) order by a.attnum), '[]')
          from pg_attribute a where a.attrelid = x.indexrelid and a.attstattarget >= 0) as statistics_targets
       from pg_index x join pg_class c on c.oid = x.indexrelid left join pg_tablespace p on p.oid = c.reltablespace
-      where x.indrelid = v.oid and x.indisvalid) i) as indexes
+      where x.indrelid = v.oid and x.indisvalid) i) as indexes,
+    -- As in statistics.sql.
+    (select coalesce(jsonb_agg(to_jsonb(i) order by i.name), '[]') from (
+      select jsonb_build_object('schema', n.nspname, 'name', e.stxname) as name,
+        pg_get_userbyid(e.stxowner) as owner,
+        (select coalesce(jsonb_agg(case k when 'd' then 'ndistinct' when 'f' then 'dependencies' when 'm' then 'mcv' end order by k), '[]')
+         from unnest(e.stxkind::text[]) k where k <> 'e') as kinds,
+        (select coalesce(jsonb_agg(a.attname order by u.place), '[]')
+         from unnest(e.stxkeys::int2[]) with ordinality u(attnum, place)
+         join pg_attribute a on a.attrelid = e.stxrelid and a.attnum = u.attnum) as columns,
+        to_jsonb(coalesce(pg_get_statisticsobjdef_expressions(e.oid), '{}')) as expressions,
+        '[]'::jsonb as reads,
+        nullif(e.stxstattarget, -1) as target,
+        obj_description(e.oid, 'pg_statistic_ext') as comment
+      from pg_statistic_ext e join pg_namespace n on n.oid = e.stxnamespace
+      where e.stxrelid = v.oid) i) as statistics
   from moved m
   join pg_class v on v.oid = m.oid
   join pg_namespace n on n.oid = v.relnamespace

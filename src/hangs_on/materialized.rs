@@ -20,6 +20,7 @@ use super::indexes::StatisticsTarget;
 use super::part::{Compared, Conflict, Dependent, Part};
 use super::privileges::Grants;
 use super::shape::Green;
+use super::statistics::{self, Statistics};
 use super::table::{comment_on, option_sql, storage_clause};
 use crate::pg::sql::{LockMode, Statement, lexer};
 use crate::pg::{Colour, Ident, Literal, QName, list};
@@ -66,6 +67,9 @@ pub struct MaterializedView {
     pub columns: Vec<StoredColumn>,
     /// Its indexes.
     pub indexes: Vec<StoredIndex>,
+    /// Its extended statistics.
+    #[serde(default)]
+    pub statistics: Vec<Statistics>,
 }
 
 /// What can be set for a column of a materialized view.
@@ -189,9 +193,19 @@ impl MaterializedView {
             lock: Some(set_schema(&self.name, &self.name.schema).sql),
             trial: self.trial(green, number),
             displace: [&self.name, &home].map(|name| self.hold(name)).into(),
-            before: vec![set_schema(&self.name, away), set_schema(&home, &self.name.schema)],
+            before: self.exchange(&home, away),
             ..Dependent::of(&self.name, &self.owner)
         }
+    }
+
+    /// Moves it away, and its counterpart from `home` to its place. Statistics do not follow by themselves.
+    fn exchange(&self, home: &QName, away: &Ident) -> Vec<Statement> {
+        let moves = vec![set_schema(&self.name, away), set_schema(home, &self.name.schema)];
+        let statistics = self.statistics.iter().flat_map(|one| {
+            let there = one.name.in_schema(&home.schema);
+            [statistics::set_schema(&one.name, away), statistics::set_schema(&there, &one.name.schema)]
+        });
+        moves.into_iter().chain(statistics).collect()
     }
 
     /// Takes a lock that REFRESH, ANALYZE and autovacuum wait for and no reader does, and changes nothing.
@@ -248,6 +262,11 @@ impl MaterializedView {
         statements.extend(self.indexes.iter().flat_map(|index| index.make(&self.name, &home)));
         statements.extend(self.columns.iter().flat_map(|column| column.set(&home)));
         statements.extend(comment_on(&format!("MATERIALIZED VIEW {home}"), self.comment.as_ref()));
+        for one in &self.statistics {
+            let name = one.name.in_schema(&homes.green);
+            statements.extend(one.create(&name, &home, &one.columns));
+            statements.extend(one.comment_on(&name));
+        }
         statements
     }
 
@@ -257,6 +276,7 @@ impl MaterializedView {
         let (name, owner) = (self.name.in_schema(home), &self.owner);
         let sql = format!("ALTER MATERIALIZED VIEW {name} OWNER TO {owner}");
         let mut statements = vec![Statement::making(&name, "set the owner of", sql)];
+        statements.extend(self.statistics.iter().map(|one| one.give(&one.name.in_schema(home))));
         if !is_admitted {
             let admit = format!("GRANT CREATE ON SCHEMA {home} TO {owner}");
             statements.insert(0, Statement::new("grant", admit));

@@ -73,13 +73,16 @@ impl Part for ExtendedStatistics {
         let mut statements = Vec::new();
         for (number, statistics) in green.blue.statistics.iter().enumerate() {
             let at_home = statistics.name.in_schema(&green.homes.green);
-            statements.extend(statistics.create(green, &at_home, &green.at_home()));
-            statements.extend(comment_on(&format!("STATISTICS {at_home}"), statistics.comment.as_ref()));
+            let columns = green.green_names(&statistics.columns);
+            statements.extend(statistics.create(&at_home, &green.at_home(), &columns));
+            statements.push(statistics.give(&at_home));
+            statements.extend(statistics.comment_on(&at_home));
             let Some(partition) = &green.partition else { continue };
             for (leaf, relation) in green.row_holders_at_home().iter().enumerate() {
                 let name = name_on_leaf(relation, leaf, &format!("_s{number}"));
                 let name = QName { schema: partition.schema.clone(), name };
-                statements.extend(statistics.create(green, &name, relation));
+                statements.extend(statistics.create(&name, relation, &columns));
+                statements.push(statistics.give(&name));
             }
         }
         statements
@@ -140,10 +143,11 @@ impl Part for ExtendedStatistics {
 }
 
 impl Statistics {
-    fn create(&self, green: &Green, name: &QName, relation: &QName) -> Vec<Statement> {
+    /// `columns`: what the relation calls those in its ON list.
+    pub(super) fn create(&self, name: &QName, relation: &QName, columns: &[Ident]) -> Vec<Statement> {
         let kinds =
             if self.kinds.is_empty() { String::new() } else { format!(" ({})", self.kinds.join(", ")) };
-        let columns = green.green_names(&self.columns).into_iter().map(|column| column.to_string());
+        let columns = columns.iter().map(Ident::to_string);
         let expressions = self.expressions.iter().map(|sql| format!("({sql})"));
         let on: Vec<String> = columns.chain(expressions).collect();
         let sql = format!("CREATE STATISTICS {name}{kinds} ON {} FROM {relation}", on.join(", "));
@@ -152,14 +156,21 @@ impl Statistics {
             let sql = format!("ALTER STATISTICS {name} SET STATISTICS {target}");
             statements.push(Statement::new("set the statistics target of extended statistics", sql));
         }
-        let sql = format!("ALTER STATISTICS {name} OWNER TO {}", self.owner);
-        statements.push(Statement::new("set the owner of extended statistics", sql));
         statements
+    }
+
+    pub(super) fn give(&self, name: &QName) -> Statement {
+        let sql = format!("ALTER STATISTICS {name} OWNER TO {}", self.owner);
+        Statement::new("set the owner of extended statistics", sql)
+    }
+
+    pub(super) fn comment_on(&self, name: &QName) -> Option<Statement> {
+        comment_on(&format!("STATISTICS {name}"), self.comment.as_ref())
     }
 }
 
 /// Takes no lock that a client's statement waits for.
-fn set_schema(name: &QName, schema: &Ident) -> Statement {
+pub(super) fn set_schema(name: &QName, schema: &Ident) -> Statement {
     let what = format!("move extended statistics {} to another schema", name.name.as_str());
     Statement::new(what, format!("ALTER STATISTICS {name} SET SCHEMA {schema}"))
 }

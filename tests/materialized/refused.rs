@@ -48,11 +48,6 @@ async fn one_that_does_not_fit_or_changes_meanwhile_is_named() {
             "drop materialized view app.v",
         ),
         (
-            "create materialized view app.v as select id, at from app.t; create statistics app.s on id, at from app.v",
-            "statistics object app.s",
-            "create it again after the swap",
-        ),
-        (
             "create materialized view app.v as select id from app.t; create domain app.d as app.v",
             "type app.d",
             "no longer use the row type",
