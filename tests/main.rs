@@ -23,6 +23,7 @@ mod broken;
 mod chaos;
 mod check_counts;
 mod connections;
+mod constraints;
 mod control;
 mod crashes;
 mod encodings;

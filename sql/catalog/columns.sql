@@ -47,7 +47,8 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.attnum), '[]') from (
     a.atttypmod as typmod,
     case when a.attcollation <> 0 and a.attcollation <> t.typcollation
       then jsonb_build_object('schema', cn.nspname, 'name', co.collname) end as collation,
-    a.attnotnull as not_null,
+    a.attnotnull and coalesce(k.convalidated, true) as not_null,
+    a.attnotnull and not coalesce(k.convalidated, true) as not_null_unvalidated,
     k.conname as not_null_name,
     obj_description(k.oid, 'pg_constraint') as not_null_comment,
     case when a.attgenerated = '' then pg_get_expr(d.adbin, d.adrelid) end as default,

@@ -29,6 +29,7 @@ own(classid, objid, relation) as (
     union all select 'pg_trigger'::regclass, g.oid from pg_trigger g where g.tgrelid = tree.oid and not g.tgisinternal
     union all select 'pg_statistic_ext'::regclass, s.oid from pg_statistic_ext s where s.stxrelid = tree.oid
     offset 0) p
+  union select 'pg_statistic_ext'::regclass, s.oid, $1::oid from moved m join pg_statistic_ext s on s.stxrelid = m.oid
   union select 'pg_class'::regclass, oid, relation from seqs
   union select classid, objid, $1::oid from bound
   union select 'pg_class'::regclass, unnest(array[c.reltoastrelid, i.indexrelid]), $1::oid
@@ -44,7 +45,6 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
       when d.classid = 'pg_proc'::regclass then 'function'
       when d.classid = 'pg_trigger'::regclass then 'trigger'
       when d.classid::regclass::text in ('pg_publication_rel', 'pg_catalog.pg_publication_rel') then 'publication'
-      when d.classid = 'pg_attrdef'::regclass and d.refobjid in (select oid from seqs) then 'sequence_used_elsewhere'
       when f.attgenerated <> '' then 'generated_elsewhere'
       when f.attgenerated = '' then 'default_elsewhere'
       when k.contype = 'c' and k.conrelid <> 0 then 'check_elsewhere'
@@ -59,7 +59,7 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
       when g.oid is not null then format('%I on %s', g.tgname, g.tgrelid::regclass)
       when p.oid is not null then quote_ident(p.pubname)
       when h.inhrelid is not null then d.objid::regclass::text
-      when f.attname is not null and not d.refobjid in (select oid from seqs) then format('%I on %s', f.attname, f.attrelid::regclass)
+      when f.attname is not null then format('%I on %s', f.attname, f.attrelid::regclass)
       else pg_describe_object(d.classid, d.objid, d.objsubid) end as object
   from own o
   cross join lateral (select * from pg_depend d where d.refclassid = o.classid and d.refobjid = o.objid
@@ -84,7 +84,9 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
     and not coalesce(p.pubname !~ '^projh_bg_' and o.relation = $1, false)
     -- The sequence of a serial column stays what it is, and is given to the table that is live.
     and not (d.classid = 'pg_attrdef'::regclass and d.refobjid in (select oid from seqs where not is_identity))
-    -- policies_elsewhere.sql and functions.sql have these.
+    -- policies_elsewhere.sql, defaults_elsewhere.sql and functions.sql have these.
+    and not (d.classid = 'pg_attrdef'::regclass and d.refclassid = 'pg_class'::regclass and o.relation = $1
+      and f.attgenerated = '' and exists (select from pg_class e where e.oid = f.attrelid and e.relpersistence <> 't'))
     and not (d.classid = 'pg_policy'::regclass and o.relation = $1)
     and not (d.classid = 'pg_proc'::regclass and d.objid in (select oid from carried) and o.relation = $1)
     -- inbound.sql has these.

@@ -121,6 +121,21 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   where d.classid = 'pg_rewrite'::regclass
     or d.classid in ('pg_policy'::regclass, 'pg_proc'::regclass) and d.refclassid = 'pg_class'::regclass
       and d.refobjid in (select $1::oid union all select oid from moved)
+      -- Without those of another table of a run, which it has of the one that is live.
+      and not exists (select from pg_policy p join pg_class c on c.oid = p.polrelid
+        where d.classid = 'pg_policy'::regclass and p.oid = d.objid and starts_with(c.relnamespace::regnamespace::text, 'projh_bg_'))
+  union all
+  select format('default of column %s of %s', a.attname, f.adrelid::regclass),
+      concat_ws('|', 'default', c.relowner, pg_get_expr(f.adbin, f.adrelid))
+  from bound b
+  cross join lateral (select d.objid from pg_depend d where b.classid = 'pg_class'::regclass and d.refclassid = b.classid
+    and d.refobjid = b.objid and d.classid = 'pg_attrdef'::regclass offset 0) d
+  cross join lateral (select * from pg_attrdef f where f.oid = d.objid offset 0) f
+  cross join lateral (select a.attname from pg_attribute a
+    where a.attrelid = f.adrelid and a.attnum = f.adnum and a.attgenerated = '' offset 0) a
+  cross join lateral (select c.relowner from pg_class c where c.oid = f.adrelid and c.oid <> $1 and c.relpersistence <> 't'
+    and not starts_with(c.relnamespace::regnamespace::text, 'projh_bg_') offset 0) c
+  where f.adrelid not in (select relid from pg_partition_tree($1::oid::regclass))
   union all
   select format('materialized view %s', v.oid::regclass), concat_ws('|', 'materialized', v.relowner,
       coalesce(v.relacl, acldefault('r', v.relowner))::text, v.reltablespace, v.relam, array_to_string(v.reloptions, ','),
@@ -131,6 +146,9 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
         ',' order by a.attnum) from pg_attribute a where a.attrelid = v.oid and a.attnum > 0 and not a.attisdropped),
       (select string_agg(concat_ws('|', pg_get_indexdef(i.indexrelid), i.indisclustered, c.reltablespace,
         obj_description(c.oid, 'pg_class')), ',' order by c.relname)
-        from pg_index i join pg_class c on c.oid = i.indexrelid where i.indrelid = v.oid and i.indisvalid))
+        from pg_index i join pg_class c on c.oid = i.indexrelid where i.indrelid = v.oid and i.indisvalid),
+      (select string_agg(concat_ws('|', pg_get_statisticsobjdef(s.oid), s.stxowner, nullif(s.stxstattarget, -1),
+        obj_description(s.oid, 'pg_statistic_ext')), ',' order by s.stxname)
+        from pg_statistic_ext s where s.stxrelid = v.oid))
   from moved m join pg_class v on v.oid = m.oid
 ) s group by what

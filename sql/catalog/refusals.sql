@@ -18,19 +18,9 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   select 'not_plain_table', format('%s of type %s', c.oid::regclass, c.reloftype::regtype), null
   from pg_class c where c.oid = $1 and c.reloftype <> 0
   union all
-  select 'exclusion_constraint', k.conname, null from pg_constraint k
-  where k.conrelid = $1 and (k.contype = 'x' or exists (
-    select from pg_index i where i.indexrelid = k.conindid and i.indisexclusion and k.contype in ('p', 'u')))
-  union all
-  select 'deferrable_key', k.conname, null from pg_constraint k
-  where k.conrelid = $1 and k.contype in ('p', 'u') and k.condeferrable
-  union all
   select 'invalid_index', i.indexrelid::regclass::text, null
   from tree cross join lateral (select * from pg_index i where i.indrelid = tree.oid offset 0) i
   where not (i.indisvalid and i.indisready and i.indislive)
-  union all
-  select 'unvalidated_not_null', k.conname, null from pg_constraint k
-  where k.conrelid = $1 and k.contype = 'n' and not k.convalidated
   union all
   select 'inheritance', format('%s inherits %s', h.inhrelid::regclass, h.inhparent::regclass), null
   from pg_inherits h where h.inhrelid = $1

@@ -82,6 +82,7 @@ pub(super) fn check_identity(session: &Session, subject: &Subject<'_>) -> Option
     let identity = match key.source {
         KeySource::PrimaryKey | KeySource::PlansKey => "default".to_owned(),
         KeySource::UniqueIndex | KeySource::ReplicaIdentityIndex => format!("using index {}", key.index),
+        KeySource::DeferrableKey => "using index ..., one that is not deferrable".to_owned(),
     };
     let out = plan.replica_identity_full.then(|| "take `replica_identity: full` out of the plan".to_owned());
     let is_set = own == ReplicaIdentityKind::Default && key.source == KeySource::PrimaryKey;

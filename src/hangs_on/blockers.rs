@@ -68,20 +68,12 @@ pub enum BlockerKind {
     Extension,
     /// A security label on the table.
     SecurityLabel,
-    /// A default elsewhere that uses its sequence.
-    SequenceUsedElsewhere,
-    /// A default of another table that names it.
+    /// A default of a temporary relation that names it, or uses its sequence: only its session can alter it.
     DefaultElsewhere,
     /// A generated column of another table that names it.
     GeneratedElsewhere,
     /// A CHECK of another table that names it.
     CheckElsewhere,
-    /// An exclusion constraint, or a key WITHOUT OVERLAPS.
-    ExclusionConstraint,
-    /// A deferrable primary key or unique constraint.
-    DeferrableKey,
-    /// A NOT NULL constraint that is NOT VALID.
-    UnvalidatedNotNull,
     /// The table is unlogged or temporary.
     NotPermanent,
     /// An index that is not valid.
@@ -96,10 +88,7 @@ impl BlockerKind {
     /// Whether green cannot even be created while this exists.
     #[must_use]
     pub fn stops_green(self) -> bool {
-        matches!(
-            self,
-            Self::ExclusionConstraint | Self::DeferrableKey | Self::NotPlainTable | Self::UnvalidatedNotNull
-        )
+        matches!(self, Self::NotPlainTable)
     }
 }
 
@@ -121,13 +110,9 @@ impl std::fmt::Display for BlockerKind {
             Self::Inheritance => "an inheritance parent or child, or it is a partition",
             Self::Extension => "it belongs to an extension",
             Self::SecurityLabel => "a security label",
-            Self::SequenceUsedElsewhere => "a default elsewhere uses its sequence",
-            Self::DefaultElsewhere => "a default of another table names it",
+            Self::DefaultElsewhere => "a default of a temporary table names it, or uses its sequence",
             Self::GeneratedElsewhere => "a generated column of another table names it",
             Self::CheckElsewhere => "a CHECK of another table names it",
-            Self::ExclusionConstraint => "an exclusion constraint",
-            Self::DeferrableKey => "a deferrable key",
-            Self::UnvalidatedNotNull => "a NOT NULL constraint that is not valid",
             Self::NotPermanent => "it is unlogged",
             Self::InvalidIndex => "an index that is not valid",
             Self::NotPlainTable => "it is not an ordinary table",
@@ -226,9 +211,12 @@ fn hint(kind: BlockerKind, object: &str, table: &str) -> String {
         Kind::Function => {
             format!("drop function {object}; {again}, or give it a string body (plpgsql, or AS '...')")
         }
-        Kind::FunctionOfRows => {
-            format!("drop function {object}; {again}: its arguments are rows of the old table")
-        }
+        Kind::FunctionOfRows => format!(
+            "save what select pg_get_functiondef('{}'::regprocedure) prints, its owner and its privileges; drop function \
+             {object}; after the swap, and after a rollback, execute what was saved: PostgreSQL binds arguments and results to \
+             the row type of the old table, and CREATE OR REPLACE cannot change them",
+            object.replace('\'', "''")
+        ),
         Kind::RowType => format!("let {object} no longer use the row type of {table}"),
         Kind::RowTypeName => {
             format!("rename the table whose name is {object}, then rename {table} away and back")
@@ -246,8 +234,10 @@ fn hint(kind: BlockerKind, object: &str, table: &str) -> String {
         }
         Kind::AllTablesPublication => {
             format!(
-                "replace publication {object} by one that lists its tables or their schemas (FOR TABLES IN SCHEMA, from \
-                 version 15 on): it would publish the new table while that is filled, and its subscribers would stop there"
+                "it would publish the new table while that is filled, where its subscribers have no such table and stop: create \
+                 publication ... for table ... (or for tables in schema ..., from version 15 on), which lists its tables or their \
+                 schemas; once the subscribers have caught up with that, alter subscription ... set publication ... on each; \
+                 drop publication {object}"
             )
         }
         Kind::Subscription => {
@@ -273,12 +263,6 @@ fn hint(kind: BlockerKind, object: &str, table: &str) -> String {
         Kind::SecurityLabel => format!(
             "security label on table {table} is null (provider {object}); label it again after the swap"
         ),
-        Kind::SequenceUsedElsewhere => format!("give {object} a sequence of its own"),
-        Kind::ExclusionConstraint => {
-            format!("alter table {table} drop constraint {object}: a partitioned table could not keep it")
-        }
-        Kind::DeferrableKey => format!("replace {object} on {table} by a constraint that is not deferrable"),
-        Kind::UnvalidatedNotNull => format!("alter table {table} validate constraint {object}"),
         Kind::NotPermanent => format!("alter table {object} set logged"),
         Kind::InvalidIndex => format!("reindex index concurrently {object}, or drop it"),
         Kind::NotPlainTable => {

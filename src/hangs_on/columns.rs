@@ -37,8 +37,11 @@ pub struct Column {
     pub typmod: i32,
     /// The collation, if it is not the type's own.
     pub collation: Option<QName>,
-    /// Whether it is NOT NULL.
+    /// Whether it is NOT NULL, in every row.
     pub not_null: bool,
+    /// Whether its NOT NULL constraint is NOT VALID (PostgreSQL 18 and later).
+    #[serde(default)]
+    pub not_null_unvalidated: bool,
     /// The name of its NOT NULL constraint (PostgreSQL 18 and later).
     pub not_null_name: Option<Ident>,
     /// The comment on its NOT NULL constraint.
@@ -166,7 +169,7 @@ impl Part for Columns {
             let Some(name) = green.name_of(&column.name) else { continue };
             statements.extend(relations.iter().flat_map(|relation| column.planner_settings(relation, name)));
             statements.extend(comment_on(&format!("COLUMN {home}.{name}"), column.comment.as_ref()));
-            if let Some(constraint) = &column.not_null_name {
+            if let Some(constraint) = column.not_null_name.as_ref().filter(|_| column.not_null) {
                 statements.extend(comment_on_constraint(constraint, &home, column.not_null_comment.as_ref()));
             }
         }
@@ -180,7 +183,22 @@ impl Part for Columns {
             let verb = "undo the rehearsal of a default of";
             [set_default(&home, name, default), Statement::on(&home, LockMode::AccessExclusive, verb, sql)]
         });
-        tried.collect()
+        let unvalidated = unvalidated(green).flat_map(|(constraint, name, _)| {
+            let sql = format!("ALTER TABLE {home} DROP CONSTRAINT {constraint}");
+            let drop = Statement::on(&home, LockMode::AccessExclusive, "drop a constraint of", sql);
+            [not_null_from_now_on(&home, constraint, name), drop]
+        });
+        tried.chain(unvalidated).collect()
+    }
+
+    /// What rows that exist may violate.
+    fn complete(&self, green: &Green) -> Vec<Statement> {
+        let home = green.at_home();
+        let added = unvalidated(green).flat_map(|(constraint, name, comment)| {
+            let add = not_null_from_now_on(&home, constraint, name);
+            std::iter::once(add).chain(comment_on_constraint(constraint, &home, comment))
+        });
+        added.collect()
     }
 
     fn arrive(&self, green: &Green, who: Colour) -> Vec<Statement> {
@@ -218,6 +236,20 @@ pub(crate) fn late_defaults(green: &Green) -> impl Iterator<Item = (&Ident, &str
         .kept_columns()
         .filter(move |(column, _)| column.default_names.is_some() && !has_own(&column.name));
     late.filter_map(|(column, _)| Some((green.name_of(&column.name)?, column.default.as_deref()?)))
+}
+
+/// NOT NULL constraints that are NOT VALID: the name, green's name of the column, and the comment.
+fn unvalidated(green: &Green) -> impl Iterator<Item = (&Ident, &Ident, Option<&String>)> {
+    let kept = green.kept_columns().filter(|(column, _)| column.not_null_unvalidated);
+    kept.filter_map(|(column, _)| {
+        let name = green.name_of(&column.name)?;
+        Some((column.not_null_name.as_ref()?, name, column.not_null_comment.as_ref()))
+    })
+}
+
+fn not_null_from_now_on(table: &QName, constraint: &Ident, column: &Ident) -> Statement {
+    let sql = format!("ALTER TABLE {table} ADD CONSTRAINT {constraint} NOT NULL {column} NOT VALID");
+    Statement::on(table, LockMode::AccessExclusive, "add a NOT NULL constraint to", sql)
 }
 
 fn set_default(table: &QName, column: &Ident, default: &str) -> Statement {
@@ -277,6 +309,7 @@ impl Column {
         let name = &is.name;
         let of = |what: &str| format!("{what} of column {name}");
         compared.check(of("NOT NULL"), &self.not_null, &is.not_null);
+        compared.check(of("unvalidated NOT NULL"), &self.not_null_unvalidated, &is.not_null_unvalidated);
         compared.check(of("name of NOT NULL"), &self.not_null_name, &is.not_null_name);
         compared.check(of("comment on NOT NULL"), &self.not_null_comment, &is.not_null_comment);
         compared.check(of("identity"), &self.identity, &is.identity);

@@ -42,6 +42,8 @@ pub enum KeySource {
     ReplicaIdentityIndex,
     /// A unique index over NOT NULL columns.
     UniqueIndex,
+    /// A deferrable key: within a transaction two rows may have it, so the stream is read by whole rows.
+    DeferrableKey,
     /// No index: the plan's primary key is over NOT NULL columns, and says that the rows are distinct.
     PlansKey,
 }
@@ -82,10 +84,14 @@ impl Definition {
             }
             ReplicaIdentityKind::Nothing => None,
         };
+        let found =
+            found.filter(|(index, _)| self.is_row_key(index)).or_else(|| self.deferrable_key()).or(found);
         if let Some(key) = self.plans_key(plans).filter(|_| full && found.is_none()) {
             return Ok(key);
         }
-        let Some((index, source)) = found.filter(|(index, _)| self.is_row_key(index)) else {
+        let is_key = |source| source == KeySource::DeferrableKey;
+        let Some((index, source)) = found.filter(|(index, source)| is_key(*source) || self.is_row_key(index))
+        else {
             let generated = found.and_then(|(index, _)| self.generated_in(index));
             return Err(self.no_key(kind, generated));
         };
@@ -102,6 +108,23 @@ impl Definition {
         let columns: Vec<KeyColumn> = plans?.iter().map(of).collect::<Option<_>>()?;
         let index = Ident(format!("{}_pkey", self.table.name.name.as_str()));
         Some(TableKey { columns, source: KeySource::PlansKey, index })
+    }
+
+    /// A deferrable key of a table whose own replica identity is FULL: green has that, too, and either stream has whole
+    /// rows.
+    fn deferrable_key(&self) -> Option<(&Index, KeySource)> {
+        let is_full = self.table.replica_identity.kind == ReplicaIdentityKind::Full;
+        let index = self.deferrable().filter(|_| is_full)?;
+        Some((index, KeySource::DeferrableKey))
+    }
+
+    /// The deferrable key over NOT NULL columns, the primary key first.
+    fn deferrable(&self) -> Option<&Index> {
+        let mut keys = self.indexes.iter().filter(|index| {
+            let immediate = Index { immediate: true, ..(*index).clone() };
+            !index.immediate && self.is_row_key(&immediate)
+        });
+        keys.clone().find(|index| index.primary).or_else(|| keys.next())
     }
 
     fn is_row_key(&self, index: &Index) -> bool {
@@ -142,11 +165,17 @@ impl Definition {
             }
             (_, Some(index)) => {
                 format!(
-                    "alter table {} replica identity using index {}; or `replica_identity: full` in the plan",
+                    "alter table {} replica identity using index {}; or `replica_identity: full` in the plan, which then \
+                     cannot have a soak",
                     table.plain(),
                     index.name
                 )
             }
+            _ if self.deferrable().is_some() => format!(
+                "alter table {0} replica identity full, because two rows may have a deferrable key within a transaction, and \
+                 once the run is finished: alter table {0} replica identity default",
+                table.plain()
+            ),
             _ => self.choices(),
         };
         NoKey { table: table.plain(), why: in_key.unwrap_or_else(|| why.to_owned()), hint }

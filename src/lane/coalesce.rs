@@ -34,6 +34,16 @@ impl Key {
         Some(Self(bytes.freeze()))
     }
 
+    /// The same, but those after the first `columns` may be NULL.
+    pub fn of_row<'a>(values: impl IntoIterator<Item = &'a Value>, columns: usize) -> Option<Self> {
+        let of = |(at, value): (usize, &Value)| match value {
+            Value::Null if at >= columns => Some(Self(Bytes::from_static(&[u8::MAX; 4]))),
+            value => Self::new([value]),
+        };
+        let parts: Option<Vec<Self>> = values.into_iter().enumerate().map(of).collect();
+        Some(Self(parts?.into_iter().flat_map(|part| part.0).collect()))
+    }
+
     /// The values of the key's columns, in order.
     pub fn values(&self) -> impl Iterator<Item = Bytes> + '_ {
         let mut rest = self.0.clone();

@@ -225,14 +225,21 @@ fn stage(lane: &Lane) -> String {
     )
 }
 
+/// A deferrable key cannot say which rows conflict. Nobody else writes rows with these keys meanwhile.
 fn unstage(lane: &Lane) -> String {
+    let missing = if lane.defers {
+        let keys = lane.key_in_target();
+        let same = keys.iter().map(|key| format!("t.{0} {1} s.{0}", key.column, key.equals));
+        let same = same.collect::<Vec<_>>().join(" AND ");
+        format!("AS s WHERE NOT EXISTS (SELECT FROM {} AS t WHERE {same})", lane.target)
+    } else {
+        format!("ON CONFLICT ({}) DO NOTHING", list(&lane.target_key))
+    };
     format!(
-        "INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {staged} \
-         ON CONFLICT ({key}) DO NOTHING",
+        "INSERT INTO {target} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {staged} {missing}",
         target = lane.target,
         columns = lane.target_columns(),
         staged = staged(lane),
-        key = list(&lane.target_key),
     )
 }
 

@@ -4,7 +4,7 @@
 //! Invariants: the source has the name that clients use, and the target is in its private schema, in either direction.
 //! Reversing twice gives the same ends.
 
-use crate::hangs_on::{Green, GreenIndex, ReplicaIdentityKind};
+use crate::hangs_on::{Green, GreenIndex, KeySource, ReplicaIdentityKind, Source};
 use crate::lifecycle::{LaneDesign, Secret};
 use crate::pg::{Acting, Ident, QName};
 
@@ -27,6 +27,8 @@ pub struct Ends {
     pub owner: Ident,
     /// The role with whose rights the rows of both tables are read and written.
     pub acting: Acting,
+    /// Whether a row is identified in the stream by all of its values: its key is deferrable.
+    pub by_whole_rows: bool,
 }
 
 /// One table of a pair, with its own columns' names.
@@ -46,6 +48,8 @@ pub struct End {
     pub unique: Option<Vec<Ident>>,
     /// Columns that must have a value, which only the other end can give.
     pub required: Vec<Ident>,
+    /// Whether it has a deferrable key: its rows need not satisfy it within a transaction.
+    pub defers: bool,
 }
 
 /// A lane that cannot be reversed.
@@ -71,6 +75,7 @@ impl Ends {
             secret: design.secret.clone(),
             owner: table.owner.clone(),
             acting: table.acting(),
+            by_whole_rows: is_whole(design),
         }
     }
 
@@ -125,27 +130,35 @@ impl Ends {
 fn blue(design: &LaneDesign) -> End {
     let Green { blue, homes, .. } = &design.green;
     let key: Vec<Ident> = design.key.columns.iter().map(|column| column.name.clone()).collect();
+    let in_stream = blue.columns.iter().filter(|column| column.generated.is_none());
+    let whole = in_stream.map(|column| column.name.clone()).collect();
     let required = blue.columns.iter().filter(|column| {
-        column.not_null && column.default.is_none() && column.identity.is_none() && column.generated.is_none()
+        (column.not_null || column.not_null_unvalidated)
+            && column.default.is_none()
+            && column.identity.is_none()
+            && column.generated.is_none()
     });
     End {
         home: homes.blue.clone(),
-        identity: Some(key.clone()),
+        identity: Some(if is_whole(design) { whole } else { key.clone() }),
         unique_key: key.clone(),
         key,
         partition: None,
         unique: Some(unique(&design.green)),
         required: required.map(|column| column.name.clone()).collect(),
+        defers: blue.indexes.iter().any(|index| !index.immediate),
     }
 }
 
 fn green(design: &LaneDesign) -> End {
-    let Green { homes, indexes, partition, .. } = &design.green;
+    let Green { homes, indexes, partition, columns, .. } = &design.green;
+    let in_stream = columns.iter().filter(|column| !matches!(column.source, Source::Generated(_)));
+    let whole = in_stream.map(|column| column.name.clone()).collect();
     let of_design: Vec<Ident> = design.key.columns.iter().map(|column| column.name.clone()).collect();
     let key = design.green.green_names(&of_design);
     End {
         home: homes.green.clone(),
-        identity: identity(&design.green, &key),
+        identity: if is_whole(design) { Some(whole) } else { identity(&design.green, &key) },
         key,
         unique_key: indexes.first().and_then(|key| key.keys.clone()).unwrap_or_default(),
         partition: partition.as_ref().map(|partition| partition.column.clone()),
@@ -156,7 +169,12 @@ fn green(design: &LaneDesign) -> End {
         }),
         // What it adds has a default, or no row could be copied.
         required: Vec::new(),
+        defers: indexes.iter().any(|index| index.deferrable),
     }
+}
+
+fn is_whole(design: &LaneDesign) -> bool {
+    design.key.source == KeySource::DeferrableKey
 }
 
 /// Green's replica identity is of blue's kind.
@@ -166,17 +184,17 @@ fn identity(green: &Green, key: &[Ident]) -> Option<Vec<Ident>> {
         index.unique && index.keys.as_ref().is_some_and(|keys| key.iter().all(|name| keys.contains(name)))
     };
     match green.blue.table.replica_identity.kind {
-        ReplicaIdentityKind::Default => of(&|index| index.primary),
+        ReplicaIdentityKind::Default => of(&|index| index.primary && !index.deferrable),
         ReplicaIdentityKind::Index => of(&|index| index.replica_identity),
         ReplicaIdentityKind::Full => of(&has_key),
         ReplicaIdentityKind::Nothing => None,
     }
 }
 
-/// The columns of blue's unique indexes; and those that a generated one among them is computed from, because its value
-/// changes with theirs.
+/// The columns of blue's unique indexes and exclusion constraints; and those that a generated one among them is computed
+/// from, because its value changes with theirs.
 fn unique(green: &Green) -> Vec<Ident> {
-    let unique = green.blue.indexes.iter().filter(|index| index.unique);
+    let unique = green.blue.indexes.iter().filter(|index| index.unique || index.exclusion);
     let mut names: Vec<Ident> = unique.flat_map(|index| index.columns.clone()).collect();
     let generated = names.iter().filter_map(|name| green.blue.column(name)?.generated.as_ref());
     let read: Vec<Ident> = generated.flat_map(|generated| generated.columns.clone()).collect();

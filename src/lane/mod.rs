@@ -107,6 +107,10 @@ pub struct Lane {
     /// The columns that identify a row in the stream, by their positions there: those of the key, then the others by
     /// which the stream names old rows.
     pub identity: Vec<usize>,
+    /// Whether those are all of a row's columns, some of which may be NULL: its key is deferrable.
+    pub by_whole_rows: bool,
+    /// Whether the target has a deferrable key.
+    pub defers: bool,
     /// The target's columns that are written.
     pub mapping: Vec<Mapped>,
     /// The keys of columns that this program transforms; `None` if there is none.
@@ -181,6 +185,8 @@ impl Lane {
             row_type_oid: travelling.row_type,
             key: ends.source.key.iter().filter_map(key).collect(),
             identity: ends.identity().filter_map(|name| found.place(name)).collect(),
+            by_whole_rows: ends.by_whole_rows,
+            defers: ends.target.defers,
             partition_hint: partition_hint(ends, &found, &in_target),
             keep_in_place: None,
             mapping: ends.mapping.iter().filter(|mapped| !mapped.generated).cloned().collect(),
@@ -295,7 +301,7 @@ impl Lane {
     #[must_use]
     pub fn identity_of(&self, tuple: &Tuple) -> Option<Key> {
         let values: Option<Vec<&Value>> = self.identity.iter().map(|at| tuple.get(*at)).collect();
-        Key::new(values?)
+        if self.by_whole_rows { Key::of_row(values?, self.key.len()) } else { Key::new(values?) }
     }
 }
 

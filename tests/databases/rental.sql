@@ -1,5 +1,6 @@
 -- A rental company: enums, domains, arrays, full text, triggers that keep columns up to date, rules, views on views.
 create schema rental;
+create extension if not exists btree_gist;
 set search_path = rental;
 create type rating as enum ('G', 'PG', 'R');
 create domain release_year as int check (value between 1901 and 2155);
@@ -19,7 +20,7 @@ create table film (
   length interval,
   fulltext tsvector generated always as (to_tsvector('simple', title)) stored,
   last_update timestamp not null default now(),
-  constraint film_title unique (title)
+  constraint film_title unique (title) deferrable
 );
 create index film_fulltext on film using gist (fulltext);
 create index film_features on film using gin (features) with (fastupdate = off);
@@ -36,6 +37,7 @@ create table rental (
   paid boolean not null default false,
   note text,
   constraint rental_key primary key (rental_id),
+  constraint rental_twice exclude using gist (inventory_id with =, rented with &&) where (paid),
   constraint rental_inventory foreign key (inventory_id) references inventory match full on update cascade deferrable
 );
 create index on rental ((lower(rented)) desc nulls last) where not paid;
@@ -67,4 +69,4 @@ insert into rental.film (title, language_id, original_language_id, year, rated, 
   from generate_series(1, 300) n;
 insert into rental.inventory (film_id, store) select 1000 + n % 300, n % 2 from generate_series(0, 899) n;
 insert into rental.rental (inventory_id, rented, paid)
-  select n % 900 + 1, tstzrange(timestamptz '2024-05-01 UTC' + n * interval '10 minutes', null), n % 4 <> 0 from generate_series(1, 3000) n;
+  select n % 900 + 1, tstzrange(timestamptz '2024-05-01 UTC' + n * interval '10 minutes', timestamptz '2024-05-01 0:08 UTC' + n * interval '10 minutes'), n % 4 <> 0 from generate_series(1, 3000) n;

@@ -39,11 +39,13 @@ create table sales.history (
   entity_id int references sales.seller,
   territory_id int references sales.territory,
   during daterange not null,
-  primary key (entity_id, territory_id, during)
+  primary key (entity_id, territory_id, during),
+  constraint one_at_a_time exclude using gist (entity_id with =, during with &&) deferrable
 );
+comment on constraint one_at_a_time on sales.history is 'nobody is in two territories';
 create table production.product (
   product_id int primary key,
-  number text not null unique,
+  number text not null unique deferrable initially deferred,
   parent int references production.product,
   weight double precision,
   flags bit(4) default b'0000',

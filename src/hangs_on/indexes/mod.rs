@@ -70,7 +70,7 @@ pub struct StatisticsTarget {
     pub target: i32,
 }
 
-/// A primary key or unique constraint, which an index implements.
+/// A primary key, unique or exclusion constraint, which an index implements.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexConstraint {
     /// The constraint's name, which is also the index's.
@@ -157,6 +157,17 @@ impl Index {
         !replaced && !plan.drop_indexes.contains(&self.name)
     }
 
+    /// What it is, if only a plain table can have it: exclusion constraints of partitions are not merged into one of their
+    /// parent, and rows that wait for the end of a transaction cannot be told apart across partitions.
+    fn only_on_plain(&self) -> Option<&'static str> {
+        let deferrable = self.constraint.as_ref().is_some_and(|constraint| constraint.deferrable);
+        match (self.exclusion, deferrable) {
+            (true, _) => Some("exclusion constraint"),
+            (false, true) => Some("deferrable constraint"),
+            (false, false) => None,
+        }
+    }
+
     fn conflicts(&self, green: &Green) -> Vec<Conflict> {
         let mut conflicts = Vec::new();
         let leave_out = format!("drop_indexes: [{}]", self.name.as_str());
@@ -174,6 +185,15 @@ impl Index {
             conflicts.push(Conflict::new(what, leave_out.clone()));
         }
         let in_text = self.has_expressions || self.predicate.is_some();
+        if let Some(kind) = self.only_on_plain().filter(|_| green.partition.is_some()) {
+            let what = format!("{kind} {} cannot be carried to a partitioned table", self.name);
+            let hint = match self.primary {
+                true => "leave out partition_by, or give the plan a `primary_key`, which is not deferrable"
+                    .to_owned(),
+                false => format!("leave out partition_by, or give it up: {leave_out}"),
+            };
+            conflicts.push(Conflict::new(what, hint));
+        }
         if let Some(name) = green.renamed_of(&self.columns).filter(|_| in_text) {
             let what = format!(
                 "index {} has column {name}, which is renamed, in an expression or its WHERE",
@@ -191,6 +211,8 @@ impl Index {
             |index: &Self| index.constraint.as_ref().and_then(|constraint| constraint.comment.clone());
         compared.check(of("comment"), &self.comment, &is.comment);
         compared.check(of("constraint's comment"), &comment(self), &comment(is));
+        let deferral = |index: &Self| index.constraint.as_ref().map(IndexConstraint::deferral);
+        compared.check(of("deferral"), &deferral(self), &deferral(is));
         compared.check(of("statistics targets"), &self.statistics_targets, &is.statistics_targets);
         compared.check(of("storage parameters"), &self.options, &is.options);
         if !compared.is.table.is_partitioned() {
@@ -198,8 +220,14 @@ impl Index {
             compared.check(of("CLUSTER mark"), &self.clustered, &is.clustered);
         }
         let changed = self.columns.iter().any(|name| compared.is_changed(name));
+        // The operators of an exclusion constraint are not in the index's text.
+        let operators = |index: &Self| {
+            let constraint = index.constraint.as_ref().filter(|_| index.exclusion);
+            constraint.map(|constraint| constraint.definition.clone())
+        };
         let equal = same(self.body.as_deref(), is.body.as_deref())
-            && same(self.predicate.as_deref(), is.predicate.as_deref());
+            && same(self.predicate.as_deref(), is.predicate.as_deref())
+            && same(operators(self).as_deref(), operators(is).as_deref());
         if !changed && !self.primary && !equal {
             let (was, is) = ((&self.body, &self.predicate), (&is.body, &is.predicate));
             compared.note(format!(

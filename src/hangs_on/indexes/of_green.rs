@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::rename::columns_in;
-use super::{Index, StatisticsTarget};
+use super::{Index, IndexConstraint, StatisticsTarget};
 use crate::hangs_on::ReplicaIdentityKind;
 use crate::hangs_on::shape::Green;
 use crate::hangs_on::table::{comment_on, comment_on_constraint, option_sql, tablespace_clause};
@@ -20,8 +20,11 @@ pub struct GreenIndex {
     pub primary: bool,
     /// Whether it is unique.
     pub unique: bool,
-    /// Whether it implements a constraint (primary key or unique).
+    /// Whether it implements a constraint (primary key, unique or exclusion).
     pub constraint: bool,
+    /// Whether that constraint is DEFERRABLE.
+    #[serde(default)]
+    pub deferrable: bool,
     /// Its plain key columns by green's names; `None` if one is an expression or unknown.
     pub keys: Option<Vec<Ident>>,
     /// What follows the relation's name: `PRIMARY KEY (...) ...` for a constraint, otherwise `USING ... (...) ...`.
@@ -60,6 +63,7 @@ impl GreenIndex {
             primary: true,
             unique: true,
             constraint: true,
+            deferrable: false,
             keys: Some(columns.to_vec()),
             definition: format!("PRIMARY KEY ({})", list(columns)),
             replica_identity: false,
@@ -76,6 +80,11 @@ impl GreenIndex {
         let included: Vec<Ident> = included.into_iter().filter(|name| !columns.contains(name)).collect();
         let definition = format!("PRIMARY KEY ({}){}", list(columns), constraint_tail(index, &included));
         let mut key = Self { definition, ..Self::primary_key(index.name.clone(), columns) };
+        let without_overlaps =
+            Self::like(green, index).filter(|like| index.exclusion && like.has_keys(columns));
+        if let Some(like) = without_overlaps {
+            key.definition = like.definition;
+        }
         key.take_settings(green, index);
         key
     }
@@ -87,7 +96,10 @@ impl GreenIndex {
             green.name_of(&blue).filter(|name| **name != blue).cloned()
         };
         let keys = index.plain_keys().map(|keys| green.green_names(&keys));
-        let definition = if index.constraint.is_some() {
+        let definition = if let Some(constraint) = index.constraint.as_ref().filter(|_| index.exclusion) {
+            let text = constraint.with_tablespace(index);
+            if index.has_expressions { text } else { columns_in(&text, name_of) }
+        } else if index.constraint.is_some() {
             let nulls = if index.nulls_not_distinct() { "NULLS NOT DISTINCT " } else { "" };
             let columns = keys.clone().unwrap_or_default();
             format!(
@@ -125,11 +137,16 @@ impl GreenIndex {
         }
     }
 
+    fn has_keys(&self, columns: &[Ident]) -> bool {
+        self.keys.as_deref() == Some(columns)
+    }
+
     fn take_settings(&mut self, green: &Green, index: &Index) {
         let identity = &green.blue.table.replica_identity;
         self.replica_identity =
             identity.kind == ReplicaIdentityKind::Index && identity.index.as_ref() == Some(&index.name);
         self.clustered = index.clustered;
+        self.deferrable = index.constraint.as_ref().is_some_and(|constraint| constraint.deferrable);
         self.comment.clone_from(&index.comment);
         self.constraint_comment = index.constraint.as_ref().and_then(|constraint| constraint.comment.clone());
         self.statistics_targets.clone_from(&index.statistics_targets);
@@ -212,7 +229,28 @@ fn constraint_tail(index: &Index, included: &[Ident]) -> String {
     let with = if options.is_empty() { String::new() } else { format!(" WITH ({})", options.join(", ")) };
     let space =
         index.tablespace.as_ref().map(|name| format!(" USING INDEX TABLESPACE {name}")).unwrap_or_default();
-    format!("{include}{with}{space}")
+    let deferred = index.constraint.as_ref().map_or("", IndexConstraint::deferral);
+    format!("{include}{with}{space}{deferred}")
+}
+
+impl IndexConstraint {
+    /// ` DEFERRABLE INITIALLY DEFERRED`, ` DEFERRABLE`, or nothing.
+    pub(super) fn deferral(&self) -> &'static str {
+        match (self.deferrable, self.definition.ends_with(" INITIALLY DEFERRED")) {
+            (false, _) => "",
+            (true, false) => " DEFERRABLE",
+            (true, true) => " DEFERRABLE INITIALLY DEFERRED",
+        }
+    }
+
+    /// The definition, which the server prints without the tablespace.
+    fn with_tablespace(&self, index: &Index) -> String {
+        let Some(space) = &index.tablespace else { return self.definition.clone() };
+        let condition = index.predicate.as_ref().map(|sql| format!(" WHERE ({sql})")).unwrap_or_default();
+        let tail = format!("{condition}{}", self.deferral());
+        let head = self.definition.strip_suffix(&tail).unwrap_or(&self.definition);
+        format!("{head} USING INDEX TABLESPACE {space}{tail}")
+    }
 }
 
 impl GreenIndex {

@@ -97,7 +97,7 @@ impl Applier {
             pid: session.pid().await?,
             session,
             target,
-            begin: echo.begin(),
+            begin: echo.begin(pending.iter().any(|pending| pending.lane.defers)),
             echo,
             stream: parts.stream,
             fence: parts.fence,
@@ -285,9 +285,9 @@ impl Applier {
         self.holds(1)
     }
 
-    /// Whether a source transaction has grown too large to wait for its end.
+    /// Whether a source transaction has grown too large to wait for its end, before which a deferrable key may be doubled.
     fn is_too_large(&self) -> bool {
-        self.holds(2)
+        self.holds(2) && !self.pending.iter().any(|pending| pending.lane.by_whole_rows)
     }
 
     /// Whether as much is held as so many batches are.

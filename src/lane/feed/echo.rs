@@ -30,13 +30,15 @@ impl Echo {
         Self { mark, at: At::Other }
     }
 
-    /// SQL that begins a transaction of the program's own.
-    pub(super) fn begin(&self) -> String {
+    /// SQL that begins a transaction of the program's own. `defers`: a part of a source transaction need not satisfy
+    /// deferrable constraints.
+    pub(super) fn begin(&self, defers: bool) -> String {
+        let begin = if defers { "BEGIN; SET CONSTRAINTS ALL DEFERRED" } else { "BEGIN" };
         if self.mark.is_empty() {
-            return "BEGIN".to_owned();
+            return begin.to_owned();
         }
         let (prefix, mark) = (Literal(MESSAGE_PREFIX), Literal(&self.mark));
-        format!("BEGIN; SELECT pg_catalog.pg_logical_emit_message(true, {prefix}, {mark})")
+        format!("{begin}; SELECT pg_catalog.pg_logical_emit_message(true, {prefix}, {mark})")
     }
 
     /// Whether a message is a change that the program made; to be called with every message, in order.
