@@ -57,7 +57,7 @@ impl Key {
     }
 
     /// The first `count` of its values.
-    fn first(&self, count: usize) -> Self {
+    pub(crate) fn first(&self, count: usize) -> Self {
         let length: usize = self.values().take(count).map(|value| 4 + value.len()).sum();
         Self(self.0.slice(..length))
     }
@@ -144,11 +144,27 @@ pub fn by_key(identities: HashMap<Key, Net>, columns: usize) -> Result<HashMap<K
 #[derive(Debug, Default)]
 pub struct Coalesced {
     keys: HashMap<Key, Net>,
+    /// Whether whole rows are the keys: in the middle of a transaction, equal rows may exist several times.
+    by_whole_rows: bool,
+    /// How many more of them there are.
+    more: HashMap<Key, u32>,
     changes: u64,
     size: usize,
 }
 
 impl Coalesced {
+    /// Without changes; `by_whole_rows` as of the lane.
+    #[must_use]
+    pub fn of(by_whole_rows: bool) -> Self {
+        Self { by_whole_rows, ..Self::default() }
+    }
+
+    /// The rows that exist several times.
+    #[must_use]
+    pub fn doubled(&self) -> Vec<Key> {
+        self.more.keys().cloned().collect()
+    }
+
     /// Number of changes since the last [`Coalesced::take`].
     #[must_use]
     pub fn changes(&self) -> u64 {
@@ -228,6 +244,9 @@ impl Coalesced {
     fn put(&mut self, key: Key, row: Row) -> Result<(), Impossible> {
         match self.keys.entry(key) {
             Entry::Occupied(mut there) if there.get().now.is_none() => there.get_mut().now = Some(row),
+            Entry::Occupied(there) if self.by_whole_rows => {
+                *self.more.entry(there.key().clone()).or_default() += 1;
+            }
             Entry::Occupied(_) => return Err(Impossible::Taken),
             Entry::Vacant(free) => {
                 free.insert(Net { was: false, now: Some(row) });
@@ -238,6 +257,13 @@ impl Coalesced {
 
     /// Removes the row of `key`; returns it if an earlier change of this batch wrote it.
     fn remove(&mut self, key: &Key) -> Result<Option<Row>, Impossible> {
+        if let Some(more) = self.more.get_mut(key) {
+            *more -= 1;
+            if *more == 0 {
+                self.more.remove(key);
+            }
+            return Ok(None);
+        }
         let Some(net) = self.keys.get_mut(key) else {
             self.keys.insert(key.clone(), Net { was: true, now: None });
             return Ok(None);
@@ -251,150 +277,4 @@ impl Coalesced {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn value(text: &str) -> Value {
-        match text {
-            "~" => Value::Unchanged,
-            "-" => Value::Null,
-            text => Value::Binary(Bytes::copy_from_slice(text.as_bytes())),
-        }
-    }
-
-    fn key(text: &str) -> Key {
-        Key::new([&value(text)]).unwrap()
-    }
-
-    fn row(id: &str, note: &str) -> Vec<Value> {
-        vec![value(id), value(note)]
-    }
-
-    /// `key[!][=values][@base]`: `!` a row was there before, `=` what is there now.
-    fn show(coalesced: &mut Coalesced) -> Vec<String> {
-        shown(coalesced.take())
-    }
-
-    fn shown(keys: HashMap<Key, Net>) -> Vec<String> {
-        let text = |value: &Value| match value {
-            Value::Binary(bytes) | Value::Text(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-            Value::Null => "-".to_owned(),
-            Value::Unchanged => "~".to_owned(),
-        };
-        let name = |key: &Key| String::from_utf8_lossy(&key.values().next().unwrap()).into_owned();
-        let mut lines = Vec::new();
-        for (key, net) in keys {
-            let mut line = name(&key);
-            line += if net.was { "!" } else { "" };
-            if let Some(row) = net.now {
-                line += &format!("={}", row.values.iter().map(text).collect::<Vec<_>>().join(","));
-                line += &row.base.map_or_else(String::new, |base| format!("@{}", name(&base)));
-            }
-            lines.push(line);
-        }
-        lines.sort();
-        lines
-    }
-
-    #[test]
-    fn the_last_value_of_a_key_counts() {
-        let mut c = Coalesced::default();
-        c.update(&key("1"), key("1"), row("1", "a"), None).unwrap();
-        c.update(&key("1"), key("1"), row("1", "b"), None).unwrap();
-        c.insert(key("2"), row("2", "x")).unwrap();
-        c.delete(&key("3")).unwrap();
-        assert_eq!(c.changes(), 4);
-        assert_eq!(show(&mut c), ["1!=1,b", "2=2,x", "3!"]);
-        assert_eq!(c.changes(), 0);
-    }
-
-    #[test]
-    fn what_came_and_went_leaves_nothing() {
-        let mut c = Coalesced::default();
-        c.insert(key("1"), row("1", "a")).unwrap();
-        c.update(&key("1"), key("2"), row("2", "~"), None).unwrap();
-        c.delete(&key("2")).unwrap();
-        assert!(show(&mut c).is_empty());
-    }
-
-    #[test]
-    fn a_key_that_is_used_again_was_there_and_is_there() {
-        let mut c = Coalesced::default();
-        c.delete(&key("1")).unwrap();
-        c.insert(key("1"), row("1", "new")).unwrap();
-        assert_eq!(show(&mut c), ["1!=1,new"]);
-    }
-
-    #[test]
-    fn an_unchanged_value_comes_from_the_batch_or_names_the_key_it_had() {
-        let mut c = Coalesced::default();
-        c.insert(key("1"), row("1", "long")).unwrap();
-        c.update(&key("1"), key("1"), row("1", "~"), None).unwrap();
-        c.update(&key("5"), key("6"), row("6", "~"), None).unwrap();
-        c.update(&key("6"), key("7"), row("7", "~"), None).unwrap();
-        assert_eq!(show(&mut c), ["1=1,long", "5!", "7=7,~@5"]);
-    }
-
-    #[test]
-    fn a_full_old_row_completes_the_new_one() {
-        let mut c = Coalesced::default();
-        c.update(&key("1"), key("1"), row("1", "~"), Some(row("1", "old"))).unwrap();
-        assert_eq!(show(&mut c), ["1!=1,old"]);
-    }
-
-    #[test]
-    fn two_rows_can_exchange_their_keys() {
-        let mut c = Coalesced::default();
-        c.update(&key("1"), key("t"), row("t", "~"), None).unwrap();
-        c.update(&key("2"), key("1"), row("1", "~"), None).unwrap();
-        c.update(&key("t"), key("2"), row("2", "~"), None).unwrap();
-        assert_eq!(show(&mut c), ["1!=1,~@2", "2!=2,~@1"]);
-    }
-
-    fn wide(id: &str, at: &str) -> Key {
-        Key::new([&value(id), &value(at)]).unwrap()
-    }
-
-    #[test]
-    fn what_moves_under_its_key_is_one_change_of_it() {
-        let mut c = Coalesced::default();
-        // Moved, by one statement and by two, in either order; changed in place, without its large value.
-        c.delete(&wide("1", "jan")).unwrap();
-        c.insert(wide("1", "feb"), row("1", "feb")).unwrap();
-        c.insert(wide("2", "feb"), row("2", "feb")).unwrap();
-        c.delete(&wide("2", "jan")).unwrap();
-        c.update(&wide("3", "jan"), wide("3", "may"), row("3", "~"), None).unwrap();
-        c.delete(&wide("4", "jan")).unwrap();
-        c.update(&wide("5", "jan"), wide("6", "jan"), row("6", "~"), None).unwrap();
-        let keys = by_key(c.take(), 1).unwrap();
-        assert_eq!(shown(keys), ["1!=1,feb", "2!=2,feb", "3!=3,~@3", "4!", "5!", "6=6,~@5"]);
-    }
-
-    #[test]
-    fn two_rows_of_one_key_are_not_one_change() {
-        let mut c = Coalesced::default();
-        c.insert(wide("1", "jan"), row("1", "jan")).unwrap();
-        c.insert(wide("1", "feb"), row("1", "feb")).unwrap();
-        assert_eq!(by_key(c.take(), 1).unwrap_err(), [key("1")]);
-        c.delete(&wide("1", "jan")).unwrap();
-        c.delete(&wide("1", "feb")).unwrap();
-        assert_eq!(by_key(c.take(), 1).unwrap_err(), [key("1")]);
-    }
-
-    #[test]
-    fn null_is_a_value_and_no_key() {
-        let mut c = Coalesced::default();
-        c.update(&key("1"), key("1"), row("1", "-"), Some(row("1", "old"))).unwrap();
-        assert_eq!(show(&mut c), ["1!=1,-"]);
-        assert!(Key::new([&Value::Null]).is_none());
-    }
-
-    #[test]
-    fn what_cannot_be_is_an_error() {
-        let mut c = Coalesced::default();
-        c.insert(key("1"), row("1", "a")).unwrap();
-        assert_eq!(c.insert(key("1"), row("1", "b")), Err(Impossible::Taken));
-        c.delete(&key("2")).unwrap();
-        assert_eq!(c.delete(&key("2")), Err(Impossible::Gone));
-    }
-}
+mod tests;

@@ -86,7 +86,8 @@ impl Applier {
             let apply = Apply::prepare(&session, &lane).await?;
             let truncate = session.prepare(&format!("TRUNCATE {}", lane.target)).await?;
             let acting = session.prepare(&lane.acting.to_string()).await?;
-            pending.push(Pending { lane, acting, apply, truncate, changes: Coalesced::default() });
+            let changes = Coalesced::of(lane.by_whole_rows);
+            pending.push(Pending { lane, acting, apply, truncate, changes });
         }
         if let Some(pending) = pending.first() {
             pending.lane.encoding.as_stored(&session).await?;

@@ -131,8 +131,12 @@ impl Pending {
 
     /// The net change of each key since the last call, or the keys that have two rows.
     fn take(&mut self) -> Result<HashMap<Key, Net>, Vec<Key>> {
+        let doubled = self.changes.doubled();
         let changes = self.changes.take();
         let Lane { key, identity, .. } = &self.lane;
+        if !doubled.is_empty() {
+            return Err(doubled.iter().map(|whole| whole.first(key.len())).collect());
+        }
         if identity.len() == key.len() {
             return Ok(changes);
         }
