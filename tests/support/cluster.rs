@@ -104,24 +104,42 @@ impl Cluster {
         let mut mkdir = INSTALL.as_owner();
         mkdir.arg("mkdir").arg(&dir);
         must(mkdir);
-        let mut backup = INSTALL.as_owner();
-        backup.arg(INSTALL.client("pg_basebackup")).args([
-            "-R",
-            "-X",
-            "stream",
-            "-c",
-            "fast",
-            "--no-sync",
-            "-D",
-        ]);
-        backup.arg(dir.join("data")).args(["-d", &self.url("postgres")]);
-        must(backup);
+        self.back_up(&dir);
         File::create(dir.join("log")).unwrap();
         let mut conf = OpenOptions::new().append(true).open(dir.join("data/postgresql.conf")).unwrap();
         writeln!(conf, "unix_socket_directories = '{}'", dir.display()).unwrap();
         let mut standby = Self { dir, port: 0, server: None };
         standby.start_on_a_free_port();
         standby
+    }
+
+    /// Copies the data directory of the running server, as that of a standby, to `dir`. By psql, because pg_basebackup has to
+    /// be of the server's version, and the packages of other majors lack it.
+    fn back_up(&self, dir: &Path) {
+        let (from, to) = (self.data().display().to_string(), dir.join("data").display().to_string());
+        let conninfo = format!("host=127.0.0.1 port={} user=postgres dbname=postgres", self.port);
+        let script = format!(
+            "select current_setting('server_version_num')::int < 150000 as old \\gset
+             \\if :old
+             select pg_start_backup('standby', true, false) \\g /dev/null
+             \\else
+             select pg_backup_start('standby', true) \\g /dev/null
+             \\endif
+             \\! cp -a '{from}' '{to}' && cd '{to}' && rm postmaster.pid && touch standby.signal
+             \\! echo \"primary_conninfo = '{conninfo}'\" >> '{to}/postgresql.auto.conf'
+             \\o '{to}/backup_label'
+             \\if :old
+             select labelfile from pg_stop_backup(false);
+             \\else
+             select labelfile from pg_backup_stop(false);
+             \\endif"
+        );
+        let mut psql = INSTALL.as_owner();
+        psql.arg(INSTALL.client("psql")).args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"]);
+        let file = dir.join("back_up.sql");
+        fs::write(&file, script).unwrap();
+        psql.args(["-d", &self.url("postgres"), "-f"]).arg(file);
+        must(psql);
     }
 
     /// The port on 127.0.0.1.
