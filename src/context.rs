@@ -126,10 +126,11 @@ impl Forward {
         self.settings.now().finishes_after_soak && self.until.is_none()
     }
 
-    /// Whether a phase comes no later than `until`.
+    /// Whether a phase comes no later than `until`, and the plan has it: without a copy, preparing is all there is.
     #[must_use]
     pub fn reaches(&self, phase: Phase) -> bool {
-        self.until.is_none_or(|until| phase <= until)
+        let last = if self.plan.is_in_place() { Phase::Prepare } else { Phase::Finish };
+        phase <= self.until.map_or(last, |until| until.min(last))
     }
 }
 

@@ -249,7 +249,7 @@ async fn ahead(cx: &Context, forward: &Forward, held: &mut Option<Held>) -> Resu
     // A way back that was lost has not ended as the plan says: somebody has to look at blue before it is dropped.
     let is_soaked = {
         let progress = run.journal.progress();
-        progress.way_back == WayBack::Closed && progress.closing
+        (progress.way_back == WayBack::Closed && progress.closing) || progress.is_in_place()
     };
     if forward.finishes() && is_soaked {
         last(cx, forward, &run.journal, Phase::Finish, Finish::default()).await?;

@@ -144,6 +144,8 @@ pub enum Error {
         why: String,
         /// Whether it was executed or undone.
         way: Way,
+        /// What to do about this very error, if that is known.
+        hint: Option<String>,
     },
     /// A command on another terminal asks to end the run, or a gate in the soak. Inside a session only: the session then does so.
     #[error("asked to {} by {}", .0.ask.name(), .0.by)]

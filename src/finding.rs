@@ -38,6 +38,8 @@ pub enum CheckId {
     Throttle,
     /// The plan's gates can be asked.
     Gates,
+    /// Indexes can be built in place where the plan says so; a note says where it could.
+    InPlace,
     /// The server can parse the plan's steps.
     Steps,
     /// Synchronous standbys are connected, and set by name.

@@ -37,6 +37,7 @@ mod gates;
 mod golden_runs;
 mod guarded;
 mod harness;
+mod in_place;
 mod in_the_way;
 mod inbound;
 mod keyless;

@@ -244,7 +244,18 @@ fn statements_that_will_fail_are_found_and_no_literal_is_shown() {
         "insert into clinic.visits (id, at, person, note) overriding system value \
          values (1, now(), 1, 'psychotherapy') on conflict (id) do nothing",
     );
-    cluster.psql(DB, "copy clinic.visits to '/dev/null'");
+    for seen in [
+        "select id, count(*) from clinic.visits v group by v.id",
+        "select legacy from clinic.visits where id = 4711",
+        "select \"at\", \"note\" from \"clinic\".visits where false",
+        "insert into clinic.visits overriding system value select * from clinic.visits where false",
+        "update clinic.visits set code = '', at = at where false",
+        "copy clinic.visits to '/dev/null'",
+        "reindex table clinic.visits",
+        "delete from only clinic.visits where ctid = '(0,1)' returning xmin",
+    ] {
+        cluster.psql(DB, seen);
+    }
     // With a sample, whose statements do not count although they are seen.
     let ticket = "      - \"ticket bigint not null default nextval('clinic.tickets')\"";
     program.write_plan(&PLAN.replace(&format!("    add_columns:\n{ticket}\n"), ""));
@@ -257,7 +268,25 @@ fn statements_that_will_fail_are_found_and_no_literal_is_shown() {
         .filter(|notice| !notice["statements"].as_array().unwrap().is_empty())
         .map(|notice| notice["topic"].as_str().unwrap())
         .collect();
-    assert_eq!(topics, ["copy_to", "on_conflict"]);
+    assert_eq!(
+        topics,
+        [
+            "on_conflict",
+            "group_by",
+            "lost_column",
+            "lost_column",
+            "ctid",
+            "system_columns",
+            "only",
+            "copy_to",
+            "moved_rows",
+            "maintenance",
+            "insert_columns"
+        ]
+    );
+    let calls = preview.events_of("preview_notice");
+    let calls = calls.iter().flat_map(|notice| notice["statements"].as_array().unwrap());
+    assert!(calls.clone().all(|seen| seen["calls"] == 1), "{:?}", calls.collect::<Vec<_>>());
     assert!(!preview.stdout.contains("psychotherapy"), "a literal was shown");
 }
 

@@ -52,6 +52,7 @@ fn plan(partition_by: Option<PartitionBy>) -> TablePlan {
         drop_indexes: Vec::new(),
         inbound_foreign_keys: None,
         uniqueness: None,
+        in_place: false,
     }
 }
 

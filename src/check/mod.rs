@@ -14,6 +14,7 @@ mod encryption;
 mod functions;
 mod gates;
 mod generated;
+mod in_place;
 mod kind;
 mod locks;
 mod names;
@@ -61,15 +62,21 @@ const CHECKS: &[Checks] = &[
     Checks::Server(&[
         check(Id::Version, &[], |at| known(server::version(at.session.server_version_num()))),
         check(Id::Primary, &[], |at| found(server::primary(at.session))),
-        check(Id::WalLevel, &[], |at| found(server::wal_level(at.session))),
+    ]),
+    Checks::Stream(&[check(Id::WalLevel, &[], |at| found(server::wal_level(at.session)))]),
+    Checks::Server(&[
         check(Id::Encoding, &[], |at| found(server::encoding(at.session))),
         check(Id::ReadOnly, &[], |at| found(server::read_only(at.session))),
+    ]),
+    Checks::Stream(&[
         check(Id::Slots, &[], |at| found(slots::check(at.plan, at.session))),
         check(
             Id::Replication,
             &[Id::Version, Id::Primary, Id::WalLevel, Id::Encoding, Id::ReadOnly, Id::Slots],
             |at| found(slots::probe(at.cx, at.session)),
         ),
+    ]),
+    Checks::Server(&[
         check(Id::Connections, &[], |at| found(connections::check(at.plan, at.session))),
         check(Id::Rights, &[], |at| found(rights::check_server(at.session))),
         check(Id::ServerLog, &[], |at| found(server_log::check(at.session))),
@@ -83,6 +90,7 @@ const CHECKS: &[Checks] = &[
         check(Id::Table, &[], |at, table| found(kind::check(at.session, table))),
         check(Id::UnderWay, &[Id::Table], |at, table| found(under_way::check(at.session, table))),
     ]),
+    Checks::Tables(&[check(Id::InPlace, &[Id::Primary, Id::ReadOnly], |at, _| found(in_place::check(at)))]),
     Checks::Table(&[
         // If an index has such a function, planning may fail for every statement of ours on the table.
         check(Id::Functions, &[], |at, of| found(functions::check_table(at.session, of))),
@@ -106,6 +114,7 @@ const CHECKS: &[Checks] = &[
         check(Id::Unsupported, &[], |_, of| known(of.blocked(Id::Unsupported))),
         check(Id::Dependents, &[Id::PlanFitsTable], |_, of| known(dependents::notes(of))),
         check(Id::Triggers, &[Id::PlanFitsTable], |at, of| found(triggers::check(at.session, of))),
+        check(Id::InPlace, &[], |at, of| known(in_place::proposed(at.plan, of))),
         check(Id::Policies, &[], |at, of| known(policies::check(at.plan, of))),
         check(Id::Types, &[], |_, of| known(types::check(of))),
         check(Id::Names, &[Id::PlanFitsTable], |at, of| found(names::check(at.session, of))),
@@ -183,7 +192,7 @@ mod tests {
             checks.iter().map(|check| (check.id, check.needs)).collect()
         }
         match checks {
-            Checks::Server(checks) => list(checks),
+            Checks::Server(checks) | Checks::Stream(checks) => list(checks),
             Checks::Name(checks) => list(checks),
             Checks::Table(checks) => list(checks),
             Checks::Tables(checks) => list(checks),

@@ -35,7 +35,10 @@ type OfTables = for<'a> fn(&'a Preflight<'_>, &'a [Subject<'_>]) -> Findings<'a>
 pub(super) enum Checks {
     /// The server, once.
     Server(&'static [Check<OfServer>]),
-    /// Each table, by its name. Only a table that none of them refuses is read, and examined by later checks.
+    /// The server, once, if the plan copies a table.
+    Stream(&'static [Check<OfServer>]),
+    /// Each table, by its name. Only one that is copied, and that none of them refuses, is read, and examined by later
+    /// checks.
     Name(&'static [Check<OfName>]),
     /// Each table.
     Table(&'static [Check<OfTable>]),
@@ -104,7 +107,8 @@ impl<'a> Preflight<'a> {
 
     async fn ask(&mut self, checks: &Checks, subjects: &mut Vec<Subject<'a>>) -> Result<(), Error> {
         match checks {
-            Checks::Server(checks) => {
+            Checks::Stream(_) if self.plan.is_in_place() => {}
+            Checks::Server(checks) | Checks::Stream(checks) => {
                 for check in *checks {
                     if self.may_ask(check, None) {
                         let found = (check.ask)(self).await?;
@@ -117,6 +121,9 @@ impl<'a> Preflight<'a> {
                     if self.ask_by_name(checks, &plan.table).await? {
                         subjects.push(Subject::read(self.session, plan).await?);
                     }
+                }
+                for plan in &self.plan.in_place {
+                    self.ask_by_name(checks, &plan.table).await?;
                 }
             }
             Checks::Table(checks) => {

@@ -26,18 +26,21 @@ pub(super) async fn run(
     let read = shell.unless_interrupted(async {
         let session = cx.target.connect(ConnectionRole::of_command("finish"), &[]).await?;
         let plan = shell.plan_of(plan_or_run, &session).await?;
-        shell.find(&session, &run).await?;
+        let found = shell.find(&session, &run).await?;
         if !plan::is_name(plan_or_run) {
             expect_same_archive(&session, &run, plan.settings.archive.as_ref()).await?;
         }
-        Ok(plan)
+        Ok((plan, found.is_some_and(|found| found.progress.is_in_place())))
     });
-    let plan = read.await?;
+    let (plan, is_in_place) = read.await?;
     let what = match &plan.settings.archive {
-        Some(schema) => format!("Move blue of `{run}` to schema {schema}"),
-        None => format!("Drop blue of `{run}`"),
+        _ if is_in_place => format!("Finish `{run}`: keep the indexes that it has built"),
+        Some(schema) => {
+            format!("Move blue of `{run}` to schema {schema}, the tables as they were before the swap")
+        }
+        None => format!("Drop blue of `{run}`, the tables as they were before the swap"),
     };
-    let question = format!("{what}, the tables as they were before the swap? This cannot be undone.");
+    let question = format!("{what}? This cannot be undone.");
     if !yes && !shell.ask(question).await? {
         return Err(Error::Declined("nothing was changed"));
     }

@@ -41,6 +41,9 @@ pub(super) async fn run(
 
 /// Why the rows of a run's tables cannot be compared.
 pub(super) fn nothing_to_compare(progress: &Progress) -> Option<&'static str> {
+    if progress.is_in_place() {
+        return Some("the run copies no table: there is nothing to compare, and nothing to swap");
+    }
     if progress.swapped.is_some() {
         let is_closed = !progress.is_reversible();
         return is_closed.then_some(
@@ -59,6 +62,9 @@ async fn not_to_be_swapped(
 ) -> Result<Option<String>, Error> {
     if run.progress.swapped.is_some() {
         return Ok(Some("it has been swapped already".to_owned()));
+    }
+    if run.progress.is_in_place() {
+        return Ok(nothing_to_compare(&run.progress).map(str::to_owned));
     }
     if run.progress.verified.is_none() {
         let what = "it has not been verified since it was executed last; `projh-bluegreen execute` does so";

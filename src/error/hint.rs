@@ -36,10 +36,7 @@ impl Error {
             Self::NotStreamed { .. } => {
                 "what was written meanwhile cannot be known: `projh-bluegreen rollback`, and begin again"
             }
-            Self::Step { .. } => {
-                "put right what prevents it and execute again; its text cannot change while the run is under way: \
-                 `projh-bluegreen rollback` ends the run, where the way back itself is not what fails"
-            }
+            Self::Step { hint, .. } => return Some(of_step(hint.as_deref())),
             Self::SwapBudget { in_the_way, .. } => return Some(of_swap(in_the_way)),
             Self::Journal(JournalError::PlanChanged { .. }) => {
                 "execute the original plan, or end the run first (`rollback` before its swap, `finish` after it)"
@@ -151,6 +148,16 @@ impl Error {
             }
             _ => return None,
         })
+    }
+}
+
+/// What to do about a step of the plan that failed; `hint` is about its very error.
+fn of_step(hint: Option<&str>) -> String {
+    match hint {
+        Some(hint) => format!("{hint}; then execute again"),
+        None => "put right what prevents it and execute again; its text cannot change while the run is under way: \
+                 `projh-bluegreen rollback` ends the run, where the way back itself is not what fails"
+            .to_owned(),
     }
 }
 

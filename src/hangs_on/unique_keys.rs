@@ -50,14 +50,20 @@ impl UniqueKey {
         format!("select count(*) from (select {}) as projh_twins", self.grouped(&self.table.to_string()))
     }
 
+    /// The query that finds the rows of such keys.
+    #[must_use]
+    pub fn find_twins(&self) -> String {
+        format!("select {}, array_agg(ctid) {}", self.keys, self.grouped(&self.table.plain()))
+    }
+
     /// What to type if several rows have the same key.
     #[must_use]
     pub fn hint(&self) -> String {
-        let select = format!("select {}, array_agg(ctid) {}", self.keys, self.grouped(&self.table.plain()));
         let index = QName::new(self.table.schema.clone(), self.index.clone());
         format!(
-            "find the rows: begin; {WITHOUT_INDEXES}; {select}; commit; delete the wrong ones by their ctid; \
+            "find the rows: begin; {WITHOUT_INDEXES}; {}; commit; delete the wrong ones by their ctid; \
              then: reindex index {}",
+            self.find_twins(),
             index.plain()
         )
     }

@@ -8,6 +8,7 @@ use super::{Census, Secret, Span, Way};
 use crate::hangs_on::{Fingerprint, Green, TableKey};
 use crate::pg::{Colour, Ident, Lsn, QName};
 use crate::phi::KeysPlan;
+use crate::plan::Step;
 
 /// A fact of the journal, in the past tense.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -102,6 +103,11 @@ pub enum Fact {
     WayBackOpened {
         /// The LSN of the consistent point of its slot.
         lsn: Lsn,
+    },
+    /// What builds indexes in place was designed, or designed again because there were more partitions.
+    InPlace {
+        /// All steps of it so far, in their order.
+        steps: Vec<Step>,
     },
     /// A step of the plan was executed, or undone: all of its statements, in one transaction with this fact if it is one.
     StepDone {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Arrived, Blocks, Broken, Fact, Phase, Prepared, Steps, StepsDone, SwapTimes, Verification};
 use crate::hangs_on::Fingerprint;
 use crate::pg::{Colour, Lsn, QName};
+use crate::plan::Step;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +66,9 @@ pub struct Progress {
     pub greens: Vec<Fingerprint>,
     /// The last verification, unless it has become void.
     pub verified: Option<Verification>,
-    /// How far the plan's steps are.
+    /// The steps that build indexes in place.
+    pub in_place: Vec<Step>,
+    /// How far the plan's steps are, and those.
     pub steps: Steps,
     /// What gates compare with, in milliseconds, by their names.
     pub measured: BTreeMap<String, f64>,
@@ -116,6 +119,13 @@ impl Progress {
     #[must_use]
     pub fn live(&self) -> Colour {
         if self.swapped.is_some() { Colour::Green } else { Colour::Blue }
+    }
+
+    /// Whether the run is complete once it is prepared: nothing is copied.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        let copies_none = self.prepared.as_ref().is_some_and(|prepared| prepared.lanes.is_empty());
+        copies_none && !self.in_place.is_empty()
     }
 
     /// Whether a swap can be undone by another one.
@@ -185,7 +195,8 @@ impl Progress {
 
     /// Whether the run has a phase at all: without a way back there is no soak.
     fn has(&self, phase: Phase) -> bool {
-        phase != Phase::Soak || !matches!(self.way_back, WayBack::None | WayBack::Intended)
+        let is_left = !self.is_in_place() || phase <= Phase::Prepare;
+        is_left && (phase != Phase::Soak || !matches!(self.way_back, WayBack::None | WayBack::Intended))
     }
 
     /// Why the run can only be rolled back; `None` if it can be resumed.
@@ -243,7 +254,7 @@ impl Progress {
         self.ended.is_none()
             && match fact {
                 Fact::Started { .. } | Fact::StepDone { .. } | Fact::StepIntended { .. } => true,
-                Fact::Prepared(_) => !prepared,
+                Fact::Prepared(_) | Fact::InPlace { .. } => !prepared,
                 Fact::SlotIntended => prepared && !swapped,
                 Fact::SlotCreated { filenodes, .. } => {
                     self.slot_intended && self.slot.is_none() && filenodes.len() == self.copied.len()
@@ -279,7 +290,7 @@ impl Progress {
                 Fact::WayBroken { .. } | Fact::WayMended => self.is_reversible(),
                 Fact::WayBackClosing | Fact::WayBackLost { .. } => swapped && self.is_reversible(),
                 Fact::Soaked => swapped && self.has_streams(),
-                Fact::Finished { .. } => swapped,
+                Fact::Finished { .. } => swapped || self.is_in_place(),
             }
     }
 
@@ -321,6 +332,7 @@ impl Progress {
             }
             Fact::Verified(verification) => self.verified = Some(verification.clone()),
             Fact::VerificationVoided => self.verified = None,
+            Fact::InPlace { steps } => self.in_place.clone_from(steps),
             Fact::StepDone { step, way } => self.steps.done(step, *way),
             Fact::StepIntended { step, way, statement } => self.steps.intended(step, *way, *statement),
             Fact::Measured { gate, ms } => {

@@ -25,7 +25,7 @@ impl Standing {
     pub fn of(progress: &Progress, run: &str, plan: &str) -> Self {
         if let Some(ending) = progress.ended {
             let next = (ending == Ending::RolledBack).then(|| format!("projh-bluegreen execute {plan}"));
-            return Self { next, ..Self::ended(ending, &progress.archived) };
+            return Self { next, ..Self::ended(ending, progress) };
         }
         if let Some(why) = progress.only_rollback() {
             let state =
@@ -37,6 +37,11 @@ impl Standing {
             return Self::broken(broken, run, plan);
         }
         match progress.next_phase() {
+            None if progress.is_in_place() => Self {
+                state: "the indexes are built in place, and nothing else of the tables has changed".to_owned(),
+                next: Some(format!("projh-bluegreen finish {run}, or projh-bluegreen rollback {run} drops them")),
+                is_resumable: false,
+            },
             None => Self {
                 state: match &progress.way_back_lost {
                     None => "swapped: green is live; blue is kept, but no longer written".to_owned(),
@@ -78,6 +83,11 @@ impl Standing {
                     format!("blue is live, and clients notice nothing; the run resumes with: {phase}");
                 if progress.slot.is_some() {
                     state += "; until it does or is rolled back, its slot makes the server retain WAL";
+                }
+                if progress.prepared.is_none() && !progress.in_place.is_empty() {
+                    state = "indexes are being built on the live tables, and an invalid one may be left there, which writes \
+                             maintain and a unique one checks; the run resumes with: prepare"
+                        .to_owned();
                 }
                 let next = format!("projh-bluegreen execute {plan}, or projh-bluegreen rollback {run}");
                 Self { state, next: Some(next), is_resumable: true }
@@ -122,8 +132,15 @@ impl Standing {
 
     /// The standing of a run that has ended.
     #[must_use]
-    fn ended(ending: Ending, archived: &[QName]) -> Self {
+    fn ended(ending: Ending, progress: &Progress) -> Self {
+        let archived = &progress.archived;
         let state = match ending {
+            Ending::RolledBack if progress.is_in_place() => {
+                "rolled back: the tables are as they were".to_owned()
+            }
+            Ending::Finished if progress.is_in_place() => {
+                "finished: the indexes are built in place".to_owned()
+            }
             Ending::RolledBack => "rolled back: blue is live and as it was".to_owned(),
             Ending::Finished if archived.is_empty() => "finished: green is live, blue was dropped".to_owned(),
             Ending::Finished => {

@@ -47,7 +47,8 @@ pub(crate) async fn before_run(cx: &Context, plan: &Plan) -> Result<(), Error> {
     }
 }
 
-/// Whether the plan's run has made green: it has passed the checks then, which would now refuse its own publication.
+/// Whether the plan's run has made green, or begun to build indexes in place: it has passed the checks then, which would
+/// now refuse what it has made.
 ///
 /// # Errors
 /// If the journal cannot be read, except for a missing right, which the checks report.
@@ -55,6 +56,9 @@ pub(crate) async fn is_done(cx: &Context, plan: &Plan) -> Result<bool, Error> {
     let session = cx.target.connect(ConnectionRole::of_command("check"), &[]).await?;
     match journal::latest(&session, &plan.name, false).await {
         Err(error) if error.is_forbidden() => Ok(false),
-        run => Ok(run?.is_some_and(|run| run.found.under_way && run.progress.prepared.is_some())),
+        run => Ok(run?.is_some_and(|run| {
+            let has_made = run.progress.prepared.is_some() || !run.progress.in_place.is_empty();
+            run.found.under_way && has_made
+        })),
     }
 }

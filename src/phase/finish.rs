@@ -29,6 +29,9 @@ use crate::plan::StepTime;
 /// # Errors
 /// If the run has not come that far; or work after the swap is left or the way back is broken, without `how.force`.
 pub(crate) fn phases(progress: &Progress, how: Finish) -> Result<Vec<Phase>, Error> {
+    if progress.is_in_place() {
+        return Ok(vec![Phase::Finish]);
+    }
     if progress.swapped.is_none() || progress.prepared.is_none() {
         let what = "the run has not been swapped yet, so there is nothing to finish";
         return Err(Error::Usage(format!("{what}; `projh-bluegreen execute` continues it")));
@@ -134,6 +137,9 @@ pub(crate) fn statements(prepared: &Prepared, archived: &[(usize, QName)]) -> Ve
     };
     let drop_schema =
         |schema: &Ident| Statement::new("drop a private schema", format!("DROP SCHEMA IF EXISTS {schema}"));
+    if prepared.lanes.is_empty() {
+        return Vec::new();
+    }
     let mut statements = green::materialized::drop(&prepared.greens(), Colour::Blue);
     if !archived.is_empty() {
         // It holds the same rows as green, so nobody but its owner may read it in another schema.

@@ -163,12 +163,31 @@ impl<'a> Patience<'a> {
         }
     }
 
-    /// Executes a statement that cannot be executed in a transaction, and reports whom it waits for. `waits`: no client
-    /// queues behind its locks, so that it may wait for them for as long as it takes.
+    /// Executes a statement that cannot be executed in a transaction, again whenever a lock is not granted in time.
     ///
     /// # Errors
-    /// Any error other than a lock that was not granted in time.
+    /// Any other error.
     pub(super) async fn alone(
+        &self,
+        session: &Session,
+        sql: &str,
+        what: &str,
+        waits: bool,
+    ) -> Result<(), Error> {
+        loop {
+            match self.once(session, sql, what, waits).await {
+                Err(error) if is_lock_error(&error) => step_back().await,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Executes such a statement once, and reports whom it waits for. `waits`: no client queues behind its locks, so
+    /// that it may wait for them for as long as it takes.
+    ///
+    /// # Errors
+    /// If the server rejected the statement, or the connection was lost.
+    pub(super) async fn once(
         &self,
         session: &Session,
         sql: &str,
@@ -183,20 +202,14 @@ impl<'a> Patience<'a> {
         let observer = self.observer().await?;
         let since = Instant::now();
         let mut reported = None;
+        let mut work = std::pin::pin!(session.batch_execute(sql));
         loop {
-            let mut work = std::pin::pin!(session.batch_execute(sql));
-            let outcome = loop {
-                tokio::select! {
-                    outcome = &mut work => break outcome,
-                    () = tokio::time::sleep(REPORT_FIRST) => {}
-                }
-                if let Ok(Some(wait)) = activity::wait_of(&observer, pid).await {
-                    self.report(what, Some(&wait), since, &mut reported);
-                }
-            };
-            match outcome {
-                Err(error) if is_lock_wait(&error) => step_back().await,
-                outcome => return outcome.doing(what),
+            tokio::select! {
+                outcome = &mut work => return outcome.doing(what),
+                () = tokio::time::sleep(REPORT_FIRST) => {}
+            }
+            if let Ok(Some(wait)) = activity::wait_of(&observer, pid).await {
+                self.report(what, Some(&wait), since, &mut reported);
             }
         }
     }
@@ -227,6 +240,11 @@ impl<'a> Patience<'a> {
         self.reporter.tell(&Event::Waiting { cause: WaitCause::Lock, text });
         *reported = Some((who, Instant::now()));
     }
+}
+
+/// As [`is_lock_wait`].
+pub(super) fn is_lock_error(error: &Error) -> bool {
+    matches!(error, Error::Postgres { source, .. } if is_lock_wait(source))
 }
 
 /// Begins a transaction and executes texts in it; the first is sent with its beginning.

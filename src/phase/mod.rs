@@ -11,6 +11,7 @@ pub(crate) mod copy;
 pub(crate) mod finish;
 pub(crate) mod gates;
 mod guard;
+pub(crate) mod in_place;
 pub(crate) mod index;
 pub(crate) mod keyring;
 pub(crate) mod keys;

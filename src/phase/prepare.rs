@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 
 use super::guard::changes_while_designed;
 use super::steps::Around;
-use super::{is_lock_wait, step_back};
+use super::{in_place, is_lock_wait, step_back};
 use crate::error::{Doing, Error};
 use crate::event::{Event, WaitCause};
 use crate::finding::{CheckId, Finding};
@@ -25,10 +25,14 @@ const DESIGNS: u32 = 5;
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     Around::of(run, Phase::Prepare).all(StepTime::Prepare, Way::Up).await?;
+    in_place::run(run).await?;
     let client = run.connect("prepare").await?;
     let mut changed = Vec::new();
     for _ in 0..DESIGNS {
         let mut prepared = designed(&client, &run.forward.plan.tables, run.journal.run()).await?;
+        if run.forward.plan.is_in_place() {
+            return Ok(run.journal.record(Fact::Prepared(Box::new(prepared))).await?);
+        }
         prepared.keys = run.forward.plan.keys.clone();
         changed = made(run, &client, &prepared).await?;
         if changed.is_empty() {
@@ -132,6 +136,9 @@ fn replica_identity(definition: &Definition) -> String {
 
 /// The statements of prepare, executed in one transaction; each with the lane that it is for, if it is for one.
 pub(crate) fn statements(prepared: &Prepared) -> Vec<(Option<usize>, Statement)> {
+    if prepared.lanes.is_empty() {
+        return Vec::new();
+    }
     let homes = Homes { blue: prepared.blue_home.clone(), green: prepared.green_home.clone() };
     let mut statements = vec![(None, hold(prepared))];
     statements.extend(homes.create().into_iter().map(|statement| (None, statement)));

@@ -113,6 +113,10 @@ pub(crate) struct Transactions {
 }
 
 pub(crate) fn transactions(lanes: &[LaneDesign], ours: &RunObjects) -> Transactions {
+    if lanes.is_empty() {
+        // What prepare makes is one transaction with its lanes.
+        return Transactions { portions: Vec::new(), last: Vec::new() };
+    }
     let home = ours.green_schema();
     let holders = |lane: &LaneDesign| lane.green.row_holders().len();
     let in_portions = lanes.iter().map(holders).sum::<usize>() > TABLES_AT_ONCE;

@@ -50,7 +50,13 @@ impl<'a> Around<'a> {
 
     /// Executes, or undoes, all steps of this time that are not so already.
     pub(super) async fn all(&self, when: StepTime, way: Way) -> Result<(), Error> {
-        let steps = left(self.journal, when, way);
+        self.each(&left(self.journal, when, way), way).await
+    }
+
+    /// Executes, or undoes, those of these steps that are not so already.
+    pub(super) async fn each(&self, steps: &[Step], way: Way) -> Result<(), Error> {
+        let is_left = |step: &&Step| self.journal.progress().steps.lacks(&step.name, way);
+        let steps: Vec<&Step> = steps.iter().filter(is_left).collect();
         if steps.is_empty() {
             return Ok(());
         }
@@ -97,6 +103,7 @@ impl<'a> Around<'a> {
                 ),
                 place: script.file.clone().unwrap_or_else(|| "the plan's text".to_owned()),
                 way,
+                hint: None,
             });
         }
         Ok(self.journal.commit(session, Fact::StepDone { step: step.name.clone(), way }).await?)
@@ -105,9 +112,13 @@ impl<'a> Around<'a> {
 
 /// What is left to execute of a time, or to undo, in the order in which that is done.
 pub(super) fn left(journal: &Journal, when: StepTime, way: Way) -> Vec<Step> {
+    let mut steps = journal.steps().to_vec();
     let progress = journal.progress();
-    let is_left = |step: &&Step| step.when == when && progress.steps.lacks(&step.name, way);
-    let mut steps: Vec<Step> = journal.steps().iter().filter(is_left).cloned().collect();
+    if way == Way::Down {
+        // What is to be built in place is found in the catalog; what was, in the journal.
+        steps.extend(progress.in_place.iter().cloned());
+    }
+    steps.retain(|step| step.when == when && progress.steps.lacks(&step.name, way));
     steps.retain(|step| script(step, way).is_some());
     if way == Way::Down {
         steps.reverse();
@@ -142,7 +153,7 @@ pub(super) fn failed(step: &Step, way: Way, statement: Option<usize>, error: Err
                 _ => 0,
             };
             let place = script.place(statement, at);
-            Error::Step { step: step.name.clone(), place, why: crate::pg::describe(&source), way }
+            Error::Step { step: step.name.clone(), place, why: crate::pg::describe(&source), way, hint: None }
         }
         (error, _) => error,
     }

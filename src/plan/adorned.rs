@@ -19,7 +19,7 @@ pub(crate) enum Adornment {
 }
 
 impl Adornment {
-    pub(super) const ALL: [Self; 2] = [Self::Policies, Self::Triggers];
+    pub(crate) const ALL: [Self; 2] = [Self::Policies, Self::Triggers];
 
     /// The key of the plan.
     pub(crate) fn key(self) -> &'static str {

@@ -251,6 +251,11 @@ static TABLE: MapShape = MapShape {
         key("indexes", Shape::List { of: &TEXT, min: 1 }, "are new indexes, as CREATE INDEX statements"),
         key("drop_indexes", NAMES, "are indexes or unique constraints that the new table does not get"),
         key(
+            "in_place",
+            Shape::Bool,
+            "builds `indexes`, and nothing else, concurrently on the table itself, without a copy (false)",
+        ),
+        key(
             "inbound_foreign_keys",
             Shape::Word(&["refuse", "drop", "registry", "composite"]),
             "is what becomes of foreign keys whose referenced key is widened (refuse)",
@@ -266,6 +271,8 @@ static TABLE: MapShape = MapShape {
     later: &[],
     rules: &[
         r#"{"not": {"required": ["uniqueness", "inbound_foreign_keys"], "properties": {"uniqueness": {"const": "none"}, "inbound_foreign_keys": {"const": "registry"}}}}"#,
+        r#"{"if": {"required": ["in_place"], "properties": {"in_place": {"const": true}}},
+            "then": {"required": ["indexes"], "propertyNames": {"enum": ["table", "indexes", "in_place"]}}}"#,
     ],
 };
 

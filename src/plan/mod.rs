@@ -10,6 +10,7 @@ mod connection;
 mod environment;
 mod file;
 mod gates;
+mod in_place;
 mod keys;
 pub mod partition;
 mod partition_by;
@@ -48,7 +49,7 @@ pub use problem::{Problem, Problems};
 pub use retention::{Retention, Then};
 pub use schema::json_schema;
 pub use set::{Changes, SettingChange};
-pub use steps::{Script, Step, StepTime};
+pub use steps::{Script, ScriptStatement, Step, StepTime};
 pub use widened::{InboundForeignKeys, Uniqueness};
 
 use problem::Collected;
@@ -77,6 +78,9 @@ pub struct Plan {
     pub keys: Option<KeysPlan>,
     /// The tables to migrate; all of them swap in one transaction.
     pub tables: Vec<TablePlan>,
+    /// The tables that get indexes as they are, without a copy.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub in_place: Vec<TablePlan>,
     /// SQL around the swap, in the order in which it is executed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
@@ -123,6 +127,7 @@ impl Plan {
             hooks: Vec::new(),
             keys: None,
             tables: Vec::new(),
+            in_place: Vec::new(),
             steps: Vec::new(),
         }
     }
@@ -130,16 +135,29 @@ impl Plan {
     /// Builds the plan from a tree whose shape was checked; it is incomplete only if `found` says why.
     fn prove(root: &Node, connection: Connection, file: &str, found: &mut Collected) -> Self {
         let keys = phi::read(root, file, found);
-        Self {
+        let tables = table::read_all(root, keys.as_ref(), found);
+        let (in_place, tables): (Vec<_>, Vec<_>) = tables.into_iter().partition(|table| table.in_place);
+        let plan = Self {
             name: root.get("name").map_or_else(String::new, |node| name(node, found)),
             connection,
             settings: settings::read(root, found),
             gates: gates::read_all(root, found),
             hooks: root.get("hooks").map_or(&[][..], Node::items).iter().map(gates::words).collect(),
-            tables: table::read_all(root, keys.as_ref(), found),
+            tables,
+            in_place,
             steps: steps::read_all(root, file, found),
             keys,
+        };
+        if plan.is_in_place() {
+            in_place::check_around(root, &plan.steps, &plan.gates, found);
         }
+        plan
+    }
+
+    /// Whether no table is copied: all that the plan does to tables is done in place.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        self.tables.is_empty() && !self.in_place.is_empty()
     }
 }
 
@@ -274,6 +292,9 @@ pub struct TablePlan {
     /// Whether the old primary key stays unique where the new one is wider.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uniqueness: Option<Uniqueness>,
+    /// Whether its indexes are built on the table itself.
+    #[serde(skip)]
+    pub in_place: bool,
 }
 
 /// A column that only green has: `follow_up boolean not null default false`.

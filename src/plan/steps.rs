@@ -74,6 +74,14 @@ pub struct ScriptStatement {
     pub sql: String,
 }
 
+impl Step {
+    /// The same, of statements that are executed one by one.
+    #[must_use]
+    pub(crate) fn alone(self) -> Self {
+        Self { transactional: false, ..self }
+    }
+}
+
 impl Script {
     /// Where a statement's character is, counted from 0: `views.sql:3:14`, or `line 3, column 14 of the plan's text`.
     #[must_use]

@@ -7,7 +7,7 @@ use super::column::{self, Columns};
 use super::problem::{Collected, Position};
 use super::sql::{self};
 use super::yaml::Node;
-use super::{NewIndex, PartitionBy, TablePlan, partition_by, widened};
+use super::{NewIndex, PartitionBy, TablePlan, in_place, partition_by, widened};
 
 /// Reads `tables` of a plan whose shape has been checked.
 pub(super) fn read_all(plan: &Node, keys: Option<&KeysPlan>, found: &mut Collected) -> Vec<TablePlan> {
@@ -16,18 +16,26 @@ pub(super) fn read_all(plan: &Node, keys: Option<&KeysPlan>, found: &mut Collect
     for node in plan.get("tables").map_or(&[][..], Node::items) {
         let Some(name) = node.get("table") else { continue };
         let Some(table) = sql::take(name, "table", sql::qname, found) else { continue };
-        refuse_same_table(&tables, &table, name.at, found);
+        in_place::check(node, found);
+        refuse_same_table(&tables, &table, (name.at, in_place::is_set(node)), found);
         tables.push(read(node, table, (keys, &mut index_names), found));
     }
     tables
 }
 
-fn refuse_same_table(tables: &[TablePlan], table: &QName, at: Position, found: &mut Collected) {
+fn refuse_same_table(
+    tables: &[TablePlan],
+    table: &QName,
+    (at, in_place): (Position, bool),
+    found: &mut Collected,
+) {
     let plain = table.plain();
     if tables.iter().any(|other| other.table == *table) {
         let hint = "put everything about one table into one entry".to_owned();
         found.add_with_hint(at, format!("`{plain}` is in this plan twice"), hint);
-    } else if let Some(other) = tables.iter().find(|other| other.table.name == table.name) {
+    } else if let Some(other) =
+        tables.iter().find(|other| !in_place && !other.in_place && other.table.name == table.name)
+    {
         let message = format!("`{plain}` has the same name as `{}` of this plan", other.table.plain());
         let hint =
             "while they are built, all new tables share one schema: write two plans, run one after the other";
@@ -61,6 +69,7 @@ fn read(
         drop_indexes,
         inbound_foreign_keys,
         uniqueness,
+        in_place: in_place::is_set(node),
     }
 }
 

@@ -90,7 +90,7 @@ fn the_plans_json_has_neither_connection_nor_settings() {
     let json = serde_json::to_value(&plan).unwrap();
     let mut keys: Vec<&String> = json.as_object().unwrap().keys().collect();
     keys.sort();
-    assert_eq!(keys, ["name", "steps", "tables"]);
+    assert_eq!(keys, ["in_place", "name", "steps", "tables"]);
     assert!(!json.to_string().contains("hunter2"));
 }
 

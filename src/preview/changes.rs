@@ -4,10 +4,29 @@ use crate::event::PreviewChange;
 use crate::hangs_on::{Green, GreenColumn, GreenPartition, Source};
 use crate::lifecycle::{LaneDesign, Prepared};
 use crate::pg::{Colour, Ident, list};
+use crate::plan::{NewIndex, Plan, TablePlan};
 
 /// `archive` is the schema to which the old tables are moved in the end.
 pub(super) fn of(prepared: &Prepared, archive: Option<&Ident>) -> Vec<PreviewChange> {
     prepared.lanes.iter().flat_map(|lane| of_table(lane, archive)).collect()
+}
+
+/// What is done to tables without a copy.
+pub(super) fn in_place(plan: &Plan) -> Vec<PreviewChange> {
+    let of_table = |table: &TablePlan| {
+        let mut diff = Diff { table: table.table.plain(), changes: Vec::new() };
+        for NewIndex { name, unique, rest } in &table.indexes {
+            let unique = if *unique { "unique " } else { "" };
+            diff.add(
+                '+',
+                "index",
+                format!("{unique}{} {rest}, built in place, before the copy", name.plain()),
+            );
+        }
+        diff.add('=', "kept", "all else: the table is not copied");
+        diff.changes
+    };
+    plan.in_place.iter().flat_map(of_table).collect()
 }
 
 fn of_table(lane: &LaneDesign, archive: Option<&Ident>) -> Vec<PreviewChange> {

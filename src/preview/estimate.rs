@@ -218,6 +218,11 @@ fn basis(subject: &Subject<'_>, tried: &Trial, estimate: &Estimate) -> Vec<Strin
     if let Some(why) = &tried.why_not {
         basis.push(format!("pace: assumed, not measured ({why})"));
     }
+    if !subject.in_place.is_empty() {
+        basis.push(
+            "pace of indexes in place: assumed, from the sizes of the tables and of their indexes".to_owned(),
+        );
+    }
     let ddl = if tried.ddl_s.is_some() { "measured" } else { "assumed" };
     basis.push(format!(
         "DDL: {:.2} ms a statement, {ddl}; a commit: {:.0} ms, assumed",

@@ -8,6 +8,7 @@ mod changes;
 mod estimate;
 mod notices;
 mod sample;
+mod seen;
 mod steps;
 mod subject;
 mod trial;
@@ -52,11 +53,15 @@ pub async fn preview(cx: &Context, forward: &Forward) -> Result<Preview, Error> 
     let before_swap = subject.progress.swapped.is_none();
     let swaps = before_swap && forward.reaches(Phase::Swap);
     let archive = forward.plan.settings.archive.as_ref();
-    let (changes, notices) = if swaps {
+    let (mut changes, mut notices) = if swaps {
         (changes::of(&subject.prepared, archive), notices::of(&session, &subject, &estimate).await?)
     } else {
         (Vec::new(), Vec::new())
     };
+    if subject.progress.prepared.is_none() {
+        changes.extend(changes::in_place(&forward.plan));
+        notices.extend(notices::in_place(&forward.plan));
+    }
     let summary = summary(&subject, &estimate, &steps);
     Ok(Preview {
         next: subject.progress.next_phase(),
@@ -75,11 +80,13 @@ fn summary(subject: &Subject<'_>, estimate: &Estimate, steps: &[PreviewStep]) ->
     let lanes = &subject.prepared.lanes;
     let partitions = lanes.iter().filter_map(|lane| lane.green.partition.as_ref());
     let swaps = has(Phase::Swap);
+    let indexes_in_place = subject.forward.plan.in_place.iter().map(|table| table.indexes.len()).sum();
     PreviewSummary {
         run: subject.run.clone(),
         tables: lanes.len(),
         partitions: if has(Phase::Prepare) { partitions.map(|by| by.leaves.len()).sum() } else { 0 },
-        indexes: if has(Phase::Index) { lanes.iter().map(|lane| lane.green.indexes.len()).sum() } else { 0 },
+        indexes: if has(Phase::Index) { lanes.iter().map(|lane| lane.green.indexes.len()).sum() } else { 0 }
+            + if has(Phase::Prepare) { indexes_in_place } else { 0 },
         seconds: of_run.iter().map(|step| step.seconds).sum(),
         bytes: of_run.iter().map(|step| step.bytes).sum(),
         wal_bytes: of_run.iter().map(|step| step.wal_bytes).sum(),

@@ -1,19 +1,20 @@
 //! What clients will notice of the swap, and after it.
 //!
-//! If `pg_stat_statements` can be read, it is searched for statements that will behave differently; only their ids are
-//! read, never their texts.
+//! If `pg_stat_statements` can be read, it is searched for statements that will behave differently (`seen.rs`).
 
 use tokio_postgres::Client;
 
 use crate::error::Error;
-use crate::event::{PreviewNotice, PreviewStatement};
+use crate::event::PreviewNotice;
 use crate::hangs_on::{self, Fate, Green, InboundKey};
 use crate::lifecycle::LaneDesign;
 use crate::pg::{Colour, Ident, QName, list};
 use crate::phase::row_types;
 use crate::phase::swap::Statements;
+use crate::plan::{Plan, TablePlan};
 
 use super::estimate::Estimate;
+use super::seen::{self, StatementStatistics};
 use super::subject::Subject;
 
 /// # Errors
@@ -52,6 +53,20 @@ fn stall(subject: &Subject<'_>, estimate: &Estimate) -> PreviewNotice {
     notice("stall", None, text)
 }
 
+/// Of tables that get indexes in place.
+pub(super) fn in_place(plan: &Plan) -> Vec<PreviewNotice> {
+    let of_table = |table: &TablePlan| {
+        let mut text = "writes have more indexes to maintain while they are built already; reads and writes wait for none of it, \
+                        and the build waits for transactions that are older"
+            .to_owned();
+        if table.indexes.iter().any(|index| index.unique) {
+            text += "; a unique index rejects rows while it is built, and until what a failed build leaves is dropped";
+        }
+        notice("in_place", Some(&table.table), text)
+    };
+    plan.in_place.iter().map(of_table).collect()
+}
+
 fn open_transactions() -> PreviewNotice {
     let text = "a REPEATABLE READ transaction that is open across the swap does not see the last changes before its \
                 snapshot, by as much as the stream lagged then; an open transaction that has used a table holds the swap up until it ends";
@@ -74,12 +89,13 @@ async fn row_type(table: &QName, client: &Client) -> Result<Option<PreviewNotice
 
 async fn of_table(lane: &LaneDesign, seen: &StatementStatistics, client: &Client) -> Vec<PreviewNotice> {
     let green = &lane.green;
-    let texts =
-        [partitioning(green), keys(green), columns(green), foreign_keys(green), triggers(green)].concat();
+    let texts = [partitioning(green), columns(green), foreign_keys(green), triggers(green)].concat();
+    let of_topic = |(topic, text)| (topic, text, seen::pattern(topic, lane));
+    let all = keys(lane).into_iter().chain(lost_columns(lane)).chain(texts.into_iter().map(of_topic));
     let mut notices = Vec::new();
-    for (topic, text) in texts {
+    for (topic, text, pattern) in all {
         let mut notice = notice(topic, Some(&lane.table), text);
-        if let Some(pattern) = pattern(topic, lane) {
+        if let Some(pattern) = pattern {
             notice.statements = seen.matching(client, &pattern).await;
         }
         notices.push(notice);
@@ -90,9 +106,12 @@ async fn of_table(lane: &LaneDesign, seen: &StatementStatistics, client: &Client
 /// Pairs of a topic and its text.
 type Told = Vec<(&'static str, String)>;
 
-fn keys(green: &Green) -> Told {
-    let told = lost_keys(green).into_iter().flat_map(|key| {
-        let registry = green.widened.registries.iter().find(|registry| registry.columns == key);
+/// The same, and the pattern of the statements that it is about.
+type Sought = Vec<(&'static str, String, Option<String>)>;
+
+fn keys(lane: &LaneDesign) -> Sought {
+    let told = lost_keys(&lane.green).into_iter().flat_map(|(of_blue, key)| {
+        let registry = lane.green.widened.registries.iter().find(|registry| registry.columns == key);
         let keys = list(key.iter().map(Ident::plain));
         let uniqueness = match registry {
             Some(registry) => {
@@ -102,19 +121,33 @@ fn keys(green: &Green) -> Told {
                 "({keys}) is no longer unique by itself: the server takes it twice with another partition key"
             ),
         };
+        let on_conflict =
+            format!("INSERT ... ON CONFLICT ({keys}) fails (42P10): name all columns of the new key");
+        let group_by = format!("SELECT with other columns GROUP BY {keys} fails (42803): group by those too");
         [
-            ("uniqueness", uniqueness),
-            (
-                "on_conflict",
-                format!("INSERT ... ON CONFLICT ({keys}) fails (42P10): name all columns of the new key"),
-            ),
-            (
-                "group_by",
-                format!("SELECT with other columns GROUP BY {keys} fails (42803): group by those too"),
-            ),
+            ("uniqueness", uniqueness, None),
+            ("on_conflict", on_conflict, Some(seen::on_conflict(&lane.table, &of_blue))),
+            ("group_by", group_by, seen::group_by(&lane.table, &of_blue)),
         ]
     });
     told.collect()
+}
+
+/// Columns that clients name and green does not have.
+fn lost_columns(lane: &LaneDesign) -> Sought {
+    let of_blue = lane.green.blue.columns.iter();
+    let lost = of_blue.filter_map(|column| {
+        let name = column.name.plain();
+        let text = match lane.green.name_of(&column.name) {
+            Some(kept) if *kept == column.name => return None,
+            Some(renamed) => {
+                format!("statements that name {name} fail (42703): it is called {} then", renamed.plain())
+            }
+            None => format!("statements that name {name} fail (42703): it is dropped"),
+        };
+        Some(("lost_column", text, Some(seen::naming(&lane.table, &column.name))))
+    });
+    lost.collect()
 }
 
 fn partitioning(green: &Green) -> Told {
@@ -140,6 +173,7 @@ fn partitioning(green: &Green) -> Told {
                  no partition: leave ONLY out"
             ),
         ),
+        ("copy_freeze", format!("COPY {table} FROM with FREEZE fails (0A000): leave FREEZE out")),
         ("copy_to", format!("COPY {table} TO fails (42809): COPY (SELECT ... FROM {table}) TO")),
         (
             "moved_rows",
@@ -176,6 +210,10 @@ fn columns(green: &Green) -> Told {
         "prepared statements keep working; each is replanned once"
     };
     let mut told = vec![("prepared_statements", prepared.to_owned())];
+    if has_other_columns(green) {
+        let text = "INSERT without a list of columns means other columns then: list them";
+        told.push(("insert_columns", text.to_owned()));
+    }
     let mut identities = green.blue.sequences.iter().filter(|sequence| sequence.identity);
     if identities.any(|sequence| green.name_of(&sequence.column).is_some()) {
         let text = "identity values leave a gap at the swap: 1,000 steps (or 100 times the sequence's CACHE, if that is more), \
@@ -226,15 +264,15 @@ fn triggers(green: &Green) -> Told {
         .collect()
 }
 
-/// Unique keys of blue that no unique index of green covers by itself.
-fn lost_keys(green: &Green) -> Vec<Vec<Ident>> {
+/// Unique keys that no unique index of green covers by itself, by the names of blue's columns and of green's.
+fn lost_keys(green: &Green) -> Vec<(Vec<Ident>, Vec<Ident>)> {
     let of_blue = green.blue.indexes.iter().filter(|index| index.identifies_rows());
     let keys = of_blue.filter_map(|index| index.plain_keys()).filter_map(|keys| {
         let named = green.green_names(&keys);
-        (named.len() == keys.len()).then_some(named)
+        (named.len() == keys.len()).then_some((keys, named))
     });
-    let mut lost: Vec<Vec<Ident>> = keys
-        .filter(|keys| {
+    let mut lost: Vec<(Vec<Ident>, Vec<Ident>)> = keys
+        .filter(|(_, keys)| {
             let same =
                 |other: &[Ident]| other.len() == keys.len() && keys.iter().all(|key| other.contains(key));
             !green.indexes.iter().any(|index| index.unique && index.keys.as_deref().is_some_and(same))
@@ -247,61 +285,4 @@ fn lost_keys(green: &Green) -> Vec<Vec<Ident>> {
 fn has_other_columns(green: &Green) -> bool {
     let same = green.columns.iter().filter(|column| column.source.unchanged() == Some(&column.name));
     same.count() != green.blue.columns.len() || green.columns.len() != green.blue.columns.len()
-}
-
-/// A regular expression for the statements that a notice is about.
-fn pattern(topic: &str, lane: &LaneDesign) -> Option<String> {
-    let word = |ident: &Ident| format!("\"?{}\"?", escaped(ident.as_str()));
-    let table = format!("({}\\.)?{}", word(&lane.table.schema), word(&lane.table.name));
-    let keys: Vec<String> = lane.key.columns.iter().map(|column| word(&column.name)).collect();
-    match topic {
-        "on_conflict" => {
-            let keys = keys.join("\\s*,\\s*");
-            Some(format!("insert\\s+into\\s+{table}\\M.*on\\s+conflict\\s*\\(\\s*{keys}\\s*\\)"))
-        }
-        "group_by" => {
-            let key = keys.first()?;
-            Some(format!("\\m{table}\\M.*group\\s+by\\s[^;)]*{key}(\\W|$)"))
-        }
-        "copy_to" => Some(format!("^\\s*copy\\s+{table}\\s*(\\([^)]*\\)\\s*)?to\\M")),
-        "ctid" => Some(format!("\\m{table}\\M.*\\mctid\\M|\\mctid\\M.*\\m{table}\\M")),
-        "system_columns" => Some(format!("\\m{table}\\M.*\\mreturning\\M.*\\m(xmin|xmax|cmin|cmax)\\M")),
-        "only" => Some(format!("\\monly\\s+\\(?\\s*{table}(\\W|$)")),
-        _ => None,
-    }
-}
-
-/// Escapes the characters that have a meaning in a regular expression.
-fn escaped(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| (!c.is_alphanumeric() && c != '_').then_some('\\').into_iter().chain([c]))
-        .collect()
-}
-
-/// The name of the view `pg_stat_statements`, if the extension is installed.
-struct StatementStatistics(Option<QName>);
-
-impl StatementStatistics {
-    async fn find(client: &Client) -> Self {
-        let sql = "SELECT n.nspname::text FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace \
-                   WHERE e.extname = 'pg_stat_statements'";
-        let row = client.query_opt(sql, &[]).await.ok().flatten();
-        Self(row.map(|row| QName::new(row.get::<_, String>(0), "pg_stat_statements")))
-    }
-
-    /// The most frequent statements that match, without ours; empty if the view cannot be read.
-    async fn matching(&self, client: &Client, pattern: &str) -> Vec<PreviewStatement> {
-        let Self(Some(view)) = self else { return Vec::new() };
-        let sql = format!(
-            "SELECT queryid::text, sum(calls)::bigint FROM {view} \
-             WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) AND query ~* $1 \
-             AND query !~* 'projh_|hash_record_extended|^\\s*lock\\s' AND queryid IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 5"
-        );
-        let rows = client.query(&sql, &[&pattern]).await.unwrap_or_default();
-        let statement = |row: &tokio_postgres::Row| PreviewStatement {
-            queryid: row.get(0),
-            calls: u64::try_from(row.get::<_, i64>(1)).unwrap_or(0),
-        };
-        rows.iter().map(statement).collect()
-    }
 }

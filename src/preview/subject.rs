@@ -8,6 +8,7 @@ use crate::lane::{Ends, Lane};
 use crate::lifecycle::{Prepared, Progress};
 use crate::pg::ConnectionRole;
 use crate::pg::connect::Session;
+use crate::phase::in_place::{self, Build};
 use crate::phase::locks::Limits;
 use crate::phase::{prepare, stream};
 use crate::plan::{self, Plan};
@@ -29,6 +30,8 @@ pub(super) struct Subject<'a> {
     pub(super) progress: Progress,
     /// What it has made, or will make.
     pub(super) prepared: Prepared,
+    /// What builds the indexes in place, for each of those.
+    pub(super) in_place: Vec<Build>,
     /// The lanes; empty once they are swapped.
     pub(super) lanes: Vec<Lane>,
     /// The SQL that creates the journal; empty if there is one.
@@ -65,6 +68,11 @@ impl<'a> Subject<'a> {
             Some(prepared) => prepared,
             None => prepare::designed(session, &forward.plan.tables, &id).await?,
         };
+        let mut in_place = Vec::new();
+        for table in &forward.plan.in_place {
+            let relations = in_place::relations(session, &table.table).await?;
+            in_place.extend(table.indexes.iter().flat_map(|index| in_place::builds(&relations, index)));
+        }
         let mut lanes = Vec::new();
         if progress.swapped.is_none() {
             for (number, design) in prepared.lanes.iter().enumerate() {
@@ -75,7 +83,20 @@ impl<'a> Subject<'a> {
         let journal = journal::unmade(session).await?;
         let limits = Limits::of(session).await.doing("reading deadlock_timeout")?;
         let version = session.server_version_num();
-        Ok(Self { cx, forward, run, id, is_live, progress, prepared, lanes, journal, limits, version })
+        Ok(Self {
+            cx,
+            forward,
+            run,
+            id,
+            is_live,
+            progress,
+            prepared,
+            in_place,
+            lanes,
+            journal,
+            limits,
+            version,
+        })
     }
 
     /// Whether green already exists.

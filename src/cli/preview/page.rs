@@ -5,7 +5,7 @@ use std::io::IsTerminal as _;
 
 use bytesize::ByteSize;
 
-use crate::event::{Blocks, PreviewChange, PreviewLock, PreviewNotice, PreviewStep, PreviewSummary};
+use crate::event::{Blocks, PreviewChange, PreviewLock, PreviewNotice, PreviewStep};
 use crate::finding::{Finding, Severity};
 use crate::lifecycle::Phase;
 use crate::preview::{NEW_RUN, Preview};
@@ -59,7 +59,8 @@ pub(super) fn page(plan: &str, findings: &[Finding], preview: &Preview, style: &
         line(&text);
     }
     if !preview.changes.is_empty() {
-        section(&mut line, style, "What the swap changes");
+        let has_swap = preview.summary.stall_seconds_max > 0.0;
+        section(&mut line, style, if has_swap { "What the swap changes" } else { "What changes" });
         for text in changes(&preview.changes, style) {
             line(&text);
         }
@@ -79,7 +80,7 @@ pub(super) fn page(plan: &str, findings: &[Finding], preview: &Preview, style: &
         line(&wrapped(basis, "  "));
     }
     line("");
-    line(&summary(&preview.summary, style));
+    line(&summary(preview, style));
     page
 }
 
@@ -161,11 +162,12 @@ struct Group<'a> {
 
 fn steps(steps: &[PreviewStep], style: &Style) -> Vec<String> {
     let mut lines = Vec::new();
+    let has_swap = steps.iter().any(|step| step.phase == Phase::Swap);
     let mut rest = steps;
     while let Some(first) = rest.first() {
         let count = rest.iter().take_while(|step| step.phase == first.phase).count();
         let (phase, after) = rest.split_at(count);
-        lines.push(format!("  {}  {}", style.bold(&title(first.phase)), style.dim(&cost(phase))));
+        lines.push(format!("  {}  {}", style.bold(&title(first.phase, has_swap)), style.dim(&cost(phase))));
         for group in groups(phase, style.all) {
             lines.extend(of_group(&group, style));
         }
@@ -174,9 +176,10 @@ fn steps(steps: &[PreviewStep], style: &Style) -> Vec<String> {
     lines
 }
 
-fn title(phase: Phase) -> String {
+fn title(phase: Phase, has_swap: bool) -> String {
     match phase {
-        Phase::Rollback => "instead of the swap: rollback".to_owned(),
+        Phase::Rollback if has_swap => "instead of the swap: rollback".to_owned(),
+        Phase::Rollback => "to undo it: rollback".to_owned(),
         Phase::Finish => "after it, once all is well: finish".to_owned(),
         phase => phase.to_string(),
     }
@@ -288,7 +291,10 @@ fn sign(step: &PreviewStep) -> char {
     }
 }
 
-fn summary(summary: &PreviewSummary, style: &Style) -> String {
+fn summary(preview: &Preview, style: &Style) -> String {
+    let summary = &preview.summary;
+    let is_ahead = |step: &&PreviewStep| Phase::FORWARD.contains(&step.phase);
+    let mut locks = preview.steps.iter().filter(is_ahead).flat_map(|step| &step.locks);
     let counted = |count: usize, one: &str| {
         let plural = match one {
             "index" => "indexes".to_owned(),
@@ -308,6 +314,8 @@ fn summary(summary: &PreviewSummary, style: &Style) -> String {
     parts.push(format!("{} of WAL", ByteSize(summary.wal_bytes)));
     let waits = if summary.stall_seconds > 0.0 {
         format!("; reads and writes wait for about {} once", duration(summary.stall_seconds))
+    } else if locks.any(|lock| lock.blocks != Blocks::Ddl) {
+        "; reads or writes wait for the moment of each lock that says so".to_owned()
     } else {
         "; no client waits".to_owned()
     };

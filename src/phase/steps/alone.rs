@@ -1,16 +1,19 @@
 //! The statements of a step that cannot be executed in a transaction.
 //!
 //! Each has a fact before it. If it was interrupted, it is executed again, with two exceptions: an invalid index that an
-//! interrupted CREATE INDEX CONCURRENTLY has left is dropped first, and one that is valid was built.
+//! interrupted CREATE INDEX CONCURRENTLY has left is dropped first, and one that is valid was built. An index of that
+//! name that exists before the fact is somebody else's, and is left alone.
 
 use tokio_postgres::error::SqlState;
 
 use crate::error::{Doing, Error};
+use crate::hangs_on::unique_keys::UniqueKey;
 use crate::lifecycle::{Fact, Way};
 use crate::pg::connect::Session;
 use crate::pg::sql::lexer;
 use crate::pg::{ConnectionRole, Ident, QName};
-use crate::phase::locks::Patience;
+use crate::phase::locks::{Patience, is_lock_error};
+use crate::phase::step_back;
 use crate::plan::{Script, Step};
 
 use super::{Around, doing, failed};
@@ -31,11 +34,24 @@ pub(super) async fn execute(
     let session = around.cx.target.connect(&role, &[("search_path", path)]).await?;
     for (number, statement) in script.statements.iter().enumerate().skip(begun.unwrap_or(0)) {
         let was_begun = is_partial && begun.is_none_or(|begun| begun == number);
+        let index = Made::by(&statement.sql);
         if begun != Some(number) {
+            if let Some(index) = index.as_ref().filter(|_| !was_begun) {
+                index.expect_none(&session, &doing(step, way)).await?;
+            }
             let fact = Fact::StepIntended { step: step.name.clone(), way, statement: number };
             around.journal.record(fact).await?;
         }
-        let done = one(around, &session, &statement.sql, was_begun, &doing(step, way)).await;
+        let patience = Patience::of(around.cx, around.journal);
+        let (sql, what) = (&statement.sql, doing(step, way));
+        let done = match &index {
+            Some(index) => index.build(&session, &patience, (sql, &what), was_begun).await,
+            None => {
+                // DETACH CONCURRENTLY locks the partition, and clients wait behind that.
+                let waits = lexer::mentions(sql, "concurrently") && !lexer::mentions(sql, "detach");
+                patience.alone(&session, sql, &what, waits).await.map_err(Failure::from)
+            }
+        };
         // Of a step that was executed in part, some of what is undone may not be there.
         let is_missing = |error: &Error| {
             let missing =
@@ -43,45 +59,29 @@ pub(super) async fn execute(
             way == Way::Down && is_partial && error.sqlstate().is_some_and(|code| missing.contains(code))
         };
         match done {
-            Err(error) if !is_missing(&error) => return Err(failed(step, way, Some(number), error)),
+            Err(Failure { error, hint: of_error }) if !is_missing(&error) => {
+                let mut error = failed(step, way, Some(number), error);
+                if let Error::Step { hint, .. } = &mut error {
+                    *hint = of_error;
+                }
+                return Err(error);
+            }
             _ => {}
         }
     }
     Ok(around.journal.record(Fact::StepDone { step: step.name.clone(), way }).await?)
 }
 
-async fn one(
-    around: &Around<'_>,
-    session: &Session,
-    sql: &str,
-    was_begun: bool,
-    what: &str,
-) -> Result<(), Error> {
-    let patience = Patience::of(around.cx, around.journal);
-    let Some(index) = Made::by(sql) else {
-        // DETACH CONCURRENTLY locks the partition, and clients wait behind that.
-        let waits = lexer::mentions(sql, "concurrently") && !lexer::mentions(sql, "detach");
-        return patience.alone(session, sql, what, waits).await;
-    };
-    if was_begun {
-        match index.is_valid(session).await? {
-            Some(true) => return Ok(()),
-            Some(false) => index.drop(session, &patience, what).await?,
-            None => {}
-        }
-    } else if index.is_valid(session).await? == Some(false) {
-        return Err(Error::Usage(format!(
-            "{what}: index {} is there, and invalid: an interrupted CREATE INDEX CONCURRENTLY of somebody else has left \
-             it; drop it first",
-            index.name
-        )));
+/// Why a statement failed, and what to do about it.
+struct Failure {
+    error: Error,
+    hint: Option<String>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, hint: None }
     }
-    crate::crash::point("index concurrently");
-    let built = patience.alone(session, sql, what, true).await;
-    if built.is_err() && !session.is_closed() && index.is_valid(session).await? == Some(false) {
-        index.drop(session, &patience, what).await?;
-    }
-    built
 }
 
 /// An index that a statement makes.
@@ -89,6 +89,8 @@ struct Made {
     name: Ident,
     /// Its table, as SQL names it.
     table: String,
+    /// Whether it may be there already.
+    if_not_exists: bool,
 }
 
 impl Made {
@@ -107,7 +109,74 @@ impl Made {
             Some(dot) if dot.is_symbol('.') => QName::new(first, rest.get(2)?.name()?).to_string(),
             _ => Ident::from(first).to_string(),
         };
-        is_build.then_some(Self { name, table })
+        let if_not_exists = tokens.get(at + 1).is_some_and(|token| token.is_word("if"));
+        is_build.then_some(Self { name, table, if_not_exists })
+    }
+
+    /// Builds the index, again whenever a deadlock ended the build. The invalid index that a failed build leaves is
+    /// dropped: a unique one would go on rejecting rows.
+    async fn build(
+        &self,
+        session: &Session,
+        patience: &Patience<'_>,
+        (sql, what): (&str, &str),
+        was_begun: bool,
+    ) -> Result<(), Failure> {
+        if was_begun {
+            match self.is_valid(session).await? {
+                Some(true) => return Ok(()),
+                Some(false) => self.drop(session, patience, what).await?,
+                None => {}
+            }
+        }
+        crate::crash::point("index concurrently");
+        loop {
+            let built = patience.once(session, sql, what, true).await;
+            let Err(error) = built else { return Ok(()) };
+            if session.is_closed() || error.sqlstate() == Some(&SqlState::DUPLICATE_TABLE) {
+                return Err(error.into());
+            }
+            let is_twice = error.sqlstate() == Some(&SqlState::UNIQUE_VIOLATION);
+            let hint = if is_twice { self.find_twins(session).await? } else { None };
+            if self.is_valid(session).await? == Some(false) {
+                self.drop(session, patience, what).await?;
+            }
+            if !is_lock_error(&error) {
+                return Err(Failure { error, hint });
+            }
+            step_back().await;
+        }
+    }
+
+    /// Its table; `None` if that does not exist.
+    async fn table(&self, session: &Session) -> Result<Option<QName>, Error> {
+        let sql = "SELECT n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+                   WHERE c.oid = to_regclass($1)";
+        let found = session.query_opt(sql, &[&self.table]).await.doing("looking for an index")?;
+        Ok(found.map(|row| QName::new(row.get::<_, String>(0), row.get::<_, String>(1))))
+    }
+
+    /// How to find the rows that have the same key in a unique index, while what is left of that exists.
+    async fn find_twins(&self, session: &Session) -> Result<Option<String>, Error> {
+        let Some(table) = self.table(session).await? else { return Ok(None) };
+        let keys = UniqueKey::of(session, &table).await.doing("reading the unique indexes")?;
+        let key = keys.iter().find(|key| key.index == self.name);
+        Ok(key.map(|key| {
+            format!("find the rows that have the same key, and change them: {}", key.find_twins())
+        }))
+    }
+
+    /// An error if somebody else's index has its name.
+    async fn expect_none(&self, session: &Session, what: &str) -> Result<(), Error> {
+        let why = match self.is_valid(session).await? {
+            None => return Ok(()),
+            Some(true) if self.if_not_exists => return Ok(()),
+            Some(true) => "has that name, and is not of this run: drop it, or give this one another name",
+            Some(false) => {
+                "is there, and invalid: an interrupted CREATE INDEX CONCURRENTLY of somebody else has left it; drop it first"
+            }
+        };
+        Err(Error::Usage(format!("{what}: index {} {why}", self.name)))
     }
 
     /// `None` if it does not exist.
@@ -119,11 +188,9 @@ impl Made {
     }
 
     async fn drop(&self, session: &Session, patience: &Patience<'_>, what: &str) -> Result<(), Error> {
-        let sql = "SELECT format('DROP INDEX CONCURRENTLY IF EXISTS %I.%I', n.nspname, $2::text) FROM pg_class c \
-                   JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)";
-        let found = session.query_one(sql, &[&self.table, &self.name.as_str()]).await;
-        let drop: String = found.doing("looking for an index")?.get(0);
-        patience.alone(session, &drop, what, true).await
+        let Some(table) = self.table(session).await? else { return Ok(()) };
+        let index = QName { schema: table.schema, name: self.name.clone() };
+        patience.alone(session, &format!("DROP INDEX CONCURRENTLY IF EXISTS {index}"), what, true).await
     }
 }
 

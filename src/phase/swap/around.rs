@@ -125,7 +125,7 @@ pub(super) async fn rehearse(run: &Run<'_>) -> Result<(), Error> {
         Err((failed, way)) if failed.source.code() == Some(&SqlState::QUERY_CANCELED) => {
             let (why, place) =
                 ("it takes longer than `max_write_stall`".to_owned(), "a rehearsal".to_owned());
-            Err(Error::Step { step: failed.step.name.clone(), place, why, way })
+            Err(Error::Step { step: failed.step.name.clone(), place, why, way, hint: None })
         }
         Err((failed, way)) => Err(error(failed, way)),
         Ok(()) => Ok(()),

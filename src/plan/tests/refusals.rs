@@ -208,6 +208,15 @@ const REFUSED: &[(&str, &str)] = &[
     ("indexes: [create index i on s.t (a)]", "this index is on `s.t`"),
     ("indexes: [create index i on t (a), create index I on t (b)]", "the index `i` is in this plan twice"),
     ("indexes: [create index if not exists i on t (a)]", "leave out `if not exists`"),
+    ("in_place: true", "5:15: `in_place` needs `indexes`"),
+    (
+        "in_place: true\nindexes: [create index i on t (a)]\npartition_by: {hash: a, partitions: 2}",
+        "`partition_by` needs a new table, and `in_place` builds none",
+    ),
+    (
+        "in_place: true\nindexes: [create index i on t (a)]\ntriggers: create trigger x after insert on t execute function f()",
+        "`triggers` needs a new table",
+    ),
     // keys of the contract and none
     ("uniqueness: no", "`uniqueness`"),
     (
@@ -271,6 +280,16 @@ const REFUSED_AS_A_WHOLE: &[(&str, &str)] = &[
     (
         "version: 1\nname: x\nkeys: {provider: {file: a}, active: sesame}\ntables: [{table: t}]",
         "`active: sesame` is not a key's id, which is a UUID",
+    ),
+    (
+        "version: 1\nname: x\ntables: [{table: t, in_place: true, indexes: [create index i on t (a)]}]\n\
+         steps: [{name: s, when: after_swap, up: select 1, one_way: true}]",
+        "step `s` would never be executed: no table of the plan is copied",
+    ),
+    (
+        "version: 1\nname: x\ntables: [{table: t, in_place: true, indexes: [create index i on t (a)]}]\n\
+         gates: [{name: g, sql: select true}]",
+        "gate `g` would never be asked",
     ),
     ("version: 1\nname: x\nSettings: {}\ntables: [{table: t}]", "did you mean `settings`?"),
 ];

@@ -78,6 +78,7 @@ const BEYOND_A_SCHEMA: &[&str] = &[
     "must be a duration",
     "`a b`: this",
     "needs keys",
+    "would never be",
 ];
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::lifecycle::{Phase, Way};
 use crate::pg::sql::Statement;
 use crate::pg::sql::script::{self, Locks};
+use crate::phase::in_place::Build;
 use crate::phase::steps::{SEARCH_PATH, doing, script as of_step};
 use crate::plan::{Step, StepTime};
 
@@ -46,6 +47,37 @@ impl StepList<'_> {
                     }
                 };
                 self.statement(phase, None, shown);
+            }
+            if is_own {
+                self.commit(phase);
+            }
+        }
+    }
+
+    /// What builds indexes in place, as far as it is left; or all that drops them.
+    pub(super) fn in_place(&mut self, phase: Phase, way: Way) {
+        let subject = self.subject;
+        let done = &subject.progress.steps;
+        let mut builds: Vec<&Build> = subject.in_place.iter().collect();
+        match way {
+            Way::Up => builds.retain(|build| !build.is_covered && done.lacks(&build.step.name, way)),
+            Way::Down => builds.reverse(),
+        }
+        for build in builds {
+            let Some(statement) = (if way == Way::Up { Some(&build.up) } else { build.down.as_ref() }) else {
+                continue;
+            };
+            let is_own = build.step.transactional;
+            if is_own {
+                let begin = format!("{}; {SEARCH_PATH}", crate::phase::begin());
+                self.step(phase, None, "begin a transaction", begin);
+            }
+            let step = self.statement(phase, None, statement.clone());
+            if way == Way::Up && statement.reads_rows {
+                let seconds = build.size.seconds();
+                (step.seconds, step.bytes) = (step.seconds + seconds, build.size.index_bytes as u64);
+                step.wal_bytes = step.bytes;
+                step.locks.iter_mut().for_each(|lock| lock.seconds += seconds);
             }
             if is_own {
                 self.commit(phase);

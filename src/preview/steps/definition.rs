@@ -19,8 +19,12 @@ impl StepList<'_> {
             self.step(phase, None, "make the journal, schema projh_bluegreen", journal);
         }
         self.around(phase, StepTime::Prepare, Way::Up);
-        self.begin(phase);
+        self.in_place(phase, Way::Up);
         let statements = phase::prepare::statements(&self.subject.prepared);
+        if statements.is_empty() {
+            return;
+        }
+        self.begin(phase);
         let count = statements.len();
         for (number, (lane, statement)) in statements.into_iter().enumerate() {
             // One transaction: each lock is held until its end.
@@ -187,7 +191,10 @@ impl StepList<'_> {
             self.commit(phase);
         }
         self.transaction(phase, parts.last);
-        self.step(phase, None, "drop the slot", phase::stream::DROP_SLOT.to_owned());
+        if !prepared.lanes.is_empty() {
+            self.step(phase, None, "drop the slot", phase::stream::DROP_SLOT.to_owned());
+        }
+        self.in_place(phase, Way::Down);
         self.undone(&[StepTime::Prepare]);
     }
 
@@ -201,6 +208,9 @@ impl StepList<'_> {
 
     /// Adds these statements as one transaction.
     fn transaction(&mut self, phase: Phase, statements: Vec<Statement>) {
+        if statements.is_empty() {
+            return;
+        }
         self.begin(phase);
         for statement in statements {
             let lane = statement.on.as_ref().and_then(|on| self.lane_of(on));
