@@ -45,6 +45,7 @@ mod logs;
 mod long_waits;
 mod materialized;
 mod mistakes;
+mod names;
 mod oracle_is_honest;
 mod oracle_sees_swaps;
 mod owners_functions;
