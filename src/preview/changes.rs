@@ -20,7 +20,7 @@ pub(super) fn in_place(plan: &Plan) -> Vec<PreviewChange> {
             diff.add(
                 '+',
                 "index",
-                format!("{unique}{} {rest}, built in place, before the copy", name.plain()),
+                format!("{unique}{} {rest}, built concurrently on the table itself", name.plain()),
             );
         }
         diff.add('=', "kept", "all else: the table is not copied");

@@ -56,7 +56,7 @@ fn stall(subject: &Subject<'_>, estimate: &Estimate) -> PreviewNotice {
 /// Of tables that get indexes in place.
 pub(super) fn in_place(plan: &Plan) -> Vec<PreviewNotice> {
     let of_table = |table: &TablePlan| {
-        let mut text = "writes have more indexes to maintain while they are built already; reads and writes wait for none of it, \
+        let mut text = "writes have more indexes to maintain while they are built already; reads and writes do not wait for the builds, \
                         and the build waits for transactions that are older"
             .to_owned();
         if table.indexes.iter().any(|index| index.unique) {
