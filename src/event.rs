@@ -20,6 +20,7 @@ use crate::lifecycle::{Phase, RoundEnd, SwapTimes, Verification};
 use crate::meter::Reached;
 use crate::pg::Lsn;
 use crate::plan::{Problem, SettingChange};
+use crate::rekey::{RekeyEstimate, Rekeyed};
 use crate::status::Status;
 
 pub use partition::{PartitionChange, PartitionChanged};
@@ -251,6 +252,10 @@ pub enum Event {
     PhiColumn(PhiColumn),
     /// `phi coverage`: a place where plaintext remains.
     PhiPlace(PhiPlace),
+    /// `phi rekey`: the values of a table that are not under their column's key, and an estimate of the time.
+    RekeyEstimate(RekeyEstimate),
+    /// `phi rekey`: progress on a table, reported about once a second, and its end.
+    Rekeyed(Rekeyed),
     /// A row that a key digest stands for.
     RowFound(RowFound),
     /// The state of a run.

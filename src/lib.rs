@@ -17,6 +17,7 @@
 //!   the scripts that create and exchange it.
 //! - [`phi`]: keys, and the formats in which single values are encrypted; knows no table.
 //! - [`coverage`]: how much of what a plan encrypts is encrypted, and where plaintext remains.
+//! - [`rekey`]: values under other keys, encrypted again in place.
 //! - [`watchdog`]: the limits of a run, its lag, and who it waits for; [`in_force`]: its settings; [`throttle`]: its rests on a busy server.
 //! - [`group`]: commands of the plan: gates and hooks.
 //! - [`status`]: the state of a run, as any other process can query it.
@@ -51,6 +52,7 @@ mod phase;
 mod phi;
 mod plan;
 mod preview;
+mod rekey;
 mod replication;
 mod run;
 mod status;

@@ -12,8 +12,11 @@ mod formats;
 mod leaks;
 mod project_h;
 mod refused;
+mod rekey;
 mod run;
 mod sql;
+mod under_load;
+mod writers;
 
 /// A table with values of several kinds: short, none, empty, and so large that they are stored out of line.
 const BLUE: &str = "create extension pgcrypto;

@@ -193,6 +193,16 @@ pub(super) enum PhiCommand {
         #[arg(long, value_name = "KEY_ID")]
         to: Option<uuid::Uuid>,
     },
+    /// Encrypt values again that are not under their column's key, in place and in batches, without a swap. Interrupted,
+    /// it is executed again.
+    #[command(after_help = help::REKEY)]
+    Rekey {
+        /// The plan's file.
+        plan: PathBuf,
+        /// Count the values and estimate the duration by a sample that is rolled back, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 impl Command {
@@ -210,6 +220,7 @@ impl Command {
             | Self::Set { plan_or_run, .. }
             | Self::Finish { plan_or_run, .. }
             | Self::Find { plan_or_run, .. } => Some(plan_or_run.clone()),
+            Self::Phi(PhiCommand::Rekey { plan, .. }) => Some(plan.display().to_string()),
             Self::Status { plan_or_run, .. } => plan_or_run.clone(),
             Self::Phi(_) | Self::Schema { .. } | Self::Completions { .. } | Self::Man { .. } => None,
         }
@@ -243,6 +254,7 @@ impl Command {
             Self::Check { .. } => "check",
             Self::Execute { .. } => "execute",
             Self::Partitions { .. } => "partitions",
+            Self::Phi(_) => "phi rekey",
             _ => "status",
         };
         format!("projh-bluegreen {verb} {named}")

@@ -70,7 +70,7 @@ async fn after(shell: &Shell<'_>, error: &Error) -> (String, Option<String>) {
     if let Error::Plan(_) = error {
         return (untouched, Some(format!("correct the plan, then projh-bluegreen check {named}")));
     }
-    if let Command::Partitions { .. } = shell.cli.command {
+    if let Command::Partitions { .. } | Command::Phi(_) = shell.cli.command {
         let is_untouched = matches!(error, Error::Refused(_) | Error::Usage(_) | Error::Declined(_));
         let partly = "what was reported is done, and nothing else was changed".to_owned();
         return (if is_untouched { untouched } else { partly }, Some(shell.cli.command.again(&named)));

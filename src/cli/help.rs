@@ -127,7 +127,8 @@ pub(super) const PHI: &str = "\
 Examples:
   projh-bluegreen phi keygen > phi-keys.yaml
   projh-bluegreen phi coverage plan.yaml
-  projh-bluegreen phi rotate plan.yaml --to ID > rotation.yaml";
+  projh-bluegreen phi rotate plan.yaml --to ID > rotation.yaml
+  projh-bluegreen phi rekey plan.yaml";
 
 pub(super) const KEYGEN: &str = "\
 Examples:
@@ -151,6 +152,17 @@ Examples:
   projh-bluegreen execute rotation.yaml
 
 The provider has to give both keys. The way back encrypts with the old one.";
+
+pub(super) const REKEY: &str = "\
+Examples:
+  projh-bluegreen phi rekey plan.yaml --dry-run    how many values, and how long
+  projh-bluegreen phi rekey plan.yaml
+
+Give the provider the new key, make it `active` in the plan, and execute it: each
+value of the plan's columns that names another key, or none, is opened and
+encrypted again. The provider has to give the old keys as well. Clients go on;
+triggers fire, and WAL is written, as for any UPDATE. Exit code 4 if values
+cannot be opened: they are left as they are.";
 
 pub(super) const SCHEMA: &str = "\
 Examples:

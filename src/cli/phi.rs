@@ -1,6 +1,7 @@
 //! `phi`: tools for encrypted columns.
 
 mod coverage;
+mod rekey;
 mod rotate;
 
 use super::Shell;
@@ -13,6 +14,7 @@ pub(super) async fn run(shell: &Shell<'_>, command: &PhiCommand) -> Result<ExitC
         PhiCommand::Keygen => keygen(shell),
         PhiCommand::Coverage { plan, without_keys } => coverage::run(shell, plan, *without_keys).await,
         PhiCommand::Rotate { plan, to } => rotate::run(shell, plan, *to),
+        PhiCommand::Rekey { plan, dry_run } => rekey::run(shell, plan, *dry_run).await,
     }
 }
 

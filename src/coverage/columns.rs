@@ -5,28 +5,29 @@ use tokio_postgres::Client;
 use crate::error::{Doing, Error};
 use crate::lifecycle::Progress;
 use crate::pg::{Ident, QName};
-use crate::phi::KeyId;
+use crate::phi::{Format, KeyId};
 use crate::plan::{ColumnChange, Plan, TablePlan};
 
 const SQL: &str = include_str!("../../sql/catalog/phi_columns.sql");
 
 /// A table with such columns.
-pub(super) struct Table {
-    pub(super) oid: u32,
-    pub(super) name: QName,
-    pub(super) columns: Vec<Column>,
+pub(crate) struct Table {
+    pub(crate) oid: u32,
+    pub(crate) name: QName,
+    pub(crate) columns: Vec<Column>,
     /// What identifies a row in the associated data of `aes-gcm`.
-    pub(super) key: Vec<Ident>,
+    pub(crate) key: Vec<Ident>,
     /// The names that columns have while they are plaintext, if the plan encrypts them.
     pub(super) plain: Vec<Ident>,
 }
 
 /// A column.
-pub(super) struct Column {
-    pub(super) name: Ident,
+pub(crate) struct Column {
+    pub(crate) name: Ident,
     /// Whether it can have encrypted values.
-    pub(super) is_bytes: bool,
-    pub(super) is_in_plan: bool,
+    pub(crate) is_bytes: bool,
+    /// How the plan encrypts it; `None` if its comment marks it.
+    pub(crate) planned: Option<(Format, KeyId)>,
     /// The column with its blind index, and the key of that.
     pub(super) blind_index: Option<(Ident, KeyId)>,
 }
@@ -39,7 +40,7 @@ struct Found {
     is_bytes: bool,
 }
 
-pub(super) async fn find(
+pub(crate) async fn find(
     client: &Client,
     plan: &Plan,
     progress: Option<&Progress>,
@@ -66,14 +67,17 @@ pub(super) async fn find(
         if columns.is_empty() {
             continue;
         }
-        let key = key(client, of_table[0].oid, name, progress).await?;
+        let key = match plan.and_then(|plan| bound_to(plan)) {
+            Some(names) => names.clone(),
+            None => key(client, of_table[0].oid, name, progress).await?,
+        };
         let plain =
             plan.map(|table| encrypted(table).map(|(blue, _)| blue.clone()).collect()).unwrap_or_default();
         tables.push(Table { oid: of_table[0].oid, name: name.clone(), columns, key, plain });
     }
     for table in planned {
         let has = |found: &&Table| {
-            found.name == table.table && found.columns.iter().any(|column| column.is_in_plan)
+            found.name == table.table && found.columns.iter().any(|column| column.planned.is_some())
         };
         if !tables.iter().any(|found| has(&found)) {
             let what = format!(
@@ -91,6 +95,14 @@ fn encrypted(plan: &TablePlan) -> impl Iterator<Item = (&Ident, &ColumnChange)> 
     plan.columns.iter().filter(|(_, change)| matches!(change, ColumnChange::Encrypt { .. }))
 }
 
+/// What the plan says that values are bound to.
+fn bound_to(plan: &TablePlan) -> Option<&Vec<Ident>> {
+    plan.columns.values().find_map(|change| match change {
+        ColumnChange::Encrypt { bound_to, .. } => bound_to.as_ref(),
+        _ => None,
+    })
+}
+
 fn columns(found: &[Found], plan: Option<&TablePlan>) -> Vec<Column> {
     let mut columns = Vec::new();
     for one in found {
@@ -105,7 +117,10 @@ fn columns(found: &[Found], plan: Option<&TablePlan>) -> Vec<Column> {
             columns.push(Column {
                 name: one.name.clone(),
                 is_bytes: one.is_bytes,
-                is_in_plan: planned.is_some(),
+                planned: planned.and_then(|(_, change)| match change {
+                    ColumnChange::Encrypt { format, key, .. } => Some((*format, *key)),
+                    _ => None,
+                }),
                 blind_index: blind_index.filter(|(name, _)| is_there(name)),
             });
         }

@@ -4,7 +4,7 @@
 //! Invariants: all of it is read at one point, and nothing is changed; no value is reported. What a value says of itself
 //! is read without a key; with keys, every value is opened.
 
-mod columns;
+pub(crate) mod columns;
 mod places;
 mod values;
 

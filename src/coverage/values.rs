@@ -112,7 +112,7 @@ impl<'a> Counting<'a> {
         let found = PhiColumn {
             table: table.to_owned(),
             column: column.name.as_str().to_owned(),
-            in_plan: column.is_in_plan,
+            in_plan: column.planned.is_some(),
             opened: keyring.map(|_| 0),
             ..PhiColumn::default()
         };

@@ -13,12 +13,19 @@ const BYTES: &str = "bytea";
 
 /// What becomes of a column that is encrypted: the encrypted one, and that of its blind index.
 pub(super) fn columns(column: &Column, change: &ColumnChange) -> Vec<GreenColumn> {
-    let ColumnChange::Encrypt { into, format, key, previous, blind_index, index_key, .. } = change else {
+    let ColumnChange::Encrypt { into, format, key, previous, bound_to, blind_index, index_key, .. } = change
+    else {
         return Vec::new();
     };
     let blue = column.name.clone();
     let of = |name: Ident, source| GreenColumn { name, data_type: BYTES.to_owned(), source, default: None };
-    let encrypted = Encrypted { blue: blue.clone(), format: *format, key: *key, previous: *previous };
+    let encrypted = Encrypted {
+        blue: blue.clone(),
+        format: *format,
+        key: *key,
+        previous: *previous,
+        bound_to: bound_to.clone(),
+    };
     let index = blind_index.clone().zip(*index_key);
     let index = index.map(|(name, key)| of(name, Source::BlindIndex(BlindIndex { of: blue.clone(), key })));
     let name = into.clone().unwrap_or(blue);
@@ -37,7 +44,21 @@ pub(super) fn conflicts(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
         conflicts.extend(of_uses(green, plan, column));
     }
     conflicts.extend(of_row_identity(green, plan));
+    conflicts.extend(of_partitions(green, plan));
     conflicts
+}
+
+/// A rotation changes keys: that it made a partitioned table a plain one would be a surprise.
+fn of_partitions(green: &Green, plan: &TablePlan) -> Option<Conflict> {
+    let is_rotated =
+        |change: &ColumnChange| matches!(change, ColumnChange::Encrypt { previous: Some(_), .. });
+    let is_rotation = plan.columns.values().any(is_rotated);
+    (is_rotation && green.partition.is_none() && green.blue.table.is_partitioned()).then(|| {
+        let what = "the table is partitioned, and a rotation without `partition_by` would make it a plain table";
+        let hint = "change the keys of its values in place, with `projh-bluegreen phi rekey`; or add `partition_by`, with another `name` \
+                    of the partitions than they have now";
+        Conflict::new(what.to_owned(), hint)
+    })
 }
 
 fn is_encrypted_already(column: &Column) -> bool {
@@ -168,10 +189,13 @@ fn of_uses(green: &Green, plan: &TablePlan, column: &Column) -> Vec<Conflict> {
 
 /// The associated data of `aes-gcm` has the row's key as text, from the stream and from the server alike.
 fn of_row_identity(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
-    let is_bound = plan
-        .columns
-        .values()
-        .any(|change| matches!(change, ColumnChange::Encrypt { format: Format::AesGcm, .. }));
+    let is_bound = plan.columns.values().any(|change| {
+        matches!(
+            change,
+            ColumnChange::Encrypt { format: Format::AesGcm, .. }
+                | ColumnChange::Encrypt { previous: Some((Format::AesGcm, _)), .. }
+        )
+    });
     if is_bound
         && !plan.replica_identity_full
         && green.blue.table.replica_identity.kind != ReplicaIdentityKind::Full
@@ -200,5 +224,14 @@ fn of_row_identity(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
         );
         Conflict::new(what, "`format: pgp`, or migrate the key first")
     };
-    of_key.filter(is_other).map(refuse).collect()
+    let bound_to = plan.columns.values().filter_map(|change| match change {
+        ColumnChange::Encrypt { bound_to, .. } => bound_to.as_deref(),
+        _ => None,
+    });
+    let no_key = |name: &&Ident| !key.columns.iter().any(|column| column.name == **name);
+    let unknown = bound_to.flatten().filter(no_key).map(|name| {
+        let what = format!("`bound_to` has {name}, which is not in the key of the table");
+        Conflict::new(what, "leave out the column: values are bound to columns of the key")
+    });
+    of_key.filter(is_other).map(refuse).chain(unknown).collect()
 }

@@ -16,6 +16,9 @@ pub struct Encrypted {
     pub key: KeyId,
     /// Format and key of blue's values, if they are encrypted, too; `None` if they are not, or have no way back.
     pub previous: Option<(Format, KeyId)>,
+    /// The columns of the row's key that values of the format aes-gcm are bound to; `None` for all.
+    #[serde(default)]
+    pub bound_to: Option<Vec<Ident>>,
 }
 
 /// An HMAC of the values of a column of blue, for equality look-ups.

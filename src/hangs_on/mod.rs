@@ -56,7 +56,7 @@ pub use encrypted::{BlindIndex, Encrypted};
 pub use fingerprint::Fingerprint;
 pub(crate) use inbound::InboundKey;
 pub use indexes::{GreenIndex, Index};
-pub use key::{KeySource, NoKey, TableKey};
+pub use key::{KeyColumn, KeySource, NoKey, TableKey};
 pub(crate) use materialized::MaterializedView;
 pub use part::Conflict;
 pub(crate) use part::{Compared, Dependent};

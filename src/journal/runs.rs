@@ -5,6 +5,7 @@ use tokio_postgres::Client;
 
 use super::{JournalError, schema};
 use crate::lifecycle::{Fact, Progress};
+use crate::pg::QName;
 use crate::plan::{Settings, Step};
 
 /// A run found in the journal.
@@ -56,6 +57,21 @@ pub async fn find(client: &Client, run_or_plan: &str) -> Result<Option<RunRow>, 
         plan: row.get(2),
         under_way: row.get(3),
     }))
+}
+
+/// A run that has not ended and has this table.
+///
+/// # Errors
+/// If the server rejected the query, or the connection was lost.
+pub async fn run_of_table(client: &Client, table: &QName) -> Result<Option<String>, JournalError> {
+    if !schema::exists(client).await? {
+        return Ok(None);
+    }
+    let sql = "SELECT run FROM projh_bluegreen.run WHERE ended_at IS NULL AND EXISTS (SELECT FROM \
+               pg_catalog.jsonb_array_elements(plan->'tables') t WHERE t->'table'->>'schema' = $1 AND t->'table'->>'name' = $2) \
+               ORDER BY started_at DESC LIMIT 1";
+    let row = client.query_opt(sql, &[&table.schema.as_str(), &table.name.as_str()]).await;
+    Ok(row.map_err(JournalError::doing("read"))?.map(|row| row.get(0)))
 }
 
 /// The settings that the latest run with this short id, or of the plan with this name, was executed with last.

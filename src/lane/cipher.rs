@@ -10,6 +10,7 @@ use tokio_postgres::Client;
 use super::mapping::{Form, Transform};
 use super::row_hash::key_digest;
 use super::{Lane, LaneKeyColumn, Mapped};
+use crate::pg::Ident;
 use crate::phi::{Format, Identity, Key, Label, Opener, Refused, Sealer, blind_index};
 
 /// A value that cannot be transformed.
@@ -43,6 +44,8 @@ struct CipherColumn {
     index: Option<Arc<Key>>,
     /// What values are bound to in the source and in the target.
     identities: [Identity; 2],
+    /// Which of the key's columns that is; `None` for all.
+    bound_to: Option<Vec<usize>>,
 }
 
 impl Ciphers {
@@ -54,13 +57,16 @@ impl Ciphers {
         let column = |(mapped, transform): (&Mapped, &Transform)| {
             let key = |id| keyring.get(id);
             let (sealer, index) = match &transform.target {
-                Form::Sealed { format, key: id } => (key(*id).map(|key| Sealer::new(*format, key)), None),
+                Form::Sealed { format, key: id, .. } => (key(*id).map(|key| Sealer::new(*format, key)), None),
                 Form::Blind { key: id } => (None, key(*id).cloned()),
                 Form::Plain { .. } | Form::Foreign => (None, None),
             };
             let names = [&mapped.source, &mapped.target].map(|name| name.as_str().to_owned());
             let identities = [0, 1].map(|side| Identity::of_column(&table, &names[side]));
-            CipherColumn { names, transform: transform.clone(), sealer, index, identities }
+            let of_key = |name: &Ident| lane.key.iter().position(|key| key.name == *name);
+            let bound_to = transform.bound_to.as_ref();
+            let bound_to = bound_to.map(|names| names.iter().filter_map(of_key).collect());
+            CipherColumn { names, transform: transform.clone(), sealer, index, identities, bound_to }
         };
         let columns: Vec<CipherColumn> = lane.transformed().map(column).collect();
         let opener = Opener::new(keyring);
@@ -81,7 +87,7 @@ impl Ciphers {
         let Self { columns, opener, plain, .. } = self;
         let column = &mut columns[number];
         let outcome = column.plain(opener, taken, key, plain).and_then(|()| {
-            let identity = column.identities[1].of_row(key.iter().map(Vec::as_slice));
+            let identity = column.identities[1].of_row(bound(&column.bound_to, key));
             match (&column.transform.target, &mut column.sealer, &column.index) {
                 (Form::Sealed { .. }, Some(sealer), _) => sealer.seal(plain, identity, out),
                 (Form::Blind { .. }, _, Some(key)) => {
@@ -131,20 +137,29 @@ impl Ciphers {
         out: &mut Vec<u8>,
     ) -> Result<Option<Label>, Refused> {
         let column = &mut self.columns[number];
-        let Form::Sealed { format, key: wanted } = column.transform.target else {
+        let Form::Sealed { format, key: wanted, is_all } = column.transform.target else {
             out.extend_from_slice(taken);
             return Ok(None);
         };
-        let identity = column.identities[1].of_row(key.iter().map(Vec::as_slice));
+        let identity = column.identities[1].of_row(bound(&column.bound_to, key));
         let begin = out.len();
         let label = self.opener.open(taken, identity, out)?;
         let why = match label.key {
+            _ if !is_all => return Ok(Some(label)),
             Some(key) if key != wanted => Refused::OtherKey(key),
             _ if label.format != format => Refused::OtherFormat,
             _ => return Ok(Some(label)),
         };
         out.truncate(begin);
         Err(why)
+    }
+}
+
+/// What a row's values are bound to.
+fn bound<'k>(columns: &Option<Vec<usize>>, key: &'k [Vec<u8>]) -> Vec<&'k [u8]> {
+    match columns {
+        None => key.iter().map(Vec::as_slice).collect(),
+        Some(columns) => columns.iter().filter_map(|at| key.get(*at).map(Vec::as_slice)).collect(),
     }
 }
 
@@ -161,7 +176,7 @@ impl CipherColumn {
         match self.transform.source {
             Form::Plain { .. } => plain.extend_from_slice(taken),
             _ => {
-                let identity = self.identities[0].of_row(key.iter().map(Vec::as_slice));
+                let identity = self.identities[0].of_row(bound(&self.bound_to, key));
                 opener.open(taken, identity, plain)?;
             }
         }

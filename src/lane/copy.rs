@@ -7,7 +7,7 @@
 
 mod through;
 
-pub(super) use through::{HEADER, TRAILER};
+pub(crate) use through::{HEADER, TRAILER};
 
 use tokio_postgres::Client;
 

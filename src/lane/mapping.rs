@@ -23,6 +23,8 @@ pub enum Form {
         format: Format,
         /// The key.
         key: KeyId,
+        /// Whether that is so of all values: blue may have some under other keys from before the run.
+        is_all: bool,
     },
     /// Encrypted, in any format that can be read, under any key.
     Foreign,
@@ -40,6 +42,8 @@ pub struct Transform {
     pub source: Form,
     /// In the target.
     pub target: Form,
+    /// The columns of the row's key that values are bound to on either side; `None` for all.
+    pub bound_to: Option<Vec<Ident>>,
 }
 
 /// One column of the target that the source has a value for.
@@ -92,8 +96,8 @@ impl Mapped {
             Some(Transform { source: Form::Foreign, .. } | Transform { target: Form::Blind { .. }, .. }) => {
                 return None;
             }
-            Some(Transform { source, target }) => {
-                Some(Transform { source: target.clone(), target: source.clone() })
+            Some(Transform { source, target, bound_to }) => {
+                Some(Transform { source: target.clone(), target: source.clone(), bound_to: bound_to.clone() })
             }
             None => None,
         };
@@ -144,17 +148,19 @@ fn mapped(design: &LaneDesign, column: &GreenColumn) -> Option<Mapped> {
         Source::Added => None,
         Source::Encrypted(how) => {
             let source = source_form(design, &how.blue, how.previous)?;
-            let transform = Transform { source, target: Form::Sealed { format: how.format, key: how.key } };
+            let target_form = Form::Sealed { format: how.format, key: how.key, is_all: true };
+            let transform = Transform { source, target: target_form, bound_to: how.bound_to.clone() };
             Some(transformed(target, how.blue.clone(), transform))
         }
         Source::BlindIndex(index) => {
             let blue = &index.of;
-            let previous = design.green.columns.iter().find_map(|column| match &column.source {
-                Source::Encrypted(how) if how.blue == *blue => how.previous,
+            let encrypted = design.green.columns.iter().find_map(|column| match &column.source {
+                Source::Encrypted(how) if how.blue == *blue => Some(how),
                 _ => None,
             });
-            let source = source_form(design, blue, previous)?;
-            let transform = Transform { source, target: Form::Blind { key: index.key } };
+            let source = source_form(design, blue, encrypted.and_then(|how| how.previous))?;
+            let bound_to = encrypted.and_then(|how| how.bound_to.clone());
+            let transform = Transform { source, target: Form::Blind { key: index.key }, bound_to };
             Some(transformed(target, blue.clone(), transform))
         }
     }
@@ -172,7 +178,7 @@ fn source_form(design: &LaneDesign, blue: &Ident, previous: Option<(Format, KeyI
     let data_type = without_length(&column.data_type);
     Some(match (Codec::of(&column.base_type), previous) {
         (Some(codec), _) => Form::Plain { codec, data_type },
-        (None, Some((format, key))) => Form::Sealed { format, key },
+        (None, Some((format, key))) => Form::Sealed { format, key, is_all: false },
         (None, None) => Form::Foreign,
     })
 }

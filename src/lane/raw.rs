@@ -51,7 +51,7 @@ impl Array {
 }
 
 /// Appends a field: its length, and its bytes.
-pub(super) fn put(body: &mut BytesMut, value: Option<&[u8]>) {
+pub(crate) fn put(body: &mut BytesMut, value: Option<&[u8]>) {
     match value {
         Some(bytes) => {
             body.put_i32(i32::try_from(bytes.len()).unwrap_or(i32::MAX));

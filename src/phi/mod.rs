@@ -25,7 +25,13 @@ pub use keys::{Key, KeyError, KeyId};
 pub use provider::{KeysError, KeysPlan, Provider, without_keys};
 pub use refused::Refused;
 pub use text::Codec;
-pub use value::{Format, Label, Opener, Sealer, label, parameters};
+pub use value::{Format, Label, Opener, Sealer, label, parameters, prefix};
+
+/// Whether a text is a document with keys, as a provider gives it.
+#[must_use]
+pub fn is_key_document(text: &str) -> bool {
+    keyfile::read(text).is_ok()
+}
 
 #[cfg(test)]
 mod tests;

@@ -43,6 +43,15 @@ pub struct Label {
     pub key: Option<KeyId>,
 }
 
+/// What every value of this format begins with that names this key.
+#[must_use]
+pub fn prefix(format: Format, key: KeyId) -> Vec<u8> {
+    match format {
+        Format::Pgp => super::pgp::key_marker(key).to_vec(),
+        Format::AesGcm => [&envelope::MAGIC[..], key.as_bytes()].concat(),
+    }
+}
+
 /// Reads a value's label.
 ///
 /// # Errors

@@ -48,6 +48,9 @@ pub enum ColumnChange {
         /// Format and key that blue's values are encrypted with, and on the way back are again.
         #[serde(skip_serializing_if = "Option::is_none")]
         previous: Option<(Format, KeyId)>,
+        /// The columns of the row's key that values of the format aes-gcm are bound to; `None` for all.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bound_to: Option<Vec<Ident>>,
         /// The name of the column with the blind index, if there is one.
         blind_index: Option<Ident>,
         /// The blind index's key.

@@ -74,6 +74,11 @@ pub(super) static ENCRYPT: MapShape = MapShape {
             "is the key that a column of encrypted values (bytea) has now: on the way back, values are encrypted with it",
         ),
         key("previous_format", FORMAT, "is the format of those values (that of `format`)"),
+        key(
+            "bound_to",
+            Shape::List { of: &NAME, min: 1 },
+            "are the key's columns that aes-gcm values are bound to: those that the key had before it was widened (all)",
+        ),
         key("blind_index", Shape::Bool, "adds a column <name>_blind_index for equality look-ups (false)"),
     ],
     later: &[],
@@ -157,6 +162,7 @@ pub(super) fn encrypt(
     if let Some(word) = node.get("previous_format").filter(|_| node.get("previous").is_none()) {
         found.add(word.at, "`previous_format` goes with `previous`, and there is none");
     }
+    let bound_to = node.get("bound_to").map(|list| super::table::names(list, "bound_to", found));
     let is = |name: &str, node: &Node| node.get(name).and_then(|v| v.scalar()?.as_bool()).unwrap_or(false);
     let blind_index = is("blind_index", node).then(|| Ident::from(format!("{}_blind_index", blue.as_str())));
     let one_way = is("one_way", column);
@@ -173,5 +179,5 @@ pub(super) fn encrypt(
         found.add(node.at, "`one_way: true` says there is no way back, and `previous` gives one");
     }
     let index_key = keys.blind_index.filter(|_| blind_index.is_some());
-    Some(ColumnChange::Encrypt { into, format, key, previous, blind_index, index_key, one_way })
+    Some(ColumnChange::Encrypt { into, format, key, previous, bound_to, blind_index, index_key, one_way })
 }

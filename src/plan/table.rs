@@ -74,7 +74,7 @@ fn read(
 }
 
 /// A list of names, each given once.
-fn names(list: &Node, key: &str, found: &mut Collected) -> Vec<Ident> {
+pub(super) fn names(list: &Node, key: &str, found: &mut Collected) -> Vec<Ident> {
     let mut names: Vec<Ident> = Vec::new();
     for item in list.items() {
         let Some(name) = sql::take(item, key, sql::ident, found) else { continue };

@@ -229,32 +229,41 @@ async fn look(
     run: &str,
     settings: &Settings,
 ) -> Result<(Reading, Vec<Slot>), tokio_postgres::Error> {
-    let mut seen = Reading::default();
-    seen.load.workers = settings.workers;
-    seen.load.rest_percent = settings.throttle.rest_percent;
+    let (load, wait) = limits(client, settings).await?;
+    let mut seen = Reading { load, wait, ..Reading::default() };
     let slots = Slot::of(client, run).await?;
     for slot in &slots {
         judge(&mut seen, &slot.wal_status, slot.safe_bytes, slot.retained_bytes, settings.wal_budget_bytes);
     }
-    let paused = requests::paused(client, run).await?;
-    match considerate(client, &mut seen, settings).await {
-        Ok(()) => {}
-        // A role that cannot see whether the server is busy has to assume that it is.
-        Err(ActivityError::Blind(role)) => {
-            seen.load.is_busy = true;
-            seen.wait = Some(format!(
-                "role {role} can no longer see the sessions of others: {}",
-                activity::grant_sight(&role)
-            ));
-        }
-        // The slot has to be watched even if the plan's own query fails.
-        Err(ActivityError::Postgres(error)) if error.is_closed() => return Err(error),
-        Err(error) => tracing::warn!(%error, "the throttle's condition could not be read"),
-    }
-    if let Some(paused) = paused {
+    if let Some(paused) = requests::paused(client, run).await? {
         seen.wait = Some(format!("paused by {}", paused.by));
     }
     Ok((seen, slots))
+}
+
+/// What the server has to carry besides, and why work that can wait has to, if it has.
+pub(crate) async fn limits(
+    client: &Client,
+    settings: &Settings,
+) -> Result<(Load, Option<String>), tokio_postgres::Error> {
+    let mut load =
+        Load { rest_percent: settings.throttle.rest_percent, workers: settings.workers, ..Load::default() };
+    let wait = match considerate(client, &mut load, settings).await {
+        Ok(wait) => wait,
+        // A role that cannot see whether the server is busy has to assume that it is.
+        Err(ActivityError::Blind(role)) => {
+            load.is_busy = true;
+            let grant = activity::grant_sight(&role);
+            Some(format!("role {role} can no longer see the sessions of others: {grant}"))
+        }
+        // The slot has to be watched even if the plan's own query fails.
+        Err(ActivityError::Postgres(error)) if error.is_closed() => return Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "the throttle's condition could not be read");
+            None
+        }
+    };
+    Ok((load, wait))
 }
 
 /// What is asked for and not done by being read.
@@ -299,11 +308,14 @@ fn judge(seen: &mut Reading, status: &str, safe: Option<i64>, held: u64, budget:
 }
 
 /// Whether clients need the server, and whether a limit of the plan asks for a wait.
-async fn considerate(client: &Client, seen: &mut Reading, settings: &Settings) -> Result<(), ActivityError> {
+async fn considerate(
+    client: &Client,
+    load: &mut Load,
+    settings: &Settings,
+) -> Result<Option<String>, ActivityError> {
     let active = activity::active_clients(client).await?;
-    seen.load.is_busy = active > settings.workers as u64;
-    seen.wait = throttled(client, &settings.throttle, active).await?;
-    Ok(())
+    load.is_busy = active > settings.workers as u64;
+    throttled(client, &settings.throttle, active).await
 }
 
 async fn throttled(

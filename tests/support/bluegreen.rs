@@ -143,7 +143,12 @@ impl Bluegreen {
 
     /// The program with these arguments and no others, as a person runs it, to its end.
     pub fn say(&self, args: &[&str]) -> Finished {
-        Running::start(self.command(args)).finish()
+        self.spawn_plain(args).finish()
+    }
+
+    /// The same, left running.
+    pub fn spawn_plain(&self, args: &[&str]) -> Running {
+        Running::start(self.command(args))
     }
 
     fn command(&self, args: &[&str]) -> Command {

@@ -5,6 +5,7 @@ use crate::event::Event;
 use crate::finding::{Finding, Severity};
 use crate::lifecycle::{Phase, RoundEnd, SwapTimes, Verification};
 use crate::meter::Reached;
+use crate::rekey::{RekeyEstimate, Rekeyed};
 
 /// The text of an event; empty for those that are printed elsewhere.
 pub(super) fn words(event: &Event) -> String {
@@ -55,6 +56,8 @@ pub(super) fn words(event: &Event) -> String {
         Event::Asked { ask, who } => format!("{ask}: {who}"),
         Event::SettingChanged { change, who } => format!("{change}, set by {who}"),
         Event::Partition(changed) => changed.to_string(),
+        Event::RekeyEstimate(estimate) => rekey_estimate(estimate),
+        Event::Rekeyed(done) => rekeyed(done),
         Event::Waiting { text, .. } | Event::Notice { text } => text.clone(),
         Event::PreviewStep(_)
         | Event::PreviewChange(_)
@@ -69,6 +72,38 @@ pub(super) fn words(event: &Event) -> String {
         | Event::Error { .. }
         | Event::End { .. } => String::new(),
     }
+}
+
+fn rekey_estimate(estimate: &RekeyEstimate) -> String {
+    let RekeyEstimate { table, rows, values, sampled, values_per_s, seconds } = estimate;
+    let time = match seconds {
+        Some(seconds) => format!(
+            ": about {} at {values_per_s:.0} values/s, by a sample of {} that was rolled back",
+            left(Some(*seconds)),
+            count(*sampled)
+        ),
+        None => String::new(),
+    };
+    format!(
+        "{table}: {} values in {} rows are not under their column's key{time}",
+        count(*values),
+        count(*rows)
+    )
+}
+
+fn rekeyed(done: &Rekeyed) -> String {
+    let (table, values) = (&done.table, count(done.values));
+    if !done.done {
+        let seconds = (done.values_per_s > 0.0).then(|| done.left as f64 / done.values_per_s);
+        return format!(
+            "  {table}: {values} values, {:.0} values/s, {} left",
+            done.values_per_s,
+            left(seconds)
+        );
+    }
+    let refused =
+        done.refused.iter().map(|(why, values)| format!("\n  {} left as they are: {why}", count(*values)));
+    format!("  {table}: {values} values are under their column's key now{}", refused.collect::<String>())
 }
 
 /// The lag of green behind blue.

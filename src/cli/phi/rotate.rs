@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::cli::Shell;
 use crate::error::{Error, ExitCode};
+use crate::pg::Ident;
 use crate::phi::{Format, KeyId};
 use crate::plan::{ColumnChange, Plan, TablePlan};
 
@@ -82,11 +83,18 @@ fn of_table(table: &TablePlan, old: &mut Vec<KeyId>) -> String {
     let mut columns = String::new();
     let mut is_bound = false;
     for (blue, change) in &table.columns {
-        let ColumnChange::Encrypt { into, format, key, .. } = change else { continue };
+        let ColumnChange::Encrypt { into, format, key, bound_to, .. } = change else { continue };
         let name = into.as_ref().unwrap_or(blue);
+        let mut bound = String::new();
+        if *format == Format::AesGcm
+            && let Some(names) = bound_to.clone().or_else(|| not_widened(table))
+        {
+            let names: Vec<String> = names.iter().map(|name| quoted(name.as_str())).collect();
+            bound = format!(", bound_to: [{}]", names.join(", "));
+        }
         let _ = writeln!(
             columns,
-            "      {}: {{encrypt: {{format: {}, previous: {key}}}}}",
+            "      {}: {{encrypt: {{format: {}, previous: {key}{bound}}}}}",
             quoted(name.as_str()),
             format.name()
         );
@@ -99,7 +107,19 @@ fn of_table(table: &TablePlan, old: &mut Vec<KeyId>) -> String {
         return columns;
     }
     let identity = if is_bound || table.replica_identity_full { "    replica_identity: full\n" } else { "" };
-    format!("  - table: {}\n{identity}    columns:\n{columns}", quoted(&table.table.plain()))
+    let partitions = match &table.partition_by {
+        Some(_) => {
+            "    # It is partitioned: change the keys in place with `phi rekey`; or add `partition_by`, with another `name`.\n"
+        }
+        None => "",
+    };
+    format!("  - table: {}\n{partitions}{identity}    columns:\n{columns}", quoted(&table.table.plain()))
+}
+
+/// The key that the table had before the plan widened it by the partition key, which its values are bound to.
+fn not_widened(table: &TablePlan) -> Option<Vec<Ident>> {
+    let (key, by) = (table.primary_key.as_ref()?, table.partition_by.as_ref()?);
+    Some(key.iter().filter(|name| **name != by.column).cloned().collect())
 }
 
 /// A name as YAML takes it.

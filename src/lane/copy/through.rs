@@ -20,9 +20,9 @@ use crate::lifecycle::Span;
 const BUFFER_BYTES: usize = 128 << 10;
 
 /// What COPY's binary form begins with: the signature, flags, and the length of an extension.
-pub(in crate::lane) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+pub(crate) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 /// What it ends with.
-pub(in crate::lane) const TRAILER: i16 = -1;
+pub(crate) const TRAILER: i16 = -1;
 
 /// COPY to this program: what the target gets as it is, and what is transformed; then, if it is needed, the key as text.
 pub(super) fn copy_out(lane: &Lane, from: &str) -> String {

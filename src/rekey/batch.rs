@@ -1,0 +1,271 @@
+//! Some rows: read in the order of the key, and written by COPY into a temporary table and one UPDATE, in a transaction that is
+//! committed only once every value of it has been opened.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures_util::{SinkExt as _, TryStreamExt as _};
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use super::Work;
+use super::sealing::{Digest, Sealing};
+use crate::error::{Doing, Error, ExitCode};
+use crate::hangs_on::KeyColumn;
+use crate::lane::copy::{HEADER, TRAILER};
+use crate::lane::raw::{Raw, put};
+use crate::pg::list;
+use crate::phi::Refused;
+
+/// The temporary table.
+const BATCH: &str = "pg_temp.projh_rekey";
+/// How long a batch waits for rows that others have locked, while others may wait for its own.
+const LOCK_TIMEOUT: &str = "1s";
+/// The most rows of a batch.
+const ROWS_MAX: usize = 2_000;
+
+/// Rows that were read, and what becomes of them.
+pub(super) struct Batch {
+    pub(super) rows: Vec<RowRead>,
+    bytes: usize,
+}
+
+/// A row with at least one value that is not under its column's key.
+pub(super) struct RowRead {
+    /// Its key, in PostgreSQL's binary form.
+    key: Vec<Option<Bytes>>,
+    pub(super) key_text: Vec<Vec<u8>>,
+    pub(super) fields: Vec<Field>,
+}
+
+/// A column of a row.
+pub(super) enum Field {
+    /// There is nothing to do.
+    Kept,
+    /// A value under another key.
+    Read(Bytes),
+    /// A value that was encrypted again.
+    Sealed { old: Bytes, new: Vec<u8>, digest: Digest },
+    /// A value that cannot be opened.
+    Refused(Refused),
+}
+
+/// What was written of a batch.
+#[derive(Default)]
+pub(super) struct Written {
+    pub(super) values: u64,
+    /// Rows that others had changed, locked or deleted.
+    pub(super) skipped: u64,
+}
+
+impl Batch {
+    /// Reads the next rows after this key.
+    pub(super) async fn read(
+        client: &Client,
+        work: &Work,
+        after: Option<&[String]>,
+        at_once: usize,
+    ) -> Result<Self, Error> {
+        let doing = || format!("reading encrypted values of {}", work.name());
+        let keys = list(work.key.iter().map(|key| format!("t.{}", key.name)));
+        let texts = work.key.iter().map(|key| format!("t.{}::pg_catalog.text", key.name));
+        let raw = work.key.iter().map(|key| format!("t.{}", key.name));
+        let value = |column: &super::Target| {
+            let (name, is_other) = (&column.name, column.is_other("t"));
+            format!("CASE WHEN {is_other} THEN t.{name}::pg_catalog.bytea END")
+        };
+        let fields = list(texts.chain(raw).chain(work.columns.iter().map(value)));
+        let place = |(at, key): (usize, &KeyColumn)| format!("${}::text::{}", at + 1, key.data_type);
+        let from =
+            after.map(|_| format!(" AND ({keys}) > ({})", list(work.key.iter().enumerate().map(place))));
+        let sql = format!(
+            "SELECT {fields} FROM {} t WHERE {}{} ORDER BY {keys} LIMIT {at_once}",
+            work.table.name,
+            work.is_other(),
+            from.unwrap_or_default()
+        );
+        client.batch_execute(&work.begin()).await.doing(doing())?;
+        let rows = client.query_raw(&sql, after.unwrap_or_default()).await.doing(doing())?;
+        let mut rows = std::pin::pin!(rows);
+        let (mut batch, count) = (Self { rows: Vec::new(), bytes: 0 }, work.key.len());
+        while let Some(row) = rows.try_next().await.doing(doing())? {
+            let field = |at: usize| row.get::<_, Raw>(at).0;
+            let values = (2 * count..row.len()).map(|at| field(at).map_or(Field::Kept, Field::Read));
+            let row = RowRead {
+                key: (count..2 * count).map(field).collect(),
+                key_text: (0..count).map(|at| field(at).unwrap_or_default().to_vec()).collect(),
+                fields: values.collect(),
+            };
+            batch.bytes += row.bytes();
+            batch.rows.push(row);
+        }
+        client.batch_execute("COMMIT").await.doing(doing())?;
+        Ok(batch)
+    }
+
+    /// The key of its last row, as text; `None` if it has no row.
+    pub(super) fn last_key(&self) -> Option<Vec<String>> {
+        let text = |text: &Vec<u8>| String::from_utf8_lossy(text).into_owned();
+        self.rows.last().map(|row| row.key_text.iter().map(text).collect())
+    }
+
+    /// The number of rows of which there are so many bytes, at the size of these.
+    pub(super) fn next_size(&self, bytes: u64) -> usize {
+        let of_row = (self.bytes / self.rows.len().max(1)).max(1);
+        (usize::try_from(bytes).unwrap_or(usize::MAX) / of_row).clamp(1, ROWS_MAX)
+    }
+
+    /// Why values were left as they are.
+    pub(super) fn refused(&self) -> impl Iterator<Item = String> {
+        self.rows.iter().flat_map(|row| &row.fields).filter_map(|field| match field {
+            Field::Refused(why) => Some(why.to_string()),
+            _ => None,
+        })
+    }
+
+    pub(super) fn refused_count(&self) -> u64 {
+        self.refused().count() as u64
+    }
+
+    /// Writes the values that were encrypted again; `keep`: and commits.
+    pub(super) async fn write(
+        &self,
+        client: &Client,
+        work: &Work,
+        sealing: &mut Sealing,
+        keep: bool,
+    ) -> Result<Written, Error> {
+        let doing = || format!("writing encrypted values of {}", work.name());
+        let sealed = self.rows.iter().filter(|row| row.sealed().next().is_some()).count() as u64;
+        if sealed == 0 {
+            return Ok(Written::default());
+        }
+        let rows = match self.update(client, work).await {
+            Ok(rows) => rows,
+            // Others have some of the rows, or wait for them: later.
+            Err(error) if error.code().is_some_and(is_passing) => {
+                client.batch_execute("ROLLBACK").await.doing(doing())?;
+                return Ok(Written { values: 0, skipped: sealed });
+            }
+            Err(error) => return Err(error).doing(doing()),
+        };
+        let mut values = 0;
+        for row in &rows {
+            let written = usize::try_from(row.get::<_, i32>(0)).ok().and_then(|at| self.rows.get(at));
+            let Some(written) = written else {
+                return Err(Error::Bug("a row that was not sent has come back"));
+            };
+            for (number, digest) in written.sealed() {
+                let value = row.get::<_, Raw>(number + 1).0.unwrap_or_default();
+                if !sealing.is_written(written, number, &value, digest) {
+                    client.batch_execute("ROLLBACK").await.doing(doing())?;
+                    return Err(not_written(work, number));
+                }
+                values += 1;
+            }
+        }
+        client.batch_execute(if keep { "COMMIT" } else { "ROLLBACK" }).await.doing(doing())?;
+        Ok(Written { values, skipped: sealed - (rows.len() as u64).min(sealed) })
+    }
+
+    /// The rows as the server has them now, in a transaction that is left open.
+    async fn update(
+        &self,
+        client: &Client,
+        work: &Work,
+    ) -> Result<Vec<tokio_postgres::Row>, tokio_postgres::Error> {
+        let limits = format!(
+            "SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
+        );
+        client.batch_execute(&format!("{}; {limits}", work.begin())).await?;
+        let sink = client.copy_in::<_, Bytes>(&format!("COPY {BATCH} FROM STDIN (FORMAT binary)")).await?;
+        let mut sink = std::pin::pin!(sink);
+        sink.feed(self.data()).await?;
+        sink.as_mut().finish().await?;
+        client.query(&work.update(), &[]).await
+    }
+
+    fn data(&self) -> Bytes {
+        let mut out = BytesMut::with_capacity(2 * self.bytes + (4 << 10));
+        out.put_slice(HEADER);
+        for (number, row) in self.rows.iter().enumerate().filter(|(_, row)| row.sealed().next().is_some()) {
+            let fields = 1 + row.key.len() + 2 * row.fields.len();
+            out.put_i16(i16::try_from(fields).unwrap_or(i16::MAX));
+            put(&mut out, Some(&i32::try_from(number).unwrap_or(i32::MAX).to_be_bytes()));
+            row.key.iter().for_each(|key| put(&mut out, key.as_deref()));
+            for field in &row.fields {
+                let (old, new) = match field {
+                    Field::Sealed { old, new, .. } => (Some(&old[..]), Some(&new[..])),
+                    _ => (None, None),
+                };
+                put(&mut out, old);
+                put(&mut out, new);
+            }
+        }
+        out.put_i16(TRAILER);
+        out.freeze()
+    }
+}
+
+impl RowRead {
+    fn sealed(&self) -> impl Iterator<Item = (usize, &Digest)> {
+        self.fields.iter().enumerate().filter_map(|(number, field)| match field {
+            Field::Sealed { digest, .. } => Some((number, digest)),
+            _ => None,
+        })
+    }
+
+    fn bytes(&self) -> usize {
+        let of_field = |field: &Field| if let Field::Read(value) = field { value.len() } else { 0 };
+        64 + self.fields.iter().map(of_field).sum::<usize>()
+    }
+}
+
+fn is_passing(code: &SqlState) -> bool {
+    [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED, SqlState::T_R_SERIALIZATION_FAILURE]
+        .contains(code)
+}
+
+fn not_written(work: &Work, number: usize) -> Error {
+    let column = work.columns.get(number).map_or("", |column| column.name.as_str());
+    let why = format!(
+        "a value of {}, column {column}, is not what was written: a trigger or a rule changes it; this batch was rolled back",
+        work.name()
+    );
+    Error::Answered { code: ExitCode::Differences.into(), why }
+}
+
+impl Work {
+    /// Makes the temporary table.
+    pub(super) async fn make_batch(&self, client: &Client) -> Result<(), Error> {
+        let keys = self.key.iter().enumerate().map(|(at, key)| format!("NULL::{} AS k{at}", key.data_type));
+        let values = (0..self.columns.len())
+            .map(|at| format!("NULL::pg_catalog.bytea AS old{at}, NULL::pg_catalog.bytea AS new{at}"));
+        let sql = format!(
+            "DROP TABLE IF EXISTS {BATCH}; \
+             CREATE TEMP TABLE projh_rekey ON COMMIT DELETE ROWS AS SELECT NULL::int AS n, {} WITH NO DATA; \
+             GRANT SELECT, INSERT ON {BATCH} TO {}",
+            list(keys.chain(values)),
+            self.owner
+        );
+        client.batch_execute(&sql).await.doing("making a temporary table")
+    }
+
+    /// Replaces the values where the row still has the old ones.
+    fn update(&self) -> String {
+        let names = || self.columns.iter().map(|column| &column.name).enumerate();
+        let sets = names().map(|(at, name)| {
+            format!("{name} = CASE WHEN b.new{at} IS NULL THEN t.{name} ELSE b.new{at} END")
+        });
+        let same = names()
+            .map(|(at, name)| format!("(b.old{at} IS NULL OR t.{name}::pg_catalog.bytea = b.old{at})"));
+        let key = self.key.iter().enumerate().map(|(at, key)| format!("t.{} = b.k{at}", key.name));
+        let conditions: Vec<String> = key.chain(same).collect();
+        let returned = names().map(|(_, name)| format!("t.{name}::pg_catalog.bytea"));
+        format!(
+            "UPDATE {} t SET {} FROM {BATCH} b WHERE {} RETURNING b.n, {}",
+            self.table.name,
+            list(sets),
+            conditions.join(" AND "),
+            list(returned)
+        )
+    }
+}
