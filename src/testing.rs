@@ -67,7 +67,8 @@ pub mod pg {
 
 pub mod phi {
     pub use crate::phi::{
-        Codec, Format, Identity, Key, KeyId, Keyring, Label, Opener, Refused, Sealer, blind_index, is_key_document, label, parameters, pgp,
+        Codec, Format, Identity, Key, KeyId, Keyring, Label, Opener, Refused, Sealer, blind_index,
+        is_key_document, label, parameters, pgp,
     };
 }
 

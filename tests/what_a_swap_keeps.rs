@@ -42,6 +42,7 @@ fn homes() -> Homes {
 
 fn plan(partition_by: Option<PartitionBy>) -> TablePlan {
     TablePlan {
+        compatibility: None,
         table: table(),
         partition_by,
         primary_key: None,

@@ -35,6 +35,7 @@ impl Green {
             indexes: Vec::new(),
             notes: Vec::new(),
             widened: Widened::default(),
+            compatibility: None,
         };
         green.indexes = indexes(&green, plan);
         green.decide_on_widened_keys(plan);

@@ -55,7 +55,7 @@ fn of_partitions(green: &Green, plan: &TablePlan) -> Option<Conflict> {
     let is_rotation = plan.columns.values().any(is_rotated);
     (is_rotation && green.partition.is_none() && green.blue.table.is_partitioned()).then(|| {
         let what = "the table is partitioned, and a rotation without `partition_by` would make it a plain table";
-        let hint = "change the keys of its values in place, with `projh-bluegreen phi rekey`; or add `partition_by`, with another `name` \
+        let hint = "change the keys of its values in place, with `projh-bluegreen phi rekey`; or add `partition_by`, with another `name` or `schema` \
                     of the partitions than they have now";
         Conflict::new(what.to_owned(), hint)
     })

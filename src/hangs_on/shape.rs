@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::columns::Column;
+use super::compatibility::Compatibility;
 use super::definition::Definition;
 use super::encrypted::{BlindIndex, Encrypted};
 use super::inbound::InboundKey;
@@ -52,6 +53,9 @@ pub struct Green {
     /// What becomes of keys that others reference and that the plan widens.
     #[serde(default)]
     pub widened: Widened,
+    /// The view of the old shape, if the plan asks for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compatibility: Option<Compatibility>,
 }
 
 /// One column of green.

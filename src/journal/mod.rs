@@ -16,6 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio_postgres::Client;
 
 use crate::crash;
+use crate::hangs_on::compatibility_steps;
 use crate::lifecycle::{Ending, Fact, IllegalFact, Progress};
 use crate::pg::Colour;
 use crate::pg::Lsn;
@@ -223,10 +224,12 @@ impl Journal {
         &self.plan
     }
 
-    /// The steps of the plan that the run began with.
+    /// The steps of the plan that the run began with, and those that follow from it.
     #[must_use]
-    pub fn steps(&self) -> &[Step] {
-        &self.steps
+    pub fn steps(&self) -> Vec<Step> {
+        let progress = self.progress();
+        let lanes = progress.prepared.iter().flat_map(|prepared| &prepared.lanes);
+        self.steps.iter().cloned().chain(compatibility_steps(lanes.map(|lane| &lane.green))).collect()
     }
 
     /// Whether the run had begun before this session.

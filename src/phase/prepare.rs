@@ -12,7 +12,9 @@ use crate::error::{Doing, Error};
 use crate::event::{Event, WaitCause};
 use crate::finding::{CheckId, Finding};
 use crate::green;
-use crate::hangs_on::{self, Definition, Fingerprint, Green, Homes, ReplicaIdentityKind};
+use crate::hangs_on::{
+    self, Compatibility, Conflict, Definition, Fingerprint, Green, Homes, ReplicaIdentityKind,
+};
 use crate::lane::{Ends, working_objects};
 use crate::lifecycle::{Fact, LaneDesign, Phase, Prepared, Secret, Way};
 use crate::pg::sql::{LockMode, Statement, joined};
@@ -115,12 +117,39 @@ pub(crate) async fn design(client: &Client, table: &TablePlan, homes: &Homes) ->
             return Err(refused(Finding::of_conflicts(&table.table, conflicts)));
         }
     };
+    let green = with_view(client, green, table).await?;
     let key = definition
         .usable_key(table.replica_identity_full, table.primary_key.as_deref())
         .map_err(|none| refused(vec![Finding::of_no_key(&table.table, &none)]))?;
     let replica_identity_before = table.replica_identity_full.then(|| replica_identity(&definition));
     let secret = Secret::new();
     Ok(LaneDesign { table: table.table.clone(), key, green, fingerprint, replica_identity_before, secret })
+}
+
+/// The view of the old shape that the plan asks for, if there can be one on this server.
+async fn with_view(client: &Client, mut green: Green, table: &TablePlan) -> Result<Green, Error> {
+    let Some(schema) = table.compatibility.clone() else { return Ok(green) };
+    let sql = "SELECT current_setting('server_version_num')::int >= 150000, to_regnamespace($1) IS NOT NULL";
+    let row =
+        client.query_one(sql, &[&schema.to_string()]).await.doing("looking for a schema of old shapes")?;
+    let mut conflicts = green.compatibility_conflicts();
+    if row.get(1) {
+        let what = format!("schema {schema} exists, and is where the view of the old shape would be made");
+        conflicts.push(Conflict::new(what, "drop it, or give the plan another name"));
+    }
+    let security_invoker: bool = row.get(0);
+    if !security_invoker && green.blue.table.row_security {
+        let what = "the table has row security, and before version 15 a view of the old shape would read and write with its owner's rights";
+        conflicts
+            .push(Conflict::new(what.to_owned(), "take `compatibility` out, or upgrade the server first"));
+    }
+    if !conflicts.is_empty() {
+        return Err(Error::Refused(Finding::of_conflicts(&table.table, conflicts)));
+    }
+    let view = Compatibility { schema, security_invoker };
+    green.notes.extend(green.compatibility_notes(&view));
+    green.compatibility = Some(view);
+    Ok(green)
 }
 
 /// What follows REPLICA IDENTITY in the statement that restores a table's.

@@ -112,7 +112,7 @@ impl<'a> Around<'a> {
 
 /// What is left to execute of a time, or to undo, in the order in which that is done.
 pub(super) fn left(journal: &Journal, when: StepTime, way: Way) -> Vec<Step> {
-    let mut steps = journal.steps().to_vec();
+    let mut steps = journal.steps();
     let progress = journal.progress();
     if way == Way::Down {
         // What is to be built in place is found in the catalog; what was, in the journal.

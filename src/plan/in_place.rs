@@ -52,5 +52,6 @@ impl TablePlan {
             && self.columns.is_empty()
             && self.add_columns.is_empty()
             && self.drop_indexes.is_empty()
+            && self.compatibility.is_none()
     }
 }

@@ -265,6 +265,11 @@ static TABLE: MapShape = MapShape {
             Shape::Word(&["registry", "none"]),
             "keeps the old primary key unique where the new one is wider (none)",
         ),
+        key(
+            "compatibility",
+            Shape::Word(&["view"]),
+            "makes a view of the old shape in a schema of its own, from the swap until `finish`",
+        ),
         key("policies", SCRIPT, "are policies that the new table gets in the swap: SQL, or {file: ...}"),
         key("triggers", SCRIPT, "are triggers that the new table gets in the swap: SQL, or {file: ...}"),
     ],

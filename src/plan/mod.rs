@@ -284,6 +284,9 @@ pub struct TablePlan {
     pub add_columns: Vec<AddColumn>,
     /// Indexes that only green has.
     pub indexes: Vec<NewIndex>,
+    /// The schema of a view of the old shape, from the swap until `finish`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compatibility: Option<Ident>,
     /// Indexes (or unique constraints) of blue that green does not get.
     pub drop_indexes: Vec<Ident>,
     /// What becomes of foreign keys whose referenced key is widened.

@@ -18,7 +18,9 @@ pub(super) fn read_all(plan: &Node, keys: Option<&KeysPlan>, found: &mut Collect
         let Some(table) = sql::take(name, "table", sql::qname, found) else { continue };
         in_place::check(node, found);
         refuse_same_table(&tables, &table, (name.at, in_place::is_set(node)), found);
-        tables.push(read(node, table, (keys, &mut index_names), found));
+        let mut read = read(node, table, (keys, &mut index_names), found);
+        read.compatibility = node.get("compatibility").and_then(|at| schema(plan, &read.table, at, found));
+        tables.push(read);
     }
     tables
 }
@@ -66,11 +68,25 @@ fn read(
         columns: columns.changed,
         add_columns: columns.added,
         indexes,
+        compatibility: None,
         drop_indexes,
         inbound_foreign_keys,
         uniqueness,
         in_place: in_place::is_set(node),
     }
+}
+
+/// The schema of the views of old shapes: that of the table, with the name of the plan.
+fn schema(plan: &Node, table: &QName, view: &Node, found: &mut Collected) -> Option<Ident> {
+    let name = &plan.get("name")?.scalar()?.text;
+    let schema = format!("{}_{name}", table.schema.as_str());
+    if schema.len() > 63 {
+        found.add(
+            view.at,
+            format!("the schema of the view would be `{schema}`, which is longer than 63 bytes"),
+        );
+    }
+    Some(Ident(schema))
 }
 
 /// A list of names, each given once.

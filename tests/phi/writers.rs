@@ -265,7 +265,7 @@ async fn write(config: Config, me: i64, shared: Arc<Shared>) {
                 Ok(count) => break assert_eq!(count, 1, "{sql}"),
                 // Undefined column: the tables were exchanged.
                 Err(error) if error.code().is_some_and(|code| code.code() == "42703") => {
-                    is_encrypted = !is_encrypted
+                    is_encrypted = !is_encrypted;
                 }
                 Err(error) => panic!("{sql}: {error:?}"),
             }
@@ -273,6 +273,6 @@ async fn write(config: Config, me: i64, shared: Arc<Shared>) {
         change.take_in(&shared);
         drop(turn);
         shared.answered.fetch_add(1, Ordering::Relaxed);
-        tokio::time::sleep(Duration::from_millis(4)).await;
+        tokio::time::sleep(Duration::from_millis(15)).await;
     }
 }

@@ -109,7 +109,7 @@ fn of_table(table: &TablePlan, old: &mut Vec<KeyId>) -> String {
     let identity = if is_bound || table.replica_identity_full { "    replica_identity: full\n" } else { "" };
     let partitions = match &table.partition_by {
         Some(_) => {
-            "    # It is partitioned: change the keys in place with `phi rekey`; or add `partition_by`, with another `name`.\n"
+            "    # It is partitioned: change the keys in place with `phi rekey`; or add `partition_by`, with another `name` or `schema`.\n"
         }
         None => "",
     };

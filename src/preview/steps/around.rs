@@ -1,5 +1,6 @@
 //! The plan's own steps. Which table a statement locks is taken from its words; where they do not show it, that is said.
 
+use crate::hangs_on::compatibility_steps;
 use crate::lifecycle::{Phase, Way};
 use crate::pg::sql::Statement;
 use crate::pg::sql::script::{self, Locks};
@@ -14,7 +15,9 @@ impl StepList<'_> {
     pub(super) fn around(&mut self, phase: Phase, when: StepTime, way: Way) {
         let done = &self.subject.progress.steps;
         let is_left = |step: &&Step| step.when == when && (way == Way::Down || done.lacks(&step.name, way));
-        let mut steps: Vec<Step> = self.subject.forward.plan.steps.iter().filter(is_left).cloned().collect();
+        let greens = self.subject.prepared.lanes.iter().map(|lane| &lane.green);
+        let all = self.subject.forward.plan.steps.iter().cloned().chain(compatibility_steps(greens));
+        let mut steps: Vec<Step> = all.filter(|step| is_left(&step)).collect();
         if way == Way::Down {
             steps.reverse();
         }

@@ -1,0 +1,354 @@
+//! Views of the old shape, for clients that have not changed yet: made in the swap and dropped when it is undone, as a step of
+//! the plan is, and dropped by `finish`.
+//!
+//! Invariants: a view is read and written with the rights of whoever uses it, where the server can do so. The trigger of a view
+//! changes a row only while that is what the statement has seen, because it cannot ask for the statement's condition again; otherwise
+//! it fails with serialization_failure.
+
+use serde::{Deserialize, Serialize};
+
+use super::columns::{Column, Identity};
+use super::part::Conflict;
+use super::shape::{Green, GreenColumn, Source, without_length};
+use crate::pg::{Ident, Literal, QName, list};
+use crate::phi::Format;
+use crate::plan::{Script, ScriptStatement, Step, StepTime};
+
+/// The name of the step that makes the views, and of that which drops them.
+const NAMES: [&str; 2] = ["compatibility views", "compatibility views, at the end"];
+
+/// The view that a table gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compatibility {
+    /// The schema that it is in.
+    pub schema: Ident,
+    /// Whether the server checks the rights of whoever uses it (PostgreSQL 15 and later), and not of its owner.
+    pub security_invoker: bool,
+}
+
+/// A column of the old shape.
+struct Shown<'a> {
+    column: &'a Column,
+    /// SQL for its value over the new table, `t`.
+    read: String,
+    /// What becomes of a value that is written: columns of the new table, each with SQL over a row of the old shape.
+    written: Vec<(&'a Ident, String)>,
+    is_same: bool,
+    /// Whether an expression of the plan gives it, which can read other columns, too.
+    is_expression: bool,
+}
+
+/// The steps that make and drop the views of these tables; none if the plan asks for none.
+pub fn steps<'a>(greens: impl Iterator<Item = &'a Green>) -> Vec<Step> {
+    let greens: Vec<(&Green, &Compatibility)> =
+        greens.filter_map(|green| Some((green, green.compatibility.as_ref()?))).collect();
+    if greens.is_empty() {
+        return Vec::new();
+    }
+    let mut schemas: Vec<(&Ident, &Ident)> = Vec::new();
+    for (green, of) in &greens {
+        if !schemas.iter().any(|(schema, _)| **schema == of.schema) {
+            schemas.push((&of.schema, &green.blue.table.owner));
+        }
+    }
+    let begin = schemas.iter().flat_map(|(schema, owner)| {
+        [
+            format!("CREATE SCHEMA {schema} AUTHORIZATION {owner}"),
+            format!("GRANT USAGE ON SCHEMA {schema} TO PUBLIC"),
+        ]
+    });
+    let up: Vec<String> = begin.chain(greens.iter().flat_map(|(green, of)| green.make_view(of))).collect();
+    let drops = greens.iter().rev().flat_map(|(green, of)| green.drop_view(of));
+    let end = schemas.iter().map(|(schema, _)| format!("DROP SCHEMA {schema}"));
+    let down: Vec<String> = drops.chain(end).collect();
+    let made = Step {
+        name: NAMES[0].to_owned(),
+        when: StepTime::InSwap,
+        up: script(&up),
+        down: Some(script(&down)),
+        transactional: true,
+    };
+    let dropped = Step {
+        name: NAMES[1].to_owned(),
+        when: StepTime::Finish,
+        up: script(&down),
+        down: None,
+        transactional: true,
+    };
+    vec![made, dropped]
+}
+
+fn script(texts: &[String]) -> Script {
+    let statement = |sql: &String| ScriptStatement { line: 1, column: 1, sql: sql.clone() };
+    Script { file: None, statements: texts.iter().map(statement).collect() }
+}
+
+/// SQL over the old or the new row of a trigger, in which it is `r`.
+fn of_row(sql: &str, row: &str) -> String {
+    format!("(SELECT {sql} FROM (SELECT {row}.*) r)")
+}
+
+/// INSERT of a row of the old shape. Without a value for an identity column, the server gives it one.
+fn insert(live: &QName, shown: &[Shown<'_>], returned: &str) -> String {
+    let insert = |without: Option<&Ident>| {
+        let written =
+            shown.iter().filter(|one| Some(&one.column.name) != without).flat_map(|one| &one.written);
+        let (names, values): (Vec<_>, Vec<_>) =
+            written.map(|(name, sql)| (name.to_string(), of_row(sql, "NEW"))).unzip();
+        format!(
+            "INSERT INTO {live} AS t ({}) VALUES ({}) RETURNING {returned} INTO NEW; ",
+            list(names),
+            list(values)
+        )
+    };
+    match shown.iter().find(|one| one.column.identity.is_some()) {
+        Some(Shown { column, .. }) => format!(
+            "IF NEW.{name} IS NULL THEN {}ELSE {}END IF; ",
+            insert(Some(&column.name)),
+            insert(None),
+            name = column.name
+        ),
+        None => insert(None),
+    }
+}
+
+impl Shown<'_> {
+    /// Whether UPDATE can set it.
+    fn is_settable(&self) -> bool {
+        self.column.identity != Some(Identity::Always)
+    }
+
+    /// What UPDATE sets. What does not change stays: of a random cipher, a new value would always differ.
+    fn sets(&self) -> Vec<String> {
+        let set = |(name, sql): &(&Ident, String)| {
+            let (new, old) = (of_row(sql, "NEW"), of_row(sql, "OLD"));
+            let is_same = match self.is_expression {
+                true => format!("{new}::text IS NOT DISTINCT FROM {old}::text"),
+                false => {
+                    format!("pg_catalog.record_image_eq(ROW(NEW.{of}), ROW(OLD.{of}))", of = self.column.name)
+                }
+            };
+            format!("{name} = CASE WHEN {is_same} THEN t.{name} ELSE {new} END")
+        };
+        self.written.iter().map(set).collect()
+    }
+}
+
+impl Green {
+    /// Why there can be no view of the old shape.
+    pub(crate) fn compatibility_conflicts(&self) -> Vec<Conflict> {
+        let refused = |column: &GreenColumn| {
+            let (blue, why, hint) = match &column.source {
+                Source::Encrypted(how) if how.format == Format::AesGcm && self.is_plain(&how.blue) => (
+                    &how.blue,
+                    "SQL cannot read values of the format aes-gcm",
+                    "`format: pgp`, or take `compatibility` out",
+                ),
+                Source::Expression { blue, back: None, .. } => {
+                    (blue, "it has no way back", "`back: ...` beside `using`, or take `compatibility` out")
+                }
+                _ => return None,
+            };
+            Some(Conflict::new(format!("a view of the old shape cannot show column {blue}: {why}"), hint))
+        };
+        self.columns.iter().filter_map(refused).collect()
+    }
+
+    /// What clients have to know of the view.
+    pub(crate) fn compatibility_notes(&self, of: &Compatibility) -> Vec<String> {
+        let view = self.view(of).plain();
+        let mut notes = vec![format!(
+            "from the swap until `finish`, view {view} has the old shape, for clients with `search_path = {}, ...`",
+            of.schema
+        )];
+        notes.push(match self.has_trigger() {
+            true => format!(
+                "of {view}, INSERT ... ON CONFLICT, COPY ... TO, TRUNCATE, MERGE and foreign keys are not possible, and an UPDATE or DELETE of a row \
+                 that another transaction has changed meanwhile fails with SQLSTATE 40001"
+            ),
+            false => format!("of {view}, COPY ... TO, TRUNCATE and foreign keys are not possible"),
+        });
+        let dropped = self.blue.columns.iter().filter(|column| self.name_of(&column.name).is_none());
+        notes.extend(dropped.map(|column| {
+            format!("column {} of {view} is NULL, and cannot be written: the plan drops it", column.name)
+        }));
+        if !of.security_invoker {
+            notes.push(format!(
+                "before version 15, {view} reads and writes with the rights of its owner: grants on the view decide who may, and not those on \
+                 the table and its columns"
+            ));
+        }
+        notes
+    }
+
+    fn view(&self, of: &Compatibility) -> QName {
+        QName { schema: of.schema.clone(), name: self.live().name.clone() }
+    }
+
+    fn function(&self, of: &Compatibility) -> QName {
+        QName { schema: of.schema.clone(), name: Ident(format!("{}_write", self.live().name.as_str())) }
+    }
+
+    /// Whether the column of blue has plaintext.
+    fn is_plain(&self, blue: &Ident) -> bool {
+        self.blue.column(blue).is_some_and(|column| !column.base_type.ends_with("bytea"))
+    }
+
+    /// Without a computed column, the server itself can write to the view.
+    fn has_trigger(&self) -> bool {
+        self.columns.iter().any(|column| match &column.source {
+            Source::Expression { .. } => true,
+            Source::Encrypted(how) => self.is_plain(&how.blue),
+            _ => false,
+        })
+    }
+
+    fn shown<'a>(&'a self, column: &'a Column) -> Shown<'a> {
+        let of_blue = |green: &&GreenColumn| green.blue() == Some(&column.name);
+        let data_type = without_length(&column.data_type);
+        let same = |green: &'a GreenColumn| {
+            let written = match &green.source {
+                Source::Generated(_) => Vec::new(),
+                _ => vec![(&green.name, format!("r.{}", column.name))],
+            };
+            Shown { column, read: format!("t.{}", green.name), written, is_same: true, is_expression: false }
+        };
+        let Some(green) = self.columns.iter().find(of_blue) else {
+            return Shown {
+                column,
+                read: format!("NULL::{data_type}"),
+                written: Vec::new(),
+                is_same: false,
+                is_expression: false,
+            };
+        };
+        match &green.source {
+            Source::Expression { sql, back: Some(back), .. } => {
+                let written = format!("({sql})::{}", without_length(&green.data_type));
+                let read = format!("({back})::{data_type}");
+                Shown {
+                    column,
+                    read,
+                    written: vec![(&green.name, written)],
+                    is_same: false,
+                    is_expression: true,
+                }
+            }
+            Source::Encrypted(how) if self.is_plain(&how.blue) => {
+                let text = format!("r.{}::text", column.name);
+                let mut written = vec![(&green.name, format!("encrypt_phi({text}, '{}')", how.key))];
+                written.extend(self.columns.iter().filter_map(|other| match &other.source {
+                    Source::BlindIndex(index) if index.of == column.name => {
+                        Some((&other.name, format!("phi_blind_index({text}, '{}')", index.key)))
+                    }
+                    _ => None,
+                }));
+                let read = format!("decrypt_phi(t.{}, NULL)::{data_type}", green.name);
+                Shown { column, read, written, is_same: false, is_expression: false }
+            }
+            _ => same(green),
+        }
+    }
+
+    fn make_view(&self, of: &Compatibility) -> Vec<String> {
+        let (view, live, owner) = (self.view(of), self.live(), &self.blue.table.owner);
+        let shown: Vec<Shown<'_>> = self.blue.columns.iter().map(|column| self.shown(column)).collect();
+        let columns = list(shown.iter().map(|one| format!("{} AS {}", one.read, one.column.name)));
+        let invoker = if of.security_invoker { " WITH (security_invoker = true)" } else { "" };
+        let mut texts = vec![format!("CREATE VIEW {view}{invoker} AS SELECT {columns} FROM {live} t")];
+        texts.extend(shown.iter().filter_map(|one| {
+            let default = one.column.default.as_ref().filter(|_| !one.written.is_empty())?;
+            Some(format!("ALTER VIEW {view} ALTER COLUMN {} SET DEFAULT {default}", one.column.name))
+        }));
+        if self.has_trigger() {
+            let function = self.function(of);
+            let body = Literal(&self.body(&view, &shown)).to_string();
+            texts.push(format!(
+                "CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_catalog, pg_temp AS {body}"
+            ));
+            texts.push(format!(
+                "CREATE TRIGGER write INSTEAD OF INSERT OR UPDATE OR DELETE ON {view} FOR EACH ROW EXECUTE FUNCTION {function}()"
+            ));
+        }
+        texts.push(format!(
+            "COMMENT ON VIEW {view} IS 'The old shape of {}, until the run is finished.'",
+            live.plain().replace('\'', "''")
+        ));
+        texts.extend(self.blue.grants.give(&view, owner).into_iter().map(|statement| statement.sql));
+        for column in &self.blue.columns {
+            texts.extend(column.grants.iter().map(|grant| grant.column_statement(&view, &column.name).sql));
+        }
+        texts.push(format!("GRANT CREATE ON SCHEMA {} TO {owner}", of.schema));
+        texts.push(format!("ALTER VIEW {view} OWNER TO {owner}"));
+        texts
+    }
+
+    fn drop_view(&self, of: &Compatibility) -> Vec<String> {
+        let function = self.has_trigger().then(|| format!("DROP FUNCTION {}()", self.function(of)));
+        std::iter::once(format!("DROP VIEW {}", self.view(of))).chain(function).collect()
+    }
+
+    /// The body of the trigger's function.
+    fn body(&self, view: &QName, shown: &[Shown<'_>]) -> String {
+        let live = self.live();
+        let returned = list(shown.iter().map(|one| &one.read));
+        let dropped = shown.iter().filter(|one| one.written.is_empty() && one.column.generated.is_none());
+        let refused = dropped.map(|one| {
+            format!(
+                "IF TG_OP <> 'DELETE' AND NEW.{name} IS NOT NULL THEN RAISE EXCEPTION USING ERRCODE = 'feature_not_supported', \
+                 MESSAGE = {message}; END IF; ",
+                name = one.column.name,
+                message = Literal(&format!("column {} of {} was dropped", one.column.name, live.plain()))
+            )
+        });
+        let (refused, inserted) = (refused.collect::<String>(), insert(live, shown, &returned));
+        let always = shown.iter().filter(|one| !one.is_settable()).map(|one| {
+            format!(
+                "IF NEW.{name} IS DISTINCT FROM OLD.{name} THEN RAISE EXCEPTION USING ERRCODE = 'generated_always', \
+                 MESSAGE = {message}; END IF; ",
+                name = one.column.name,
+                message = Literal(&format!("column {} can only be updated to DEFAULT", one.column.name))
+            )
+        });
+        let always: String = always.collect();
+        let sets = list(shown.iter().filter(|one| one.is_settable()).flat_map(Shown::sets));
+        let (key, seen) = (self.key_of_view(), self.as_seen(shown));
+        let vanished = format!(
+            "IF NOT FOUND THEN IF EXISTS (SELECT FROM {live} t WHERE {key}) THEN RAISE EXCEPTION USING ERRCODE = 'serialization_failure', \
+             MESSAGE = {}; END IF; RETURN NULL; END IF; ",
+            Literal(&format!("a row of {} was changed by another transaction: try again", view.plain()))
+        );
+        format!(
+            "BEGIN {refused}IF TG_OP = 'INSERT' THEN {inserted}RETURN NEW; \
+             ELSIF TG_OP = 'UPDATE' THEN {always}UPDATE {live} AS t SET {sets} WHERE {key} AND {seen} RETURNING {returned} INTO NEW; \
+             {vanished}RETURN NEW; \
+             ELSE DELETE FROM {live} AS t WHERE {key} AND {seen}; {vanished}RETURN OLD; END IF; END"
+        )
+    }
+
+    /// SQL for whether a row has the key of the old one.
+    fn key_of_view(&self) -> String {
+        let key = self.blue.usable_key(false, None).or_else(|_| self.blue.usable_key(true, None));
+        let columns = key.map(|key| key.columns).unwrap_or_default();
+        let same = columns.iter().filter_map(|key| {
+            let green = self.name_of(&key.name)?;
+            Some(format!("t.{green} = OLD.{}", key.name))
+        });
+        let same: Vec<String> = same.collect();
+        if same.is_empty() { "true".to_owned() } else { same.join(" AND ") }
+    }
+
+    /// SQL for whether a row is as the statement has seen it.
+    fn as_seen(&self, shown: &[Shown<'_>]) -> String {
+        let (same, computed): (Vec<&Shown<'_>>, Vec<&Shown<'_>>) = shown.iter().partition(|one| one.is_same);
+        let now = list(same.iter().map(|one| &one.read));
+        let then = list(same.iter().map(|one| format!("OLD.{}", one.column.name)));
+        let image =
+            (!same.is_empty()).then(|| format!("pg_catalog.record_image_eq(ROW({now}), ROW({then}))"));
+        let computed = computed
+            .iter()
+            .filter(|one| !one.written.is_empty())
+            .map(|one| format!("({})::text IS NOT DISTINCT FROM OLD.{}::text", one.read, one.column.name));
+        image.into_iter().chain(computed).collect::<Vec<_>>().join(" AND ")
+    }
+}
