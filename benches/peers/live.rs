@@ -15,7 +15,7 @@ const CLIENTS: u64 = 16;
 const REST: Duration = Duration::from_millis(10);
 /// The part of a run that ends with its swap.
 const AROUND: Duration = Duration::from_secs(1);
-const ROWS: u64 = 100_000;
+pub const ROWS: u64 = 100_000;
 
 /// Each client's longest statement in the second that ends with the swap, of 16 clients and 20 swaps: of a
 /// table that stays in one piece, as pg_repack's does, and of one that becomes 25 partitions.
@@ -23,12 +23,12 @@ pub fn stall(stage: &Stage, swaps: usize) -> Vec<Figure> {
     let (mut plain, mut parted, mut peer) = (Felt::default(), Felt::default(), Felt::default());
     for _ in 0..swaps {
         for (plan, felt_of) in [(plain_plan(), &mut plain), (plan("{}"), &mut parted)] {
-            felt_of.add(&felt(stage, || {
+            felt_of.add(&felt(stage, "", || {
                 let told = program::execute(stage, "live", &plan, &[]);
                 told.when(&json!({"type": "swapped"}))
             }));
         }
-        peer.add(&felt(stage, || {
+        peer.add(&felt(stage, "", || {
             repack(stage, "live");
             Instant::now()
         }));
@@ -47,9 +47,10 @@ pub fn stall(stage: &Stage, swaps: usize) -> Vec<Figure> {
     ]
 }
 
-/// Clients at work, before, while and after `run`, which says when its swap was over.
-fn felt(stage: &Stage, run: impl FnOnce() -> Instant) -> (Vec<Vec<Answer>>, Instant) {
+/// Clients at work, before, while and after `run`, which says when its swap was over; `before` is SQL that is executed first.
+pub fn felt(stage: &Stage, before: &str, run: impl FnOnce() -> Instant) -> (Vec<Vec<Answer>>, Instant) {
     stage.fresh("live", ROWS, false);
+    stage.cluster.psql("live", before);
     let clients = Clients::start(stage, "live", CLIENTS, REST, ROWS);
     std::thread::sleep(Duration::from_millis(500));
     let swapped = run();
@@ -59,13 +60,13 @@ fn felt(stage: &Stage, run: impl FnOnce() -> Instant) -> (Vec<Vec<Answer>>, Inst
 
 /// What was felt of many swaps.
 #[derive(Default)]
-struct Felt {
+pub struct Felt {
     longest_ms: Vec<f64>,
-    failed: f64,
+    pub failed: f64,
 }
 
 impl Felt {
-    fn add(&mut self, (clients, swapped): &(Vec<Vec<Answer>>, Instant)) {
+    pub fn add(&mut self, (clients, swapped): &(Vec<Vec<Answer>>, Instant)) {
         for answers in clients {
             let near = answers.iter().filter(|a| a.answered + AROUND > *swapped && a.asked < *swapped);
             let longest = near.map(|a| a.answered.duration_since(a.asked)).max().unwrap_or_default();
@@ -74,7 +75,7 @@ impl Felt {
         }
     }
 
-    fn percentile(&self, share: f64) -> f64 {
+    pub fn percentile(&self, share: f64) -> f64 {
         let mut sorted = self.longest_ms.clone();
         sorted.sort_by(f64::total_cmp);
         sorted[((sorted.len() - 1) as f64 * share) as usize]

@@ -9,6 +9,7 @@ mod back;
 mod clients;
 mod encrypt;
 mod figure;
+mod hanging;
 mod job;
 mod live;
 mod program;
@@ -78,6 +79,10 @@ enum What {
     Rollback,
     /// Draining a backlog of green, against one of blue.
     Back,
+    /// The stall of a swap with 40 dependents, against that of one without.
+    Dependents,
+    /// How soon a foreign key of 1,000,000 child rows is valid, against by hand.
+    Validate,
     /// Copying with a column that is encrypted, against pgcrypto, and against no encryption.
     Encrypt,
 }
@@ -102,6 +107,8 @@ fn main() {
             What::Soaked => back::memory(&stage, arguments.soak, Duration::from_millis(arguments.rest)),
             What::Rollback => back::rollbacks(&stage, arguments.swaps),
             What::Back => back::drain(&stage, arguments.pairs),
+            What::Dependents => hanging::stall(&stage, arguments.swaps),
+            What::Validate => hanging::validate(&stage, arguments.pairs),
             What::Encrypt => encrypt::copy(&stage, arguments.rows, arguments.pairs),
             What::Throughput => live::throughput(&stage, arguments.rows),
         };

@@ -52,6 +52,7 @@ impl Stage {
     pub fn set() -> Self {
         let cluster = Cluster::builder()
             .setting("fsync", "on")
+            .setting("jit", "on")
             .setting("shared_buffers", "1GB")
             .setting("max_wal_size", "16GB")
             .setting("min_wal_size", "4GB")
