@@ -23,7 +23,7 @@ analyze";
 /// A child of a million rows.
 const CHILD: &str = "
 create table child (id bigint primary key, visit_id bigint not null constraint of_visit references visits);
-insert into child select n, 1 + n % 100000 from generate_series(1, 1000000) n; vacuum analyze child";
+insert into child select n, 1 + n % 100000 from generate_series(1, 1000000) n";
 
 /// The told stall of a swap with 40 dependents against that of the same swap without; and what 16 clients felt of it.
 pub fn stall(stage: &Stage, swaps: usize) -> Vec<Figure> {
@@ -57,6 +57,7 @@ pub fn validate(stage: &Stage, pairs: usize) -> Vec<Figure> {
         .map(|_| {
             stage.fresh("live", ROWS, false);
             stage.cluster.psql("live", CHILD);
+            stage.cluster.psql("live", "vacuum analyze child");
             let told = program::execute(stage, "live", &plain_plan(), &["--until", "settle"]);
             let ours = told.seconds(&json!({"type": "swapped"}), &settled);
             let again = "alter table child drop constraint of_visit,
