@@ -21,6 +21,7 @@ use tokio_postgres::{Client, Statement};
 
 use super::coalesce::{Key, Net, Row};
 use super::raw::Array;
+use super::sent_keys::{SentKeys, key_arrays};
 use super::{CipherError, Lane};
 use crate::replication::pgoutput::Value;
 
@@ -102,6 +103,7 @@ pub struct Apply {
     forget_dirty: Statement,
     note_dirty: Statement,
     digests: Statement,
+    keys: SentKeys,
     /// For values that this program transforms.
     sealed: Option<Sealed>,
 }
@@ -112,6 +114,7 @@ impl Apply {
     /// # Errors
     /// If the server rejected a statement, or the connection was lost.
     pub async fn make(client: &Client, lane: &Lane) -> Result<(), tokio_postgres::Error> {
+        SentKeys::make(client, lane).await?;
         if lane.is_transformed() { client.batch_execute(&sql::make_batch(lane)).await } else { Ok(()) }
     }
 
@@ -133,6 +136,7 @@ impl Apply {
             forget_dirty: client.prepare(&sql.forget_dirty).await?,
             note_dirty: client.prepare(&sql.note_dirty).await?,
             digests: client.prepare(&sql.digests).await?,
+            keys: SentKeys::prepare(client, lane).await?,
             sealed: Sealed::prepare(client, lane).await?,
             lane: lane.clone(),
         })
@@ -168,15 +172,14 @@ impl Apply {
         let mut work = Work::sort(keys);
         let were = work.were();
         if lenient {
-            let params = self.keys(work.were_there());
-            client.execute_raw(&self.forget_dirty, &params).await.map_err(Failed::from)?;
+            self.on_keys(client, &self.forget_dirty, &work.were_there().collect::<Vec<_>>()).await?;
         }
         let replaced = self.replace(client, &mut work).await?;
-        let deleted = self.delete(client, &work.gone).await.map_err(Failed::from)?;
+        let deleted = self.on_keys(client, &self.delete, &work.gone).await?;
         let lacking = self.rewrite(client, &work.rewritten).await?;
         if lenient {
-            let params = self.keys(lacking.iter().map(|at| work.rewritten[*at].0));
-            client.execute_raw(&self.note_dirty, &params).await.map_err(Failed::from)?;
+            let lacking: Vec<&Key> = lacking.iter().map(|at| work.rewritten[*at].0).collect();
+            self.on_keys(client, &self.note_dirty, &lacking).await?;
         } else {
             let found = replaced + deleted + (work.rewritten.len() - lacking.len()) as u64;
             if found != were {
@@ -211,7 +214,7 @@ impl Apply {
         keys: impl Iterator<Item = &'a Key>,
     ) -> Result<Vec<String>, tokio_postgres::Error> {
         let (most, secret) = (rejected::NAMED_MAX as i64, self.lane.secret.key());
-        let keys = self.keys(keys);
+        let keys = self.keys.send(client, &self.lane, keys).await?;
         let mut params: Vec<&(dyn postgres_types::ToSql + Sync)> = vec![&most, &secret];
         params.extend(keys.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)));
         Ok(client.query(&self.digests, &params).await?.iter().map(|row| row.get(0)).collect())
@@ -246,12 +249,13 @@ impl Apply {
         Ok(done as u64)
     }
 
-    /// Deletes rows by their key alone.
-    async fn delete(&self, client: &Client, gone: &[&Key]) -> Result<u64, tokio_postgres::Error> {
-        if gone.is_empty() {
+    /// Executes a statement for these keys, if there are any; returns the rows that it has written.
+    async fn on_keys(&self, client: &Client, statement: &Statement, keys: &[&Key]) -> Result<u64, Failed> {
+        if keys.is_empty() {
             return Ok(0);
         }
-        client.execute_raw(&self.delete, &self.keys(gone.iter().copied())).await
+        let params = self.keys.send(client, &self.lane, keys.iter().copied()).await?;
+        Ok(client.execute_raw(statement, &params).await?)
     }
 
     async fn insert(&self, client: &Client, rows: &[(&Key, &Row)]) -> Result<(), Failed> {
@@ -280,15 +284,11 @@ impl Apply {
             return Ok(client.query(&self.rewrite, &[]).await?.iter().map(ordinal).collect());
         }
         let mut params = vec![self.rows(rewritten.iter().map(|(_, row, _)| *row))];
-        params.extend(self.keys(rewritten.iter().map(|(_, _, base)| *base)));
+        params.extend(key_arrays(&self.lane, rewritten.iter().map(|(_, _, base)| *base)));
         params.push(masks(rewritten.iter().map(|(_, row, _)| *row)));
         let params: Vec<&(dyn postgres_types::ToSql + Sync)> =
             params.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)).collect();
         Ok(client.query(&self.rewrite, &params).await?.iter().map(ordinal).collect())
-    }
-
-    fn keys<'a>(&self, keys: impl Iterator<Item = &'a Key>) -> Vec<Array> {
-        key_arrays(&self.lane, keys)
     }
 
     fn rows<'a>(&self, rows: impl Iterator<Item = &'a Row>) -> Array {
@@ -307,18 +307,6 @@ impl Apply {
         }
         array
     }
-}
-
-/// The keys' values as one array per key column.
-#[must_use]
-pub fn key_arrays<'a>(lane: &Lane, keys: impl Iterator<Item = &'a Key>) -> Vec<Array> {
-    let mut arrays: Vec<Array> = lane.key.iter().map(|column| Array::of(column.type_oid)).collect();
-    for key in keys {
-        for (array, value) in arrays.iter_mut().zip(key.values()) {
-            array.push(Some(&value));
-        }
-    }
-    arrays
 }
 
 /// One mask per row.

@@ -5,10 +5,7 @@
 
 use std::sync::Arc;
 
-use tokio_postgres::Client;
-
 use super::mapping::{Form, Transform};
-use super::row_hash::key_digest;
 use super::{Lane, LaneKeyColumn, Mapped};
 use crate::pg::Ident;
 use crate::phi::{Format, Identity, Key, Label, Opener, Refused, Sealer, blind_index};
@@ -199,21 +196,5 @@ impl Lane {
         let opens = self.transformed().any(|(_, transform)| !matches!(transform.source, Form::Plain { .. }));
         let asked = self.key.iter().filter(|_| opens || self.binds_rows());
         asked.map(|key| format!("({})::text", column(key))).collect()
-    }
-
-    /// The digest of a key in the source that is given as text.
-    pub(super) async fn digest_of_text(
-        &self,
-        client: &Client,
-        key: &[Vec<u8>],
-    ) -> Result<String, tokio_postgres::Error> {
-        let values = self
-            .key
-            .iter()
-            .enumerate()
-            .map(|(at, key)| format!("($1::text[])[{}]::{}", at + 1, key.type_name));
-        let texts: Vec<String> = key.iter().map(|text| String::from_utf8_lossy(text).into_owned()).collect();
-        let sql = format!("SELECT {}", key_digest(values));
-        Ok(client.query_one(&sql, &[&texts, &self.secret.key()]).await?.get(0))
     }
 }

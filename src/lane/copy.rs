@@ -12,7 +12,8 @@ pub(crate) use through::{HEADER, TRAILER};
 use tokio_postgres::Client;
 
 use super::coalesce::Key;
-use super::raw::{Array, Raw};
+use super::raw::Raw;
+use super::sent_keys::key_arrays;
 use super::{CipherError, Lane, Mapped, apply, point};
 use crate::lifecycle::Span;
 use crate::pg::{AS_OPERATOR, Ident, QName, list};
@@ -291,8 +292,7 @@ pub async fn dirty_keys(
     let statement = client.prepare(&read_again(lane)).await.map_err(&sql)?;
     lane.encoding.as_stored(client).await.map_err(&sql)?;
     for some in keys.chunks(DIRTY_AT_ONCE) {
-        let arrays: Vec<Array> = apply::key_arrays(lane, some.iter());
-        client.execute_raw(&statement, &arrays).await.map_err(&sql)?;
+        client.execute_raw(&statement, &key_arrays(lane, some.iter())).await.map_err(&sql)?;
     }
     lane.encoding.as_utf8(client).await.map_err(&sql)?;
     client.batch_execute(AS_OPERATOR).await.map_err(&sql)?;
@@ -315,7 +315,7 @@ fn rows_of_keys(lane: &Lane) -> String {
     format!(
         "(SELECT {source_columns} FROM {source} s JOIN {keys} AS d({names}) ON {on}) AS s",
         source = lane.source_rows(),
-        keys = lane.unnest_keys(1),
+        keys = lane.sent_keys(1),
         names = lane.key_columns(),
     )
 }

@@ -21,6 +21,7 @@ mod mapping;
 pub mod point;
 pub mod raw;
 mod row_hash;
+mod sent_keys;
 mod working;
 
 use tokio_postgres::Client;
@@ -244,14 +245,6 @@ impl Lane {
     #[must_use]
     pub fn key_columns(&self) -> String {
         list(self.key.iter().map(|column| &column.name))
-    }
-
-    /// `unnest($1::uuid[], ...)` over one array per key column; the first parameter is `$first`.
-    #[must_use]
-    pub fn unnest_keys(&self, first: usize) -> String {
-        let arrays =
-            self.key.iter().enumerate().map(|(at, key)| format!("${}::{}[]", first + at, key.type_name));
-        format!("unnest({})", list(arrays))
     }
 
     /// The source's key columns as the target has them.

@@ -238,7 +238,7 @@ async fn rows(client: &Client, compare: &Compare) -> Result<Vec<Vec<Text>>, toki
     Ok(rows)
 }
 
-/// A value as text, for a parameter of any type: it is bound, and so in no log of the server.
+/// A value as text, for a parameter of any type, as clients send it: no text of a statement has it.
 #[derive(Debug)]
 struct Text(Option<String>);
 

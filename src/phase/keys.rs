@@ -73,35 +73,43 @@ pub(crate) fn followed(green: &Green) -> Vec<Statement> {
     green.widened.registries.iter().flat_map(|registry| registry.follow_blue(green)).collect()
 }
 
-/// The statement that fills in keys beyond $1, ..., up to $n.
+/// The temporary table with the keys between which keys are filled in. They stay in the server, which may log parameters.
+const BOUNDS: &str = "pg_temp.projh_bounds";
+
+/// A bound, as SQL: its row of the temporary table.
+fn bound(registry: &KeyRegistry, is_upper: bool) -> String {
+    let which = if is_upper { "b.is_upper" } else { "NOT b.is_upper" };
+    list(registry.blue.iter().map(|name| format!("(SELECT b.{name} FROM {BOUNDS} b WHERE {which})")))
+}
+
+/// The statement that fills in keys beyond the lower bound, up to the upper one.
 pub(crate) fn fill(green: &Green, registry: &KeyRegistry) -> Statement {
+    filling(green, registry, [true, true])
+}
+
+/// The same between those bounds that there are.
+fn filling(green: &Green, registry: &KeyRegistry, [has_lower, has_upper]: [bool; 2]) -> Statement {
     let (blue, live) = (&registry.blue, green.live());
     let same: Vec<String> =
         registry.columns.iter().zip(blue).map(|(key, of_blue)| format!("k.{key} = t.{of_blue}")).collect();
-    let (first, last) = (bounds(green, registry, 1), bounds(green, registry, 1 + blue.len()));
     let row = list(blue.iter().map(|name| format!("t.{name}")));
+    let condition = |(is_there, operator, is_upper)| match is_there {
+        true => format!("({row}) {operator} ({}) AND ", bound(registry, is_upper)),
+        false => String::new(),
+    };
+    let between: String =
+        [(has_lower, ">", false), (has_upper, "<=", true)].into_iter().map(condition).collect();
     let sql = format!(
         "WITH locked AS (SELECT {row} FROM {live} t LEFT JOIN {name} k ON {} \
-         WHERE ($1::text IS NULL OR ({row}) > ({first})) AND (${}::text IS NULL OR ({row}) <= ({last})) \
-         AND k.{} IS NULL FOR KEY SHARE OF t) \
+         WHERE {between}k.{} IS NULL FOR KEY SHARE OF t) \
          INSERT INTO {name} ({}) SELECT * FROM locked ON CONFLICT DO NOTHING",
         same.join(" AND "),
-        1 + blue.len(),
         registry.columns[0],
         list(&registry.columns),
         name = registry.name
     );
     Statement::on(live, LockMode::RowShare, "fill in the keys of", sql)
         .locking(&registry.name, LockMode::RowExclusive)
-}
-
-/// `$1::text::bigint, $2::text::date`: text, so that a value of any type can be a parameter.
-fn bounds(green: &Green, registry: &KeyRegistry, from: usize) -> String {
-    let of = |(number, name): (usize, &Ident)| {
-        let data_type = green.blue.column(name).map_or("text", |column| column.data_type.as_str());
-        format!("${}::text::{data_type}", from + number)
-    };
-    list(registry.blue.iter().enumerate().map(of))
 }
 
 /// Statements that take away what foreign keys and blue have for the registries.
@@ -180,38 +188,42 @@ async fn fill_in(
 ) -> Result<(), Error> {
     let doing = "filling in keys";
     let (blue, live) = (&registry.blue, lane.green.live());
-    let insert = fill(&lane.green, registry).sql;
-    let next = format!(
-        "SELECT {} FROM {live} t WHERE ($1::text IS NULL OR ({row}) > ({})) ORDER BY {row} OFFSET ${}::bigint LIMIT 1",
-        list(blue.iter().map(|name| format!("t.{name}::text"))),
-        bounds(&lane.green, registry, 1),
-        1 + blue.len(),
-        row = list(blue.iter().map(|name| format!("t.{name}")))
+    let row = list(blue.iter().map(|name| format!("t.{name}")));
+    let make = format!(
+        "DROP TABLE IF EXISTS {BOUNDS}; \
+         CREATE TEMP TABLE projh_bounds AS SELECT false AS is_upper, {row} FROM {live} t WITH NO DATA; \
+         GRANT SELECT, INSERT, UPDATE, DELETE ON {BOUNDS} TO {}",
+        lane.green.blue.table.owner
     );
+    client.batch_execute(&make).await.doing(doing)?;
+    let next = |has_lower: bool| {
+        let mut conditions: Vec<String> = blue.iter().map(|name| format!("t.{name} IS NOT NULL")).collect();
+        conditions.extend(has_lower.then(|| format!("({row}) > ({})", bound(registry, false))));
+        format!(
+            "INSERT INTO {BOUNDS} SELECT true, {row} FROM {live} t WHERE {} ORDER BY {row} OFFSET $1::bigint LIMIT 1",
+            conditions.join(" AND ")
+        )
+    };
+    let moved =
+        format!("DELETE FROM {BOUNDS} WHERE NOT is_upper; UPDATE {BOUNDS} SET is_upper = false; COMMIT");
     let acting = lane.green.blue.table.acting();
     let limits = Limits::of(client).await.doing(doing)?;
+    // The planner does not know that few keys are between the bounds.
     let opened = format!(
-        "{}; SET LOCAL lock_timeout = '{}ms'; {acting}",
+        "{}; SET LOCAL lock_timeout = '{}ms'; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; \
+         SET LOCAL enable_mergejoin = off; {acting}",
         begin(),
         limits.brief(LOCK_WAIT).as_millis()
     );
     let rest = run.pace.rest_of_a_worker();
-    let (mut last, mut at_once) = (vec![None::<String>; blue.len()], KEYS_AT_ONCE);
+    let (mut has_lower, mut at_once) = (false, KEYS_AT_ONCE);
     loop {
         let begun = Instant::now();
         client.batch_execute(&opened).await.doing(doing)?;
-        let offset = at_once - 1;
-        let mut params: Vec<&(dyn postgres_types::ToSql + Sync)> =
-            last.iter().map(|value| value as _).collect();
-        params.push(&offset);
-        let upper = client.query_opt(&next, &params).await.doing(doing)?;
-        let upper: Vec<Option<String>> = (0..blue.len())
-            .map(|column| upper.as_ref().and_then(|row| row.get::<_, Option<String>>(column)))
-            .collect();
-        let params: Vec<&(dyn postgres_types::ToSql + Sync)> =
-            last.iter().chain(&upper).map(|value| value as _).collect();
-        match client.execute(&insert, &params).await {
-            Ok(_) => client.batch_execute("COMMIT").await.doing(doing)?,
+        let has_upper = client.execute(&next(has_lower), &[&(at_once - 1)]).await.doing(doing)? > 0;
+        let insert = filling(&lane.green, registry, [has_lower, has_upper]).sql;
+        match client.batch_execute(&insert).await {
+            Ok(()) => client.batch_execute(&moved).await.doing(doing)?,
             // A client holds one of the rows: it may need another one that is locked here.
             Err(error) if is_lock_wait(&error) => {
                 client.batch_execute("ROLLBACK").await.doing(doing)?;
@@ -221,10 +233,10 @@ async fn fill_in(
             }
             Err(error) => return Err(error).doing(doing),
         }
-        if upper.iter().all(Option::is_none) {
+        if !has_upper {
             return Ok(());
         }
-        (last, at_once) = (upper, (at_once * 2).min(KEYS_AT_ONCE));
+        (has_lower, at_once) = (true, (at_once * 2).min(KEYS_AT_ONCE));
         tokio::time::sleep(rest.after(begun.elapsed())).await;
     }
 }

@@ -2,21 +2,22 @@
 //! committed only once every value of it has been opened.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use futures_util::{SinkExt as _, TryStreamExt as _};
+use futures_util::TryStreamExt as _;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::Work;
 use super::sealing::{Digest, Sealing};
 use crate::error::{Doing, Error, ExitCode};
-use crate::hangs_on::KeyColumn;
 use crate::lane::copy::{HEADER, TRAILER};
-use crate::lane::raw::{Raw, put};
+use crate::lane::raw::{Raw, put, send};
 use crate::pg::list;
 use crate::phi::Refused;
 
-/// The temporary table.
+/// The temporary table with the values of a batch.
 const BATCH: &str = "pg_temp.projh_rekey";
+/// The temporary table with the key after which a batch begins: it is sent by COPY, because the server may log parameters.
+const AFTER: &str = "pg_temp.projh_rekey_after";
 /// How long a batch waits for rows that others have locked, while others may wait for its own.
 const LOCK_TIMEOUT: &str = "1s";
 /// The most rows of a batch.
@@ -35,6 +36,9 @@ pub(super) struct RowRead {
     pub(super) key_text: Vec<Vec<u8>>,
     pub(super) fields: Vec<Field>,
 }
+
+/// The key of the last row of a batch, in PostgreSQL's binary form.
+pub(super) struct LastKey(Vec<Option<Bytes>>);
 
 /// A column of a row.
 pub(super) enum Field {
@@ -61,7 +65,7 @@ impl Batch {
     pub(super) async fn read(
         client: &Client,
         work: &Work,
-        after: Option<&[String]>,
+        after: Option<&LastKey>,
         at_once: usize,
     ) -> Result<Self, Error> {
         let doing = || format!("reading encrypted values of {}", work.name());
@@ -73,9 +77,8 @@ impl Batch {
             format!("CASE WHEN {is_other} THEN t.{name}::pg_catalog.bytea END")
         };
         let fields = list(texts.chain(raw).chain(work.columns.iter().map(value)));
-        let place = |(at, key): (usize, &KeyColumn)| format!("${}::text::{}", at + 1, key.data_type);
-        let from =
-            after.map(|_| format!(" AND ({keys}) > ({})", list(work.key.iter().enumerate().map(place))));
+        let bound = (0..work.key.len()).map(|at| format!("(SELECT k{at} FROM {AFTER})"));
+        let from = after.map(|_| format!(" AND ({keys}) > ({})", list(bound)));
         let sql = format!(
             "SELECT {fields} FROM {} t WHERE {}{} ORDER BY {keys} LIMIT {at_once}",
             work.table.name,
@@ -83,7 +86,16 @@ impl Batch {
             from.unwrap_or_default()
         );
         client.batch_execute(&work.begin()).await.doing(doing())?;
-        let rows = client.query_raw(&sql, after.unwrap_or_default()).await.doing(doing())?;
+        if let Some(LastKey(key)) = after {
+            let mut row = BytesMut::from(HEADER);
+            row.put_i16(i16::try_from(key.len()).unwrap_or(i16::MAX));
+            key.iter().for_each(|value| put(&mut row, value.as_deref()));
+            row.put_i16(TRAILER);
+            let copy = format!("COPY {AFTER} FROM STDIN (FORMAT binary)");
+            send(client, &copy, row.freeze()).await.doing(doing())?;
+        }
+        let no_parameters: [&str; 0] = [];
+        let rows = client.query_raw(&sql, no_parameters).await.doing(doing())?;
         let mut rows = std::pin::pin!(rows);
         let (mut batch, count) = (Self { rows: Vec::new(), bytes: 0 }, work.key.len());
         while let Some(row) = rows.try_next().await.doing(doing())? {
@@ -101,10 +113,9 @@ impl Batch {
         Ok(batch)
     }
 
-    /// The key of its last row, as text; `None` if it has no row.
-    pub(super) fn last_key(&self) -> Option<Vec<String>> {
-        let text = |text: &Vec<u8>| String::from_utf8_lossy(text).into_owned();
-        self.rows.last().map(|row| row.key_text.iter().map(text).collect())
+    /// The key of its last row; `None` if it has no row.
+    pub(super) fn last_key(&self) -> Option<LastKey> {
+        self.rows.last().map(|row| LastKey(row.key.clone()))
     }
 
     /// The number of rows of which there are so many bytes, at the size of these.
@@ -176,10 +187,7 @@ impl Batch {
             "SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
         );
         client.batch_execute(&format!("{}; {limits}", work.begin())).await?;
-        let sink = client.copy_in::<_, Bytes>(&format!("COPY {BATCH} FROM STDIN (FORMAT binary)")).await?;
-        let mut sink = std::pin::pin!(sink);
-        sink.feed(self.data()).await?;
-        sink.as_mut().finish().await?;
+        send(client, &format!("COPY {BATCH} FROM STDIN (FORMAT binary)"), self.data()).await?;
         client.query(&work.update(), &[]).await
     }
 
@@ -234,19 +242,21 @@ fn not_written(work: &Work, number: usize) -> Error {
 }
 
 impl Work {
-    /// Makes the temporary table.
+    /// Makes the temporary tables.
     pub(super) async fn make_batch(&self, client: &Client) -> Result<(), Error> {
         let keys = self.key.iter().enumerate().map(|(at, key)| format!("NULL::{} AS k{at}", key.data_type));
+        let keys = list(keys);
         let values = (0..self.columns.len())
             .map(|at| format!("NULL::pg_catalog.bytea AS old{at}, NULL::pg_catalog.bytea AS new{at}"));
         let sql = format!(
-            "DROP TABLE IF EXISTS {BATCH}; \
-             CREATE TEMP TABLE projh_rekey ON COMMIT DELETE ROWS AS SELECT NULL::int AS n, {} WITH NO DATA; \
-             GRANT SELECT, INSERT ON {BATCH} TO {}",
-            list(keys.chain(values)),
+            "DROP TABLE IF EXISTS {BATCH}, {AFTER}; \
+             CREATE TEMP TABLE projh_rekey ON COMMIT DELETE ROWS AS SELECT NULL::int AS n, {keys}, {} WITH NO DATA; \
+             CREATE TEMP TABLE projh_rekey_after ON COMMIT DELETE ROWS AS SELECT {keys} WITH NO DATA; \
+             GRANT SELECT, INSERT ON {BATCH}, {AFTER} TO {}",
+            list(values),
             self.owner
         );
-        client.batch_execute(&sql).await.doing("making a temporary table")
+        client.batch_execute(&sql).await.doing("making temporary tables")
     }
 
     /// Replaces the values where the row still has the old ones.

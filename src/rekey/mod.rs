@@ -200,7 +200,7 @@ impl Going<'_> {
             self.throttled().await?;
             found::refuse_runs(self.client, &self.work.table.name).await?;
             let begun = Instant::now();
-            let mut batch = Batch::read(self.client, self.work, after.as_deref(), self.at_once).await?;
+            let mut batch = Batch::read(self.client, self.work, after.as_ref(), self.at_once).await?;
             let Some(last) = batch.last_key() else { return Ok((values, skipped)) };
             after = Some(last);
             self.sealing.seal(&mut batch)?;

@@ -93,7 +93,7 @@ pub(super) async fn find(
 impl Apply {
     async fn part(&self, client: &Client, part: Part<'_>) -> Result<(), Failed> {
         match part {
-            Part::Deleted(keys) => Ok(self.delete(client, keys).await.map(drop)?),
+            Part::Deleted(keys) => self.on_keys(client, &self.delete, keys).await.map(drop),
             Part::Rewritten(rows) => self.rewrite(client, rows).await.map(drop),
             Part::Inserted(rows) => self.insert(client, rows).await,
         }

@@ -3,7 +3,6 @@
 use std::sync::{Mutex, PoisonError};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::SinkExt;
 use tokio_postgres::{Client, Statement};
 
 use super::mask;
@@ -11,7 +10,7 @@ use super::sql::batch;
 use crate::lane::coalesce::{Key, Row};
 use crate::lane::copy::{HEADER, TRAILER};
 use crate::lane::mapping::Form;
-use crate::lane::raw::put;
+use crate::lane::raw::{put, send};
 use crate::lane::{CipherError, Ciphers, Lane};
 use crate::phi::{Codec, Refused};
 use crate::replication::pgoutput::Value;
@@ -68,10 +67,7 @@ impl Sealed {
     ) -> Result<(), Failed> {
         let data = self.data(lane, rows)?;
         client.execute(&self.empty, &[]).await?;
-        let sink = client.copy_in::<_, Bytes>(&self.copy).await?;
-        let mut sink = std::pin::pin!(sink);
-        sink.feed(data).await?;
-        sink.as_mut().finish().await?;
+        send(client, &self.copy, data).await?;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! `$1` of those that write rows is an array of rows of the source; a row's mask has one bit for each
 //! column that the stream carries, set if the stream did not repeat the value. Of a lane with values that this program
-//! transforms, the rows are in a temporary table instead, by COPY: the server may log parameters.
+//! transforms, rows and keys are in temporary tables instead, by COPY: the server may log parameters.
 
 use std::collections::HashMap;
 
@@ -57,7 +57,7 @@ fn delete_sql(lane: &Lane) -> String {
     format!(
         "DELETE FROM {target} g USING (SELECT {values} FROM {keys} AS s({names})) k WHERE {on}",
         target = lane.target,
-        keys = lane.unnest_keys(1),
+        keys = lane.sent_keys(1),
         names = lane.key_columns(),
     )
 }
@@ -231,7 +231,7 @@ fn forget_dirty_sql(lane: &Lane) -> String {
     format!(
         "DELETE FROM {dirty} d USING {keys} AS s({names}) WHERE {on}",
         dirty = lane.dirty_table(),
-        keys = lane.unnest_keys(1),
+        keys = lane.sent_keys(1),
         names = lane.key_columns(),
     )
 }
@@ -241,7 +241,7 @@ fn note_dirty_sql(lane: &Lane) -> String {
         "INSERT INTO {dirty} ({names}) SELECT * FROM {keys} ON CONFLICT DO NOTHING",
         dirty = lane.dirty_table(),
         names = lane.key_columns(),
-        keys = lane.unnest_keys(1),
+        keys = lane.sent_keys(1),
     )
 }
 
@@ -250,7 +250,7 @@ fn digests_sql(lane: &Lane) -> String {
     format!(
         "SELECT DISTINCT {digest} FROM {keys} AS s({names}) ORDER BY 1 LIMIT $1::bigint",
         digest = key_digest(lane.key.iter().map(|key| &key.name)),
-        keys = lane.unnest_keys(3),
+        keys = lane.sent_keys(3),
         names = lane.key_columns(),
     )
 }

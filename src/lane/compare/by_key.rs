@@ -7,10 +7,10 @@ use super::difference::{Differences, Keyed};
 use super::opened::Reader;
 use super::{CompareError, Comparison, failed};
 use crate::lane::Lane;
-use crate::lane::apply;
 use crate::lane::coalesce::Key;
 use crate::lane::raw::Array;
 use crate::lane::row_hash::{SUMS, key_digest};
+use crate::lane::sent_keys::SentKeys;
 use crate::lifecycle::Census;
 use crate::pg::Acting;
 
@@ -29,6 +29,7 @@ pub struct ByKey<'a> {
 /// One side and its statements. Keys are sent in the database's encoding, so nothing may be parsed meanwhile.
 struct Prepared<'a> {
     client: &'a Client,
+    keys: SentKeys,
     sums: Statement,
     each: Statement,
 }
@@ -43,6 +44,10 @@ impl Comparison {
         source: &'a Client,
         target: &'a Client,
     ) -> Result<ByKey<'a>, CompareError> {
+        // One after the other: both may be one session.
+        for client in [source, target] {
+            SentKeys::ensure(client, &self.lane).await.map_err(|source| failed(&self.lane, source))?;
+        }
         let prepared = tokio::try_join!(self.prepare(source, true), self.prepare(target, false));
         let (source, target) = prepared.map_err(|source| failed(&self.lane, source))?;
         Ok(ByKey { comparison: self, source, target })
@@ -53,12 +58,13 @@ impl Comparison {
         client: &'a Client,
         is_source: bool,
     ) -> Result<Prepared<'a>, tokio_postgres::Error> {
+        let keys = SentKeys::prepare(client, &self.lane).await?;
         let sums = client.prepare(&self.keys_sql(is_source)).await?;
         let each = client.prepare(&self.each_sql(is_source)).await?;
-        Ok(Prepared { client, sums, each })
+        Ok(Prepared { client, keys, sums, each })
     }
 
-    /// SQL for the rows of the keys in the parameters, one array per key column: digest of the key, and sums.
+    /// SQL for the rows of the keys that are sent: digest of the key, and sums.
     pub(crate) fn keys_sql(&self, is_source: bool) -> String {
         let hash = &self.hash.of_side(is_source).row;
         if let Some(taken) = &self.hash.taken {
@@ -69,16 +75,16 @@ impl Comparison {
         format!("SELECT projh_digest, {SUMS} FROM {rows} GROUP BY projh_digest ORDER BY projh_digest")
     }
 
-    /// SQL for the hash of each column, of those rows of the keys whose digests are in the last parameter.
+    /// SQL for the hash of each column, of the rows of those keys whose digests are in the last parameter.
     fn each_sql(&self, is_source: bool) -> String {
         let taken = self.hash.taken.as_ref().map_or_else(String::new, |taken| taken.list(is_source));
         let each = &self.hash.of_side(is_source).each;
         let rows = self.rows_of_keys(is_source, &format!("{each} AS h{taken}"));
-        let last = FIRST_KEY + self.lane.key.len();
+        let last = FIRST_KEY + self.lane.key_parameters();
         format!("SELECT projh_digest, g.* FROM {rows} WHERE projh_digest = ANY (${last}::text[])")
     }
 
-    /// The rows of the keys in the parameters, for FROM: the digest as `projh_digest`, and what is `asked` as `g`.
+    /// The rows of the keys that are sent, for FROM: the digest as `projh_digest`, and what is `asked` as `g`.
     fn rows_of_keys(&self, is_source: bool, asked: &str) -> String {
         let lane = &self.lane;
         let pairs = lane.key_in_target();
@@ -97,7 +103,7 @@ impl Comparison {
              CROSS JOIN LATERAL (SELECT {asked} FROM {relation} AS g WHERE {on} OFFSET 0) AS g",
             digest = key_digest(pairs.iter().map(|key| key.value)),
             values = crate::pg::list(values),
-            arrays = lane.unnest_keys(FIRST_KEY),
+            arrays = lane.sent_keys(FIRST_KEY),
             names = lane.key_columns(),
             on = on.collect::<Vec<_>>().join(" AND "),
         )
@@ -118,7 +124,7 @@ impl ByKey<'_> {
             lane.encoding.as_stored(client).await.map_err(|source| failed(lane, source))?;
         }
         for some in keys.chunks(KEYS_AT_ONCE) {
-            let arrays = apply::key_arrays(lane, some.iter().copied());
+            let arrays = self.send(some).await.map_err(|source| failed(lane, source))?;
             let both = tokio::try_join!(sums(&self.source, lane, &arrays), sums(&self.target, lane, &arrays));
             let (source, target) = both.map_err(|source| failed(lane, source))?;
             let mut found = self.between(source, target).await?;
@@ -130,6 +136,16 @@ impl ByKey<'_> {
         }
         self.acting(&Acting::default().to_string()).await?;
         Ok(differences)
+    }
+
+    /// Sends keys to both sides; their parameters are the same. If both are one session, it has them after the first time.
+    async fn send(&self, keys: &[&Key]) -> Result<Vec<Array>, tokio_postgres::Error> {
+        let lane = &self.comparison.lane;
+        let Self { source, target, .. } = self;
+        if !std::ptr::eq(source.client, target.client) && lane.is_transformed() {
+            source.keys.send(source.client, lane, keys.iter().copied()).await?;
+        }
+        target.keys.send(target.client, lane, keys.iter().copied()).await
     }
 
     /// The differences between rows of both sides.

@@ -12,8 +12,9 @@ use super::{
     AS_OPERATOR, ChunkSql, CopyError, Round, Staging, at_snapshot, check_file, list, staged, unstage,
 };
 use crate::lane::coalesce::Key;
-use crate::lane::raw::{Array, Raw, put};
-use crate::lane::{Ciphers, Lane, apply};
+use crate::lane::raw::{Raw, put};
+use crate::lane::sent_keys::SentKeys;
+use crate::lane::{Ciphers, Lane};
 use crate::lifecycle::Span;
 
 /// Bytes that are sent at a time.
@@ -201,11 +202,13 @@ pub(super) async fn keys(
     round: &Round,
 ) -> Result<(), CopyError> {
     let sql = CopyError::of(lane);
+    SentKeys::make(reader, lane).await.map_err(&sql)?;
     begin(reader, writer, lane, round).await?;
     let read = format!("SELECT {} FROM {}", list(taken(lane)), super::rows_of_keys(lane));
+    let sent = SentKeys::prepare(reader, lane).await.map_err(&sql)?;
     let read = reader.prepare(&read).await.map_err(&sql)?;
     for some in keys.chunks(super::DIRTY_AT_ONCE) {
-        let arrays: Vec<Array> = apply::key_arrays(lane, some.iter());
+        let arrays = sent.send(reader, lane, some.iter()).await.map_err(&sql)?;
         let found = reader.query_raw(&read, &arrays).await.map_err(&sql)?;
         let mut found = std::pin::pin!(found);
         let mut rows = Rows::begin(lane, writer, &copy_in(lane, &staged(lane))).await?;
