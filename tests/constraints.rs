@@ -154,7 +154,7 @@ async fn what_cannot_be_checked_late_is_refused_by_name() {
         "ALTER VIEW \"app\".\"last\" ALTER COLUMN \"id\" DROP DEFAULT",
     );
     client
-        .batch_execute("create function app.of(app.tasks) returns app.tasks language sql as 'select $1'")
+        .batch_execute("create function app.of(app.tasks) returns app.tasks begin atomic delete from app.tasks; select $1; end")
         .await
         .unwrap();
     refused(

@@ -61,6 +61,7 @@ mod replication;
 mod resume;
 mod retyped;
 mod rollback;
+mod row_functions;
 mod row_types;
 mod rules;
 mod session_settings;

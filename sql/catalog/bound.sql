@@ -1,8 +1,25 @@
 -- The beginning of queries for what is bound to a table by OID. $1: the table's oid. `moved` are the materialized views
 -- that are bound to it or to each other: a swap exchanges them, too. `bound` is all that others can be bound to: the table, its
--- row types, constraints and indexes, the sequences of its identity columns, and what belongs to `moved`. `carried` are the
--- functions whose SQL body is bound to it and only reads, without a row type in their signature.
-with recursive of_table(classid, objid) as (
+-- row types, constraints and indexes, the sequences of its identity columns, its `row_functions`, and what belongs to `moved`.
+-- `carried` are the functions whose SQL body is bound to it and only reads, without a row type in their signature.
+-- `row_functions` have the table's row type, or its array type, in their signature, and a swap exchanges them: not those that
+-- belong to an extension, or whose SQL body writes or groups by the key.
+with recursive row_functions(oid) as (
+  select distinct p.oid
+  from pg_class c join pg_type t on t.oid = c.reltype
+  join pg_depend d on d.refclassid = 'pg_type'::regclass and d.refobjid in (t.oid, t.typarray) and d.classid = 'pg_proc'::regclass
+  join pg_proc p on p.oid = d.objid
+  where c.oid = $1 and p.prokind in ('f', 'p', 'w')
+    -- Every query of the body, at any depth, is a SELECT.
+    and (p.prosqlbody is null or p.prosqlbody::text !~ ':commandType [2-9]')
+    and (p.proargtypes::oid[] || coalesce(p.proallargtypes, '{}') || p.prorettype) && array[t.oid, t.typarray]
+    -- Grouped by the key, which green does not have when they are made.
+    and not exists (select from pg_depend e join pg_constraint k on e.refclassid = 'pg_constraint'::regclass and k.oid = e.refobjid
+      where e.classid = 'pg_proc'::regclass and e.objid = p.oid and k.conrelid = $1)
+    and not exists (select from pg_depend e where e.classid = 'pg_proc'::regclass and e.objid = p.oid and e.deptype in ('e', 'x'))
+    and not exists (select from pg_seclabel l where l.classoid = 'pg_proc'::regclass and l.objoid = p.oid)
+),
+of_table(classid, objid) as (
   select 'pg_class'::regclass::oid, $1::oid
   union select 'pg_type'::regclass, c.reltype from pg_class c where c.oid = $1
   union select 'pg_type'::regclass, t.typarray from pg_class c join pg_type t on t.oid = c.reltype where c.oid = $1
@@ -10,6 +27,7 @@ with recursive of_table(classid, objid) as (
   union select 'pg_class'::regclass, i.indexrelid from pg_index i where i.indrelid = $1
   union select 'pg_class'::regclass, s.oid from pg_depend d join pg_class s on s.oid = d.objid and s.relkind = 'S'
     where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = $1 and d.deptype = 'i'
+  union select 'pg_proc'::regclass, oid from row_functions
 ),
 moved_at(oid, depth) as (
   select w.ev_class, 0

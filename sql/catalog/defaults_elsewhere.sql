@@ -1,5 +1,5 @@
 -- Follows bound.sql. The defaults of other relations, views among them, that are bound to a table or to what belongs to
--- it: the sequence of an identity column, mostly. $1: the table's oid.
+-- it: the sequence of an identity column, mostly, or a function with its row type. $1: the table's oid.
 select coalesce(jsonb_agg(to_jsonb(x) order by x.on, x.column), '[]') from (
   select a.attname as column,
     jsonb_build_object('schema', n.nspname, 'name', c.relname) as "on",
@@ -19,5 +19,5 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.on, x.column), '[]') from (
   join pg_namespace n on n.oid = c.relnamespace and not starts_with(n.nspname, 'projh_bg_')
   where c.oid not in (select relid from pg_partition_tree($1::oid::regclass))
     and exists (select from bound b join pg_depend d on d.refclassid = b.classid and d.refobjid = b.objid
-      where b.classid = 'pg_class'::regclass and d.classid = 'pg_attrdef'::regclass and d.objid = f.oid)
+      where d.classid = 'pg_attrdef'::regclass and d.objid = f.oid)
 ) x

@@ -39,9 +39,9 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   select case
       when o.relation <> $1 then 'partition'
       when v.relkind = 'v' then 'view'
-      when d.classid = 'pg_proc'::regclass and exists (select from pg_proc s join bound t on t.classid = 'pg_type'::regclass
-        and t.objid = any (s.proargtypes::oid[] || coalesce(s.proallargtypes, '{}') || s.prorettype) where s.oid = d.objid)
-        then 'function_of_rows'
+      when d.classid = 'pg_proc'::regclass and s.prokind = 'a' then 'aggregate_of_rows'
+      when d.classid = 'pg_proc'::regclass and exists (select from bound t where t.classid = 'pg_type'::regclass
+        and t.objid = any (s.proargtypes::oid[] || coalesce(s.proallargtypes, '{}') || s.prorettype)) then 'function_of_rows'
       when d.classid = 'pg_proc'::regclass then 'function'
       when d.classid = 'pg_trigger'::regclass then 'trigger'
       when d.classid::regclass::text in ('pg_publication_rel', 'pg_catalog.pg_publication_rel') then 'publication'
@@ -75,6 +75,7 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   left join pg_attribute c on d.classid = 'pg_class'::regclass and c.attrelid = d.objid and c.attnum = d.objsubid and d.objsubid > 0
   left join pg_class x on d.classid = 'pg_class'::regclass and x.oid = d.objid and x.relkind in ('i', 'I')
   left join pg_inherits h on d.classid = 'pg_class'::regclass and h.inhrelid = d.objid and h.inhparent = $1
+  left join pg_proc s on d.classid = 'pg_proc'::regclass and s.oid = d.objid
   where (d.classid, d.objid) not in (select classid, objid from own)
     and not coalesce(g.tgisinternal, false)
     -- views.sql, materialized_views.sql and rules.sql have the others.
@@ -85,7 +86,7 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
     -- The sequence of a serial column stays what it is, and is given to the table that is live.
     and not (d.classid = 'pg_attrdef'::regclass and d.refobjid in (select oid from seqs where not is_identity))
     -- policies_elsewhere.sql, defaults_elsewhere.sql and functions.sql have these.
-    and not (d.classid = 'pg_attrdef'::regclass and d.refclassid = 'pg_class'::regclass and o.relation = $1
+    and not (d.classid = 'pg_attrdef'::regclass and o.relation = $1
       and f.attgenerated = '' and exists (select from pg_class e where e.oid = f.attrelid and e.relpersistence <> 't'))
     and not (d.classid = 'pg_policy'::regclass and o.relation = $1)
     and not (d.classid = 'pg_proc'::regclass and d.objid in (select oid from carried) and o.relation = $1)
@@ -105,6 +106,19 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
       left join pg_inherits i on i.inhrelid = c.oid left join pg_class r on r.oid = i.inhparent
       join pg_namespace g on g.nspname = $2::text and g.oid in (c.relnamespace, r.relnamespace)
       where d.classid = 'pg_attrdef'::regclass and a.oid = d.objid)
+  union all
+  -- row_functions.sql has the others.
+  select 'function_of_rows', p.oid::regprocedure::text
+  from row_functions r join pg_proc p on p.oid = r.oid
+  where exists (select from moved m join pg_class c on c.oid = m.oid join pg_type t on t.oid = c.reltype
+    where (p.proargtypes::oid[] || coalesce(p.proallargtypes, '{}') || p.prorettype) && array[t.oid, t.typarray])
+  union all
+  -- What the table itself has that calls a function with its row type: green is made before its functions have their names.
+  select 'calls_function_of_rows', pg_describe_object(d.classid, d.objid, d.objsubid)
+  from row_functions r
+  join pg_depend d on d.refclassid = 'pg_proc'::regclass and d.refobjid = r.oid
+  join own o on o.classid = d.classid and o.objid = d.objid and o.relation = $1
+  where d.classid in ('pg_constraint'::regclass, 'pg_trigger'::regclass, 'pg_class'::regclass, 'pg_statistic_ext'::regclass)
 ) x
 -- What was dropped since the query began has no description.
 where x.object is not null

@@ -114,13 +114,14 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
       where p.classid = 'pg_class'::regclass and p.refclassid = 'pg_class'::regclass and p.refobjid = $1 and p.deptype = 'i'
     union all select b.classid, b.objid from bound b where not exists (
       select from of_table t where t.classid = b.classid and t.objid = b.objid)
+    union all select 'pg_proc'::regclass, oid from row_functions
   ) own
   join pg_depend d on d.refclassid = own.classid and d.refobjid = own.objid
   left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
   left join pg_class v on v.oid = r.ev_class
   where d.classid = 'pg_rewrite'::regclass
-    or d.classid in ('pg_policy'::regclass, 'pg_proc'::regclass) and d.refclassid = 'pg_class'::regclass
-      and d.refobjid in (select $1::oid union all select oid from moved)
+    or d.classid in ('pg_policy'::regclass, 'pg_proc'::regclass) and (d.refclassid = 'pg_proc'::regclass
+        or d.refclassid = 'pg_class'::regclass and d.refobjid in (select $1::oid union all select oid from moved))
       -- Without those of another table of a run, which it has of the one that is live.
       and not exists (select from pg_policy p join pg_class c on c.oid = p.polrelid
         where d.classid = 'pg_policy'::regclass and p.oid = d.objid and starts_with(c.relnamespace::regnamespace::text, 'projh_bg_'))
@@ -128,7 +129,7 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   select format('default of column %s of %s', a.attname, f.adrelid::regclass),
       concat_ws('|', 'default', c.relowner, pg_get_expr(f.adbin, f.adrelid))
   from bound b
-  cross join lateral (select d.objid from pg_depend d where b.classid = 'pg_class'::regclass and d.refclassid = b.classid
+  cross join lateral (select d.objid from pg_depend d where d.refclassid = b.classid
     and d.refobjid = b.objid and d.classid = 'pg_attrdef'::regclass offset 0) d
   cross join lateral (select * from pg_attrdef f where f.oid = d.objid offset 0) f
   cross join lateral (select a.attname from pg_attribute a
@@ -136,6 +137,10 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   cross join lateral (select c.relowner from pg_class c where c.oid = f.adrelid and c.oid <> $1 and c.relpersistence <> 't'
     and not starts_with(c.relnamespace::regnamespace::text, 'projh_bg_') offset 0) c
   where f.adrelid not in (select relid from pg_partition_tree($1::oid::regclass))
+  union all
+  select pg_describe_object('pg_proc'::regclass, p.oid, 0), concat_ws('|', 'of rows', p.proowner,
+      coalesce(p.proacl, acldefault('f', p.proowner))::text, md5(pg_get_functiondef(p.oid)), obj_description(p.oid, 'pg_proc'))
+  from row_functions r join pg_proc p on p.oid = r.oid
   union all
   select format('materialized view %s', v.oid::regclass), concat_ws('|', 'materialized', v.relowner,
       coalesce(v.relacl, acldefault('r', v.relowner))::text, v.reltablespace, v.relam, array_to_string(v.reloptions, ','),

@@ -58,6 +58,7 @@ pub(super) fn check_together(subjects: &[Subject<'_>]) -> Vec<Finding> {
             let hint = format!("change {} in a plan of its own", default.on.plain());
             findings.push(Finding::table(CheckId::Dependents, green.live(), what, hint));
         }
+        findings.extend(functions_of_both(subjects, green));
         for key in green.blue.inbound.iter().filter(|key| is_lane(&key.child)) {
             if let Some(column) = green.renamed_of(&key.referenced) {
                 let what = format!("{} references column {column}, which the plan renames", key.what());
@@ -66,6 +67,37 @@ pub(super) fn check_together(subjects: &[Subject<'_>]) -> Vec<Finding> {
                 findings.push(Finding::table(CheckId::Dependents, green.live(), what, hint));
             }
         }
+    }
+    findings
+}
+
+/// Refusals for functions with the row types of two tables, or with that of one and an SQL body that reads another: green
+/// of one is made before that of the other.
+fn functions_of_both(subjects: &[Subject<'_>], green: &Green) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let others = subjects.iter().filter(|other| other.definition.table.name != *green.live());
+    for other in others {
+        let reads = other.definition.functions.iter();
+        let bound: Vec<&str> = other
+            .definition
+            .row_functions
+            .iter()
+            .map(|of| &of.function)
+            .chain(reads)
+            .map(|of| of.signature.as_str())
+            .collect();
+        let both = green.blue.row_functions.iter().map(|of| &of.function.signature);
+        findings.extend(both.filter(|signature| bound.contains(&signature.as_str())).map(|signature| {
+            let other = other.definition.table.name.plain();
+            let what =
+                format!("function {signature} has the row type of this table, and is bound to {other}, too");
+            Finding::table(
+                CheckId::Dependents,
+                green.live(),
+                what,
+                format!("change {other} in a plan of its own"),
+            )
+        }));
     }
     findings
 }

@@ -117,6 +117,10 @@ async fn make(
             } else {
                 format!("change the plan so that this statement works: {statement}")
             };
+            if let Some((function, hint)) = green.row_function_made_by(statement) {
+                let what = format!("{function} does not fit the new table: {}", words(&error, statement));
+                return Refused { error: Some(error), what, hint };
+            }
             let what = format!("green cannot be made: {}", words(&error, statement));
             let hint =
                 near(&error, green).map_or(hint.clone(), |near| format!("did you mean {near}? Or {hint}"));

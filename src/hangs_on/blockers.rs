@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
 use super::Error;
+use super::row_functions::without_it;
 use crate::pg::{Ident, Literal, Planned, QName, RunObjects};
 
 const DEPENDENTS: Planned = Planned {
@@ -42,8 +43,13 @@ pub enum BlockerKind {
     View,
     /// A function with an SQL body that writes the table, or that names it in a default.
     Function,
-    /// A function with its row type in the signature.
+    /// A function with its row type in the signature, which belongs to an extension, has a security label, or whose SQL
+    /// body writes it or groups by its key.
     FunctionOfRows,
+    /// An aggregate over its rows.
+    AggregateOfRows,
+    /// A constraint, trigger or index of the table that calls a function with its row type.
+    CallsFunctionOfRows,
     /// A column, domain or type that uses its row type.
     RowType,
     /// The array type of its rows has an unusual name, which a swap could meet again.
@@ -98,6 +104,8 @@ impl std::fmt::Display for BlockerKind {
             Self::View => "a temporary view reads it",
             Self::Function => "a function writes it in its SQL body, or names it in a default",
             Self::FunctionOfRows => "a function has its row type in its signature",
+            Self::AggregateOfRows => "an aggregate has its row type in its signature",
+            Self::CallsFunctionOfRows => "something of it calls a function with its row type",
             Self::RowType => "something uses its row type",
             Self::RowTypeName => "the array type of its rows has an unusual name",
             Self::Trigger => "a trigger of another table names it",
@@ -211,12 +219,21 @@ fn hint(kind: BlockerKind, object: &str, table: &str) -> String {
         Kind::Function => {
             format!("drop function {object}; {again}, or give it a string body (plpgsql, or AS '...')")
         }
-        Kind::FunctionOfRows => format!(
-            "save what select pg_get_functiondef('{}'::regprocedure) prints, its owner and its privileges; drop function \
-             {object}; after the swap, and after a rollback, execute what was saved: PostgreSQL binds arguments and results to \
-             the row type of the old table, and CREATE OR REPLACE cannot change them",
-            object.replace('\'', "''")
+        Kind::FunctionOfRows => without_it(object),
+        Kind::AggregateOfRows => format!(
+            "save what pg_dump --schema-only prints of it; drop aggregate {object}; after the swap, and after a rollback, execute \
+             what was saved"
         ),
+        Kind::CallsFunctionOfRows => {
+            // As pg_describe_object writes it.
+            let object = object.replace(" on table ", " on ").replace("statistics object", "statistics");
+            match object.strip_prefix("constraint ") {
+                Some(constraint) => {
+                    drop_constraint(constraint, ", and add it again once the run is finished")
+                }
+                None => format!("drop {object}; and create it again once the run is finished"),
+            }
+        }
         Kind::RowType => format!("let {object} no longer use the row type of {table}"),
         Kind::RowTypeName => {
             format!("rename the table whose name is {object}, then rename {table} away and back")

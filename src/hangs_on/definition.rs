@@ -20,6 +20,7 @@ use super::policies::Policy;
 use super::policies_elsewhere::PolicyElsewhere;
 use super::privileges::Grants;
 use super::publications::Publication;
+use super::row_functions::RowFunction;
 use super::rules::Rule;
 use super::sequences::Sequence;
 use super::statistics::Statistics;
@@ -28,8 +29,8 @@ use super::triggers::Trigger;
 use super::views::View;
 use super::{
     Error, checks, columns, defaults_elsewhere, foreign_keys, functions, inbound, indexes, materialized,
-    partitions, policies, policies_elsewhere, privileges, publications, registry, rules, sequences,
-    statistics, table, triggers, views,
+    partitions, policies, policies_elsewhere, privileges, publications, registry, row_functions, rules,
+    sequences, statistics, table, triggers, views,
 };
 use crate::pg::{Ident, QName};
 
@@ -67,6 +68,9 @@ pub struct Definition {
     /// The functions with an SQL body that read it.
     #[serde(default)]
     pub functions: Vec<Function>,
+    /// The functions with its row type in their signature, in an order in which they can be created.
+    #[serde(default)]
+    pub row_functions: Vec<RowFunction>,
     /// The policies of other tables that read it.
     #[serde(default)]
     pub policies_elsewhere: Vec<PolicyElsewhere>,
@@ -90,7 +94,7 @@ pub struct Definition {
 }
 
 /// Every kind, in the order in which its statements are executed.
-pub(crate) const PARTS: [&dyn Part; 20] = [
+pub(crate) const PARTS: [&dyn Part; 21] = [
     &columns::Columns,
     &sequences::Sequences,
     &checks::Checks,
@@ -105,6 +109,7 @@ pub(crate) const PARTS: [&dyn Part; 20] = [
     &materialized::MaterializedViews,
     &views::Views,
     &functions::Functions,
+    &row_functions::RowFunctions,
     &policies_elsewhere::PoliciesElsewhere,
     &defaults_elsewhere::DefaultsElsewhere,
     &inbound::InboundKeys,
@@ -144,6 +149,7 @@ async fn read_by_oid(client: &Client, oid: u32) -> Result<Definition, Error> {
         views: views::VIEWS.ask(client, oid).await?,
         materialized: materialized::MATERIALIZED.ask(client, oid).await?,
         functions: functions::FUNCTIONS.ask(client, oid).await?,
+        row_functions: row_functions::ROW_FUNCTIONS.ask(client, oid).await?,
         policies_elsewhere: policies_elsewhere::POLICIES_ELSEWHERE.ask(client, oid).await?,
         defaults_elsewhere: defaults_elsewhere::DEFAULTS_ELSEWHERE.ask(client, oid).await?,
         inbound: inbound::INBOUND.ask(client, oid).await?,

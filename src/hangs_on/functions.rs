@@ -6,8 +6,8 @@
 //!
 //! Nothing can keep clients from a function: a call that has begun waits for the table's lock, and then reads the table that
 //! has left, with what was committed before the swap. For that its privileges to read stay on that table ([`lend`]); in the
-//! run's schema nobody finds it by name. A call that writes would write the wrong table: such functions are refused, and so
-//! are those that have the table's row type in their signature, which cannot be replaced.
+//! run's schema nobody finds it by name. A call that writes would write the wrong table: such functions are refused. Those
+//! that have the table's row type in their signature are another kind, [`super::row_functions`].
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ use super::canonical::same;
 use super::grant::Grant;
 use super::part::{Compared, Dependent, Part};
 use super::shape::Green;
-use crate::pg::sql::{Statement, lexer};
+use crate::pg::sql::Statement;
 use crate::pg::{Colour, Ident, QName};
 
 pub(super) const FUNCTIONS: Question = Question {
@@ -76,16 +76,23 @@ impl Part for Functions {
 }
 
 impl Function {
-    fn what(&self) -> String {
+    pub(super) fn what(&self) -> String {
         format!("{} {}", self.kind.to_lowercase(), self.signature)
+    }
+
+    pub(super) fn drop_hint(&self) -> String {
+        format!("drop {}; and create it again after the swap, or give it a string body", self.what())
+    }
+
+    /// Binds its body to what its names mean now.
+    pub(super) fn replace(&self) -> Statement {
+        let sql = format!("CREATE OR REPLACE {} {}{}", self.kind, self.name, self.definition);
+        Statement::new(format!("replace the body of {}", self.what()), sql)
     }
 
     fn dependent(&self, green: &Green, who: Colour) -> Dependent {
         let what = self.what();
-        let again = format!("drop {what}; and create it again after the swap, or give it a string body");
-        let hint = green.keeping(&self.uses, again);
-        let sql = format!("CREATE OR REPLACE {} {}{}", self.kind, self.name, self.definition);
-        let replace = format!("replace the body of {what}");
+        let hint = green.keeping(&self.uses, self.drop_hint());
         Dependent {
             what,
             becomes: "in the swap its body is bound to the new table; all else of it stays. A call that waits for the \
@@ -96,7 +103,7 @@ impl Function {
             // After every view that it may read.
             rank: u32::MAX,
             trial: self.trial(green),
-            after: vec![Statement::new(replace, sql)],
+            after: vec![self.replace()],
             names: green.old_names_of(who, &self.uses),
             ..Dependent::of(&self.name, &self.owner)
         }
@@ -105,7 +112,7 @@ impl Function {
     /// The same in the run's schema, over green. Its name is the same: the body names arguments by it.
     fn trial(&self, green: &Green) -> Vec<Statement> {
         let trial = self.name.in_schema(&green.homes.green);
-        let definition = lexer::renamed(&self.definition, green.live(), &green.at_home());
+        let definition = green.on_green(&self.definition);
         let create = format!("CREATE {} {trial}{definition}", self.kind);
         let drop = format!("DROP {} {trial}({})", self.kind, self.arguments);
         let key = green.indexes.iter().find(|index| index.primary && self.needs_key);
@@ -124,7 +131,7 @@ impl Function {
 
 /// Leaves to others what they need to read a table that has left, if functions read it.
 pub(super) fn lend(green: &Green, who: Colour) -> Vec<Statement> {
-    if green.blue.functions.is_empty() {
+    if green.blue.functions.is_empty() && green.blue.row_functions.iter().all(|of| !of.reads) {
         return Vec::new();
     }
     let home = green.home_of(who);

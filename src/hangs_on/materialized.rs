@@ -226,7 +226,7 @@ impl MaterializedView {
         let key = green.indexes.iter().find(|index| index.primary && self.needs_key);
         let [add_key, drop_key] =
             key.map(|key| key.rehearse(&green.at_home())).map_or([None, None], |both| both.map(Some));
-        let query = lexer::renamed(&self.query, green.live(), &green.at_home());
+        let query = green.on_green(&self.query);
         let making =
             |name: &QName, sql: String| Statement::making(name, "try a materialized view over green:", sql);
         let mut statements: Vec<Statement> = add_key.into_iter().collect();
@@ -245,10 +245,17 @@ impl MaterializedView {
         statements
     }
 
-    /// Makes it in the run's schema, without rows. `named`: what its query names, and by what to replace it there.
-    pub(crate) fn make(&self, homes: &super::Homes, named: &[(QName, QName)]) -> Vec<Statement> {
+    /// Makes it in the run's schema, without rows. `named`: the relations, and `called`: the functions in its query, and by
+    /// what to replace them there.
+    pub(crate) fn make(
+        &self,
+        homes: &super::Homes,
+        named: &[(QName, QName)],
+        called: &[(QName, QName)],
+    ) -> Vec<Statement> {
         let home = self.name.in_schema(&homes.green);
         let query = named.iter().fold(self.query.clone(), |sql, (from, to)| lexer::renamed(&sql, from, to));
+        let query = called.iter().fold(query, |sql, (from, to)| lexer::renamed_call(&sql, from, to));
         let storage = storage_clause(
             self.access_method.as_ref(),
             &self.options,

@@ -34,6 +34,7 @@ mod privileges;
 mod publications;
 mod published;
 mod registry;
+mod row_functions;
 mod rules;
 mod sequences;
 mod shape;

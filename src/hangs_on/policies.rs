@@ -76,6 +76,9 @@ impl Part for Policies {
         let home = green.at_home();
         let tried = late_policies(green).flat_map(|policy| {
             let drop = policy.drop(&home, "undo the rehearsal of a policy on");
+            let calling = |sql: &Option<String>| sql.as_ref().map(|sql| green.calling_greens(sql));
+            let policy =
+                Policy { using: calling(&policy.using), check: calling(&policy.check), ..policy.clone() };
             policy.create(&home).into_iter().chain([drop])
         });
         tried.collect()
@@ -110,7 +113,8 @@ impl Part for Policies {
     }
 }
 
-/// Policies that name their own table, or the sequence of an identity column: created in the swap.
+/// Policies that name their own table, a function with its row type, or the sequence of an identity column: created in
+/// the swap.
 pub(crate) fn late_policies(green: &Green) -> impl Iterator<Item = &Policy> {
     green.blue.policies.iter().filter(|policy| policy.is_late(green))
 }
@@ -144,7 +148,9 @@ impl Policy {
     /// is created in the swap, which is correct for every policy.
     fn is_late(&self, green: &Green) -> bool {
         let identities = green.blue.sequences.iter().filter(|sequence| sequence.identity);
-        let names = std::iter::once(green.live()).chain(identities.map(|sequence| &sequence.name));
+        let functions = green.blue.row_functions.iter().map(|of| &of.function.name);
+        let names =
+            std::iter::once(green.live()).chain(identities.map(|sequence| &sequence.name)).chain(functions);
         let names: Vec<String> = names.flat_map(|name| [name.plain(), name.to_string()]).collect();
         let mut texts = self.using.iter().chain(&self.check);
         texts.any(|sql| names.iter().any(|name| sql.contains(name)))

@@ -103,7 +103,7 @@ impl PolicyElsewhere {
             QName { schema: green.homes.green.clone(), name: format!("projh_policy_{number}").into() };
         let conditions: Vec<String> =
             self.using.iter().chain(&self.check).map(|sql| format!("({sql})")).collect();
-        let conditions = lexer::renamed(&conditions.join(" AND "), green.live(), &green.at_home());
+        let conditions = green.on_green(&conditions.join(" AND "));
         let create = format!("CREATE VIEW {trial} AS SELECT FROM {} WHERE {conditions}", self.on);
         let on = |verb: &str, sql: String| Statement::making(&trial, verb, sql);
         let tried = vec![

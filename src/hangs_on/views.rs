@@ -139,10 +139,7 @@ impl View {
     /// The same, on a view with the same columns over green, where green is before the swap.
     fn trial(&self, green: &Green, number: usize) -> Vec<Statement> {
         let trial = QName { schema: green.homes.green.clone(), name: format!("projh_view_{number}").into() };
-        let named = |sql: &str| {
-            let on_green = lexer::renamed(sql, green.live(), &green.at_home());
-            lexer::renamed(&on_green, &self.name, &trial)
-        };
+        let named = |sql: &str| lexer::renamed(&green.on_green(sql), &self.name, &trial);
         let sql = format!("CREATE VIEW {trial} AS SELECT * FROM {}", self.name);
         let key = green.indexes.iter().find(|index| index.primary && self.needs_key);
         let [add_key, drop_key] =

@@ -141,6 +141,8 @@ pub(crate) fn statements(prepared: &Prepared, archived: &[(usize, QName)]) -> Ve
         return Vec::new();
     }
     let mut statements = green::materialized::drop(&prepared.greens(), Colour::Blue);
+    let functions = prepared.lanes.iter().rev().flat_map(|lane| lane.green.drop_row_functions(Colour::Blue));
+    statements.extend(functions);
     if !archived.is_empty() {
         // It holds the same rows as green, so nobody but its owner may read it in another schema.
         statements.push(hangs_on::seal(&prepared.blue_home));

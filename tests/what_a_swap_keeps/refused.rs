@@ -32,9 +32,19 @@ async fn everything_else_is_refused_by_name() {
             "public.f()",
         ),
         (
-            "create function g(t) returns int language sql as 'select 1'",
+            "create function g(t) returns int begin atomic delete from t; select 1; end",
             BlockerKind::FunctionOfRows,
             "public.g(public.t)",
+        ),
+        (
+            "create function g(int, t) returns int language sql as 'select 1'; create aggregate a(t) (sfunc = g, stype = int)",
+            BlockerKind::AggregateOfRows,
+            "public.a(public.t)",
+        ),
+        (
+            "create function g(t) returns int language sql as 'select 1'; create index on t (g(t))",
+            BlockerKind::CallsFunctionOfRows,
+            "index public.t_g_idx",
         ),
         ("create table holder (x t[])", BlockerKind::RowType, "column x of table public.holder"),
         ("create domain d as t", BlockerKind::RowType, "type public.d"),

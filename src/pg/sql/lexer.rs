@@ -184,6 +184,15 @@ pub(crate) fn replaced(sql: &str, name: &str, by: &str) -> Option<String> {
 /// The text with `to` in place of the relation or type `from` wherever that is written with its schema. Functions of
 /// that name are others. A text that cannot be split stays as it is.
 pub(crate) fn renamed(sql: &str, from: &QName, to: &QName) -> String {
+    renamed_where(sql, from, to, false)
+}
+
+/// The same for calls of the function `from`.
+pub(crate) fn renamed_call(sql: &str, from: &QName, to: &QName) -> String {
+    renamed_where(sql, from, to, true)
+}
+
+fn renamed_where(sql: &str, from: &QName, to: &QName, calls: bool) -> String {
     let Ok(found) = tokens(sql) else { return sql.to_owned() };
     let (mut text, mut done) = (String::new(), 0);
     for (at, three) in found.windows(3).enumerate() {
@@ -195,7 +204,7 @@ pub(crate) fn renamed(sql: &str, from: &QName, to: &QName) -> String {
         let is_call = |next: &Token| next.is_symbol('(') && next.start == three[2].end;
         let is_function = found.get(at + 3).is_some_and(is_call);
         let is_column = found.get(at + 3).is_some_and(|next| next.is_symbol('.'));
-        if is_it && !is_part && !is_function && !is_column {
+        if is_it && !is_part && is_function == calls && !is_column {
             text += &sql[done..three[0].start];
             text += &to.to_string();
             done = three[2].end;

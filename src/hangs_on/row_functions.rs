@@ -1,0 +1,251 @@
+//! Functions with the table's row type in their signature: of arguments, of what they return, in arrays of them.
+//!
+//! A signature is bound to the row type of one table, and cannot be replaced. So each function has a counterpart over green's
+//! row type, made with green in the run's schema. In the swap the two exchange their schemas, as the tables do: a call that
+//! has begun ends in the function that it has found, whose text finds the live table by name, and the next one finds the other.
+//! What calls them by OID (views, policies, defaults of other tables) is bound again by its text, see
+//! `sql/catalog/bound.sql`; so is an SQL body.
+//!
+//! What the table itself has is made before its functions have their names: its policies wait for the swap, and a constraint,
+//! trigger or index that calls one is refused, and so are aggregates.
+
+use serde::{Deserialize, Serialize};
+
+use super::Question;
+use super::canonical::same;
+use super::functions::Function;
+use super::grant::{Grant, sorted};
+use super::part::{Compared, Conflict, Dependent, Part};
+use super::shape::Green;
+use super::table::comment_on;
+use crate::pg::sql::{Statement, lexer};
+use crate::pg::{Colour, Ident, Literal, QName};
+use crate::plan::TablePlan;
+
+pub(super) const ROW_FUNCTIONS: Question = Question {
+    what: "the functions with its row type",
+    sql: concat!(
+        include_str!("../../sql/catalog/bound.sql"),
+        include_str!("../../sql/catalog/row_functions.sql")
+    ),
+};
+
+/// A function with the table's row type in its signature, as found in the catalog.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowFunction {
+    /// The function itself.
+    #[serde(flatten)]
+    pub function: Function,
+    /// The types of its arguments, by which functions of one name differ.
+    pub types: String,
+    /// Whether it has an SQL body or defaults of arguments, which are bound to OIDs.
+    pub is_bound: bool,
+    /// Whether it has an SQL body, which reads what it is bound to.
+    pub reads: bool,
+    /// The text of COMMENT ON FUNCTION.
+    pub comment: Option<String>,
+    /// Whether its owner may execute it.
+    pub owner_may: bool,
+    /// The privileges of all other roles, PUBLIC among them.
+    pub grants: Vec<Grant>,
+}
+
+/// The [`Part`] of functions with the table's row type.
+pub(super) struct RowFunctions;
+
+impl Part for RowFunctions {
+    /// All of them get into one schema.
+    fn conflicts(&self, green: &Green, _plan: &TablePlan) -> Vec<Conflict> {
+        let all = &green.blue.row_functions;
+        let twin = |(number, of): (usize, &RowFunction)| {
+            let is_twin = |other: &&RowFunction| {
+                other.function.name.name == of.function.name.name && other.types == of.types
+            };
+            let other = all[..number].iter().find(is_twin)?;
+            let (what, other) = (of.function.what(), other.function.what());
+            let what =
+                format!("{what} and {other} would have one name in the schema that the old table is kept in");
+            Some(Conflict::new(what, format!("alter {other} rename to ..., or {}", of.function.drop_hint())))
+        };
+        all.iter().enumerate().filter_map(twin).collect()
+    }
+
+    /// Makes the counterparts over green's row type.
+    fn adorn(&self, green: &Green) -> Vec<Statement> {
+        let all = &green.blue.row_functions;
+        let made = all.iter().flat_map(|function| function.make(green));
+        let closed = (!all.is_empty()).then(|| close(&green.homes.green));
+        let given = all.iter().flat_map(|function| function.give(green));
+        made.chain(closed).chain(given).collect()
+    }
+
+    fn dependents(&self, green: &Green, who: Colour) -> Vec<Dependent> {
+        green.blue.row_functions.iter().map(|function| function.dependent(green, who)).collect()
+    }
+
+    fn compare(&self, compared: &mut Compared<'_>) {
+        for was in &compared.was.row_functions {
+            let name = was.function.what();
+            let mut found = compared.is.row_functions.iter();
+            let Some(is) = found.find(|is| is.function.signature == was.function.signature) else {
+                compared.note(format!("{name} has no counterpart"));
+                continue;
+            };
+            compared.check(format!("owner of {name}"), &was.function.owner, &is.function.owner);
+            compared.check(format!("comment on {name}"), &was.comment, &is.comment);
+            let (may, may_now) = ((was.owner_may, sorted(&was.grants)), (is.owner_may, sorted(&is.grants)));
+            compared.check(format!("privileges on {name}"), &may, &may_now);
+            let (old, new) = (&was.function.definition, &is.function.definition);
+            if !compared.has_changed(&was.function.uses) && !same(Some(old), Some(new)) {
+                compared.note(format!("{name}: was {old:?}, is {new:?}"));
+            }
+        }
+    }
+}
+
+impl RowFunction {
+    /// Its kind, name and arguments in a schema, over the table that is called `table` then.
+    fn at(&self, green: &Green, schema: &Ident, table: &QName) -> String {
+        let Function { name, arguments, kind, .. } = &self.function;
+        let arguments = lexer::renamed(arguments, green.live(), table);
+        format!("{kind} {}({arguments})", name.in_schema(schema))
+    }
+
+    fn at_home(&self, green: &Green) -> String {
+        self.at(green, &green.homes.green, &green.at_home())
+    }
+
+    /// The beginning of the statement that makes its counterpart.
+    fn create(&self, green: &Green) -> String {
+        format!("CREATE {} {}", self.function.kind, self.function.name.in_schema(&green.homes.green))
+    }
+
+    /// Makes its counterpart. A body that is a string is not examined: the table's name means blue there, until the swap.
+    fn make(&self, green: &Green) -> Vec<Statement> {
+        let function = &self.function;
+        let (create, definition) = (self.create(green), green.on_green(&function.definition));
+        let sql = format!(
+            "SET LOCAL check_function_bodies = off; {create}{definition}; SET LOCAL check_function_bodies TO DEFAULT"
+        );
+        let what = format!("make {} over green's row type", function.what());
+        green.old_names(&green.at_home(), &function.uses).around(vec![Statement::new(what, sql)])
+    }
+
+    /// Gives the counterpart its owner, its privileges, of which nobody else has any so far, and its comment.
+    fn give(&self, green: &Green) -> Vec<Statement> {
+        let (at_home, owner, home) = (self.at_home(green), &self.function.owner, &green.homes.green);
+        let is_admitted = green.blue.table.owner == *owner;
+        let admit = format!("GRANT USAGE, CREATE ON SCHEMA {home} TO {owner}");
+        let shut = format!("REVOKE ALL ON SCHEMA {home} FROM {owner}");
+        let mut statements: Vec<Statement> =
+            (!is_admitted).then(|| Statement::new("grant", admit)).into_iter().collect();
+        let give = format!("ALTER {at_home} OWNER TO {owner}");
+        statements.push(Statement::new(format!("set the owner of {}", self.function.what()), give));
+        statements.extend((!is_admitted).then(|| Statement::new("revoke", shut)));
+        statements.extend(self.grants.iter().map(|grant| grant.statement(&at_home)));
+        let revoke = format!("REVOKE ALL ON {at_home} FROM {owner}");
+        statements.extend((!self.owner_may).then(|| Statement::new("revoke", revoke)));
+        statements.extend(comment_on(&at_home, self.comment.as_ref()));
+        statements
+    }
+
+    fn dependent(&self, green: &Green, who: Colour) -> Dependent {
+        let function = &self.function;
+        let (away, home) = (green.homes.of(who.other()), green.homes.of(who));
+        let leaves = self.at(green, &function.name.schema, green.live());
+        let arrives = self.at(green, home, &green.home_of(who));
+        let moves = |what: &str, routine: &str, schema: &Ident| {
+            let sql = format!("ALTER {routine} SET SCHEMA {schema}");
+            Statement::new(format!("{what} {}", function.what()), sql)
+        };
+        Dependent {
+            what: function.what(),
+            becomes: "another one over the new table's row type, with its owner, privileges and comment, takes its place in \
+                      the swap; a prepared statement that returns such a row as one value has to be prepared again"
+                .to_owned(),
+            hint: self.hint(green),
+            is_created: true,
+            // After every view that it may read.
+            rank: u32::MAX,
+            before: vec![
+                moves("move away", &leaves, away),
+                moves("move in", &arrives, &function.name.schema),
+            ],
+            after: self.is_bound.then(|| function.replace()).into_iter().collect(),
+            names: green.old_names_of(who, &function.uses),
+            ..Dependent::of(&function.name, &function.owner)
+        }
+    }
+
+    fn hint(&self, green: &Green) -> String {
+        green.keeping(&self.function.uses, without_it(&self.function.signature))
+    }
+}
+
+impl Green {
+    /// SQL text that names the live table and its functions, with the names that green and its functions have before the
+    /// swap.
+    pub(super) fn on_green(&self, sql: &str) -> String {
+        self.calling_greens(&lexer::renamed(sql, self.live(), &self.at_home()))
+    }
+
+    /// The same for its functions alone.
+    pub(super) fn calling_greens(&self, sql: &str) -> String {
+        let names = self.names_of_row_functions();
+        names.into_iter().fold(sql.to_owned(), |sql, (from, to)| lexer::renamed_call(&sql, &from, &to))
+    }
+
+    /// The functions with the table's row type, and where green's are before the swap.
+    pub(crate) fn names_of_row_functions(&self) -> Vec<(QName, QName)> {
+        let names = self.blue.row_functions.iter().map(|of| of.function.name.clone());
+        names.map(|name| (name.clone(), name.in_schema(&self.homes.green))).collect()
+    }
+
+    /// What this statement makes the counterpart of, and what to do if it fails.
+    pub(crate) fn row_function_made_by(&self, sql: &str) -> Option<(String, String)> {
+        let is_it = |of: &&RowFunction| sql.contains(&self.on_green_as_made(of));
+        let made = self.blue.row_functions.iter().find(is_it)?;
+        Some((made.function.what(), made.hint(self)))
+    }
+
+    fn on_green_as_made(&self, of: &RowFunction) -> String {
+        format!("{}{}", of.create(self), self.on_green(&of.function.definition))
+    }
+
+    /// Drops those that have left with a table, before that.
+    pub(crate) fn drop_row_functions(&self, who: Colour) -> Vec<Statement> {
+        let dropped = self.blue.row_functions.iter().rev().map(|of| {
+            let Function { name, arguments, kind, .. } = &of.function;
+            let arguments = lexer::renamed(arguments, self.live(), &self.home_of(who));
+            let name = name.in_schema(self.homes.of(who));
+            let sql = format!("DROP {kind} IF EXISTS {name}({arguments})");
+            Statement::new(format!("drop the old {}", of.function.what()), sql)
+        });
+        dropped.collect()
+    }
+}
+
+/// What to do instead of carrying a function along.
+pub(super) fn without_it(signature: &str) -> String {
+    format!(
+        "save what select pg_get_functiondef({}::regprocedure) prints, its owner and its privileges; drop function \
+         {signature}; after the swap, and after a rollback, execute what was saved: PostgreSQL binds arguments and results to \
+         the row type of the old table, and CREATE OR REPLACE cannot change them",
+        Literal(signature)
+    )
+}
+
+/// Takes away what default privileges have granted on the functions of the run's schema, and what everybody has.
+fn close(home: &Ident) -> Statement {
+    let body = format!(
+        "DECLARE r record; BEGIN \
+         FOR r IN SELECT DISTINCT p.oid::pg_catalog.regprocedure AS routine, \
+         CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END AS role \
+         FROM pg_catalog.pg_proc p, \
+         pg_catalog.aclexplode(coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) a \
+         WHERE p.pronamespace = {}::pg_catalog.regnamespace AND a.grantee <> p.proowner \
+         LOOP EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM %s CASCADE', r.routine, r.role); END LOOP; END",
+        Literal(&home.to_string())
+    );
+    Statement::new("revoke what everybody may do with functions", format!("DO {}", Literal(&body)))
+}
