@@ -1,6 +1,7 @@
 //! Tables that are partitioned already: another period, another strategy, merged, split or made plain, under writing
 //! clients, and back again.
 
+mod leaf_keys;
 mod refused;
 
 use std::str::FromStr as _;

@@ -48,6 +48,13 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   where i.inhparent = $1 and t.tgname <> 'projh_upkeep' and case when p.oid is null then not t.tgisinternal
     else not p.tgisinternal and t.tgenabled <> p.tgenabled end
   union all
+  -- Foreign keys that a partition has without its parent.
+  select format('foreign key %s on partition %s', k.conname, k.conrelid::regclass),
+      regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', '')
+  from pg_partition_tree($1::oid::regclass) t
+  cross join lateral (select * from pg_constraint k where k.conrelid = t.relid offset 0) k
+  where t.relid <> $1 and k.contype = 'f' and k.conparentid = 0
+  union all
   select 'partition ' || c.oid::regclass, concat_ws('|', 'partition', c.relkind, c.relowner, pg_get_expr(c.relpartbound, c.oid))
   from pg_partition_tree($1::oid::regclass) t join pg_class c on c.oid = t.relid where t.relid <> $1
   union all

@@ -44,7 +44,7 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   union all
   select 'partition', format('constraint %I on %s', k.conname, p.oid::regclass), null
   from partitions p join pg_constraint k on k.conrelid = p.oid
-  where k.conparentid = 0 and (k.contype in ('f', 'p', 'u', 'x') or k.contype = 'c' and k.coninhcount = 0)
+  where k.conparentid = 0 and (k.contype in ('p', 'u', 'x') or k.contype = 'c' and k.coninhcount = 0)
   union all
   select 'partition', format('unique index %I on %s', i.relname, p.oid::regclass), null
   from partitions p join pg_index d on d.indrelid = p.oid join pg_class i on i.oid = d.indexrelid

@@ -59,6 +59,15 @@ pub(super) fn check_together(subjects: &[Subject<'_>]) -> Vec<Finding> {
             findings.push(Finding::table(CheckId::Dependents, green.live(), what, hint));
         }
         findings.extend(functions_of_both(subjects, green));
+        for leaf in &green.blue.partitions {
+            for key in leaf.foreign_keys.iter().filter(|key| is_lane(&key.references)) {
+                let (on, other) = (leaf.name.plain(), key.references.plain());
+                let what =
+                    format!("foreign key {} is of partition {on} alone, and references {other}", key.name);
+                let hint = format!("change {other} in a plan of its own");
+                findings.push(Finding::table(CheckId::Dependents, green.live(), what, hint));
+            }
+        }
         for key in green.blue.inbound.iter().filter(|key| is_lane(&key.child)) {
             if let Some(column) = green.renamed_of(&key.referenced) {
                 let what = format!("{} references column {column}, which the plan renames", key.what());

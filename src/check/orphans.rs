@@ -19,6 +19,10 @@ pub(super) async fn check(
     for found in orphans::count(session, &own.name, &own.acting(), None).await.doing(doing)? {
         counted.push((&own.name, &own.owner, found));
     }
+    for leaf in blue.partitions.iter().filter(|partition| partition.has_keys) {
+        let found = orphans::count(session, &leaf.name, &own.acting(), None).await.doing(doing)?;
+        counted.extend(found.into_iter().map(|found| (&leaf.name, &own.owner, found)));
+    }
     let is_lane = |table: &QName| plan.tables.iter().any(|other| other.table == *table);
     for key in blue.inbound.iter().filter(|key| key.validated && !is_lane(&key.child)) {
         let found = orphans::count(session, &key.child, &key.acting(), Some(key.name.as_str())).await;

@@ -75,11 +75,7 @@ pub(super) async fn check_table(session: &Session, subject: &Subject<'_>) -> Res
             findings.extend(of_owner_in(session, table, schema).await?);
         }
     }
-    let mut referenced: Vec<&QName> =
-        subject.definition.foreign_keys.iter().map(|key| &key.references).collect();
-    referenced.sort();
-    referenced.dedup();
-    for referenced in referenced.into_iter().filter(|referenced| **referenced != table.name) {
+    for referenced in subject.definition.referenced() {
         findings.extend(of_referenced(session, table, referenced).await?);
     }
     if let Some(design) = &subject.design {

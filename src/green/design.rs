@@ -48,7 +48,7 @@ impl Green {
     }
 }
 
-fn strategy(into: &Partitions) -> &'static str {
+pub(super) fn strategy(into: &Partitions) -> &'static str {
     match into {
         Partitions::Every { .. } | Partitions::Bounds(_) => "RANGE",
         Partitions::List(_) => "LIST",

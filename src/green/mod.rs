@@ -5,6 +5,7 @@
 //! text can show. Whatever else could fail (an index over a new type, a policy) is rehearsed on empty tables before
 //! a row is copied.
 
+pub(crate) mod alike;
 pub(crate) mod casts;
 mod conflicts;
 mod defaults;

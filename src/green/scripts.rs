@@ -61,8 +61,7 @@ impl Green {
     /// are dropped and added.
     #[must_use]
     pub fn locks(&self) -> Vec<QName> {
-        let mut referenced: Vec<QName> =
-            self.blue.foreign_keys.iter().map(|key| key.references.clone()).collect();
+        let mut referenced: Vec<QName> = self.blue.referenced().into_iter().cloned().collect();
         referenced
             .extend(self.widened.redirected.iter().filter_map(|one| Some(one.to.as_ref()?.table.clone())));
         referenced.extend(self.widened.registries.iter().map(|registry| registry.name.clone()));

@@ -28,9 +28,9 @@ use super::table::{LeafState, Table};
 use super::triggers::Trigger;
 use super::views::View;
 use super::{
-    Error, checks, columns, defaults_elsewhere, foreign_keys, functions, inbound, indexes, materialized,
-    partitions, policies, policies_elsewhere, privileges, publications, registry, row_functions, rules,
-    sequences, statistics, table, triggers, views,
+    Error, checks, columns, defaults_elsewhere, foreign_keys, functions, inbound, indexes, leaf_keys,
+    materialized, partitions, policies, policies_elsewhere, privileges, publications, registry,
+    row_functions, rules, sequences, statistics, table, triggers, views,
 };
 use crate::pg::{Ident, QName};
 
@@ -94,7 +94,7 @@ pub struct Definition {
 }
 
 /// Every kind, in the order in which its statements are executed.
-pub(crate) const PARTS: [&dyn Part; 21] = [
+pub(crate) const PARTS: [&dyn Part; 22] = [
     &columns::Columns,
     &sequences::Sequences,
     &checks::Checks,
@@ -103,6 +103,7 @@ pub(crate) const PARTS: [&dyn Part; 21] = [
     &privileges::Privileges,
     &indexes::Indexes,
     &foreign_keys::ForeignKeys,
+    &leaf_keys::LeafKeys,
     &statistics::ExtendedStatistics,
     &triggers::Triggers,
     &registry::Registries,
@@ -133,6 +134,10 @@ async fn read_by_oid(client: &Client, oid: u32) -> Result<Definition, Error> {
         true => (table::LEAVES.ask(client, oid).await?, partitions::PARTITIONS.ask(client, oid).await?),
         false => (Vec::new(), Vec::new()),
     };
+    let mut partitions: Vec<Partition> = partitions;
+    for partition in partitions.iter_mut().filter(|partition| partition.has_keys) {
+        partition.foreign_keys = foreign_keys::FOREIGN_KEYS.ask(client, partition.oid).await?;
+    }
     Ok(Definition {
         table,
         leaves,
@@ -169,6 +174,18 @@ impl Definition {
     #[must_use]
     pub fn primary_key(&self) -> Option<&Index> {
         self.indexes.iter().find(|index| index.primary)
+    }
+
+    /// The tables that foreign keys of it, or of its partitions, reference, without itself.
+    #[must_use]
+    pub fn referenced(&self) -> Vec<&QName> {
+        let of_partitions = self.partitions.iter().flat_map(|partition| &partition.foreign_keys);
+        let mut referenced: Vec<&QName> =
+            self.foreign_keys.iter().chain(of_partitions).map(|key| &key.references).collect();
+        referenced.sort();
+        referenced.dedup();
+        referenced.retain(|table| **table != self.table.name);
+        referenced
     }
 
     /// The sequence that a column owns, if there is one.

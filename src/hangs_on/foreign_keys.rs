@@ -152,7 +152,7 @@ impl Green {
 }
 
 impl ForeignKey {
-    fn conflicts(&self, green: &Green) -> Vec<String> {
+    pub(super) fn conflicts(&self, green: &Green) -> Vec<String> {
         let mut found = Vec::new();
         if let Some(column) = green.dropped_of(&self.columns) {
             found.push(format!("foreign key {} uses column {column}, which the plan drops", self.name));
@@ -215,7 +215,7 @@ impl ForeignKey {
 
     /// `ALTER TABLE ... ADD CONSTRAINT ...`; `columns` are green's names. A valid one on a parent replaces its leaves'
     /// own keys, and drops their triggers on the referenced table.
-    fn add(&self, relation: &QName, columns: &[Ident], valid: bool) -> Statement {
+    pub(super) fn add(&self, relation: &QName, columns: &[Ident], valid: bool) -> Statement {
         let tail = self.tail.as_deref().unwrap_or_default();
         let not_valid = if valid { "" } else { " NOT VALID" };
         let sql = format!(
@@ -229,7 +229,7 @@ impl ForeignKey {
     }
 
     /// The referencing columns, by the names that one of the tables has for them.
-    fn columns_of(&self, green: &Green, who: Colour) -> Vec<Ident> {
+    pub(super) fn columns_of(&self, green: &Green, who: Colour) -> Vec<Ident> {
         match who {
             Colour::Blue => self.columns.clone(),
             Colour::Green => green.green_names(&self.columns),
@@ -237,7 +237,7 @@ impl ForeignKey {
     }
 
     /// `ALTER TABLE ... DROP CONSTRAINT ...`; `if_exists` is empty or `IF EXISTS `.
-    fn drop(&self, table: &QName, if_exists: &str) -> Statement {
+    pub(super) fn drop(&self, table: &QName, if_exists: &str) -> Statement {
         let sql = format!("ALTER TABLE {table} DROP CONSTRAINT {if_exists}{}", self.name);
         let drop = Statement::on(table, LockMode::AccessExclusive, "drop a constraint of", sql);
         self.locking_referenced(drop, table, LockMode::AccessExclusive)
@@ -263,7 +263,7 @@ impl ForeignKey {
     }
 
     /// `ALTER TABLE ... VALIDATE CONSTRAINT ...`: reads and writes continue meanwhile.
-    fn validate(&self, relation: &QName) -> Statement {
+    pub(super) fn validate(&self, relation: &QName) -> Statement {
         let sql = format!("ALTER TABLE {relation} VALIDATE CONSTRAINT {}", self.name);
         let what = format!("validate foreign key {} on {}", self.name, relation.plain());
         let validate = Statement::on(relation, LockMode::ShareUpdateExclusive, "validate", sql);

@@ -23,6 +23,7 @@ mod grant;
 mod inbound;
 mod indexes;
 mod key;
+mod leaf_keys;
 mod materialized;
 mod old_shape;
 pub mod orphans;

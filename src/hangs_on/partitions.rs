@@ -9,10 +9,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::Question;
+use super::foreign_keys::ForeignKey;
 use super::part::{Conflict, Part};
 use super::shape::Green;
 use crate::pg::{Colour, Ident, QName};
 use crate::plan::TablePlan;
+#[allow(unused_imports, reason = "named in documentation")]
+use crate::plan::partition::Leaf;
 
 pub(super) const PARTITIONS: Question =
     Question { what: "its partitions", sql: include_str!("../../sql/catalog/partitions.sql") };
@@ -28,6 +31,24 @@ pub struct Partition {
     pub default: bool,
     /// What it has that its parent has not, in a few words each.
     pub own: Vec<String>,
+    /// Its `oid` in `pg_class`.
+    #[serde(default)]
+    pub oid: u32,
+    /// Whether the table itself is its parent.
+    #[serde(default)]
+    pub top: bool,
+    /// What follows its name in CREATE TABLE ... PARTITION OF: as in [`Leaf`].
+    #[serde(default)]
+    pub bound: String,
+    /// Whether it has foreign keys that its parent has not.
+    #[serde(default)]
+    pub has_keys: bool,
+    /// These.
+    #[serde(default)]
+    pub foreign_keys: Vec<ForeignKey>,
+    /// The partition of green that takes exactly the rows that this one takes. Only asked for if it has foreign keys.
+    #[serde(default)]
+    pub alike: Option<Ident>,
 }
 
 /// The [`Part`] of blue's partitions.

@@ -142,6 +142,8 @@ async fn changes(
     let is_settled = |what: &str| {
         settles
             && (is_own(what)
+                // A key on partitions, until it is merged into their parent's.
+                || what.starts_with("foreign key ")
                 || what.starts_with("validity of ")
                 || what.starts_with("comment on constraint "))
     };

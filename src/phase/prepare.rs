@@ -105,8 +105,9 @@ pub(crate) async fn designed(client: &Client, tables: &[TablePlan], run: &str) -
 /// If the catalog cannot be read, or green cannot be what the plan asks for.
 pub(crate) async fn design(client: &Client, table: &TablePlan, homes: &Homes) -> Result<LaneDesign, Error> {
     let fingerprint = Fingerprint::of(client, &table.table).await?;
-    let definition = hangs_on::read(client, &table.table).await?;
+    let mut definition = hangs_on::read(client, &table.table).await?;
     let leaves = green::leaves(client, table, &definition).await?;
+    green::alike::find(client, table, &mut definition, &leaves).await?;
     let refused = |findings| Error::Refused(findings);
     let unclear = green::casts::conflicts(client, &definition, table).await?;
     let green = match Green::design(&definition, table, &leaves, homes) {
