@@ -220,15 +220,15 @@ async fn what_cannot_follow_is_named_and_changes_are_noticed() {
         cluster.psql("template1", "drop database one with (force)");
     }
     let client = cluster.client(DB).await;
-    let both = "create function app.both(app.t, app.other) returns int language sql as 'select 1'";
+    let both = "create function app.pair_of(app.t, app.other) returns int language sql as 'select 1'";
     client.batch_execute(both).await.unwrap();
     program.write_plan(&format!("{PLAN}  - table: app.other\n"));
     let checked = program.run("check", &[]).expect_code(3);
     let found = checked.refusals();
     let (what, hint) =
-        ("function app.both(app.t,app.other) has the row type of this table", "in a plan of its own");
+        ("function app.pair_of(app.t,app.other) has the row type of this table", "in a plan of its own");
     assert!(found.iter().any(|finding| tells(finding, what, hint)), "{found:#?}");
-    client.batch_execute("drop function app.both(app.t, app.other)").await.unwrap();
+    client.batch_execute("drop function app.pair_of(app.t, app.other)").await.unwrap();
     program.write_plan(PLAN);
     program.execute(&["--yes", "--until", "verify"]).expect_code(0);
     for (sql, what, back) in [

@@ -19,10 +19,12 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.is_bound, x.oid), '[]') from (
     p.prosqlbody is not null as reads,
     obj_description(p.oid, 'pg_proc') as comment,
     exists (select from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) e where e.grantee = p.proowner) as owner_may,
-    (select coalesce(jsonb_agg(to_jsonb(g) order by g.grantee, g.grantable), '[]') from (
+    -- In the order in which they were granted, in which pg_dump writes them.
+    (select coalesce(jsonb_agg(to_jsonb(g) - 'place' order by g.place), '[]') from (
       select case when e.grantee = 0 then null else pg_get_userbyid(e.grantee) end as grantee,
-        e.is_grantable as grantable, jsonb_agg(distinct e.privilege_type) as privileges
-      from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) e where e.grantee <> p.proowner group by 1, 2) g) as grants
+        e.is_grantable as grantable, jsonb_agg(distinct e.privilege_type) as privileges, min(e.place) as place
+      from aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) with ordinality e(grantor, grantee, privilege_type, is_grantable, place)
+      where e.grantee <> p.proowner group by 1, 2) g) as grants
   from row_functions r
   join pg_proc p on p.oid = r.oid
   join pg_namespace n on n.oid = p.pronamespace

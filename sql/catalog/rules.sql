@@ -12,7 +12,11 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.own desc, x.on, x.name), '[]') 
     pg_get_userbyid(c.relowner) as owner,
     rtrim(pg_get_ruledef(w.oid), ';') as definition,
     case w.ev_enabled when 'O' then null when 'D' then 'DISABLE' when 'R' then 'ENABLE REPLICA' else 'ENABLE ALWAYS' end as state,
-    obj_description(w.oid, 'pg_rewrite') as comment
+    obj_description(w.oid, 'pg_rewrite') as comment,
+    (select coalesce(jsonb_agg(distinct a.attname), '[]')
+     from pg_depend d join pg_attribute a on a.attrelid = $1 and a.attnum = d.refobjsubid
+     where d.classid = 'pg_rewrite'::regclass and d.objid = w.oid and d.refclassid = 'pg_class'::regclass and d.refobjid = $1
+       and d.refobjsubid > 0) as uses
   from named
   join pg_rewrite w using (oid)
   join pg_class c on c.oid = w.ev_class and c.relkind in ('r', 'p') and c.relpersistence <> 't'

@@ -29,9 +29,12 @@ pub(crate) fn make(greens: &[&Green]) -> Vec<Statement> {
     let sequences = greens.iter().flat_map(|green| &green.blue.sequences);
     named.extend(sequences.filter(|sequence| sequence.identity).map(|sequence| at_home(&sequence.name)));
     named.extend(views.iter().map(|view| at_home(&view.name)));
-    let called: Vec<_> = greens.iter().flat_map(|green| green.names_of_row_functions()).collect();
-    let mut statements: Vec<Statement> =
-        views.iter().flat_map(|view| view.make(homes, &named, &called)).collect();
+    let called: Vec<_> = greens.iter().flat_map(|green| green.renamed_row_functions()).collect();
+    let made = views.iter().flat_map(|view| {
+        let made = view.make(homes, &named, &called);
+        greens.iter().fold(made, |made, green| view.with_names_of(green, made))
+    });
+    let mut statements: Vec<Statement> = made.collect();
     // Default privileges may have granted something.
     statements.push(hangs_on::seal(&homes.green));
     let is_admitted = |owner: &Ident| greens.iter().any(|green| green.blue.table.owner == *owner);

@@ -224,16 +224,7 @@ fn hint(kind: BlockerKind, object: &str, table: &str) -> String {
             "save what pg_dump --schema-only prints of it; drop aggregate {object}; after the swap, and after a rollback, execute \
              what was saved"
         ),
-        Kind::CallsFunctionOfRows => {
-            // As pg_describe_object writes it.
-            let object = object.replace(" on table ", " on ").replace("statistics object", "statistics");
-            match object.strip_prefix("constraint ") {
-                Some(constraint) => {
-                    drop_constraint(constraint, ", and add it again once the run is finished")
-                }
-                None => format!("drop {object}; and create it again once the run is finished"),
-            }
-        }
+        Kind::CallsFunctionOfRows => drop_own(object),
         Kind::RowType => format!("let {object} no longer use the row type of {table}"),
         Kind::RowTypeName => {
             format!("rename the table whose name is {object}, then rename {table} away and back")
@@ -266,16 +257,7 @@ fn hint(kind: BlockerKind, object: &str, table: &str) -> String {
         Kind::PartitionIdentity => {
             format!("alter table {object} replica identity ..., as that of {table} is")
         }
-        Kind::Inheritance => match object.split_once(" inherits ") {
-            Some((child, parent)) if child == table => format!(
-                "alter table {child} no inherit {parent}; and, once the run is finished, alter table {child} inherit {parent}, unless \
-                 {child} becomes partitioned, which cannot inherit"
-            ),
-            _ => format!(
-                "a row of {object} is read through {table}, and would stay with the old one: alter table {object} no inherit {table}; \
-                 and, once the run is finished, inherit again; or give {table} partitions instead of children first"
-            ),
-        },
+        Kind::Inheritance => inheritance(object, table),
         Kind::Extension => format!("alter extension {object} drop table {table}"),
         Kind::SecurityLabel => format!(
             "security label on table {table} is null (provider {object}); label it again after the swap"
@@ -286,6 +268,32 @@ fn hint(kind: BlockerKind, object: &str, table: &str) -> String {
             format!("only ordinary tables can be migrated by this version; {object} is none")
         }
         Kind::Unknown => format!("this version does not know how to carry it: remove it, {again}"),
+    }
+}
+
+/// `object` as pg_describe_object writes it.
+fn drop_own(object: &str) -> String {
+    let object = object.replace(" on table ", " on ").replace("statistics object", "statistics");
+    match object.strip_prefix("constraint ") {
+        Some(constraint) => drop_constraint(constraint, ", and add it again once the run is finished"),
+        None => format!("drop {object}; and create it again once the run is finished"),
+    }
+}
+
+/// `object` is a child of the table, or `table inherits parent`. A swap cannot make another table the child or the parent: NO
+/// INHERIT makes what was inherited the child's own (`attislocal`, `conislocal`), and INHERIT does not make it inherited alone
+/// again, so that neither a swap nor a rollback would leave the child as it was.
+fn inheritance(object: &str, table: &str) -> String {
+    let own = "what was inherited is then its own, too, and stays when the parent's is dropped";
+    match object.split_once(" inherits ") {
+        Some((child, parent)) if child == table => format!(
+            "alter table {child} no inherit {parent}, after which its rows are not read through that; once the run is finished, alter \
+             table {child} inherit {parent}, unless {child} becomes partitioned, which cannot inherit: {own}"
+        ),
+        _ => format!(
+            "a row of {object} is read through {table}, and would stay with the old one: alter table {object} no inherit {table}; once \
+             the run is finished, alter table {object} inherit {table}: {own}. Or give {table} partitions instead of children first"
+        ),
     }
 }
 

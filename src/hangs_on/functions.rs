@@ -125,7 +125,7 @@ impl Function {
             drop_key,
         ];
         let tried = statements.into_iter().flatten().collect();
-        green.old_names(&green.at_home(), &self.uses).around(tried)
+        green.trial_names(&self.uses).around(tried)
     }
 }
 

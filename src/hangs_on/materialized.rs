@@ -242,7 +242,7 @@ impl MaterializedView {
             statements.push(making(&trial, sql));
         }
         statements.extend(drop_key);
-        statements
+        green.trial_names(&self.uses).around(statements)
     }
 
     /// Makes it in the run's schema, without rows. `named`: the relations, and `called`: the functions in its query, and by
@@ -275,6 +275,14 @@ impl MaterializedView {
             statements.extend(one.comment_on(&name));
         }
         statements
+    }
+
+    /// These statements while its query means green: with the names that its columns and functions have for it.
+    pub(crate) fn with_names_of(&self, green: &Green, made: Vec<Statement>) -> Vec<Statement> {
+        match green.blue.materialized.iter().find(|of| of.name == self.name) {
+            Some(of) => green.trial_names(&of.uses).around(made),
+            None => made,
+        }
     }
 
     /// Gives it to its owner, and the privileges to all others, who may not use the schema that it is in. The owner may

@@ -20,6 +20,13 @@ impl OldNames {
     pub(super) fn around(self, statements: Vec<Statement>) -> Vec<Statement> {
         self.give.into_iter().chain(statements).chain(self.take).collect()
     }
+
+    /// Both.
+    pub(super) fn and(mut self, mut other: Self) -> Self {
+        self.give.append(&mut other.give);
+        other.take.append(&mut self.take);
+        Self { give: self.give, take: other.take }
+    }
 }
 
 impl Green {
@@ -40,6 +47,12 @@ impl Green {
             names.take.push(rename(old, new));
         }
         names
+    }
+
+    /// What the text of a dependent that uses these columns means, before the swap, if green's name is put in place of the
+    /// live table's: green's columns have the old names, and calls find green's functions.
+    pub(super) fn trial_names(&self, uses: &[Ident]) -> OldNames {
+        self.old_names(&self.at_home(), uses).and(self.functions_in_place(&self.blue.row_functions))
     }
 
     /// The same once `who` is live.

@@ -81,7 +81,8 @@ impl Part for Policies {
                 Policy { using: calling(&policy.using), check: calling(&policy.check), ..policy.clone() };
             policy.create(&home).into_iter().chain([drop])
         });
-        tried.collect()
+        let names = green.functions_in_place(&green.blue.row_functions);
+        if late_policies(green).next().is_some() { names.around(tried.collect()) } else { Vec::new() }
     }
 
     fn leave(&self, green: &Green, who: Colour) -> Vec<Statement> {

@@ -110,6 +110,6 @@ impl PolicyElsewhere {
             on("try a policy over green:", create).locking(&self.on, LockMode::AccessShare),
             on("drop the trial", format!("DROP VIEW {trial}")),
         ];
-        green.old_names(&green.at_home(), &self.uses).around(tried)
+        green.trial_names(&self.uses).around(tried)
     }
 }

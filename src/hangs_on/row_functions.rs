@@ -15,10 +15,12 @@ use super::Question;
 use super::canonical::same;
 use super::functions::Function;
 use super::grant::{Grant, sorted};
+use super::old_shape::OldNames;
 use super::part::{Compared, Conflict, Dependent, Part};
+use super::policies::late_policies;
 use super::shape::Green;
 use super::table::comment_on;
-use crate::pg::sql::{Statement, lexer};
+use crate::pg::sql::{LockMode, Statement, lexer};
 use crate::pg::{Colour, Ident, Literal, QName};
 use crate::plan::TablePlan;
 
@@ -73,7 +75,7 @@ impl Part for RowFunctions {
     /// Makes the counterparts over green's row type.
     fn adorn(&self, green: &Green) -> Vec<Statement> {
         let all = &green.blue.row_functions;
-        let made = all.iter().flat_map(|function| function.make(green));
+        let made = all.iter().enumerate().flat_map(|(number, function)| function.make(green, &all[..number]));
         let closed = (!all.is_empty()).then(|| close(&green.homes.green));
         let given = all.iter().flat_map(|function| function.give(green));
         made.chain(closed).chain(given).collect()
@@ -111,24 +113,35 @@ impl RowFunction {
         format!("{kind} {}({arguments})", name.in_schema(schema))
     }
 
+    /// Whether an argument is of the row type.
+    fn takes_rows(&self, green: &Green) -> bool {
+        lexer::renamed(&self.types, green.live(), &green.at_home()) != self.types
+    }
+
     fn at_home(&self, green: &Green) -> String {
         self.at(green, &green.homes.green, &green.at_home())
     }
 
-    /// The beginning of the statement that makes its counterpart.
-    fn create(&self, green: &Green) -> String {
-        format!("CREATE {} {}", self.function.kind, self.function.name.in_schema(&green.homes.green))
+    fn on_green_as_made(&self, green: &Green) -> String {
+        let name = self.function.name.in_schema(&green.homes.green);
+        format!("CREATE {} {name}{}", self.function.kind, green.on_green(&self.function.definition))
     }
 
-    /// Makes its counterpart. A body that is a string is not examined: the table's name means blue there, until the swap.
-    fn make(&self, green: &Green) -> Vec<Statement> {
+    /// Makes its counterpart, which may call `others`. A body that is a string is not examined: the table's name means blue
+    /// there, until the swap.
+    fn make(&self, green: &Green, others: &[Self]) -> Vec<Statement> {
         let function = &self.function;
-        let (create, definition) = (self.create(green), green.on_green(&function.definition));
-        let sql = format!(
-            "SET LOCAL check_function_bodies = off; {create}{definition}; SET LOCAL check_function_bodies TO DEFAULT"
-        );
+        let mut sql = self.on_green_as_made(green);
+        if !self.reads {
+            sql = format!(
+                "SET LOCAL check_function_bodies = off; {sql}; SET LOCAL check_function_bodies TO DEFAULT"
+            );
+        }
         let what = format!("make {} over green's row type", function.what());
-        green.old_names(&green.at_home(), &function.uses).around(vec![Statement::new(what, sql)])
+        let names = green.old_names(&green.at_home(), &function.uses);
+        // One with a string body and no defaults calls nothing yet.
+        let others = if self.is_bound { others } else { &[] };
+        names.and(green.functions_in_place(others)).around(vec![Statement::new(what, sql)])
     }
 
     /// Gives the counterpart its owner, its privileges, of which nobody else has any so far, and its comment.
@@ -184,44 +197,71 @@ impl RowFunction {
 
 impl Green {
     /// SQL text that names the live table and its functions, with the names that green and its functions have before the
-    /// swap.
+    /// swap, within [`Green::trial_names`].
     pub(super) fn on_green(&self, sql: &str) -> String {
         self.calling_greens(&lexer::renamed(sql, self.live(), &self.at_home()))
     }
 
     /// The same for its functions alone.
     pub(super) fn calling_greens(&self, sql: &str) -> String {
-        let names = self.names_of_row_functions();
+        let names = self.renamed_row_functions();
         names.into_iter().fold(sql.to_owned(), |sql, (from, to)| lexer::renamed_call(&sql, &from, &to))
     }
 
-    /// The functions with the table's row type, and where green's are before the swap.
-    pub(crate) fn names_of_row_functions(&self) -> Vec<(QName, QName)> {
-        let names = self.blue.row_functions.iter().map(|of| of.function.name.clone());
+    /// The functions whose arguments do not say whether they are over blue's row type or green's, and where green's are before
+    /// the swap.
+    pub(crate) fn renamed_row_functions(&self) -> Vec<(QName, QName)> {
+        let named = self.blue.row_functions.iter().filter(|of| !of.takes_rows(self));
+        let names = named.map(|of| of.function.name.clone());
         names.map(|name| (name.clone(), name.in_schema(&self.homes.green))).collect()
+    }
+
+    /// Lets calls find green's functions beside blue's, if their arguments tell them apart, and moves them back. Nobody
+    /// else sees that: it is one transaction.
+    pub(super) fn functions_in_place(&self, functions: &[RowFunction]) -> OldNames {
+        let mut names = OldNames::default();
+        for of in functions.iter().filter(|of| of.takes_rows(self)) {
+            let schema = &of.function.name.schema;
+            let moved = |from: String, to: &Ident| {
+                let what = format!("move green's {}", of.function.what());
+                Statement::new(what, format!("ALTER {from} SET SCHEMA {to}"))
+            };
+            names.give.push(moved(of.at_home(self), schema));
+            names.take.push(moved(of.at(self, schema, &self.at_home()), &self.homes.green));
+        }
+        names
     }
 
     /// What this statement makes the counterpart of, and what to do if it fails.
     pub(crate) fn row_function_made_by(&self, sql: &str) -> Option<(String, String)> {
-        let is_it = |of: &&RowFunction| sql.contains(&self.on_green_as_made(of));
+        let is_it = |of: &&RowFunction| sql.contains(&of.on_green_as_made(self));
         let made = self.blue.row_functions.iter().find(is_it)?;
         Some((made.function.what(), made.hint(self)))
     }
 
-    fn on_green_as_made(&self, of: &RowFunction) -> String {
-        format!("{}{}", of.create(self), self.on_green(&of.function.definition))
-    }
-
-    /// Drops those that have left with a table, before that.
+    /// Drops those that have left with a table, before that, and the policies of that table that call them.
     pub(crate) fn drop_row_functions(&self, who: Colour) -> Vec<Statement> {
-        let dropped = self.blue.row_functions.iter().rev().map(|of| {
-            let Function { name, arguments, kind, .. } = &of.function;
-            let arguments = lexer::renamed(arguments, self.live(), &self.home_of(who));
-            let name = name.in_schema(self.homes.of(who));
-            let sql = format!("DROP {kind} IF EXISTS {name}({arguments})");
-            Statement::new(format!("drop the old {}", of.function.what()), sql)
+        let table = self.home_of(who);
+        let dropped: Vec<String> = self
+            .blue
+            .row_functions
+            .iter()
+            .map(|of| {
+                let Function { name, arguments, .. } = &of.function;
+                let arguments = lexer::renamed(arguments, self.live(), &table);
+                format!("{}({arguments})", name.in_schema(self.homes.of(who)))
+            })
+            .collect();
+        if dropped.is_empty() {
+            return Vec::new();
+        }
+        let policies = late_policies(self).map(|policy| {
+            let sql = format!("DROP POLICY IF EXISTS {} ON {table}", policy.name);
+            Statement::on(&table, LockMode::AccessExclusive, "drop a policy of", sql)
         });
-        dropped.collect()
+        let sql = format!("DROP ROUTINE IF EXISTS {}", dropped.join(", "));
+        // At once: one may call another one.
+        policies.chain([Statement::new("drop functions with the old row type", sql)]).collect()
     }
 }
 

@@ -35,15 +35,18 @@ pub struct Rule {
     pub state: Option<String>,
     /// The text of COMMENT ON RULE.
     pub comment: Option<String>,
+    /// The table's columns that it uses.
+    #[serde(default)]
+    pub uses: Vec<Ident>,
 }
 
 /// The [`Part`] of rules.
 pub(super) struct Rules;
 
 impl Part for Rules {
-    fn dependents(&self, green: &Green, _who: Colour) -> Vec<Dependent> {
+    fn dependents(&self, green: &Green, who: Colour) -> Vec<Dependent> {
         let rules = green.blue.rules.iter().enumerate();
-        rules.map(|(number, rule)| rule.dependent(green, number)).collect()
+        rules.map(|(number, rule)| rule.dependent(green, who, number)).collect()
     }
 
     fn compare(&self, compared: &mut Compared<'_>) {
@@ -61,20 +64,18 @@ impl Part for Rules {
 }
 
 impl Rule {
-    fn dependent(&self, green: &Green, number: usize) -> Dependent {
+    fn dependent(&self, green: &Green, who: Colour, number: usize) -> Dependent {
         let what = format!("rule {} on {}", self.name.plain(), self.on.plain());
         let becomes = if self.own {
             "in the swap it is dropped on the old table and created on the new one"
         } else {
             "in the swap it is bound to the new table"
         };
+        let again =
+            format!("drop rule {} on {}; and create it again after the swap", self.name, self.on.plain());
         let lock = format!("LOCK TABLE ONLY {} IN ACCESS EXCLUSIVE MODE", self.on);
         Dependent {
-            hint: format!(
-                "drop rule {} on {}; and create it again after the swap",
-                self.name,
-                self.on.plain()
-            ),
+            hint: green.keeping(&self.uses, again),
             what,
             becomes: becomes.to_owned(),
             is_table: !self.own,
@@ -83,6 +84,7 @@ impl Rule {
             trial: self.trial(green, number),
             before: self.own.then(|| self.drop(&self.on)).into_iter().collect(),
             after: self.create(),
+            names: green.old_names_of(who, &self.uses),
             ..Dependent::of(&self.on, &self.owner)
         }
     }
@@ -109,19 +111,20 @@ impl Rule {
     /// Creates it on green, or on a copy of the other table's columns, and drops it again.
     fn trial(&self, green: &Green, number: usize) -> Vec<Statement> {
         let home = green.at_home();
-        let on_green = lexer::renamed(&self.definition, green.live(), &home);
+        let on_green = green.on_green(&self.definition);
+        let names = green.trial_names(&self.uses);
         if self.own {
             let create = Statement::on(&home, LockMode::AccessExclusive, "try a rule on", on_green);
-            return vec![create, self.drop(&home)];
+            return names.around(vec![create, self.drop(&home)]);
         }
         let trial = QName { schema: green.homes.green.clone(), name: format!("projh_rule_{number}").into() };
         let on_trial = lexer::renamed(&on_green, &self.on, &trial);
         let like = format!("CREATE TABLE {trial} (LIKE {})", self.on);
-        vec![
+        names.around(vec![
             Statement::making(&trial, "make a table for a trial,", like),
             Statement::making(&trial, "try a rule on", on_trial),
             Statement::making(&trial, "drop the trial", format!("DROP TABLE {trial}")),
-        ]
+        ])
     }
 }
 

@@ -151,7 +151,7 @@ impl View {
         statements.extend(self.rules.iter().map(|rule| or_replace(&trial, &named(&rule.definition))));
         statements.push(Statement::making(&trial, "drop the trial", format!("DROP VIEW {trial}")));
         statements.extend(drop_key);
-        green.old_names(&green.at_home(), &self.uses).around(statements)
+        green.trial_names(&self.uses).around(statements)
     }
 
     fn create_or_replace(&self, name: &QName, query: &str) -> Statement {

@@ -62,13 +62,13 @@ pub const CASES: &[Case] = &[
         "inheritance",
         "create table app.child () inherits (app.visits)",
         "an inheritance parent or child",
-        "alter table app.child no inherit app.visits; and, once the run is finished",
+        "alter table app.child no inherit app.visits; once the run is finished, alter table app.child inherit app.visits: what",
     ),
     hangs(
         "child",
         "create table app.mother (like app.visits); alter table app.visits inherit app.mother",
         "app.visits inherits app.mother",
-        "alter table app.visits no inherit app.mother; and, once the run is finished, alter table app.visits inherit",
+        "alter table app.visits no inherit app.mother, after which its rows are not read through that; once the run is finished, alter table app.visits inherit",
     ),
     hangs(
         "function",
