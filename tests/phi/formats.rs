@@ -1,6 +1,7 @@
 //! What the program writes, pgcrypto and gpg read; what pgcrypto writes, with any of its options, the program reads.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use projh_bluegreen::testing::phi::{
@@ -15,6 +16,9 @@ fn key() -> (Key, String) {
     let (id, text) = Key::generate().unwrap();
     (Key::from_base64(id, &text).unwrap(), text.to_string())
 }
+
+/// How many values each writer and each reader is tried with.
+pub(super) const VALUES: usize = 10_000;
 
 /// Values of every length around the edges, in several alphabets, without NUL, which no text has.
 pub(super) fn values(count: usize) -> Vec<String> {
@@ -46,7 +50,7 @@ async fn pgcrypto_and_the_program_read_each_other() {
     let mut sealer = Sealer::new(Format::Pgp, keyring.get(id).unwrap());
     let mut opener = Opener::new(&keyring);
     let nobody = Identity::default();
-    let plain = values(2_000);
+    let plain = values(VALUES);
 
     let mut sealed = Vec::new();
     for value in &plain {
@@ -63,8 +67,9 @@ async fn pgcrypto_and_the_program_read_each_other() {
     assert!(read.iter().zip(&plain).all(|(read, plain)| read.as_deref() == Some(plain.as_bytes())));
     assert_eq!(read.len(), plain.len());
     // As the literal is a text, gpg ends its lines as the system does.
-    let at = plain.iter().position(|value| value.len() > 100 && !value.contains('\r')).unwrap();
-    gpg_reads(&sealed[at], &text, plain[at].as_bytes());
+    let some = sealed.iter().zip(&plain).filter(|(_, value)| !value.contains('\r')).take(300);
+    gpg_reads(&some.collect::<Vec<_>>(), &text);
+    gpg_writes(&text, &mut opener);
 
     let bytes: Vec<Vec<u8>> = plain.iter().map(|value| value.as_bytes().to_vec()).collect();
     let mut combinations = 0;
@@ -85,7 +90,8 @@ async fn pgcrypto_and_the_program_read_each_other() {
                 ", unicode-mode=1",
             ] {
                 let options = format!("cipher-algo={cipher}, {s2k}{more}");
-                let some: Vec<Vec<u8>> = bytes.iter().skip(combinations % 7).step_by(97).cloned().collect();
+                // Each value once.
+                let some: Vec<Vec<u8>> = bytes.iter().skip(combinations).step_by(90).cloned().collect();
                 let write = format!(
                     "select pgp_sym_encrypt(convert_from(v, 'UTF8'), $2, '{options}') from unnest($1::bytea[]) with ordinality u(v, n) order by n"
                 );
@@ -111,16 +117,53 @@ async fn pgcrypto_and_the_program_read_each_other() {
     assert_eq!(indexed, ours);
 }
 
-/// gpg knows a marker packet only as the specification has it, so it gets the message after ours.
-fn gpg_reads(sealed: &[u8], password: &str, plain: &[u8]) {
-    let home = tempfile::tempdir().unwrap();
+/// gpg, with a home of its own; `None` where there is none.
+fn gpg(home: &Path, password: &str, args: &[&str]) -> Option<()> {
     let mut gpg = Command::new("gpg");
-    gpg.args(["--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", password, "--decrypt"]);
-    gpg.env("GNUPGHOME", home.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let Ok(mut gpg) = gpg.spawn() else { return };
-    gpg.stdin.take().unwrap().write_all(&sealed[pgp::KEY_MARKER_BYTES..]).unwrap();
-    let read = gpg.wait_with_output().unwrap();
-    assert_eq!(read.stdout, plain);
+    gpg.args(["--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", password]).args(args);
+    let status = gpg.env("GNUPGHOME", home).current_dir(home).stderr(Stdio::null()).status().ok()?;
+    assert!(status.success(), "gpg {args:?}");
+    Some(())
+}
+
+/// gpg knows a marker packet only as the specification has it, so it gets the messages after ours.
+fn gpg_reads(sealed: &[(&Vec<u8>, &String)], password: &str) {
+    let home = tempfile::tempdir().unwrap();
+    let names: Vec<String> = (0..sealed.len()).map(|at| format!("{at}.gpg")).collect();
+    for (name, (value, _)) in names.iter().zip(sealed) {
+        std::fs::write(home.path().join(name), &value[pgp::KEY_MARKER_BYTES..]).unwrap();
+    }
+    let args: Vec<&str> = ["--decrypt-files"].into_iter().chain(names.iter().map(String::as_str)).collect();
+    if gpg(home.path(), password, &args).is_none() {
+        return;
+    }
+    for (at, (_, plain)) in sealed.iter().enumerate() {
+        let read = std::fs::read(home.path().join(at.to_string())).unwrap();
+        assert!(read == plain.as_bytes(), "a text of {} bytes", plain.len());
+    }
+}
+
+/// What gpg writes as text, the program reads.
+fn gpg_writes(password: &str, opener: &mut Opener) {
+    let home = tempfile::tempdir().unwrap();
+    let plain = "123-45-6789 ä漢".repeat(20);
+    std::fs::write(home.path().join("plain"), &plain).unwrap();
+    for more in [
+        ["--compress-algo", "none"],
+        ["--compress-algo", "zip"],
+        ["--compress-algo", "zlib"],
+        ["--s2k-mode", "1"],
+    ] {
+        let args = ["--yes", "--textmode", "--cipher-algo", "AES256", "--s2k-count", "65536", "-o", "sealed"];
+        if gpg(home.path(), password, &[&args, &more[..], &["--symmetric", "plain"]].concat()).is_none() {
+            return;
+        }
+        let mut opened = Vec::new();
+        opener
+            .open(&std::fs::read(home.path().join("sealed")).unwrap(), &Identity::default(), &mut opened)
+            .unwrap();
+        assert_eq!(opened, plain.as_bytes(), "{more:?}");
+    }
 }
 
 async fn what_is_not_accepted(client: &Client, text: &str, opener: &mut Opener) {

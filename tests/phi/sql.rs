@@ -4,7 +4,7 @@
 use projh_bluegreen::testing::phi::{Format, Identity, Key, Keyring, Opener, Sealer, blind_index, label};
 use tokio_postgres::Client;
 
-use super::formats::values;
+use super::formats::{VALUES, values};
 use crate::support::{Cluster, stage};
 
 const UP: &str = include_str!("../../sql/project-h/phi.sql");
@@ -31,7 +31,7 @@ async fn sql_and_the_program_read_each_other() {
     let (mut sealer, mut opener) =
         (Sealer::new(Format::Pgp, keyring.get(id).unwrap()), Opener::new(&keyring));
     let nobody = Identity::default();
-    let mut plain: Vec<Option<String>> = values(4_000).into_iter().map(Some).collect();
+    let mut plain: Vec<Option<String>> = values(VALUES).into_iter().map(Some).collect();
     plain.extend([None, Some("long ".repeat(300_000))]);
 
     // What SQL has written; each with the blind index of it.
