@@ -81,6 +81,7 @@ ensure_build_tools() {
   fi
   command -v cargo >/dev/null || die "cargo is missing: install Rust first (rustup)"
   command -v cc >/dev/null || install_packages gcc libc6-dev
+  command -v gpg >/dev/null || install_packages gpg
 }
 
 # server_of MAJOR: prints where the server programs of that version are. Other versions than Debian's are taken from an

@@ -24,12 +24,13 @@ const WRONGS: [(&str, u64, &[&str]); 8] = [
         ],
     ),
     (
-        "update GREEN set ssn_encrypted = convert_to('123-45-8', 'UTF8') where id = 8",
+        // The right text, but not encrypted, or under another key.
+        "update GREEN set ssn_encrypted = convert_to('123-45-9', 'UTF8') where id = 9",
         1,
         &["column ssn_encrypted: 1 value: it is not encrypted"],
     ),
     (
-        "update GREEN set ssn_encrypted = pgp_sym_encrypt('123-45-8', 'INDEX') where id = 8",
+        "update GREEN set ssn_encrypted = pgp_sym_encrypt('123-45-9', 'INDEX') where id = 9",
         1,
         &["column ssn_encrypted: 1 value: it is encrypted with key ", "which is not the column's key"],
     ),
