@@ -256,14 +256,19 @@ fn escaped(name: &str) -> String {
         .collect()
 }
 
-/// What a run that encrypted has left after `finish`, in a sentence; `None` if it encrypted nothing.
-pub(crate) fn after_finish(prepared: &Prepared, is_archived: bool) -> Option<String> {
+/// What a run that encrypted has left after `finish`, in a sentence; `None` if it encrypted nothing. `archived`: blue is kept, and
+/// the statistics of these of its columns.
+pub(crate) fn after_finish(prepared: &Prepared, archived: Option<&[String]>) -> Option<String> {
     let is_encrypted = prepared.lanes.iter().any(|lane| {
         lane.green.columns.iter().any(|column| {
         matches!(&column.source, crate::hangs_on::Source::Encrypted(how) if how.previous.is_none())
     })
     });
-    let archived = if is_archived { "the archived table, " } else { "" };
+    let archived = match archived {
+        None => String::new(),
+        Some([]) => "the archived table, ".to_owned(),
+        Some(left) => format!("the archived table, the planner's statistics of {}, ", left.join(", ")),
+    };
     is_encrypted.then(|| {
         format!(
             "plaintext of the encrypted columns may remain where this program cannot remove it: {archived}WAL and its archive, \

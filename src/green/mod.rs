@@ -17,6 +17,7 @@ pub(crate) mod materialized;
 mod nearest;
 mod sample;
 mod scripts;
+mod scrubbed;
 mod taken;
 
 pub(crate) use leaves::{leaves, time_key, type_named};

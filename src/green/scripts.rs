@@ -113,6 +113,7 @@ impl Green {
         statements.push(set_schema(&self.home_of(Colour::Blue), schema));
         let partitions = self.blue_partitions_in(&self.homes.blue);
         statements.extend(partitions.map(|(_, home)| set_schema(&home, schema)));
+        statements.extend(self.scrub(&self.live().in_schema(schema)));
         statements
     }
 

@@ -97,8 +97,11 @@ pub(crate) async fn run(
     let around = Around { cx, journal, phase: Phase::Finish, guarded: None };
     around.all(StepTime::Finish, Way::Up).await?;
     patience.execute(client, &sql, doing).await?;
+    let remains = match archived.is_empty() {
+        true => coverage::after_finish(&prepared, None),
+        false => coverage::after_finish(&prepared, Some(&unscrubbed(client, &prepared, &archived).await?)),
+    };
     let archived: Vec<QName> = archived.into_iter().map(|(_, to)| to).collect();
-    let remains = coverage::after_finish(&prepared, !archived.is_empty());
     journal.end(client, Fact::Finished { archived }).await?;
     if let Some(text) = remains {
         // The statistics of blue's columns were dropped with it; their rows are removed now, if this role may do so.
@@ -128,6 +131,22 @@ async fn existing(
         }
     }
     Ok(existing)
+}
+
+/// The columns of archived tables whose statistics could not be removed.
+async fn unscrubbed(
+    client: &Client,
+    prepared: &Prepared,
+    archived: &[(usize, QName)],
+) -> Result<Vec<String>, Error> {
+    let mut left = Vec::new();
+    for (number, to) in archived {
+        let Some(lane) = prepared.lanes.get(*number) else { continue };
+        left.extend(
+            lane.green.unscrubbed(client, to).await.doing("asking for statistics of the archived table")?,
+        );
+    }
+    Ok(left)
 }
 
 /// The statements of finish, executed in one transaction; `archived` are the lanes whose blue is kept, and where.

@@ -4,7 +4,7 @@ use tokio_postgres::Client;
 
 use super::{BLUE, Keys, plan};
 use crate::support::waiting::eventually;
-use crate::support::{Cluster, stage};
+use crate::support::{Bluegreen, Cluster, home, stage};
 
 /// What clients have to find, whichever table is live: `decrypted` is how to read a column of green.
 async fn rows(
@@ -22,7 +22,12 @@ async fn rows(
 async fn columns_are_encrypted_on_the_way_and_come_back() {
     let cluster = Cluster::start();
     let keys = Keys::new();
-    let (client, program) = stage(&cluster, BLUE, &plan(&keys, "1h")).await;
+    let (client, program) = stage(
+        &cluster,
+        &format!("{BLUE}; create schema archive"),
+        &plan(&keys, "1h, archive: {schema: archive}"),
+    )
+    .await;
     keys.write(&program);
     program.run("check", &[]).expect_code(0);
     program.execute(&["--until", "copy"]).expect_code(0);
@@ -90,6 +95,27 @@ async fn columns_are_encrypted_on_the_way_and_come_back() {
     assert_eq!(rows(&client, "patients", &ssn, &history).await, after);
     again.terminate();
     again.finish().expect_code(7);
-    program.run("finish", &["--yes"]).expect_code(0);
-    eventually(&client, "select not exists (select from pg_namespace where nspname like 'projh_bg%')").await;
+    archived(&client, &program).await;
+}
+
+/// The old table is kept, without the planner's statistics of what was encrypted, except where they cannot be removed.
+async fn archived(client: &Client, program: &Bluegreen) {
+    let blue = format!("{}.patients", home(client, "blue").await);
+    let view = format!(
+        "analyze {blue}; create table file as select pg_relation_filenode('{blue}') as node; \
+         create view of_info as select info from {blue}"
+    );
+    client.batch_execute(&view).await.unwrap();
+    let ended = program.run("finish", &["--yes", "--force"]).expect_code(0);
+    let said = ended.events_of("notice");
+    let left = "the archived table, the planner's statistics of archive.patients.info, WAL";
+    assert!(said.iter().any(|notice| notice["text"].as_str().unwrap().contains(left)), "{said:?}");
+    let names =
+        "select string_agg(attname::text, ' ' order by attname) from pg_stats where schemaname = 'archive'";
+    assert_eq!(client.query_one(names, &[]).await.unwrap().get::<_, &str>(0), "born id info");
+    client.batch_execute("analyze archive.patients").await.unwrap();
+    assert_eq!(client.query_one(names, &[]).await.unwrap().get::<_, &str>(0), "born id info");
+    let same = "select node = pg_relation_filenode('archive.patients') from file";
+    assert!(client.query_one(same, &[]).await.unwrap().get::<_, bool>(0), "it was not rewritten");
+    eventually(client, "select not exists (select from pg_namespace where nspname like 'projh_bg%')").await;
 }
