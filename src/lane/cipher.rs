@@ -83,16 +83,16 @@ impl Ciphers {
     ) -> Result<(), CipherError> {
         let Self { columns, opener, plain, .. } = self;
         let column = &mut columns[number];
-        let outcome = column.plain(opener, taken, key, plain).and_then(|()| {
+        let outcome = column.plain(opener, taken, key, plain).and_then(|text| {
             let identity = column.identities[1].of_row(bound(&column.bound_to, key));
             match (&column.transform.target, &mut column.sealer, &column.index) {
-                (Form::Sealed { .. }, Some(sealer), _) => sealer.seal(plain, identity, out),
+                (Form::Sealed { .. }, Some(sealer), _) => sealer.seal(text, identity, out),
                 (Form::Blind { .. }, _, Some(key)) => {
-                    out.extend_from_slice(&blind_index(key, plain)?);
+                    out.extend_from_slice(&blind_index(key, text)?);
                     Ok(())
                 }
                 (Form::Plain { .. }, ..) => {
-                    out.extend_from_slice(plain);
+                    out.extend_from_slice(text);
                     Ok(())
                 }
                 _ => Err(Refused::Malformed("its key is missing")),
@@ -117,10 +117,10 @@ impl Ciphers {
     ) -> Result<Option<Label>, Refused> {
         let Self { columns, opener, plain, .. } = self;
         let column = &mut columns[number];
-        column.plain(opener, taken, key, plain)?;
+        let text = column.plain(opener, taken, key, plain)?;
         match &column.index {
-            Some(key) => out.extend_from_slice(&blind_index(key, plain)?),
-            None => out.extend_from_slice(plain),
+            Some(key) => out.extend_from_slice(&blind_index(key, text)?),
+            None => out.extend_from_slice(text),
         }
         Ok(None)
     }
@@ -161,23 +161,21 @@ fn bound<'k>(columns: &Option<Vec<usize>>, key: &'k [Vec<u8>]) -> Vec<&'k [u8]> 
 }
 
 impl CipherColumn {
-    /// The text of the source's value.
-    fn plain(
+    /// The text of the source's value: the value itself, or `opened`, in which it is opened.
+    fn plain<'t>(
         &mut self,
         opener: &mut Opener,
-        taken: &[u8],
+        taken: &'t [u8],
         key: &[Vec<u8>],
-        plain: &mut Vec<u8>,
-    ) -> Result<(), Refused> {
-        zeroize::Zeroize::zeroize(plain);
-        match self.transform.source {
-            Form::Plain { .. } => plain.extend_from_slice(taken),
-            _ => {
-                let identity = self.identities[0].of_row(bound(&self.bound_to, key));
-                opener.open(taken, identity, plain)?;
-            }
+        opened: &'t mut Vec<u8>,
+    ) -> Result<&'t [u8], Refused> {
+        if let Form::Plain { .. } = self.transform.source {
+            return Ok(taken);
         }
-        Ok(())
+        zeroize::Zeroize::zeroize(opened);
+        let identity = self.identities[0].of_row(bound(&self.bound_to, key));
+        opener.open(taken, identity, opened)?;
+        Ok(opened)
     }
 }
 

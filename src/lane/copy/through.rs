@@ -4,6 +4,8 @@
 //! Invariants: memory is bounded by a buffer and a row; the source's file is checked in the transaction that has read it,
 //! before what was written is committed; and no value is ever a statement's parameter.
 
+use std::ops::Range;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::{SinkExt, TryStreamExt};
 use tokio_postgres::{Client, CopyInSink};
@@ -88,7 +90,7 @@ async fn copied(
     let framing = || CopyError::Framing { table: lane.table.plain() };
     let mut from = std::pin::pin!(reader.copy_out(read).await.map_err(&sql)?);
     let mut rows = Rows::begin(lane, writer, write).await?;
-    let (mut is_first, mut is_over) = (true, false);
+    let (mut is_first, mut is_over, mut found) = (true, false, Fields::default());
     while let Some(mut data) = from.try_next().await.map_err(&sql)? {
         if std::mem::take(&mut is_first) {
             if !data.starts_with(HEADER) {
@@ -97,32 +99,44 @@ async fn copied(
             data.advance(HEADER.len());
         }
         while !data.is_empty() {
-            match fields(&mut data).ok_or_else(framing)? {
-                Some(fields) => rows.put(&fields).await?,
-                None => is_over = true,
+            match found.find(&data).ok_or_else(framing)? {
+                true => rows.put(&data, &found).await?,
+                false => is_over = true,
             }
+            data.advance(found.length);
         }
     }
     if is_over { rows.end().await } else { Err(framing()) }
 }
 
-/// Takes a row's fields off the data; `None` inside at the trailer, and outside if it is not a row.
-fn fields(data: &mut Bytes) -> Option<Option<Vec<Option<Bytes>>>> {
-    let count = data.try_get_i16().ok()?;
-    if count == TRAILER {
-        return Some(None);
+/// A row: its fields, each after its length, and where their values are in it; `None` is NULL.
+#[derive(Default)]
+struct Fields {
+    values: Vec<Option<Range<usize>>>,
+    length: usize,
+}
+
+impl Fields {
+    /// Finds the fields of the row that the data begins with. `None` if it is not a row; `Some(false)` at the trailer.
+    fn find(&mut self, data: &[u8]) -> Option<bool> {
+        let mut rest = data;
+        let count = rest.try_get_i16().ok()?;
+        self.values.clear();
+        for _ in 0..count.max(0) {
+            let length = rest.try_get_i32().ok()?;
+            let from = data.len() - rest.len();
+            let value = match usize::try_from(length) {
+                Err(_) => None,
+                Ok(length) => {
+                    rest = rest.get(length..)?;
+                    Some(from..from + length)
+                }
+            };
+            self.values.push(value);
+        }
+        self.length = data.len() - rest.len();
+        Some(count != TRAILER)
     }
-    let mut fields = Vec::with_capacity(usize::try_from(count).ok()?);
-    for _ in 0..count {
-        let length = data.try_get_i32().ok()?;
-        let field = match usize::try_from(length) {
-            Err(_) => None,
-            Ok(length) if length > data.len() => return None,
-            Ok(length) => Some(data.split_to(length)),
-        };
-        fields.push(field);
-    }
-    Some(Some(fields))
 }
 
 /// Rows on their way into the target.
@@ -151,24 +165,30 @@ impl<'a> Rows<'a> {
         Ok(Self { lane, writer, ciphers, transforms, sink: Box::pin(sink), out, value, key })
     }
 
-    async fn put(&mut self, fields: &[Option<Bytes>]) -> Result<(), CopyError> {
+    /// Writes a row. What is not transformed is passed on as it is, as many fields at a time as there are.
+    async fn put(&mut self, row: &[u8], found: &Fields) -> Result<(), CopyError> {
         let written = self.transforms.len();
         let framing = || CopyError::Framing { table: self.lane.table.plain() };
-        let of_key = fields.get(written..).ok_or_else(framing)?;
+        let of_key = found.values.get(written..).ok_or_else(framing)?;
         self.key.clear();
-        self.key.extend(of_key.iter().flatten().map(|text| text.to_vec()));
+        self.key.extend(of_key.iter().flatten().map(|value| row[value.clone()].to_vec()));
         self.out.put_i16(i16::try_from(written).unwrap_or(i16::MAX));
-        for (field, transform) in fields.iter().zip(&self.transforms) {
-            let (Some(field), Some(number)) = (field, transform) else {
-                put(&mut self.out, field.as_deref());
-                continue;
-            };
+        let mut passed = 2;
+        let mut at = 2;
+        for (value, transform) in found.values.iter().zip(&self.transforms) {
+            let begin = at;
+            at += 4 + value.as_ref().map_or(0, Range::len);
+            let (Some(value), Some(number)) = (value, transform) else { continue };
+            self.out.put_slice(&row[passed..begin]);
+            passed = at;
             self.value.clear();
-            if let Err(error) = self.ciphers.transform(*number, field, &self.key, &mut self.value) {
+            let taken = &row[value.clone()];
+            if let Err(error) = self.ciphers.transform(*number, taken, &self.key, &mut self.value) {
                 return Err(self.failed(error).await);
             }
             put(&mut self.out, Some(&self.value));
         }
+        self.out.put_slice(&row[passed..at]);
         if self.out.len() >= BUFFER_BYTES { self.flush().await } else { Ok(()) }
     }
 
@@ -205,6 +225,7 @@ pub(super) async fn keys(
     SentKeys::make(reader, lane).await.map_err(&sql)?;
     begin(reader, writer, lane, round).await?;
     let read = format!("SELECT {} FROM {}", list(taken(lane)), super::rows_of_keys(lane));
+    let mut in_row = Fields::default();
     let sent = SentKeys::prepare(reader, lane).await.map_err(&sql)?;
     let read = reader.prepare(&read).await.map_err(&sql)?;
     for some in keys.chunks(super::DIRTY_AT_ONCE) {
@@ -213,8 +234,12 @@ pub(super) async fn keys(
         let mut found = std::pin::pin!(found);
         let mut rows = Rows::begin(lane, writer, &copy_in(lane, &staged(lane))).await?;
         while let Some(row) = found.try_next().await.map_err(&sql)? {
-            let fields: Vec<Option<Bytes>> = (0..row.len()).map(|at| row.get::<_, Raw>(at).0).collect();
-            rows.put(&fields).await?;
+            let mut fields = BytesMut::new();
+            fields.put_i16(i16::try_from(row.len()).unwrap_or(i16::MAX));
+            (0..row.len()).for_each(|at| put(&mut fields, row.get::<_, Raw>(at).0.as_deref()));
+            let framing = || CopyError::Framing { table: lane.table.plain() };
+            in_row.find(&fields).ok_or_else(framing)?;
+            rows.put(&fields, &in_row).await?;
         }
         rows.end().await?;
     }

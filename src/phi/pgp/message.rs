@@ -73,11 +73,12 @@ impl<'a> Message<'a> {
 
     /// Appends the text of the message. `None` if the key is not the right one, or the message was altered.
     pub(in crate::phi) fn open(&self, key: &SessionKey, out: &mut Vec<u8>) -> Option<Result<(), Refused>> {
-        let key = match &self.carried[..] {
-            [] => key.clone(),
-            carried => key.carried(carried).ok()?,
+        let carried = match &self.carried[..] {
+            [] => None,
+            carried => Some(key.carried(carried).ok()?),
         };
-        let plain = if self.has_mdc { self.with_mdc(&key)? } else { self.without_mdc(&key)? };
+        let key = carried.as_ref().unwrap_or(key);
+        let plain = if self.has_mdc { self.with_mdc(key)? } else { self.without_mdc(key)? };
         Some(literal(&plain, out, true))
     }
 

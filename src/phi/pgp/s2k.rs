@@ -194,9 +194,9 @@ impl SessionKey {
     pub(super) fn decrypt(&self, iv: &[u8; BLOCK], data: &mut [u8]) {
         let iv = Array(*iv);
         match self {
-            Self::Aes128(aes) => Decryptor::inner_iv_init(aes.clone(), &iv).decrypt(data),
-            Self::Aes192(aes) => Decryptor::inner_iv_init(aes.clone(), &iv).decrypt(data),
-            Self::Aes256(aes) => Decryptor::inner_iv_init(aes.clone(), &iv).decrypt(data),
+            Self::Aes128(aes) => Decryptor::inner_iv_init(aes, &iv).decrypt(data),
+            Self::Aes192(aes) => Decryptor::inner_iv_init(aes, &iv).decrypt(data),
+            Self::Aes256(aes) => Decryptor::inner_iv_init(aes, &iv).decrypt(data),
         }
     }
 
@@ -204,9 +204,9 @@ impl SessionKey {
     pub(super) fn encrypt(&self, data: &mut [u8]) {
         let iv = Array([0; BLOCK]);
         match self {
-            Self::Aes128(aes) => Encryptor::inner_iv_init(aes.clone(), &iv).encrypt(data),
-            Self::Aes192(aes) => Encryptor::inner_iv_init(aes.clone(), &iv).encrypt(data),
-            Self::Aes256(aes) => Encryptor::inner_iv_init(aes.clone(), &iv).encrypt(data),
+            Self::Aes128(aes) => Encryptor::inner_iv_init(aes, &iv).encrypt(data),
+            Self::Aes192(aes) => Encryptor::inner_iv_init(aes, &iv).encrypt(data),
+            Self::Aes256(aes) => Encryptor::inner_iv_init(aes, &iv).encrypt(data),
         }
     }
 }
