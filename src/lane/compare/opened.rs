@@ -96,13 +96,17 @@ impl<'a> Reader<'a> {
         Ok(Self { lane, is_source, ciphers, mac, count, found, value: Vec::new() })
     }
 
-    /// The hash of a row, from the server's and the values that it has sent; and of each of these alone.
-    fn hash(&mut self, server: i64, fields: &[Option<Bytes>]) -> (i64, Vec<Option<i64>>) {
+    /// The hash of a row, from the server's and the values that it has sent; those of each of these alone are added to `each`.
+    fn hash(
+        &mut self,
+        server: i64,
+        fields: &[Option<Bytes>],
+        mut each: Option<&mut Vec<Option<i64>>>,
+    ) -> i64 {
         let (values, key) = fields.split_at(self.count.min(fields.len()));
         let key: Vec<Vec<u8>> = key.iter().flatten().map(|text| text.to_vec()).collect();
         let mut mac = self.mac.clone();
         mac.update(&server.to_be_bytes());
-        let mut each = Vec::with_capacity(values.len());
         for (number, field) in values.iter().enumerate() {
             zeroize::Zeroize::zeroize(&mut self.value);
             let opened = match field {
@@ -117,16 +121,14 @@ impl<'a> Reader<'a> {
                 (Err(_), true) => 2,
                 (Err(_), false) => 3,
             };
-            let length = self.value.len() as u64;
-            let mut alone = self.mac.clone();
-            for mac in [&mut mac, &mut alone] {
-                mac.update(&[kind]);
-                mac.update(&length.to_be_bytes());
-                mac.update(&self.value);
+            add(&mut mac, kind, &self.value);
+            if let Some(each) = &mut each {
+                let mut alone = self.mac.clone();
+                add(&mut alone, kind, &self.value);
+                each.push((kind != 0).then(|| first(alone)));
             }
-            each.push((kind != 0).then(|| first(alone)));
         }
-        (first(mac), each)
+        first(mac)
     }
 
     fn opened(&mut self, number: usize, taken: &[u8], key: &[Vec<u8>]) -> Result<Option<Label>, Refused> {
@@ -156,7 +158,7 @@ impl<'a> Reader<'a> {
     ) -> Result<(), CompareError> {
         let mut rows = std::pin::pin!(rows);
         while let Some(row) = rows.try_next().await.map_err(|source| failed(self.lane, source))? {
-            let (hash, _) = self.hash(row.get(before), &raw(&row, before + 1));
+            let hash = self.hash(row.get(before), &raw(&row, before + 1), None);
             with(&row, hash);
         }
         Ok(())
@@ -176,8 +178,7 @@ impl<'a> Reader<'a> {
     pub(super) fn each(&mut self, rows: &[Row]) -> Each {
         let of_row = |row: &Row| {
             let mut each: Vec<Option<i64>> = row.get(1);
-            let (_, more) = self.hash(0, &raw(row, 2));
-            each.extend(more);
+            self.hash(0, &raw(row, 2), Some(&mut each));
             (row.get(0), each)
         };
         rows.iter().map(of_row).collect::<HashMap<_, _>>()
@@ -264,6 +265,12 @@ fn raw(row: &Row, from: usize) -> Vec<Option<Bytes>> {
 
 fn number(bytes: &[u8]) -> Option<i64> {
     bytes.try_into().ok().map(i64::from_be_bytes)
+}
+
+fn add(mac: &mut Hmac<Sha256>, kind: u8, value: &[u8]) {
+    mac.update(&[kind]);
+    mac.update(&(value.len() as u64).to_be_bytes());
+    mac.update(value);
 }
 
 fn first(mac: Hmac<Sha256>) -> i64 {
