@@ -81,9 +81,14 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.attnum), '[]') from (
     (select coalesce(jsonb_agg(to_jsonb(g) - 'granted' order by g.granted), '[]') from (
        select case when e.grantee = 0 then null else pg_get_userbyid(e.grantee) end as grantee,
          e.is_grantable as grantable,
+         -- As in grants.sql.
+         case when e.grantor <> r.relowner and has_schema_privilege(e.grantor, r.relnamespace, 'USAGE')
+          and pg_has_role(e.grantor, case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end)
+          then pg_get_userbyid(e.grantor) end as grantor,
          jsonb_agg(distinct e.privilege_type) as privileges, min(e.granted) as granted
        from aclexplode(a.attacl) with ordinality e (grantor, grantee, privilege_type, is_grantable, granted)
-        group by 1, 2) g) as grants,
+       join pg_class r on r.oid = a.attrelid
+       group by 1, 2, 3) g) as grants,
     t.typlen = -1 and a.attstorage <> 'p' as toastable,
     w.binary_io,
     w.unvalidated as unvalidated_domain

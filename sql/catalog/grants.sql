@@ -1,5 +1,5 @@
--- The privileges on a table by grantee, regardless of the grantor, in the order in which they were granted: pg_dump prints
--- them so. $1: the table's oid.
+-- The privileges on a table by grantee and grantor, in the order in which they were granted: whoever has granted one had it
+-- before, and pg_dump prints them so. `grantor`: if that is not the owner, and this role can act as it. $1: the table's oid.
 -- A null ACL means the built-in default, which is spelled out.
 select jsonb_build_object(
   'owner', (
@@ -14,7 +14,10 @@ select jsonb_build_object(
     select coalesce(jsonb_agg(to_jsonb(g) - 'granted' order by g.granted), '[]') from (
       select case when e.grantee = 0 then null else pg_get_userbyid(e.grantee) end as grantee,
         e.is_grantable as grantable,
+        case when e.grantor <> c.relowner and has_schema_privilege(e.grantor, c.relnamespace, 'USAGE')
+          and pg_has_role(e.grantor, case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end)
+          then pg_get_userbyid(e.grantor) end as grantor,
         jsonb_agg(distinct e.privilege_type) as privileges, min(e.granted) as granted
       from aclexplode(c.relacl) with ordinality e (grantor, grantee, privilege_type, is_grantable, granted)
-      where e.grantee <> c.relowner group by 1, 2) g))
+      where e.grantee <> c.relowner group by 1, 2, 3) g))
 from pg_class c where c.oid = $1

@@ -276,9 +276,13 @@ impl Green {
             "COMMENT ON VIEW {view} IS 'The old shape of {}, until the run is finished.'",
             live.plain().replace('\'', "''")
         ));
-        texts.extend(self.blue.grants.give(&view, owner).into_iter().map(|statement| statement.sql));
+        texts.extend(
+            self.blue.grants.by_owner().give(&view, owner).into_iter().map(|statement| statement.sql),
+        );
         for column in &self.blue.columns {
-            texts.extend(column.grants.iter().map(|grant| grant.column_statement(&view, &column.name).sql));
+            texts.extend(
+                column.grants.iter().map(|grant| grant.by_owner().column_statement(&view, &column.name).sql),
+            );
         }
         texts.push(format!("GRANT CREATE ON SCHEMA {} TO {owner}", of.schema));
         texts.push(format!("ALTER VIEW {view} OWNER TO {owner}"));

@@ -140,6 +140,7 @@ pub(super) fn lend(green: &Green, who: Colour) -> Vec<Statement> {
         grantee: grant.grantee.clone(),
         grantable: false,
         privileges: vec!["SELECT".to_owned()],
+        grantor: None,
     };
     let on_table = green.blue.grants.others.iter().filter(to_read);
     let on_table = on_table.map(|grant| lent(grant).statement(&format!("TABLE {home}")));

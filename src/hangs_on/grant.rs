@@ -14,6 +14,9 @@ pub struct Grant {
     pub grantable: bool,
     /// SELECT, INSERT and so on.
     pub privileges: Vec<String>,
+    /// Who has granted them, if that is not the owner: a REVOKE ... CASCADE from that role takes them away, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grantor: Option<Ident>,
 }
 
 impl Grant {
@@ -24,13 +27,29 @@ impl Grant {
 
     /// GRANT on a table or a sequence: `on` is `TABLE "a"."b"` or `SEQUENCE "a"."b"`.
     pub(crate) fn statement(&self, on: &str) -> Statement {
-        Statement::new("grant", format!("GRANT {} ON {on} TO {}", self.privileges.join(", "), self.to()))
+        self.granting(&self.privileges.join(", "), on)
+    }
+
+    fn granting(&self, privileges: &str, on: &str) -> Statement {
+        let sql = format!("GRANT {privileges} ON {on} TO {}", self.to());
+        Statement::new(
+            "grant",
+            match &self.grantor {
+                Some(role) => format!("SET LOCAL ROLE {role}; {sql}; SET LOCAL ROLE NONE"),
+                None => sql,
+            },
+        )
+    }
+
+    /// The same privileges, granted by the owner.
+    pub(super) fn by_owner(&self) -> Self {
+        Self { grantor: None, ..self.clone() }
     }
 
     /// GRANT on one column of a table.
     pub(super) fn column_statement(&self, table: &QName, column: &Ident) -> Statement {
         let privileges = list(self.privileges.iter().map(|privilege| format!("{privilege} ({column})")));
-        Statement::new("grant", format!("GRANT {privileges} ON TABLE {table} TO {}", self.to()))
+        self.granting(&privileges, &format!("TABLE {table}"))
     }
 }
 

@@ -59,6 +59,11 @@ impl Part for Privileges {
 }
 
 impl Grants {
+    /// The same privileges, granted by the owner.
+    pub(super) fn by_owner(&self) -> Self {
+        Self { others: self.others.iter().map(Grant::by_owner).collect(), ..self.clone() }
+    }
+
     /// Grants exactly these privileges on `table`, on which only its owner has any so far.
     pub(super) fn give(&self, table: &QName, owner: &Ident) -> Vec<Statement> {
         let mut statements = Vec::new();

@@ -47,7 +47,16 @@ create role shop_auditor;
 grant select, update ("InStock") on "Product" to shop_clerk with grant option;
 grant select on "Product" to shop_auditor;
 grant insert ("Name", "InStock") on "Product" to shop_auditor with grant option;
-grant usage on sequence "Product_ProductId_seq" to shop_clerk, shop_auditor;
+grant usage on sequence "Product_ProductId_seq" to shop_auditor;
+grant usage on sequence "Product_ProductId_seq" to shop_clerk with grant option;
+create role shop_trainee;
+set role shop_clerk;
+grant select, update ("InStock") on "Product" to shop_trainee;
+grant usage on sequence "Product_ProductId_seq" to shop_trainee;
+reset role;
+set role shop_auditor;
+grant insert ("Name") on "Product" to shop_trainee;
+reset role;
 grant select on "Big invoices" to shop_clerk;
 
 insert into "Category" select n, 'category ' || n, decode(md5(n::text), 'hex') from generate_series(1, 8) n;

@@ -45,7 +45,7 @@ async fn whatever_is_taken_away_is_reported() {
         (format!("revoke update (notes) on {t} from app"), "grants of column \"notes\""),
         (format!("revoke select (id) on {t} from public"), "grants of column \"id\""),
         (format!("revoke insert on {t} from app"), "grants"),
-        (format!("revoke grant option for select on {t} from grantor"), "grants"),
+        (format!("revoke grant option for select on {t} from grantor cascade"), "grants"),
         (format!("grant delete on {t} to anon"), "grants"),
         (format!("grant truncate on {t} to \"Owner Ö\""), "the owner's privileges"),
         (
