@@ -36,6 +36,8 @@ do $$ declare m date; one text; begin for i in -6..0 loop
     m || ' 00:00+00', (m + interval '1 month')::date || ' 00:00+00');
 end loop; end $$;
 create table app.t_default partition of app.t default;
+comment on table app.t_default is 'nowhere'; comment on column app.t_default.note is 'of nowhere';
+alter table app.t_default alter note set default 'astray', alter note set storage external, alter n drop default;
 create table app.history partition of app.t for values from ('2000-01-01') to ('2001-01-01');
 do $$ declare one regclass; begin for one in select relid from pg_partition_tree('app.t') loop
   execute format('alter table %s owner to owner', one); execute format('alter table %s enable row level security', one);
@@ -210,6 +212,11 @@ async fn rows_leave_the_default_partition_under_writing_clients() {
     for months in 1..=4 {
         assert_eq!(properties(&client, &name(&client, months).await).await, sibling);
     }
+    let kept = "select count(*) from pg_attribute a left join pg_attrdef d on (adrelid, adnum) = (attrelid, attnum)
+        where attrelid = 'app.t_default'::regclass and obj_description(attrelid, 'pg_class') = 'nowhere' and (attname = 'n' and adbin is null
+          or attname = 'note' and attstorage = 'e' and pg_get_expr(adbin, adrelid) ~ 'astray'
+          and col_description(attrelid, attnum) = 'of nowhere')";
+    assert_eq!(numbers(&client, kept).await, [2]);
     assert_eq!(numbers(&client, "select count(*) from pg_namespace where nspname ~ 'upkeep'").await, [0]);
     assert_eq!(numbers(&client, "select count(*) from pg_trigger where tgname = 'projh_upkeep'").await, [0]);
     // By itself, without the program.
@@ -317,6 +324,17 @@ async fn what_cannot_be_done_is_refused_and_nothing_is_changed() {
             "drop view app.w",
             "view app.w depends on default partition",
             "drop it",
+        ),
+        (
+            "create index own_i on app.t_default (note); alter table app.t_default add constraint own_c check (n < 1000);
+             create policy own_p on app.t_default using (true); create trigger own_t before update on app.t_default
+             for each row execute function app.f(); create statistics app.own_s on n, kind from app.t_default;
+             grant select (n) on app.t_default to reader",
+            "drop index app.own_i; alter table app.t_default drop constraint own_c; drop policy own_p on app.t_default;
+             drop trigger own_t on app.t_default; drop statistics app.own_s; revoke select (n) on app.t_default from reader",
+            "has what its parent has not: a privilege on column n, constraint own_c, index own_i, policy own_p, statistics own_s, \
+             trigger own_t",
+            "create it again afterwards",
         ),
         (
             "create publication p for all tables",

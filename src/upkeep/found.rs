@@ -28,6 +28,8 @@ pub(super) struct Partition {
     pub(super) by_index: bool,
     /// What depends on it, and not on its parent.
     pub(super) dependents: Vec<String>,
+    /// What it has of its own that a new one would lack.
+    pub(super) own: Vec<String>,
 }
 
 /// A partitioned table of the plan.

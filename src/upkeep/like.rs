@@ -2,8 +2,8 @@
 
 use super::Work;
 use crate::hangs_on::{Definition, ReplicaIdentityKind, seal, seal_schema};
-use crate::pg::QName;
 use crate::pg::sql::{LockMode, Statement};
+use crate::pg::{Literal, QName};
 use crate::plan::partition::Leaf;
 
 /// The most blocks of a default partition that ATTACH may scan under its lock: 8 MB, a few milliseconds.
@@ -79,6 +79,33 @@ impl Work<'_> {
             on("set row security of", format!("ALTER TABLE {name} {flag} ROW LEVEL SECURITY"))
         });
         statements.extend(identity.into_iter().chain(flags));
+        statements
+    }
+
+    /// What the default partition has set in another way than its parent, for the one that takes its place.
+    pub(super) fn like_default(&self, name: &QName) -> Vec<Statement> {
+        let Some(default) = &self.found.default_itself else { return Vec::new() };
+        let on = |verb: &str, sql: String| Statement::making(name, verb, sql);
+        let comment = |what: String, text: Option<&String>| {
+            text.map(|text| on("comment on", format!("COMMENT ON {what} IS {}", Literal(text))))
+        };
+        let mut statements: Vec<Statement> =
+            comment(format!("TABLE {name}"), default.table.comment.as_ref()).into_iter().collect();
+        for column in &default.columns {
+            let Some(of_parent) = self.found.table.column(&column.name) else { continue };
+            let set = |differs: bool, what: &str, value: Option<&String>, unset: &str| {
+                let action = value.map_or_else(|| unset.to_owned(), |value| format!("SET {what} {value}"));
+                let sql = format!("ALTER TABLE {name} ALTER COLUMN {} {action}", column.name);
+                differs.then(|| on("set what the default partition has for a column of", sql))
+            };
+            let settings = [
+                set(column.default != of_parent.default, "DEFAULT", column.default.as_ref(), "DROP DEFAULT"),
+                set(column.storage.is_some(), "STORAGE", column.storage.as_ref(), ""),
+                set(column.compression.is_some(), "COMPRESSION", column.compression.as_ref(), ""),
+                comment(format!("COLUMN {name}.{}", column.name), column.comment.as_ref()),
+            ];
+            statements.extend(settings.into_iter().flatten());
+        }
         statements
     }
 

@@ -130,6 +130,7 @@ impl Work<'_> {
                 format!("ALTER TABLE {twin} ATTACH PARTITION {built} {bound}"),
             ));
         }
+        statements.extend(self.like_default(&default.name.in_schema(&home)));
         for (leaf, _) in &self.missing {
             let built = QName { schema: home.clone(), name: leaf.name.clone() };
             let check = format!(
@@ -359,6 +360,17 @@ impl Work<'_> {
             let what =
                 format!("{dependent} depends on default partition {name}, which would be replaced: {rows}");
             return Err(refused(table, what, "drop it, and create it again afterwards"));
+        }
+        if !default.own.is_empty() {
+            let own = default.own.join(", ");
+            let what = format!(
+                "default partition {name} would be replaced, and has what its parent has not: {own}; {rows}"
+            );
+            return Err(refused(
+                table,
+                what,
+                "drop that, and create it again afterwards; or give it to the table itself",
+            ));
         }
         if !default.leaf {
             return Err(refused(
