@@ -15,6 +15,11 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   -- Without those that the server makes for each partition of a referenced table.
   from pg_constraint k where k.conrelid = $1 and k.conparentid = 0
   union all
+  -- Its own foreign keys, valid or not: until a partitioned table's are merged, its partitions have them.
+  select distinct 'foreign key ' || k.conname, regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', '')
+  from pg_partition_tree($1::oid::regclass) t join pg_constraint k on k.conrelid = t.relid
+  where k.contype = 'f' and k.conparentid = 0
+  union all
   -- Foreign keys of other tables. Until a partitioned table's are merged, its partitions have them.
   select distinct i.what || concat('constraint ', k.conname, ' of ', r.oid::regclass), i.x
   from pg_constraint k

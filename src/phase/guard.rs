@@ -149,8 +149,11 @@ async fn changes(
     };
     // Partitions are made ahead of time. What is attached to green with rows is found when the tables are compared.
     let mut what = known.differences(&now, &is_settled);
+    // A foreign key that is new is a new constraint, too.
     what.retain(|what| {
-        whose == Colour::Blue || !what.starts_with("partition ") || !what.ends_with(" is new")
+        let is_new = what.ends_with(" is new");
+        !(is_new && what.starts_with("foreign key "))
+            && (whose == Colour::Blue || !what.starts_with("partition ") || !is_new)
     });
     Ok(what)
 }

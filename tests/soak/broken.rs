@@ -41,6 +41,7 @@ async fn ddl_on_green_is_an_alarm_at_once() {
         "alter table t add column more int",
         "create view v as select id from t",
         "grant delete on t to reader",
+        "alter table t alter constraint t_owner_fkey deferrable",
         "alter publication PUB set (publish = 'insert')",
     ] {
         let cluster = Cluster::start();
