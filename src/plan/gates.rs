@@ -111,6 +111,10 @@ fn read(node: &Node, found: &mut Collected) -> Option<Gate> {
         found.add_with_hint(node.at, "a gate asks one thing", hint);
         return None;
     }
+    if let Some(expected) = node.get("expect").filter(|_| node.get("compare").is_none()) {
+        let hint = "`sql` is a condition: its first column must be true".to_owned();
+        found.add_with_hint(expected.at, "only `compare` has an `expect`", hint);
+    }
     let ask = if let Some(sql) = node.get("sql") {
         GateAsk::Sql(statement(sql, "sql", found)?)
     } else if let Some(command) = node.get("command") {

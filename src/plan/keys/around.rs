@@ -71,6 +71,7 @@ pub(super) static GATE: MapShape = MapShape {
     later: &[],
     rules: &[
         r#"{"oneOf": [{"required": ["sql"]}, {"required": ["command"]}, {"required": ["compare", "expect"]}]}"#,
+        r#"{"if": {"required": ["expect"]}, "then": {"required": ["compare"]}}"#,
     ],
 };
 

@@ -291,6 +291,10 @@ const REFUSED_AS_A_WHOLE: &[(&str, &str)] = &[
          gates: [{name: g, sql: select true}]",
         "gate `g` would never be asked",
     ),
+    (
+        "version: 1\nname: x\ntables: [{table: t}]\ngates: [{name: g, sql: select 1, expect: 'p95 <= 1'}]",
+        "only `compare` has an `expect`",
+    ),
     ("version: 1\nname: x\nSettings: {}\ntables: [{table: t}]", "did you mean `settings`?"),
 ];
 
