@@ -42,7 +42,7 @@ fn hint(kind: &str, name: &Ident, green: &Green) -> String {
             format!("alter table {table} alter column {column} drop default; {again}")
         }
         ("generated column", Some(column)) => {
-            format!("write in the plan: columns: {{{}: drop}}", column.as_str())
+            format!("write in the plan: columns: {{{}: drop}}", column.in_plan())
         }
         ("constraint", _) if blue.checks.iter().any(|check| check.name == *name) => {
             format!("alter table {table} drop constraint {name}; and add it again after the swap")
@@ -50,7 +50,7 @@ fn hint(kind: &str, name: &Ident, green: &Green) -> String {
         ("trigger", _) => format!("drop trigger {name} on {table}; and create it again after the swap"),
         ("policy", _) => format!("drop policy {name} on {table}; and create it again after the swap"),
         ("index", _) if blue.indexes.iter().any(|index| index.name == *name) => {
-            format!("write in the plan: drop_indexes: [{}]", name.as_str())
+            format!("write in the plan: drop_indexes: [{}]", name.in_plan())
         }
         _ => "leave it out of the plan, and add it after the swap".to_owned(),
     }

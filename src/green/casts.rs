@@ -63,15 +63,15 @@ fn conflict(column: &Column, new: &str, green: &Ident) -> Conflict {
         "column {name} cannot be cast from {old} to {new} without `using`: the result depends on settings of the \
          session, such as TimeZone and DateStyle"
     );
-    let (blue, green) = (name.as_str(), green.as_str());
+    let (written, blue, green) = (name.in_plan(), name.plain(), green.plain());
     let hint = match (moment(old), moment(new)) {
         (Some(was), Some(is)) => format!(
-            "name the time zone that is meant: {blue}: {{type: {new}, using: \"{}\", back: \"{}\"}}",
-            in_zone(blue, was, is),
-            in_zone(green, is, was)
+            "name the time zone that is meant: {written}: {{type: {new}, using: \"{}\", back: \"{}\"}}",
+            in_zone(&blue, was, is),
+            in_zone(&green, is, was)
         ),
         _ => format!(
-            "write the conversion in the plan: {blue}: {{type: {new}, using: \"...\", back: \"...\"}}, with a time zone \
+            "write the conversion in the plan: {written}: {{type: {new}, using: \"...\", back: \"...\"}}, with a time zone \
              (at time zone 'Area/City') or a format (to_char, to_date, encode) where there is one"
         ),
     };

@@ -28,8 +28,8 @@ fn unknown_names(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
     let indexes: Vec<&Ident> = green.blue.indexes.iter().map(|index| &index.name).collect();
     let unknown = |what: &str, name: &Ident, known: &[&Ident]| {
         let hint = match nearest(name, known.iter().copied()) {
-            Some(near) => format!("did you mean {near}?"),
-            None => format!("it has {}", crate::pg::list(known.iter().map(|name| name.as_str()))),
+            Some(near) => format!("did you mean {}?", near.in_plan()),
+            None => format!("it has {}", crate::pg::list(known.iter().map(|name| name.in_plan()))),
         };
         (!known.contains(&name)).then(|| Conflict::new(format!("{table} has no {what} {name}"), hint))
     };
@@ -67,7 +67,7 @@ fn columns(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
             let what = format!(
                 "the default of column {name} cannot be converted by `using`, which reads other columns"
             );
-            conflicts.push(Conflict::new(what, format!("{}: {{..., default: ...}}", name.as_str())));
+            conflicts.push(Conflict::new(what, format!("{}: {{..., default: ...}}", name.in_plan())));
         }
         if let Some(new) = other_type.filter(|new| column.identity.is_some() && integer_type(new).is_none()) {
             let what = format!("column {name} is an identity and cannot become {new}");
@@ -201,7 +201,7 @@ fn key(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
 /// `primary_key: [a, b]`: the columns of `key`, then the partition key.
 fn proposed_key(key: &[Ident], partition: Option<&GreenPartition>) -> String {
     let more = partition.map(|partition| &partition.column).filter(|column| !key.contains(column));
-    let columns: Vec<&str> = key.iter().chain(more).map(Ident::as_str).collect();
+    let columns: Vec<String> = key.iter().chain(more).map(Ident::in_plan).collect();
     format!("write in the plan: primary_key: [{}]", columns.join(", "))
 }
 
@@ -263,8 +263,8 @@ fn partitioning(green: &Green, plan: &TablePlan, partition: &GreenPartition) -> 
         } else {
             let hash = keys
                 .first()
-                .map(|key| format!(", or partition_by: {{hash: {}, partitions: 16}}", key.as_str()));
-            format!("drop_indexes: [{}]{}", index.name.as_str(), hash.unwrap_or_default())
+                .map(|key| format!(", or partition_by: {{hash: {}, partitions: 16}}", key.in_plan()));
+            format!("drop_indexes: [{}]{}", index.name.in_plan(), hash.unwrap_or_default())
         };
         conflicts.push(Conflict::new(what, hint));
     }

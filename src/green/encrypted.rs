@@ -67,7 +67,7 @@ fn is_encrypted_already(column: &Column) -> bool {
 
 fn of_type(column: &Column, change: &ColumnChange) -> Option<Conflict> {
     let ColumnChange::Encrypt { previous, one_way, .. } = change else { return None };
-    let (name, plain) = (&column.name, column.name.as_str());
+    let (name, plain) = (&column.name, column.name.in_plan());
     if is_encrypted_already(column) {
         let what = format!(
             "column {name} is bytea, so its values are encrypted already, and the way back is not known"
@@ -135,7 +135,7 @@ fn of_uses(green: &Green, plan: &TablePlan, column: &Column) -> Vec<Conflict> {
             format!("index {} is on column {name}, of which the new table has only ciphertext", index.name),
             format!(
                 "drop_indexes: [{}]; for equality look-ups `blind_index: true`, with an index on {}_blind_index",
-                index.name.as_str(),
+                index.name.in_plan(),
                 name.as_str()
             ),
         );

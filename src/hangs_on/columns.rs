@@ -120,7 +120,7 @@ impl Part for Columns {
             .kept_columns()
             .filter_map(|(column, _)| column.generated.as_ref().map(|generated| (column, generated)))
         {
-            let name = column.name.as_str();
+            let name = column.name.in_plan();
             if let Some(read) = green.dropped_of(&generated.columns) {
                 let what =
                     format!("generated column {} uses column {read}, which the plan drops", column.name);

@@ -287,7 +287,7 @@ impl Green {
     pub(super) fn keep_key(&self, columns: &[Ident]) -> String {
         match (columns.first(), &self.partition) {
             (Some(column), Some(_)) => {
-                format!("partition_by: {{hash: {}, partitions: 16}} keeps it", column.as_str())
+                format!("partition_by: {{hash: {}, partitions: 16}} keeps it", column.in_plan())
             }
             _ => "leave the key as it is in the plan".to_owned(),
         }

@@ -30,6 +30,13 @@ impl Ident {
             && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '$');
         if is_plain { text.to_owned() } else { self.to_string() }
     }
+
+    /// As a plan has it: YAML takes its own quotes away, and SQL's have to be left.
+    #[must_use]
+    pub fn in_plan(&self) -> String {
+        let plain = self.plain();
+        if plain.starts_with('"') { format!("'{}'", plain.replace('\'', "''")) } else { plain }
+    }
 }
 
 impl From<&str> for Ident {
@@ -107,6 +114,12 @@ mod tests {
     fn a_quote_in_a_name_cannot_end_it() {
         let name = QName::new("pub\"lic", "a; drop table x");
         assert_eq!(name.to_string(), "\"pub\"\"lic\".\"a; drop table x\"");
+    }
+
+    #[test]
+    fn a_plan_needs_the_quotes_of_sql_within_those_of_yaml() {
+        let written = ["status", "Id", "it's"].map(|name| Ident::from(name).in_plan());
+        assert_eq!(written, ["status", "'\"Id\"'", "'\"it''s\"'"]);
     }
 
     #[test]

@@ -123,8 +123,7 @@ fn check_keys(
         }
     }
     if let Some(by) = by.filter(|by| !key.contains(&by.column)) {
-        let wider: Vec<String> =
-            key.iter().chain([&by.column]).map(|name| name.as_str().to_owned()).collect();
+        let wider: Vec<String> = key.iter().chain([&by.column]).map(Ident::in_plan).collect();
         found.add_with_hint(
             key_node.at,
             format!("`primary_key` lacks `{}`, by which the table is partitioned", by.column.as_str()),

@@ -89,13 +89,13 @@ fn of_table(table: &TablePlan, old: &mut Vec<KeyId>) -> String {
         if *format == Format::AesGcm
             && let Some(names) = bound_to.clone().or_else(|| not_widened(table))
         {
-            let names: Vec<String> = names.iter().map(|name| quoted(name.as_str())).collect();
+            let names: Vec<String> = names.iter().map(Ident::in_plan).collect();
             bound = format!(", bound_to: [{}]", names.join(", "));
         }
         let _ = writeln!(
             columns,
             "      {}: {{encrypt: {{format: {}, previous: {key}{bound}}}}}",
-            quoted(name.as_str()),
+            name.in_plan(),
             format.name()
         );
         is_bound |= *format == Format::AesGcm;
@@ -145,7 +145,7 @@ mod tests {
         ] {
             let text = format!(
                 "version: 1\nname: p\nsettings:\n  workers: 3\n{keys}tables:\n  - table: public.patients\n    replica_identity: full\n    columns:\n      \
-                 ssn: {{encrypt: {{into: ssn_encrypted}}}}\n      notes: {{encrypt: {{format: aes-gcm}}}}\n      name: drop\n  - table: public.other\n    primary_key: [id]\n"
+                 ssn: {{encrypt: {{into: '\"Ssn, encrypted\"'}}}}\n      notes: {{encrypt: {{format: aes-gcm}}}}\n      name: drop\n  - table: public.other\n    primary_key: [id]\n"
             );
             let plan = |text: &str| Plan::parse("p.yaml", text, &|_| None).unwrap();
             let written = rotation(&plan(&text), &text, NEW).unwrap();
@@ -160,8 +160,8 @@ mod tests {
             });
             let (old, new) = (ID.parse().unwrap(), NEW.parse().unwrap());
             let expected = [
+                ("Ssn, encrypted", new, Some((Format::Pgp, old))),
                 ("notes", new, Some((Format::AesGcm, old))),
-                ("ssn_encrypted", new, Some((Format::Pgp, old))),
             ];
             assert!(columns.eq(expected));
             assert!(super::rotation(&plan(&text), &text, ID).is_err());

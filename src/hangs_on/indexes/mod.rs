@@ -170,7 +170,7 @@ impl Index {
 
     fn conflicts(&self, green: &Green) -> Vec<Conflict> {
         let mut conflicts = Vec::new();
-        let leave_out = format!("drop_indexes: [{}]", self.name.as_str());
+        let leave_out = format!("drop_indexes: [{}]", self.name.in_plan());
         if let Some(column) = green.dropped_of(&self.columns) {
             let (kind, hint) = if self.primary {
                 ("primary key", "primary_key: [...] without it".to_owned())
