@@ -145,7 +145,7 @@ async fn what_cannot_be_checked_late_is_refused_by_name() {
     refused(
         hashed("app.tasks", "id"),
         "deferrable constraint \"In order\" cannot be carried to a partitioned table",
-        "drop_indexes: [In order]",
+        "drop_indexes: ['\"In order\"']",
     );
     let dropped = "version: 1\nname: dropped\ntables:\n  - table: app.tasks\n    columns: {id: drop}\n    primary_key: [place]\n";
     refused(

@@ -234,11 +234,9 @@ async fn rows_leave_the_default_partition_under_writing_clients() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_default_partition_old_ones_leave_concurrently_or_are_dropped_when_asked() {
     let cluster = Cluster::start();
-    let setup = format!("{SCHEMA} drop table app.t_default;");
-    let setup = setup.replace("(g % 200) - 80", "-(g % 120)").replace("'1999-05-05'", "'2000-05-05'");
-    let setup = setup
-        .replace("create table app.t_default partition of app.t default;", "")
-        .replace(" drop table app.t_default;", "");
+    let setup: Vec<&str> = SCHEMA.lines().filter(|line| !line.contains("app.t_default")).collect();
+    let setup =
+        setup.join("\n").replace("(g % 200) - 80", "-(g % 120)").replace("'1999-05-05'", "'2000-05-05'");
     let (client, program) = stage(&cluster, &setup, PLAN).await;
     let shown = program.run("partitions", &["--dry-run"]).expect_code(0);
     assert!(shown.stdout.contains("CONCURRENTLY"), "{}", shown.stdout);
@@ -263,7 +261,8 @@ async fn without_a_default_partition_old_ones_leave_concurrently_or_are_dropped_
 async fn in_the_soak_partitions_are_made_and_none_is_detached() {
     let cluster = Cluster::start();
     let schema = "create table t (id bigint primary key, at date not null, n int not null default 0);
-        insert into t select g, now()::date - (g % 100)::int, 0 from generate_series(1, 2000) g;";
+        insert into t select g, now()::date - (g % 100)::int, 0 from generate_series(1, 2000) g;
+        create table \"C\" (t bigint references t on delete cascade); insert into \"C\" select generate_series(1, 200);";
     let plan = "
 version: 1
 name: soak
@@ -271,6 +270,7 @@ settings: {workers: 1, soak: 1h}
 tables:
   - table: t
     primary_key: [id, at]
+    inbound_foreign_keys: registry
     partition_by: {range: at, every: 1 month, ahead: 1, retention: {keep: 24 months, then: drop}}
 ";
     let (client, program) = stage(&cluster, schema, plan).await;
@@ -306,6 +306,13 @@ tables:
     program.execute(&["--yes", "--until", "settle"]).expect_code(0);
     assert_eq!(numbers(&client, rows).await, [2_999, 2_997]);
     program.run("finish", &["--yes", "--now"]).expect_code(0);
+    let refused = program.run("partitions", &["--yes"]).expect_code(3);
+    assert!(
+        tells(refused.refusals()[0], "rows of public.\"C\" reference rows of", "delete or change"),
+        "{}",
+        refused.stdout
+    );
+    client.batch_execute("delete from \"C\"").await.unwrap();
     program.run("partitions", &["--yes"]).expect_code(0);
     assert!(numbers(&client, rows).await[0] < 2_999);
 }

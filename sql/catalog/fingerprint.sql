@@ -1,6 +1,5 @@
 -- Follows bound.sql. All that a swap has to carry over, and all that would prevent it, each with a hash. $1: the table's oid.
--- Deliberately left out: the filenode (VACUUM FULL), the replica identity and the run's publications (it sets
--- them), indexes that are being rebuilt concurrently.
+-- Deliberately left out: the filenode (VACUUM FULL), the run's publications (it sets them), indexes that are being rebuilt concurrently.
 select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   select 'column ' || a.attname as what,
       concat_ws('|', 'column', a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attcollation,
@@ -14,6 +13,11 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
       concat_ws('|', 'constraint', k.conrelid::regclass, k.conname, k.convalidated, pg_get_constraintdef(k.oid))
   -- Without those that the server makes for each partition of a referenced table.
   from pg_constraint k where k.conrelid = $1 and k.conparentid = 0
+  union all
+  -- Until the swap the run itself may set it.
+  select 'the replica identity', concat_ws('|', c.relreplident, (select x.relname from pg_index i join pg_class x on x.oid = i.indexrelid
+    where i.indrelid = c.oid and i.indisreplident))
+  from pg_class c where c.oid = $1
   union all
   -- Its own foreign keys, valid or not: until a partitioned table's are merged, its partitions have them.
   select distinct 'foreign key ' || k.conname, regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', '')

@@ -28,6 +28,7 @@ fn unknown_names(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
     let indexes: Vec<&Ident> = green.blue.indexes.iter().map(|index| &index.name).collect();
     let unknown = |what: &str, name: &Ident, known: &[&Ident]| {
         let hint = match nearest(name, known.iter().copied()) {
+            Some(near) if near.plain() == near.as_str() => format!("did you mean {near}?"),
             Some(near) => format!("did you mean {}?", near.in_plan()),
             None => format!("it has {}", crate::pg::list(known.iter().map(|name| name.in_plan()))),
         };

@@ -18,7 +18,7 @@ const FINGERPRINT: Planned = Planned {
     ),
 };
 
-/// Hashes by the name of the thing. The table's file, replica identity and publications are left out, because the run
+/// Hashes by the name of the thing. The table's file and the run's publications are left out, because the run
 /// itself may change them; VACUUM FULL and REINDEX CONCURRENTLY do not change a fingerprint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint(BTreeMap<String, String>);

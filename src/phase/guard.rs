@@ -149,11 +149,12 @@ async fn changes(
     };
     // Partitions are made ahead of time. What is attached to green with rows is found when the tables are compared.
     let mut what = known.differences(&now, &is_settled);
-    // A foreign key that is new is a new constraint, too.
+    // A foreign key that is new is a new constraint, too. Until the swap the stream's own check looks at the replica identity.
     what.retain(|what| {
-        let is_new = what.ends_with(" is new");
-        !(is_new && what.starts_with("foreign key "))
-            && (whose == Colour::Blue || !what.starts_with("partition ") || !is_new)
+        let (is, is_new) = (|kind: &str| what.starts_with(kind), what.ends_with(" is new"));
+        !(is_new && is("foreign key "))
+            && (settles && !is_new || !is("the replica identity"))
+            && (whose == Colour::Blue || !is("partition ") || !is_new)
     });
     Ok(what)
 }

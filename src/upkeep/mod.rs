@@ -144,6 +144,33 @@ impl Work<'_> {
                 return Err(refused(self.found.name(), what, "drop it first"));
             }
         }
+        for old in &self.old {
+            self.refuse_referenced(client, &old.name).await?;
+        }
+        Ok(())
+    }
+
+    /// Rows that others reference by a table of keys, in a partition that would leave: the server itself sees only those
+    /// that reference the table.
+    async fn refuse_referenced(&self, client: &Client, old: &QName) -> Result<(), Error> {
+        const SQL: &str = include_str!("../../sql/catalog/keys_referenced.sql");
+        let doing = "counting rows that reference a partition";
+        let keys = client.query(SQL, &[&self.found.table.table.oid, &old.to_string()]).await.doing(doing)?;
+        for key in keys {
+            let (child, name, sql): (String, String, String) = (key.get(0), key.get(1), key.get(2));
+            let rows: i64 = client.query_one(&sql, &[]).await.doing(doing)?.get(0);
+            if rows > 0 {
+                let what = format!(
+                    "{rows} rows of {child} reference rows of {}, which would leave the table (foreign key {name})",
+                    old.plain()
+                );
+                return Err(refused(
+                    self.found.name(),
+                    what,
+                    "delete or change those first, or keep more partitions",
+                ));
+            }
+        }
         Ok(())
     }
 }

@@ -37,12 +37,15 @@ async fn a_value_that_blue_cannot_hold_is_an_alarm_at_once_and_ends_when_it_is_g
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ddl_on_green_is_an_alarm_at_once() {
-    for ddl in [
-        "alter table t add column more int",
-        "create view v as select id from t",
-        "grant delete on t to reader",
-        "alter table t alter constraint t_owner_fkey deferrable",
-        "alter publication PUB set (publish = 'insert')",
+    for (ddl, words) in [
+        ("alter table t add column more int", &["column more is new"][..]),
+        ("create view v as select id from t", &["view v is new"]),
+        ("grant delete on t to reader", &["the table itself"]),
+        (
+            "alter table t alter constraint t_owner_fkey deferrable; alter table t replica identity nothing",
+            &["foreign key t_owner_fkey was changed", "the replica identity was changed"],
+        ),
+        ("alter publication PUB set (publish = 'insert')", &["publication"]),
     ] {
         let cluster = Cluster::start();
         let (client, program) = stage(&cluster, BLUE, &plan("1h")).await;
@@ -54,7 +57,7 @@ async fn ddl_on_green_is_an_alarm_at_once() {
             .unwrap()
             .get(0);
         client.batch_execute(&ddl.replace("PUB", &publication)).await.unwrap();
-        running.finish().expect_code(1).expect_words(&["blue no longer follows it"]);
+        running.finish().expect_code(1).expect_words(&["blue no longer follows it"]).expect_words(words);
         let refused = program.run("rollback", &[]);
         assert_eq!(refused.code, Some(1), "{ddl}: {}", refused.stdout);
         assert!(refused.events_of("swapped").is_empty(), "{ddl}");

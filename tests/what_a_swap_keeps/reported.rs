@@ -153,7 +153,6 @@ async fn the_fingerprint_sees_ddl_and_not_what_the_run_does() {
     let first = Fingerprint::of(&client, &table()).await.unwrap();
     let ours = [
         format!("create publication projh_bg_4711 for table {t}"),
-        format!("alter table {t} replica identity full"),
         format!("vacuum full {t}"),
         format!("reindex table concurrently {t}"),
         format!("analyze {t}"),
@@ -182,6 +181,11 @@ async fn the_fingerprint_sees_ddl_and_not_what_the_run_does() {
         (format!("alter table {t} owner to postgres"), "the table itself"),
         (format!("create publication theirs for table {t}"), "publication theirs is new"),
         (format!("alter table {t} alter id set cache 7"), "sequence"),
+        (format!("alter table {t} replica identity full"), "the replica identity was changed"),
+        (
+            format!("alter table {t} alter constraint to_provider not deferrable"),
+            "constraint to_provider was changed; foreign key to_provider was changed",
+        ),
         (format!("create statistics st on patient, clinic from {t}"), "statistics st is new"),
         (format!("alter table {t} cluster on \"Termine_pkey\""), "index Termine_pkey was changed"),
     ];
