@@ -20,8 +20,9 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   from pg_class c where c.oid = $1
   union all
   -- Its own foreign keys, valid or not: until a partitioned table's are merged, its partitions have them.
-  select distinct 'foreign key ' || k.conname, regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', '')
-  from pg_partition_tree($1::oid::regclass) t join pg_constraint k on k.conrelid = t.relid
+  select distinct 'its foreign key ' || k.conname, regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', '')
+  from (select $1::oid as relid union select relid from pg_partition_tree($1::oid::regclass)) t
+  cross join lateral (select * from pg_constraint k where k.conrelid = t.relid offset 0) k
   where k.contype = 'f' and k.conparentid = 0
   union all
   -- Foreign keys of other tables. Until a partitioned table's are merged, its partitions have them.

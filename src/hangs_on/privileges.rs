@@ -33,7 +33,12 @@ impl Part for Privileges {
     fn arrive(&self, green: &Green, who: Colour) -> Vec<Statement> {
         let (blue, live) = (&green.blue, green.live());
         let mut statements = blue.grants.take(&green.home_of(who.other()), &blue.columns);
-        statements.extend(functions::lend(green, who.other()));
+        let lent = functions::lend(green, who.other());
+        if !lent.is_empty() {
+            // What the table that arrives was lent when it left, by its owner.
+            statements.extend(blue.grants.take(live, &blue.columns));
+        }
+        statements.extend(lent);
         statements.extend(blue.grants.give(live, &blue.table.owner));
         let named = |of: &Column| match who {
             Colour::Blue => Some(of.name.clone()),

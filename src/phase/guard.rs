@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 use crate::error::Error;
 use crate::finding::Finding;
 use crate::hangs_on::{
-    self, Around, Blocker, Fingerprint, Green, Published, ReplicaIdentity, ReplicaIdentityKind,
+    self, Around, Blocker, BlockerKind, Fingerprint, Green, Published, ReplicaIdentity, ReplicaIdentityKind,
 };
 use crate::lifecycle::{LaneDesign, Prepared};
 use crate::pg::{Colour, QName, RunObjects};
@@ -34,7 +34,14 @@ pub(super) async fn check_fingerprints(run: &Run<'_>, client: &Client) -> Result
         let published = run.published.get(number);
         // Our sessions have the catalog's search path, so these queries may be sent in any order.
         let (hanging, mut what, _) = tokio::try_join!(
-            async { if swaps == 0 { hanging(client, &prepared, design).await } else { Ok(Vec::new()) } },
+            async {
+                let mut hanging = hanging(client, &prepared, design).await?;
+                // Of the table that has arrived, the fingerprint has all else.
+                hanging.retain(|blocker| {
+                    swaps == 0 || matches!(blocker.kind, BlockerKind::RowType | BlockerKind::Inheritance)
+                });
+                Ok(hanging)
+            },
             async {
                 match known {
                     Some(known) => changes(client, design, (live, &design.table), known, swaps > 0).await,
@@ -152,7 +159,7 @@ async fn changes(
     // A foreign key that is new is a new constraint, too. Until the swap the stream's own check looks at the replica identity.
     what.retain(|what| {
         let (is, is_new) = (|kind: &str| what.starts_with(kind), what.ends_with(" is new"));
-        !(is_new && is("foreign key "))
+        !(is_new && is("its foreign key "))
             && (settles && !is_new || !is("the replica identity"))
             && (whose == Colour::Blue || !is("partition ") || !is_new)
     });

@@ -58,6 +58,8 @@ set role shop_auditor;
 grant insert ("Name") on "Product" to shop_trainee;
 reset role;
 grant select on "Big invoices" to shop_clerk;
+-- Whoever may read the table keeps that on the one that has left, for calls that wait for the swap.
+create function "In stock"() returns bigint language sql stable begin atomic select count(*) from "Product"; end;
 
 insert into "Category" select n, 'category ' || n, decode(md5(n::text), 'hex') from generate_series(1, 8) n;
 insert into "Supplier" ("Company", "Country") select 'supplier ' || n, 'DE' from generate_series(1, 20) n;

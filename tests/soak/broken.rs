@@ -39,11 +39,15 @@ async fn a_value_that_blue_cannot_hold_is_an_alarm_at_once_and_ends_when_it_is_g
 async fn ddl_on_green_is_an_alarm_at_once() {
     for (ddl, words) in [
         ("alter table t add column more int", &["column more is new"][..]),
-        ("create view v as select id from t", &["view v is new"]),
+        ("create view v as select id from t", &["v is new"]),
         ("grant delete on t to reader", &["the table itself"]),
         (
+            "create table holder (row public.t); create function of(public.t) returns int language sql as 'select 1'",
+            &["holder", "of("],
+        ),
+        (
             "alter table t alter constraint t_owner_fkey deferrable; alter table t replica identity nothing",
-            &["foreign key t_owner_fkey was changed", "the replica identity was changed"],
+            &["its foreign key t_owner_fkey was changed", "the replica identity was changed"],
         ),
         ("alter publication PUB set (publish = 'insert')", &["publication"]),
     ] {

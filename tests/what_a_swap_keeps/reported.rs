@@ -184,7 +184,7 @@ async fn the_fingerprint_sees_ddl_and_not_what_the_run_does() {
         (format!("alter table {t} replica identity full"), "the replica identity was changed"),
         (
             format!("alter table {t} alter constraint to_provider not deferrable"),
-            "constraint to_provider was changed; foreign key to_provider was changed",
+            "constraint to_provider was changed; its foreign key to_provider was changed",
         ),
         (format!("create statistics st on patient, clinic from {t}"), "statistics st is new"),
         (format!("alter table {t} cluster on \"Termine_pkey\""), "index Termine_pkey was changed"),
