@@ -73,6 +73,7 @@ mod stream_rules;
 mod swap_under_load;
 mod terminal;
 mod throttle;
+mod together;
 mod triggers;
 mod under_way;
 mod upkeep;

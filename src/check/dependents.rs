@@ -3,10 +3,10 @@
 
 use super::preflight::Subject;
 use super::{CheckId, Finding};
-use crate::hangs_on::{Definition, Green};
+use crate::hangs_on::{DefaultElsewhere, Definition, Green};
 use crate::pg::connect::Session;
 use crate::pg::sql::joined;
-use crate::pg::{self, Colour, QName};
+use crate::pg::{self, Colour, Ident, QName};
 
 /// A note for each object that depends on the table, with what becomes of it.
 pub(super) fn notes(subject: &Subject<'_>) -> Vec<Finding> {
@@ -23,41 +23,14 @@ pub(super) fn notes(subject: &Subject<'_>) -> Vec<Finding> {
     note.collect()
 }
 
-/// Refusals for what binds two tables of the plan to each other and cannot follow both: foreign keys that reference a column
-/// by its old name, policies that name such a column, defaults that use the other's sequence.
+/// Refusals for what binds two tables of the plan to each other and cannot follow both.
 pub(super) fn check_together(subjects: &[Subject<'_>]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for design in subjects.iter().filter_map(|subject| subject.design.as_ref()) {
         let green = &design.green;
         let is_lane = |table: &QName| subjects.iter().any(|other| other.definition.table.name == *table);
-        for policy in &green.blue.policies_elsewhere {
-            let other = subjects.iter().find(|other| other.definition.table.name == policy.on);
-            let Some(other) = other.and_then(|other| other.design.as_ref()) else { continue };
-            let columns: Vec<_> = other.green.blue.columns.iter().map(|column| column.name.clone()).collect();
-            let changed = columns.iter().filter(|name| other.green.name_of(name) != Some(*name));
-            if let Some(column) = changed.into_iter().find(|name| policy.mentions(name)) {
-                let what = format!(
-                    "{} names column {column} of its table, which the plan drops or renames, and reads this one",
-                    policy.what()
-                );
-                let hint = format!("change {} in a plan of its own", policy.on.plain());
-                findings.push(Finding::table(CheckId::Dependents, green.live(), what, hint));
-            }
-        }
-        let is_in_plan = |of: &QName| {
-            let has = |definition: &Definition| {
-                definition.table.name == *of || definition.partitions.iter().any(|part| part.name == *of)
-            };
-            subjects.iter().any(|other| has(&other.definition))
-        };
-        for default in green.blue.defaults_elsewhere.iter().filter(|default| is_in_plan(&default.on)) {
-            let what = format!(
-                "{} uses this table or its sequence, and is of a table of the plan itself",
-                default.what()
-            );
-            let hint = format!("change {} in a plan of its own", default.on.plain());
-            findings.push(Finding::table(CheckId::Dependents, green.live(), what, hint));
-        }
+        findings.extend(policies_of_both(subjects, green));
+        findings.extend(defaults_of_both(subjects, green));
         findings.extend(functions_of_both(subjects, green));
         for leaf in &green.blue.partitions {
             for key in leaf.foreign_keys.iter().filter(|key| is_lane(&key.references)) {
@@ -78,6 +51,71 @@ pub(super) fn check_together(subjects: &[Subject<'_>]) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Refusals for policies of another table of the plan that read this one: with a column that the plan drops, or that cannot have its
+/// old name again, or with a function of this table's rows, which blue of the other one would keep.
+fn policies_of_both(subjects: &[Subject<'_>], green: &Green) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for policy in &green.blue.policies_elsewhere {
+        let other = subjects.iter().find(|other| other.definition.table.name == policy.on);
+        let Some(other) = other.and_then(|other| other.design.as_ref()) else { continue };
+        let is_lost = |name: &&Ident| match other.green.name_of(name) {
+            Some(new) => {
+                let names = other.green.old_names_of(Colour::Green, std::slice::from_ref(name));
+                new != *name && !names.is_any()
+            }
+            None => true,
+        };
+        let mut lost = other.green.blue.columns.iter().map(|column| &column.name).filter(is_lost);
+        let column = lost.find(|name| policy.mentions(name));
+        let mut functions = green.blue.row_functions.iter().map(|of| &of.function);
+        let function = functions.find(|of| policy.mentions(&of.name.name));
+        let why = match (column, function) {
+            (Some(column), _) => {
+                format!(
+                    "names column {column} of its table, which the plan drops or replaces, and reads this one"
+                )
+            }
+            (None, Some(function)) => format!("calls {}", function.what()),
+            (None, None) => continue,
+        };
+        let hint = format!("change {} in a plan of its own", policy.on.plain());
+        let what = format!("{} {why}", policy.what());
+        findings.push(Finding::table(CheckId::Dependents, green.live(), what, hint));
+    }
+    findings
+}
+
+/// Refusals for defaults of another table of the plan that use this one, unless it is the sequence of an identity column,
+/// and the other table has such a column before and after, and no partitions, each of which has a default of its own.
+fn defaults_of_both(subjects: &[Subject<'_>], green: &Green) -> Vec<Finding> {
+    let is_in_plan = |of: &QName| {
+        let has = |definition: &Definition| {
+            definition.table.name == *of || definition.partitions.iter().any(|part| part.name == *of)
+        };
+        subjects.iter().any(|other| has(&other.definition))
+    };
+    let follows = |default: &&DefaultElsewhere| {
+        let other = subjects.iter().find(|other| other.definition.table.name == default.on);
+        let other = other.and_then(|other| other.design.as_ref()).map(|design| &design.green);
+        let is_whole = |other: &&Green| {
+            let is_whole = other.partition.is_none() && !other.blue.table.is_partitioned();
+            is_whole && other.name_of(&default.column) == Some(&default.column)
+        };
+        let uses_sequence = !default.of_columns.is_empty() && green.blue.row_functions.is_empty();
+        uses_sequence && other.filter(is_whole).is_some()
+    };
+    let all = green.blue.defaults_elsewhere.iter().filter(|default| is_in_plan(&default.on));
+    let refused = all.filter(|default| !follows(default)).map(|default| {
+        let what = format!(
+            "{} uses this table or its sequence, and is of a table of the plan itself",
+            default.what()
+        );
+        let hint = format!("change {} in a plan of its own", default.on.plain());
+        Finding::table(CheckId::Dependents, green.live(), what, hint)
+    });
+    refused.collect()
 }
 
 /// Refusals for functions with the row types of two tables, or with that of one and an SQL body that reads another: green

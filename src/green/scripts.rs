@@ -211,6 +211,11 @@ pub(crate) fn dependents(greens: &[&Green], who: Colour) -> Vec<(usize, Dependen
             }
         }
     }
+    for (_, dependent) in found.iter_mut().filter(|(_, dependent)| dependent.names_its_columns) {
+        let Some(on) = greens.iter().find(|green| *green.live() == dependent.relation) else { continue };
+        let columns: Vec<Ident> = on.blue.columns.iter().map(|column| column.name.clone()).collect();
+        dependent.names = std::mem::take(&mut dependent.names).and(on.old_names_of(who, &columns));
+    }
     found.sort_by_key(|(_, dependent)| dependent.rank);
     found
 }

@@ -76,7 +76,7 @@ impl Part for Functions {
 }
 
 impl Function {
-    pub(super) fn what(&self) -> String {
+    pub(crate) fn what(&self) -> String {
         format!("{} {}", self.kind.to_lowercase(), self.signature)
     }
 

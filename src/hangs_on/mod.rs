@@ -54,6 +54,7 @@ pub use blockers::{Around, Blocker, BlockerKind, blockers};
 pub(crate) use columns::late_defaults;
 pub use columns::{Column, Generated, Identity};
 pub(crate) use compatibility::{Compatibility, steps as compatibility_steps};
+pub(crate) use defaults_elsewhere::DefaultElsewhere;
 pub(crate) use definition::PARTS;
 pub use definition::{Definition, read};
 pub use encrypted::{BlindIndex, Encrypted};

@@ -21,8 +21,13 @@ impl OldNames {
         self.give.into_iter().chain(statements).chain(self.take).collect()
     }
 
+    /// Whether a column gets its old name.
+    pub(crate) fn is_any(&self) -> bool {
+        !self.give.is_empty()
+    }
+
     /// Both.
-    pub(super) fn and(mut self, mut other: Self) -> Self {
+    pub(crate) fn and(mut self, mut other: Self) -> Self {
         self.give.append(&mut other.give);
         other.take.append(&mut self.take);
         Self { give: self.give, take: other.take }
@@ -56,7 +61,7 @@ impl Green {
     }
 
     /// The same once `who` is live.
-    pub(super) fn old_names_of(&self, who: Colour, uses: &[Ident]) -> OldNames {
+    pub(crate) fn old_names_of(&self, who: Colour, uses: &[Ident]) -> OldNames {
         match who {
             Colour::Blue => OldNames::default(),
             Colour::Green => self.old_names(self.live(), uses),

@@ -117,6 +117,8 @@ pub(crate) struct Dependent {
     pub(crate) after: Vec<Statement>,
     /// The names that `after` has for columns of the tables that are live.
     pub(crate) names: OldNames,
+    /// Whether `after` names columns of the relation itself, which may be a table of the run, too.
+    pub(crate) names_its_columns: bool,
 }
 
 impl Dependent {
@@ -138,6 +140,7 @@ impl Dependent {
             before: Vec::new(),
             after: Vec::new(),
             names: OldNames::default(),
+            names_its_columns: false,
         }
     }
 

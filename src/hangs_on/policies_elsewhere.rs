@@ -93,6 +93,7 @@ impl PolicyElsewhere {
             trial: self.trial(green, number),
             after: vec![Statement::on(&self.on, LockMode::AccessExclusive, "alter a policy of", sql)],
             names: green.old_names_of(who, &self.uses),
+            names_its_columns: true,
             ..Dependent::of(&self.on, &self.owner)
         }
     }

@@ -51,7 +51,7 @@ fn no_composite(green: &Green, keys: &[&InboundKey]) -> String {
     );
     format!(
         "`inbound_foreign_keys: composite` is not carried out by this version: {children} would need {column} of the \
-         referenced row in each row, written by every statement that inserts one"
+         referenced row in each row, which what inserts them does not write"
     )
 }
 
@@ -62,9 +62,15 @@ fn choices(green: &Green, keys: &[&InboundKey], referenced: &[Ident]) -> String 
     children.dedup();
     let rows: u64 = keys.iter().map(|key| key.estimated_rows).sum();
     let children = format!("{} (about {rows} rows)", list(children));
+    let by_hand = match green.widened.choice {
+        InboundForeignKeys::Composite => {
+            "`inbound_foreign_keys: drop`, and a column, a trigger and a composite key by `steps`, as docs/plan.md shows; or "
+        }
+        _ => "",
+    };
     let drops = keys.iter().map(|key| key.drop_hint()).collect::<Vec<_>>().join("; ");
     format!(
-        "write in the plan `inbound_foreign_keys: registry`: a table of the keys of {table}, about {} keys in {} kB, that \
+        "write in the plan {by_hand}`inbound_foreign_keys: registry`: a table of the keys of {table}, about {} keys in {} kB, that \
          {children} reference with the same actions; it keeps the key unique, too, and each insert and delete on {table} \
          writes it, which takes about 2.5 times the server's time of an insert alone; or `inbound_foreign_keys: drop`: \
          from the swap on nothing keeps rows of {children} from losing theirs, and a rollback adds the keys again; or {}; \
