@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_postgres::{Client, Config, NoTls};
 
 use crate::support::bluegreen::tells;
+use crate::support::definitions::definitions;
 use crate::support::{Cluster, home, listed, stage};
 
 const DB: &str = "postgres";
@@ -46,13 +47,6 @@ tables:
   - table: app.t
 ";
 
-fn dump(cluster: &Cluster) -> String {
-    let lines = cluster.pg_dump(DB, &["--schema-only", "--exclude-schema=projh_*"]);
-    let is_ours = |line: &str| line.contains("projh_bg_") || line.contains("restrict ");
-    let is_kept = |line: &&str| !is_ours(line) && !line.is_empty() && !line.starts_with("--");
-    lines.lines().filter(is_kept).map(|line| format!("{line}\n")).collect()
-}
-
 async fn text(client: &Client, sql: &str) -> String {
     client.query_one(sql, &[]).await.unwrap().get::<_, Option<String>>(0).unwrap_or_default()
 }
@@ -72,7 +66,7 @@ const CALLS: &str = "select 1 / (app.total() >= 200)::int, 1 / (count(*) >= 198)
 async fn functions_and_policies_of_other_tables_move_there_and_back_and_there_again() {
     let cluster = Cluster::start();
     let (client, program) = stage(&cluster, SCHEMA, PLAN).await;
-    let before = (dump(&cluster), identities(&client).await);
+    let before = (definitions(&cluster, DB), identities(&client).await);
     listed(
         &program,
         &[
@@ -97,7 +91,7 @@ async fn functions_and_policies_of_other_tables_move_there_and_back_and_there_ag
         })
         .collect();
     program.execute(&["--yes", "--until", "settle"]).expect_code(0);
-    assert_eq!((dump(&cluster), identities(&client).await), before);
+    assert_eq!((definitions(&cluster, DB), identities(&client).await), before);
     let blue = home(&client, "blue").await;
     let left = format!(
         "select string_agg(pg_describe_object(d.classid, d.objid, 0), ' ') from pg_depend d where d.refobjid = '{blue}.t'::regclass
@@ -118,7 +112,7 @@ async fn functions_and_policies_of_other_tables_move_there_and_back_and_there_ag
         "select count(distinct n)::text from (select n from app.t union all select n from app.other) x";
     assert_eq!(text(&client, numbers).await, "402", "two tables share a sequence");
     program.run("rollback", &[]).expect_code(6);
-    assert_eq!((dump(&cluster), identities(&client).await), before);
+    assert_eq!((definitions(&cluster, DB), identities(&client).await), before);
     assert_eq!(text(&client, "select app.total()::text || count(*) from app.named(1000)").await, "2011");
     program.execute(&["--yes", "--until", "settle"]).expect_code(0);
     stop.store(true, Ordering::Relaxed);
@@ -126,7 +120,7 @@ async fn functions_and_policies_of_other_tables_move_there_and_back_and_there_ag
         caller.await.unwrap();
     }
     program.run("finish", &["--yes", "--now"]).expect_code(0);
-    assert_eq!((dump(&cluster), identities(&client).await), before);
+    assert_eq!((definitions(&cluster, DB), identities(&client).await), before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

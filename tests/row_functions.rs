@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio_postgres::{Client, Config, NoTls};
 
 use crate::support::bluegreen::tells;
+use crate::support::definitions::definitions;
 use crate::support::{Bluegreen, Cluster, home, listed, stage};
 
 const DB: &str = "postgres";
@@ -66,19 +67,6 @@ const CALLS: &str = "select 1 / (count(*) >= 200)::int from app.t where app.labe
     select 1 / (count(*) = 200)::int from app.other where id <= 200;
     update app.t set note = note where id = 5";
 
-/// A dump whose rows have no order.
-fn dump(cluster: &Cluster) -> String {
-    let lines = cluster.pg_dump(DB, &["--exclude-schema=projh_*"]);
-    let is_kept = |line: &&str| {
-        let is_ours = line.contains("projh_bg_") || line.contains("restrict ");
-        !is_ours && !line.is_empty() && !line.starts_with("--")
-    };
-    let (mut rows, lines): (Vec<&str>, Vec<&str>) =
-        lines.lines().filter(is_kept).partition(|line| line.contains('\t') || line.starts_with('n'));
-    rows.sort_unstable();
-    [lines, rows].concat().join("\n")
-}
-
 async fn text(client: &Client, sql: &str) -> String {
     client.query_one(sql, &[]).await.unwrap().get::<_, Option<String>>(0).unwrap_or_default()
 }
@@ -113,7 +101,7 @@ async fn expect_bound(client: &Client) {
 async fn functions_over_rows_change_places_there_and_back_and_there_again() {
     let cluster = Cluster::start();
     let (client, program) = stage(&cluster, SCHEMA, PLAN).await;
-    let before = dump(&cluster);
+    let before = definitions(&cluster, DB);
     listed(
         &program,
         &[
@@ -127,14 +115,14 @@ async fn functions_over_rows_change_places_there_and_back_and_there_again() {
     let stop = Arc::new(AtomicBool::new(false));
     let callers: Vec<_> = (0..3).map(|_| tokio::spawn(caller(config.clone(), Arc::clone(&stop)))).collect();
     program.execute(&["--yes", "--until", "settle"]).expect_code(0);
-    assert_eq!(dump(&cluster), before);
+    assert_eq!(definitions(&cluster, DB), before);
     expect_bound(&client).await;
     client.batch_execute("insert into app.t values (1000, '2026-03-03', 'n')").await.unwrap();
     assert_eq!(text(&client, "select label from app.labels where id = 1000").await, "n1000");
     assert_eq!(text(&client, "select app.total()::text").await, "201");
     client.batch_execute("delete from app.t where id = 1000").await.unwrap();
     program.run("rollback", &[]).expect_code(6);
-    assert_eq!(dump(&cluster), before);
+    assert_eq!(definitions(&cluster, DB), before);
     expect_bound(&client).await;
     program.execute(&["--yes", "--until", "settle"]).expect_code(0);
     stop.store(true, Ordering::Relaxed);
@@ -143,7 +131,7 @@ async fn functions_over_rows_change_places_there_and_back_and_there_again() {
     }
     let blue = home(&client, "blue").await;
     program.run("finish", &["--yes", "--now"]).expect_code(0);
-    assert_eq!(dump(&cluster), before);
+    assert_eq!(definitions(&cluster, DB), before);
     let left = format!("select count(*)::text from pg_namespace where nspname = '{blue}'");
     assert_eq!(text(&client, &left).await, "0");
     client.batch_execute(&format!("set role reader; {CALLS}")).await.unwrap();
@@ -289,12 +277,12 @@ async fn functions_get_the_rows_of_another_shape() {
         ("function public.all_of() does not fit the new table", "save what select pg_get_functiondef");
     assert!(found.iter().any(|finding| tells(finding, what, hint)), "{found:#?}");
     client.batch_execute("drop function all_of()").await.unwrap();
-    let before = dump(&cluster);
+    let before = definitions(&cluster, DB);
     program.execute(&["--yes", "--until", "settle"]).expect_code(0);
     let calls = "select max(label) || (select count(*) from rows_of() where more) \
                  || (select named(x) from app_t x where id = 7) from labels";
     assert_eq!(text(&client, calls).await, "n9999100n7");
     program.run("rollback", &[]).expect_code(6);
     program.run("rollback", &["--drop-green"]).expect_code(6);
-    assert_eq!(dump(&cluster), before);
+    assert_eq!(definitions(&cluster, DB), before);
 }

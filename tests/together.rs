@@ -3,6 +3,7 @@
 use tokio_postgres::Client;
 
 use crate::support::bluegreen::tells;
+use crate::support::definitions::definitions;
 use crate::support::{Cluster, stage};
 
 const DB: &str = "postgres";
@@ -34,15 +35,6 @@ tables:
     columns: {word: {rename: term}}
 ";
 
-fn dump(cluster: &Cluster) -> String {
-    let lines = cluster.pg_dump(DB, &["--schema-only", "--exclude-schema=projh_*"]);
-    let is_kept = |line: &&str| {
-        let is_ours = line.contains("projh_bg_") || line.contains("restrict ");
-        !is_ours && !line.is_empty() && !line.starts_with("--")
-    };
-    lines.lines().filter(is_kept).map(|line| format!("{line}\n")).collect()
-}
-
 async fn text(client: &Client, sql: &str) -> String {
     client.query_one(sql, &[]).await.unwrap().get::<_, Option<String>>(0).unwrap_or_default()
 }
@@ -72,20 +64,20 @@ async fn used(client: &Client, note: &str, word: &str, id: i32) {
 async fn two_tables_with_renamed_columns_there_and_back_and_there_again() {
     let cluster = Cluster::start();
     let (client, program) = stage(&cluster, SCHEMA, PLAN).await;
-    let before = dump(&cluster);
+    let before = definitions(&cluster, DB);
     program.execute(&["--yes", "--until", "settle"]).expect_code(0);
-    let live = dump(&cluster);
-    for line in ["SELECT t.remark AS note", "nextval('app.t_s_seq'::regclass)", "(term <> 'w7'::text)"] {
+    let live = definitions(&cluster, DB);
+    for line in ["t.remark AS note", "nextval('app.t_s_seq'::regclass)", "(term <> 'w7'::text)"] {
         assert!(live.contains(line), "{line}: {live}");
     }
     used(&client, "remark", "term", 1001).await;
     program.run("rollback", &[]).expect_code(6);
-    assert_eq!(dump(&cluster), before);
+    assert_eq!(definitions(&cluster, DB), before);
     used(&client, "note", "word", 1002).await;
     program.execute(&["--yes", "--until", "settle"]).expect_code(0);
-    assert_eq!(dump(&cluster), live);
+    assert_eq!(definitions(&cluster, DB), live);
     program.run("finish", &["--yes", "--now"]).expect_code(0);
-    assert_eq!(dump(&cluster), live);
+    assert_eq!(definitions(&cluster, DB), live);
     used(&client, "remark", "term", 1003).await;
 }
 
@@ -164,7 +156,7 @@ steps:
 async fn a_composite_key_is_reached_by_steps() {
     let cluster = Cluster::start();
     let (client, program) = stage(&cluster, COMPOSITE, COMPOSITE_PLAN).await;
-    let before = dump(&cluster);
+    let before = definitions(&cluster, DB);
     program
         .write_plan(&COMPOSITE_PLAN.replace("inbound_foreign_keys: drop", "inbound_foreign_keys: composite"));
     let checked = program.run("check", &[]).expect_code(3);
@@ -187,7 +179,7 @@ async fn a_composite_key_is_reached_by_steps() {
     client.batch_execute("delete from visits where id = 10").await.unwrap();
     assert_eq!(text(&client, "select count(*)::text from bills").await, "199");
     program.run("rollback", &["--drop-green"]).expect_code(6);
-    assert_eq!(dump(&cluster), before);
+    assert_eq!(definitions(&cluster, DB), before);
     program.write_plan(&COMPOSITE_PLAN.replace("name: composite", "name: again"));
     program.execute(&["--yes", "--until", "settle"]).expect_code(0);
     program.run("finish", &["--yes", "--now"]).expect_code(0);

@@ -3,6 +3,7 @@
 use tokio_postgres::Client;
 
 use crate::support::bluegreen::tells;
+use crate::support::definitions::definitions;
 use crate::support::{Cluster, stage};
 
 const DB: &str = "postgres";
@@ -35,15 +36,6 @@ tables:
     columns: {staff_id: {rename: clerk_id}}
 ";
 
-fn dump(cluster: &Cluster) -> String {
-    let lines = cluster.pg_dump(DB, &["--schema-only", "--exclude-schema=projh_*"]);
-    let is_kept = |line: &&str| {
-        let is_ours = line.contains("projh_bg_") || line.contains("restrict ");
-        !is_ours && !line.is_empty() && !line.starts_with("--")
-    };
-    lines.lines().filter(is_kept).map(|line| format!("{line}\n")).collect()
-}
-
 async fn keys(client: &Client, of: &str) -> String {
     let sql = format!(
         "select coalesce(string_agg(concat_ws(' ', k.conrelid::regclass, k.conname, k.convalidated, pg_get_constraintdef(k.oid),
@@ -57,7 +49,7 @@ async fn keys(client: &Client, of: &str) -> String {
 async fn keys_of_partitions_follow_to_partitions_with_their_bounds() {
     let cluster = Cluster::start();
     let (client, program) = stage(&cluster, SCHEMA, PLAN).await;
-    let (before, of_blue) = (dump(&cluster), keys(&client, "^payment_p").await);
+    let (before, of_blue) = (definitions(&cluster, DB), keys(&client, "^payment_p").await);
     program.run("check", &[]).expect_code(0);
     program.execute(&["--yes", "--until", "settle"]).expect_code(0);
     let of_green = "payment_m2026_01 p1_customer t FOREIGN KEY (customer_id) REFERENCES customer(id) ON DELETE CASCADE DEFERRABLE\n\
@@ -76,7 +68,7 @@ async fn keys_of_partitions_follow_to_partitions_with_their_bounds() {
     assert_eq!(keys(&client, "^payment_m").await, of_green);
     program.run("rollback", &[]).expect_code(6);
     program.run("rollback", &["--drop-green"]).expect_code(6);
-    assert_eq!(dump(&cluster), before);
+    assert_eq!(definitions(&cluster, DB), before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,6 +3,7 @@
 pub mod bluegreen;
 pub mod cluster;
 pub mod contract;
+pub mod definitions;
 pub mod feeding;
 pub mod forwarder;
 mod install;
