@@ -57,7 +57,7 @@ pub enum Error {
     Copy(#[from] CopyError),
     /// The stream of changes could not be applied to green.
     #[error(transparent)]
-    Feed(#[from] FeedError),
+    Feed(FeedError),
     /// Blue and green could not be compared.
     #[error(transparent)]
     Compare(#[from] CompareError),
@@ -230,6 +230,15 @@ pub(crate) trait Doing<T> {
 impl<T> Doing<T> for Result<T, tokio_postgres::Error> {
     fn doing(self, what: impl Into<String>) -> Result<T, Error> {
         self.map_err(|source| Error::Postgres { doing: what.into(), source })
+    }
+}
+
+impl From<FeedError> for Error {
+    fn from(error: FeedError) -> Self {
+        match error {
+            FeedError::Replication(gone @ ReplicationError::SlotGone { .. }) => Self::Slot(gone.to_string()),
+            error => Self::Feed(error),
+        }
     }
 }
 

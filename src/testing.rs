@@ -39,7 +39,7 @@ pub mod lane {
     }
 
     pub mod feed {
-        pub use crate::lane::feed::{Feed, FeedError, Parts};
+        pub use crate::lane::feed::{Feed, FeedError, Parts, Read};
     }
 
     pub mod point {

@@ -11,6 +11,7 @@ mod echo;
 mod error;
 mod others;
 mod pending;
+mod reading;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,12 +29,12 @@ use crate::pg::Colour;
 use crate::pg::ConnectionRole;
 use crate::pg::Lsn;
 use crate::pg::connect::{Session, Target, unless_stalled};
-use crate::replication::Stream;
 use crate::throttle::Rest;
 
 use applier::Applier;
 pub use error::FeedError;
 pub use others::{Watch, Watched};
+pub use reading::Read;
 
 /// The prefix of our logical messages in the WAL.
 pub const MESSAGE_PREFIX: &str = "projh_bluegreen";
@@ -73,6 +74,8 @@ pub struct State {
 struct Shared {
     /// The text that this feed's markers begin with. Markers of an earlier feed of the run may still be in the stream.
     markers: String,
+    /// The last marker that was written, or is about to be.
+    marked: AtomicU64,
     /// Whether rows may be missing in the targets.
     lenient: AtomicBool,
     /// Whether the stream is read in bursts while the feed runs freely.
@@ -101,7 +104,6 @@ pub struct Feed {
     marker_pid: i32,
     target: Arc<Target>,
     mark: Statement,
-    markers: AtomicU64,
     task: JoinHandle<()>,
 }
 
@@ -119,12 +121,10 @@ pub struct Parts {
     pub source: Colour,
     /// What the program's own transactions begin with: it writes to either table, and does not apply that again.
     pub mark: String,
-    /// The stream, already started.
-    pub stream: Stream,
+    /// The stream; it begins at the position that was applied up to.
+    pub read: Read,
     /// The lanes whose sources are in the publication.
     pub lanes: Vec<Lane>,
-    /// The position that the stream was applied up to.
-    pub applied: Lsn,
     /// Whether rows may be missing in the targets, because the copy is not over.
     pub lenient: bool,
     /// How long the feed rests between batches of a backlog.
@@ -135,7 +135,7 @@ impl Feed {
     /// Starts a feed that holds still.
     ///
     /// # Errors
-    /// If its connections cannot be made, or its statements cannot be prepared.
+    /// If its connections cannot be made, the stream cannot be opened, or its statements cannot be prepared.
     pub async fn start(target: &Target, parts: Parts) -> Result<Self, FeedError> {
         let name = ConnectionRole::of_run(&parts.fence.run, "apply").to_string();
         let session = target.connect(&name, &[("lock_timeout", "0")]).await?;
@@ -146,6 +146,7 @@ impl Feed {
         let marker_pid = marker_session.pid().await?;
         let target = Arc::new(target.clone());
         let shared = Arc::new(Shared {
+            marked: AtomicU64::new(0),
             markers: format!("{}:{}:", parts.fence.run, uuid::Uuid::new_v4().simple()),
             lenient: AtomicBool::new(parts.lenient),
             in_bursts: AtomicBool::new(false),
@@ -154,7 +155,8 @@ impl Feed {
             touched: Mutex::default(),
         });
         let (mode, mode_seen) = watch::channel(Mode::Hold);
-        let (state_sender, state) = watch::channel(State { applied: parts.applied, ..State::default() });
+        let (state_sender, state) =
+            watch::channel(State { applied: parts.read.start.from, ..State::default() });
         let mut applier =
             Applier::new((session, Arc::clone(&target)), parts, mode_seen, state_sender, Arc::clone(&shared))
                 .await?;
@@ -165,17 +167,7 @@ impl Feed {
             // Only now: whoever waits for its state takes the closed channel as the sign that there is an error.
             drop(applier);
         });
-        Ok(Self {
-            mode,
-            state,
-            shared,
-            marker_session,
-            marker_pid,
-            target,
-            mark,
-            markers: AtomicU64::new(0),
-            task,
-        })
+        Ok(Self { mode, state, shared, marker_session, marker_pid, target, mark, task })
     }
 
     /// Lets it run freely.
@@ -183,8 +175,8 @@ impl Feed {
         self.mode.send_replace(Mode::Free);
     }
 
-    /// Whether to read the stream in bursts while the feed runs freely: nobody waits for it, and clients have the
-    /// processors. A marker's round trip takes some 100 ms then.
+    /// Whether to read the stream in bursts while the feed runs freely and no marker is under way: nobody waits for it, and
+    /// clients have the processors. What they write comes to the targets up to 10 s later then.
     pub fn read_in_bursts(&self, in_bursts: bool) {
         self.shared.in_bursts.store(in_bursts, Ordering::Release);
         self.mode.send_modify(|_| {});
@@ -246,10 +238,11 @@ impl Feed {
     /// # Errors
     /// If the server rejected the statement, or the connection was lost.
     pub async fn mark(&self) -> Result<u64, FeedError> {
-        let n = self.markers.fetch_add(1, Ordering::Relaxed) + 1;
+        let n = self.shared.marked.fetch_add(1, Ordering::AcqRel) + 1;
         let content = format!("{}{n}", self.shared.markers);
         let marked = async {
             self.marker_session.query_one(&self.mark, &[&MESSAGE_PREFIX, &content]).await?;
+            self.mode.send_modify(|_| {});
             Ok(n)
         };
         unless_stalled(&self.target, self.marker_pid, marked).await

@@ -11,10 +11,10 @@ use super::prepared;
 use crate::crash;
 use crate::error::{Doing, Error};
 use crate::event::{Event, WaitCause};
-use crate::lane::feed::{Feed, FeedError, Parts, Watch, Watched};
+use crate::lane::feed::{Feed, FeedError, Parts, Read, Watch, Watched};
 use crate::lane::point::{Making, Point, Tried};
 use crate::pg::{Colour, Ident, RunObjects};
-use crate::replication::{ReplicationError, Start, Walsender};
+use crate::replication::Start;
 use crate::run::Run;
 
 /// Bytes of the stream that are kept in memory while it is not applied.
@@ -34,24 +34,18 @@ pub(super) async fn ensure(run: &mut Run<'_>) -> Result<(), Error> {
         (progress.live(), progress.is_reversible() && progress.broken.is_none())
     };
     if run.feed.is_none() {
-        let walsender = Walsender::connect(&run.cx.target, &run.role("stream"), &[]).await?;
-        let start = start(run, live).await?;
-        let applied = start.from;
-        let stream = match walsender.start(start).await {
-            Err(gone @ ReplicationError::SlotGone { .. }) => return Err(Error::Slot(gone.to_string())),
-            begun => begun?,
-        };
+        let read = Read { role: run.role("stream"), start: start(run, live).await? };
         let lenient = !run.journal.progress().copy_finished;
         let (fence, mark, rest) = (run.journal.fence(), prepared(run)?.mark, run.pace.rest());
         let lanes = run.lanes.clone();
-        let parts = Parts { fence, source: live, mark, stream, lanes, applied, lenient, rest };
+        let parts = Parts { fence, source: live, mark, read, lanes, lenient, rest };
         let feed = Feed::start(&run.cx.target, parts).await?;
         run.pace.follow(&feed, live);
         run.feed = Some(feed);
     }
     if is_read && run.others.is_none() {
-        let (role, mark) = (run.role("echo"), prepared(run)?.mark);
-        let watched = Watched { role, start: start(run, live.other()).await?, mark };
+        let read = Read { role: run.role("echo"), start: start(run, live.other()).await? };
+        let watched = Watched { read, mark: prepared(run)?.mark };
         run.others = Some(Watch::start(run.cx.target.clone(), watched));
     }
     Ok(())

@@ -1,9 +1,9 @@
-//! State shared by the consumer and the receiver: how full the buffer is, the positions, and how eagerly to read.
+//! State shared by the consumer and the receiver: how full the buffer is, the positions.
 //!
 //! Invariant: the receiver stops reading when the buffer is full, so memory is bounded by `buffer_bytes` and one read; and
 //! it never waits for the consumer while it owes the server a status update.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
@@ -15,13 +15,10 @@ pub(super) struct Shared {
     waiting_bytes: AtomicUsize,
     acknowledged: AtomicU64,
     received: AtomicU64,
-    in_bursts: AtomicBool,
     /// Notified when the buffer has room again.
     pub(super) room: Notify,
     /// Notified when there is a new position to report.
     pub(super) news: Notify,
-    /// Notified when the time between two bursts is not to be waited for.
-    pub(super) hurry: Notify,
 }
 
 impl Shared {
@@ -31,10 +28,8 @@ impl Shared {
             waiting_bytes: AtomicUsize::new(0),
             acknowledged: AtomicU64::new(from.0),
             received: AtomicU64::new(0),
-            in_bursts: AtomicBool::new(false),
             room: Notify::new(),
             news: Notify::new(),
-            hurry: Notify::new(),
         }
     }
 
@@ -73,16 +68,6 @@ impl Shared {
 
     pub(super) fn received(&self) -> Lsn {
         Lsn(self.received.load(Ordering::Acquire))
-    }
-
-    pub(super) fn read_in_bursts(&self, in_bursts: bool) {
-        if self.in_bursts.swap(in_bursts, Ordering::AcqRel) && !in_bursts {
-            self.hurry.notify_one();
-        }
-    }
-
-    pub(super) fn in_bursts(&self) -> bool {
-        self.in_bursts.load(Ordering::Acquire)
     }
 }
 

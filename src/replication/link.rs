@@ -12,8 +12,6 @@ use crate::pg::connect::Wire;
 
 /// Bytes per read; a larger message gets a larger buffer.
 const READ_BYTES: usize = 64 * 1024;
-/// There is room for at least as many: a read that returns fewer has taken all that had arrived.
-pub(super) const READ_BYTES_MIN: usize = READ_BYTES / 8;
 
 /// A message of the server.
 pub(super) enum Incoming {
@@ -51,14 +49,14 @@ impl Link {
         Ok(Message::parse(&mut self.inbox)?.map(Incoming::Message))
     }
 
-    /// Waits for more bytes, and returns how many came. Cancel-safe.
-    pub(super) async fn read(&mut self) -> io::Result<usize> {
-        if self.inbox.capacity() - self.inbox.len() < READ_BYTES_MIN {
+    /// Waits for more bytes. Cancel-safe.
+    pub(super) async fn read(&mut self) -> io::Result<()> {
+        if self.inbox.capacity() - self.inbox.len() < READ_BYTES / 8 {
             self.inbox.reserve(READ_BYTES);
         }
         match self.wire.read_buf(&mut self.inbox).await? {
             0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed the connection")),
-            count => Ok(count),
+            _ => Ok(()),
         }
     }
 
@@ -69,7 +67,7 @@ impl Link {
                 // Dropped unread: their texts may hold row values.
                 Some(Incoming::Message(Message::NoticeResponse(_) | Message::NotificationResponse(_))) => {}
                 Some(incoming) => return Ok(incoming),
-                None => drop(self.read().await?),
+                None => self.read().await?,
             }
         }
     }

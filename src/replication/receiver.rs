@@ -19,7 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::buffer::Shared;
 use super::delivery::{Delivery, Received};
 use super::error::ReplicationError;
-use super::link::{Incoming, Link, READ_BYTES_MIN, error_fields};
+use super::link::{Incoming, Link, error_fields};
 use super::pgoutput::Logical;
 use crate::pg::Lsn;
 
@@ -27,8 +27,6 @@ use crate::pg::Lsn;
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Acknowledgements are collected for this long.
 const REPORT_PAUSE: Duration = Duration::from_millis(100);
-/// The time between two bursts.
-const BURST_EVERY: Duration = Duration::from_millis(100);
 
 pub(super) struct Receiver {
     link: Link,
@@ -39,8 +37,6 @@ pub(super) struct Receiver {
     reported_at: Instant,
     /// When the latest acknowledgement has to be reported.
     due: Option<Instant>,
-    /// When the next burst is read.
-    burst_at: Instant,
     /// When the server was last heard, or was not listened to.
     heard_at: Instant,
     /// After how long without a word the connection is lost.
@@ -66,17 +62,7 @@ impl Receiver {
     ) -> Self {
         let now = Instant::now();
         let silence = silence.map(|limit| limit * 2);
-        Self {
-            link,
-            shared,
-            outbox,
-            asked: false,
-            reported_at: now,
-            due: None,
-            burst_at: now,
-            heard_at: now,
-            silence,
-        }
+        Self { link, shared, outbox, asked: false, reported_at: now, due: None, heard_at: now, silence }
     }
 
     /// Runs until the consumer stops it or the stream ends. The consumer gets the reason for the end after everything
@@ -103,7 +89,6 @@ impl Receiver {
             }
             let full = self.shared.is_full();
             let due = self.due;
-            let rests = self.shared.in_bursts() && Instant::now() < self.burst_at;
             tokio::select! {
                 biased;
                 stop = &mut stopped => return Ok(if stop.is_ok() { End::Stopped } else { End::Abandoned }),
@@ -119,14 +104,9 @@ impl Receiver {
                     self.due = Some(self.reported_at + REPORT_PAUSE);
                 }
                 () = self.shared.room.notified(), if full => {}
-                () = self.shared.hurry.notified(), if rests => {}
-                () = sleep_until(self.burst_at), if rests => {}
-                read = self.link.read(), if !full && !rests => {
-                    let read = read.map_err(ReplicationError::Lost)?;
+                read = self.link.read(), if !full => {
+                    read.map_err(ReplicationError::Lost)?;
                     self.heard_at = Instant::now();
-                    if read < READ_BYTES_MIN {
-                        self.burst_at = Instant::now() + BURST_EVERY;
-                    }
                 }
             }
         }

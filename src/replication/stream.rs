@@ -68,12 +68,6 @@ impl Stream {
         self.shared.acknowledge(lsn);
     }
 
-    /// Whether to read in bursts, with 100 ms between them: a busy stream takes much less of the processors then, on
-    /// either side, and comes that much later.
-    pub fn read_in_bursts(&self, in_bursts: bool) {
-        self.shared.read_in_bursts(in_bursts);
-    }
-
     /// The furthest position that the server has reported, even if messages before it were not taken yet.
     #[must_use]
     pub fn received_lsn(&self) -> Lsn {

@@ -2,11 +2,11 @@
 
 use projh_bluegreen::testing::journal::{self, Journal};
 use projh_bluegreen::testing::lane::Lane;
-use projh_bluegreen::testing::lane::feed::{Feed, FeedError, Parts};
+use projh_bluegreen::testing::lane::feed::{Feed, FeedError, Parts, Read};
 use projh_bluegreen::testing::pg::Colour;
 use projh_bluegreen::testing::pg::Lsn;
 use projh_bluegreen::testing::pg::connect::Target;
-use projh_bluegreen::testing::replication::{Start, Walsender};
+use projh_bluegreen::testing::replication::Start;
 use projh_bluegreen::testing::throttle::Rest;
 use tokio_postgres::Client;
 
@@ -31,13 +31,12 @@ pub struct From<'a> {
 /// Starts the feed of one lane; it holds still.
 pub async fn start(target: &Target, journal: &Journal, lane: &Lane, from: From<'_>) -> Feed {
     let From { slot, applied, lenient } = from;
-    let walsender = Walsender::connect(target, "test stream", &[]).await.unwrap();
     let (slot, publication) = (slot.to_owned(), slot.to_owned());
     let start = Start { slot, publication, from: applied, buffer_bytes: 32 << 20 };
-    let stream = walsender.start(start).await.unwrap();
+    let read = Read { role: "test stream".to_owned(), start };
     let lanes = vec![lane.clone()];
     let (fence, mark, rest) = (journal.fence(), String::new(), Rest::never());
-    let parts = Parts { fence, source: Colour::Blue, mark, stream, lanes, applied, lenient, rest };
+    let parts = Parts { fence, source: Colour::Blue, mark, read, lanes, lenient, rest };
     Feed::start(target, parts).await.unwrap()
 }
 

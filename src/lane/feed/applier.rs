@@ -1,8 +1,10 @@
 //! The feed's task: turns messages of the stream into transactions on the targets.
 
+mod commit;
+
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -10,21 +12,18 @@ use tokio::time::Instant;
 
 use super::echo::Echo;
 use super::pending::{Durable, Pending, begin};
+use super::reading::Reading;
 use super::{FeedError, MESSAGE_PREFIX, Mode, Parts, Shared, State, TOUCHED_MAX};
 use crate::journal::Fence;
 use crate::lane::apply::Apply;
 use crate::lane::coalesce::{Coalesced, Key};
 use crate::pg::Colour;
 use crate::pg::connect::{Session, Target, unless_stalled};
-use crate::pg::{AS_OPERATOR, LOOK_UP_BY_KEY, Lsn};
+use crate::pg::{LOOK_UP_BY_KEY, Lsn};
+use crate::replication::Received;
 use crate::replication::pgoutput::Logical;
-use crate::replication::{Received, Stream};
 use crate::throttle::Rest;
 
-/// Most of the feed's commits do not wait for the disk. One in this time does, and makes all before it durable.
-const DURABLE_EVERY: Duration = Duration::from_secs(1);
-/// Changes taken in wait no longer than this for more.
-const LONGEST_WAIT: Duration = Duration::from_millis(200);
 /// A batch is sent to the server when it holds this many changes, or bytes.
 const BATCH_CHANGES: u64 = 20_000;
 const BATCH_BYTES: usize = 8 << 20;
@@ -37,7 +36,7 @@ pub(super) struct Applier {
     /// The process ID of its backend, and where to ask about it.
     pid: i32,
     target: Arc<Target>,
-    stream: Stream,
+    reading: Reading,
     fence: Fence,
     source: Colour,
     echo: Echo,
@@ -97,12 +96,13 @@ impl Applier {
             touched: vec![Vec::new(); pending.len()],
             pid: session.pid().await?,
             session,
-            target,
             begin: echo.begin(pending.iter().any(|pending| pending.lane.defers)),
             echo,
-            stream: parts.stream,
+            end: parts.read.start.from,
+            reading: Reading::open(Arc::clone(&target), parts.read).await?,
             fence: parts.fence,
             source: parts.source,
+            target,
             pending,
             by_relation,
             others: HashMap::new(),
@@ -112,7 +112,6 @@ impl Applier {
             peeked: None,
             in_source_transaction: false,
             in_target_transaction: false,
-            end: parts.applied,
             durable: Durable { at: Instant::now(), is_all: true },
             commit_by: Instant::now(),
             last_batch: Duration::ZERO,
@@ -134,7 +133,8 @@ impl Applier {
 
     async fn step(&mut self) -> Result<(), FeedError> {
         let mode = *self.mode.borrow_and_update();
-        self.stream.read_in_bursts(mode == Mode::Free && self.shared.in_bursts.load(Ordering::Acquire));
+        let is_awaited = mode != Mode::Free || self.shared.marked.load(Ordering::Acquire) > self.marker;
+        self.reading.read_in_bursts(!is_awaited && self.shared.in_bursts.load(Ordering::Acquire));
         let waits = match mode {
             // Inside one it may have a target transaction open, which a new slot would wait for.
             Mode::Hold => !self.in_source_transaction,
@@ -183,11 +183,14 @@ impl Applier {
     /// The next message; while it waits for one, whole source transactions are committed. `None` if that, or a change
     /// of the mode, came first.
     async fn next(&mut self) -> Result<Option<Received>, FeedError> {
-        if let Some(received) = self.stream.try_next().transpose()? {
+        if let Some(received) = self.reading.try_next().transpose()? {
             return Ok(Some(received));
         }
         let is_whole = !self.in_source_transaction;
         let gathers = self.shared.gathers.load(Ordering::Acquire);
+        if is_whole && self.reading.is_over() {
+            return self.end_burst().await.map(|()| None);
+        }
         if is_whole && (self.has_marker() || Instant::now() >= self.commit_by && !gathers) {
             self.commit().await?;
         }
@@ -195,10 +198,10 @@ impl Applier {
         let waits = is_whole && !gathers && self.pending.iter().any(|pending| pending.changes.changes() > 0);
         tokio::select! {
             biased;
-            received = self.stream.next() => Ok(Some(received?)),
+            received = self.reading.next() => Ok(Some(received?)),
             changed = self.mode.changed() => changed.map(|()| None).map_err(|_| FeedError::Ended),
             () = tokio::time::sleep_until(self.commit_by), if waits => self.commit().await.map(|()| None),
-            () = tokio::time::sleep_until(at + DURABLE_EVERY), if !is_all && is_whole && !gathers => {
+            () = tokio::time::sleep_until(at + commit::DURABLE_EVERY), if !is_all && is_whole && !gathers => {
                 begin(&self.session, &self.begin, &mut self.in_target_transaction).await?;
                 self.commit().await.map(|()| None)
             }
@@ -323,77 +326,5 @@ impl Applier {
             self.truncated = true;
         }
         Ok(())
-    }
-
-    /// Sends what has been taken in to the server, in the open transaction.
-    async fn flush(&mut self) -> Result<(), FeedError> {
-        let lenient = self.shared.lenient.load(Ordering::Acquire);
-        let is_first = !self.in_target_transaction;
-        for (at, pending) in self.pending.iter_mut().enumerate() {
-            if pending.changes.changes() == 0 {
-                continue;
-            }
-            self.changes += pending.changes.changes();
-            begin(&self.session, &self.begin, &mut self.in_target_transaction).await?;
-            let keys = pending.flush(&self.session, lenient, is_first).await?;
-            self.touched[at].extend(keys.into_keys());
-        }
-        Ok(())
-    }
-
-    async fn commit(&mut self) -> Result<(), FeedError> {
-        let (target, pid) = (Arc::clone(&self.target), self.pid);
-        unless_stalled(&target, pid, self.commit_now()).await
-    }
-
-    /// Commits everything taken in, together with the position reached; once that is durable, it is
-    /// acknowledged.
-    async fn commit_now(&mut self) -> Result<(), FeedError> {
-        let begun = Instant::now();
-        self.flush().await?;
-        if self.in_target_transaction {
-            // Somebody waits for a marker, perhaps with a lock: the disk can wait until after it.
-            let is_durable = !self.has_marker() && self.durable.at.elapsed() >= DURABLE_EVERY;
-            self.session.batch_execute(AS_OPERATOR).await?;
-            let sql = "WITH held AS (SELECT projh_bluegreen.fence($1, $2)) \
-                       UPDATE projh_bluegreen.stream SET applied_lsn = $3 FROM held WHERE run = $1 AND source = $4";
-            self.session
-                .execute(sql, &[&self.fence.run, &self.fence.epoch, &self.end, &self.source.to_string()])
-                .await
-                .map_err(|source| self.fence.error("moved on", source))?;
-            let waits = if is_durable { "on" } else { "off" };
-            self.session.batch_execute(&format!("SET LOCAL synchronous_commit = {waits}; COMMIT")).await?;
-            crate::crash::point("applied");
-            self.in_target_transaction = false;
-            tracing::debug!(applied = %self.end, is_durable, "batch applied");
-            self.durable.is_all = is_durable;
-            if is_durable {
-                self.durable.at = Instant::now();
-            }
-            self.last_batch = begun.elapsed().min(LONGEST_WAIT);
-        }
-        self.remember_touched();
-        if self.durable.is_all {
-            self.stream.acknowledge(self.end);
-        }
-        if self.end > self.state.borrow().applied || self.has_marker() {
-            self.state.send_modify(|state| {
-                state.applied = self.end;
-                state.marker = self.marker;
-                state.changes = self.changes;
-                state.truncated = self.truncated;
-            });
-        }
-        Ok(())
-    }
-
-    fn remember_touched(&mut self) {
-        let mut touched = self.shared.touched.lock().unwrap_or_else(PoisonError::into_inner);
-        for (at, keys) in self.touched.iter_mut().enumerate() {
-            match touched.as_mut().and_then(|lanes| lanes.get_mut(at)) {
-                Some(lane) => lane.extend(keys.drain(..)),
-                None => keys.clear(),
-            }
-        }
     }
 }

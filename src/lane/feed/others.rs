@@ -12,10 +12,10 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::echo::Echo;
-use super::{FeedError, MESSAGE_PREFIX};
+use super::{FeedError, MESSAGE_PREFIX, Read};
 use crate::pg::connect::Target;
 use crate::replication::pgoutput::Logical;
-use crate::replication::{Received, Start, Stream, Walsender};
+use crate::replication::{Received, Stream, Walsender};
 
 /// The time between two looks is so many times what a look takes, within these bounds.
 const REST_TIMES: u32 = 20;
@@ -24,10 +24,8 @@ const REST_MAX: Duration = Duration::from_secs(30);
 
 /// Where to look.
 pub struct Watched {
-    /// The `application_name` of its connections.
-    pub role: String,
-    /// Slot and publication of the tables, and from where on to read.
-    pub start: Start,
+    /// The stream of the tables.
+    pub read: Read,
     /// What the program's own transactions begin with.
     pub mark: String,
 }
@@ -106,10 +104,10 @@ impl Watch {
 
 /// Reads the stream up to a marker of its own.
 async fn look(target: &Target, watched: &Watched) -> Result<(), FeedError> {
-    let mut walsender = Walsender::connect(target, &watched.role, &[]).await?;
+    let mut walsender = Walsender::connect(target, &watched.read.role, &[]).await?;
     let marker = uuid::Uuid::new_v4().simple().to_string();
     walsender.emit(MESSAGE_PREFIX, &marker).await?;
-    let mut stream = walsender.start(watched.start.clone()).await?;
+    let mut stream = walsender.start(watched.read.start.clone()).await?;
     read_to(&mut stream, marker.as_bytes(), &watched.mark).await?;
     Ok(stream.stop().await?)
 }
