@@ -29,6 +29,8 @@ const STEPS_MAX: u32 = 12;
 const KEYS_MEANWHILE: usize = 5_000;
 /// How often they are counted meanwhile.
 const COUNTED_EVERY: Duration = Duration::from_secs(1);
+/// The time between two comparisons meanwhile, at least: each needs a moment to which the stream is read at once.
+const COMPARED_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     // What changed since a verification that is void need not be compared, and the feed must not wait for it.
@@ -318,7 +320,7 @@ async fn compare_what_changes(run: &Run<'_>) -> Error {
         if let Err(error) = compared.await {
             return error;
         }
-        tokio::time::sleep(rest.after(begun.elapsed())).await;
+        tokio::time::sleep(rest.after(begun.elapsed()).max(COMPARED_EVERY)).await;
     }
 }
 
