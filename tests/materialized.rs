@@ -32,6 +32,7 @@ alter materialized view app.stored alter column note set storage external;
 alter materialized view app.stored alter column owner set (n_distinct = 7);
 alter index app."Stored lower" alter column 1 set statistics 55;
 comment on materialized view app.stored is 'all ''of'' it'; comment on column app.stored.note is 'said';
+alter index app.stored_id depends on extension plpgsql; alter materialized view app.stored depends on extension plpgsql;
 comment on index app.stored_id is 'by id';
 create statistics app.stored_stats (dependencies, mcv) on at, owner, (lower(note)) from app.stored;
 alter statistics app.stored_stats set statistics 44; comment on statistics app.stored_stats is 'together';

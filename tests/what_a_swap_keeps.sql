@@ -49,6 +49,7 @@ create unique index unique_serial on public."Termine für ""alle""" ("Serial", "
 create index brin_start on public."Termine für ""alle""" using brin ("Start" timestamptz_minmax_ops);
 create index "where is "" on table" on public."Termine für ""alle""" (patient) where notes <> ' WHERE x';
 alter index public.by_lower alter column 1 set statistics 77;
+alter index public.by_lower depends on extension plpgsql;
 alter table public."Termine für ""alle""" cluster on one_per_provider;
 alter table public."Termine für ""alle""" enable row level security, force row level security;
 create policy p_select on public."Termine für ""alle""" for select to app, reader using (provider = "Other schema".current_provider() or status in ('done', 'scheduled'));

@@ -38,7 +38,9 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   union all
   select 'index ' || c.relname, concat_ws('|', 'index', i.indisclustered, pg_get_indexdef(i.indexrelid), c.reltablespace,
       (select string_agg(concat(a.attnum, '=', a.attstattarget), ',' order by a.attnum)
-       from pg_attribute a where a.attrelid = c.oid and a.attstattarget >= 0))
+       from pg_attribute a where a.attrelid = c.oid and a.attstattarget >= 0),
+      (select string_agg(d.refobjid::text, ',' order by d.refobjid)
+       from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'x'))
   from pg_index i join pg_class c on c.oid = i.indexrelid where i.indrelid = $1 and i.indisvalid
   union all
   select 'trigger ' || t.tgname, concat_ws('|', 'trigger', t.tgenabled, pg_get_triggerdef(t.oid),

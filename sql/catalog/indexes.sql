@@ -34,6 +34,10 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.name), '[]') from (
     obj_description(c.oid, 'pg_class') as comment,
     (select coalesce(jsonb_agg(jsonb_build_object('column', a.attnum, 'target', a.attstattarget) order by a.attnum), '[]')
      from pg_attribute a where a.attrelid = i.indexrelid and a.attstattarget >= 0) as statistics_targets,
+    (select coalesce(jsonb_agg(e.extname order by e.extname), '[]')
+     from pg_depend d join pg_extension e on e.oid = d.refobjid
+     where d.classid = 'pg_class'::regclass and d.objid = c.oid
+       and d.refclassid = 'pg_extension'::regclass and d.deptype = 'x') as extensions,
     case when k.oid is not null then jsonb_build_object(
       'name', k.conname,
       'definition', pg_get_constraintdef(k.oid),

@@ -17,6 +17,10 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.depth, x.name), '[]') from (
     coalesce(to_jsonb(v.reloptions), '[]') as options,
     coalesce(to_jsonb(t.reloptions), '[]') as toast_options,
     obj_description(v.oid, 'pg_class') as comment,
+    (select coalesce(jsonb_agg(e.extname order by e.extname), '[]')
+     from pg_depend d join pg_extension e on e.oid = d.refobjid
+     where d.classid = 'pg_class'::regclass and d.objid = v.oid
+       and d.refclassid = 'pg_extension'::regclass and d.deptype = 'x') as extensions,
     pg_table_size(v.oid) as bytes,
     jsonb_build_object(
       'owner', (select coalesce(jsonb_agg(distinct e.privilege_type), '[]')
@@ -49,6 +53,10 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.depth, x.name), '[]') from (
         p.spcname as tablespace,
         obj_description(c.oid, 'pg_class') as comment,
         x.indisclustered as clustered,
+        (select coalesce(jsonb_agg(e.extname order by e.extname), '[]')
+         from pg_depend d join pg_extension e on e.oid = d.refobjid
+         where d.classid = 'pg_class'::regclass and d.objid = c.oid
+           and d.refclassid = 'pg_extension'::regclass and d.deptype = 'x') as extensions,
         -- What REFRESH CONCURRENTLY requires.
         x.indisunique and x.indimmediate and x.indpred is null and x.indexprs is null as identifies_rows,
         (select coalesce(jsonb_agg(jsonb_build_object('column', a.attnum, 'target', a.attstattarget) order by a.attnum), '[]')

@@ -21,7 +21,7 @@ use super::part::{Compared, Conflict, Dependent, Part};
 use super::privileges::Grants;
 use super::shape::Green;
 use super::statistics::{self, Statistics};
-use super::table::{comment_on, option_sql, storage_clause};
+use super::table::{comment_on, depends_on, option_sql, storage_clause};
 use crate::pg::sql::{LockMode, Statement, lexer};
 use crate::pg::{Colour, Ident, Literal, QName, list};
 use crate::plan::TablePlan;
@@ -59,6 +59,8 @@ pub struct MaterializedView {
     pub toast_options: Vec<String>,
     /// The text of COMMENT ON MATERIALIZED VIEW.
     pub comment: Option<String>,
+    /// The extensions that it depends on.
+    pub extensions: Vec<Ident>,
     /// Bytes of its rows, without indexes.
     pub bytes: u64,
     /// The privileges on it.
@@ -108,6 +110,8 @@ pub struct StoredIndex {
     pub identifies_rows: bool,
     /// The statistics targets of its expressions.
     pub statistics_targets: Vec<StatisticsTarget>,
+    /// The extensions that it depends on.
+    pub extensions: Vec<Ident>,
 }
 
 /// The [`Part`] of materialized views.
@@ -269,6 +273,7 @@ impl MaterializedView {
         statements.extend(self.indexes.iter().flat_map(|index| index.make(&self.name, &home)));
         statements.extend(self.columns.iter().flat_map(|column| column.set(&home)));
         statements.extend(comment_on(&format!("MATERIALIZED VIEW {home}"), self.comment.as_ref()));
+        statements.extend(depends_on(&format!("MATERIALIZED VIEW {home}"), &self.extensions));
         for one in &self.statistics {
             let name = one.name.in_schema(&homes.green);
             statements.extend(one.create(&name, &home, &one.columns));
@@ -348,6 +353,7 @@ impl StoredIndex {
             statements.push(on("mark an index for CLUSTER on", sql));
         }
         statements.extend(comment_on(&format!("INDEX {index}"), self.comment.as_ref()));
+        statements.extend(depends_on(&format!("INDEX {index}"), &self.extensions));
         statements
     }
 }

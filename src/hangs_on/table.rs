@@ -185,6 +185,15 @@ pub(super) fn comment_on(what: &str, comment: Option<&String>) -> Option<Stateme
     comment.map(|text| Statement::new("comment", format!("COMMENT ON {what} IS {}", Literal(text))))
 }
 
+/// `ALTER <what> DEPENDS ON EXTENSION ...`: it is dropped together with the extension.
+pub(super) fn depends_on(what: &str, extensions: &[Ident]) -> Vec<Statement> {
+    let statement = |extension: &Ident| {
+        let sql = format!("ALTER {what} DEPENDS ON EXTENSION {extension}");
+        Statement::new("let it depend on an extension", sql)
+    };
+    extensions.iter().map(statement).collect()
+}
+
 /// The [`Part`] of the table's own flags, owner and comment.
 pub(super) struct TableItself;
 

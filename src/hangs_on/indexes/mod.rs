@@ -57,6 +57,8 @@ pub struct Index {
     pub comment: Option<String>,
     /// The statistics targets of its expressions.
     pub statistics_targets: Vec<StatisticsTarget>,
+    /// The extensions that it depends on.
+    pub extensions: Vec<Ident>,
     /// The constraint that it implements.
     pub constraint: Option<IndexConstraint>,
 }
@@ -214,6 +216,7 @@ impl Index {
         let deferral = |index: &Self| index.constraint.as_ref().map(IndexConstraint::deferral);
         compared.check(of("deferral"), &deferral(self), &deferral(is));
         compared.check(of("statistics targets"), &self.statistics_targets, &is.statistics_targets);
+        compared.check(of("extensions"), &self.extensions, &is.extensions);
         compared.check(of("storage parameters"), &self.options, &is.options);
         if !compared.is.table.is_partitioned() {
             compared.check(of("tablespace"), &self.tablespace, &is.tablespace);

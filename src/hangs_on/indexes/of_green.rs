@@ -6,7 +6,7 @@ use super::rename::columns_in;
 use super::{Index, IndexConstraint, StatisticsTarget};
 use crate::hangs_on::ReplicaIdentityKind;
 use crate::hangs_on::shape::Green;
-use crate::hangs_on::table::{comment_on, comment_on_constraint, option_sql, tablespace_clause};
+use crate::hangs_on::table::{comment_on, comment_on_constraint, depends_on, option_sql, tablespace_clause};
 use crate::pg::sql::{LockMode, Statement};
 use crate::pg::{Ident, MAX_BYTES, QName, list};
 use crate::plan::NewIndex;
@@ -39,6 +39,8 @@ pub struct GreenIndex {
     pub constraint_comment: Option<String>,
     /// The statistics targets of its expressions.
     pub statistics_targets: Vec<StatisticsTarget>,
+    /// The extensions that it depends on.
+    pub extensions: Vec<Ident>,
 }
 
 /// How one index is built. The parent's statement finds the leaves' indexes and attaches them; it builds nothing.
@@ -71,6 +73,7 @@ impl GreenIndex {
             comment: None,
             constraint_comment: None,
             statistics_targets: Vec::new(),
+            extensions: Vec::new(),
         }
     }
 
@@ -150,6 +153,7 @@ impl GreenIndex {
         self.comment.clone_from(&index.comment);
         self.constraint_comment = index.constraint.as_ref().and_then(|constraint| constraint.comment.clone());
         self.statistics_targets.clone_from(&index.statistics_targets);
+        self.extensions.clone_from(&index.extensions);
     }
 
     /// Builds it on a relation and, if that is a parent, on the leaves that lack it.
@@ -254,11 +258,11 @@ impl IndexConstraint {
 }
 
 impl GreenIndex {
-    /// Its properties once it exists: comments, statistics targets, replica identity, CLUSTER mark.
+    /// Its properties once it exists: extensions, comments, statistics targets, replica identity, CLUSTER mark.
     pub(super) fn settings(&self, green: &Green) -> Vec<Statement> {
         let home = green.at_home();
         let own = QName { schema: home.schema.clone(), name: self.name.clone() };
-        let mut statements = Vec::new();
+        let mut statements = depends_on(&format!("INDEX {own}"), &self.extensions);
         statements.extend(comment_on(&format!("INDEX {own}"), self.comment.as_ref()));
         statements.extend(comment_on_constraint(&self.name, &home, self.constraint_comment.as_ref()));
         let parent = green.parent_at_home();
