@@ -36,10 +36,7 @@ pub(super) async fn check_fingerprints(run: &Run<'_>, client: &Client) -> Result
         let (hanging, mut what, _) = tokio::try_join!(
             async {
                 let mut hanging = hanging(client, &prepared, design).await?;
-                // Of the table that has arrived, the fingerprint has all else.
-                hanging.retain(|blocker| {
-                    swaps == 0 || matches!(blocker.kind, BlockerKind::RowType | BlockerKind::Inheritance)
-                });
+                hanging.retain(|blocker| swaps == 0 || is_missed_by_fingerprint(blocker.kind));
                 Ok(hanging)
             },
             async {
@@ -125,6 +122,19 @@ pub(super) async fn changes_while_designed(
         }
     }
     if findings.is_empty() { Ok(what) } else { Err(Error::Refused(findings)) }
+}
+
+/// What the fingerprint of a table that has arrived does not have: it would stay with that table, or reach the other one.
+fn is_missed_by_fingerprint(kind: BlockerKind) -> bool {
+    matches!(
+        kind,
+        BlockerKind::RowType
+            | BlockerKind::Inheritance
+            | BlockerKind::AllTablesPublication
+            | BlockerKind::Subscription
+            | BlockerKind::Extension
+            | BlockerKind::SecurityLabel
+    )
 }
 
 /// What differs from a fingerprint of a lane's table. `settles`: foreign keys may have been validated, merged and

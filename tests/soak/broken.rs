@@ -42,8 +42,9 @@ async fn ddl_on_green_is_an_alarm_at_once() {
         ("create view v as select id from t", &["v is new"]),
         ("grant delete on t to reader", &["the table itself"]),
         (
-            "create table holder (row public.t); create function of(public.t) returns int language sql as 'select 1'",
-            &["holder", "of("],
+            "create table holder (row public.t); create function of(public.t) returns int language sql as 'select 1'; \
+             create publication everything for all tables",
+            &["holder", "of(", "everything"],
         ),
         (
             "alter table t alter constraint t_owner_fkey deferrable; alter table t replica identity nothing",
