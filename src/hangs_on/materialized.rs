@@ -60,6 +60,7 @@ pub struct MaterializedView {
     /// The text of COMMENT ON MATERIALIZED VIEW.
     pub comment: Option<String>,
     /// The extensions that it depends on.
+    #[serde(default)]
     pub extensions: Vec<Ident>,
     /// Bytes of its rows, without indexes.
     pub bytes: u64,
@@ -111,6 +112,7 @@ pub struct StoredIndex {
     /// The statistics targets of its expressions.
     pub statistics_targets: Vec<StatisticsTarget>,
     /// The extensions that it depends on.
+    #[serde(default)]
     pub extensions: Vec<Ident>,
 }
 

@@ -58,6 +58,7 @@ pub struct Index {
     /// The statistics targets of its expressions.
     pub statistics_targets: Vec<StatisticsTarget>,
     /// The extensions that it depends on.
+    #[serde(default)]
     pub extensions: Vec<Ident>,
     /// The constraint that it implements.
     pub constraint: Option<IndexConstraint>,

@@ -40,6 +40,7 @@ pub struct GreenIndex {
     /// The statistics targets of its expressions.
     pub statistics_targets: Vec<StatisticsTarget>,
     /// The extensions that it depends on.
+    #[serde(default)]
     pub extensions: Vec<Ident>,
 }
 
