@@ -43,6 +43,24 @@ impl Keys {
         Self { active, text: text.to_string(), index, index_text: index_text.to_string() }
     }
 
+    /// Of a plan: settings, keys, and `public.patients` with columns that are encrypted, renamed and retyped; more of that table
+    /// may follow.
+    fn patients(&self) -> String {
+        let Self { active, index, .. } = self;
+        format!(
+            "settings: {{workers: 2, soak: 1h}}
+keys: {{provider: {{file: keys.yaml}}, active: {active}, blind_index: {index}}}
+tables:
+  - table: public.patients
+    columns:
+      ssn: {{encrypt: {{into: ssn_encrypted, blind_index: true}}}}
+      info: {{encrypt: {{}}}}
+      minutes: {{rename: seconds, type: integer, using: minutes * 60, back: seconds / 60.0}}
+      name: {{rename: full_name}}
+"
+        )
+    }
+
     fn document(&self) -> String {
         let Self { active, text, index, index_text } = self;
         format!("keys:\n  {active}: {{key: \"{text}\"}}\n  {index}: {{key: \"{index_text}\"}}\n")

@@ -24,16 +24,7 @@ fn plan(keys: &Keys) -> String {
     format!(
         "version: 1
 name: old
-settings: {{workers: 2, soak: 1h}}
-keys: {{provider: {{file: keys.yaml}}, active: {active}, blind_index: {index}}}
-tables:
-  - table: public.patients
-    columns:
-      ssn: {{encrypt: {{into: ssn_encrypted, blind_index: true}}}}
-      info: {{encrypt: {{}}}}
-      minutes: {{rename: seconds, type: integer, using: minutes * 60, back: seconds / 60.0}}
-      name: {{rename: full_name}}
-    compatibility: view
+{patients}    compatibility: view
 steps:
   - {{name: phi functions, when: prepare, up: {{file: phi.sql}}, down: {{file: phi.down.sql}}}}
   - name: postgrest
@@ -41,8 +32,7 @@ steps:
     up: \"alter role authenticator set pgrst.db_schemas to 'public_old, public'; {STEP}\"
     down: \"alter role authenticator reset pgrst.db_schemas; {STEP}\"
 ",
-        active = keys.active,
-        index = keys.index,
+        patients = keys.patients(),
     )
 }
 

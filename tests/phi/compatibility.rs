@@ -19,16 +19,7 @@ fn plan(keys: &Keys) -> String {
     format!(
         "version: 1
 name: views
-settings: {{workers: 2, soak: 1h}}
-keys: {{provider: {{file: keys.yaml}}, active: {active}, blind_index: {index}}}
-tables:
-  - table: public.patients
-    columns:
-      ssn: {{encrypt: {{into: ssn_encrypted, blind_index: true}}}}
-      info: {{encrypt: {{}}}}
-      minutes: {{rename: seconds, type: integer, using: minutes * 60, back: seconds / 60.0}}
-      name: {{rename: full_name}}
-      legacy: drop
+{patients}      legacy: drop
     add_columns: [\"note text default 'new'\"]
     compatibility: view
   - table: public.plain
@@ -37,8 +28,7 @@ tables:
 steps:
   - {{name: phi functions, when: prepare, up: {{file: phi.sql}}, down: {{file: phi.down.sql}}}}
 ",
-        active = keys.active,
-        index = keys.index,
+        patients = keys.patients(),
     )
 }
 
