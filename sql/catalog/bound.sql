@@ -3,7 +3,7 @@
 -- row types, constraints and indexes, the sequences of its identity columns, its `row_functions`, and what belongs to `moved`.
 -- `carried` are the functions whose SQL body is bound to it and only reads, without a row type in their signature.
 -- `row_functions` have the table's row type, or its array type, in their signature, and a swap exchanges them: not those that
--- belong to an extension, or whose SQL body writes or groups by the key.
+-- belong to an extension, or whose SQL body writes or groups by the key. `described` are both kinds of functions.
 with recursive row_functions(oid) as (
   select distinct p.oid
   from pg_class c join pg_type t on t.oid = c.reltype
@@ -63,4 +63,22 @@ carried(oid) as (
     and p.prosqlbody::text !~ ':commandType [2-9]'
     and not exists (select from bound t where t.classid = 'pg_type'::regclass
       and t.objid = any (p.proargtypes::oid[] || coalesce(p.proallargtypes, '{}') || p.prorettype))
+),
+described as (
+  select p.oid::bigint as oid,
+    jsonb_build_object('schema', n.nspname, 'name', p.proname) as name,
+    pg_get_function_identity_arguments(p.oid) as arguments,
+    p.oid::regprocedure::text as signature,
+    pg_get_userbyid(p.proowner) as owner,
+    case p.prokind when 'p' then 'PROCEDURE' else 'FUNCTION' end as kind,
+    (select coalesce(jsonb_agg(distinct a.attname), '[]')
+     from pg_depend d join pg_attribute a on a.attrelid = $1 and a.attnum = d.refobjsubid
+     where d.classid = 'pg_proc'::regclass and d.objid = p.oid and d.refclassid = 'pg_class'::regclass and d.refobjid = $1
+       and d.refobjsubid > 0) as uses,
+    -- What follows the name.
+    substr(f.def, strpos(f.def, f.head) + length(f.head)) as definition
+  from pg_proc p
+  join pg_namespace n on n.oid = p.pronamespace
+  cross join lateral (select pg_get_functiondef(p.oid) as def, format('%I.%I', n.nspname, p.proname) as head) f
+  where p.oid in (select oid from carried union select oid from row_functions)
 )

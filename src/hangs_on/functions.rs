@@ -43,6 +43,7 @@ pub struct Function {
     /// The table's columns that its body uses.
     pub uses: Vec<Ident>,
     /// Whether its body groups by the primary key, and uses other columns.
+    #[serde(default)]
     pub needs_key: bool,
     /// What follows the name in CREATE OR REPLACE FUNCTION.
     pub definition: String,
@@ -80,7 +81,7 @@ impl Function {
         format!("{} {}", self.kind.to_lowercase(), self.signature)
     }
 
-    pub(super) fn drop_hint(&self) -> String {
+    pub(crate) fn drop_hint(&self) -> String {
         format!("drop {}; and create it again after the swap, or give it a string body", self.what())
     }
 
