@@ -12,10 +12,7 @@ use super::part::Conflict;
 use super::shape::{Green, GreenColumn, Source, without_length};
 use crate::pg::{Ident, Literal, QName, list};
 use crate::phi::Format;
-use crate::plan::{Script, ScriptStatement, Step, StepTime};
-
-/// The name of the step that makes the views, and of that which drops them.
-const NAMES: [&str; 2] = ["compatibility views", "compatibility views, at the end"];
+use crate::plan::{OF_COMPATIBILITY, Script, ScriptStatement, Step, StepTime};
 
 /// The view that a table gets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,14 +59,14 @@ pub fn steps<'a>(greens: impl Iterator<Item = &'a Green>) -> Vec<Step> {
     let end = schemas.iter().map(|(schema, _)| format!("DROP SCHEMA {schema}"));
     let down: Vec<String> = drops.chain(end).collect();
     let made = Step {
-        name: NAMES[0].to_owned(),
+        name: OF_COMPATIBILITY[0].to_owned(),
         when: StepTime::InSwap,
         up: script(&up),
         down: Some(script(&down)),
         transactional: true,
     };
     let dropped = Step {
-        name: NAMES[1].to_owned(),
+        name: OF_COMPATIBILITY[1].to_owned(),
         when: StepTime::Finish,
         up: script(&down),
         down: None,

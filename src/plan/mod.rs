@@ -49,7 +49,7 @@ pub use problem::{Problem, Problems};
 pub use retention::{Retention, Then};
 pub use schema::json_schema;
 pub use set::{Changes, SettingChange};
-pub use steps::{Script, ScriptStatement, Step, StepTime};
+pub use steps::{OF_COMPATIBILITY, Script, ScriptStatement, Step, StepTime};
 pub use widened::{InboundForeignKeys, Uniqueness};
 
 use problem::Collected;

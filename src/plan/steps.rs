@@ -11,6 +11,9 @@ use super::sql;
 use super::yaml::{Node, Value};
 use crate::pg::sql::script;
 
+/// The steps that the program adds for `compatibility: view`: the one that makes the views, and the one that drops them.
+pub const OF_COMPATIBILITY: [&str; 2] = ["compatibility views", "compatibility views, at the end"];
+
 /// SQL that a run executes at one time, and undoes when it is rolled back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
@@ -122,6 +125,9 @@ pub(super) fn read_all(root: &Node, plan: &str, found: &mut Collected) -> Vec<St
         if steps.iter().any(|other| other.name == step.name) {
             let hint = "give each step a name of its own".to_owned();
             found.add_with_hint(node.at, format!("two steps are named `{}`", step.name), hint);
+        } else if OF_COMPATIBILITY.contains(&step.name.as_str()) {
+            let what = format!("`{}` is the name of a step that `compatibility: view` adds", step.name);
+            found.add_with_hint(node.at, what, "give the step another name".to_owned());
         }
         steps.push(step);
     }

@@ -68,6 +68,10 @@ fn a_step_that_a_run_could_not_undo_or_execute_is_refused() {
             "name: s, when: finish, up: select 1}\n  - {name: s, when: finish, up: select 1",
             "two steps are named",
         ),
+        (
+            "name: compatibility views, when: in_swap, up: select 1, one_way: true",
+            "is the name of a step that",
+        ),
     ] {
         let told = parse(&format!("{}steps:\n  - {{{step}}}\n", one_table(""))).unwrap_err().to_string();
         assert!(told.contains(what), "{step}: {told}");
