@@ -6,6 +6,7 @@ use super::{CheckId, Finding};
 use crate::hangs_on::{DefaultElsewhere, Definition, Green};
 use crate::pg::connect::Session;
 use crate::pg::sql::joined;
+use crate::pg::sql::lexer::mentions;
 use crate::pg::{self, Colour, Ident, QName};
 
 /// A note for each object that depends on the table, with what becomes of it.
@@ -103,7 +104,9 @@ fn defaults_of_both(subjects: &[Subject<'_>], green: &Green) -> Vec<Finding> {
             let is_whole = other.partition.is_none() && !other.blue.table.is_partitioned();
             is_whole && other.name_of(&default.column) == Some(&default.column)
         };
-        let uses_sequence = !default.of_columns.is_empty() && green.blue.row_functions.is_empty();
+        let mut functions = green.blue.row_functions.iter().map(|of| &of.function.name.name);
+        let calls = functions.any(|name| mentions(&default.default, name.as_str()));
+        let uses_sequence = !default.of_columns.is_empty() && !calls;
         uses_sequence && other.filter(is_whole).is_some()
     };
     let all = green.blue.defaults_elsewhere.iter().filter(|default| is_in_plan(&default.on));

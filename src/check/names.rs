@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{CheckId, Finding, Subject};
 use crate::error::Error;
-use crate::hangs_on::Green;
+use crate::hangs_on::{Green, RowFunction};
 use crate::pg::QName;
 use crate::pg::connect::Session;
 
@@ -15,8 +15,25 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
     Ok(taken.into_iter().map(|taken| Finding::table(CheckId::Names, table, taken.what, taken.hint)).collect())
 }
 
-/// Names that two tables of the plan would both give to a partition.
+/// Names that two tables of the plan would both need, and those that two functions of their rows would have, which all
+/// get into one schema.
 pub(super) fn check_together(subjects: &[Subject<'_>]) -> Vec<Finding> {
+    let mut findings = partitions_of_one_name(subjects);
+    let mut first: HashMap<String, &RowFunction> = HashMap::new();
+    for green in subjects.iter().filter_map(|subject| Some(&subject.design.as_ref()?.green)) {
+        for of in &green.blue.row_functions {
+            let Some(other) = first.insert(of.counterpart(green), of) else { continue };
+            let (what, other) = (of.function.what(), other.function.what());
+            let hint = format!("alter {other} rename to ..., or {}", of.function.drop_hint());
+            let what =
+                format!("{what} and {other} would have one name in the schema that the old table is kept in");
+            findings.push(Finding::table(CheckId::Names, green.live(), what, hint));
+        }
+    }
+    findings
+}
+
+fn partitions_of_one_name(subjects: &[Subject<'_>]) -> Vec<Finding> {
     let mut first: HashMap<QName, &QName> = HashMap::new();
     let mut findings = Vec::new();
     for subject in subjects {

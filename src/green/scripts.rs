@@ -226,7 +226,7 @@ impl Homes {
     pub fn create(&self) -> Vec<Statement> {
         let make = |home: &Ident| {
             let create = Statement::new("create a private schema", format!("CREATE SCHEMA {home}"));
-            [create, hangs_on::seal_schema(home)]
+            [create, hangs_on::seal_schema(home, &[])]
         };
         [&self.blue, &self.green].into_iter().flat_map(make).collect()
     }

@@ -57,7 +57,7 @@ impl Part for Policies {
             let named = renamed.find(|name| texts().any(|sql| mentions(sql, name.as_str())));
             if let Some(name) = named.filter(|_| policy.is_late(green)) {
                 let what = format!(
-                    "policy {} reads {table} again, and column {name}, which is renamed",
+                    "policy {} names {table}, its sequence or a function with its row type, and column {name}, which is renamed",
                     policy.name
                 );
                 let hint = format!("drop policy {} on {table}, and create it after the swap", policy.name);
@@ -150,9 +150,14 @@ impl Policy {
     fn is_late(&self, green: &Green) -> bool {
         let identities = green.blue.sequences.iter().filter(|sequence| sequence.identity);
         let functions = green.blue.row_functions.iter().map(|of| &of.function.name);
-        let names =
+        let mut names =
             std::iter::once(green.live()).chain(identities.map(|sequence| &sequence.name)).chain(functions);
-        let names: Vec<String> = names.flat_map(|name| [name.plain(), name.to_string()]).collect();
+        names.any(|name| self.names(name))
+    }
+
+    /// Whether this name stands in its text.
+    pub(super) fn names(&self, name: &QName) -> bool {
+        let names = [name.plain(), name.to_string()];
         let mut texts = self.using.iter().chain(&self.check);
         texts.any(|sql| names.iter().any(|name| sql.contains(name)))
     }

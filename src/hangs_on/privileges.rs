@@ -9,7 +9,7 @@ use super::grant::{Grant, role, sorted};
 use super::part::{Compared, Part, counted};
 use super::shape::Green;
 use crate::pg::sql::Statement;
-use crate::pg::{Colour, Ident, Literal, QName};
+use crate::pg::{Colour, Ident, Literal, QName, list};
 
 pub(super) const GRANTS: Question =
     Question { what: "its grants", sql: include_str!("../../sql/catalog/grants.sql") };
@@ -103,32 +103,44 @@ impl Grants {
 /// sequences of schema `home`, and on partitions of its tables elsewhere. It reads the actual privileges instead of
 /// predicting them: an API role that could read a new leaf is a leak, not an inconvenience.
 pub(crate) fn seal(home: &Ident) -> Statement {
-    let body = format!(
-        "DECLARE r record; BEGIN \
-         FOR r IN SELECT c.oid::pg_catalog.regclass AS relation, \
-         CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind, \
-         CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END AS role \
-         FROM pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a \
-         WHERE c.relkind IN ('r', 'p', 'm', 'S') AND a.grantee <> c.relowner AND (c.relnamespace = {home}::pg_catalog.regnamespace \
+    let home = Literal(&home.to_string()).to_string();
+    seal_each(&format!(
+        "SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.oid::pg_catalog.regclass, c.relacl, ARRAY[c.relowner] \
+         FROM pg_catalog.pg_class c \
+         WHERE c.relkind IN ('r', 'p', 'm', 'S') AND (c.relnamespace = {home}::pg_catalog.regnamespace \
          OR c.oid IN (SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class p ON p.oid = i.inhparent \
-         WHERE p.relnamespace = {home}::pg_catalog.regnamespace)) GROUP BY 1, 2, 3 \
-         LOOP EXECUTE pg_catalog.format('REVOKE ALL ON %s %s FROM %s CASCADE', r.kind, r.relation, r.role); END LOOP; END",
-        home = Literal(&home.to_string())
-    );
-    Statement::new("revoke what default privileges granted", format!("DO {}", Literal(&body)))
+         WHERE p.relnamespace = {home}::pg_catalog.regnamespace))"
+    ))
 }
 
-/// The same for the schema itself: default privileges can grant USAGE on schemas too.
-pub(crate) fn seal_schema(home: &Ident) -> Statement {
+/// The same for the schema itself, but for these roles: default privileges can grant USAGE on schemas too.
+pub(crate) fn seal_schema(home: &Ident, but: &[&Ident]) -> Statement {
+    let but = list(but.iter().map(|role| Literal(role.as_str())));
+    seal_each(&format!(
+        "SELECT 'SCHEMA ' || n.oid::pg_catalog.regnamespace, n.nspacl, n.nspowner || \
+         ARRAY(SELECT k.oid FROM pg_catalog.pg_roles k WHERE k.rolname = ANY (ARRAY[{but}]::pg_catalog.name[])) \
+         FROM pg_catalog.pg_namespace n WHERE n.oid = {}::pg_catalog.regnamespace",
+        Literal(&home.to_string())
+    ))
+}
+
+/// The same for a routine, written as `regprocedure` reads it: everybody may execute one that is new.
+pub(super) fn seal_routine(routine: &str) -> Statement {
+    seal_each(&format!(
+        "SELECT 'ROUTINE ' || p.oid::pg_catalog.regprocedure, coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner)), \
+         ARRAY[p.proowner] FROM pg_catalog.pg_proc p WHERE p.oid = {}::pg_catalog.regprocedure",
+        Literal(routine)
+    ))
+}
+
+/// `objects`: SQL for what follows ON, the privileges on it, and the roles that keep theirs.
+fn seal_each(objects: &str) -> Statement {
     let body = format!(
         "DECLARE r record; BEGIN \
-         FOR r IN SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' \
-         ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END AS role \
-         FROM pg_catalog.pg_namespace n, pg_catalog.aclexplode(n.nspacl) a \
-         WHERE n.oid = {}::pg_catalog.regnamespace AND a.grantee <> n.nspowner GROUP BY 1 \
-         LOOP EXECUTE pg_catalog.format('REVOKE ALL ON SCHEMA %s FROM %s CASCADE', {}, r.role); END LOOP; END",
-        Literal(&home.to_string()),
-        Literal(&home.to_string())
+         FOR r IN SELECT DISTINCT o.object, \
+         CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END AS role \
+         FROM ({objects}) o(object, acl, keep), pg_catalog.aclexplode(o.acl) a WHERE a.grantee <> ALL (o.keep) \
+         LOOP EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM %s CASCADE', r.object, r.role); END LOOP; END"
     );
     Statement::new("revoke what default privileges granted", format!("DO {}", Literal(&body)))
 }

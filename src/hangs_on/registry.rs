@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::inbound::InboundKey;
 use super::part::{Compared, Conflict, Part};
+use super::privileges::seal_routine;
 use super::sequences::integer_type;
 use super::shape::{Green, Source};
 use super::table::comment_on;
@@ -216,7 +217,7 @@ impl KeyRegistry {
             made.push(Statement::new("create the function of its triggers", create));
             let owned = format!("ALTER FUNCTION {function}() OWNER TO {owner}");
             made.push(Statement::new("set the owner of a function", owned));
-            made.push(functions::seal(&function));
+            made.push(seal_routine(&format!("{function}()")));
         }
         made
     }

@@ -16,13 +16,13 @@ use super::canonical::same;
 use super::functions::Function;
 use super::grant::{Grant, sorted};
 use super::old_shape::OldNames;
-use super::part::{Compared, Conflict, Dependent, Part};
+use super::part::{Compared, Dependent, Part};
 use super::policies::late_policies;
+use super::privileges::seal_routine;
 use super::shape::Green;
 use super::table::comment_on;
 use crate::pg::sql::{LockMode, Statement, lexer};
 use crate::pg::{Colour, Ident, Literal, QName};
-use crate::plan::TablePlan;
 
 pub(super) const ROW_FUNCTIONS: Question = Question {
     what: "the functions with its row type",
@@ -56,29 +56,11 @@ pub struct RowFunction {
 pub(super) struct RowFunctions;
 
 impl Part for RowFunctions {
-    /// All of them get into one schema.
-    fn conflicts(&self, green: &Green, _plan: &TablePlan) -> Vec<Conflict> {
-        let all = &green.blue.row_functions;
-        let twin = |(number, of): (usize, &RowFunction)| {
-            let is_twin = |other: &&RowFunction| {
-                other.function.name.name == of.function.name.name && other.types == of.types
-            };
-            let other = all[..number].iter().find(is_twin)?;
-            let (what, other) = (of.function.what(), other.function.what());
-            let what =
-                format!("{what} and {other} would have one name in the schema that the old table is kept in");
-            Some(Conflict::new(what, format!("alter {other} rename to ..., or {}", of.function.drop_hint())))
-        };
-        all.iter().enumerate().filter_map(twin).collect()
-    }
-
     /// Makes the counterparts over green's row type.
     fn adorn(&self, green: &Green) -> Vec<Statement> {
         let all = &green.blue.row_functions;
         let made = all.iter().enumerate().flat_map(|(number, function)| function.make(green, &all[..number]));
-        let closed = (!all.is_empty()).then(|| close(&green.homes.green));
-        let given = all.iter().flat_map(|function| function.give(green));
-        made.chain(closed).chain(given).collect()
+        made.chain(all.iter().flat_map(|function| function.give(green))).collect()
     }
 
     fn dependents(&self, green: &Green, who: Colour) -> Vec<Dependent> {
@@ -127,34 +109,45 @@ impl RowFunction {
         format!("CREATE {} {name}{}", self.function.kind, green.on_green(&self.function.definition))
     }
 
-    /// Makes its counterpart, which may call `others`. A body that is a string is not examined: the table's name means blue
-    /// there, until the swap.
+    /// Makes its counterpart, which may call `others`.
     fn make(&self, green: &Green, others: &[Self]) -> Vec<Statement> {
-        let function = &self.function;
-        let mut sql = self.on_green_as_made(green);
-        if !self.reads {
-            sql = format!(
-                "SET LOCAL check_function_bodies = off; {sql}; SET LOCAL check_function_bodies TO DEFAULT"
-            );
-        }
-        let what = format!("make {} over green's row type", function.what());
-        let names = green.old_names(&green.at_home(), &function.uses);
+        let what = format!("make {} over green's row type", self.function.what());
+        let made = self.unexamined(Statement::new(what, self.on_green_as_made(green)));
+        let names = green.old_names(&green.at_home(), &self.function.uses);
         // One with a string body and no defaults calls nothing yet.
         let others = if self.is_bound { others } else { &[] };
-        names.and(green.functions_in_place(others)).around(vec![Statement::new(what, sql)])
+        names.and(green.functions_in_place(others)).around(vec![made])
     }
 
-    /// Gives the counterpart its owner, its privileges, of which nobody else has any so far, and its comment.
+    /// The same, without an examination of a body that is a string: its names mean something else later, or with another
+    /// `search_path`.
+    fn unexamined(&self, made: Statement) -> Statement {
+        if self.reads {
+            return made;
+        }
+        let sql = format!(
+            "SET LOCAL check_function_bodies = off; {}; SET LOCAL check_function_bodies TO DEFAULT",
+            made.sql
+        );
+        Statement { sql, ..made }
+    }
+
+    /// The counterpart before the swap, as `regprocedure` reads it.
+    pub(crate) fn counterpart(&self, green: &Green) -> String {
+        let types = lexer::renamed(&self.types, green.live(), &green.at_home());
+        format!("{}({types})", self.function.name.in_schema(&green.homes.green))
+    }
+
+    /// Gives the counterpart its owner, who may use its schema until prepare closes it, its privileges and its comment.
     fn give(&self, green: &Green) -> Vec<Statement> {
         let (at_home, owner, home) = (self.at_home(green), &self.function.owner, &green.homes.green);
-        let is_admitted = green.blue.table.owner == *owner;
         let admit = format!("GRANT USAGE, CREATE ON SCHEMA {home} TO {owner}");
-        let shut = format!("REVOKE ALL ON SCHEMA {home} FROM {owner}");
-        let mut statements: Vec<Statement> =
-            (!is_admitted).then(|| Statement::new("grant", admit)).into_iter().collect();
         let give = format!("ALTER {at_home} OWNER TO {owner}");
-        statements.push(Statement::new(format!("set the owner of {}", self.function.what()), give));
-        statements.extend((!is_admitted).then(|| Statement::new("revoke", shut)));
+        let mut statements = vec![
+            Statement::new("grant", admit),
+            Statement::new(format!("set the owner of {}", self.function.what()), give),
+            seal_routine(&self.counterpart(green)),
+        ];
         statements.extend(self.grants.iter().map(|grant| grant.statement(&at_home)));
         let revoke = format!("REVOKE ALL ON {at_home} FROM {owner}");
         statements.extend((!self.owner_may).then(|| Statement::new("revoke", revoke)));
@@ -174,7 +167,8 @@ impl RowFunction {
         Dependent {
             what: function.what(),
             becomes: "another one over the new table's row type, with its owner, privileges and comment, takes its place in \
-                      the swap; a prepared statement that returns such a row as one value has to be prepared again"
+                      the swap; a prepared statement that returns such a row as one value has to be prepared again, and a call that \
+                      waits for the swap fails if the plan changes the columns that it returns"
                 .to_owned(),
             hint: self.hint(green),
             is_created: true,
@@ -184,7 +178,7 @@ impl RowFunction {
                 moves("move away", &leaves, away),
                 moves("move in", &arrives, &function.name.schema),
             ],
-            after: self.is_bound.then(|| function.replace()).into_iter().collect(),
+            after: self.is_bound.then(|| self.unexamined(function.replace())).into_iter().collect(),
             names: green.old_names_of(who, &function.uses),
             ..Dependent::of(&function.name, &function.owner)
         }
@@ -255,7 +249,9 @@ impl Green {
         if dropped.is_empty() {
             return Vec::new();
         }
-        let policies = late_policies(self).map(|policy| {
+        let names = || self.blue.row_functions.iter().map(|of| &of.function.name);
+        let calling = late_policies(self).filter(|policy| names().any(|name| policy.names(name)));
+        let policies = calling.map(|policy| {
             let sql = format!("DROP POLICY IF EXISTS {} ON {table}", policy.name);
             Statement::on(&table, LockMode::AccessExclusive, "drop a policy of", sql)
         });
@@ -273,19 +269,4 @@ pub(super) fn without_it(signature: &str) -> String {
          the row type of the old table, and CREATE OR REPLACE cannot change them",
         Literal(signature)
     )
-}
-
-/// Takes away what default privileges have granted on the functions of the run's schema, and what everybody has.
-fn close(home: &Ident) -> Statement {
-    let body = format!(
-        "DECLARE r record; BEGIN \
-         FOR r IN SELECT DISTINCT p.oid::pg_catalog.regprocedure AS routine, \
-         CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END AS role \
-         FROM pg_catalog.pg_proc p, \
-         pg_catalog.aclexplode(coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) a \
-         WHERE p.pronamespace = {}::pg_catalog.regnamespace AND a.grantee <> p.proowner \
-         LOOP EXECUTE pg_catalog.format('REVOKE ALL ON ROUTINE %s FROM %s CASCADE', r.routine, r.role); END LOOP; END",
-        Literal(&home.to_string())
-    );
-    Statement::new("revoke what everybody may do with functions", format!("DO {}", Literal(&body)))
 }

@@ -2,7 +2,6 @@
 
 use super::KeyRegistry;
 use crate::hangs_on::shape::Green;
-use crate::pg::sql::Statement;
 use crate::pg::{Ident, Literal, QName, list};
 
 impl KeyRegistry {
@@ -82,20 +81,4 @@ pub(super) fn equal(left: &str, of_left: &[Ident], right: &str, of_right: &[Iden
 
 fn set(columns: &[Ident], of_new: &[Ident]) -> String {
     list(columns.iter().zip(of_new).map(|(column, new)| format!("{column} = NEW.{new}")))
-}
-
-/// Takes from all but its owner the right to execute a function: whoever has it could attach the function to a table of
-/// his own. Default privileges may have granted it.
-pub(super) fn seal(function: &QName) -> Statement {
-    let body = format!(
-        "DECLARE r record; BEGIN \
-         FOR r IN SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' \
-         ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END AS role \
-         FROM pg_catalog.pg_proc p, pg_catalog.aclexplode(coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner))) a \
-         WHERE p.oid = {0}::pg_catalog.regprocedure AND a.grantee <> p.proowner GROUP BY 1 \
-         LOOP EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM %s CASCADE', {0}::pg_catalog.regprocedure, r.role); \
-         END LOOP; END",
-        Literal(&format!("{function}()"))
-    );
-    Statement::new("revoke what default privileges granted", format!("DO {}", Literal(&body)))
 }
