@@ -63,13 +63,26 @@ async fn what_somebody_made_of_green_is_named_and_stays_until_it_is_dropped() {
         let stage = Stage::prepared(plan).await;
         let before = stage.tables().await;
         let leaf = stage.last_leaf().await;
-        let sql = format!("create view public.theirs as select * from {leaf}");
-        stage.client.batch_execute(&sql).await.unwrap();
-        let refused = stage.roll_back(3);
-        let finding = refused.events_of("finding")[0].clone();
-        assert!(finding["what"].as_str().unwrap().contains("view public.theirs"), "{finding}");
-        assert_eq!(stage.tables().await, before);
-        stage.client.batch_execute("drop view public.theirs").await.unwrap();
+        for (made, what, dropped) in [
+            (format!("view public.theirs as select * from {leaf}"), "view public.theirs", "view public.theirs"),
+            (format!("cast ({leaf} as json) with inout"), "cast from", &format!("cast ({leaf} as json)")),
+            (
+                "table public.theirs (id int); create constraint trigger theirs after insert on public.theirs \
+                 from LEAF for each row execute function suppress_redundant_updates_trigger()"
+                    .replace("LEAF", &leaf),
+                "trigger theirs on",
+                "table public.theirs",
+            ),
+        ] {
+            stage.client.batch_execute(&format!("create {made}")).await.unwrap();
+            let refused = stage.roll_back(3);
+            let finding = refused.events_of("finding")[0].clone();
+            assert!(finding["what"].as_str().unwrap().contains(what), "{finding}");
+            let mut tables = stage.tables().await;
+            tables.retain(|name| name != "theirs");
+            assert_eq!(tables, before);
+            stage.client.batch_execute(&format!("drop {dropped}")).await.unwrap();
+        }
         stage.roll_back(6);
         assert_eq!(stage.tables().await, ["many"]);
     }

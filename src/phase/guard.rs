@@ -111,7 +111,7 @@ pub(super) async fn changes_while_designed(
             blockers => findings.extend(Finding::of_blockers(&design.table, blockers?)),
         }
         let before = &design.green.blue.table;
-        let Ok(hangs_on::Definition { table: now, .. }) = hangs_on::read(client, &design.table).await else {
+        let Ok(now) = hangs_on::read_table(client, &design.table).await else {
             continue;
         };
         if now.oid != before.oid {
@@ -126,14 +126,19 @@ pub(super) async fn changes_while_designed(
 
 /// What the fingerprint of a table that has arrived does not have: it would stay with that table, or reach the other one.
 fn is_missed_by_fingerprint(kind: BlockerKind) -> bool {
-    matches!(
+    !matches!(
         kind,
-        BlockerKind::RowType
-            | BlockerKind::Inheritance
-            | BlockerKind::AllTablesPublication
-            | BlockerKind::Subscription
-            | BlockerKind::Extension
-            | BlockerKind::SecurityLabel
+        // It has these.
+        BlockerKind::View
+            | BlockerKind::Function
+            | BlockerKind::NotPermanent
+            | BlockerKind::NotPlainTable
+            // These harm neither table after the swap.
+            | BlockerKind::InvalidIndex
+            | BlockerKind::LeafSchemaPublication
+            | BlockerKind::Publication
+            | BlockerKind::PartitionIdentity
+            | BlockerKind::RowTypeName
     )
 }
 
@@ -153,14 +158,16 @@ async fn changes(
         now => now?,
     };
     let is_own = |what: &str| {
-        let name = what.strip_prefix("constraint ");
-        design.green.blue.foreign_keys.iter().any(|key| Some(key.name.as_str()) == name)
+        design.green.blue.foreign_keys.iter().any(|key| {
+            let name = key.name.as_str();
+            // Partitions have it until it is merged into their parent's.
+            what == format!("constraint {name}")
+                || what.starts_with(&format!("foreign key {name} on partition "))
+        })
     };
     let is_settled = |what: &str| {
         settles
             && (is_own(what)
-                // A key on partitions, until it is merged into their parent's.
-                || what.starts_with("foreign key ")
                 || what.starts_with("validity of ")
                 || what.starts_with("comment on constraint "))
     };

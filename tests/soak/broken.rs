@@ -43,12 +43,18 @@ async fn ddl_on_green_is_an_alarm_at_once() {
         ("grant delete on t to reader", &["the table itself"]),
         (
             "create table holder (row public.t); create function of(public.t) returns int language sql as 'select 1'; \
-             create publication everything for all tables",
-            &["holder", "of(", "everything"],
+             create publication everything for all tables; create cast (public.t as int) with function of(public.t); \
+             create constraint trigger watch after insert on holder from public.t \
+             for each row execute function suppress_redundant_updates_trigger()",
+            &["holder", "of(", "everything", "cast from", "watch"],
         ),
         (
             "alter table t alter constraint t_owner_fkey deferrable; alter table t replica identity nothing",
             &["its foreign key t_owner_fkey was changed", "the replica identity was changed"],
+        ),
+        (
+            "alter table t_p1 add constraint late foreign key (number) references owners not valid",
+            &["foreign key late on partition public.t_p1 is new"],
         ),
         ("alter publication PUB set (publish = 'insert')", &["publication"]),
     ] {
