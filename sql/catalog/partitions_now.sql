@@ -24,6 +24,9 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.name), '[]') from (
       select format('trigger %I', g.tgname) from pg_trigger g
       where g.tgrelid = c.oid and not g.tgisinternal and g.tgparentid = 0 and g.tgname <> 'projh_upkeep'
       union all
+      select format('the state of trigger %I', g.tgname) from pg_trigger g join pg_trigger p on p.oid = g.tgparentid
+      where g.tgrelid = c.oid and not p.tgisinternal and g.tgenabled <> p.tgenabled
+      union all
       select format('rule %I', w.rulename) from pg_rewrite w where w.ev_class = c.oid
       union all
       select format('policy %I', o.polname) from pg_policy o where o.polrelid = c.oid
@@ -31,6 +34,13 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.name), '[]') from (
       select format('statistics %I', s.stxname) from pg_statistic_ext s where s.stxrelid = c.oid and not exists (
         select from pg_statistic_ext p where p.stxrelid = $1 and p.stxkind = s.stxkind
           and pg_get_statisticsobjdef_columns(p.oid) = pg_get_statisticsobjdef_columns(s.oid))
+      union all
+      select format(case when a.attnotnull > p.attnotnull then 'NOT NULL of column %I' else 'the storage of column %I' end, a.attname)
+      from pg_attribute a
+      join pg_type y on y.oid = a.atttypid
+      join pg_attribute p on p.attrelid = $1 and p.attname = a.attname
+      where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        and (a.attnotnull > p.attnotnull or a.attstorage = y.typstorage and p.attstorage <> y.typstorage)
       union all
       select format('a privilege on column %I', a.attname) from pg_attribute a
       where a.attrelid = c.oid and not a.attisdropped and a.attacl is not null

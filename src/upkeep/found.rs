@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use tokio_postgres::Client;
 
+use super::keys::KeyTable;
 use crate::error::{Doing, Error};
 use crate::finding::{CheckId, Finding};
 use crate::hangs_on::{self, Definition};
@@ -44,6 +45,8 @@ pub(super) struct Found<'a> {
     pub(super) sibling: Definition,
     /// The default partition, if there is one: the one that takes its place is like it.
     pub(super) default_itself: Option<Definition>,
+    /// Its tables of keys.
+    pub(super) key_tables: Vec<KeyTable>,
     /// The run whose way back follows the table, if there is one.
     pub(super) soaking: Option<String>,
 }
@@ -102,7 +105,8 @@ impl Found<'_> {
             Some(default) => Some(hangs_on::read(client, &default.name).await?),
             None => None,
         };
-        Ok(Found { by, table, partitions, sibling, default_itself, soaking })
+        let key_tables = KeyTable::of(client, table.table.oid).await?;
+        Ok(Found { by, table, partitions, sibling, default_itself, key_tables, soaking })
     }
 }
 

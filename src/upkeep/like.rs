@@ -1,7 +1,7 @@
 //! New partitions like their siblings: built beside the table, out of clients' reach, and attached.
 
 use super::Work;
-use crate::hangs_on::{Definition, ReplicaIdentityKind, seal, seal_schema};
+use crate::hangs_on::{Column, Definition, ReplicaIdentityKind, seal, seal_schema};
 use crate::pg::sql::{LockMode, Statement};
 use crate::pg::{Literal, QName};
 use crate::plan::partition::Leaf;
@@ -42,7 +42,7 @@ impl Work<'_> {
         vec![
             Statement::new("clear the way", format!("DROP SCHEMA IF EXISTS {home} CASCADE")),
             Statement::new("create a private schema", format!("CREATE SCHEMA {home}")),
-            seal_schema(&home),
+            seal_schema(&home, &[]),
             Statement::new("grant", format!("GRANT USAGE, CREATE ON SCHEMA {home} TO {owner}")),
         ]
     }
@@ -93,15 +93,18 @@ impl Work<'_> {
             comment(format!("TABLE {name}"), default.table.comment.as_ref()).into_iter().collect();
         for column in &default.columns {
             let Some(of_parent) = self.found.table.column(&column.name) else { continue };
-            let set = |differs: bool, what: &str, value: Option<&String>, unset: &str| {
+            let set = |of: fn(&Column) -> Option<&String>, what: &str, unset: &str| {
+                let value = of(column);
                 let action = value.map_or_else(|| unset.to_owned(), |value| format!("SET {what} {value}"));
                 let sql = format!("ALTER TABLE {name} ALTER COLUMN {} {action}", column.name);
-                differs.then(|| on("set what the default partition has for a column of", sql))
+                (value != of(of_parent))
+                    .then(|| on("set what the default partition has for a column of", sql))
             };
             let settings = [
-                set(column.default != of_parent.default, "DEFAULT", column.default.as_ref(), "DROP DEFAULT"),
-                set(column.storage.is_some(), "STORAGE", column.storage.as_ref(), ""),
-                set(column.compression.is_some(), "COMPRESSION", column.compression.as_ref(), ""),
+                set(|of| of.default.as_ref(), "DEFAULT", "DROP DEFAULT"),
+                // That of its type, where the parent has another one, is not replaced at all.
+                set(|of| of.storage.as_ref(), "STORAGE", "SET STORAGE DEFAULT"),
+                set(|of| of.compression.as_ref(), "COMPRESSION", "SET COMPRESSION DEFAULT"),
                 comment(format!("COLUMN {name}.{}", column.name), column.comment.as_ref()),
             ];
             statements.extend(settings.into_iter().flatten());

@@ -5,6 +5,7 @@
 //! with all of its rows or not at all. Only partitions of the plan's own periods and names are archived or dropped.
 
 mod found;
+mod keys;
 mod like;
 mod moved;
 mod retired;
@@ -149,30 +150,6 @@ impl Work<'_> {
         }
         Ok(())
     }
-
-    /// Rows that others reference by a table of keys, in a partition that would leave: the server itself sees only those
-    /// that reference the table.
-    async fn refuse_referenced(&self, client: &Client, old: &QName) -> Result<(), Error> {
-        const SQL: &str = include_str!("../../sql/catalog/keys_referenced.sql");
-        let doing = "counting rows that reference a partition";
-        let keys = client.query(SQL, &[&self.found.table.table.oid, &old.to_string()]).await.doing(doing)?;
-        for key in keys {
-            let (child, name, sql): (String, String, String) = (key.get(0), key.get(1), key.get(2));
-            let rows: i64 = client.query_one(&sql, &[]).await.doing(doing)?.get(0);
-            if rows > 0 {
-                let what = format!(
-                    "{rows} rows of {child} reference rows of {}, which would leave the table (foreign key {name})",
-                    old.plain()
-                );
-                return Err(refused(
-                    self.found.name(),
-                    what,
-                    "delete or change those first, or keep more partitions",
-                ));
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Drops what an attempt has left that did not get to its end.
@@ -209,7 +186,8 @@ pub(crate) fn preview(work: &Work<'_>) -> Vec<PartitionChanged> {
         all.push(PartitionChanged { sql, rows, ..work.changed(&name, PartitionChange::Created) });
     }
     for old in &work.old {
-        all.push(PartitionChanged { sql: texts(work.retire(old)), ..work.changed(&old.name, work.change()) });
+        let sql = work.forget_keys(&old.name).into_iter().chain(work.retire(old)).collect();
+        all.push(PartitionChanged { sql: texts(sql), ..work.changed(&old.name, work.change()) });
     }
     all
 }

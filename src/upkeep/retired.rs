@@ -51,6 +51,11 @@ impl Work<'_> {
         old: &Partition,
     ) -> Result<(), Error> {
         let doing = "retiring a partition";
+        let keys = self.forget_keys(&old.name);
+        if !keys.is_empty() {
+            patience.execute(client, &joined(&keys), "deleting the keys of a partition").await?;
+            client.batch_execute("COMMIT").await.doing(doing)?;
+        }
         let statements = self.retire(old);
         let by_itself = |statement: &Statement| statement.sql.ends_with(" CONCURRENTLY");
         let (alone, together): (Vec<Statement>, Vec<Statement>) = statements.into_iter().partition(by_itself);
