@@ -4,7 +4,7 @@
 use super::preflight::Subject;
 use super::{Finding, outliers};
 use crate::error::Error;
-use crate::hangs_on::Homes;
+use crate::hangs_on::{Fingerprint, Homes};
 use crate::pg::RunObjects;
 use crate::pg::connect::Session;
 use crate::phase;
@@ -13,7 +13,8 @@ use crate::phase;
 pub(super) async fn check(session: &Session, subject: &mut Subject<'_>) -> Result<Vec<Finding>, Error> {
     let ours = RunObjects::of("check");
     let homes = Homes { blue: ours.blue_schema(), green: ours.green_schema() };
-    match phase::prepare::design(session, subject.plan, &homes).await {
+    let found = (Fingerprint::of(session, &subject.plan.table).await?, subject.definition.clone());
+    match phase::prepare::design_of(session, subject.plan, &homes, found).await {
         Ok(design) => {
             subject.design = Some(design);
             Ok(Vec::new())

@@ -228,11 +228,11 @@ async fn speak_back(session: &Session, design: &LaneDesign) -> Result<(), Refuse
     };
     let Ok(ends) = Ends::of(design).reversed() else { return Ok(()) };
     let green = design.green.at_home();
-    let columns = hangs_on::read(session, &green).await.map_err(|error| {
+    let columns = hangs_on::read_columns(session, &green).await.map_err(|error| {
         let what = format!("green cannot be examined: {error}");
         Refused { error: None, what, hint: "check again".to_owned() }
     })?;
-    let objects = working_objects(0, &ends, &green, &columns.columns);
+    let objects = working_objects(0, &ends, &green, &columns);
     session.batch_execute(&joined(&objects)).await.map_err(refused)?;
     way_back::rehearse(session, 0, design, &ends).await.map_err(refused).map(drop)
 }

@@ -71,7 +71,9 @@ pub(super) async fn check_table(session: &Session, subject: &Subject<'_>) -> Res
     let of_leaves = subject.plan.partition_by.as_ref().and_then(|by| by.schema.as_ref());
     if let Some(schema) = of_leaves.filter(|schema| **schema != table.name.schema) {
         findings.extend(of_schema(session, schema, "its partitions").await?.map(refused));
-        if table.owner_acts || !subject.definition.foreign_keys.is_empty() {
+        let of_partitions = subject.definition.partitions.iter().map(|of| &of.foreign_keys);
+        let mut keys = of_partitions.chain([&subject.definition.foreign_keys]);
+        if table.owner_acts || keys.any(|keys| !keys.is_empty()) {
             findings.extend(of_owner_in(session, table, schema).await?);
         }
     }

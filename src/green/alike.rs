@@ -51,22 +51,19 @@ pub(crate) async fn find(
 async fn canonical(client: &Client, bound: &str, data_type: &str) -> Result<Vec<String>, Error> {
     let mut canonical = Vec::new();
     for values in read(bound) {
-        let is_hash = bound.contains("WITH (");
-        if is_hash || values.iter().all(|value| is_word(value)) {
+        let is_hash = bound.starts_with("FOR VALUES WITH");
+        let is_limit =
+            |value: &&str| ["minvalue", "maxvalue"].iter().any(|limit| value.eq_ignore_ascii_case(limit));
+        if is_hash || values.iter().all(is_limit) {
             canonical.push(values.join(",").to_lowercase());
             continue;
         }
         let typed = list(values.iter().map(|value| format!("(({value})::{data_type})::text")));
-        let sql =
-            format!("SELECT array_to_string(array(SELECT unnest(ARRAY[{typed}]) ORDER BY 1), ',', 'null')");
+        let sql = format!("SELECT array(SELECT unnest(ARRAY[{typed}]) ORDER BY 1)::text");
         let row = client.query_one(&sql, &[]).await.doing("comparing the bounds of partitions")?;
         canonical.push(row.get(0));
     }
     Ok(canonical)
-}
-
-fn is_word(value: &str) -> bool {
-    value.chars().all(|c| c.is_ascii_alphabetic())
 }
 
 /// Splits a bound at its parentheses and commas.

@@ -128,6 +128,24 @@ pub async fn read(client: &Client, table: &QName) -> Result<Definition, Error> {
     super::with_bare_path(client, read_by_oid(client, oid)).await
 }
 
+/// Reads the properties of a table itself.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) async fn read_table(client: &Client, table: &QName) -> Result<Table, Error> {
+    let oid = super::oid_of(client, table).await?;
+    super::with_bare_path(client, table::TABLE.ask(client, oid)).await
+}
+
+/// Reads a table's columns.
+///
+/// # Errors
+/// As [`read`].
+pub(crate) async fn read_columns(client: &Client, table: &QName) -> Result<Vec<Column>, Error> {
+    let oid = super::oid_of(client, table).await?;
+    super::with_bare_path(client, columns::COLUMNS.ask(client, oid)).await
+}
+
 async fn read_by_oid(client: &Client, oid: u32) -> Result<Definition, Error> {
     let table: Table = table::TABLE.ask(client, oid).await?;
     let (leaves, partitions) = match table.is_partitioned() {

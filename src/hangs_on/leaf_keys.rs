@@ -5,7 +5,7 @@
 //! partition that arrives, validated after it.
 
 use super::foreign_keys::ForeignKey;
-use super::part::{Conflict, Part, counted};
+use super::part::{Compared, Conflict, Part, counted};
 use super::partitions::Partition;
 use super::shape::Green;
 use super::table::comment_on_constraint;
@@ -51,6 +51,18 @@ impl Part for LeafKeys {
         let kept = green.blue.partitions.iter().filter(|leaf| leaf.alike.is_some());
         let count = kept.map(|leaf| leaf.foreign_keys.len()).sum();
         counted(count, "foreign key of a partition", "foreign keys of partitions").into_iter().collect()
+    }
+
+    fn compare(&self, compared: &mut Compared<'_>) {
+        for (relation, was) in keys_of(compared.green, Colour::Green) {
+            let what = format!("foreign key {} of partition {}", was.name, relation.plain());
+            let leaf = compared.is.leaves.iter().find(|leaf| leaf.name == relation);
+            let mut keys = leaf.into_iter().flat_map(|leaf| &leaf.own_foreign_keys);
+            match keys.find(|is| is.name == was.name) {
+                Some(is) => compared.check(format!("validity of {what}"), &was.validated, &is.validated),
+                None => compared.note(format!("{what} is missing")),
+            }
+        }
     }
 }
 

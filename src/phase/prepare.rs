@@ -84,7 +84,7 @@ async fn step_back_from(run: &Run<'_>, client: &Client, error: tokio_postgres::E
 /// Designs what a run of this id will make for these tables.
 ///
 /// # Errors
-/// As [`design`].
+/// As [`design_of`].
 pub(crate) async fn designed(client: &Client, tables: &[TablePlan], run: &str) -> Result<Prepared, Error> {
     let ours = RunObjects::of(run);
     let (blue_home, green_home) = (ours.blue_schema(), ours.green_schema());
@@ -99,13 +99,22 @@ pub(crate) async fn designed(client: &Client, tables: &[TablePlan], run: &str) -
     Ok(Prepared { lanes, blue_home, green_home, slot: ours.slot(Colour::Blue), mark, keys: None })
 }
 
+async fn design(client: &Client, table: &TablePlan, homes: &Homes) -> Result<LaneDesign, Error> {
+    let fingerprint = Fingerprint::of(client, &table.table).await?;
+    let definition = hangs_on::read(client, &table.table).await?;
+    design_of(client, table, homes, (fingerprint, definition)).await
+}
+
 /// Designs green for one table of the plan. `check` does so too, to find what it has to refuse.
 ///
 /// # Errors
 /// If the catalog cannot be read, or green cannot be what the plan asks for.
-pub(crate) async fn design(client: &Client, table: &TablePlan, homes: &Homes) -> Result<LaneDesign, Error> {
-    let fingerprint = Fingerprint::of(client, &table.table).await?;
-    let mut definition = hangs_on::read(client, &table.table).await?;
+pub(crate) async fn design_of(
+    client: &Client,
+    table: &TablePlan,
+    homes: &Homes,
+    (fingerprint, mut definition): (Fingerprint, Definition),
+) -> Result<LaneDesign, Error> {
     let leaves = green::leaves(client, table, &definition).await?;
     green::alike::find(client, table, &mut definition, &leaves).await?;
     let refused = |findings| Error::Refused(findings);
@@ -182,6 +191,8 @@ pub(crate) fn statements(prepared: &Prepared) -> Vec<(Option<usize>, Statement)>
         ));
         statements.extend(of_lane.map(|statement| (Some(number), statement)));
     }
+    let owners: Vec<_> = prepared.lanes.iter().map(|lane| &lane.green.blue.table.owner).collect();
+    statements.push((None, hangs_on::seal_schema(&prepared.green_home, &owners)));
     statements.push((None, publish(prepared)));
     for (number, lane) in prepared.lanes.iter().enumerate() {
         if lane.replica_identity_before.is_some() {

@@ -37,7 +37,7 @@ pub(super) async fn open(run: &mut Run<'_>) -> Result<(), Error> {
     let client = run.connect("way back").await?;
     let mut columns = Vec::new();
     for lane in &prepared.lanes {
-        columns.push(hangs_on::read(&client, &lane.green.at_home()).await?.columns);
+        columns.push(hangs_on::read_columns(&client, &lane.green.at_home()).await?);
     }
     let doing = "opening the way back";
     let statements = statements(&prepared, &columns)?;

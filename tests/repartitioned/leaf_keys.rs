@@ -59,7 +59,13 @@ async fn keys_of_partitions_follow_to_partitions_with_their_bounds() {
     assert_eq!(keys(&client, "projh_bg_").await, "", "blue's would act on what the program writes");
     let orphan = "insert into payment (at, customer_id) values ('2026-01-03', 4711)";
     assert!(client.batch_execute(orphan).await.is_err());
-    client.batch_execute("delete from customer where id = 50 and false").await.unwrap();
+    let gone = "delete from customer where id = 49";
+    let referencing = "select count(*) from payment where customer_id = 49 and at < '2026-02-01'";
+    let before_delete: i64 = client.query_one(referencing, &[]).await.unwrap().get(0);
+    assert!(before_delete > 0);
+    let rest = "update payment set customer_id = 1 where customer_id = 49 and at >= '2026-02-01'";
+    client.batch_execute(&format!("{rest}; {gone}")).await.unwrap();
+    assert_eq!(client.query_one(referencing, &[]).await.unwrap().get::<_, i64>(0), 0, "it cascades");
     program.run("rollback", &[]).expect_code(6);
     assert_eq!(keys(&client, "^payment_p").await, of_blue);
     assert_eq!(keys(&client, "payment_m").await, "");
