@@ -12,17 +12,13 @@ use crate::pg::{Ident, Literal, Planned, QName, RunObjects};
 
 const DEPENDENTS: Planned = Planned {
     name: "projh_dependents",
-    types: "oid, text",
     sql: concat!(
         include_str!("../../sql/catalog/bound.sql"),
         include_str!("../../sql/catalog/dependents.sql")
     ),
 };
-const REFUSALS: Planned = Planned {
-    name: "projh_refusals",
-    types: "oid, text",
-    sql: include_str!("../../sql/catalog/refusals.sql"),
-};
+const REFUSALS: Planned =
+    Planned { name: "projh_refusals", sql: include_str!("../../sql/catalog/refusals.sql") };
 
 /// One reason why a table cannot be swapped.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -169,6 +165,7 @@ pub async fn blockers(client: &Client, table: &QName, around: &Around<'_>) -> Re
         let limit = |value: &str| format!("SET join_collapse_limit = {value}");
         let failed = |source| Error::Catalog { what: "dependent objects", source };
         client.batch_execute(&limit("1")).await.map_err(failed)?;
+        let oid = oid.to_string();
         let mut found = Vec::new();
         for (what, query, schema) in [
             ("its dependents", DEPENDENTS, around.green),
@@ -176,7 +173,7 @@ pub async fn blockers(client: &Client, table: &QName, around: &Around<'_>) -> Re
         ] {
             let failed = |source| Error::Catalog { what, source };
             let schema = schema.map_or("NULL".to_owned(), |schema| Literal(schema.as_str()).to_string());
-            let answer = query.json(client, &format!("{oid}, {schema}")).await.map_err(failed)?;
+            let answer = query.json(client, &[&oid, &schema]).await.map_err(failed)?;
             let some: Vec<BlockerRow> =
                 serde_json::from_value(answer).map_err(|source| Error::Shape { what, source })?;
             found.extend(some);

@@ -11,7 +11,6 @@ use crate::pg::{Planned, QName};
 
 const FINGERPRINT: Planned = Planned {
     name: "projh_fingerprint",
-    types: "oid",
     sql: concat!(
         include_str!("../../sql/catalog/bound.sql"),
         include_str!("../../sql/catalog/fingerprint.sql")
@@ -32,7 +31,7 @@ impl Fingerprint {
         let oid = super::oid_of(client, table).await?;
         super::with_bare_path(client, async {
             let failed = |source| Error::Catalog { what: "the fingerprint", source };
-            let rows = FINGERPRINT.query(client, &oid.to_string()).await.map_err(failed)?;
+            let rows = FINGERPRINT.query(client, &[&oid.to_string()]).await.map_err(failed)?;
             let hashes: Result<_, _> =
                 rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect();
             hashes.map(Self).map_err(failed)

@@ -8,11 +8,8 @@ use super::Error;
 use super::table::ReplicaIdentity;
 use crate::pg::{Ident, Literal, Planned, QName};
 
-const PUBLISHED: Planned = Planned {
-    name: "projh_published",
-    types: "oid, text, boolean",
-    sql: include_str!("../../sql/catalog/published.sql"),
-};
+const PUBLISHED: Planned =
+    Planned { name: "projh_published", sql: include_str!("../../sql/catalog/published.sql") };
 
 /// How a publication contains a table.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -38,7 +35,8 @@ pub async fn published(
     let what = "how it is published";
     let failed = |source| Error::Catalog { what, source };
     let oid = super::oid_of(client, table).await?;
-    let args = format!("{oid}, {}, {via_root}", Literal(publication.as_str()));
+    let (oid, publication) = (oid.to_string(), Literal(publication.as_str()).to_string());
+    let args = [oid.as_str(), &publication, if via_root { "true" } else { "false" }];
     let answer = PUBLISHED.json(client, &args).await.map_err(failed)?;
     serde_json::from_value(answer).map_err(|source| Error::Shape { what, source })
 }

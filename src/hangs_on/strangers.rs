@@ -6,11 +6,8 @@ use super::Error;
 use super::shape::Green;
 use crate::pg::{Colour, Ident, Literal, Planned, list};
 
-const STRANGERS: Planned = Planned {
-    name: "projh_strangers",
-    types: "oid, text[], text[], boolean",
-    sql: include_str!("../../sql/catalog/strangers.sql"),
-};
+const STRANGERS: Planned =
+    Planned { name: "projh_strangers", sql: include_str!("../../sql/catalog/strangers.sql") };
 
 /// A sentence for each thing on green, or on a partition of it, that the run has not made. Indexes are left out: the
 /// fingerprint has them, once they are built.
@@ -25,7 +22,8 @@ pub async fn strangers(client: &Client, green: &Green) -> Result<Vec<String>, Er
         green.widened.registries.iter().flat_map(|registry| registry.trigger_names(Colour::Green)).collect();
     let triggers = array(blue.triggers.iter().map(|trigger| &trigger.name).chain(&registered));
     let policies = array(blue.policies.iter().map(|policy| &policy.name));
-    let args = format!("{oid}, {triggers}, {policies}, {}", blue.table.row_security);
+    let row_security = if blue.table.row_security { "true" } else { "false" };
+    let args = [&oid.to_string(), triggers.as_str(), &policies, row_security];
     let rows = STRANGERS.query(client, &args).await.map_err(failed)?;
     rows.iter().map(|row| row.try_get(0).map_err(failed)).collect()
 }
