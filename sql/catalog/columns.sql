@@ -51,7 +51,7 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.attnum), '[]') from (
     a.attnotnull and not coalesce(k.convalidated, true) as not_null_unvalidated,
     k.conname as not_null_name,
     obj_description(k.oid, 'pg_constraint') as not_null_comment,
-    case when a.attgenerated = '' then pg_get_expr(d.adbin, d.adrelid) end as default,
+    case when a.attgenerated = '' then pg_get_expr(d.adbin, 0) end as default,
     -- What the default references by OID: the table itself, or sequences of its identity columns.
     (select case when count(*) > 0 then coalesce(jsonb_agg(distinct i.attname) filter (where i.attname is not null), '[]') end
      from pg_depend p

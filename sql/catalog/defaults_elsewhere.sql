@@ -5,7 +5,7 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.on, x.column), '[]') from (
     jsonb_build_object('schema', n.nspname, 'name', c.relname) as "on",
     c.relkind = 'v' as is_view,
     pg_get_userbyid(c.relowner) as owner,
-    pg_get_expr(f.adbin, f.adrelid) as default,
+    pg_get_expr(f.adbin, 0) as default,
     -- The identity columns whose sequences it uses.
     (select coalesce(jsonb_agg(distinct i.attname), '[]')
      from pg_depend d

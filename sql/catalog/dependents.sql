@@ -62,8 +62,9 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
       when f.attname is not null then format('%I on %s', f.attname, f.attrelid::regclass)
       else pg_describe_object(d.classid, d.objid, d.objsubid) end as object
   from own o
-  cross join lateral (select * from pg_depend d where d.refclassid = o.classid and d.refobjid = o.objid
-    and d.deptype not in ('P', 'S', 'p') offset 0) d
+  -- A view depends on each column that it shows: once is enough.
+  cross join lateral (select distinct d.classid, d.objid, d.objsubid, d.refclassid, d.refobjid from pg_depend d
+    where d.refclassid = o.classid and d.refobjid = o.objid and d.deptype not in ('P', 'S', 'p') offset 0) d
   left join pg_rewrite w on d.classid = 'pg_rewrite'::regclass and w.oid = d.objid
   left join pg_class v on v.oid = w.ev_class and v.relkind = 'v'
   left join pg_constraint k on d.classid = 'pg_constraint'::regclass and k.oid = d.objid

@@ -5,7 +5,9 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
       concat_ws('|', 'column', a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attcollation,
       a.attnotnull, a.attidentity, a.attgenerated, a.attstorage, a.attcompression, nullif(a.attstattarget, -1),
       (select string_agg(o, ',' order by o) from unnest(a.attoptions) o where o not like 'pg\_attver=%'),
-      nullif(a.attacl, '{}')::text, pg_get_expr(d.adbin, d.adrelid)) as x
+      nullif(a.attacl, '{}')::text,
+      -- With a relation, each call takes the square of its columns; what names no column needs none.
+      case a.attgenerated when '' then pg_get_expr(d.adbin, 0) else pg_get_expr(d.adbin, d.adrelid) end) as x
   from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
   where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
   union all
@@ -67,7 +69,7 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   cross join lateral (select * from pg_constraint k where k.conrelid = t.relid offset 0) k
   where t.relid <> $1 and k.contype = 'f' and k.conparentid = 0
   union all
-  select 'partition ' || c.oid::regclass, concat_ws('|', 'partition', c.relkind, c.relowner, pg_get_expr(c.relpartbound, c.oid))
+  select 'partition ' || c.oid::regclass, concat_ws('|', 'partition', c.relkind, c.relowner, pg_get_expr(c.relpartbound, 0))
   from pg_partition_tree($1::oid::regclass) t join pg_class c on c.oid = t.relid where t.relid <> $1
   union all
   select 'policy ' || p.polname, concat_ws('|', 'policy', p.polname, p.polcmd, p.polpermissive, p.polroles::text,
@@ -116,37 +118,47 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   -- OFFSET 0: looked up by the catalog's index however many comments the database has.
   cross join lateral (select * from pg_description d where d.classoid = o.classoid and d.objoid = o.objoid offset 0) d
   union all
-  select coalesce(pg_describe_object('pg_class'::regclass, r.ev_class, 0), pg_describe_object(d.classid, d.objid, 0),
-      'what is gone'),
+  select e.what, e.x
+  from (
+    select coalesce(pg_describe_object('pg_class'::regclass, r.ev_class, 0), pg_describe_object(d.classid, d.objid, 0),
+        'what is gone') as what,
       concat_ws('|', 'dependent', pg_describe_object(d.classid, d.objid, 0), v.relowner, array_to_string(v.reloptions, ','),
         md5(r.ev_action::text), r.ev_qual, r.ev_enabled, obj_description(r.oid, 'pg_rewrite'),
         (select concat_ws('|', p.polrelid::regclass, p.polcmd, p.polroles::text, 
           md5(pg_get_expr(p.polqual, p.polrelid)), md5(pg_get_expr(p.polwithcheck, p.polrelid)))
          from pg_policy p where d.classid = 'pg_policy'::regclass and p.oid = d.objid and p.polrelid <> $1),
         (select concat_ws('|', f.proowner, md5(pg_get_functiondef(f.oid)))
-         from pg_proc f where d.classid = 'pg_proc'::regclass and f.oid = d.objid and f.prokind in ('f', 'p')))
-  from (
-    select 'pg_class'::regclass::oid as classid, $1::oid as objid
-    union all select 'pg_type'::regclass, unnest(array[c.reltype, t.typarray])
-      from pg_class c join pg_type t on t.oid = c.reltype where c.oid = $1
-    union all select 'pg_class'::regclass, p.objid from pg_depend p join pg_class s on s.oid = p.objid and s.relkind = 'S'
-      where p.classid = 'pg_class'::regclass and p.refclassid = 'pg_class'::regclass and p.refobjid = $1 and p.deptype = 'i'
-    union all select b.classid, b.objid from bound b where not exists (
-      select from of_table t where t.classid = b.classid and t.objid = b.objid)
-    union all select 'pg_proc'::regclass, oid from row_functions
-  ) own
-  join pg_depend d on d.refclassid = own.classid and d.refobjid = own.objid
-  left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
-  left join pg_class v on v.oid = r.ev_class
-  where d.classid = 'pg_rewrite'::regclass
-    or d.classid in ('pg_policy'::regclass, 'pg_proc'::regclass) and (d.refclassid = 'pg_proc'::regclass
-        or d.refclassid = 'pg_class'::regclass and d.refobjid in (select $1::oid union all select oid from moved))
-      -- Without those of another table of a run, which it has of the one that is live.
-      and not exists (select from pg_policy p join pg_class c on c.oid = p.polrelid
-        where d.classid = 'pg_policy'::regclass and p.oid = d.objid and starts_with(c.relnamespace::regnamespace::text, 'projh_bg_'))
+         from pg_proc f where d.classid = 'pg_proc'::regclass and f.oid = d.objid and f.prokind in ('f', 'p'))) as x,
+      d.times
+    from (
+      -- A view depends on each column that it shows; it is described once.
+      select d.classid, d.objid, count(*)::int as times
+      from (
+        select 'pg_class'::regclass::oid as classid, $1::oid as objid
+        union all select 'pg_type'::regclass, unnest(array[c.reltype, t.typarray])
+          from pg_class c join pg_type t on t.oid = c.reltype where c.oid = $1
+        union all select 'pg_class'::regclass, p.objid from pg_depend p join pg_class s on s.oid = p.objid and s.relkind = 'S'
+          where p.classid = 'pg_class'::regclass and p.refclassid = 'pg_class'::regclass and p.refobjid = $1 and p.deptype = 'i'
+        union all select b.classid, b.objid from bound b where not exists (
+          select from of_table t where t.classid = b.classid and t.objid = b.objid)
+        union all select 'pg_proc'::regclass, oid from row_functions
+      ) own
+      join pg_depend d on d.refclassid = own.classid and d.refobjid = own.objid
+      where d.classid = 'pg_rewrite'::regclass
+        or d.classid in ('pg_policy'::regclass, 'pg_proc'::regclass) and (d.refclassid = 'pg_proc'::regclass
+            or d.refclassid = 'pg_class'::regclass and d.refobjid in (select $1::oid union all select oid from moved))
+          -- Without those of another table of a run, which it has of the one that is live.
+          and not exists (select from pg_policy p join pg_class c on c.oid = p.polrelid
+            where d.classid = 'pg_policy'::regclass and p.oid = d.objid and starts_with(c.relnamespace::regnamespace::text, 'projh_bg_'))
+      group by 1, 2
+    ) d
+    left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
+    left join pg_class v on v.oid = r.ev_class
+    offset 0
+  ) e cross join generate_series(1, e.times)
   union all
   select format('default of column %s of %s', a.attname, f.adrelid::regclass),
-      concat_ws('|', 'default', c.relowner, pg_get_expr(f.adbin, f.adrelid))
+      concat_ws('|', 'default', c.relowner, pg_get_expr(f.adbin, 0))
   from bound b
   cross join lateral (select d.objid from pg_depend d where d.refclassid = b.classid
     and d.refobjid = b.objid and d.classid = 'pg_attrdef'::regclass offset 0) d

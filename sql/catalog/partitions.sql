@@ -2,8 +2,8 @@
 -- `own`: what clients could miss of a partition that its parent does not have, and that a swap therefore leaves behind.
 select coalesce(jsonb_agg(to_jsonb(x) - 'level' order by x.level, x.oid), '[]')
 from (
-  select p.level, c.oid::bigint, p.isleaf as leaf, p.level = 1 as top, pg_get_expr(c.relpartbound, c.oid) as bound,
-    p.level = 1 and pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT' as default,
+  select p.level, c.oid::bigint, p.isleaf as leaf, p.level = 1 as top, pg_get_expr(c.relpartbound, 0) as bound,
+    p.level = 1 and pg_get_expr(c.relpartbound, 0) = 'DEFAULT' as default,
     exists (select from pg_constraint k where k.conrelid = c.oid and k.contype = 'f' and k.conparentid = 0) as has_keys,
     jsonb_build_object('schema', n.nspname, 'name', c.relname) as name,
     to_jsonb(array(

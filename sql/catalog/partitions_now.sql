@@ -3,7 +3,7 @@
 select coalesce(jsonb_agg(to_jsonb(x) order by x.name), '[]') from (
   select jsonb_build_object('schema', n.nspname, 'name', c.relname) as name,
     c.relkind = 'r' as leaf,
-    pg_get_expr(c.relpartbound, c.oid) as bound,
+    pg_get_expr(c.relpartbound, 0) as bound,
     coalesce((to_jsonb(i)->>'inhdetachpending')::boolean, false) as detaching,
     case c.relkind when 'r' then pg_relation_size(c.oid) / current_setting('block_size')::bigint else 0 end as blocks,
     c.relreplident = 'i' as by_index,
