@@ -4,6 +4,7 @@
 //! is made, not waited for; `runs` has what only whole runs of the program show.
 
 pub mod bench;
+mod bursts;
 mod changes;
 mod copying;
 mod order;

@@ -38,6 +38,15 @@ pub enum ReplicationError {
     /// returned why it ended.
     #[error("the replication stream has ended")]
     Ended,
+    /// Another server answers: what was applied is a position of the known one, and only the journal of this one says what
+    /// it has.
+    #[error("another server has taken over ({now}; before: {known})")]
+    OtherServer {
+        /// The server of the first connection.
+        known: String,
+        /// The one that answers now.
+        now: String,
+    },
     /// The stream violates protocol version 1.
     #[error(transparent)]
     Malformed(#[from] Malformed),
@@ -50,7 +59,7 @@ pub enum ReplicationError {
 }
 
 impl ReplicationError {
-    /// Whether a new connection may continue from the applied position.
+    /// Whether a new session may continue from the position that the journal holds.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -66,7 +75,7 @@ impl ReplicationError {
                 | SqlState::CANNOT_CONNECT_NOW => true,
                 _ => sqlstate.code().starts_with("08"),
             },
-            Self::Lost(_) | Self::Ended | Self::Interrupted => true,
+            Self::Lost(_) | Self::Ended | Self::Interrupted | Self::OtherServer { .. } => true,
             Self::SlotGone { .. } | Self::Malformed(_) | Self::Protocol(_) => false,
         }
     }

@@ -16,7 +16,7 @@ mod walsender;
 pub use delivery::Received;
 pub use error::ReplicationError;
 pub use stream::Stream;
-pub use walsender::{Start, Walsender};
+pub use walsender::{Server, Start, Walsender};
 pub(crate) use walsender::{create_slot, start_replication};
 
 /// PostgreSQL counts microseconds from 2000-01-01, Unix from 1970-01-01.

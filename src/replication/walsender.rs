@@ -50,6 +50,19 @@ pub struct Start {
     pub buffer_bytes: usize,
 }
 
+/// A server, and the timeline of its WAL. Another one has other WAL from some position on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    system: String,
+    timeline: String,
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "system {}, timeline {}", self.system, self.timeline)
+    }
+}
+
 impl Walsender {
     /// Opens a replication connection to the target's database, with the settings of [`Target::connect`].
     ///
@@ -124,6 +137,23 @@ impl Walsender {
         let (prefix, content) = (Literal(prefix), Literal(content));
         let sql = format!("SELECT pg_catalog.pg_logical_emit_message(true, {prefix}, {content})");
         self.command(&sql).await.map(drop)
+    }
+
+    /// Checks that the server is the known one. None is known before the first call.
+    ///
+    /// # Errors
+    /// [`ReplicationError::OtherServer`]; or if the connection was lost.
+    pub async fn expect(&mut self, known: &mut Option<Server>) -> Result<(), ReplicationError> {
+        let row = self.command("IDENTIFY_SYSTEM").await?;
+        let [Some(system), Some(timeline), ..] = row.as_slice() else {
+            return Err(ReplicationError::Protocol("it does not say which server it is"));
+        };
+        let now = Server { system: system.clone(), timeline: timeline.clone() };
+        let known = known.get_or_insert_with(|| now.clone());
+        if *known == now {
+            return Ok(());
+        }
+        Err(ReplicationError::OtherServer { known: known.to_string(), now: now.to_string() })
     }
 
     /// Turns the connection into a stream of `start.slot`'s changes, with text in the database's encoding.
@@ -236,7 +266,8 @@ fn not_connected(error: ReplicationError, target: &Target, address: &str) -> Con
         | ReplicationError::Ended
         | ReplicationError::Malformed(_)
         | ReplicationError::Protocol(_)
-        | ReplicationError::Interrupted => {
+        | ReplicationError::Interrupted
+        | ReplicationError::OtherServer { .. } => {
             ConnectError::Protocol { address: owned, problem: error.to_string() }
         }
     }

@@ -15,7 +15,7 @@ use super::echo::Echo;
 use super::{FeedError, MESSAGE_PREFIX, Read};
 use crate::pg::connect::Target;
 use crate::replication::pgoutput::Logical;
-use crate::replication::{Received, Stream, Walsender};
+use crate::replication::{Received, Server, Stream, Walsender};
 
 /// The time between two looks is so many times what a look takes, within these bounds.
 const REST_TIMES: u32 = 20;
@@ -55,10 +55,11 @@ impl Watch {
         let error: Arc<Mutex<Option<FeedError>>> = Arc::default();
         let kept = Arc::clone(&error);
         let task = tokio::spawn(async move {
+            let mut server = None;
             loop {
                 let number = *wish.borrow_and_update();
                 let begun = Instant::now();
-                if let Err(error) = look(&target, &watched).await {
+                if let Err(error) = look(&target, &watched, &mut server).await {
                     *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                     return;
                 }
@@ -102,9 +103,10 @@ impl Watch {
     }
 }
 
-/// Reads the stream up to a marker of its own.
-async fn look(target: &Target, watched: &Watched) -> Result<(), FeedError> {
+/// Reads the stream of the known server up to a marker of its own.
+async fn look(target: &Target, watched: &Watched, server: &mut Option<Server>) -> Result<(), FeedError> {
     let mut walsender = Walsender::connect(target, &watched.read.role, &[]).await?;
+    walsender.expect(server).await?;
     let marker = uuid::Uuid::new_v4().simple().to_string();
     walsender.emit(MESSAGE_PREFIX, &marker).await?;
     let mut stream = walsender.start(watched.read.start.clone()).await?;

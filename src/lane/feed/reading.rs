@@ -3,7 +3,8 @@
 //! A walsender that waits for changes is woken by every commit of the server's clients, which costs them more than the
 //! changes do; so there is none between two bursts.
 //!
-//! Invariant: a burst ends only where everything that it brought was acknowledged, and the next one begins there.
+//! Invariant: a burst ends only where everything that it brought was acknowledged, and the next one begins there, on the
+//! same server. Another one that has taken over may lack some of it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::pg::Lsn;
 use crate::pg::connect::Target;
-use crate::replication::{Received, ReplicationError, Start, Stream, Walsender};
+use crate::replication::{Received, ReplicationError, Server, Start, Stream, Walsender};
 
 /// A stream that has brought fewer messages is kept: whoever has few commits need not be spared.
 const BURST_MESSAGES: u32 = 1_000;
@@ -35,6 +36,8 @@ pub struct Read {
 pub(super) struct Reading {
     target: Arc<Target>,
     read: Read,
+    /// The server of the first connection.
+    server: Option<Server>,
     now: Now,
     /// When the stream was asked for.
     begun: Instant,
@@ -60,10 +63,12 @@ impl Reading {
     /// As [`Walsender::connect`] and [`Walsender::start`].
     pub(super) async fn open(target: Arc<Target>, read: Read) -> Result<Self, ReplicationError> {
         let begun = Instant::now();
-        let now = Now::Open(stream(&target, &read.role, read.start.clone()).await?);
+        let mut server = None;
+        let now = Now::Open(stream(&target, &read.role, read.start.clone(), &mut server).await?);
         Ok(Self {
             target,
             read,
+            server,
             now,
             begun,
             first_after: None,
@@ -148,7 +153,8 @@ impl Reading {
     fn wake(&mut self) {
         let (target, role, start) =
             (Arc::clone(&self.target), self.read.role.clone(), self.read.start.clone());
-        let opening = tokio::spawn(async move { stream(&target, &role, start).await });
+        let mut server = self.server.clone();
+        let opening = tokio::spawn(async move { stream(&target, &role, start, &mut server).await });
         self.now = Now::Opening(opening);
         (self.begun, self.first_after) = (Instant::now(), None);
     }
@@ -162,7 +168,14 @@ impl Drop for Reading {
     }
 }
 
-/// Opens a connection for a stream, and begins the stream.
-pub(super) async fn stream(target: &Target, role: &str, start: Start) -> Result<Stream, ReplicationError> {
-    Walsender::connect(target, role, &[]).await?.start(start).await
+/// Opens a connection for a stream to the known server, and begins the stream.
+async fn stream(
+    target: &Target,
+    role: &str,
+    start: Start,
+    server: &mut Option<Server>,
+) -> Result<Stream, ReplicationError> {
+    let mut walsender = Walsender::connect(target, role, &[]).await?;
+    walsender.expect(server).await?;
+    walsender.start(start).await
 }
