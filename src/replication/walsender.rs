@@ -166,7 +166,7 @@ impl Walsender {
         self.send(&start_replication(&start.slot, &start.publication, start.from)).await?;
         match self.link.next().await.map_err(ReplicationError::Lost)? {
             Incoming::CopyBoth => {
-                tracing::info!(slot = start.slot, from = %start.from, "stream begun");
+                tracing::debug!(slot = start.slot, from = %start.from, "stream begun");
                 Ok(Stream::spawn(self.link, start.from, start.buffer_bytes, self.silence))
             }
             Incoming::Message(Message::ErrorResponse(body)) => {

@@ -1,11 +1,18 @@
 //! A stream that is read in bursts: closed once a burst is over, and opened again where it ended.
 
+use std::time::{Duration, Instant};
+
 use projh_bluegreen::testing::lane::feed::FeedError;
 use projh_bluegreen::testing::pg::connect::Target;
-use projh_bluegreen::testing::replication::ReplicationError;
+use projh_bluegreen::testing::replication::{ReplicationError, Walsender};
 
-use super::bench::{Bench, DB};
+use super::bench::{BLUE, Bench, DB, PLAN};
+use crate::support::Cluster;
+use crate::support::forwarder::{Flow, Forwarder};
 use crate::support::waiting::{eventually, until};
+
+/// The slot's stream, if it is open.
+const OPEN: &str = "select count(*) from pg_replication_slots where slot_name like 'projh_bg_%' and active";
 
 impl Bench {
     /// The feed runs freely, in bursts.
@@ -23,8 +30,20 @@ impl Bench {
 
     /// Waits until the stream is closed, or is open again.
     async fn rests(&self, rests: bool) {
-        let sql = format!("select active <> {rests} from pg_replication_slots where slot_name like 'projh_bg_%'");
-        eventually(&self.client, &sql).await;
+        until("the stream is opened or closed", async || self.is_open().await != rests).await;
+    }
+
+    async fn is_open(&self) -> bool {
+        self.number(OPEN).await == 1
+    }
+
+    /// The stream stays open for so many milliseconds.
+    async fn stays_open(&self, milliseconds: u64) {
+        let until = Instant::now() + Duration::from_millis(milliseconds);
+        while Instant::now() < until {
+            assert!(self.is_open().await, "the stream was closed");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 
@@ -57,4 +76,67 @@ async fn it_is_not_opened_again_on_another_server() {
     let error = ended.unwrap();
     assert!(matches!(error, FeedError::Replication(ReplicationError::OtherServer { .. })), "{error}");
     assert!(error.is_transient(), "a new session reads the journal of the new server");
+}
+
+/// What a client has written since a transaction began that is still open is decoded again at each opening.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_kept_as_long_as_opening_it_takes_long() {
+    let mut bench = Bench::strict().await;
+    let client = bench.cluster.client(DB).await;
+    client.batch_execute("begin; insert into t (id, big) values (900, '')").await.unwrap();
+    bench.apply("insert into t (id, big) values (901, '')").await;
+    let forwarder = Forwarder::to(bench.cluster.port());
+    forwarder.set(Flow::Open, Flow::Late(Duration::from_millis(150)));
+    let url = format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable", forwarder.port());
+    bench.target = Target::resolve(Some(&url), &|_| None).unwrap();
+    bench.start(false).await;
+    bench.free_in_bursts();
+    bench.apply("insert into t (id, big) select g, '' from generate_series(1000, 2199) g").await;
+    forwarder.set(Flow::Open, Flow::Open);
+    bench.stays_open(4_000).await;
+    // Once it lies before the slot's restart position, it need not be decoded again.
+    client.batch_execute("commit").await.unwrap();
+    let mut id = 3_000;
+    until("the stream is closed", async || {
+        id += 1;
+        bench.sql(&format!("checkpoint; insert into t (id, big) values ({id}, '')")).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        !bench.is_open().await
+    })
+    .await;
+    bench.try_drain().await.unwrap();
+    bench.expect_same().await;
+}
+
+/// Who has waited for it once may do so again at once: a backlog is drained by round trips.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_kept_for_a_while_after_somebody_has_waited_for_it() {
+    let bench = Bench::strict().await;
+    bench.free_in_bursts();
+    bench.apply("insert into t (id, big) select g, '' from generate_series(1000, 2199) g").await;
+    bench.stays_open(1_500).await;
+    bench.rests(true).await;
+}
+
+/// All senders are in use for a moment: that is no reason to begin a new session.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_opened_later_if_it_cannot_be_now() {
+    let cluster = Cluster::builder().setting("max_wal_senders", "4").start();
+    let mut bench = Bench::of(cluster, BLUE, PLAN, "copy").await;
+    bench.start(false).await;
+    bench.free_in_bursts();
+    bench.burst(1_000).await;
+    let mut all = Vec::new();
+    for _ in 0..4 {
+        all.push(Walsender::connect(&bench.target, "another", &[]).await.unwrap());
+    }
+    bench.sql("insert into t (id, big) values (900, '')").await;
+    until("it is tried", async || bench.cluster.log().contains("exceeds max_wal_senders")).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    bench.feed().check().unwrap();
+    drop(all);
+    let free = "select count(*) = 0 from pg_stat_replication";
+    eventually(&bench.client, free).await;
+    bench.try_drain().await.unwrap();
+    bench.expect_same().await;
 }

@@ -134,7 +134,7 @@ impl Applier {
     async fn step(&mut self) -> Result<(), FeedError> {
         let mode = *self.mode.borrow_and_update();
         let is_awaited = mode != Mode::Free || self.shared.marked.load(Ordering::Acquire) > self.marker;
-        self.reading.read_in_bursts(!is_awaited && self.shared.in_bursts.load(Ordering::Acquire));
+        self.reading.read_in_bursts(self.shared.in_bursts.load(Ordering::Acquire), is_awaited);
         let waits = match mode {
             // Inside one it may have a target transaction open, which a new slot would wait for.
             Mode::Hold => !self.in_source_transaction,
@@ -180,8 +180,8 @@ impl Applier {
         }
     }
 
-    /// The next message; while it waits for one, whole source transactions are committed. `None` if that, or a change
-    /// of the mode, came first.
+    /// The next message; while it waits for one, whole source transactions are committed. `None` if that, a change
+    /// of the mode or the end of a burst came first.
     async fn next(&mut self) -> Result<Option<Received>, FeedError> {
         if let Some(received) = self.reading.try_next().transpose()? {
             return Ok(Some(received));
@@ -195,11 +195,13 @@ impl Applier {
             self.commit().await?;
         }
         let Durable { at, is_all } = self.durable;
+        let over_at = self.reading.over_at().filter(|_| is_whole);
         let waits = is_whole && !gathers && self.pending.iter().any(|pending| pending.changes.changes() > 0);
         tokio::select! {
             biased;
             received = self.reading.next() => Ok(Some(received?)),
             changed = self.mode.changed() => changed.map(|()| None).map_err(|_| FeedError::Ended),
+            () = tokio::time::sleep_until(over_at.unwrap_or(at)), if over_at.is_some() => Ok(None),
             () = tokio::time::sleep_until(self.commit_by), if waits => self.commit().await.map(|()| None),
             () = tokio::time::sleep_until(at + commit::DURABLE_EVERY), if !is_all && is_whole && !gathers => {
                 begin(&self.session, &self.begin, &mut self.in_target_transaction).await?;

@@ -4,6 +4,7 @@
 //! clients, which costs them more than the changes do.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,15 +13,14 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::echo::Echo;
+use super::reading::rest;
 use super::{FeedError, MESSAGE_PREFIX, Read};
 use crate::pg::connect::Target;
 use crate::replication::pgoutput::Logical;
 use crate::replication::{Received, Server, Stream, Walsender};
 
-/// The time between two looks is so many times what a look takes, within these bounds.
-const REST_TIMES: u32 = 20;
-const REST_MIN: Duration = Duration::from_secs(1);
-const REST_MAX: Duration = Duration::from_secs(30);
+/// The bounds of the time between two looks, which goes by what a look takes.
+const REST: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);
 
 /// Where to look.
 pub struct Watched {
@@ -64,9 +64,8 @@ impl Watch {
                     return;
                 }
                 over.send_replace(number);
-                let rest = (begun.elapsed() * REST_TIMES).clamp(REST_MIN, REST_MAX);
                 tokio::select! {
-                    () = tokio::time::sleep(rest) => {}
+                    () = tokio::time::sleep(rest(begun.elapsed(), &REST)) => {}
                     changed = wish.changed() => if changed.is_err() { return },
                 }
             }

@@ -6,25 +6,34 @@
 //! Invariant: a burst ends only where everything that it brought was acknowledged, and the next one begins there, on the
 //! same server. Another one that has taken over may lack some of it.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
+use super::MESSAGE_PREFIX;
 use crate::pg::Lsn;
 use crate::pg::connect::Target;
 use crate::replication::{Received, ReplicationError, Server, Start, Stream, Walsender};
 
 /// A stream that has brought fewer messages is kept: whoever has few commits need not be spared.
 const BURST_MESSAGES: u32 = 1_000;
-/// A new walsender decodes again what lies before the slot's restart position. The rest is so many times what that takes,
-/// within these bounds.
+/// A stream is closed for so many times what it takes to open it.
 const REST_TIMES: u32 = 20;
-const REST_MIN: Duration = Duration::from_secs(2);
-const REST_MAX: Duration = Duration::from_secs(10);
+/// The bounds of a rest. A stream that takes too long to be opened for the longest one is kept.
+const REST: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(10);
+/// The most rests in a row at whose end the stream could not be opened.
+const FAILURES_MAX: u32 = 3;
+
+/// How long a stream that took so long to open is closed at a time.
+pub(super) fn rest(took: Duration, bounds: &RangeInclusive<Duration>) -> Duration {
+    (took * REST_TIMES).clamp(*bounds.start(), *bounds.end())
+}
 
 /// Which stream to read.
+#[derive(Clone)]
 pub struct Read {
     /// The `application_name` of its connections.
     pub role: String,
@@ -39,21 +48,32 @@ pub(super) struct Reading {
     /// The server of the first connection.
     server: Option<Server>,
     now: Now,
-    /// When the stream was asked for.
-    begun: Instant,
-    /// How long it took from there to the first message.
-    first_after: Option<Duration>,
+    /// Ends the stream of the last burst, so that its slot is free.
+    ending: Option<JoinHandle<()>>,
+    /// How long it took to open the stream last.
+    took: Duration,
+    /// How often it could not be opened since then.
+    failures: u32,
     messages: u32,
     /// The server had nothing more after the last message.
     is_at_end: bool,
     /// Whether to end the stream when it has brought enough.
     in_bursts: bool,
+    /// The stream is kept until then.
+    kept_until: Instant,
 }
 
 enum Now {
     Open(Stream),
-    Opening(JoinHandle<Result<Stream, ReplicationError>>),
+    Opening(JoinHandle<Result<Opened, ReplicationError>>),
     Resting(Instant),
+}
+
+/// A stream whose first change is there.
+struct Opened {
+    stream: Stream,
+    first: Received,
+    took: Duration,
 }
 
 impl Reading {
@@ -64,17 +84,20 @@ impl Reading {
     pub(super) async fn open(target: Arc<Target>, read: Read) -> Result<Self, ReplicationError> {
         let begun = Instant::now();
         let mut server = None;
-        let now = Now::Open(stream(&target, &read.role, read.start.clone(), &mut server).await?);
+        let stream = stream(&target, read.clone(), &mut server).await?;
+        tracing::info!(slot = read.start.slot, from = %read.start.from, "stream begun");
         Ok(Self {
             target,
             read,
             server,
-            now,
-            begun,
-            first_after: None,
+            now: Now::Opening(tokio::spawn(first(stream, begun))),
+            ending: None,
+            took: Duration::ZERO,
+            failures: 0,
             messages: 0,
             is_at_end: false,
             in_bursts: false,
+            kept_until: begun,
         })
     }
 
@@ -89,10 +112,14 @@ impl Reading {
                     let received = stream.next().await?;
                     return Ok(self.seen(received));
                 }
-                Now::Opening(task) => {
-                    let opened = task.await.map_err(|_| ReplicationError::Ended)?;
-                    self.now = Now::Open(opened?);
-                }
+                Now::Opening(task) => match task.await.unwrap_or(Err(ReplicationError::Ended)) {
+                    Ok(Opened { stream, first, took }) => {
+                        self.now = Now::Open(stream);
+                        (self.took, self.failures) = (took, 0);
+                        return Ok(self.seen(first));
+                    }
+                    Err(error) => self.put_off(error)?,
+                },
                 Now::Resting(until) => {
                     sleep_until(*until).await;
                     self.wake();
@@ -109,7 +136,6 @@ impl Reading {
     }
 
     fn seen(&mut self, received: Received) -> Received {
-        self.first_after.get_or_insert_with(|| self.begun.elapsed());
         self.is_at_end = matches!(received, Received::Keepalive { .. });
         self.messages = self.messages.saturating_add(1);
         received
@@ -122,41 +148,78 @@ impl Reading {
         }
     }
 
-    /// Whether to read in bursts from now on; if not, a rest is over.
-    pub(super) fn read_in_bursts(&mut self, in_bursts: bool) {
-        self.in_bursts = in_bursts;
-        if !in_bursts && matches!(self.now, Now::Resting(_)) {
+    /// Whether to read in bursts from now on, while nobody waits for the stream; otherwise a rest is over. Who waits for it
+    /// once may do so again soon.
+    pub(super) fn read_in_bursts(&mut self, in_bursts: bool, is_awaited: bool) {
+        self.in_bursts = in_bursts && !is_awaited;
+        if is_awaited {
+            self.keep(*REST.start());
+        }
+        if !self.in_bursts && matches!(self.now, Now::Resting(_)) {
             self.wake();
         }
     }
 
-    /// Whether this burst is over: it has brought all that there is.
+    /// Does not end a burst for so long.
+    pub(super) fn keep(&mut self, time: Duration) {
+        self.kept_until = self.kept_until.max(Instant::now() + time);
+    }
+
+    /// When this burst is over, if it has brought all that there is.
+    pub(super) fn over_at(&self) -> Option<Instant> {
+        let has_all = self.in_bursts && self.is_at_end && self.messages >= BURST_MESSAGES;
+        has_all.then_some(self.kept_until)
+    }
+
+    /// Whether this burst is over.
     pub(super) fn is_over(&self) -> bool {
-        self.in_bursts && self.is_at_end && self.messages >= BURST_MESSAGES
+        self.over_at().is_some_and(|at| Instant::now() >= at)
+    }
+
+    /// If it took too long to open the stream: the slot, and from where on. The server may have to decode again what lies
+    /// before that until the slot's restart position is beyond it.
+    pub(super) fn took_long(&self) -> Option<(&str, Lsn)> {
+        let is_long = self.took * REST_TIMES > *REST.end();
+        is_long.then_some((&self.read.start.slot, self.read.start.from))
     }
 
     /// Ends a burst; the next one begins at `from`, up to which everything was acknowledged.
-    ///
-    /// # Errors
-    /// As [`Stream::stop`].
-    pub(super) async fn rest(&mut self, from: Lsn) -> Result<(), ReplicationError> {
-        let rest = (self.first_after.unwrap_or_default() * REST_TIMES).clamp(REST_MIN, REST_MAX);
+    pub(super) fn rest(&mut self, from: Lsn) {
+        let until = Instant::now() + rest(self.took, &REST);
         self.read.start.from = from;
         (self.messages, self.is_at_end) = (0, false);
-        let ended = std::mem::replace(&mut self.now, Now::Resting(Instant::now() + rest));
-        match ended {
-            Now::Open(stream) => stream.stop().await,
-            Now::Opening(_) | Now::Resting(_) => Ok(()),
+        if let Now::Open(stream) = std::mem::replace(&mut self.now, Now::Resting(until)) {
+            self.ending = Some(tokio::spawn(async move {
+                // Whatever is wrong, the next burst meets it.
+                if let Err(error) = stream.stop().await {
+                    tracing::debug!(%error, "stream not ended regularly");
+                }
+            }));
         }
     }
 
     fn wake(&mut self) {
-        let (target, role, start) =
-            (Arc::clone(&self.target), self.read.role.clone(), self.read.start.clone());
-        let mut server = self.server.clone();
-        let opening = tokio::spawn(async move { stream(&target, &role, start, &mut server).await });
-        self.now = Now::Opening(opening);
-        (self.begun, self.first_after) = (Instant::now(), None);
+        let (target, read, mut server) = (Arc::clone(&self.target), self.read.clone(), self.server.clone());
+        let ending = self.ending.take();
+        self.now = Now::Opening(tokio::spawn(async move {
+            if let Some(ending) = ending {
+                let _ = ending.await;
+            }
+            let begun = Instant::now();
+            first(stream(&target, read, &mut server).await?, begun).await
+        }));
+    }
+
+    /// Rests once more after an error that passes, unless somebody waits for the stream.
+    fn put_off(&mut self, error: ReplicationError) -> Result<(), ReplicationError> {
+        let passes = error.is_transient() && !matches!(error, ReplicationError::OtherServer { .. });
+        if !passes || !self.in_bursts || self.failures == FAILURES_MAX {
+            return Err(error);
+        }
+        self.failures += 1;
+        tracing::debug!(%error, "stream not opened yet");
+        self.now = Now::Resting(Instant::now() + *REST.end());
+        Ok(())
     }
 }
 
@@ -165,17 +228,34 @@ impl Drop for Reading {
         if let Now::Opening(task) = &self.now {
             task.abort();
         }
+        if let Some(ending) = &self.ending {
+            ending.abort();
+        }
     }
 }
 
-/// Opens a connection for a stream to the known server, and begins the stream.
+/// Opens a connection for a stream to the known server, and begins the stream, in which there is at least a message of our
+/// own.
 async fn stream(
     target: &Target,
-    role: &str,
-    start: Start,
+    read: Read,
     server: &mut Option<Server>,
 ) -> Result<Stream, ReplicationError> {
-    let mut walsender = Walsender::connect(target, role, &[]).await?;
+    // No standby is waited for.
+    let settings = [("synchronous_commit", "local")];
+    let mut walsender = Walsender::connect(target, &read.role, &settings).await?;
     walsender.expect(server).await?;
-    walsender.start(start).await
+    walsender.emit(MESSAGE_PREFIX, "").await?;
+    walsender.start(read.start).await
+}
+
+/// Waits for the first change. Before that the server decodes again what lies before the slot's restart position, and only
+/// says that it is there.
+async fn first(mut stream: Stream, begun: Instant) -> Result<Opened, ReplicationError> {
+    loop {
+        let first = stream.next().await?;
+        if let Received::Message(_) = first {
+            return Ok(Opened { stream, first, took: begun.elapsed() });
+        }
+    }
 }

@@ -14,6 +14,8 @@ use crate::pg::connect::unless_stalled;
 
 /// Most of the feed's commits do not wait for the disk. One in this time does, and makes all before it durable.
 pub(super) const DURABLE_EVERY: Duration = Duration::from_secs(1);
+/// How often a slot's restart position is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Changes taken in wait no longer than this for more.
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
 
@@ -97,9 +99,23 @@ impl Applier {
             begin(&self.session, &self.begin, &mut self.in_target_transaction).await?;
         }
         self.commit().await?;
-        if self.durable.is_all {
-            self.reading.rest(self.end).await?;
+        if self.durable.is_all && self.opens_soon().await? {
+            self.reading.rest(self.end);
         }
         Ok(())
+    }
+
+    /// Whether the stream will be open soon after it was closed. While a transaction of a client stays open, or prepared, the
+    /// server has to decode again what has been written since it began; then the stream is kept.
+    async fn opens_soon(&mut self) -> Result<bool, FeedError> {
+        let Some((slot, from)) = self.reading.took_long() else { return Ok(true) };
+        let sql = "SELECT restart_lsn >= $2 FROM pg_replication_slots WHERE slot_name = $1";
+        let asked = async { Ok::<_, FeedError>(self.session.query_opt(sql, &[&slot, &from]).await?) };
+        let found = unless_stalled(&self.target, self.pid, asked).await?;
+        let is_past = found.is_none_or(|row| row.get::<_, Option<bool>>(0).unwrap_or(true));
+        if !is_past {
+            self.reading.keep(LOOK_EVERY);
+        }
+        Ok(is_past)
     }
 }
