@@ -4,7 +4,7 @@ use serde_json::Value;
 use tokio_postgres::Client;
 
 use super::{Stage, count};
-use crate::support::waiting::{eventually, notice};
+use crate::support::waiting::{eventually, notice, until};
 use crate::support::{Cluster, home};
 
 /// The server gives slots up that are more than a megabyte behind; what is written meanwhile is no change of a table.
@@ -114,4 +114,19 @@ async fn blue_is_kept_for_a_person_to_decide_if_the_way_back_was_lost() {
     assert_eq!(count(&stage.client, &is_kept).await, 1);
     stage.program.run("finish", &["--yes"]).expect_code(0);
     assert_eq!(count(&stage.client, "pg_publication").await, 0);
+}
+
+/// Between two bursts of the stream nobody uses it, so that anybody can drop it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_is_dropped_while_the_stream_is_closed_is_an_alarm() {
+    let stage = Stage::set(Cluster::start(), 300, "").await;
+    let load = stage.load().await;
+    let running = stage.program.spawn("execute", &["--yes"]);
+    running.wait_for("soaking");
+    let drop = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name like '%\\_back' and not active";
+    // The stream may be opened just then.
+    until("it is dropped", async || stage.client.query(drop, &[]).await.is_ok_and(|rows| rows.len() == 1))
+        .await;
+    stage.expect_way_back_lost(running.finish()).await;
+    stage.expect_nothing_lost(load).await;
 }

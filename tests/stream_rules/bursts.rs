@@ -9,7 +9,7 @@ use projh_bluegreen::testing::replication::{ReplicationError, Walsender};
 use super::bench::{BLUE, Bench, DB, PLAN};
 use crate::support::Cluster;
 use crate::support::forwarder::{Flow, Forwarder};
-use crate::support::waiting::{eventually, until};
+use crate::support::waiting::{PATIENCE, eventually, until};
 
 /// The slot's stream, if it is open.
 const OPEN: &str = "select count(*) from pg_replication_slots where slot_name like 'projh_bg_%' and active";
@@ -21,9 +21,12 @@ impl Bench {
         self.feed().read_in_bursts(true);
     }
 
-    /// Writes enough for a burst, and waits until the stream is closed after it. `from`: the first of 1,200 keys.
-    async fn burst(&self, from: i32) {
-        let sql = format!("insert into t (id, big) select g, '' from generate_series({from}, {from} + 1199) g");
+    /// Writes enough for a burst, and waits until the stream is closed after it. Few of its messages are rows: where the
+    /// next one begins is not hidden by what the feed itself has written meanwhile.
+    async fn burst(&self, id: i32) {
+        let sql = format!(
+            "insert into t (id, big) values ({id}, ''); select pg_logical_emit_message(true, 'x', '') from generate_series(1, 1200)"
+        );
         self.sql(&sql).await;
         self.rests(true).await;
     }
@@ -47,7 +50,57 @@ impl Bench {
     }
 }
 
-/// A standby that takes over may lack what was applied: only its own journal says where to go on.
+/// Bursts are on, one is over, and the stream is closed.
+async fn at_rest() -> Bench {
+    let bench = Bench::strict().await;
+    bench.free_in_bursts();
+    bench.burst(1_000).await;
+    bench
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_burst_begins_where_the_last_one_has_ended() {
+    let bench = at_rest().await;
+    bench.expect_same().await;
+    // One that is open while the stream is closed, opened again and closed again.
+    let client = bench.cluster.client(DB).await;
+    client
+        .batch_execute("begin; insert into t (id, big) values (900, ''); delete from t where id = 1")
+        .await
+        .unwrap();
+    for id in [10_000, 20_000] {
+        bench.sql(&format!("delete from t where id = {}", 20 + id / 10_000)).await;
+        bench.sql("update t set n = n + 1 where id % 10 = 7").await;
+        bench.rests(false).await;
+        bench.burst(id).await;
+    }
+    client.batch_execute("update t set n = -1 where id = 900; commit").await.unwrap();
+    bench.sql("update t set big = repeat(big, 2) where id between 3 and 5").await;
+    // Whoever waits for the stream ends the rest.
+    bench.rests(true).await;
+    bench.feed().round_trip(PATIENCE).await.unwrap();
+    bench.expect_same().await;
+    assert_eq!(bench.number("select count(*) from GREEN where id = 900 and n = -1").await, 1);
+    bench.feed().check().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ddl_in_a_rest_is_noticed() {
+    let bench = at_rest().await;
+    bench.sql("alter table t add column x int; update t set n = 1 where id = 1").await;
+    let error = bench.try_drain().await.unwrap_err();
+    assert!(matches!(error, FeedError::SourceChanged { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_is_dropped_in_a_rest_is_noticed() {
+    let bench = at_rest().await;
+    bench.sql(&format!("select pg_drop_replication_slot('{}')", bench.prepared.slot.as_str())).await;
+    let error = bench.try_drain().await.unwrap_err();
+    assert!(matches!(error, FeedError::Replication(ReplicationError::SlotGone { .. })), "{error}");
+}
+
+/// A standby that takes over has the slot, and may lack what was applied: only its own journal says where to go on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_is_not_opened_again_on_another_server() {
     let mut bench = Bench::set().await;
@@ -55,8 +108,6 @@ async fn it_is_not_opened_again_on_another_server() {
     let other = second.client(DB).await;
     other.batch_execute("select pg_promote()").await.unwrap();
     eventually(&other, "select not pg_is_in_recovery()").await;
-    let slot = "select pg_create_logical_replication_slot($1, 'pgoutput')";
-    other.query(slot, &[&bench.prepared.slot.as_str()]).await.unwrap();
     let (one, two) = (bench.cluster.port(), second.port());
     let url = format!(
         "postgres://postgres@127.0.0.1:{one},127.0.0.1:{two}/postgres?sslmode=disable&target_session_attrs=read-write"
@@ -99,7 +150,8 @@ async fn it_is_kept_as_long_as_opening_it_takes_long() {
     let mut id = 3_000;
     until("the stream is closed", async || {
         id += 1;
-        bench.sql(&format!("checkpoint; insert into t (id, big) values ({id}, '')")).await;
+        bench.sql("checkpoint").await;
+        bench.sql(&format!("insert into t (id, big) values ({id}, '')")).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
         !bench.is_open().await
     })
