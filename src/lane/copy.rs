@@ -7,8 +7,6 @@
 
 mod through;
 
-pub(crate) use through::{HEADER, TRAILER};
-
 use tokio_postgres::Client;
 
 use super::coalesce::Key;

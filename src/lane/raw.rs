@@ -5,10 +5,9 @@
 //! which can also hold what no array of arrays could (columns that are arrays themselves).
 
 use bytes::{BufMut, Bytes, BytesMut};
-use futures_util::SinkExt as _;
 use postgres_types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{Client, ToStatement};
 
+use crate::pg::copy::put;
 use crate::replication::pgoutput::Value;
 
 type BoxError = Box<dyn std::error::Error + Sync + Send>;
@@ -49,28 +48,6 @@ impl Array {
         }
         let length = i32::try_from(self.body.len() - at - 4).unwrap_or(i32::MAX);
         self.body[at..at + 4].copy_from_slice(&length.to_be_bytes());
-    }
-}
-
-/// Sends rows in COPY's binary form to a `COPY ... FROM STDIN`; returns how many the server has taken.
-pub(crate) async fn send<T>(client: &Client, copy: &T, data: Bytes) -> Result<u64, tokio_postgres::Error>
-where
-    T: ?Sized + ToStatement,
-{
-    let sink = client.copy_in::<_, Bytes>(copy).await?;
-    let mut sink = std::pin::pin!(sink);
-    sink.feed(data).await?;
-    sink.as_mut().finish().await
-}
-
-/// Appends a field: its length, and its bytes.
-pub(crate) fn put(body: &mut BytesMut, value: Option<&[u8]>) {
-    match value {
-        Some(bytes) => {
-            body.put_i32(i32::try_from(bytes.len()).unwrap_or(i32::MAX));
-            body.put_slice(bytes);
-        }
-        None => body.put_i32(-1),
     }
 }
 

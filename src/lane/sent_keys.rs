@@ -2,15 +2,14 @@
 //! temporary table, by COPY. The server may log parameters, and never logs what COPY transfers; the key of a person may be
 //! as confidential as what is encrypted.
 
-use bytes::{BufMut as _, BytesMut};
 use postgres_types::ToSql;
 use tokio_postgres::{Client, Error, Statement};
 
 use super::coalesce::Key;
-use super::copy::{HEADER, TRAILER};
-use super::raw::{Array, put, send};
+use super::raw::Array;
 use super::row_hash::key_digest;
 use super::{Lane, LaneKeyColumn};
+use crate::pg::copy::CopyRows;
 use crate::pg::{list, rolled_back};
 
 /// The way of a lane's keys, prepared on one connection.
@@ -56,16 +55,13 @@ impl SentKeys {
         keys: impl Iterator<Item = &'a Key>,
     ) -> Result<Vec<Array>, Error> {
         let Some(Statements { empty, copy }) = &self.0 else { return Ok(key_arrays(lane, keys)) };
-        let count = i16::try_from(lane.key.len()).unwrap_or(i16::MAX);
-        let mut out = BytesMut::with_capacity(4 << 10);
-        out.put_slice(HEADER);
+        let mut rows = CopyRows::new();
         for key in keys {
-            out.put_i16(count);
-            key.values().for_each(|value| put(&mut out, Some(&value)));
+            rows.begin(lane.key.len());
+            key.values().for_each(|value| rows.put(Some(&value)));
         }
-        out.put_i16(TRAILER);
         client.execute(empty, &[]).await?;
-        send(client, copy, out.freeze()).await?;
+        rows.send(client, copy).await?;
         Ok(Vec::new())
     }
 }
@@ -123,11 +119,8 @@ impl Lane {
         let typed = |(at, key): (usize, &LaneKeyColumn)| format!("k{at}::{}", key.type_name);
         let digest = key_digest(self.key.iter().enumerate().map(typed));
         let asked = async {
-            let mut out = BytesMut::from(HEADER);
-            out.put_i16(i16::try_from(key.len()).unwrap_or(i16::MAX));
-            key.iter().for_each(|text| put(&mut out, Some(text)));
-            out.put_i16(TRAILER);
-            send(client, "COPY pg_temp.projh_refused FROM STDIN (FORMAT binary)", out.freeze()).await?;
+            let row = CopyRows::of(key.iter().map(|text| Some(text.as_slice())));
+            row.send(client, "COPY pg_temp.projh_refused FROM STDIN (FORMAT binary)").await?;
             let sql = format!("SELECT {digest} FROM pg_temp.projh_refused LIMIT $1::bigint");
             let params: [&(dyn ToSql + Sync); 2] = [&1_i64, &self.secret.key()];
             Ok(client.query_one(&sql, &params).await?.get(0))

@@ -3,6 +3,7 @@
 mod acting;
 pub mod activity;
 pub mod connect;
+pub(crate) mod copy;
 mod describe;
 mod encoding;
 mod lsn;

@@ -1,7 +1,7 @@
 //! Some rows: read in the order of the key, and written by COPY into a temporary table and one UPDATE, in a transaction that is
 //! committed only once every value of it has been opened.
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -9,8 +9,8 @@ use tokio_postgres::error::SqlState;
 use super::Work;
 use super::sealing::{Digest, Sealing};
 use crate::error::{Doing, Error, ExitCode};
-use crate::lane::copy::{HEADER, TRAILER};
-use crate::lane::raw::{Raw, put, send};
+use crate::lane::raw::Raw;
+use crate::pg::copy::CopyRows;
 use crate::pg::list;
 use crate::phi::Refused;
 
@@ -87,12 +87,9 @@ impl Batch {
         );
         client.batch_execute(&work.begin()).await.doing(doing())?;
         if let Some(LastKey(key)) = after {
-            let mut row = BytesMut::from(HEADER);
-            row.put_i16(i16::try_from(key.len()).unwrap_or(i16::MAX));
-            key.iter().for_each(|value| put(&mut row, value.as_deref()));
-            row.put_i16(TRAILER);
             let copy = format!("COPY {AFTER} FROM STDIN (FORMAT binary)");
-            send(client, &copy, row.freeze()).await.doing(doing())?;
+            let row = CopyRows::of(key.iter().map(Option::as_deref));
+            row.send(client, &copy).await.doing(doing())?;
         }
         let no_parameters: [&str; 0] = [];
         let rows = client.query_raw(&sql, no_parameters).await.doing(doing())?;
@@ -187,29 +184,26 @@ impl Batch {
             "SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
         );
         client.batch_execute(&format!("{}; {limits}", work.begin())).await?;
-        send(client, &format!("COPY {BATCH} FROM STDIN (FORMAT binary)"), self.data()).await?;
+        self.sent().send(client, &format!("COPY {BATCH} FROM STDIN (FORMAT binary)")).await?;
         client.query(&work.update(), &[]).await
     }
 
-    fn data(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(2 * self.bytes + (4 << 10));
-        out.put_slice(HEADER);
+    fn sent(&self) -> CopyRows {
+        let mut rows = CopyRows::new();
         for (number, row) in self.rows.iter().enumerate().filter(|(_, row)| row.sealed().next().is_some()) {
-            let fields = 1 + row.key.len() + 2 * row.fields.len();
-            out.put_i16(i16::try_from(fields).unwrap_or(i16::MAX));
-            put(&mut out, Some(&i32::try_from(number).unwrap_or(i32::MAX).to_be_bytes()));
-            row.key.iter().for_each(|key| put(&mut out, key.as_deref()));
+            rows.begin(1 + row.key.len() + 2 * row.fields.len());
+            rows.put(Some(&i32::try_from(number).unwrap_or(i32::MAX).to_be_bytes()));
+            row.key.iter().for_each(|key| rows.put(key.as_deref()));
             for field in &row.fields {
                 let (old, new) = match field {
                     Field::Sealed { old, new, .. } => (Some(&old[..]), Some(&new[..])),
                     _ => (None, None),
                 };
-                put(&mut out, old);
-                put(&mut out, new);
+                rows.put(old);
+                rows.put(new);
             }
         }
-        out.put_i16(TRAILER);
-        out.freeze()
+        rows
     }
 }
 

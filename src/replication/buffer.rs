@@ -14,7 +14,6 @@ pub(super) struct Shared {
     buffer_bytes: usize,
     waiting_bytes: AtomicUsize,
     acknowledged: AtomicU64,
-    received: AtomicU64,
     /// Notified when the buffer has room again.
     pub(super) room: Notify,
     /// Notified when there is a new position to report.
@@ -27,7 +26,6 @@ impl Shared {
             buffer_bytes: buffer_bytes.max(1),
             waiting_bytes: AtomicUsize::new(0),
             acknowledged: AtomicU64::new(from.0),
-            received: AtomicU64::new(0),
             room: Notify::new(),
             news: Notify::new(),
         }
@@ -60,14 +58,6 @@ impl Shared {
 
     pub(super) fn acknowledged(&self) -> Lsn {
         Lsn(self.acknowledged.load(Ordering::Acquire))
-    }
-
-    pub(super) fn see(&self, lsn: Lsn) {
-        self.received.fetch_max(lsn.0, Ordering::AcqRel);
-    }
-
-    pub(super) fn received(&self) -> Lsn {
-        Lsn(self.received.load(Ordering::Acquire))
     }
 }
 

@@ -148,10 +148,9 @@ impl Receiver {
         let short = |_| ReplicationError::Protocol("a replication message is cut short");
         match data.try_get_u8().map_err(short)? {
             b'w' => {
-                let start = data.try_get_u64().map_err(short)?;
-                let end = data.try_get_u64().map_err(short)?;
+                data.try_get_u64().map_err(short)?; // where the message begins in the WAL
+                data.try_get_u64().map_err(short)?; // the end of the WAL
                 data.try_get_i64().map_err(short)?; // the server's clock
-                self.shared.see(Lsn(start.max(end)));
                 let message = Logical::decode(data)?;
                 let bytes = bytes + message.overhead_bytes();
                 self.deliver(Received::Message(message), bytes);
@@ -160,7 +159,6 @@ impl Receiver {
                 let wal_end = Lsn(data.try_get_u64().map_err(short)?);
                 data.try_get_i64().map_err(short)?;
                 self.asked |= data.try_get_u8().map_err(short)? == 1;
-                self.shared.see(wal_end);
                 self.deliver(Received::Keepalive { wal_end }, bytes);
             }
             _ => return Err(ReplicationError::Protocol("an unknown replication message")),

@@ -68,12 +68,6 @@ impl Stream {
         self.shared.acknowledge(lsn);
     }
 
-    /// The furthest position that the server has reported, even if messages before it were not taken yet.
-    #[must_use]
-    pub fn received_lsn(&self) -> Lsn {
-        self.shared.received()
-    }
-
     /// Reports the last acknowledgement and ends the stream regularly: on return the slot is free. Messages not taken
     /// yet are dropped, and are sent again by the next start.
     ///
@@ -101,9 +95,6 @@ impl Drop for Stream {
 
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream")
-            .field("received", &self.shared.received())
-            .field("acknowledged", &self.shared.acknowledged())
-            .finish_non_exhaustive()
+        f.debug_struct("Stream").field("acknowledged", &self.shared.acknowledged()).finish_non_exhaustive()
     }
 }

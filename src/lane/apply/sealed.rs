@@ -2,16 +2,15 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use tokio_postgres::{Client, Statement};
 
 use super::mask;
 use super::sql::batch;
 use crate::lane::coalesce::{Key, Row};
-use crate::lane::copy::{HEADER, TRAILER};
 use crate::lane::mapping::Form;
-use crate::lane::raw::{put, send};
 use crate::lane::{CipherError, Ciphers, Lane};
+use crate::pg::copy::CopyRows;
 use crate::phi::{Codec, Refused};
 use crate::replication::pgoutput::Value;
 
@@ -65,36 +64,35 @@ impl Sealed {
         lane: &Lane,
         rows: impl Iterator<Item = (&'a Key, &'a Row, Option<&'a Key>)>,
     ) -> Result<(), Failed> {
-        let data = self.data(lane, rows)?;
+        let rows = self.sealed(lane, rows)?;
         client.execute(&self.empty, &[]).await?;
-        send(client, &self.copy, data).await?;
+        rows.send(client, &self.copy).await?;
         Ok(())
     }
 
-    fn data<'a>(
+    fn sealed<'a>(
         &self,
         lane: &Lane,
         rows: impl Iterator<Item = (&'a Key, &'a Row, Option<&'a Key>)>,
-    ) -> Result<Bytes, Failed> {
+    ) -> Result<CopyRows, Failed> {
         let mut ciphers = self.ciphers.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut out = BytesMut::with_capacity(64 << 10);
-        out.put_slice(HEADER);
+        let mut out = CopyRows::new();
         let fields = 2 + lane.fields().count() + lane.key.len();
         let mut value = Vec::new();
         for (at, (key, row, base)) in rows.enumerate() {
-            out.put_i16(i16::try_from(fields).unwrap_or(i16::MAX));
+            out.begin(fields);
             // Ordinals count from 1.
-            put(&mut out, Some(&(at as i64 + 1).to_be_bytes()));
-            put(&mut out, Some(&mask(row)));
+            out.put(Some(&(at as i64 + 1).to_be_bytes()));
+            out.put(Some(&mask(row)));
             for (at, sent) in row.values.iter().enumerate() {
                 // What is transformed is sent as what it becomes.
                 let is_sent = self.sources.iter().all(|(source, _)| *source != at);
-                put(&mut out, bytes(sent).filter(|_| is_sent));
+                out.put(bytes(sent).filter(|_| is_sent));
             }
             let key_texts = if lane.binds_rows() { texts(lane, key) } else { Vec::new() };
             for (number, (at, codec)) in self.sources.iter().enumerate() {
                 let Some(sent) = row.values.get(*at).and_then(bytes) else {
-                    put(&mut out, None);
+                    out.put(None);
                     continue;
                 };
                 let text = codec.map(|codec| codec.text(sent));
@@ -111,15 +109,14 @@ impl Sealed {
                 value.clear();
                 let done = ciphers.transform(number, taken, &key_texts, &mut value);
                 done.map_err(|error| Failed::Cipher(Box::new(error), key.clone()))?;
-                put(&mut out, Some(&value));
+                out.put(Some(&value));
             }
             match base {
-                Some(base) => base.values().for_each(|value| put(&mut out, Some(&value))),
-                None => lane.key.iter().for_each(|_| put(&mut out, None)),
+                Some(base) => base.values().for_each(|value| out.put(Some(&value))),
+                None => lane.key.iter().for_each(|_| out.put(None)),
             }
         }
-        out.put_i16(TRAILER);
-        Ok(out.freeze())
+        Ok(out)
     }
 }
 

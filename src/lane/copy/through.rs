@@ -14,18 +14,14 @@ use super::{
     AS_OPERATOR, ChunkSql, CopyError, Round, Staging, at_snapshot, check_file, list, staged, unstage,
 };
 use crate::lane::coalesce::Key;
-use crate::lane::raw::{Raw, put};
+use crate::lane::raw::Raw;
 use crate::lane::sent_keys::SentKeys;
 use crate::lane::{Ciphers, Lane};
 use crate::lifecycle::Span;
+use crate::pg::copy::{HEADER, TRAILER, begin_row, put};
 
 /// Bytes that are sent at a time.
 const BUFFER_BYTES: usize = 128 << 10;
-
-/// What COPY's binary form begins with: the signature, flags, and the length of an extension.
-pub(crate) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-/// What it ends with.
-pub(crate) const TRAILER: i16 = -1;
 
 /// COPY to this program: what the target gets as it is, and what is transformed; then, if it is needed, the key as text.
 pub(super) fn copy_out(lane: &Lane, from: &str) -> String {
@@ -172,7 +168,7 @@ impl<'a> Rows<'a> {
         let of_key = found.values.get(written..).ok_or_else(framing)?;
         self.key.clear();
         self.key.extend(of_key.iter().flatten().map(|value| row[value.clone()].to_vec()));
-        self.out.put_i16(i16::try_from(written).unwrap_or(i16::MAX));
+        begin_row(&mut self.out, written);
         let mut passed = 2;
         let mut at = 2;
         for (value, transform) in found.values.iter().zip(&self.transforms) {
@@ -235,7 +231,7 @@ pub(super) async fn keys(
         let mut rows = Rows::begin(lane, writer, &copy_in(lane, &staged(lane))).await?;
         while let Some(row) = found.try_next().await.map_err(&sql)? {
             let mut fields = BytesMut::new();
-            fields.put_i16(i16::try_from(row.len()).unwrap_or(i16::MAX));
+            begin_row(&mut fields, row.len());
             (0..row.len()).for_each(|at| put(&mut fields, row.get::<_, Raw>(at).0.as_deref()));
             let framing = || CopyError::Framing { table: lane.table.plain() };
             in_row.find(&fields).ok_or_else(framing)?;
