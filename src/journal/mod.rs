@@ -21,6 +21,7 @@ use crate::lifecycle::{Ending, Fact, IllegalFact, Progress};
 use crate::pg::Colour;
 use crate::pg::Lsn;
 use crate::pg::connect::{ConnectError, Session};
+use crate::pg::copy::CopyRows;
 use crate::plan::Step;
 
 use lock::Backend;
@@ -282,17 +283,31 @@ impl Journal {
         crash::around("before", fact);
         let json = serde_json::to_value(fact)
             .map_err(|source| JournalError::Unwritable { run: self.run.clone(), source })?;
-        client
-            .execute(
-                "WITH held AS (SELECT projh_bluegreen.fence($1, $2)) \
-                 INSERT INTO projh_bluegreen.fact (run, epoch, fact) SELECT $1, $2, $3 FROM held",
-                &[&self.run, &self.epoch, &json],
-            )
-            .await
-            .map_err(|source| self.fence().error("written", source))?;
+        self.insert(client, fact, &json).await.map_err(|source| self.fence().error("written", source))?;
         // Only its name: the fact of what was prepared contains the plan's SQL.
         tracing::debug!(run = self.run, fact = json["fact"].as_str(), "fact written");
         Ok(())
+    }
+
+    async fn insert(
+        &self,
+        client: &Client,
+        fact: &Fact,
+        json: &serde_json::Value,
+    ) -> Result<u64, tokio_postgres::Error> {
+        const INSERT: &str = "WITH held AS (SELECT projh_bluegreen.fence($1, $2)) \
+                              INSERT INTO projh_bluegreen.fact (run, epoch, fact) SELECT $1, $2,";
+        if !fact.is_confidential() {
+            let sql = format!("{INSERT} $3 FROM held");
+            return client.execute(&sql, &[&self.run, &self.epoch, json]).await;
+        }
+        client.batch_execute("CREATE TEMP TABLE projh_fact (fact jsonb) ON COMMIT DROP").await?;
+        // The binary form of jsonb has a version before the text.
+        let value = [b"\x01", json.to_string().as_bytes()].concat();
+        let row = CopyRows::of([Some(value.as_slice())].into_iter());
+        row.send(client, "COPY pg_temp.projh_fact FROM STDIN (FORMAT binary)").await?;
+        let sql = format!("{INSERT} f.fact FROM held, pg_temp.projh_fact f");
+        client.execute(&sql, &[&self.run, &self.epoch]).await
     }
 
     /// Folds in a fact that has been committed.

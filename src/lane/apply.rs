@@ -213,9 +213,10 @@ impl Apply {
         client: &Client,
         keys: impl Iterator<Item = &'a Key>,
     ) -> Result<Vec<String>, tokio_postgres::Error> {
-        let (most, secret) = (rejected::NAMED_MAX as i64, self.lane.secret.key());
+        let (most, secret) = (rejected::NAMED_MAX as i64, self.lane.secret_parameter());
         let keys = self.keys.send(client, &self.lane, keys).await?;
-        let mut params: Vec<&(dyn postgres_types::ToSql + Sync)> = vec![&most, &secret];
+        let mut params: Vec<&(dyn postgres_types::ToSql + Sync)> = vec![&most];
+        params.extend(secret.as_ref().map(|secret| secret as &(dyn postgres_types::ToSql + Sync)));
         params.extend(keys.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)));
         Ok(client.query(&self.digests, &params).await?.iter().map(|row| row.get(0)).collect())
     }

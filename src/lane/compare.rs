@@ -174,10 +174,14 @@ impl Comparison {
         let (sums, census) = self.sums(&pieces, sides, workers, on_read).await?;
         let rows = u64::try_from(sums.source.count)
             .map_err(|_| CompareError::incomplete(&self.lane, "the count of its rows cannot be read"))?;
-        let differences = match sums.source == sums.target {
+        let is_equal = sums.source == sums.target;
+        let differences = match is_equal {
             true => Differences::default(),
             false => self.narrow(target, sides).await?,
         };
+        if !is_equal && differences.count == 0 {
+            return Err(CompareError::incomplete(&self.lane, "it differs, and the rows that do were not found"));
+        }
         Ok(Compared { rows, differences, census })
     }
 
@@ -317,8 +321,12 @@ impl Comparison {
         let source_session = target.connect(&name, &[]).await?;
         let target_session = target.connect(&name, &[]).await?;
         let sql = |source| failed(&self.lane, source);
-        source_session.batch_execute(&self.reading(sides.source)).await.map_err(sql)?;
-        target_session.batch_execute(&self.reading(sides.target)).await.map_err(sql)?;
+        for (session, snapshot) in [(&source_session, sides.source), (&target_session, sides.target)] {
+            // The snapshot does not see what was sent before it.
+            session.batch_execute(&point::import(snapshot)).await.map_err(sql)?;
+            self.lane.send_secret(session).await.map_err(sql)?;
+            session.batch_execute(&self.lane.acting.to_string()).await.map_err(sql)?;
+        }
         let (source, target) =
             tokio::try_join!(Side::of(self, &source_session, true), Side::of(self, &target_session, false))
                 .map_err(sql)?;

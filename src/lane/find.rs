@@ -9,6 +9,7 @@ use tokio_postgres::Client;
 use super::Ends;
 use super::compare::CompareError;
 use super::row_hash::key_digest;
+use super::sent_secret;
 use crate::lifecycle::LaneDesign;
 use crate::pg::{Acting, Colour, Literal, QName, list};
 
@@ -51,30 +52,38 @@ pub async fn find(
         return Err(CompareError::Incomplete { table, why });
     }
     let green = &design.green;
+    // Where the server may log it, beside digests, the secret is no parameter.
+    let is_sent = ends.mapping.iter().any(|mapped| mapped.transform.is_some());
+    let secret = if is_sent { sent_secret::sent(0) } else { "$2::text".to_owned() };
+    let failed = |source| CompareError::Postgres { table: table.clone(), source };
+    if is_sent {
+        sent_secret::send(client, (0, &design.secret), &ends.owner).await.map_err(failed)?;
+    }
     let mut sides = [
         Place {
             side: Side::Blue,
             table: if is_swapped { green.home_of(Colour::Blue) } else { design.table.clone() },
             digests: vec![
-                key_digest(pairs.iter().map(|mapped| &mapped.expression)),
+                key_digest(&secret, pairs.iter().map(|mapped| &mapped.expression)),
                 // As blue has it: of a row that green could not take, or that was compared while green was live.
-                key_digest(pairs.iter().map(|mapped| &mapped.source)),
+                key_digest(&secret, pairs.iter().map(|mapped| &mapped.source)),
             ],
         },
         Place {
             side: Side::Green,
             table: if is_swapped { design.table.clone() } else { green.at_home() },
-            digests: vec![key_digest(pairs.iter().map(|mapped| &mapped.target))],
+            digests: vec![key_digest(&secret, pairs.iter().map(|mapped| &mapped.target))],
         },
     ];
     for place in &mut sides {
         place.digests.dedup();
     }
     let key = design.secret.key();
+    let params: &[&(dyn ToSql + Sync)] = if is_sent { &[&digest] } else { &[&digest, &key] };
     let mut found = Vec::new();
     for place in sides {
-        let rows = place.rows(client, &green.blue.table.acting(), &[&digest, &key]).await;
-        found.extend(rows.map_err(|source| CompareError::Postgres { table: table.clone(), source })?);
+        let rows = place.rows(client, &green.blue.table.acting(), params).await;
+        found.extend(rows.map_err(failed)?);
     }
     Ok(found)
 }
@@ -83,7 +92,7 @@ pub async fn find(
 struct Place {
     side: Side,
     table: QName,
-    /// SQL for digests that may name a row; `$2` is the secret that they are keyed with.
+    /// SQL for digests that may name a row.
     digests: Vec<String>,
 }
 

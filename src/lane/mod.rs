@@ -22,6 +22,7 @@ pub mod point;
 pub mod raw;
 mod row_hash;
 mod sent_keys;
+mod sent_secret;
 mod working;
 
 use tokio_postgres::Client;

@@ -24,8 +24,6 @@ use value::ValueHash;
 const COLUMNS: &str = include_str!("../../sql/catalog/column_hashes.sql");
 /// The seed of a statement's hashes.
 const SEED: &str = "$1::bigint";
-/// The secret that a statement's digests are keyed with.
-const KEY: &str = "$2::text";
 /// Count, sum and xor of the hashes `h` of rows.
 pub(super) const SUMS: &str = "count(*), coalesce(sum(h), 0)::text, coalesce(bit_xor(h), 0)";
 /// The most columns whose hashes are nested, and the most that are combined; the server's stack limits both. All others
@@ -184,12 +182,12 @@ fn recorded(column: &Row, value: &str) -> String {
     }
 }
 
-/// SQL for a digest of a key, which names it without showing it: the lane's secret, `$2`, is needed to compute it.
+/// SQL for a digest of a key, which names it without showing it: the lane's secret is needed to compute it.
 /// 16 hexadecimal digits; digests sort as bytes do.
 #[must_use]
-pub(super) fn key_digest<T: std::fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
+pub(super) fn key_digest<T: std::fmt::Display>(secret: &str, values: impl IntoIterator<Item = T>) -> String {
     format!(
-        "left(encode(sha256(convert_to({KEY} || ROW({})::text, getdatabaseencoding())), 'hex'), 16) COLLATE \"C\"",
+        "left(encode(sha256(convert_to({secret} || ROW({})::text, getdatabaseencoding())), 'hex'), 16) COLLATE \"C\"",
         list(values)
     )
 }

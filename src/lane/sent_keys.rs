@@ -2,7 +2,8 @@
 //! temporary table, by COPY. The server may log parameters, and never logs what COPY transfers; the key of a person may be
 //! as confidential as what is encrypted.
 
-use postgres_types::ToSql;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tokio_postgres::{Client, Error, Statement};
 
 use super::coalesce::Key;
@@ -13,17 +14,15 @@ use crate::pg::copy::CopyRows;
 use crate::pg::{list, rolled_back};
 
 /// The way of a lane's keys, prepared on one connection.
-pub(super) struct SentKeys(Option<Statements>);
-
-struct Statements {
-    empty: Statement,
-    copy: Statement,
-}
+pub(super) struct SentKeys(Option<Refilled>);
 
 impl SentKeys {
-    /// Makes what [`SentKeys::prepare`] needs on `client`, with the rights of the role that executes.
+    /// Makes what [`SentKeys::prepare`] and digests of keys need on `client`, with the rights of the role that executes.
     pub(super) async fn make(client: &Client, lane: &Lane) -> Result<(), Error> {
-        if lane.is_transformed() { client.batch_execute(&make(lane)).await } else { Ok(()) }
+        if lane.is_transformed() {
+            client.batch_execute(&make(lane)).await?;
+        }
+        lane.send_secret(client).await
     }
 
     /// The same, unless it has been made before.
@@ -33,7 +32,7 @@ impl SentKeys {
         }
         let sql = "SELECT to_regclass($1) IS NOT NULL";
         let is_made = client.query_one(sql, &[&table(lane)]).await?.get(0);
-        if is_made { Ok(()) } else { client.batch_execute(&make(lane)).await }
+        if is_made { Ok(()) } else { Self::make(client, lane).await }
     }
 
     /// Prepares the statements.
@@ -41,9 +40,7 @@ impl SentKeys {
         if !lane.is_transformed() {
             return Ok(Self(None));
         }
-        let empty = client.prepare(&format!("DELETE FROM {}", table(lane))).await?;
-        let copy = client.prepare(&format!("COPY {} FROM STDIN (FORMAT binary)", table(lane))).await?;
-        Ok(Self(Some(Statements { empty, copy })))
+        Ok(Self(Some(Refilled::prepare(client, &table(lane)).await?)))
     }
 
     /// The parameters of a statement that reads these keys from [`Lane::sent_keys`]; those that it has no parameters for are in
@@ -54,15 +51,49 @@ impl SentKeys {
         lane: &Lane,
         keys: impl Iterator<Item = &'a Key>,
     ) -> Result<Vec<Array>, Error> {
-        let Some(Statements { empty, copy }) = &self.0 else { return Ok(key_arrays(lane, keys)) };
+        let Some(table) = &self.0 else { return Ok(key_arrays(lane, keys)) };
         let mut rows = CopyRows::new();
         for key in keys {
             rows.begin(lane.key.len());
             key.values().for_each(|value| rows.put(Some(&value)));
         }
-        client.execute(empty, &[]).await?;
-        rows.send(client, copy).await?;
+        table.fill(client, rows).await?;
         Ok(Vec::new())
+    }
+}
+
+/// A temporary table of this program's whose rows are replaced by others, prepared on one connection. It is empty when a
+/// transaction begins.
+pub(super) struct Refilled {
+    delete: Statement,
+    truncate: Statement,
+    copy: Statement,
+    /// Rows that were sent since it was truncated.
+    rows: AtomicU64,
+}
+
+/// Deleted rows stay in the table until the end of a transaction, and are read each time. Whenever so many rows were sent, it is
+/// truncated instead, which gives it another file and plans anew what reads it.
+const TRUNCATE_AFTER: u64 = 100_000;
+
+impl Refilled {
+    pub(super) async fn prepare(client: &Client, table: &str) -> Result<Self, Error> {
+        Ok(Self {
+            delete: client.prepare(&format!("DELETE FROM {table}")).await?,
+            truncate: client.prepare(&format!("TRUNCATE {table}")).await?,
+            copy: client.prepare(&format!("COPY {table} FROM STDIN (FORMAT binary)")).await?,
+            rows: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) async fn fill(&self, client: &Client, rows: CopyRows) -> Result<(), Error> {
+        let is_full = self.rows.load(Ordering::Relaxed) >= TRUNCATE_AFTER;
+        client.execute(if is_full { &self.truncate } else { &self.delete }, &[]).await?;
+        if is_full {
+            self.rows.store(0, Ordering::Relaxed);
+        }
+        self.rows.fetch_add(rows.send(client, &self.copy).await?, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -86,7 +117,7 @@ fn make(lane: &Lane) -> String {
     format!(
         "DROP TABLE IF EXISTS {table}; \
          CREATE TEMP TABLE projh_keys_{number} ON COMMIT DELETE ROWS AS SELECT {keys} WITH NO DATA; \
-         GRANT SELECT, INSERT, DELETE ON {table} TO {owner}",
+         GRANT SELECT, INSERT, DELETE, TRUNCATE ON {table} TO {owner}",
         table = table(lane),
         number = lane.number,
         keys = list(keys),
@@ -114,16 +145,17 @@ impl Lane {
 
     /// The digest of a key in the source that is given as text. No transaction may be open on `client`.
     pub(super) async fn digest_of_text(&self, client: &Client, key: &[Vec<u8>]) -> Result<String, Error> {
-        let texts = (0..key.len()).map(|at| format!("k{at} text"));
+        let texts = (0..key.len()).map(|at| format!("k{at} text")).chain(["secret text".to_owned()]);
         let begin = format!("BEGIN; CREATE TEMP TABLE projh_refused ({}) ON COMMIT DROP", list(texts));
         let typed = |(at, key): (usize, &LaneKeyColumn)| format!("k{at}::{}", key.type_name);
-        let digest = key_digest(self.key.iter().enumerate().map(typed));
+        let digest = key_digest("secret", self.key.iter().enumerate().map(typed));
+        let secret = self.secret.key().as_bytes();
         let asked = async {
-            let row = CopyRows::of(key.iter().map(|text| Some(text.as_slice())));
+            let fields: Vec<_> = key.iter().map(Vec::as_slice).chain([secret]).map(Some).collect();
+            let row = CopyRows::of(fields.into_iter());
             row.send(client, "COPY pg_temp.projh_refused FROM STDIN (FORMAT binary)").await?;
-            let sql = format!("SELECT {digest} FROM pg_temp.projh_refused LIMIT $1::bigint");
-            let params: [&(dyn ToSql + Sync); 2] = [&1_i64, &self.secret.key()];
-            Ok(client.query_one(&sql, &params).await?.get(0))
+            let sql = format!("SELECT {digest} FROM pg_temp.projh_refused");
+            Ok(client.query_one(&sql, &[]).await?.get(0))
         };
         rolled_back(client, &begin, asked).await.flatten()
     }

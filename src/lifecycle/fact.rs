@@ -205,6 +205,13 @@ impl Fact {
         let json = serde_json::to_value(self).unwrap_or_default();
         json["fact"].as_str().unwrap_or_default().to_owned()
     }
+
+    /// Whether the server must not log it: it has the secrets of digests of confidential keys. It is only written inside of a
+    /// transaction.
+    #[must_use]
+    pub fn is_confidential(&self) -> bool {
+        matches!(self, Self::Prepared(prepared) if prepared.keys.is_some())
+    }
 }
 
 /// A row that is named without its values.

@@ -1,7 +1,8 @@
 //! The secret of a lane: it seeds the row hash and the digests of keys, so that nobody can compute either without
 //! the journal.
 //!
-//! Invariant: it is only sent to the server as a parameter, and `Debug` does not show it.
+//! Invariants: `Debug` does not show it. It is only sent to the server as a parameter; of a table with encrypted columns only by
+//! COPY, because the server may log parameters, but for the seed: no row hash is ever shown.
 
 use serde::{Deserialize, Serialize};
 

@@ -84,6 +84,25 @@ async fn search(cluster: &Cluster, client: &Client, output: &[String], secrets: 
     assert_eq!(in_files(&cluster.data().join("base/pgsql_tmp"), secrets), None, "in temporary files");
 }
 
+/// What digests of keys are keyed with, which is in the journal and nowhere else: whoever has both can try keys.
+async fn search_for_keys_of_digests(cluster: &Cluster, client: &Client, output: &[String]) -> Vec<String> {
+    let sql = "select l->>'secret' from projh_bluegreen.fact, jsonb_array_elements(fact->'lanes') l where fact->>'fact' = 'prepared'";
+    let rows = client.query(sql, &[]).await.unwrap();
+    let secrets: Vec<String> = rows.iter().map(|row| row.get::<_, String>(0)[12..].to_owned()).collect();
+    assert!(!secrets.is_empty());
+    for text in output {
+        assert_eq!(leaks(text.as_bytes(), &secrets), None, "in the output: {text}");
+    }
+    assert_eq!(leaks(cluster.log().as_bytes(), &secrets), None, "in the server's log");
+    for view in ["pg_stat_activity", "pg_stat_statements"] {
+        let sql = format!("select coalesce(string_agg(r::text, ' '), '') from (select * from {view}) r");
+        let text: String = client.query_one(&sql, &[]).await.unwrap().get(0);
+        assert_eq!(leaks(text.as_bytes(), &secrets), None, "in {view}");
+    }
+    assert_eq!(in_files(&cluster.data().join("base/pgsql_tmp"), &secrets), None, "in temporary files");
+    secrets
+}
+
 fn in_files(folder: &Path, secrets: &[String]) -> Option<String> {
     let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
     files.filter_map(|file| std::fs::read(file.path()).ok()).find_map(|bytes| leaks(&bytes, secrets))
@@ -145,8 +164,11 @@ async fn no_value_and_no_key_is_anywhere_else() {
     and_back(&client, &mut said).await;
     in_place(&client, &mut said, &keys).await;
     search(&cluster, &client, &said.output, &secrets).await;
+    let of_digests = search_for_keys_of_digests(&cluster, &client, &said.output).await;
 
     // The search finds what is there.
+    client.query("select length($1::text)", &[&of_digests[0]]).await.unwrap();
+    assert!(leaks(cluster.log().as_bytes(), &of_digests).is_some(), "a parameter");
     for (number, canary) in [KEY_IN_SQL, IN_SQL].iter().enumerate() {
         let secrets = &secrets[number..=number];
         assert_eq!(leaks(cluster.log().as_bytes(), secrets), None);

@@ -3,12 +3,13 @@
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::Client;
 
 use super::mask;
 use super::sql::batch;
 use crate::lane::coalesce::{Key, Row};
 use crate::lane::mapping::Form;
+use crate::lane::sent_keys::Refilled;
 use crate::lane::{CipherError, Ciphers, Lane};
 use crate::pg::copy::CopyRows;
 use crate::phi::{Codec, Refused};
@@ -33,8 +34,7 @@ pub(super) struct Sealed {
     ciphers: Mutex<Ciphers>,
     /// Where each transformation finds its source among the columns that the stream carries, and how that becomes text.
     sources: Vec<(usize, Option<Codec>)>,
-    empty: Statement,
-    copy: Statement,
+    table: Refilled,
 }
 
 impl Sealed {
@@ -52,8 +52,7 @@ impl Sealed {
         Ok(Some(Self {
             sources: sources.collect(),
             ciphers: Mutex::new(ciphers),
-            empty: client.prepare(&format!("DELETE FROM {}", batch(lane))).await?,
-            copy: client.prepare(&format!("COPY {} FROM STDIN (FORMAT binary)", batch(lane))).await?,
+            table: Refilled::prepare(client, &batch(lane)).await?,
         }))
     }
 
@@ -64,10 +63,7 @@ impl Sealed {
         lane: &Lane,
         rows: impl Iterator<Item = (&'a Key, &'a Row, Option<&'a Key>)>,
     ) -> Result<(), Failed> {
-        let rows = self.sealed(lane, rows)?;
-        client.execute(&self.empty, &[]).await?;
-        rows.send(client, &self.copy).await?;
-        Ok(())
+        Ok(self.table.fill(client, self.sealed(lane, rows)?).await?)
     }
 
     fn sealed<'a>(

@@ -24,7 +24,7 @@ pub(crate) struct ApplySql {
     pub(crate) forget_dirty: String,
     /// While rows are missing: adds dirty keys, which have to be read again.
     pub(crate) note_dirty: String,
-    /// Digests of keys: `$1` is how many at most, `$2` the secret.
+    /// Digests of keys: `$1` is how many at most, `$2` the secret if it is a parameter.
     pub(crate) digests: String,
 }
 
@@ -175,7 +175,7 @@ pub(super) fn make_batch(lane: &Lane) -> String {
         "DROP TABLE IF EXISTS {batch}; \
          CREATE TEMP TABLE projh_batch_{number} ON COMMIT DELETE ROWS AS \
          SELECT NULL::bigint AS projh_ord, NULL::bytea AS projh_mask, (NULL::{row_type}).*, {keys} WITH NO DATA; \
-         GRANT SELECT, INSERT, DELETE ON {batch} TO {owner}",
+         GRANT SELECT, INSERT, DELETE, TRUNCATE ON {batch} TO {owner}",
         batch = batch(lane),
         number = lane.number,
         row_type = lane.row_type,
@@ -249,8 +249,8 @@ fn note_dirty_sql(lane: &Lane) -> String {
 fn digests_sql(lane: &Lane) -> String {
     format!(
         "SELECT DISTINCT {digest} FROM {keys} AS s({names}) ORDER BY 1 LIMIT $1::bigint",
-        digest = key_digest(lane.key.iter().map(|key| &key.name)),
-        keys = lane.sent_keys(3),
+        digest = key_digest(&lane.secret_sql(), lane.key.iter().map(|key| &key.name)),
+        keys = lane.sent_keys(lane.after_secret()),
         names = lane.key_columns(),
     )
 }

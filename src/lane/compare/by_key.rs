@@ -1,6 +1,7 @@
 //! The comparison of single keys: what changed since an earlier comparison.
 
 use futures_util::Stream;
+use postgres_types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
 
 use super::difference::{Differences, Keyed};
@@ -16,8 +17,6 @@ use crate::pg::Acting;
 
 /// Keys that one statement compares.
 const KEYS_AT_ONCE: usize = 10_000;
-/// The number of the first key parameter: before it are the seed, and the secret that digests are keyed with.
-const FIRST_KEY: usize = 3;
 
 /// A comparison of single keys, prepared.
 pub struct ByKey<'a> {
@@ -80,7 +79,7 @@ impl Comparison {
         let taken = self.hash.taken.as_ref().map_or_else(String::new, |taken| taken.list(is_source));
         let each = &self.hash.of_side(is_source).each;
         let rows = self.rows_of_keys(is_source, &format!("{each} AS h{taken}"));
-        let last = FIRST_KEY + self.lane.key_parameters();
+        let last = self.lane.after_secret() + self.lane.key_parameters();
         format!("SELECT projh_digest, g.* FROM {rows} WHERE projh_digest = ANY (${last}::text[])")
     }
 
@@ -101,9 +100,9 @@ impl Comparison {
         format!(
             "(SELECT {values}, {digest} AS projh_digest FROM {arrays} AS s({names}) OFFSET 0) AS k \
              CROSS JOIN LATERAL (SELECT {asked} FROM {relation} AS g WHERE {on} OFFSET 0) AS g",
-            digest = key_digest(pairs.iter().map(|key| key.value)),
+            digest = key_digest(&lane.secret_sql(), pairs.iter().map(|key| key.value)),
             values = crate::pg::list(values),
-            arrays = lane.sent_keys(FIRST_KEY),
+            arrays = lane.sent_keys(lane.after_secret()),
             names = lane.key_columns(),
             on = on.collect::<Vec<_>>().join(" AND "),
         )
@@ -177,10 +176,8 @@ impl ByKey<'_> {
         }
         let of = async |side: &Prepared<'_>, is_source| {
             let Comparison { lane, .. } = self.comparison;
-            let seed = lane.secret.seed();
-            let secret = lane.secret.key();
-            let mut params: Vec<&(dyn postgres_types::ToSql + Sync)> = vec![&seed, &secret];
-            params.extend(keys.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)));
+            let (seed, secret) = (lane.secret.seed(), lane.secret_parameter());
+            let mut params = params(&seed, secret.as_ref(), keys);
             params.push(&digests);
             let rows = side.client.query(&side.each, &params).await;
             self.comparison.each_of(&rows.map_err(|source| failed(lane, source))?, is_source)
@@ -193,11 +190,16 @@ impl ByKey<'_> {
 
 /// Reads to the end: both sides may share one connection, which answers the second query only then.
 async fn sums(side: &Prepared<'_>, lane: &Lane, keys: &[Array]) -> Result<Vec<Row>, tokio_postgres::Error> {
-    let seed = lane.secret.seed();
-    let secret = lane.secret.key();
-    let mut params: Vec<&(dyn postgres_types::ToSql + Sync)> = vec![&seed, &secret];
-    params.extend(keys.iter().map(|array| array as &(dyn postgres_types::ToSql + Sync)));
-    side.client.query(&side.sums, &params).await
+    let (seed, secret) = (lane.secret.seed(), lane.secret_parameter());
+    side.client.query(&side.sums, &params(&seed, secret.as_ref(), keys)).await
+}
+
+/// The seed, the secret that digests are keyed with if it is a parameter, and the keys.
+fn params<'p>(seed: &'p i64, secret: Option<&'p &str>, keys: &'p [Array]) -> Vec<&'p (dyn ToSql + Sync)> {
+    let mut params: Vec<&(dyn ToSql + Sync)> = vec![seed];
+    params.extend(secret.map(|secret| secret as &(dyn ToSql + Sync)));
+    params.extend(keys.iter().map(|array| array as &(dyn ToSql + Sync)));
+    params
 }
 
 fn stream(rows: Vec<Row>) -> impl Stream<Item = Result<Row, tokio_postgres::Error>> {

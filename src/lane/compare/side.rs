@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use postgres_types::ToSql;
 use tokio_postgres::{Client, RowStream, Statement};
 
 use super::difference::Each;
@@ -33,9 +34,9 @@ impl<'a> Side<'a> {
         let pairs = lane.key_in_target();
         // The digest is that of the target's form of the key on both sides.
         let digest = if is_source {
-            key_digest(pairs.iter().map(|key| key.value))
+            key_digest(&lane.secret_sql(), pairs.iter().map(|key| key.value))
         } else {
-            key_digest(pairs.iter().map(|key| key.column))
+            key_digest(&lane.secret_sql(), pairs.iter().map(|key| key.column))
         };
         let taken = hash.taken.as_ref().map_or_else(String::new, |taken| taken.list(is_source));
         let taken = taken.as_str();
@@ -60,11 +61,12 @@ impl<'a> Side<'a> {
             "" => keys,
             taken => format!(
                 "SELECT * FROM (SELECT {digest} AS d, {hash} AS h{taken} FROM {relation} OFFSET 0) AS projh_rows \
-                 WHERE left(d, 2) COLLATE \"C\" BETWEEN $3 AND $4"
+                 WHERE left(d, 2) COLLATE \"C\" BETWEEN $2 AND $3"
             ),
         };
         let each = format!(
-            "SELECT * FROM (SELECT {digest} AS d, {each} FROM {relation} OFFSET 0) AS projh_rows WHERE d = ANY ($3)"
+            "SELECT * FROM (SELECT {digest} AS d, {each} FROM {relation} OFFSET 0) AS projh_rows WHERE d = ANY (${})",
+            lane.after_secret()
         );
         let (buckets, keys, each) =
             tokio::try_join!(client.prepare(&buckets), client.prepare(&keys), client.prepare(&each))?;
@@ -91,22 +93,24 @@ impl<'a> Side<'a> {
     /// The rows whose keys' digests begin with two digits in a range, for this program to hash.
     pub(super) async fn rows_of(&self, range: &[String; 2]) -> Result<RowStream, tokio_postgres::Error> {
         let secret = &self.lane.secret;
-        let params: [&(dyn postgres_types::ToSql + Sync); 4] =
-            [&secret.seed(), &secret.key(), &range[0], &range[1]];
+        let params: [&(dyn ToSql + Sync); 3] = [&secret.seed(), &range[0], &range[1]];
         self.client.query_raw(&self.keys, params).await
     }
 
     /// The sums by key of the rows in some buckets, in the order of the keys' digests.
     pub(super) async fn keys(&self, buckets: &[i64]) -> Result<RowStream, tokio_postgres::Error> {
         let secret = &self.lane.secret;
-        let params: [&(dyn postgres_types::ToSql + Sync); 3] = [&secret.seed(), &secret.key(), &buckets];
+        let params: [&(dyn ToSql + Sync); 3] = [&secret.seed(), &secret.key(), &buckets];
         self.client.query_raw(&self.keys, params).await
     }
 
     /// The hash of each column of the rows with these digests.
     pub(super) async fn each(&self, digests: &[String]) -> Result<Each, CompareError> {
-        let secret = &self.lane.secret;
-        let rows = self.client.query(&self.each, &[&secret.seed(), &secret.key(), &digests]).await;
+        let (seed, secret) = (self.lane.secret.seed(), self.lane.secret_parameter());
+        let mut params: Vec<&(dyn ToSql + Sync)> = vec![&seed];
+        params.extend(secret.as_ref().map(|secret| secret as &(dyn ToSql + Sync)));
+        params.push(&digests);
+        let rows = self.client.query(&self.each, &params).await;
         let rows = rows.map_err(|source| failed(self.lane, source))?;
         self.comparison.each_of(&rows, self.is_source)
     }
