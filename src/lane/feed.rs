@@ -307,6 +307,12 @@ impl Feed {
         self.shared.touched_count()
     }
 
+    /// Whether half as many keys have changed as it remembers before it waits for a comparison.
+    #[must_use]
+    pub fn is_filling(&self) -> bool {
+        self.touched_count() >= TOUCHED_MAX / 2
+    }
+
     /// Checks that the feed still runs.
     ///
     /// # Errors

@@ -29,7 +29,8 @@ const STEPS_MAX: u32 = 12;
 const KEYS_MEANWHILE: usize = 5_000;
 /// How often they are counted meanwhile.
 const COUNTED_EVERY: Duration = Duration::from_secs(1);
-/// The time between two comparisons meanwhile, at least: each needs a moment to which the stream is read at once.
+/// The time between two comparisons meanwhile, unless so many keys change that the feed would soon wait: each needs a
+/// moment to which the stream is read at once.
 const COMPARED_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
@@ -320,7 +321,20 @@ async fn compare_what_changes(run: &Run<'_>) -> Error {
         if let Err(error) = compared.await {
             return error;
         }
-        tokio::time::sleep(rest.after(begun.elapsed()).max(COMPARED_EVERY)).await;
+        let pause = rest.after(begun.elapsed()).max(COMPARED_EVERY);
+        pause_unless(pause, || run.feed.as_ref().is_some_and(Feed::is_filling)).await;
+    }
+}
+
+/// Waits for so long, or until something is so, which is asked once in a while.
+async fn pause_unless(pause: Duration, is_so: impl Fn() -> bool) {
+    let until = Instant::now() + pause;
+    while !is_so() {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left.min(COUNTED_EVERY)).await;
     }
 }
 
@@ -348,4 +362,19 @@ pub(super) async fn comparisons(run: &Run<'_>) -> Result<Vec<Comparison>, Error>
 
 pub(super) fn refuse(differences: Differences) -> Result<(), Error> {
     if differences.count == 0 { Ok(()) } else { Err(Error::Differences(differences)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pause_ends_when_many_keys_have_changed() {
+        let begun = Instant::now();
+        pause_unless(Duration::from_secs(600), || begun.elapsed() > Duration::from_millis(200)).await;
+        assert!(begun.elapsed() < Duration::from_secs(300));
+        let begun = Instant::now();
+        pause_unless(Duration::from_millis(100), || false).await;
+        assert!(begun.elapsed() >= Duration::from_millis(100));
+    }
 }
