@@ -64,6 +64,8 @@ pub struct State {
     held_at: Option<Lsn>,
     /// The last of our markers that it passed.
     marker: u64,
+    /// How many bursts of the stream are over: each time it had nothing more.
+    pub bursts: u64,
     /// Number of changes applied.
     pub changes: u64,
     /// Whether a source was truncated (and its target with it).

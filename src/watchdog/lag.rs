@@ -21,11 +21,13 @@ pub(super) struct Lag {
     meter: Option<Meter>,
     /// The smallest lag since there was last none, and when it was measured.
     least: Option<(u64, Instant)>,
+    /// The bursts of the stream that were over by then.
+    bursts: u64,
 }
 
 impl Lag {
     pub(super) fn of(followed: Followed) -> Self {
-        Self { followed, meter: None, least: None }
+        Self { followed, meter: None, least: None, bursts: 0 }
     }
 
     /// Whether the lag does not shrink.
@@ -33,7 +35,11 @@ impl Lag {
         self.least.is_some_and(|(_, since)| since.elapsed() >= PATIENCE)
     }
 
-    fn see(&mut self, now: Instant, bytes: u64) {
+    /// `bursts` of the stream are over: at the end of each there was no lag, however large it is between them.
+    fn see(&mut self, now: Instant, bytes: u64, bursts: u64) {
+        if std::mem::replace(&mut self.bursts, bursts) != bursts {
+            self.least = None;
+        }
         match self.least {
             _ if bytes < NO_LAG => self.least = None,
             Some((least, since)) if bytes >= least || now.duration_since(since) >= PATIENCE => {}
@@ -59,7 +65,7 @@ impl Lag {
         meter.see(now, state.changes);
         let applied_per_s = meter.per_s();
         let lag_bytes = slot.end.bytes_since(state.applied).min(slot.lag_bytes);
-        self.see(now, lag_bytes);
+        self.see(now, lag_bytes, state.bursts);
         Some(Event::Lag {
             lag_bytes,
             applied: state.changes,
@@ -78,15 +84,26 @@ mod tests {
     fn a_lag_that_stays_is_lost_until_it_is_none() {
         let mut lag = Lag::of(Followed::default());
         let long_ago = Instant::now().checked_sub(2 * PATIENCE).unwrap();
-        lag.see(long_ago, 9 * NO_LAG);
+        lag.see(long_ago, 9 * NO_LAG, 0);
         assert!(lag.is_losing());
-        lag.see(Instant::now(), 8 * NO_LAG);
+        lag.see(Instant::now(), 8 * NO_LAG, 0);
         assert!(lag.is_losing(), "one that shrinks a little would grow again");
-        lag.see(Instant::now(), NO_LAG - 1);
+        lag.see(Instant::now(), NO_LAG - 1, 0);
         assert!(!lag.is_losing());
-        lag.see(Instant::now(), 9 * NO_LAG);
-        lag.see(Instant::now(), 8 * NO_LAG);
+        lag.see(Instant::now(), 9 * NO_LAG, 0);
+        lag.see(Instant::now(), 8 * NO_LAG, 0);
         assert_eq!(lag.least.map(|(least, _)| least), Some(8 * NO_LAG));
+        assert!(!lag.is_losing());
+    }
+
+    #[test]
+    fn a_lag_between_two_bursts_is_none() {
+        let mut lag = Lag::of(Followed::default());
+        let long_ago = Instant::now().checked_sub(2 * PATIENCE).unwrap();
+        lag.see(long_ago, 9 * NO_LAG, 3);
+        lag.see(Instant::now(), 9 * NO_LAG, 3);
+        assert!(lag.is_losing());
+        lag.see(Instant::now(), 9 * NO_LAG, 4);
         assert!(!lag.is_losing());
     }
 }

@@ -101,6 +101,7 @@ impl Applier {
         self.commit().await?;
         if self.durable.is_all && self.opens_soon().await? {
             self.reading.rest(self.end);
+            self.state.send_modify(|state| state.bursts += 1);
         }
         Ok(())
     }
