@@ -15,7 +15,7 @@ use crate::pg::{Colour, Ident, QName};
 pub(super) async fn check_server(session: &Session) -> Result<Vec<Finding>, Error> {
     let sql = "SELECT current_user::text, current_database()::text, \
                has_database_privilege(current_database(), 'CREATE'), j.owner, \
-               coalesce(pg_has_role(j.oid, 'USAGE'), true) \
+               coalesce(pg_has_role(j.oid, 'USAGE'), true), has_database_privilege(current_database(), 'TEMPORARY') \
                FROM (VALUES (1)) AS one(n) LEFT JOIN (SELECT nspowner AS oid, pg_get_userbyid(nspowner)::text AS owner \
                FROM pg_namespace WHERE nspname = 'projh_bluegreen') AS j ON true";
     let row = session.query_one(sql, &[]).await.doing("asking for rights")?;
@@ -28,6 +28,11 @@ pub(super) async fn check_server(session: &Session) -> Result<Vec<Finding>, Erro
             what,
             format!("grant create on database {database} to {role}"),
         ));
+    }
+    if !row.get::<_, bool>(5) {
+        let what = format!("role {role} may not create temporary tables in database {database}");
+        let hint = format!("grant temporary on database {database} to {role}");
+        findings.push(Finding::server(CheckId::Rights, what, hint));
     }
     match activity::expect_sight(session).await {
         Err(ActivityError::Blind(_)) => {

@@ -40,6 +40,15 @@ pub const CASES: &[Case] = &[
             "grant create on database \"X\" to \"migrator\"",
         )
     },
+    Case {
+        place: "server",
+        ..right(
+            "temporary",
+            "revoke temporary on database \"X\" from public",
+            "may not create temporary tables in database \"X\"",
+            "grant temporary on database \"X\" to \"migrator\"",
+        )
+    },
     right(
         "schema",
         "alter schema app owner to postgres; revoke all on schema app from app_owner;
