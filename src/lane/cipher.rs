@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use zeroize::{Zeroize as _, Zeroizing};
+
 use super::mapping::{Form, Transform};
 use super::{Lane, LaneKeyColumn, Mapped};
 use crate::pg::Ident;
@@ -29,7 +31,7 @@ pub struct Ciphers {
     table: String,
     columns: Vec<CipherColumn>,
     opener: Opener,
-    plain: Vec<u8>,
+    plain: Zeroizing<Vec<u8>>,
 }
 
 struct CipherColumn {
@@ -67,7 +69,7 @@ impl Ciphers {
         };
         let columns: Vec<CipherColumn> = lane.transformed().map(column).collect();
         let opener = Opener::new(keyring);
-        (!columns.is_empty()).then_some(Self { table, columns, opener, plain: Vec::new() })
+        (!columns.is_empty()).then_some(Self { table, columns, opener, plain: Zeroizing::default() })
     }
 
     /// What the source's value becomes, appended; `key` is the row's, as text.
@@ -172,7 +174,7 @@ impl CipherColumn {
         if let Form::Plain { .. } = self.transform.source {
             return Ok(taken);
         }
-        zeroize::Zeroize::zeroize(opened);
+        opened.zeroize();
         let identity = self.identities[0].of_row(bound(&self.bound_to, key));
         opener.open(taken, identity, opened)?;
         Ok(opened)

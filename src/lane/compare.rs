@@ -180,7 +180,10 @@ impl Comparison {
             false => self.narrow(target, sides).await?,
         };
         if !is_equal && differences.count == 0 {
-            return Err(CompareError::incomplete(&self.lane, "it differs, and the rows that do were not found"));
+            return Err(CompareError::incomplete(
+                &self.lane,
+                "it differs, and the rows that do were not found",
+            ));
         }
         Ok(Compared { rows, differences, census })
     }

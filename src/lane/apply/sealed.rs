@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio_postgres::Client;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::mask;
 use super::sql::batch;
@@ -74,7 +75,7 @@ impl Sealed {
         let mut ciphers = self.ciphers.lock().unwrap_or_else(PoisonError::into_inner);
         let mut out = CopyRows::new();
         let fields = 2 + lane.fields().count() + lane.key.len();
-        let mut value = Vec::new();
+        let mut value = Zeroizing::new(Vec::new());
         for (at, (key, row, base)) in rows.enumerate() {
             out.begin(fields);
             // Ordinals count from 1.
@@ -91,7 +92,7 @@ impl Sealed {
                     out.put(None);
                     continue;
                 };
-                let text = codec.map(|codec| codec.text(sent));
+                let text = codec.map(|codec| codec.text(sent).map(Zeroizing::new));
                 let taken = match &text {
                     Some(Some(text)) => text.as_slice(),
                     Some(None) => {
@@ -102,7 +103,7 @@ impl Sealed {
                     }
                     None => sent,
                 };
-                value.clear();
+                value.zeroize();
                 let done = ciphers.transform(number, taken, &key_texts, &mut value);
                 done.map_err(|error| Failed::Cipher(Box::new(error), key.clone()))?;
                 out.put(Some(&value));

@@ -12,6 +12,7 @@ use futures_util::{Stream, TryStreamExt};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio_postgres::Row;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::difference::{Differences, Each, Keyed};
 use super::side::{BUCKETS, Side};
@@ -73,7 +74,7 @@ pub(super) struct Reader<'a> {
     count: usize,
     /// What was found of each column, of the target.
     found: Vec<Found>,
-    value: Vec<u8>,
+    value: Zeroizing<Vec<u8>>,
 }
 
 /// The values of one column.
@@ -93,7 +94,7 @@ impl<'a> Reader<'a> {
             .map_err(|_| CompareError::incomplete(lane, "its secret is no key"))?;
         let count = lane.transformed().count();
         let found = vec![Found::default(); count];
-        Ok(Self { lane, is_source, ciphers, mac, count, found, value: Vec::new() })
+        Ok(Self { lane, is_source, ciphers, mac, count, found, value: Zeroizing::default() })
     }
 
     /// The hash of a row, from the server's and the values that it has sent; those of each of these alone are added to `each`.
@@ -108,7 +109,7 @@ impl<'a> Reader<'a> {
         let mut mac = self.mac.clone();
         mac.update(&server.to_be_bytes());
         for (number, field) in values.iter().enumerate() {
-            zeroize::Zeroize::zeroize(&mut self.value);
+            self.value.zeroize();
             let opened = match field {
                 None => Ok(None),
                 Some(taken) => self.opened(number, taken, &key).map(Some),

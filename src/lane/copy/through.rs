@@ -9,6 +9,7 @@ use std::ops::Range;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::{SinkExt, TryStreamExt};
 use tokio_postgres::{Client, CopyInSink};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{
     AS_OPERATOR, ChunkSql, CopyError, Round, Staging, at_snapshot, check_file, list, staged, unstage,
@@ -144,7 +145,7 @@ struct Rows<'a> {
     transforms: Vec<Option<usize>>,
     sink: std::pin::Pin<Box<CopyInSink<Bytes>>>,
     out: BytesMut,
-    value: Vec<u8>,
+    value: Zeroizing<Vec<u8>>,
     key: Vec<Vec<u8>>,
 }
 
@@ -157,7 +158,7 @@ impl<'a> Rows<'a> {
         let transforms =
             lane.mapping.iter().map(|mapped| mapped.transform.as_ref().and_then(|_| count.next())).collect();
         let ciphers = Ciphers::of(lane).ok_or_else(|| CopyError::NoKeys { table: lane.table.plain() })?;
-        let (value, key) = (Vec::new(), Vec::new());
+        let (value, key) = (Zeroizing::default(), Vec::new());
         Ok(Self { lane, writer, ciphers, transforms, sink: Box::pin(sink), out, value, key })
     }
 
@@ -177,7 +178,7 @@ impl<'a> Rows<'a> {
             let (Some(value), Some(number)) = (value, transform) else { continue };
             self.out.put_slice(&row[passed..begin]);
             passed = at;
-            self.value.clear();
+            self.value.zeroize();
             let taken = &row[value.clone()];
             if let Err(error) = self.ciphers.transform(*number, taken, &self.key, &mut self.value) {
                 return Err(self.failed(error).await);
@@ -221,7 +222,7 @@ pub(super) async fn keys(
     SentKeys::make(reader, lane).await.map_err(&sql)?;
     begin(reader, writer, lane, round).await?;
     let read = format!("SELECT {} FROM {}", list(taken(lane)), super::rows_of_keys(lane));
-    let mut in_row = Fields::default();
+    let (mut in_row, mut fields) = (Fields::default(), Zeroizing::new(Vec::new()));
     let sent = SentKeys::prepare(reader, lane).await.map_err(&sql)?;
     let read = reader.prepare(&read).await.map_err(&sql)?;
     for some in keys.chunks(super::DIRTY_AT_ONCE) {
@@ -230,9 +231,9 @@ pub(super) async fn keys(
         let mut found = std::pin::pin!(found);
         let mut rows = Rows::begin(lane, writer, &copy_in(lane, &staged(lane))).await?;
         while let Some(row) = found.try_next().await.map_err(&sql)? {
-            let mut fields = BytesMut::new();
-            begin_row(&mut fields, row.len());
-            (0..row.len()).for_each(|at| put(&mut fields, row.get::<_, Raw>(at).0.as_deref()));
+            fields.zeroize();
+            begin_row(&mut *fields, row.len());
+            (0..row.len()).for_each(|at| put(&mut *fields, row.get::<_, Raw>(at).0.as_deref()));
             let framing = || CopyError::Framing { table: lane.table.plain() };
             in_row.find(&fields).ok_or_else(framing)?;
             rows.put(&fields, &in_row).await?;
