@@ -78,6 +78,9 @@ pub struct Progress {
     pub swapped: Option<SwapTimes>,
     /// The number of swaps, in both directions.
     pub swaps: u32,
+    /// Whether the run was taken over since the last swap, and not verified since: which keys had changed was only known to
+    /// the session before.
+    pub is_uncompared: bool,
     /// What the live tables are since the last swap.
     pub arrived: Option<Arrived>,
     /// Since when the table that is not live does not follow the live one, and why; `None` while it does.
@@ -299,8 +302,8 @@ impl Progress {
             Fact::Started { host, pid, .. } => {
                 self.orchestrator = Some((host.clone(), *pid));
                 // Changes between two sessions were not tracked.
-                self.verified = None;
-                self.caught_up = None;
+                (self.verified, self.caught_up) = (None, None);
+                self.is_uncompared = self.swapped.is_some();
             }
             Fact::Prepared(prepared) => {
                 self.copied = vec![Blocks::default(); prepared.lanes.len()];
@@ -330,7 +333,7 @@ impl Progress {
                 self.indexed = true;
                 self.greens.clone_from(greens);
             }
-            Fact::Verified(verification) => self.verified = Some(verification.clone()),
+            Fact::Verified(found) => (self.verified, self.is_uncompared) = (Some(found.clone()), false),
             Fact::VerificationVoided => self.verified = None,
             Fact::InPlace { steps } => self.in_place.clone_from(steps),
             Fact::StepDone { step, way } => self.steps.done(step, *way),
@@ -345,7 +348,7 @@ impl Progress {
                 self.swapped = (*live == Colour::Green).then_some(*times);
                 (self.verified, self.caught_up, self.broken) = (None, None, None);
                 self.arrived.clone_from(arrived);
-                (self.settled, self.settled_steps) = (false, StepsDone::default());
+                (self.settled, self.is_uncompared, self.settled_steps) = (false, false, StepsDone::default());
             }
             Fact::StepSettled { lane, step, what } => self.settled_steps.add(*lane, *step, what),
             Fact::Settled => self.settled = true,

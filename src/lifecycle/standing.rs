@@ -57,12 +57,7 @@ impl Standing {
                 next: Some(format!("projh-bluegreen execute {plan}, or projh-bluegreen finish {run}")),
                 is_resumable: true,
             },
-            Some(Phase::Soak) => {
-                let state =
-                    "swapped: green is live; the swap can be undone, and while `execute` runs, blue follows";
-                let next = format!("projh-bluegreen execute {plan}, or projh-bluegreen rollback {run}");
-                Self { state: state.to_owned(), next: Some(next), is_resumable: true }
-            }
+            Some(Phase::Soak) => Self::soaking(progress, run, plan),
             Some(_) if progress.swapped.is_some() => Self {
                 state: "swapped: green is live; some work after the swap is left".to_owned(),
                 next: Some(format!("projh-bluegreen execute {plan}")),
@@ -112,6 +107,19 @@ impl Standing {
         let at = progress.arrived.as_ref().and_then(|arrived| Timestamp::from_second(arrived.at).ok());
         let at = at.map_or_else(String::new, |at| format!(" on {}", at.strftime("%Y-%m-%d at %H:%M:%S UTC")));
         Some(format!("the swap was undone{at}: blue is live, with all that was written to green"))
+    }
+
+    /// The standing of a run in the soak.
+    fn soaking(progress: &Progress, run: &str, plan: &str) -> Self {
+        let mut state =
+            "swapped: green is live; the swap can be undone, and while `execute` runs, blue follows"
+                .to_owned();
+        if progress.is_uncompared {
+            state += "; some of what was written before the run was taken over last has not been compared, which `verify` and \
+                      `rollback` do";
+        }
+        let next = format!("projh-bluegreen execute {plan}, or projh-bluegreen rollback {run}");
+        Self { state, next: Some(next), is_resumable: true }
     }
 
     /// The standing of a run in the soak whose way back is broken.

@@ -172,6 +172,24 @@ fn a_run_that_is_taken_over_catches_up_and_is_verified_again() {
     assert!(!progress.allows(&facts[17]), "not swapped without a verification");
 }
 
+#[test]
+fn what_a_lost_session_did_not_compare_is_known_until_all_rows_are() {
+    let facts = facts();
+    let mut progress = Progress { copied: vec![Blocks::default()], ..Progress::default() };
+    let mut add = |fact: &Fact| {
+        progress.add(fact).unwrap();
+        if let Fact::Prepared(_) = fact {
+            (progress.copied, progress.rows_copied) = (vec![Blocks::default()], vec![0]);
+        }
+        let says = super::super::Standing::of(&progress, "r", "p").state.contains("has not been compared");
+        assert_eq!(says, progress.is_uncompared && progress.next_phase() == Some(Phase::Soak));
+        progress.is_uncompared
+    };
+    assert!(facts[..20].iter().all(|fact| !add(fact)), "the session that has swapped remembers what changes");
+    assert!(add(&facts[0]), "another one does not know");
+    assert!(!add(&facts[22]), "a verification compares all rows");
+}
+
 proptest::proptest! {
     /// Whatever is in a journal, reading it is no panic; what cannot follow changes nothing; and what could be written can be
     /// taken over: a run in any state has a next phase, or has ended, or can only be rolled back or finished.
