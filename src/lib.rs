@@ -35,6 +35,7 @@ pub mod cli;
 mod context;
 mod coverage;
 mod crash;
+mod crypto;
 mod engine;
 mod error;
 mod event;

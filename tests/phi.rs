@@ -10,6 +10,8 @@ mod clients;
 mod compatibility;
 mod coverage;
 mod differences;
+#[cfg(feature = "fips")]
+mod fips;
 mod formats;
 mod leaks;
 mod project_h;

@@ -3,19 +3,19 @@
 use super::{CheckId, Finding};
 use crate::error::{Doing, Error};
 use crate::pg::connect::Session;
-use crate::phase::keyring;
-use crate::phi::KeyId;
+use crate::phase::keyring::{self, Used};
 use crate::plan::{ColumnChange, Plan};
 
 pub(super) async fn check(plan: &Plan, session: &Session) -> Result<Vec<Finding>, Error> {
     let used =
         plan.tables.iter().flat_map(|table| table.columns.values()).filter_map(|change| match change {
-            ColumnChange::Encrypt { key, previous, index_key, .. } => {
-                Some([Some(*key), previous.map(|(_, key)| key), *index_key])
+            ColumnChange::Encrypt { format, key, previous, index_key, .. } => {
+                let previous = previous.map(|(format, key)| (key, Some(format)));
+                Some([Some((*key, Some(*format))), previous, index_key.map(|key| (key, None))])
             }
             _ => None,
         });
-    let used: Vec<KeyId> = used.flatten().flatten().collect();
+    let used: Vec<Used> = used.flatten().flatten().collect();
     let Some(plan) = plan.keys.as_ref().filter(|_| !used.is_empty()) else { return Ok(Vec::new()) };
     let mut findings = Vec::new();
     if let Err(error) = keyring::load(session, plan, &used).await {

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::help;
+use crate::crypto;
 use crate::error::Error;
 use crate::lifecycle::Phase;
 
 /// Blue-green migration of live PostgreSQL tables: copy, verify, swap, or roll back.
 #[derive(Parser)]
-#[command(name = "projh-bluegreen", version, propagate_version = true, after_help = help::PROGRAM)]
+#[command(name = "projh-bluegreen", version = crypto::version(), propagate_version = true, after_help = help::PROGRAM)]
 pub(super) struct Cli {
     /// The database to connect to; otherwise from the plan, DATABASE_URL, or libpq's variables.
     #[arg(long, global = true, value_name = "URL")]

@@ -35,6 +35,7 @@ use clap::Parser;
 use tokio::sync::watch;
 
 use crate::context::Context;
+use crate::crypto;
 use crate::error::{Error, ExitCode};
 use crate::event::{self, Event, Reporter};
 use crate::journal::requests::{Ask, Finish};
@@ -65,6 +66,10 @@ pub fn main() -> ExitCode {
         }
     };
     let screen = Screen::new(cli.json);
+    if let Err(why) = crypto::is_usable() {
+        screen.err(&format!("error: the cryptographic module of this build cannot be used: {why}"));
+        return ExitCode::Failed;
+    }
     log(cli.verbose, screen.clone());
     let reporter: Arc<dyn Reporter> = if cli.json {
         Arc::new(json::Lines::new(screen.clone()))

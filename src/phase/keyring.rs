@@ -5,14 +5,14 @@ use tokio_postgres::Client;
 use crate::error::Error;
 use crate::hangs_on::{Green, Source};
 use crate::lifecycle::Prepared;
-use crate::phi::{KeyId, Keyring, KeysError, KeysPlan};
+use crate::phi::{Format, KeyId, Keyring, KeysError, KeysPlan};
 use crate::run::Run;
 
 /// The keys of a run, from the provider of the plan, or of the journal if the command was given no plan. `None` if nothing
 /// is encrypted.
 pub(super) async fn of_run(run: &Run<'_>, prepared: &Prepared) -> Result<Option<Keyring>, Error> {
     let greens = prepared.lanes.iter().map(|lane| &lane.green);
-    let used: Vec<KeyId> = greens.flat_map(used).collect();
+    let used: Vec<Used> = greens.flat_map(used).collect();
     if used.is_empty() {
         return Ok(None);
     }
@@ -21,26 +21,35 @@ pub(super) async fn of_run(run: &Run<'_>, prepared: &Prepared) -> Result<Option<
     Ok(Some(load(run.journal.session(), plan, &used).await?))
 }
 
+/// A key that is used, and the format of the values under it; none of a blind index.
+pub(crate) type Used = (KeyId, Option<Format>);
+
 /// Gets the keys, with all of those that are used.
 ///
 /// # Errors
-/// If the provider fails, or does not give one of them.
-pub(crate) async fn load(client: &Client, plan: &KeysPlan, used: &[KeyId]) -> Result<Keyring, KeysError> {
+/// If this build refuses a format, the provider fails, or does not give one of the keys.
+pub(crate) async fn load(client: &Client, plan: &KeysPlan, used: &[Used]) -> Result<Keyring, KeysError> {
+    let is_refused = |format: &Option<Format>| format.is_some_and(|format| format.is_covered().is_err());
+    if let Some((id, _)) = used.iter().find(|(_, format)| is_refused(format)) {
+        return Err(KeysError::NotCovered(*id));
+    }
     let keyring = plan.load(client).await?;
-    match used.iter().find(|id| keyring.get(**id).is_none()) {
-        Some(id) => Err(KeysError::Missing(*id)),
+    match used.iter().find(|(id, _)| keyring.get(*id).is_none()) {
+        Some((id, _)) => Err(KeysError::Missing(*id)),
         None => Ok(keyring),
     }
 }
 
 /// The keys that a table's encrypted columns need, on the way there and back.
-pub(crate) fn used(green: &Green) -> impl Iterator<Item = KeyId> {
+pub(crate) fn used(green: &Green) -> impl Iterator<Item = Used> {
     green
         .columns
         .iter()
         .flat_map(|column| match &column.source {
-            Source::Encrypted(how) => [Some(how.key), how.previous.map(|(_, key)| key)],
-            Source::BlindIndex(index) => [Some(index.key), None],
+            Source::Encrypted(how) => {
+                [Some((how.key, Some(how.format))), how.previous.map(|(format, key)| (key, Some(format)))]
+            }
+            Source::BlindIndex(index) => [Some((index.key, None)), None],
             _ => [None, None],
         })
         .flatten()

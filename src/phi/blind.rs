@@ -2,10 +2,8 @@
 //!
 //! It shows which rows have the same value, and nothing else without the key.
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
-
 use super::{Key, Refused};
+use crate::crypto::Mac;
 
 /// Bytes of a blind index.
 pub const BLIND_INDEX_BYTES: usize = 32;
@@ -25,10 +23,9 @@ pub fn normalised(text: &[u8]) -> Vec<u8> {
 /// # Errors
 /// None is known: HMAC takes keys of any length.
 pub fn blind_index(key: &Key, text: &[u8]) -> Result<[u8; BLIND_INDEX_BYTES], Refused> {
-    let of_key = Hmac::<Sha256>::new_from_slice(key.password());
-    let mut mac = of_key.map_err(|_| Refused::Malformed("a key that HMAC does not take"))?;
+    let mut mac = Mac::new(key.password()).ok_or(Refused::Malformed("a key that HMAC does not take"))?;
     mac.update(&zeroize::Zeroizing::new(normalised(text)));
-    Ok(mac.finalize().into_bytes().into())
+    Ok(mac.end())
 }
 
 #[cfg(test)]

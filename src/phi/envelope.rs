@@ -12,6 +12,7 @@
 
 use super::xaes::{NONCE_BYTES, TAG_BYTES, Xaes};
 use super::{KeyId, Refused};
+use crate::crypto::Random;
 
 pub(super) const MAGIC: [u8; 4] = [b'P', b'H', b'I', 1];
 const HEADER_BYTES: usize = 20;
@@ -72,20 +73,20 @@ pub(super) fn key_of(value: &[u8]) -> Option<Result<KeyId, Refused>> {
 
 /// Appends the envelope of a text.
 pub(super) fn seal(
-    xaes: &Xaes,
+    (xaes, random): (&Xaes, &mut Random),
     id: KeyId,
-    nonce: &[u8; NONCE_BYTES],
     identity: &Identity,
     (text, out): (&[u8], &mut Vec<u8>),
 ) -> Result<(), Refused> {
     let begin = out.len();
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(id.as_bytes());
-    out.extend_from_slice(nonce);
+    out.extend_from_slice(&[0; NONCE_BYTES]);
     out.extend_from_slice(text);
     let (header, body) = out[begin..].split_at_mut(BODY_AT);
     let aad = identity.aad(&header[..HEADER_BYTES]);
-    let tag = xaes.seal(nonce, &aad, body).ok_or(Refused::TooLarge)?;
+    let (nonce, tag) = xaes.seal(random, &aad, body).ok_or(Refused::NotSealed)?;
+    header[HEADER_BYTES..].copy_from_slice(&nonce);
     out.extend_from_slice(&tag);
     Ok(())
 }
@@ -97,17 +98,11 @@ pub(super) fn open(
     (value, out): (&[u8], &mut Vec<u8>),
 ) -> Result<(), Refused> {
     let id = key_of(value).unwrap_or(Err(Refused::NotEncrypted))?;
-    let (sealed, tag) = value.split_last_chunk::<TAG_BYTES>().ok_or(Refused::Truncated)?;
-    let nonce: &[u8; NONCE_BYTES] = sealed
-        .get(HEADER_BYTES..BODY_AT)
-        .and_then(|nonce| nonce.try_into().ok())
-        .ok_or(Refused::Truncated)?;
+    let (header, body) = value.split_at_checked(BODY_AT).ok_or(Refused::Truncated)?;
+    let (of_value, nonce) = header.split_last_chunk().ok_or(Refused::Truncated)?;
     let begin = out.len();
-    out.extend_from_slice(&sealed[BODY_AT..]);
-    let aad = identity.aad(&value[..HEADER_BYTES]);
-    if xaes.open(nonce, &aad, &mut out[begin..], *tag) {
-        return Ok(());
-    }
-    out.truncate(begin);
-    Err(Refused::WrongKey(id))
+    out.extend_from_slice(body);
+    let is_open = xaes.open(nonce, &identity.aad(of_value), &mut out[begin..]);
+    out.truncate(if is_open { out.len() - TAG_BYTES } else { begin });
+    if is_open { Ok(()) } else { Err(Refused::WrongKey(id)) }
 }

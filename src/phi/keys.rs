@@ -8,12 +8,10 @@ use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use super::xaes::Xaes;
+use crate::crypto::{self, KEY_BYTES, NoRandom};
 
 /// The id of a key. It is not secret, and travels with each value.
 pub type KeyId = uuid::Uuid;
-
-/// Bytes of a key that encrypts.
-pub const KEY_BYTES: usize = 32;
 
 /// A key, by its id. Its secret is zeroized on drop, and shown by nothing.
 pub struct Key {
@@ -43,6 +41,9 @@ pub enum KeyError {
     /// All its bytes are the same.
     #[error("all its bytes are the same")]
     Constant,
+    /// The library does not take it.
+    #[error("the cryptographic library does not take it")]
+    NotTaken,
 }
 
 impl Key {
@@ -57,7 +58,8 @@ impl Key {
         if bytes.iter().all(|byte| *byte == bytes[0]) {
             return Err(KeyError::Constant);
         }
-        Ok(Self { id, text: SecretString::from(text), xaes: Some(Xaes::new(raw)) })
+        let xaes = Xaes::new(raw).ok_or(KeyError::NotTaken)?;
+        Ok(Self { id, text: SecretString::from(text), xaes: Some(xaes) })
     }
 
     /// A passphrase that values were encrypted with by pgcrypto. It decrypts them, and encrypts nothing.
@@ -82,10 +84,10 @@ impl Key {
     /// A new key of 256 random bits, and its base64.
     ///
     /// # Errors
-    /// If the system gives no random bytes.
-    pub fn generate() -> Result<(KeyId, Zeroizing<String>), getrandom::Error> {
+    /// If there are no random bytes.
+    pub fn generate() -> Result<(KeyId, Zeroizing<String>), NoRandom> {
         let mut raw = Zeroizing::new([0; KEY_BYTES]);
-        getrandom::fill(&mut *raw)?;
+        crypto::fill(&mut *raw)?;
         Ok((KeyId::new_v4(), Zeroizing::new(STANDARD.encode(*raw))))
     }
 

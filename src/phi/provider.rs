@@ -16,6 +16,7 @@ use tokio_postgres::Client;
 use zeroize::Zeroizing;
 
 use super::keyfile::{self, DOCUMENT_MAX, Entry, Wrong};
+use super::refused::NOT_COVERED;
 use super::{Key, KeyError, KeyId, Keyring};
 use crate::pg::QName;
 
@@ -109,6 +110,9 @@ pub enum KeysError {
     /// The plan encrypts with a passphrase.
     #[error("key {0} is a passphrase: it can decrypt, and not encrypt")]
     Passphrase(KeyId),
+    /// The plan uses a format that this build refuses.
+    #[error("values under key {0} are in {NOT_COVERED}")]
+    NotCovered(KeyId),
 }
 
 impl KeysError {
@@ -134,6 +138,9 @@ impl KeysError {
             Self::Missing(id) => return format!("add {id} to what the provider gives"),
             Self::Passphrase(_) => {
                 "make a key of 256 bits with `projh-bluegreen phi keygen`, and name it in the plan"
+            }
+            Self::NotCovered(_) => {
+                "give `format: aes-gcm` for new values; the ordinary build reads and rotates those in the format pgp"
             }
         };
         text.to_owned()

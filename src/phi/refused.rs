@@ -2,6 +2,10 @@
 
 use super::KeyId;
 
+/// The format that the build with the feature `fips` refuses.
+pub(super) const NOT_COVERED: &str =
+    "the format pgp (OpenPGP: SHA-1, S2K and CFB), which the FIPS module of this build does not cover";
+
 /// Why a value is not what it has to be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -35,6 +39,12 @@ pub enum Refused {
     /// Its plaintext is not text in UTF-8.
     #[error("its plaintext is not text in UTF-8")]
     NotText,
+    /// It is in the format pgp, and this build has only what a FIPS module covers.
+    #[error("it is in {NOT_COVERED}")]
+    NotCovered,
+    /// It could not be encrypted.
+    #[error("the cryptographic library did not encrypt it")]
+    NotSealed,
     /// It is larger than a value can be.
     #[error("it is larger than a value can be")]
     TooLarge,

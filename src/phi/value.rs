@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::envelope;
 use super::pgp::{Message, S2k, SessionKey, Writer};
-use super::xaes::NONCE_BYTES;
 use super::{Identity, Key, KeyId, Keyring, Refused};
+use crate::crypto::{COVERS_PGP, Random};
 
 /// The format of an encrypted value.
 #[derive(
@@ -30,6 +30,17 @@ impl Format {
         match self {
             Self::Pgp => "pgp",
             Self::AesGcm => "aes-gcm",
+        }
+    }
+
+    /// Whether this build may read and write it.
+    ///
+    /// # Errors
+    /// If its cryptographic module does not cover the format.
+    pub fn is_covered(self) -> Result<(), Refused> {
+        match self {
+            Self::Pgp if !COVERS_PGP => Err(Refused::NotCovered),
+            Self::Pgp | Self::AesGcm => Ok(()),
         }
     }
 }
@@ -79,33 +90,10 @@ fn or_plaintext(why: Refused, value: &[u8]) -> Refused {
     if is_shape && std::str::from_utf8(value).is_ok() { Refused::NotEncrypted } else { why }
 }
 
-/// Random bytes, fetched from the system some thousand at a time.
-struct Random {
-    bytes: Box<[u8; 4096]>,
-    used: usize,
-}
-
-impl Random {
-    fn new() -> Self {
-        Self { bytes: Box::new([0; 4096]), used: 4096 }
-    }
-
-    fn take<const N: usize>(&mut self) -> Result<[u8; N], Refused> {
-        if self.used + N > self.bytes.len() {
-            let no_random = |_| Refused::Malformed("the system gives no random bytes");
-            getrandom::fill(&mut self.bytes[..]).map_err(no_random)?;
-            self.used = 0;
-        }
-        let mut taken = [0; N];
-        taken.copy_from_slice(&self.bytes[self.used..self.used + N]);
-        self.used += N;
-        Ok(taken)
-    }
-}
-
 /// Encrypts values under one key.
 pub struct Sealer {
     key: Arc<Key>,
+    format: Format,
     /// For OpenPGP.
     writer: Option<Writer>,
     random: Random,
@@ -115,28 +103,31 @@ impl Sealer {
     /// Under a key of 256 bits.
     #[must_use]
     pub fn new(format: Format, key: &Arc<Key>) -> Self {
-        let writer = (format == Format::Pgp).then(|| Writer::new(key));
-        Self { key: Arc::clone(key), writer, random: Random::new() }
+        let is_written = format == Format::Pgp && format.is_covered().is_ok();
+        let writer = is_written.then(|| Writer::new(key));
+        Self { key: Arc::clone(key), format, writer, random: Random::new() }
     }
 
     /// Appends the encrypted text.
     ///
     /// # Errors
-    /// If it is too large, or the system gives no random bytes.
+    /// If it is too large, this build does not cover the format, or there are no random bytes.
     pub fn seal(&mut self, text: &[u8], identity: &Identity, out: &mut Vec<u8>) -> Result<(), Refused> {
         // The messages of all larger values would be longer than PostgreSQL takes.
         if text.len() > (1 << 30) - 1024 {
             return Err(Refused::TooLarge);
         }
+        self.format.is_covered()?;
+        let random = &mut self.random;
         match (&self.writer, self.key.xaes()) {
-            (Some(writer), _) => writer.write(&self.random.take()?, text, out),
-            (None, Some(xaes)) => {
-                let nonce: [u8; NONCE_BYTES] = self.random.take()?;
-                envelope::seal(xaes, self.key.id, &nonce, identity, (text, out))?;
+            (Some(writer), _) => {
+                let random = random.take().map_err(|_| Refused::NotSealed)?;
+                writer.write(&random, text, out);
+                Ok(())
             }
-            (None, None) => return Err(Refused::WrongKey(self.key.id)),
+            (None, Some(xaes)) => envelope::seal((xaes, random), self.key.id, identity, (text, out)),
+            (None, None) => Err(Refused::WrongKey(self.key.id)),
         }
-        Ok(())
     }
 }
 
@@ -179,6 +170,7 @@ impl Opener {
 
     fn open_message(&mut self, value: &[u8], out: &mut Vec<u8>) -> Result<Label, Refused> {
         let message = Message::read(value)?;
+        Format::Pgp.is_covered()?;
         let label = Label { format: Format::Pgp, key: message.key };
         if let Some(id) = message.key {
             let key = self.keyring.get(id).cloned().ok_or(Refused::UnknownKey(id))?;

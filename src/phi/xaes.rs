@@ -1,79 +1,56 @@
 //! XAES-256-GCM (C2SP): AES-256-GCM with a nonce of 192 bits, which may be random for every value however many there are.
 //! A key and a nonce of GCM's own are derived for each value.
 
-use aes::Aes256;
-use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
-use aes_gcm::{AeadInOut, Aes256Gcm};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
-use super::keys::KEY_BYTES;
+use crate::crypto::{self, BLOCK_BYTES, Cmac, KEY_BYTES, Random};
 
 pub(super) const NONCE_BYTES: usize = 24;
-pub(super) const TAG_BYTES: usize = 16;
+pub(super) const TAG_BYTES: usize = BLOCK_BYTES;
+
+/// How many bytes of the nonce the key of a value is derived from; the others are the nonce of GCM.
+const DERIVED: usize = NONCE_BYTES - crypto::NONCE_BYTES;
 
 /// A key, expanded once.
-pub(super) struct Xaes {
-    aes: Aes256,
-    /// The CMAC subkey K1 of NIST SP 800-38B.
-    subkey: Zeroizing<[u8; 16]>,
-}
+pub(super) struct Xaes(Cmac);
 
 impl Xaes {
-    pub(super) fn new(key: &[u8; KEY_BYTES]) -> Self {
-        let aes = Aes256::new(&Array::from(*key));
-        let mut block = Array::from([0; 16]);
-        aes.encrypt_block(&mut block);
-        let carry = block[0] >> 7;
-        let mut subkey = Zeroizing::new([0; 16]);
-        for at in 0..16 {
-            let next = if at < 15 { block[at + 1] >> 7 } else { 0 };
-            subkey[at] = block[at] << 1 | next;
-        }
-        subkey[15] ^= carry * 0x87;
-        block.zeroize();
-        Self { aes, subkey }
+    /// `None` if the library does not take it.
+    pub(super) fn new(key: &[u8; KEY_BYTES]) -> Option<Self> {
+        Cmac::new(key).map(Self)
     }
 
-    fn of_value(&self, nonce: &[u8; NONCE_BYTES]) -> (Aes256Gcm, Array<u8, aes::cipher::consts::U12>) {
+    /// The key of a value (NIST SP 800-108, in counter mode, by CMAC).
+    fn of_value(&self, context: &[u8; DERIVED]) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
         let mut key = Zeroizing::new([0; KEY_BYTES]);
-        for (half, counter) in key.chunks_exact_mut(16).zip([1, 2]) {
-            let mut block = [0; 16];
+        for (half, counter) in key.chunks_exact_mut(BLOCK_BYTES).zip([1, 2]) {
+            let mut block = [0; BLOCK_BYTES];
             block[..4].copy_from_slice(&[0, counter, b'X', 0]);
-            block[4..].copy_from_slice(&nonce[..12]);
-            for (byte, mask) in block.iter_mut().zip(self.subkey.iter()) {
-                *byte ^= mask;
-            }
-            let mut block = Array::from(block);
-            self.aes.encrypt_block(&mut block);
-            half.copy_from_slice(&block);
-            block.zeroize();
+            block[4..].copy_from_slice(context);
+            self.0.of(&block, half)?;
         }
-        let mut rest = [0; 12];
-        rest.copy_from_slice(&nonce[12..]);
-        (Aes256Gcm::new(&Array::from(*key)), Array::from(rest))
+        Some(key)
     }
 
-    /// Encrypts in place; `None` if the value is too long for GCM.
+    /// Encrypts in place, with a random nonce; that and the tag. `None` if the value is too long for GCM.
     pub(super) fn seal(
         &self,
-        nonce: &[u8; NONCE_BYTES],
+        random: &mut Random,
         aad: &[u8],
         value: &mut [u8],
-    ) -> Option<[u8; TAG_BYTES]> {
-        let (gcm, nonce) = self.of_value(nonce);
-        gcm.encrypt_inout_detached(&nonce, aad, value.into()).ok().map(Into::into)
+    ) -> Option<([u8; NONCE_BYTES], [u8; TAG_BYTES])> {
+        let context = random.take().ok()?;
+        let (of_gcm, tag) = crypto::seal_gcm(&*self.of_value(&context)?, random, aad, value)?;
+        let mut nonce = [0; NONCE_BYTES];
+        nonce[..DERIVED].copy_from_slice(&context);
+        nonce[DERIVED..].copy_from_slice(&of_gcm);
+        Some((nonce, tag))
     }
 
-    /// Decrypts in place; whether the value is authentic. If it is not, it is unchanged.
-    pub(super) fn open(
-        &self,
-        nonce: &[u8; NONCE_BYTES],
-        aad: &[u8],
-        value: &mut [u8],
-        tag: [u8; TAG_BYTES],
-    ) -> bool {
-        let (gcm, nonce) = self.of_value(nonce);
-        gcm.decrypt_inout_detached(&nonce, aad, value.into(), &tag.into()).is_ok()
+    /// Decrypts in place a value with its tag behind it; whether it is authentic.
+    pub(super) fn open(&self, nonce: &[u8; NONCE_BYTES], aad: &[u8], value: &mut [u8]) -> bool {
+        let (Some(context), Some(of_gcm)) = (nonce.first_chunk(), nonce.last_chunk()) else { return false };
+        self.of_value(context).is_some_and(|key| crypto::open_gcm(&key, of_gcm, aad, value))
     }
 }
 
@@ -81,22 +58,30 @@ impl Xaes {
 mod tests {
     use super::*;
 
-    /// The vectors of the specification.
+    fn bytes(hex: &str) -> Vec<u8> {
+        (0..hex.len() / 2).map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap()).collect()
+    }
+
+    /// The vectors of the specification. What is sealed opens, and only one value does with a key and a nonce: so what is
+    /// sealed is that of the specification, too.
     #[test]
     fn it_is_the_algorithm_of_the_specification() {
-        let nonce = b"ABCDEFGHIJKLMNOPQRSTUVWX";
         let cases: [(u8, &[u8], &str); 2] = [
             (1, b"", "ce546ef63c9cc60765923609b33a9a1974e96e52daf2fcf7075e2271"),
             (3, b"c2sp.org/XAES-256-GCM", "986ec1832593df5443a179437fd083bf3fdb41abd740a21f71eb769d"),
         ];
-        for (byte, aad, expected) in cases {
-            let xaes = Xaes::new(&[byte; 32]);
+        for (byte, aad, sealed) in cases {
+            let xaes = Xaes::new(&[byte; 32]).unwrap();
+            let mut value = bytes(sealed);
+            assert!(xaes.open(b"ABCDEFGHIJKLMNOPQRSTUVWX", aad, &mut value));
+            assert_eq!(value[..12], b"XAES-256-GCM"[..]);
+
             let mut value = b"XAES-256-GCM".to_vec();
-            let tag = xaes.seal(nonce, aad, &mut value).unwrap();
-            let hex: String = value.iter().chain(&tag).map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(hex, expected);
-            assert!(xaes.open(nonce, aad, &mut value, tag));
-            assert_eq!(value, b"XAES-256-GCM");
+            let (nonce, tag) = xaes.seal(&mut Random::new(), aad, &mut value).unwrap();
+            value.extend_from_slice(&tag);
+            assert!(!xaes.open(&nonce, b"another", &mut value.clone()));
+            assert!(xaes.open(&nonce, aad, &mut value));
+            assert_eq!(value[..12], b"XAES-256-GCM"[..]);
         }
     }
 }

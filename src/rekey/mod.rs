@@ -22,7 +22,7 @@ use crate::event::Event;
 use crate::hangs_on::KeyColumn;
 use crate::meter::Meter;
 use crate::pg::{Acting, Ident, Literal};
-use crate::phase::keyring;
+use crate::phase::keyring::{self, Used};
 use crate::phi::{Format, KeyId, Keyring, KeysError};
 use crate::plan::{Plan, Settings};
 use crate::throttle::Rest;
@@ -125,11 +125,12 @@ pub(crate) async fn estimate(
 
 /// The keys that the plan's provider gives, with all that encrypt.
 pub(crate) async fn keyring(client: &Client, plan: &Plan, found: &[Work]) -> Result<Keyring, Error> {
-    let used: Vec<KeyId> = found.iter().flat_map(|work| &work.columns).map(|column| column.key).collect();
+    let columns = found.iter().flat_map(|work| &work.columns);
+    let used: Vec<Used> = columns.map(|column| (column.key, Some(column.format))).collect();
     let keys = plan.keys.as_ref().ok_or(Error::Bug("a plan that encrypts has keys"))?;
     let keyring = keyring::load(client, keys, &used).await?;
-    match used.iter().find(|id| !keyring.get(**id).is_some_and(|key| key.encrypts())) {
-        Some(id) => Err(KeysError::Passphrase(*id).into()),
+    match used.iter().find(|(id, _)| !keyring.get(*id).is_some_and(|key| key.encrypts())) {
+        Some((id, _)) => Err(KeysError::Passphrase(*id).into()),
         None => Ok(keyring),
     }
 }

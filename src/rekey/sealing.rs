@@ -2,12 +2,11 @@
 
 use std::thread;
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::batch::{Batch, Field, RowRead};
 use super::{Target, Work};
+use crate::crypto::{self, Mac};
 use crate::error::Error;
 use crate::phi::{Identity, Keyring, Opener, Refused, Sealer};
 
@@ -23,7 +22,7 @@ struct Thread {
     opener: Opener,
     columns: Vec<Column>,
     bound_to: Vec<usize>,
-    mac: Hmac<Sha256>,
+    mac: Mac,
     plain: Zeroizing<Vec<u8>>,
 }
 
@@ -36,8 +35,8 @@ struct Column {
 impl Sealing {
     pub(super) fn new(work: &Work, keyring: &Keyring, workers: usize) -> Result<Self, Error> {
         let mut secret = Zeroizing::new([0; 32]);
-        getrandom::fill(&mut *secret).map_err(|_| Error::Bug("the system gives no random bytes"))?;
-        let mac = Hmac::new_from_slice(&*secret).map_err(|_| Error::Bug("32 bytes are no key of an HMAC"))?;
+        crypto::fill(&mut *secret).map_err(|_| Error::Bug("the system gives no random bytes"))?;
+        let mac = Mac::new(&*secret).ok_or(Error::Bug("32 bytes are no key of an HMAC"))?;
         let table = work.name();
         let thread = || {
             let columns = work.columns.iter().map(|target| {
@@ -111,8 +110,8 @@ impl Thread {
     }
 }
 
-fn digest_of(mac: &Hmac<Sha256>, text: &[u8]) -> Digest {
+fn digest_of(mac: &Mac, text: &[u8]) -> Digest {
     let mut mac = mac.clone();
     mac.update(text);
-    mac.finalize().into_bytes().into()
+    mac.end()
 }

@@ -9,8 +9,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use tokio_postgres::Row;
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -18,6 +16,7 @@ use super::difference::{Differences, Each, Keyed};
 use super::side::{BUCKETS, Side};
 use super::sum::Sum;
 use super::{CompareError, Comparison, failed};
+use crate::crypto::Mac;
 use crate::lane::raw::Raw;
 use crate::lane::{Ciphers, Lane};
 use crate::lifecycle::Census;
@@ -70,7 +69,7 @@ pub(super) struct Reader<'a> {
     lane: &'a Lane,
     is_source: bool,
     ciphers: Ciphers,
-    mac: Hmac<Sha256>,
+    mac: Mac,
     count: usize,
     /// What was found of each column, of the target.
     found: Vec<Found>,
@@ -90,8 +89,8 @@ impl<'a> Reader<'a> {
         let lane = &comparison.lane;
         let missing = || CompareError::incomplete(lane, "the keys of its encrypted columns are missing");
         let ciphers = Ciphers::of(lane).ok_or_else(missing)?;
-        let mac = Hmac::new_from_slice(lane.secret.key().as_bytes())
-            .map_err(|_| CompareError::incomplete(lane, "its secret is no key"))?;
+        let mac = Mac::new(lane.secret.key().as_bytes())
+            .ok_or_else(|| CompareError::incomplete(lane, "its secret is no key"))?;
         let count = lane.transformed().count();
         let found = vec![Found::default(); count];
         Ok(Self { lane, is_source, ciphers, mac, count, found, value: Zeroizing::default() })
@@ -268,13 +267,12 @@ fn number(bytes: &[u8]) -> Option<i64> {
     bytes.try_into().ok().map(i64::from_be_bytes)
 }
 
-fn add(mac: &mut Hmac<Sha256>, kind: u8, value: &[u8]) {
+fn add(mac: &mut Mac, kind: u8, value: &[u8]) {
     mac.update(&[kind]);
     mac.update(&(value.len() as u64).to_be_bytes());
     mac.update(value);
 }
 
-fn first(mac: Hmac<Sha256>) -> i64 {
-    let digest = mac.finalize().into_bytes();
-    number(&digest[..8]).unwrap_or_default()
+fn first(mac: Mac) -> i64 {
+    number(&mac.end()[..8]).unwrap_or_default()
 }

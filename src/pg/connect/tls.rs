@@ -10,20 +10,20 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
-use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use super::ConnectError;
 use super::target::{SslMode, TlsSettings};
+use crate::crypto::{self, Hash};
 
 /// The TLS configuration for `settings`.
 pub(super) fn client_config(settings: &TlsSettings) -> Result<Arc<ClientConfig>, ConnectError> {
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(crypto::tls());
     let verifier = Verifier { trust: trust(settings)?, provider: Arc::clone(&provider) };
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -187,19 +187,20 @@ pub(super) fn handshake_error(address: String, source: std::io::Error) -> Connec
 /// The `tls-server-end-point` binding (RFC 5929): the certificate hashed by the hash function of its signature, with
 /// SHA-256 in place of MD5 and SHA-1. `None` if that is not defined (Ed25519).
 pub(super) fn server_end_point(certificate: &[u8]) -> Option<Vec<u8>> {
-    match signature_algorithm(certificate)? {
+    let hash = match signature_algorithm(certificate)? {
         // ecdsa-with-SHA256; sha1, sha256WithRSAEncryption
         [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 2] | [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 5 | 11] => {
-            Some(Sha256::digest(certificate).to_vec())
+            Hash::Sha256
         }
         [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 3] | [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 12] => {
-            Some(Sha384::digest(certificate).to_vec())
+            Hash::Sha384
         }
         [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 3, 4] | [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 13] => {
-            Some(Sha512::digest(certificate).to_vec())
+            Hash::Sha512
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(hash.of(certificate))
 }
 
 /// The object identifier of the certificate's signature:
