@@ -68,7 +68,7 @@ pub mod pg {
 pub mod phi {
     pub use crate::phi::{
         Codec, Format, Identity, Key, KeyId, Keyring, Label, Opener, Refused, Sealer, blind_index,
-        is_key_document, label, parameters, pgp,
+        is_key_document, label, parameters, pgp, tag,
     };
 }
 

@@ -37,12 +37,15 @@ struct Keys {
     text: String,
     index: KeyId,
     index_text: String,
+    tag: KeyId,
+    tag_text: String,
 }
 
 impl Keys {
     fn new() -> Self {
-        let ((active, text), (index, index_text)) = (Key::generate().unwrap(), Key::generate().unwrap());
-        Self { active, text: text.to_string(), index, index_text: index_text.to_string() }
+        let [(active, text), (index, index_text), (tag, tag_text)] =
+            [0; 3].map(|_| Key::generate().unwrap()).map(|(id, text)| (id, text.to_string()));
+        Self { active, text, index, index_text, tag, tag_text }
     }
 
     /// Of a plan: settings, keys, and `public.patients` with columns that are encrypted, renamed and retyped; more of that table
@@ -64,8 +67,19 @@ tables:
     }
 
     fn document(&self) -> String {
-        let Self { active, text, index, index_text } = self;
-        format!("keys:\n  {active}: {{key: \"{text}\"}}\n  {index}: {{key: \"{index_text}\"}}\n")
+        let Self { active, text, index, index_text, tag, tag_text } = self;
+        format!(
+            "keys:\n  {active}: {{key: \"{text}\"}}\n  {index}: {{key: \"{index_text}\"}}\n  {tag}: {{key: \"{tag_text}\"}}\n"
+        )
+    }
+
+    /// SQL for the tag of a text in `ssn_encrypted` of `public.patients`.
+    fn tag_of(&self, text: &str) -> String {
+        let part = |text: &str| {
+            format!("int4send(octet_length(convert_to({text}, 'UTF8'))) || convert_to({text}, 'UTF8')")
+        };
+        let parts = ["'public.patients'", "'ssn_encrypted'", "id::text", text].map(part).join(" || ");
+        format!("hmac({parts}, '{}', 'sha256')", self.tag_text)
     }
 
     fn write(&self, program: &Bluegreen) {
@@ -85,16 +99,18 @@ keys:
   provider: {{file: keys.yaml}}
   active: {active}
   blind_index: {index}
+  tag: {tag}
 tables:
   - table: public.patients
     replica_identity: full
     columns:
-      ssn: {{encrypt: {{into: ssn_encrypted, blind_index: true}}}}
+      ssn: {{encrypt: {{into: ssn_encrypted, blind_index: true, tag: true}}}}
       history: {{encrypt: {{}}}}
       info: {{encrypt: {{into: info_encrypted, format: aes-gcm}}}}
 ",
         active = keys.active,
         index = keys.index,
+        tag = keys.tag,
     )
 }
 

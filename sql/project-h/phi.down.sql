@@ -14,6 +14,7 @@ begin
   drop function if exists public.encrypt_phi(text, uuid);
   drop function if exists public.decrypt_phi(bytea, uuid);
   drop function if exists public.phi_blind_index(text, uuid);
+  drop function if exists public.phi_tag(text, uuid, text, text, text[]);
   drop function if exists public.get_encryption_key(uuid);
   has_keys := exists (select from phi.keys where state <> 'destroyed');
   if not has_keys then

@@ -5,9 +5,11 @@
 --   encrypt_phi(text, key_id uuid) returns bytea
 --   decrypt_phi(bytea, key_id uuid) returns text    the key that the value names counts; key_id is for those that name none
 --   phi_blind_index(text, key_id uuid) returns bytea  for equality look-ups: where ssn_blind_index = phi_blind_index($1, $2)
+--   phi_tag(text, key_id uuid, table text, column text, key text, ...) returns bytea  whether a value is its row's:
+--     where ssn_tag <> phi_tag(decrypt_phi(ssn), $1, 'public.patients', 'ssn', id::text)
 --   get_encryption_key(key_id uuid) returns text    for a plan's `provider: {function: get_encryption_key}`
 --
--- Roles: phi_keeper owns all of it and is the only one that reads keys; members of phi_user may call the first three.
+-- Roles: phi_keeper owns all of it and is the only one that reads keys; members of phi_user may call all but the last.
 --
 -- Keys are rows of phi.keys. Load them by COPY, because the server's log never has what it transfers:
 --   \copy phi.keys (key_id, state, secret) from 'keys.tsv'
@@ -98,6 +100,10 @@ begin
   execute format($sql$
     create or replace function phi.mac(data text, secret text) returns bytea immutable
       return %s.hmac(convert_to(data, 'UTF8'), convert_to(secret, 'UTF8'), 'sha256')
+  $sql$, pgcrypto);
+  execute format($sql$
+    create or replace function phi.mac(data bytea, secret text) returns bytea immutable
+      return %s.hmac(data, convert_to(secret, 'UTF8'), 'sha256')
   $sql$, pgcrypto);
 end
 $bound$;
@@ -228,6 +234,26 @@ begin
 end
 $$;
 
+-- The tag of a value in a row: of the table as `schema.table`, the encrypted column, the values of the row's key as text, and
+-- the value, each with its length before it.
+create or replace function public.phi_tag(data text, key_id uuid, of_table text, of_column text, variadic row_key text[])
+  returns bytea
+  language plpgsql stable security definer set search_path = pg_catalog, pg_temp
+as $$
+declare
+  parts bytea := (
+    select string_agg(int4send(octet_length(p.part)) || p.part, ''::bytea order by p.n)
+    from (select convert_to(u.part, 'UTF8'), u.n
+          from unnest(array[of_table, of_column] || row_key || data) with ordinality u(part, n)) p(part, n)
+  );
+begin
+  if data is null then
+    return null;
+  end if;
+  return phi.mac(parts, public.get_encryption_key(key_id));
+end
+$$;
+
 do $owner$
 declare
   one record;
@@ -242,7 +268,7 @@ begin
     from pg_catalog.pg_proc p
     where p.pronamespace = 'phi'::regnamespace
       or p.pronamespace = 'public'::regnamespace
-        and p.proname in ('encrypt_phi', 'decrypt_phi', 'phi_blind_index', 'get_encryption_key')
+        and p.proname in ('encrypt_phi', 'decrypt_phi', 'phi_blind_index', 'phi_tag', 'get_encryption_key')
   loop
     execute format('alter function %s owner to phi_keeper', one.it);
     execute format('revoke all on function %s from public', one.it);

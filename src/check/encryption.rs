@@ -9,9 +9,10 @@ use crate::plan::{ColumnChange, Plan};
 pub(super) async fn check(plan: &Plan, session: &Session) -> Result<Vec<Finding>, Error> {
     let used =
         plan.tables.iter().flat_map(|table| table.columns.values()).filter_map(|change| match change {
-            ColumnChange::Encrypt { format, key, previous, index_key, .. } => {
+            ColumnChange::Encrypt { format, key, previous, index_key, tag, .. } => {
                 let previous = previous.map(|(format, key)| (key, Some(format)));
-                Some([Some((*key, Some(*format))), previous, index_key.map(|key| (key, None))])
+                let codes = [*index_key, tag.as_ref().map(|(_, key)| *key)].map(|key| Some((key?, None)));
+                Some([Some((*key, Some(*format))), previous, codes[0], codes[1]])
             }
             _ => None,
         });

@@ -28,8 +28,9 @@ pub(crate) struct Column {
     pub(crate) is_bytes: bool,
     /// How the plan encrypts it; `None` if its comment marks it.
     pub(crate) planned: Option<(Format, KeyId)>,
-    /// The column with its blind index, and the key of that.
+    /// The column with its blind index, and the key of that; the same of its tag.
     pub(super) blind_index: Option<(Ident, KeyId)>,
+    pub(super) tag: Option<(Ident, KeyId)>,
 }
 
 struct Found {
@@ -108,10 +109,12 @@ fn columns(found: &[Found], plan: Option<&TablePlan>) -> Vec<Column> {
     for one in found {
         let planned =
             plan.and_then(|plan| encrypted(plan).find(|(blue, change)| is_now(one, blue, change, found)));
-        let blind_index = planned.and_then(|(_, change)| match change {
-            ColumnChange::Encrypt { blind_index, index_key, .. } => blind_index.clone().zip(*index_key),
-            _ => None,
-        });
+        let (blind_index, tag) = match planned {
+            Some((_, ColumnChange::Encrypt { blind_index, index_key, tag, .. })) => {
+                (blind_index.clone().zip(*index_key), tag.clone())
+            }
+            _ => (None, None),
+        };
         let is_there = |name: &Ident| found.iter().any(|other| other.name == *name);
         if planned.is_some() || one.is_marked {
             columns.push(Column {
@@ -122,6 +125,7 @@ fn columns(found: &[Found], plan: Option<&TablePlan>) -> Vec<Column> {
                     _ => None,
                 }),
                 blind_index: blind_index.filter(|(name, _)| is_there(name)),
+                tag: tag.filter(|(name, _)| is_there(name)),
             });
         }
     }

@@ -12,8 +12,8 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::columns::{Column, Table};
 use crate::error::{Doing, Error};
 use crate::lane::raw::Raw;
-use crate::pg::list;
-use crate::phi::{Format, Identity, Keyring, Opener, Refused, blind_index, label, parameters};
+use crate::pg::{Ident, list};
+use crate::phi::{Format, Identity, KeyId, Keyring, Opener, Refused, blind_index, label, parameters, tag};
 
 /// A column that the plan encrypts, or that a comment marks as protected health information.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
@@ -37,7 +37,9 @@ pub struct PhiColumn {
     /// Values that are encrypted and not accepted, or could not be opened, by the reason.
     pub refused: BTreeMap<String, u64>,
     /// The blind index, if the plan gives the column one and there are keys.
-    pub blind_index: Option<BlindIndexed>,
+    pub blind_index: Option<Coded>,
+    /// The tag, if the plan gives the column one and there are keys.
+    pub tag: Option<Coded>,
     /// The share of values that are encrypted, accepted, and opened if there are keys: 100 only if all are.
     pub percent: f64,
 }
@@ -55,22 +57,31 @@ pub struct Under {
     pub values: u64,
 }
 
-/// Whether a blind index is that of the values.
+/// Whether a blind index, or a tag, is that of the values.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
-pub struct BlindIndexed {
+pub struct Coded {
     /// Its column.
     pub column: String,
-    /// Rows whose index is that of their value.
+    /// Rows where it is that of the value.
     pub equal: u64,
-    /// Rows whose index is not.
+    /// Rows where it is not.
     pub other: u64,
+}
+
+impl Coded {
+    fn count(of: &mut Option<Self>, column: &Ident, is_equal: bool) {
+        let counted = of.get_or_insert_with(Self::default);
+        column.as_str().clone_into(&mut counted.column);
+        *(if is_equal { &mut counted.equal } else { &mut counted.other }) += 1;
+    }
 }
 
 impl PhiColumn {
     /// Whether all values are encrypted, accepted, and opened if there are keys.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.covered() == self.values() && self.blind_index.as_ref().is_none_or(|index| index.other == 0)
+        let mut codes = self.blind_index.iter().chain(&self.tag);
+        self.covered() == self.values() && codes.all(|of| of.other == 0)
     }
 
     /// The number of values.
@@ -150,14 +161,24 @@ impl<'a> Counting<'a> {
         is_open
     }
 
-    fn index(&mut self, keyring: &Keyring, text: Option<&[u8]>, index: Option<&[u8]>) {
-        let Some((name, key)) = &self.column.blind_index else { return };
-        let counted = self.found.blind_index.get_or_insert_with(BlindIndexed::default);
-        name.as_str().clone_into(&mut counted.column);
-        let Some(key) = keyring.get(*key) else { return };
-        let expected = text.map(|text| blind_index(key, text)).transpose();
-        let is_equal = expected.is_ok_and(|expected| expected.as_ref().map(|it| &it[..]) == index);
-        *(if is_equal { &mut counted.equal } else { &mut counted.other }) += 1;
+    /// Counts the blind index and the tag of a text, of NULL if there is none.
+    fn codes(&mut self, keyring: &Keyring, key: &[Vec<u8>], text: Option<&[u8]>, codes: [Option<&[u8]>; 2]) {
+        let is_equal = |expected: Option<Result<[u8; 32], Refused>>, found: Option<&[u8]>| {
+            expected.transpose().is_ok_and(|expected| expected.as_ref().map(|it| &it[..]) == found)
+        };
+        if let Some((name, id)) = &self.column.blind_index
+            && let Some(secret) = keyring.get(*id)
+        {
+            let expected = text.map(|text| blind_index(secret, text));
+            Coded::count(&mut self.found.blind_index, name, is_equal(expected, codes[0]));
+        }
+        if let Some((name, id)) = &self.column.tag
+            && let Some(secret) = keyring.get(*id)
+        {
+            let identity = self.identity.of_row(key.iter().map(Vec::as_slice));
+            let expected = text.map(|text| tag(secret, identity, text));
+            Coded::count(&mut self.found.tag, name, is_equal(expected, codes[1]));
+        }
     }
 }
 
@@ -178,7 +199,7 @@ pub(super) async fn count(
     let count = columns.len();
     while let Some(row) = rows.try_next().await.doing(doing())? {
         let field = |at: usize| row.get::<_, Raw>(at).0;
-        let key: Vec<Vec<u8>> = (2 * count..row.len())
+        let key: Vec<Vec<u8>> = (3 * count..row.len())
             .map(|at| field(at).map(|text| text.to_vec()).unwrap_or_default())
             .collect();
         for (at, column) in columns.iter_mut().enumerate() {
@@ -191,26 +212,28 @@ pub(super) async fn count(
                 }
                 Some(value) => Some(column.value(&value, &key, &mut text)),
             };
-            let index = field(count + at);
+            let codes = [field(count + at), field(2 * count + at)];
             if let (Some(keyring), None | Some(true)) = (keyring, is_open) {
-                column.index(keyring, is_open.map(|_| text.as_slice()), index.as_deref());
+                let codes = codes.each_ref().map(Option::as_deref);
+                column.codes(keyring, &key, is_open.map(|_| text.as_slice()), codes);
             }
         }
     }
     Ok(columns.into_iter().map(|column| column.found.end(column.under)).collect())
 }
 
-/// The values, of plaintext columns only whether there is one; their blind indexes; and the key as text.
+/// The values, of plaintext columns only whether there is one; their blind indexes; their tags; and the key as text.
 fn select(table: &Table) -> String {
     let value = |column: &Column| match column.is_bytes {
         true => format!("{}::pg_catalog.bytea", column.name),
         false => format!("CASE WHEN {} IS NOT NULL THEN '\\x'::pg_catalog.bytea END", column.name),
     };
-    let index = |column: &Column| match &column.blind_index {
-        Some((name, _)) => name.to_string(),
-        None => "NULL::pg_catalog.bytea".to_owned(),
+    let code = |of: &Option<(Ident, KeyId)>| {
+        of.as_ref().map_or_else(|| "NULL::pg_catalog.bytea".to_owned(), |(name, _)| name.to_string())
     };
+    let indexes = table.columns.iter().map(|column| code(&column.blind_index));
+    let tags = table.columns.iter().map(|column| code(&column.tag));
     let key = table.key.iter().map(|name| format!("{name}::pg_catalog.text"));
-    let fields = table.columns.iter().map(value).chain(table.columns.iter().map(index)).chain(key);
+    let fields = table.columns.iter().map(value).chain(indexes).chain(tags).chain(key);
     format!("SELECT {} FROM {}", list(fields), table.name)
 }

@@ -5,15 +5,16 @@ use crate::hangs_on::{
 };
 use crate::pg::Ident;
 use crate::pg::sql::lexer::mentions;
-use crate::phi::{Codec, Format};
+use crate::phi::{Codec, Format, KeyId};
 use crate::plan::{ColumnChange, TablePlan};
 
 /// The type of encrypted values.
 const BYTES: &str = "bytea";
 
-/// What becomes of a column that is encrypted: the encrypted one, and that of its blind index.
+/// What becomes of a column that is encrypted: the encrypted one, and those of its blind index and its tag.
 pub(super) fn columns(column: &Column, change: &ColumnChange) -> Vec<GreenColumn> {
-    let ColumnChange::Encrypt { into, format, key, previous, bound_to, blind_index, index_key, .. } = change
+    let ColumnChange::Encrypt { into, format, key, previous, bound_to, blind_index, index_key, tag, .. } =
+        change
     else {
         return Vec::new();
     };
@@ -26,10 +27,13 @@ pub(super) fn columns(column: &Column, change: &ColumnChange) -> Vec<GreenColumn
         previous: *previous,
         bound_to: bound_to.clone(),
     };
-    let index = blind_index.clone().zip(*index_key);
-    let index = index.map(|(name, key)| of(name, Source::BlindIndex(BlindIndex { of: blue.clone(), key })));
-    let name = into.clone().unwrap_or(blue);
-    std::iter::once(of(name, Source::Encrypted(encrypted))).chain(index).collect()
+    let name = into.clone().unwrap_or_else(|| blue.clone());
+    let code = |(name, key): (Ident, KeyId), tag_of: Option<Ident>| {
+        of(name, Source::BlindIndex(BlindIndex { of: blue.clone(), key, tag_of }))
+    };
+    let index = blind_index.clone().zip(*index_key).map(|index| code(index, None));
+    let tag = tag.clone().map(|tag| code(tag, Some(name.clone())));
+    std::iter::once(of(name.clone(), Source::Encrypted(encrypted))).chain(index).chain(tag).collect()
 }
 
 /// What in the plan or on blue does not go with a column's encryption.
@@ -187,21 +191,22 @@ fn of_uses(green: &Green, plan: &TablePlan, column: &Column) -> Vec<Conflict> {
     conflicts
 }
 
-/// The associated data of `aes-gcm` has the row's key as text, from the stream and from the server alike.
+/// The associated data of `aes-gcm`, and a tag, have the row's key as text, from the stream and from the server alike.
 fn of_row_identity(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
     let is_bound = plan.columns.values().any(|change| {
         matches!(
             change,
             ColumnChange::Encrypt { format: Format::AesGcm, .. }
                 | ColumnChange::Encrypt { previous: Some((Format::AesGcm, _)), .. }
+                | ColumnChange::Encrypt { tag: Some(_), .. }
         )
     });
     if is_bound
         && !plan.replica_identity_full
         && green.blue.table.replica_identity.kind != ReplicaIdentityKind::Full
     {
-        let what = "aes-gcm binds values to the row's key, and the stream leaves out large unchanged values of rows whose key changes";
-        let hint = "`format: pgp`, or add `replica_identity: full` to the table in the plan";
+        let what = "aes-gcm, or a tag, binds values to the row's key, and the stream leaves out large unchanged values of rows whose key changes";
+        let hint = "`format: pgp` without `tag`, or add `replica_identity: full` to the table in the plan";
         return vec![Conflict::new(what.to_owned(), hint)];
     }
     let Some(key) = green
@@ -219,10 +224,10 @@ fn of_row_identity(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
     };
     let refuse = |column: &Column| {
         let what = format!(
-            "column {} of the key has type {}, or changes: it cannot be part of what aes-gcm binds values to",
+            "column {} of the key has type {}, or changes: it cannot be part of what aes-gcm, or a tag, binds values to",
             column.name, column.data_type
         );
-        Conflict::new(what, "`format: pgp`, or migrate the key first")
+        Conflict::new(what, "`format: pgp` without `tag`, or migrate the key first")
     };
     let bound_to = plan.columns.values().filter_map(|change| match change {
         ColumnChange::Encrypt { bound_to, .. } => bound_to.as_deref(),

@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::columns::{Column, Identity};
+use super::encrypted::BlindIndex;
 use super::part::Conflict;
 use super::shape::{Green, GreenColumn, Source, without_length};
 use crate::pg::{Ident, Literal, QName, list};
@@ -141,6 +142,9 @@ impl Green {
                     "SQL cannot read values of the format aes-gcm",
                     "`format: pgp`, or take `compatibility` out",
                 ),
+                Source::BlindIndex(BlindIndex { of, tag_of: Some(_), .. }) => {
+                    (of, "its triggers write no tags", "take `tag` or `compatibility` out")
+                }
                 Source::Expression { blue, back: None, .. } => {
                     (blue, "it has no way back", "`back: ...` beside `using`, or take `compatibility` out")
                 }

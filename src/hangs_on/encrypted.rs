@@ -21,11 +21,14 @@ pub struct Encrypted {
     pub bound_to: Option<Vec<Ident>>,
 }
 
-/// An HMAC of the values of a column of blue, for equality look-ups.
+/// An HMAC of the values of a column of blue: their blind index, or their tag.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlindIndex {
     /// The column of blue.
     pub of: Ident,
     /// Its key.
     pub key: KeyId,
+    /// Of a tag, the encrypted column whose values it binds to their rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag_of: Option<Ident>,
 }

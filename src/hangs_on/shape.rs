@@ -95,7 +95,7 @@ pub enum Source {
     Added,
     /// Blue's column, encrypted.
     Encrypted(Encrypted),
-    /// A new column, computed from one of blue.
+    /// A new column, computed from one of blue: a blind index, or a tag.
     BlindIndex(BlindIndex),
 }
 

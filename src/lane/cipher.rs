@@ -1,4 +1,4 @@
-//! What this program does with values on their way: opens them, and seals them, or computes their blind index.
+//! What this program does with values on their way: opens them, and seals them, or computes their blind index or their tag.
 //!
 //! Invariant: whatever cannot be opened stops the work, and is named without its value; NULL stays NULL, and is never
 //! encrypted.
@@ -10,7 +10,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 use super::mapping::{Form, Transform};
 use super::{Lane, LaneKeyColumn, Mapped};
 use crate::pg::Ident;
-use crate::phi::{Format, Identity, Key, Label, Opener, Refused, Sealer, blind_index};
+use crate::phi::{Format, Identity, Key, Label, Opener, Refused, Sealer, blind_index, tag};
 
 /// A value that cannot be transformed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,7 +39,7 @@ struct CipherColumn {
     names: [String; 2],
     transform: Transform,
     sealer: Option<Sealer>,
-    /// The key of a blind index.
+    /// The key of a blind index, or of a tag.
     index: Option<Arc<Key>>,
     /// What values are bound to in the source and in the target.
     identities: [Identity; 2],
@@ -57,11 +57,12 @@ impl Ciphers {
             let key = |id| keyring.get(id);
             let (sealer, index) = match &transform.target {
                 Form::Sealed { format, key: id, .. } => (key(*id).map(|key| Sealer::new(*format, key)), None),
-                Form::Blind { key: id } => (None, key(*id).cloned()),
+                Form::Blind { key: id, .. } => (None, key(*id).cloned()),
                 Form::Plain { .. } | Form::Foreign => (None, None),
             };
             let names = [&mapped.source, &mapped.target].map(|name| name.as_str().to_owned());
-            let identities = [0, 1].map(|side| Identity::of_column(&table, &names[side]));
+            let of_target = transform.target.tag_of().map_or(names[1].as_str(), Ident::as_str);
+            let identities = [&names[0], of_target].map(|name| Identity::of_column(&table, name));
             let of_key = |name: &Ident| lane.key.iter().position(|key| key.name == *name);
             let bound_to = transform.bound_to.as_ref();
             let bound_to = bound_to.map(|names| names.iter().filter_map(of_key).collect());
@@ -86,13 +87,12 @@ impl Ciphers {
         let Self { columns, opener, plain, .. } = self;
         let column = &mut columns[number];
         let outcome = column.plain(opener, taken, key, plain).and_then(|text| {
-            let identity = column.identities[1].of_row(bound(&column.bound_to, key));
             match (&column.transform.target, &mut column.sealer, &column.index) {
-                (Form::Sealed { .. }, Some(sealer), _) => sealer.seal(text, identity, out),
-                (Form::Blind { .. }, _, Some(key)) => {
-                    out.extend_from_slice(&blind_index(key, text)?);
-                    Ok(())
+                (Form::Sealed { .. }, Some(sealer), _) => {
+                    let identity = column.identities[1].of_row(bound(&column.bound_to, key));
+                    sealer.seal(text, identity, out)
                 }
+                (Form::Blind { .. }, ..) => column.code(text, key, out),
                 (Form::Plain { .. }, ..) => {
                     out.extend_from_slice(text);
                     Ok(())
@@ -120,9 +120,9 @@ impl Ciphers {
         let Self { columns, opener, plain, .. } = self;
         let column = &mut columns[number];
         let text = column.plain(opener, taken, key, plain)?;
-        match &column.index {
-            Some(key) => out.extend_from_slice(&blind_index(key, text)?),
-            None => out.extend_from_slice(text),
+        match &column.transform.target {
+            Form::Blind { .. } => column.code(text, key, out)?,
+            _ => out.extend_from_slice(text),
         }
         Ok(None)
     }
@@ -163,6 +163,16 @@ fn bound<'k>(columns: &Option<Vec<usize>>, key: &'k [Vec<u8>]) -> Vec<&'k [u8]> 
 }
 
 impl CipherColumn {
+    /// Appends the blind index of a text, or its tag in the row with this key.
+    fn code(&mut self, text: &[u8], key: &[Vec<u8>], out: &mut Vec<u8>) -> Result<(), Refused> {
+        let of_index = self.index.as_ref().ok_or(Refused::Malformed("its key is missing"))?;
+        out.extend_from_slice(&match self.transform.target.tag_of() {
+            Some(_) => tag(of_index, self.identities[1].of_row(bound(&self.bound_to, key)), text)?,
+            None => blind_index(of_index, text)?,
+        });
+        Ok(())
+    }
+
     /// The text of the source's value: the value itself, or `opened`, in which it is opened.
     fn plain<'t>(
         &mut self,
@@ -185,8 +195,10 @@ impl Lane {
     /// Whether values are bound to their rows, so that a row's key is needed as text.
     #[must_use]
     pub fn binds_rows(&self) -> bool {
-        let is_bound =
-            |form: &Form| matches!(form, Form::Sealed { format: Format::AesGcm, .. } | Form::Foreign);
+        let is_bound = |form: &Form| {
+            matches!(form, Form::Sealed { format: Format::AesGcm, .. } | Form::Foreign)
+                || form.tag_of().is_some()
+        };
         self.transformed().any(|(_, transform)| is_bound(&transform.source) || is_bound(&transform.target))
     }
 

@@ -28,10 +28,12 @@ pub enum Form {
     },
     /// Encrypted, in any format that can be read, under any key.
     Foreign,
-    /// As its blind index, which only a target has.
+    /// As its blind index or its tag, which only a target has.
     Blind {
         /// The key.
         key: KeyId,
+        /// Of a tag, the encrypted column whose values it binds to their rows.
+        tag_of: Option<Ident>,
     },
 }
 
@@ -160,7 +162,8 @@ fn mapped(design: &LaneDesign, column: &GreenColumn) -> Option<Mapped> {
             });
             let source = source_form(design, blue, encrypted.and_then(|how| how.previous))?;
             let bound_to = encrypted.and_then(|how| how.bound_to.clone());
-            let transform = Transform { source, target: Form::Blind { key: index.key }, bound_to };
+            let target_form = Form::Blind { key: index.key, tag_of: index.tag_of.clone() };
+            let transform = Transform { source, target: target_form, bound_to };
             Some(transformed(target, blue.clone(), transform))
         }
     }
@@ -196,6 +199,15 @@ impl Form {
     #[must_use]
     pub fn is_sealed(&self) -> bool {
         matches!(self, Self::Sealed { .. })
+    }
+
+    /// Of a tag, the encrypted column.
+    #[must_use]
+    pub fn tag_of(&self) -> Option<&Ident> {
+        match self {
+            Self::Blind { tag_of, .. } => tag_of.as_ref(),
+            _ => None,
+        }
     }
 
     /// The type of what the transformation gives.

@@ -1,12 +1,12 @@
-//! The blind index of a value: an HMAC of its normalised text under a key of its own, for equality look-ups.
-//!
-//! It shows which rows have the same value, and nothing else without the key.
+//! HMACs of a value, each under a key of its own. The blind index, of its normalised text, is for equality look-ups: it shows
+//! which rows have the same value, and nothing else without the key. The tag, of its text, its row and its column, shows that
+//! a value of the format pgp belongs there: no other row has the same tag, whatever its value is.
 
-use super::{Key, Refused};
+use super::{Identity, Key, Refused};
 use crate::crypto::Mac;
 
-/// Bytes of a blind index.
-pub const BLIND_INDEX_BYTES: usize = 32;
+/// Bytes of either.
+pub const MAC_BYTES: usize = 32;
 
 /// The text that is indexed: without spaces (U+0020) at either end, and with the ASCII letters in lower case. In SQL:
 /// `lower(btrim(value) collate "C")`.
@@ -22,10 +22,27 @@ pub fn normalised(text: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 /// None is known: HMAC takes keys of any length.
-pub fn blind_index(key: &Key, text: &[u8]) -> Result<[u8; BLIND_INDEX_BYTES], Refused> {
-    let mut mac = Mac::new(key.password()).ok_or(Refused::Malformed("a key that HMAC does not take"))?;
+pub fn blind_index(key: &Key, text: &[u8]) -> Result<[u8; MAC_BYTES], Refused> {
+    let mut mac = keyed(key)?;
     mac.update(&zeroize::Zeroizing::new(normalised(text)));
     Ok(mac.end())
+}
+
+/// HMAC-SHA-256 of the identity of the row and the column, as associated data has it, and of the text in the same form,
+/// keyed with the key's base64. In SQL: `phi_tag` of `sql/project-h/phi.sql`.
+///
+/// # Errors
+/// None is known: HMAC takes keys of any length.
+pub fn tag(key: &Key, identity: &Identity, text: &[u8]) -> Result<[u8; MAC_BYTES], Refused> {
+    let mut mac = keyed(key)?;
+    mac.update(identity.bytes());
+    mac.update(&u32::try_from(text.len()).map_err(|_| Refused::TooLarge)?.to_be_bytes());
+    mac.update(text);
+    Ok(mac.end())
+}
+
+fn keyed(key: &Key) -> Result<Mac, Refused> {
+    Mac::new(key.password()).ok_or(Refused::Malformed("a key that HMAC does not take"))
 }
 
 #[cfg(test)]

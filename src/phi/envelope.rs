@@ -53,6 +53,11 @@ impl Identity {
         self.bytes.extend_from_slice(part);
     }
 
+    /// The bytes: those of the table and the column, and those of the row's key.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     fn aad(&self, header: &[u8]) -> Vec<u8> {
         [header, &self.bytes].concat()
     }

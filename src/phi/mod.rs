@@ -18,7 +18,7 @@ mod text;
 mod value;
 mod xaes;
 
-pub use blind::blind_index;
+pub use blind::{blind_index, tag};
 pub use envelope::Identity;
 pub use keyring::Keyring;
 pub use keys::{Key, KeyError, KeyId};

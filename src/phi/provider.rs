@@ -29,6 +29,9 @@ pub struct KeysPlan {
     pub active: KeyId,
     /// The key of blind indexes.
     pub blind_index: Option<KeyId>,
+    /// The key of tags.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<KeyId>,
     /// More keys to ask a function for: those that values are encrypted with now.
     pub decrypt_only: Vec<KeyId>,
     /// A program with its arguments that turns a wrapped key, on its standard input, into a key.
@@ -186,7 +189,7 @@ impl KeysPlan {
 
     /// The keys that have to be able to encrypt.
     fn encrypting(&self) -> impl Iterator<Item = KeyId> {
-        std::iter::once(self.active).chain(self.blind_index)
+        std::iter::once(self.active).chain(self.blind_index).chain(self.tag)
     }
 
     async fn ask(&self, client: &Client, function: &QName) -> Result<Vec<Key>, KeysError> {

@@ -55,6 +55,9 @@ pub enum ColumnChange {
         blind_index: Option<Ident>,
         /// The blind index's key.
         index_key: Option<KeyId>,
+        /// The name of the column with the tag, if there is one, and the tag's key.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        tag: Option<(Ident, KeyId)>,
         /// As for other changes: for values that are encrypted already, without `previous`.
         one_way: bool,
     },
@@ -63,14 +66,15 @@ pub enum ColumnChange {
 impl ColumnChange {
     /// The names that green has for what becomes of a column of blue.
     fn green_names<'a>(&'a self, blue: &'a Ident) -> impl Iterator<Item = &'a Ident> {
-        let (name, more) = match self {
-            Self::Drop => (None, None),
-            Self::Change { rename, .. } => (Some(rename.as_ref().unwrap_or(blue)), None),
-            Self::Encrypt { into, blind_index, .. } => {
-                (Some(into.as_ref().unwrap_or(blue)), blind_index.as_ref())
+        let names = match self {
+            Self::Drop => [None; 3],
+            Self::Change { rename, .. } => [Some(rename.as_ref().unwrap_or(blue)), None, None],
+            Self::Encrypt { into, blind_index, tag, .. } => {
+                let tag = tag.as_ref().map(|(name, _)| name);
+                [Some(into.as_ref().unwrap_or(blue)), blind_index.as_ref(), tag]
             }
         };
-        name.into_iter().chain(more)
+        names.into_iter().flatten()
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) static KEYS: MapShape = MapShape {
         required("provider", Shape::Map(&PROVIDER), "is where the keys come from"),
         required("active", KEY_ID, "is the id of the key that encrypts"),
         key("blind_index", KEY_ID, "is the id of the key of blind indexes, which must be another one"),
+        key("tag", KEY_ID, "is the id of the key of tags, which must be a third one"),
         key(
             "decrypt_only",
             Shape::List { of: &KEY_ID, min: 1 },
@@ -80,6 +81,11 @@ pub(super) static ENCRYPT: MapShape = MapShape {
             "are the key's columns that aes-gcm values are bound to: those that the key had before it was widened (all)",
         ),
         key("blind_index", Shape::Bool, "adds a column <name>_blind_index for equality look-ups (false)"),
+        key(
+            "tag",
+            Shape::Bool,
+            "adds a column <encrypted column>_tag that binds values of the format pgp to row and column (false)",
+        ),
     ],
     later: &[],
     rules: &[],
@@ -94,12 +100,16 @@ pub(super) fn read(plan: &Node, file: &str, found: &mut Collected) -> Option<Key
     if let Some(id) = node.get("blind_index").filter(|_| blind_index.is_some() && blind_index == active) {
         found.add(id.at, "`blind_index` is the active key, and has to be another one");
     }
+    let tag = node.get("tag").and_then(|id| key_id(id, "tag", found));
+    if let Some(id) = node.get("tag").filter(|_| tag.is_some() && (tag == active || tag == blind_index)) {
+        found.add(id.at, "`tag` is the key of something else, and has to be another one");
+    }
     let decrypt_only = node.get("decrypt_only").map_or(&[][..], Node::items);
     let decrypt_only = decrypt_only.iter().filter_map(|id| key_id(id, "decrypt_only", found)).collect();
     let unwrap = node.get("unwrap").map(gates::words);
     let timeout = node.get("timeout").and_then(|node| value::duration(&node.scalar()?.text));
     let timeout = timeout.unwrap_or(TIMEOUT);
-    Some(KeysPlan { provider: provider?, active: active?, blind_index, decrypt_only, unwrap, timeout })
+    Some(KeysPlan { provider: provider?, active: active?, blind_index, tag, decrypt_only, unwrap, timeout })
 }
 
 fn provider(node: &Node, file: &str, found: &mut Collected) -> Option<Provider> {
@@ -166,11 +176,15 @@ pub(super) fn encrypt(
     let is = |name: &str, node: &Node| node.get(name).and_then(|v| v.scalar()?.as_bool()).unwrap_or(false);
     let blind_index = is("blind_index", node).then(|| Ident::from(format!("{}_blind_index", blue.as_str())));
     let one_way = is("one_way", column);
-    if let Some(value) =
-        node.get("blind_index").filter(|_| blind_index.is_some() && keys.blind_index.is_none())
-    {
-        let hint = "give `blind_index: <id>` under `keys`".to_owned();
-        found.add_with_hint(value.at, "`blind_index` needs a key of its own", hint);
+    for (name, of_keys) in [("blind_index", keys.blind_index), ("tag", keys.tag)] {
+        if let Some(value) = node.get(name).filter(|_| is(name, node) && of_keys.is_none()) {
+            let hint = format!("give `{name}: <id>` under `keys`");
+            found.add_with_hint(value.at, format!("`{name}` needs a key of its own"), hint);
+        }
+    }
+    if let Some(value) = node.get("tag").filter(|_| is("tag", node) && format == Format::AesGcm) {
+        let hint = "take `tag` out: values of the format aes-gcm are bound to row and column by themselves";
+        found.add_with_hint(value.at, "`tag` goes with the format pgp", hint.to_owned());
     }
     if previous.is_some_and(|(_, previous)| previous == key) {
         found.add(node.at, "`previous` is the key that encrypts: nothing would change");
@@ -179,5 +193,17 @@ pub(super) fn encrypt(
         found.add(node.at, "`one_way: true` says there is no way back, and `previous` gives one");
     }
     let index_key = keys.blind_index.filter(|_| blind_index.is_some());
-    Some(ColumnChange::Encrypt { into, format, key, previous, bound_to, blind_index, index_key, one_way })
+    let encrypted = into.as_ref().unwrap_or(blue).as_str();
+    let tag = keys.tag.filter(|_| is("tag", node)).map(|key| (Ident::from(format!("{encrypted}_tag")), key));
+    Some(ColumnChange::Encrypt {
+        into,
+        format,
+        key,
+        previous,
+        bound_to,
+        blind_index,
+        index_key,
+        tag,
+        one_way,
+    })
 }

@@ -117,7 +117,8 @@ impl Diff {
         for column in green.columns.iter().filter(added) {
             let of = match &column.source {
                 Source::BlindIndex(index) => {
-                    format!(", blind index of {}, key {}", index.of.plain(), index.key)
+                    let what = if index.tag_of.is_some() { "tag" } else { "blind index" };
+                    format!(", {what} of {}, key {}", index.of.plain(), index.key)
                 }
                 _ => String::new(),
             };

@@ -92,7 +92,9 @@ async fn what_is_encrypted_is_counted_and_where_plaintext_remains() {
     );
     assert_eq!(ssn["encrypted"][0]["key"], keys.active.to_string());
     assert_eq!(ssn["encrypted"][0]["parameters"], "aes256, s2k 3 sha256 1024, mdc");
-    assert_eq!((&ssn["blind_index"]["equal"], &ssn["blind_index"]["other"]), (&3000.into(), &0.into()));
+    for code in ["blind_index", "tag"] {
+        assert_eq!((&ssn[code]["equal"], &ssn[code]["other"]), (&3000.into(), &0.into()), "{code}");
+    }
     let info = &found["public.patients.info_encrypted"];
     assert_eq!((&info["encrypted"][0]["format"], &info["opened"]), (&"aes-gcm".into(), &3000.into()));
     assert_eq!(found["public.notes.body"]["plaintext"], 1);
@@ -114,7 +116,9 @@ async fn what_is_encrypted_is_counted_and_where_plaintext_remains() {
         update patients set ssn_encrypted = 'plain' where id in (1, 2);
         update patients p set info_encrypted = q.info_encrypted from patients q where p.id = 5 and q.id = 6;
         update patients set history = pgp_sym_encrypt('x', 'nobody''s') where id = 8;
-        update patients set ssn_blind_index = '\\x00' where id = 10";
+        update patients set ssn_blind_index = '\\x00' where id = 10;
+        update patients p set ssn_encrypted = q.ssn_encrypted, ssn_blind_index = q.ssn_blind_index, ssn_encrypted_tag = q.ssn_encrypted_tag
+          from patients q where (p.id, q.id) in ((15, 16), (16, 15), (22, 29), (29, 22))";
     running.terminate();
     running.finish().expect_code(7);
     client.batch_execute(tampered).await.unwrap();
@@ -125,6 +129,8 @@ async fn what_is_encrypted_is_counted_and_where_plaintext_remains() {
         (&2.into(), &2570.into(), &1.into())
     );
     assert_eq!(ssn["percent"], 99.92);
+    // Values of other rows, with all that belongs to them, of the same text (22 and 29) as of another one.
+    assert_eq!((&ssn["tag"]["equal"], &ssn["tag"]["other"]), (&2994.into(), &4.into()));
     for (column, why) in [("info_encrypted", "does not open it"), ("history", "none of the keys")] {
         let refused = found[&format!("public.patients.{column}")]["refused"].as_object().unwrap();
         assert!(

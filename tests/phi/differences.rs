@@ -4,7 +4,7 @@ use super::{BLUE, Keys, plan};
 use crate::support::{Cluster, home, stage};
 
 /// What is done to green, the number of rows that differ then, and what is said of it.
-const WRONGS: [(&str, u64, &[&str]); 8] = [
+const WRONGS: [(&str, u64, &[&str]); 9] = [
     (
         "update GREEN set ssn_encrypted = set_byte(ssn_encrypted, 70, get_byte(ssn_encrypted, 70) # 1) where id = 8",
         1,
@@ -37,6 +37,12 @@ const WRONGS: [(&str, u64, &[&str]); 8] = [
     ("update GREEN set ssn_encrypted = pgp_sym_encrypt('', 'TEXT') where id = 7", 1, &["ssn_encrypted (1)"]),
     ("update GREEN set history = pgp_sym_encrypt('history of 8 ', 'TEXT') where id = 8", 1, &["history (1)"]),
     ("update GREEN set ssn_blind_index = '\\x00' where id = 8", 1, &["ssn_blind_index (1)"]),
+    (
+        // Of two rows with the same text.
+        "update GREEN a set ssn_encrypted_tag = b.ssn_encrypted_tag from GREEN b where (a.id, b.id) in ((1, 8), (8, 1))",
+        2,
+        &["ssn_encrypted_tag (2)"],
+    ),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,7 +70,7 @@ async fn each_wrong_value_is_found() {
         assert!(!found.stdout.contains("123-45"), "{wrong}");
         let mended = format!(
             "update {green} g set ssn_encrypted = k.ssn_encrypted, history = k.history, info_encrypted = k.info_encrypted, \
-             ssn_blind_index = k.ssn_blind_index from kept k where k.id = g.id and g.id < 20"
+             ssn_blind_index = k.ssn_blind_index, ssn_encrypted_tag = k.ssn_encrypted_tag from kept k where k.id = g.id and g.id < 20"
         );
         client.batch_execute(&mended).await.unwrap();
     }

@@ -155,7 +155,7 @@ async fn no_value_and_no_key_is_anywhere_else() {
     let keys = Keys::new();
     let program = Bluegreen::new(&cluster, "postgres").plan(&plan(&keys, "1h")).env("PGUSER", "mover");
     keys.write(&program);
-    let secrets = [KEY_CANARY, CANARY, &keys.text, &keys.index_text].map(str::to_owned);
+    let secrets = [KEY_CANARY, CANARY, &keys.text, &keys.index_text, &keys.tag_text].map(str::to_owned);
     client.batch_execute("create table the_key (k text)").await.unwrap();
     send(client.copy_in("copy the_key from stdin").await.unwrap(), &keys.text).await;
     let mut said = Said { program, output: Vec::new() };

@@ -47,7 +47,7 @@ fn of_keys(keys: &Keys) -> Vec<(String, u32, &'static str, &'static str)> {
 }
 
 /// What the table has, how the plan encrypts, and what is said of it.
-const OF_COLUMNS: [(&str, &str, &str); 14] = [
+const OF_COLUMNS: [(&str, &str, &str); 16] = [
     ("", "id: {encrypt: {}}", "column \"id\" is in the primary key, by which rows are found"),
     (
         "alter table t alter ssn set default 'none'",
@@ -76,7 +76,13 @@ const OF_COLUMNS: [(&str, &str, &str); 14] = [
         "ssn: {encrypt: {previous: 6f2d1c1e-0f6b-4a53-9a43-2f7b8b1f2f11}}",
         "so its values have no previous key",
     ),
-    ("", "ssn: {encrypt: {format: aes-gcm}}", "aes-gcm binds values to the row's key"),
+    ("", "ssn: {encrypt: {format: aes-gcm}}", "aes-gcm, or a tag, binds values to the row's key"),
+    (
+        "",
+        "{ssn: {encrypt: {tag: true}}}, replica_identity: full, compatibility: view",
+        "cannot show column \"ssn\": its triggers write no tags",
+    ),
+    ("", "ssn: {encrypt: {tag: true}}", "aes-gcm, or a tag, binds values to the row's key"),
     (
         "",
         "{note: {type: text, using: 'left(ssn, 3)', one_way: true}, ssn: {encrypt: {}}}",
@@ -86,8 +92,9 @@ const OF_COLUMNS: [(&str, &str, &str); 14] = [
 
 fn plan(keys: &Keys, provider: &str, columns: &str) -> String {
     let columns = if columns.starts_with('{') { columns.to_owned() } else { format!("{{{columns}}}") };
+    let tag = if columns.contains("tag") { format!(", tag: {}", keys.tag) } else { String::new() };
     format!(
-        "version: 1\nname: phi\nkeys: {{provider: {{{provider}}}, active: {}, timeout: 0.3s}}\n\
+        "version: 1\nname: phi\nkeys: {{provider: {{{provider}}}, active: {}, timeout: 0.3s{tag}}}\n\
          tables: [{{table: public.t, columns: {columns}}}]\n",
         keys.active
     )

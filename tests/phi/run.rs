@@ -68,6 +68,10 @@ async fn columns_are_encrypted_on_the_way_and_come_back() {
         keys.index_text
     );
     assert_eq!(client.query_one(&index, &[]).await.unwrap().get::<_, i64>(0), 0);
+    // The tag, too, of rows whose key has changed as well.
+    let tag = keys.tag_of(&ssn);
+    let tagged = format!("select count(*) from patients where ssn_encrypted_tag is distinct from {tag}");
+    assert_eq!(client.query_one(&tagged, &[]).await.unwrap().get::<_, i64>(0), 0);
 
     // The way back: what SQL has encrypted, with and without the key's id.
     let written = format!(
@@ -78,9 +82,9 @@ async fn columns_are_encrypted_on_the_way_and_come_back() {
         keys.text, keys.active
     );
     client.batch_execute(&written).await.unwrap();
-    // A blind index is the clients' as the value is: the way there again would find one that they forgot.
+    // A blind index and a tag are the clients' as the value is: the way there again would find one that they forgot.
     let indexed = format!(
-        "update patients set ssn_blind_index = hmac(lower(btrim({ssn})) collate \"C\", '{}', 'sha256') where id % 10 in (6, 7, 8)",
+        "update patients set ssn_encrypted_tag = {tag}, ssn_blind_index = hmac(lower(btrim({ssn})) collate \"C\", '{}', 'sha256') where id % 10 in (6, 7, 8)",
         keys.index_text
     );
     client.batch_execute(&indexed).await.unwrap();
@@ -96,6 +100,29 @@ async fn columns_are_encrypted_on_the_way_and_come_back() {
     again.terminate();
     again.finish().expect_code(7);
     archived(&client, &program).await;
+}
+
+/// Without a value of the format aes-gcm, a tag alone needs the row's key: of what is copied, and of what the stream brings.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tag_alone_binds_values_to_their_rows() {
+    let cluster = Cluster::start();
+    let keys = Keys::new();
+    let (client, program) = stage(&cluster, BLUE, &plan(&keys, "1h").replace(", format: aes-gcm", "")).await;
+    keys.write(&program);
+    program.execute(&["--until", "copy"]).expect_code(0);
+    let changes =
+        "update patients set ssn = 'new' || id where id < 100; update patients set id = -id where id > 2900";
+    client.batch_execute(changes).await.unwrap();
+    let running = program.spawn("execute", &["--yes"]);
+    running.wait_for("soaking");
+    let tag = keys.tag_of(&format!("pgp_sym_decrypt(ssn_encrypted, '{}')", keys.text));
+    let sql = format!(
+        "select count(*) filter (where ssn_encrypted_tag = {tag}), count(ssn_encrypted) from patients"
+    );
+    let row = client.query_one(&sql, &[]).await.unwrap();
+    assert_eq!(row.get::<_, i64>(0), row.get::<_, i64>(1));
+    running.terminate();
+    running.finish().expect_code(7);
 }
 
 /// The old table is kept, without the planner's statistics of what was encrypted, except where they cannot be removed.

@@ -1,7 +1,9 @@
 //! The SQL side, sql/project-h/phi.sql: what it encrypts the program reads, and the other way round; who may do what, and
 //! what is left of it.
 
-use projh_bluegreen::testing::phi::{Format, Identity, Key, Keyring, Opener, Sealer, blind_index, label};
+use projh_bluegreen::testing::phi::{
+    Format, Identity, Key, Keyring, Opener, Sealer, blind_index, label, tag,
+};
 use tokio_postgres::Client;
 
 use super::formats::{VALUES, values};
@@ -34,16 +36,19 @@ async fn sql_and_the_program_read_each_other() {
     let mut plain: Vec<Option<String>> = values(VALUES).into_iter().map(Some).collect();
     plain.extend([None, Some("long ".repeat(300_000))]);
 
-    // What SQL has written; each with the blind index of it.
-    let sql = "select encrypt_phi(v, $2), phi_blind_index(v, $2) from unnest($1::text[]) with ordinality u(v, n) order by n";
+    // What SQL has written; each with the blind index of it, and its tag in a row.
+    let mut row_of = Identity::of_column("public.t", "v");
+    let row_of = row_of.of_row([&b"7"[..], "ä".as_bytes()]);
+    let sql = "select encrypt_phi(v, $2), phi_blind_index(v, $2), phi_tag(v, $2, 'public.t', 'v', '7', 'ä') from unnest($1::text[]) with ordinality u(v, n) order by n";
     let rows = client.query(sql, &[&plain, &id]).await.unwrap();
     assert_eq!(rows.len(), plain.len());
     for (row, plain) in rows.iter().zip(&plain) {
-        let (value, index): (Option<Vec<u8>>, Option<Vec<u8>>) = (row.get(0), row.get(1));
+        let [value, index, tagged]: [Option<Vec<u8>>; 3] = [0, 1, 2].map(|at| row.get(at));
         let Some(plain) = plain else {
-            assert_eq!((value, index), (None, None));
+            assert_eq!((value, index, tagged), (None, None, None));
             continue;
         };
+        assert_eq!(tagged.unwrap(), tag(keyring.get(id).unwrap(), row_of, plain.as_bytes()).unwrap());
         let (value, mut opened) = (value.unwrap(), Vec::new());
         assert_eq!(label(&value).unwrap().key, Some(id));
         opener.open(&value, &nobody, &mut opened).unwrap();

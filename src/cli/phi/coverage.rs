@@ -77,8 +77,10 @@ fn of_column(column: &PhiColumn) -> Vec<String> {
         lines.push(format!("  {} in plaintext", column.plaintext));
     }
     lines.extend(column.refused.iter().map(|(why, values)| format!("  {values} not accepted: {why}")));
-    if let Some(index) = &column.blind_index {
-        lines.push(format!("  blind index {}: {} equal, {} not", index.column, index.equal, index.other));
+    for (what, of) in [("blind index", &column.blind_index), ("tag", &column.tag)] {
+        lines.extend(
+            of.iter().map(|of| format!("  {what} {}: {} equal, {} not", of.column, of.equal, of.other)),
+        );
     }
     lines
 }

@@ -346,3 +346,25 @@ pub(super) fn plans_refused() -> impl Iterator<Item = String> {
     let settings = REFUSED_SETTINGS.iter().map(|(settings, _)| with_settings(settings));
     tables.chain(wholes).chain(settings)
 }
+
+#[test]
+fn a_tag_has_a_key_of_its_own_and_goes_with_the_format_pgp() {
+    let [active, index, tag] =
+        ["6f2d1c1e", "0b0e7a39", "7d0f2f6c"].map(|id| format!("{id}-0f6b-4a53-9a43-2f7b8b1f2f11"));
+    let of = |keys: &str, encrypt: &str| {
+        let keys =
+            format!("keys: {{provider: {{env: K}}, active: {active}, blind_index: {index}{keys}}}\ntables:");
+        parse(&one_table(&format!("columns: {{a: {{encrypt: {{{encrypt}}}}}}}")).replace("tables:", &keys))
+    };
+    let third = format!(", tag: {tag}");
+    assert!(of(&third, "tag: true").is_ok());
+    for (keys, encrypt, what) in [
+        ("", "tag: true", "`tag` needs a key of its own"),
+        (&third, "tag: true, format: aes-gcm", "`tag` goes with the format pgp"),
+        (&format!(", tag: {active}"), "", "`tag` is the key of something else"),
+        (&format!(", tag: {index}"), "", "`tag` is the key of something else"),
+    ] {
+        let problems = of(keys, encrypt).unwrap_err().to_string();
+        assert!(problems.contains(what), "{what}: {problems}");
+    }
+}
