@@ -143,7 +143,7 @@ impl Walsender {
     ///
     /// # Errors
     /// [`ReplicationError::OtherServer`]; or if the connection was lost.
-    pub async fn expect(&mut self, known: &mut Option<Server>) -> Result<(), ReplicationError> {
+    pub async fn must_be(&mut self, known: &mut Option<Server>) -> Result<(), ReplicationError> {
         let row = self.command("IDENTIFY_SYSTEM").await?;
         let [Some(system), Some(timeline), ..] = row.as_slice() else {
             return Err(ReplicationError::Protocol("it does not say which server it is"));

@@ -105,7 +105,7 @@ impl Watch {
 /// Reads the stream of the known server up to a marker of its own.
 async fn look(target: &Target, watched: &Watched, server: &mut Option<Server>) -> Result<(), FeedError> {
     let mut walsender = Walsender::connect(target, &watched.read.role, &[]).await?;
-    walsender.expect(server).await?;
+    walsender.must_be(server).await?;
     let marker = uuid::Uuid::new_v4().simple().to_string();
     walsender.emit(MESSAGE_PREFIX, &marker).await?;
     let mut stream = walsender.start(watched.read.start.clone()).await?;

@@ -244,7 +244,7 @@ async fn stream(
     // No standby is waited for.
     let settings = [("synchronous_commit", "local")];
     let mut walsender = Walsender::connect(target, &read.role, &settings).await?;
-    walsender.expect(server).await?;
+    walsender.must_be(server).await?;
     walsender.emit(MESSAGE_PREFIX, "").await?;
     walsender.start(read.start).await
 }
