@@ -21,9 +21,9 @@ const COLUMN: &str = "create extension pgcrypto;
     create function get_encryption_key(id uuid) returns text language sql as $$ select 'SECRET' $$;
     create table green (like visits); alter table green alter kind type bytea using null";
 
-fn plan(encrypts: bool) -> String {
+fn plan(encrypts: bool, workers: usize) -> String {
     let mut plan = format!(
-        "version: 1\nname: bench\nsettings: {{workers: 2}}\n\
+        "version: 1\nname: bench\nsettings: {{workers: {workers}}}\n\
          keys: {{provider: {{function: get_encryption_key}}, active: {KEY}}}\ntables:\n  - table: public.visits\n"
     );
     if encrypts {
@@ -41,15 +41,16 @@ fn fresh(stage: &Stage, db: &str, rows: u64) {
 }
 
 /// Rows a second of our copy, from the first chunk to the last; and of our verification, if it encrypts.
-fn ours(stage: &Stage, rows: u64, encrypts: bool) -> (f64, f64) {
+fn ours(stage: &Stage, rows: u64, encrypts: bool, workers: usize) -> (f64, f64) {
+    let plan = plan(encrypts, workers);
     fresh(stage, "ours", rows);
-    let told = program::execute(stage, "ours", &plan(encrypts), &["--until", "copy"]);
+    let told = program::execute(stage, "ours", &plan, &["--until", "copy"]);
     let copied = rows as f64 / told.seconds(&json!({"type": "round"}), &json!({"type": "round_ended"}));
     if !encrypts {
         return (copied, 0.0);
     }
-    program::execute(stage, "ours", &plan(encrypts), &["--until", "index"]);
-    let told = program::execute(stage, "ours", &plan(encrypts), &["--until", "verify"]);
+    program::execute(stage, "ours", &plan, &["--until", "index"]);
+    let told = program::execute(stage, "ours", &plan, &["--until", "verify"]);
     (copied, rows as f64 / phase(&told, "verify"))
 }
 
@@ -88,9 +89,9 @@ fn passed_through(stage: &Stage, rows: u64) -> f64 {
 /// Changes a second, from the start of catching up to its end.
 fn drained(stage: &Stage, encrypts: bool) -> f64 {
     fresh(stage, "ours", stream::ROWS);
-    program::execute(stage, "ours", &plan(encrypts), &["--until", "catch_up"]);
+    program::execute(stage, "ours", &plan(encrypts, 2), &["--until", "catch_up"]);
     stage.cluster.psql("ours", stream::CHANGE);
-    let told = program::execute(stage, "ours", &plan(encrypts), &["--until", "catch_up"]);
+    let told = program::execute(stage, "ours", &plan(encrypts, 2), &["--until", "catch_up"]);
     let sql = "select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = 'ours'";
     stage.cluster.psql("ours", sql);
     stream::CHANGES as f64 / phase(&told, "catch_up")
@@ -111,12 +112,13 @@ fn in_server(stage: &Stage, rows: u64, of: u64, options: &str) -> f64 {
 
 pub fn copy(stage: &Stage, rows: u64, pairs: usize) -> Vec<Figure> {
     let (mut by_default, mut quick, mut plain) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut through, mut verified, mut drain) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut alone, mut through, mut verified, mut drain) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..pairs {
-        let (encrypting, verifying) = ours(stage, rows, true);
+        let (encrypting, verifying) = ours(stage, rows, true, 2);
         by_default.push((encrypting, in_server(stage, rows / 50, rows, "cipher-algo=aes256")));
         quick.push((encrypting, in_server(stage, rows / 5, rows, "cipher-algo=aes256, s2k-mode=1")));
-        plain.push((encrypting, ours(stage, rows, false).0));
+        plain.push((encrypting, ours(stage, rows, false, 2).0));
+        alone.push((ours(stage, rows, true, 1).0, ours(stage, rows, false, 1).0));
         through.push((encrypting, passed_through(stage, rows)));
         verified.push((verifying, encrypting));
         drain.push((drained(stage, true), drained(stage, false)));
@@ -130,6 +132,7 @@ pub fn copy(stage: &Stage, rows: u64, pairs: usize) -> Vec<Figure> {
         ),
         Figure::of("encrypting copy / the same with s2k-mode=1", "rows/s", ">= 2.0x", &quick),
         Figure::of("encrypting copy / our copy without encryption", "rows/s", ">= 0.7x", &plain),
+        Figure::of("encrypting copy / without encryption, one worker each", "rows/s", "", &alone),
         Figure::of("encrypting copy / psql, COPY out | COPY in", "rows/s", "", &through),
         Figure::of("verification with decryption / encrypting copy", "rows/s", ">= 1.0x", &verified),
         Figure::of("drain of an encrypted table / of the same table", "changes/s", ">= 0.9x", &drain),

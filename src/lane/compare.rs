@@ -266,7 +266,7 @@ impl Comparison {
         let sql = self.piece_sql(piece.is_source, &piece.relation, &piece.condition);
         let seed = self.seed();
         if self.hash.taken.is_some() {
-            let mut reader = Reader::of(self, piece.is_source)?;
+            let reader = Reader::of(self, piece.is_source)?;
             let mut sum = Sum::default();
             let read = async {
                 let rows =
@@ -274,7 +274,7 @@ impl Comparison {
                 reader.read(rows, 0, |_, hash| sum.add_hash(hash)).await
             };
             let read = rolled_back(session, &self.reading(snapshot), read).await;
-            read.map_err(|source| failed(&self.lane, source))??;
+            let reader = read.map_err(|source| failed(&self.lane, source))??;
             return Ok((sum, reader.census()));
         }
         let read = async { self.lane.encoding.query_one(session, &sql, &[&seed]).await };

@@ -10,6 +10,7 @@
 //! to the other it can do in reverse: only [`Ends`] says in which direction.
 
 pub mod apply;
+mod batch;
 mod cipher;
 pub mod coalesce;
 pub mod compare;

@@ -155,11 +155,11 @@ impl ByKey<'_> {
             let keyed = |rows| Keyed::of_rows(lane, stream(rows));
             return Differences::between(lane, keyed(source), keyed(target)).await;
         }
-        let mut readers = (Reader::of(comparison, true)?, Reader::of(comparison, false)?);
-        let source = readers.0.keyed(stream(source)).await?;
-        let target = readers.1.keyed(stream(target)).await?;
+        let (of_source, of_target) = (Reader::of(comparison, true)?, Reader::of(comparison, false)?);
+        let (_, source) = of_source.keyed(stream(source), |_| true).await?;
+        let (of_target, target) = of_target.keyed(stream(target), |_| true).await?;
         let mut found = Differences::between(lane, Keyed::stream(source), Keyed::stream(target)).await?;
-        found.refused = Census::refused(&readers.1.census());
+        found.refused = Census::refused(&of_target.census());
         Ok(found)
     }
 

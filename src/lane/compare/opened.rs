@@ -6,9 +6,11 @@
 //! key, is a difference. Nothing is sorted in the server, whose temporary files would have values in them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::{Stream, TryStreamExt};
+use futures_util::{Stream, StreamExt as _};
+use tokio::task::spawn_blocking;
 use tokio_postgres::Row;
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -17,6 +19,7 @@ use super::side::{BUCKETS, Side};
 use super::sum::Sum;
 use super::{CompareError, Comparison, failed};
 use crate::crypto::Mac;
+use crate::lane::batch;
 use crate::lane::raw::Raw;
 use crate::lane::{Ciphers, Lane};
 use crate::lifecycle::Census;
@@ -65,8 +68,8 @@ impl Taken {
 }
 
 /// Reads rows of one side.
-pub(super) struct Reader<'a> {
-    lane: &'a Lane,
+pub(super) struct Reader {
+    lane: Arc<Lane>,
     is_source: bool,
     ciphers: Ciphers,
     mac: Mac,
@@ -84,13 +87,13 @@ struct Found {
     refused: BTreeMap<String, u64>,
 }
 
-impl<'a> Reader<'a> {
-    pub(super) fn of(comparison: &'a Comparison, is_source: bool) -> Result<Self, CompareError> {
-        let lane = &comparison.lane;
-        let missing = || CompareError::incomplete(lane, "the keys of its encrypted columns are missing");
-        let ciphers = Ciphers::of(lane).ok_or_else(missing)?;
+impl Reader {
+    pub(super) fn of(comparison: &Comparison, is_source: bool) -> Result<Self, CompareError> {
+        let lane = Arc::new(comparison.lane.clone());
+        let missing = || CompareError::incomplete(&lane, "the keys of its encrypted columns are missing");
+        let ciphers = Ciphers::of(&lane).ok_or_else(missing)?;
         let mac = Mac::new(lane.secret.key().as_bytes())
-            .ok_or_else(|| CompareError::incomplete(lane, "its secret is no key"))?;
+            .ok_or_else(|| CompareError::incomplete(&lane, "its secret is no key"))?;
         let count = lane.transformed().count();
         let found = vec![Found::default(); count];
         Ok(Self { lane, is_source, ciphers, mac, count, found, value: Zeroizing::default() })
@@ -149,29 +152,50 @@ impl<'a> Reader<'a> {
     }
 
     /// Calls `with` for the hash of each row: a row has the server's hash, after `before` other columns, and then what
-    /// [`Taken::list`] asks for.
+    /// [`Taken::list`] asks for. Opening values is what takes long, so that
+    /// other pieces of the table are read and opened meanwhile.
     pub(super) async fn read(
-        &mut self,
+        mut self,
         rows: impl Stream<Item = Result<Row, tokio_postgres::Error>>,
         before: usize,
         mut with: impl FnMut(&Row, i64),
-    ) -> Result<(), CompareError> {
-        let mut rows = std::pin::pin!(rows);
-        while let Some(row) = rows.try_next().await.map_err(|source| failed(self.lane, source))? {
-            let hash = self.hash(row.get(before), &raw(&row, before + 1), None);
-            with(&row, hash);
+    ) -> Result<Self, CompareError> {
+        let lane = Arc::clone(&self.lane);
+        let mut rows = std::pin::pin!(rows.fuse());
+        loop {
+            let batch = batch::next(&mut rows, Row::raw_size_bytes).await;
+            let batch = batch.map_err(|source| failed(&lane, source))?;
+            if batch.is_empty() {
+                return Ok(self);
+            }
+            let hashed = spawn_blocking(move || {
+                let of_row = |row: &Row| self.hash(row.get(before), &raw(row, before + 1), None);
+                let hashes: Vec<i64> = batch.iter().map(of_row).collect();
+                (self, batch, hashes)
+            });
+            let (reader, batch, hashes) = hashed.await.map_err(|_| {
+                CompareError::incomplete(&lane, "a thread that opens its values has panicked")
+            })?;
+            self = reader;
+            batch.iter().zip(hashes).for_each(|(row, hash)| with(row, hash));
         }
-        Ok(())
     }
 
-    /// The sums by digest of some rows, each with its key's digest, the server's hash, and what [`Taken::list`] asks for.
+    /// The sums by digest of the rows whose hash is asked for; each row has its key's digest, the server's hash, and what
+    /// [`Taken::list`] asks for.
     pub(super) async fn keyed(
-        &mut self,
+        self,
         rows: impl Stream<Item = Result<Row, tokio_postgres::Error>>,
-    ) -> Result<Vec<Keyed>, CompareError> {
+        is_asked: impl Fn(i64) -> bool,
+    ) -> Result<(Self, Vec<Keyed>), CompareError> {
         let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
-        self.read(rows, 1, |row, hash| sums.entry(row.get(0)).or_default().add_hash(hash)).await?;
-        Ok(sums.into_iter().map(|(digest, sum)| Keyed { digest, sum }).collect())
+        let add = |row: &Row, hash| {
+            if is_asked(hash) {
+                sums.entry(row.get(0)).or_default().add_hash(hash);
+            }
+        };
+        let reader = self.read(rows, 1, add).await?;
+        Ok((reader, sums.into_iter().map(|(digest, sum)| Keyed { digest, sum }).collect()))
     }
 
     /// The hashes of each column of some rows, each with its key's digest, the server's hashes, and the same.
@@ -209,53 +233,50 @@ pub(super) async fn narrow(
     source: &Side<'_>,
     target: &Side<'_>,
 ) -> Result<Differences, CompareError> {
-    let (mut of_source, mut of_target) = (Reader::of(comparison, true)?, Reader::of(comparison, false)?);
-    let buckets = tokio::try_join!(of_source.buckets(source), of_target.buckets(target))?;
-    let differ = |bucket: &i64| buckets.0.get(bucket) != buckets.1.get(bucket);
+    let (of_source, of_target) = (Reader::of(comparison, true)?, Reader::of(comparison, false)?);
+    let ((mut of_source, in_source), (mut of_target, in_target)) =
+        tokio::try_join!(of_source.buckets(source), of_target.buckets(target))?;
+    let differ = |bucket: &i64| in_source.get(bucket) != in_target.get(bucket);
     let differing: Vec<i64> = (0..BUCKETS).filter(differ).collect();
     let rows = |sums: &HashMap<i64, Sum>| -> u64 {
         differing.iter().filter_map(|bucket| Some(sums.get(bucket)?.count.unsigned_abs())).sum()
     };
-    let parts = rows(&buckets.0).max(rows(&buckets.1)).div_ceil(SORTED_MAX).clamp(1, 256);
+    let parts = rows(&in_source).max(rows(&in_target)).div_ceil(SORTED_MAX).clamp(1, 256);
     // What follows reads the rows again.
     let refused = Census::refused(&of_target.census());
     let mut found = Differences::default();
     for part in 0..parts {
         let range = [256 * part / parts, 256 * (part + 1) / parts - 1].map(|byte| format!("{byte:02x}"));
-        let keys = tokio::try_join!(
+        let (keys_of_source, keys_of_target);
+        ((of_source, keys_of_source), (of_target, keys_of_target)) = tokio::try_join!(
             of_source.keys(source, &differing, &range),
             of_target.keys(target, &differing, &range)
         )?;
-        found
-            .add(Differences::between(&comparison.lane, Keyed::stream(keys.0), Keyed::stream(keys.1)).await?);
+        let [source, target] = [keys_of_source, keys_of_target].map(Keyed::stream);
+        found.add(Differences::between(&comparison.lane, source, target).await?);
     }
     found.refused = refused;
     Ok(found)
 }
 
-impl Reader<'_> {
-    async fn buckets(&mut self, side: &Side<'_>) -> Result<HashMap<i64, Sum>, CompareError> {
+impl Reader {
+    async fn buckets(self, side: &Side<'_>) -> Result<(Self, HashMap<i64, Sum>), CompareError> {
         let mut buckets: HashMap<i64, Sum> = HashMap::new();
-        let rows = side.all_rows().await.map_err(|source| failed(self.lane, source))?;
-        self.read(rows, 0, |_, hash| buckets.entry(hash & (BUCKETS - 1)).or_default().add_hash(hash)).await?;
-        Ok(buckets)
+        let rows = side.all_rows().await.map_err(|source| failed(&self.lane, source))?;
+        let add = |_: &Row, hash| buckets.entry(hash & (BUCKETS - 1)).or_default().add_hash(hash);
+        let reader = self.read(rows, 0, add).await?;
+        Ok((reader, buckets))
     }
 
     async fn keys(
-        &mut self,
+        self,
         side: &Side<'_>,
         buckets: &[i64],
         range: &[String; 2],
-    ) -> Result<Vec<Keyed>, CompareError> {
-        let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
-        let rows = side.rows_of(range).await.map_err(|source| failed(self.lane, source))?;
-        self.read(rows, 1, |row, hash| {
-            if buckets.binary_search(&(hash & (BUCKETS - 1))).is_ok() {
-                sums.entry(row.get(0)).or_default().add_hash(hash);
-            }
-        })
-        .await?;
-        Ok(sums.into_iter().map(|(digest, sum)| Keyed { digest, sum }).collect())
+    ) -> Result<(Self, Vec<Keyed>), CompareError> {
+        let rows = side.rows_of(range).await.map_err(|source| failed(&self.lane, source))?;
+        let is_in = |hash: i64| buckets.binary_search(&(hash & (BUCKETS - 1))).is_ok();
+        self.keyed(rows, is_in).await
     }
 }
 

@@ -1,19 +1,21 @@
 //! Rows that pass through this program on their way: COPY out of the source at the snapshot, the transformation, COPY into
 //! the target or the stage. Both in PostgreSQL's binary form; a column that is not transformed is passed on as it is.
 //!
-//! Invariants: memory is bounded by a buffer and a row; the source's file is checked in the transaction that has read it,
+//! Invariants: memory is bounded by two batches and what becomes of one; the source's file is checked in the transaction that has read it,
 //! before what was written is committed; and no value is ever a statement's parameter.
 
 use std::ops::Range;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use futures_util::{SinkExt, TryStreamExt};
+use futures_util::{SinkExt, StreamExt as _, TryStreamExt};
+use tokio::task::spawn_blocking;
 use tokio_postgres::{Client, CopyInSink};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{
     AS_OPERATOR, ChunkSql, CopyError, Round, Staging, at_snapshot, check_file, list, staged, unstage,
 };
+use crate::lane::batch;
 use crate::lane::coalesce::Key;
 use crate::lane::raw::Raw;
 use crate::lane::sent_keys::SentKeys;
@@ -21,8 +23,9 @@ use crate::lane::{Ciphers, Lane};
 use crate::lifecycle::Span;
 use crate::pg::copy::{HEADER, TRAILER, begin_row, put};
 
-/// Bytes that are sent at a time.
-const BUFFER_BYTES: usize = 128 << 10;
+fn framing(lane: &Lane) -> CopyError {
+    CopyError::Framing { table: lane.table.plain() }
+}
 
 /// COPY to this program: what the target gets as it is, and what is transformed; then, if it is needed, the key as text.
 pub(super) fn copy_out(lane: &Lane, from: &str) -> String {
@@ -77,6 +80,7 @@ async fn end_of_reading(reader: &Client, lane: &Lane, round: &Round) -> Result<(
     reader.batch_execute("COMMIT").await.map_err(CopyError::of(lane))
 }
 
+/// Passes rows on: some are read while those before them are transformed, and those before these are written.
 async fn copied(
     reader: &Client,
     writer: &Client,
@@ -84,26 +88,22 @@ async fn copied(
     (read, write): (&str, &str),
 ) -> Result<u64, CopyError> {
     let sql = CopyError::of(lane);
-    let framing = || CopyError::Framing { table: lane.table.plain() };
-    let mut from = std::pin::pin!(reader.copy_out(read).await.map_err(&sql)?);
+    let mut from = std::pin::pin!(reader.copy_out(read).await.map_err(&sql)?.fuse());
     let mut rows = Rows::begin(lane, writer, write).await?;
-    let (mut is_first, mut is_over, mut found) = (true, false, Fields::default());
-    while let Some(mut data) = from.try_next().await.map_err(&sql)? {
-        if std::mem::take(&mut is_first) {
-            if !data.starts_with(HEADER) {
-                return Err(framing());
-            }
-            data.advance(HEADER.len());
-        }
-        while !data.is_empty() {
-            match found.find(&data).ok_or_else(framing)? {
-                true => rows.put(&data, &found).await?,
-                false => is_over = true,
-            }
-            data.advance(found.length);
-        }
+    let mut transformation = Transformation::of(lane)?;
+    let mut next = batch::next(&mut from, Bytes::len).await.map_err(&sql)?;
+    while !next.is_empty() {
+        let transformed = spawn_blocking(move || {
+            let out = transformation.of_copy(&next);
+            (transformation, out)
+        });
+        let (transformed, read) = tokio::join!(transformed, batch::next(&mut from, Bytes::len));
+        let out;
+        (transformation, out) = transformed.map_err(|_| framing(lane))?;
+        rows.put(out).await?;
+        next = read.map_err(&sql)?;
     }
-    if is_over { rows.end().await } else { Err(framing()) }
+    if transformation.is_over { rows.end().await } else { Err(framing(lane)) }
 }
 
 /// A row: its fields, each after its length, and where their values are in it; `None` is NULL.
@@ -136,76 +136,130 @@ impl Fields {
     }
 }
 
+/// What becomes of rows on the way.
+struct Transformation {
+    ciphers: Ciphers,
+    /// For each column that is written, the number of its transformation.
+    transforms: Vec<Option<usize>>,
+    found: Fields,
+    value: Zeroizing<Vec<u8>>,
+    key: Vec<Vec<u8>>,
+    has_begun: bool,
+    is_over: bool,
+}
+
+/// Why a row cannot be passed on.
+enum Unfit {
+    /// It is not what COPY sends.
+    Framing,
+    /// A value cannot be transformed; with the row's key, as text.
+    Value(super::CipherError, Vec<Vec<u8>>),
+}
+
+impl Transformation {
+    fn of(lane: &Lane) -> Result<Self, CopyError> {
+        let mut count = 0..;
+        let transforms =
+            lane.mapping.iter().map(|mapped| mapped.transform.as_ref().and_then(|_| count.next())).collect();
+        let ciphers = Ciphers::of(lane).ok_or_else(|| CopyError::NoKeys { table: lane.table.plain() })?;
+        let (found, value, key) = (Fields::default(), Zeroizing::default(), Vec::new());
+        Ok(Self { ciphers, transforms, found, value, key, has_begun: false, is_over: false })
+    }
+
+    /// What is written for some of what COPY has sent.
+    fn of_copy(&mut self, sent: &[Bytes]) -> Result<Bytes, Unfit> {
+        let length = sent.iter().map(Bytes::len).sum::<usize>();
+        let mut out = BytesMut::with_capacity(length * 2);
+        for data in sent {
+            let mut rest: &[u8] = data;
+            if !std::mem::replace(&mut self.has_begun, true) {
+                rest = rest.strip_prefix(HEADER).ok_or(Unfit::Framing)?;
+            }
+            while !rest.is_empty() {
+                match self.found.find(rest).ok_or(Unfit::Framing)? {
+                    true => self.of_row(rest, &mut out)?,
+                    false => self.is_over = true,
+                }
+                rest = &rest[self.found.length..];
+            }
+        }
+        Ok(out.freeze())
+    }
+
+    /// What is written for one row.
+    fn of_one(&mut self, row: &[u8]) -> Result<Bytes, Unfit> {
+        let mut out = BytesMut::with_capacity(row.len() * 2);
+        self.found.find(row).ok_or(Unfit::Framing)?;
+        self.of_row(row, &mut out)?;
+        Ok(out.freeze())
+    }
+
+    /// Appends the row that was found. What is not transformed is passed on as it is, as many fields at a time as there are.
+    fn of_row(&mut self, row: &[u8], out: &mut BytesMut) -> Result<(), Unfit> {
+        let Self { ciphers, transforms, found, value, key, .. } = self;
+        let written = transforms.len();
+        let of_key = found.values.get(written..).ok_or(Unfit::Framing)?;
+        key.clear();
+        key.extend(of_key.iter().flatten().map(|value| row[value.clone()].to_vec()));
+        begin_row(out, written);
+        let mut passed = 2;
+        let mut at = 2;
+        for (field, transform) in found.values.iter().zip(transforms) {
+            let begin = at;
+            at += 4 + field.as_ref().map_or(0, Range::len);
+            let (Some(field), Some(number)) = (field, transform) else { continue };
+            out.put_slice(&row[passed..begin]);
+            passed = at;
+            value.zeroize();
+            let taken = &row[field.clone()];
+            if let Err(error) = ciphers.transform(*number, taken, key, value) {
+                return Err(Unfit::Value(error, std::mem::take(key)));
+            }
+            put(out, Some(value));
+        }
+        out.put_slice(&row[passed..at]);
+        Ok(())
+    }
+}
+
 /// Rows on their way into the target.
 struct Rows<'a> {
     lane: &'a Lane,
     writer: &'a Client,
-    ciphers: Ciphers,
-    /// For each column that is written, the number of its transformation.
-    transforms: Vec<Option<usize>>,
     sink: std::pin::Pin<Box<CopyInSink<Bytes>>>,
-    out: BytesMut,
-    value: Zeroizing<Vec<u8>>,
-    key: Vec<Vec<u8>>,
 }
 
 impl<'a> Rows<'a> {
     async fn begin(lane: &'a Lane, writer: &'a Client, write: &str) -> Result<Self, CopyError> {
         let sink = writer.copy_in(write).await.map_err(CopyError::of(lane))?;
-        let mut out = BytesMut::with_capacity(BUFFER_BYTES + 4096);
-        out.put_slice(HEADER);
-        let mut count = 0..;
-        let transforms =
-            lane.mapping.iter().map(|mapped| mapped.transform.as_ref().and_then(|_| count.next())).collect();
-        let ciphers = Ciphers::of(lane).ok_or_else(|| CopyError::NoKeys { table: lane.table.plain() })?;
-        let (value, key) = (Zeroizing::default(), Vec::new());
-        Ok(Self { lane, writer, ciphers, transforms, sink: Box::pin(sink), out, value, key })
+        let mut rows = Self { lane, writer, sink: Box::pin(sink) };
+        rows.send(Bytes::from_static(HEADER)).await?;
+        Ok(rows)
     }
 
-    /// Writes a row. What is not transformed is passed on as it is, as many fields at a time as there are.
-    async fn put(&mut self, row: &[u8], found: &Fields) -> Result<(), CopyError> {
-        let written = self.transforms.len();
-        let framing = || CopyError::Framing { table: self.lane.table.plain() };
-        let of_key = found.values.get(written..).ok_or_else(framing)?;
-        self.key.clear();
-        self.key.extend(of_key.iter().flatten().map(|value| row[value.clone()].to_vec()));
-        begin_row(&mut self.out, written);
-        let mut passed = 2;
-        let mut at = 2;
-        for (value, transform) in found.values.iter().zip(&self.transforms) {
-            let begin = at;
-            at += 4 + value.as_ref().map_or(0, Range::len);
-            let (Some(value), Some(number)) = (value, transform) else { continue };
-            self.out.put_slice(&row[passed..begin]);
-            passed = at;
-            self.value.zeroize();
-            let taken = &row[value.clone()];
-            if let Err(error) = self.ciphers.transform(*number, taken, &self.key, &mut self.value) {
-                return Err(self.failed(error).await);
-            }
-            put(&mut self.out, Some(&self.value));
+    async fn put(&mut self, rows: Result<Bytes, Unfit>) -> Result<(), CopyError> {
+        match rows {
+            Ok(rows) => self.send(rows).await,
+            Err(Unfit::Framing) => Err(framing(self.lane)),
+            Err(Unfit::Value(error, key)) => Err(self.failed(error, &key).await),
         }
-        self.out.put_slice(&row[passed..at]);
-        if self.out.len() >= BUFFER_BYTES { self.flush().await } else { Ok(()) }
+    }
+
+    async fn send(&mut self, bytes: Bytes) -> Result<(), CopyError> {
+        self.sink.feed(bytes).await.map_err(CopyError::of(self.lane))
     }
 
     /// The error with a digest of the row's key.
-    async fn failed(&mut self, error: super::CipherError) -> CopyError {
+    async fn failed(&mut self, error: super::CipherError, key: &[Vec<u8>]) -> CopyError {
         // Sends an error in place of what is left of the COPY, so that the connection is free.
         let _ = self.sink.as_mut().close().await;
         let _ = self.writer.batch_execute("ROLLBACK").await;
-        let key = self.lane.digest_of_text(self.writer, &self.key).await.ok();
+        let key = self.lane.digest_of_text(self.writer, key).await.ok();
         super::CipherError { key, ..error }.into()
     }
 
-    async fn flush(&mut self) -> Result<(), CopyError> {
-        let full = std::mem::replace(&mut self.out, BytesMut::with_capacity(BUFFER_BYTES + 4096));
-        self.sink.feed(full.freeze()).await.map_err(CopyError::of(self.lane))
-    }
-
     async fn end(mut self) -> Result<u64, CopyError> {
-        self.out.put_i16(TRAILER);
-        self.flush().await?;
+        self.send(Bytes::copy_from_slice(&TRAILER.to_be_bytes())).await?;
         self.sink.as_mut().finish().await.map_err(CopyError::of(self.lane))
     }
 }
@@ -222,7 +276,8 @@ pub(super) async fn keys(
     SentKeys::make(reader, lane).await.map_err(&sql)?;
     begin(reader, writer, lane, round).await?;
     let read = format!("SELECT {} FROM {}", list(taken(lane)), super::rows_of_keys(lane));
-    let (mut in_row, mut fields) = (Fields::default(), Zeroizing::new(Vec::new()));
+    let mut fields = Zeroizing::new(Vec::new());
+    let mut transformation = Transformation::of(lane)?;
     let sent = SentKeys::prepare(reader, lane).await.map_err(&sql)?;
     let read = reader.prepare(&read).await.map_err(&sql)?;
     for some in keys.chunks(super::DIRTY_AT_ONCE) {
@@ -234,9 +289,7 @@ pub(super) async fn keys(
             fields.zeroize();
             begin_row(&mut *fields, row.len());
             (0..row.len()).for_each(|at| put(&mut *fields, row.get::<_, Raw>(at).0.as_deref()));
-            let framing = || CopyError::Framing { table: lane.table.plain() };
-            in_row.find(&fields).ok_or_else(framing)?;
-            rows.put(&fields, &in_row).await?;
+            rows.put(transformation.of_one(&fields)).await?;
         }
         rows.end().await?;
     }
