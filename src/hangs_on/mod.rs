@@ -49,6 +49,7 @@ mod widened;
 
 use serde::de::DeserializeOwned;
 use tokio_postgres::Client;
+use tokio_postgres::types::Type;
 
 pub use blockers::{Around, Blocker, BlockerKind, blockers};
 pub(crate) use columns::late_defaults;
@@ -143,14 +144,11 @@ async fn with_bare_path<T>(
     reading: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     let failed = |source| Error::Catalog { what: "the search path", source };
-    let row = client
-        .query_one(
-            "select current_setting('search_path'), set_config('search_path', 'pg_catalog', false)",
-            &[],
-        )
-        .await
-        .map_err(failed)?;
-    let path: String = row.try_get(0).map_err(failed)?;
+    let sql = "select current_setting('search_path'), set_config('search_path', 'pg_catalog', false)";
+    let rows = client.query_typed(sql, &[]).await.map_err(failed)?;
+    let path: Option<String> = rows.first().map(|row| row.try_get(0)).transpose().map_err(failed)?;
+    // As the sessions of a run have it.
+    let Some(path) = path.filter(|path| path != "pg_catalog") else { return reading.await };
     let read = reading.await;
     let restored = client.execute("select set_config('search_path', $1, false)", &[&path]).await;
     let value = read?; // in a failed transaction, the rollback restores the path
@@ -163,10 +161,9 @@ async fn oid_of(client: &Client, table: &crate::pg::QName) -> Result<u32, Error>
     let failed = |source| Error::Catalog { what: "the table's oid", source };
     let sql = "select c.oid from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
                where n.nspname = $1 and c.relname = $2 and c.relkind in ('r', 'p')";
-    let row = client
-        .query_opt(sql, &[&table.schema.as_str(), &table.name.as_str()])
-        .await
-        .map_err(failed)?
-        .ok_or_else(|| Error::NoTable(table.plain()))?;
+    let name = [&table.schema, &table.name].map(|part| part.as_str());
+    let rows =
+        client.query_typed(sql, &[(&name[0], Type::NAME), (&name[1], Type::NAME)]).await.map_err(failed)?;
+    let row = rows.first().ok_or_else(|| Error::NoTable(table.plain()))?;
     row.try_get(0).map_err(failed)
 }

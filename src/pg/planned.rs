@@ -6,6 +6,7 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use serde_json::Value;
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error, Row};
 
 /// For sessions that look few rows up in large tables, by keys: a plan over many partitions takes longer to make than to
@@ -23,7 +24,7 @@ pub(crate) struct Planned {
 }
 
 impl Planned {
-    /// Its rows. `args` are SQL literals. Not to be called twice at a time in one session.
+    /// Its rows. `args` are SQL literals. Not to be called twice at a time with the same arguments in one session.
     ///
     /// # Errors
     /// If the server rejected the query, or the connection was lost.
@@ -32,10 +33,11 @@ impl Planned {
         args.hash(&mut hash);
         let name = format!("{}_{:016x}", self.name, hash.finish());
         let known = "SELECT EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE name = $1)";
-        if !client.query_one(known, &[&name]).await?.get::<_, bool>(0) {
+        let known = client.query_typed(known, &[(&name, Type::TEXT)]).await?;
+        if !known.first().is_some_and(|row| row.get::<_, bool>(0)) {
             client.batch_execute(&format!("PREPARE {name} AS {}", self.with(args))).await?;
         }
-        client.query(&format!("EXECUTE {name}"), &[]).await
+        client.query_typed(&format!("EXECUTE {name}"), &[]).await
     }
 
     /// The JSON value of its only row.

@@ -139,12 +139,8 @@ pub(super) async fn filenodes(
     client: &Client,
     tables: impl Iterator<Item = &QName>,
 ) -> Result<Vec<u32>, Error> {
-    let mut filenodes = Vec::new();
-    for table in tables {
-        let file = chunks::file(client, table).await;
-        filenodes.push(file.doing("reading the tables' files")?);
-    }
-    Ok(filenodes)
+    let each = tables.map(async |table| chunks::file(client, table).await.doing("reading the tables' files"));
+    futures_util::future::try_join_all(each).await
 }
 
 /// Heap blocks per chunk (one transaction) of a table of `table_blocks`: few enough that no worker is left alone with a

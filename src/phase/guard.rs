@@ -32,39 +32,35 @@ pub(super) async fn check_fingerprints(run: &Run<'_>, client: &Client) -> Result
             None => Some(&design.fingerprint).filter(|_| swaps == 0),
         };
         let published = run.published.get(number);
-        // Our sessions have the catalog's search path, so these queries may be sent in any order.
-        let (hanging, mut what, _) = tokio::try_join!(
+        // The table that is not live, as the last swap left it or the run made it.
+        let other = design.green.home_of(live.other());
+        let other_known = match &arrived {
+            Some(arrived) => arrived.left.get(number),
+            None => greens.get(number).filter(|_| swaps == 0),
+        };
+        let since = async |whose: (Colour, &QName), known: Option<&Fingerprint>| match known {
+            Some(known) => changes(client, design, whose, known, swaps > 0).await,
+            None => Ok(Vec::new()),
+        };
+        // Our sessions have the catalog's search path, so these queries may be sent in any order; all at once, because
+        // clients wait meanwhile.
+        let (hanging, mut what, _, (), of_other) = tokio::try_join!(
             async {
                 let mut hanging = hanging(client, &prepared, design).await?;
                 hanging.retain(|blocker| swaps == 0 || is_missed_by_fingerprint(blocker.kind));
                 Ok(hanging)
             },
-            async {
-                match known {
-                    Some(known) => changes(client, design, (live, &design.table), known, swaps > 0).await,
-                    None => Ok(Vec::new()),
-                }
-            },
-            is_streamed(client, &prepared, design, live, published)
+            since((live, &design.table), known),
+            is_streamed(client, &prepared, design, live, published),
+            async { if swaps == 0 { is_ours_alone(client, &design.green).await } else { Ok(()) } },
+            since((live.other(), &other), other_known),
         )?;
         what.extend(hanging.iter().map(|blocker| format!("{}, {}, is new", blocker.object, blocker.kind)));
         if !what.is_empty() {
             return Err(Error::SourceChanged { table: design.table.plain(), what });
         }
-        if swaps == 0 {
-            is_ours_alone(client, &design.green).await?;
-        }
-        // The table that is not live, as the last swap left it or the run made it.
-        let known = match &arrived {
-            Some(arrived) => arrived.left.get(number),
-            None => greens.get(number).filter(|_| swaps == 0),
-        };
-        if let Some(known) = known {
-            let other = design.green.home_of(live.other());
-            let what = changes(client, design, (live.other(), &other), known, swaps > 0).await?;
-            if !what.is_empty() {
-                return Err(Error::SourceChanged { table: other.plain(), what });
-            }
+        if !of_other.is_empty() {
+            return Err(Error::SourceChanged { table: other.plain(), what: of_other });
         }
     }
     Ok(())

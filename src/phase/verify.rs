@@ -346,9 +346,8 @@ pub(super) async fn is_void(run: &Run<'_>, client: &Client) -> Result<bool, Erro
 
 /// The files of each lane's tables.
 pub(super) async fn files(run: &Run<'_>, client: &Client) -> Result<Vec<u32>, Error> {
-    let mut files = super::copy::filenodes(client, run.lanes.iter().map(|lane| &lane.source)).await?;
-    files.extend(super::copy::filenodes(client, run.lanes.iter().map(|lane| &lane.target)).await?);
-    Ok(files)
+    let tables = run.lanes.iter().map(|lane| &lane.source).chain(run.lanes.iter().map(|lane| &lane.target));
+    super::copy::filenodes(client, tables).await
 }
 
 /// One comparison per lane.

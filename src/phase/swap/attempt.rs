@@ -253,11 +253,14 @@ async fn work(run: &Run<'_>, ready: &Ready<'_>, lock_wait: Duration) -> Result<E
 
 /// Checks that what the gate found still holds; under the locks it cannot change any more.
 async fn still_fits(run: &Run<'_>, client: &Client) -> Result<(), Stop> {
-    check_fingerprints(run, client).await?;
-    if verify::is_void(run, client).await? {
+    let ((), is_void, old) =
+        tokio::try_join!(check_fingerprints(run, client), verify::is_void(run, client), async {
+            Ok(gate::old_snapshots(run, client).await?)
+        })?;
+    if is_void {
         return Err(Stop::Postpone("a table was rewritten since it was verified".to_owned()));
     }
-    match gate::old_snapshots(run, client).await? {
+    match old {
         Some(OldSnapshots { holders, .. }) => {
             Err(Stop::Postpone(format!("transactions with a snapshot older than green's rows: {holders}")))
         }
