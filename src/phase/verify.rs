@@ -31,7 +31,7 @@ const KEYS_MEANWHILE: usize = 5_000;
 const COUNTED_EVERY: Duration = Duration::from_secs(1);
 /// The time between two comparisons meanwhile, unless so many keys change that the feed would soon wait: each needs a
 /// moment to which the stream is read at once.
-const COMPARED_EVERY: Duration = Duration::from_secs(10);
+const COMPARED_EVERY: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     // What changed since a verification that is void need not be compared, and the feed must not wait for it.

@@ -23,7 +23,7 @@ const BURST_MESSAGES: u32 = 1_000;
 /// A stream is closed for so many times what it takes to open it.
 const REST_TIMES: u32 = 20;
 /// The bounds of a rest. A stream that takes too long to be opened for the longest one is kept.
-const REST: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(10);
+const REST: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(30);
 /// The most rests in a row at whose end the stream could not be opened.
 const FAILURES_MAX: u32 = 3;
 
