@@ -1,4 +1,5 @@
 -- Follows bound.sql. All that a swap has to carry over, and all that would prevent it, each with a hash. $1: the table's oid.
+-- $2: whether to print the texts of views and rules, for which the server locks what they read.
 -- Deliberately left out: the filenode (VACUUM FULL), the run's publications (it sets them), indexes that are being rebuilt concurrently.
 select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   select 'column ' || a.attname as what,
@@ -118,7 +119,7 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   -- OFFSET 0: looked up by the catalog's index however many comments the database has.
   cross join lateral (select * from pg_description d where d.classoid = o.classoid and d.objoid = o.objoid offset 0) d
   union all
-  select e.what, e.x
+  select w.what, w.x
   from (
     select coalesce(pg_describe_object('pg_class'::regclass, r.ev_class, 0), pg_describe_object(d.classid, d.objid, 0),
         'what is gone') as what,
@@ -129,7 +130,15 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
          from pg_policy p where d.classid = 'pg_policy'::regclass and p.oid = d.objid and p.polrelid <> $1),
         (select concat_ws('|', f.proowner, md5(pg_get_functiondef(f.oid)))
          from pg_proc f where d.classid = 'pg_proc'::regclass and f.oid = d.objid and f.prokind in ('f', 'p'))) as x,
-      d.times
+      d.times,
+      -- The swap executes the text of a view or a rule, in which names count; its tree has numbers in their place.
+      case when r.oid is not null then concat_ws('|', (select string_agg(n.name, ',' order by n.name collate "C") from (
+          select distinct pg_describe_object(p.refclassid, p.refobjid, p.refobjsubid) as name from pg_depend p
+          where p.classid = 'pg_rewrite'::regclass and p.objid = r.oid) n),
+        (select string_agg(a.attname, ',' order by a.attnum) from pg_attribute a
+          where a.attrelid = v.oid and v.relkind in ('v', 'm') and a.attnum > 0 and not a.attisdropped)) end as names,
+      case when $2 then concat_ws('|', v.relowner, array_to_string(v.reloptions, ','), pg_get_ruledef(r.oid), r.ev_enabled,
+        obj_description(r.oid, 'pg_rewrite')) end as printed
     from (
       -- A view depends on each column that it shows; it is described once.
       select d.classid, d.objid, count(*)::int as times
@@ -155,7 +164,11 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
     left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid
     left join pg_class v on v.oid = r.ev_class
     offset 0
-  ) e cross join generate_series(1, e.times)
+  ) e cross join lateral (
+    select e.what, e.x from generate_series(1, e.times)
+    union all select 'a name in ' || e.what, e.names where e.names is not null
+    union all select 'the text of ' || e.what, e.printed where e.names is not null and e.printed is not null
+  ) w
   union all
   select format('default of column %s of %s', a.attname, f.adrelid::regclass),
       concat_ws('|', 'default', c.relowner, pg_get_expr(f.adbin, 0))

@@ -23,7 +23,7 @@ async fn blocks(client: &Client) -> Vec<(&'static str, i64)> {
         ("refusals", "", REFUSALS, "oid, text", "null"),
         ("strangers", "", STRANGERS, "oid, text[], text[], boolean", "'{}', '{}', false"),
         ("published", "", PUBLISHED, "oid, text, boolean", "'p', false"),
-        ("fingerprint", BOUND, FINGERPRINT, "oid", ""),
+        ("fingerprint", BOUND, FINGERPRINT, "oid, boolean", "false"),
     ] {
         client.batch_execute(&format!("prepare q ({types}) as {begins} {sql}")).await.unwrap();
         let args = [&oid.to_string(), args].map(|arg| arg.trim()).join(", ");

@@ -198,3 +198,59 @@ async fn the_fingerprint_sees_ddl_and_not_what_the_run_does() {
         client.batch_execute("rollback").await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn the_fingerprint_sees_names_that_come_to_mean_something_else() {
+    let (_cluster, client) = database().await;
+    load(&client).await;
+    let t = table().to_string();
+    let before = format!(
+        "create table rates (id int primary key, y int, y_next int); create table log (n int);
+         create function seen(int) returns boolean language sql as 'select true';
+         create view rated as select t.id, r.y from {t} t join rates r on r.id = t.id::int where seen(r.y);
+         create rule noted as on delete to {t} do also insert into log values (1)"
+    );
+    client.batch_execute(&before).await.unwrap();
+    let first = Fingerprint::of(&client, &table()).await.unwrap();
+    let renamed = [
+        ("alter table rates rename to rates_old", "a name in view public.rated was changed"),
+        (
+            "alter table rates rename y to z; alter table rates rename y_next to y",
+            "a name in view public.rated",
+        ),
+        ("alter function seen(int) rename to saw", "a name in view public.rated was changed"),
+        ("alter view rated rename column y to rate", "a name in view public.rated was changed"),
+        ("alter table log rename to log_1; create table log (n int)", "a name in table"),
+    ];
+    for (sql, told) in renamed {
+        client.batch_execute("begin").await.unwrap();
+        client.batch_execute(sql).await.unwrap();
+        let now = Fingerprint::at_a_glance(&client, &table()).await.unwrap();
+        let different = first.differences(&now, &|_| false).join("; ");
+        assert!(different.contains(told), "{sql}: {different}");
+        client.batch_execute("rollback").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_view_that_is_put_back_is_as_it_was() {
+    let (_cluster, client) = database().await;
+    load(&client).await;
+    let t = table().to_string();
+    client.batch_execute(&format!("create view v as select id from {t}")).await.unwrap();
+    let first = Fingerprint::of(&client, &table()).await.unwrap();
+    let differences = async |sql: String| {
+        client.batch_execute(&sql).await.unwrap();
+        let glance = Fingerprint::at_a_glance(&client, &table()).await.unwrap();
+        let now = Fingerprint::of(&client, &table()).await.unwrap();
+        (first.may_be_printed_alike(&glance), first.differences(&now, &|_| false))
+    };
+    let changed = (true, vec!["view public.v was changed".to_owned()]);
+    assert_eq!(
+        differences(format!("create or replace view v as select id from {t} where id > 5")).await,
+        changed
+    );
+    let same = (true, Vec::new());
+    assert_eq!(differences(format!("create or replace view v as\n  select   id from {t}")).await, same);
+    assert_eq!(differences("alter view v set (security_barrier)".to_owned()).await, changed);
+}
