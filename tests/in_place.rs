@@ -209,6 +209,15 @@ async fn an_index_that_fails_or_is_interrupted_leaves_nothing_invalid_and_nothin
     program.run("rollback", &[]).expect_code(6);
     assert_eq!(count(&client, OURS).await, 0);
 
+    // Somebody drops ours, and gives its name to one on another table.
+    program.execute(&["--yes"]).expect_code(0);
+    let theirs = "drop index plain_note; create table elsewhere (note text); create index plain_note on elsewhere (note)";
+    client.batch_execute(theirs).await.unwrap();
+    program.run("rollback", &[]).expect_code(6).expect_words(&["is on another table", "it is left alone"]);
+    assert_eq!(count(&client, "pg_index where indrelid = 'elsewhere'::regclass").await, 1);
+    assert_eq!(count(&client, OURS).await, 1);
+    client.batch_execute("drop table elsewhere").await.unwrap();
+
     // Beside a table that is copied.
     program.write_plan(MIXED);
     program.execute(&["--yes", "--until", "verify"]).expect_code(0);

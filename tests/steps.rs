@@ -134,6 +134,34 @@ async fn steps_are_executed_at_their_time_and_undone_in_reverse_whichever_way_a_
     assert!(ask(&client, "(select count(*) = 502 from t)").await && ask(&client, HAS_TRIGGER).await);
 }
 
+/// A rollback undoes the last step, and cannot undo the one before it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_is_not_finished_without_the_steps_that_a_rollback_has_undone() {
+    const TWO: &str = "
+  - {name: first, when: after_swap, up: create table aux (x int), down: drop table aux}
+  - {name: second, when: after_swap, up: create table more (x int), down: drop table more}
+";
+    let cluster = Cluster::start();
+    let (client, program) = set(&cluster, TWO).await;
+    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+    client.batch_execute("create view on_aux as select * from aux").await.unwrap();
+    let failed = program.run("rollback", &[]).expect_code(1);
+    assert!(failed.error().contains("undoing step `first` failed"), "{}", failed.error());
+    assert!(ask(&client, "to_regclass('public.more') is null").await);
+
+    let told = "a rollback that was cut short has undone step `second`";
+    program.run("status", &[]).expect_words(&[told]);
+    let refused = program.run("finish", &["--yes"]).expect_code(2);
+    assert!(refused.error().contains("step `second` was undone"), "{}", refused.error());
+
+    client.batch_execute("drop view on_aux").await.unwrap();
+    let goes_on = program.spawn("execute", &["--yes"]);
+    goes_on.wait_for("soaking");
+    assert!(ask(&client, "to_regclass('public.more') is not null").await);
+    program.run("finish", &["--yes"]).expect_code(0);
+    goes_on.finish().expect_code(0);
+}
+
 #[cfg(feature = "failpoints")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crash_at_any_fact_of_a_step_neither_repeats_nor_forgets_it() {

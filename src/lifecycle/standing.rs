@@ -118,6 +118,11 @@ impl Standing {
             state += "; some of what was written before the run was taken over last has not been compared, which `verify` and \
                       `rollback` do";
         }
+        if let Some(step) = progress.steps.undone() {
+            state += &format!(
+                "; a rollback that was cut short has undone step `{step}`, which `execute` executes again"
+            );
+        }
         let next = format!("projh-bluegreen execute {plan}, or projh-bluegreen rollback {run}");
         Self { state, next: Some(next), is_resumable: true }
     }

@@ -50,6 +50,13 @@ impl Steps {
         self.0.get(step)?.begun.filter(|(begun, _)| *begun == way).map(|(_, statement)| statement)
     }
 
+    /// A step that was undone, or is in part.
+    #[must_use]
+    pub fn undone(&self) -> Option<&str> {
+        let is_down = |state: &State| state.begun.map_or(!state.is_up, |(way, _)| way == Way::Down);
+        self.0.iter().find(|(_, state)| is_down(state)).map(|(name, _)| name.as_str())
+    }
+
     /// Whether a step is executed in part.
     #[must_use]
     pub fn is_partial(&self, step: &str) -> bool {

@@ -29,6 +29,12 @@ use crate::plan::StepTime;
 /// # Errors
 /// If the run has not come that far; or work after the swap is left or the way back is broken, without `how.force`.
 pub(crate) fn phases(progress: &Progress, how: Finish) -> Result<Vec<Phase>, Error> {
+    let may_finish = progress.swapped.is_some() || progress.is_in_place();
+    if let Some(step) = progress.steps.undone().filter(|_| may_finish && !how.force) {
+        let what = format!("step `{step}` was undone by a rollback that was cut short");
+        let next = "`projh-bluegreen execute` executes it again, `projh-bluegreen rollback` goes on";
+        return Err(Error::Usage(format!("{what}: {next}; `finish --force` leaves it undone")));
+    }
     if progress.is_in_place() {
         return Ok(vec![Phase::Finish]);
     }

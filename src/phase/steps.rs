@@ -64,6 +64,15 @@ impl<'a> Around<'a> {
         let session = self.cx.target.connect(&role, &[]).await?;
         for (number, step) in (1..).zip(&steps) {
             let Some(script) = script(step, way) else { continue };
+            let is_in_place = self.journal.progress().in_place.iter().any(|built| built.name == step.name);
+            if way == Way::Down
+                && is_in_place
+                && let Some(what) = alone::of_others(&session, step).await?
+            {
+                self.cx.tell(&Event::Notice { text: format!("{what}: it is left alone") });
+                self.journal.record(Fact::StepDone { step: step.name.clone(), way }).await?;
+                continue;
+            }
             if step.transactional {
                 self.in_transaction(&session, step, script, way).await?;
             } else {

@@ -57,9 +57,13 @@ async fn ddl_on_green_is_an_alarm_at_once() {
             &["foreign key late on partition public.t_p1 is new"],
         ),
         ("alter publication PUB set (publish = 'insert')", &["publication"]),
+        ("alter view owned rename column name to owner", &["a name in view public.owned was changed"]),
+        ("alter table owners rename to former", &["a name in view public.owned was changed"]),
+        ("comment on constraint t_owner_fkey on t is 'x'", &["comment on constraint t_owner_fkey"]),
     ] {
         let cluster = Cluster::start();
-        let (client, program) = stage(&cluster, BLUE, &plan("1h")).await;
+        let view = "create view owned as select t.id, o.id as name from t join owners o on o.id = t.owner;";
+        let (client, program) = stage(&cluster, &format!("{BLUE} {view}"), &plan("1h")).await;
         let running = program.spawn("execute", &["--yes"]);
         running.wait_for("soaking");
         let publication: String = client

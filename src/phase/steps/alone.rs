@@ -72,6 +72,13 @@ pub(super) async fn execute(
     Ok(around.journal.record(Fact::StepDone { step: step.name.clone(), way }).await?)
 }
 
+/// The index of a step that was to build one, if somebody else has one of that name on another table by now.
+pub(super) async fn of_others(session: &Session, step: &Step) -> Result<Option<String>, Error> {
+    let Some(made) = step.up.statements.first().and_then(|up| Made::by_any(&up.sql)) else { return Ok(None) };
+    let is_elsewhere = made.is_elsewhere(session).await?;
+    Ok(is_elsewhere.then(|| format!("index {} is on another table than {}", made.name, made.table)))
+}
+
 /// Why a statement failed, and what to do about it.
 struct Failure {
     error: Error,
@@ -97,11 +104,18 @@ impl Made {
     /// By CREATE INDEX CONCURRENTLY.
     fn by(sql: &str) -> Option<Self> {
         let tokens = lexer::tokens(sql).ok()?;
-        let at = tokens.iter().position(|token| token.is_word("concurrently"))?;
-        let is_build = tokens.first()?.is_word("create") && tokens.get(at.checked_sub(1)?)?.is_word("index");
+        tokens.get(..4)?.iter().any(|token| token.is_word("concurrently")).then(|| Self::by_any(sql))?
+    }
+
+    /// By CREATE INDEX, CONCURRENTLY or not.
+    fn by_any(sql: &str) -> Option<Self> {
+        let tokens = lexer::tokens(sql).ok()?;
+        let at = tokens.iter().position(|token| token.is_word("index"))?;
+        let is_build = tokens.first()?.is_word("create") && at <= 2;
         let rest = tokens.get(at + 1..)?;
         let on = rest.iter().position(|token| token.is_word("on"))?;
         let name = Ident::from(rest.get(on.checked_sub(1)?)?.name()?);
+        let if_not_exists = rest.iter().take(2).any(|token| token.is_word("if"));
         let rest = &rest[on + 1..];
         let rest = if rest.first()?.is_word("only") { &rest[1..] } else { rest };
         let first = rest.first()?.name()?;
@@ -109,7 +123,6 @@ impl Made {
             Some(dot) if dot.is_symbol('.') => QName::new(first, rest.get(2)?.name()?).to_string(),
             _ => Ident::from(first).to_string(),
         };
-        let if_not_exists = tokens.get(at + 1).is_some_and(|token| token.is_word("if"));
         is_build.then_some(Self { name, table, if_not_exists })
     }
 
@@ -185,6 +198,15 @@ impl Made {
                    WHERE i.indrelid = to_regclass($1) AND c.relname = $2";
         let found = session.query_opt(sql, &[&self.table, &self.name.as_str()]).await;
         Ok(found.doing("looking for an index")?.map(|row| row.get(0)))
+    }
+
+    /// Whether an index of this name in the table's schema is on another table.
+    async fn is_elsewhere(&self, session: &Session) -> Result<bool, Error> {
+        let sql = "SELECT EXISTS (SELECT FROM pg_class t JOIN pg_class c ON c.relnamespace = t.relnamespace \
+                   JOIN pg_index i ON i.indexrelid = c.oid \
+                   WHERE t.oid = to_regclass($1) AND c.relname = $2 AND i.indrelid <> t.oid)";
+        let found = session.query_one(sql, &[&self.table, &self.name.as_str()]).await;
+        Ok(found.doing("looking for an index")?.get(0))
     }
 
     async fn drop(&self, session: &Session, patience: &Patience<'_>, what: &str) -> Result<(), Error> {
