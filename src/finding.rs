@@ -66,7 +66,7 @@ pub enum CheckId {
     Statements,
     /// UPDATE and DELETE work while the table is published.
     ReplicaIdentity,
-    /// No other run migrates the table.
+    /// No other run migrates the table, or one that a foreign key connects with it.
     AnotherRun,
     /// The table has no property with which green could not even be made.
     Definition,

@@ -266,6 +266,13 @@ async fn a_check_of_a_plan_whose_run_is_under_way_says_that_execute_resumes_it()
         !findings.is_empty() && findings.iter().all(|finding| finding["check"] == "another_run"),
         "{findings:#?}"
     );
+    // And to one of a table that references it.
+    let child = "create table public.noted (id int primary key, of bigint constraint noted_of references oracle.by_identity)";
+    stage.client.batch_execute(child).await.unwrap();
+    stage.program.write_plan("version: 1\nname: child\ntables: [{table: public.noted}]\n");
+    let connected = stage.program.run("check", &[]).expect_code(3);
+    let what = connected.finding("another_run")["what"].as_str().unwrap().to_owned();
+    assert!(what.starts_with("foreign key noted_of connects it with oracle.by_identity"), "{what}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,6 +19,7 @@ mod kind;
 mod locks;
 mod names;
 mod names_itself;
+mod neighbours;
 mod open_transactions;
 mod orphans;
 mod outliers;
@@ -110,6 +111,7 @@ const CHECKS: &[Checks] = &[
             found(acting::check(at.session, &of.definition.table))
         }),
         check(Id::AnotherRun, &[], |_, of| known(of.blocked(Id::AnotherRun))),
+        check(Id::AnotherRun, &[], |at, of| found(neighbours::check(at.plan, at.session, of))),
         check(Id::Definition, &[], |_, of| known(of.blocked(Id::Definition))),
         check(Id::Unsupported, &[], |_, of| known(of.blocked(Id::Unsupported))),
         check(Id::Dependents, &[Id::PlanFitsTable], |_, of| known(dependents::notes(of))),

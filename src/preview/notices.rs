@@ -121,8 +121,12 @@ fn keys(lane: &LaneDesign) -> Sought {
                 "({keys}) is no longer unique by itself: the server takes it twice with another partition key"
             ),
         };
-        let on_conflict =
+        let mut on_conflict =
             format!("INSERT ... ON CONFLICT ({keys}) fails (42P10): name all columns of the new key");
+        if registry.is_some() {
+            on_conflict += "; ON CONFLICT DO NOTHING without columns fails (23505) where it did nothing before: a trigger finds \
+                            the key";
+        }
         let group_by = format!("SELECT with other columns GROUP BY {keys} fails (42803): group by those too");
         [
             ("uniqueness", uniqueness, None),
