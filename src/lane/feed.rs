@@ -178,7 +178,7 @@ impl Feed {
     }
 
     /// Whether to read the stream in bursts while the feed runs freely and no marker is under way: nobody waits for it, and
-    /// clients have the processors. What they write comes to the targets up to 10 s later then.
+    /// clients have the processors. What they write comes to the targets up to 30 s later then.
     pub fn read_in_bursts(&self, in_bursts: bool) {
         self.shared.in_bursts.store(in_bursts, Ordering::Release);
         self.mode.send_modify(|_| {});
