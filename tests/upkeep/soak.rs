@@ -1,10 +1,11 @@
 //! While a run follows the table.
 
+use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::numbers;
 use crate::support::bluegreen::tells;
-use crate::support::{Cluster, stage};
+use crate::support::{Bluegreen, Cluster, stage};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_the_soak_partitions_are_made_and_none_is_detached() {
@@ -82,4 +83,51 @@ tables:
     assert!(numbers(&client, rows).await[0] < 2_999);
     let differing = "select count(*) from (select id from t) t full join t_keys k using (id) where t.id is null or k.id is null";
     assert_eq!(numbers(&client, differing).await, [0], "the keys of the partitions that have gone");
+}
+
+/// A plan whose table has a default partition with rows of months to come, while a run follows it.
+async fn soaking(cluster: &Cluster) -> (Client, Bluegreen) {
+    let schema = "create table t (id bigint primary key, at timestamptz not null, n int not null default 0);
+        insert into t select g, now() - (g % 60) * interval '1 day' from generate_series(1, 2000) g;";
+    let plan = "
+version: 1
+name: soak
+settings: {workers: 1, soak: 1h}
+tables:
+  - table: t
+    primary_key: [id, at]
+    partition_by: {range: at, every: 1 month, ahead: 1}
+";
+    let (client, program) = stage(cluster, schema, plan).await;
+    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+    let later = "insert into t select 5000 + g, date_trunc('month', now()) + interval '3 months 5 days', 1 from generate_series(1, 500) g";
+    client.batch_execute(later).await.unwrap();
+    (client, program)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_command_leaves_that_is_killed_stops_no_run() {
+    let cluster = Cluster::start();
+    let (client, program) = soaking(&cluster).await;
+    let reading = cluster.client("postgres").await;
+    reading.batch_execute("begin isolation level repeatable read; select 1").await.unwrap();
+    let running = program.spawn("partitions", &["--ahead", "4"]);
+    running.wait_for_notice("snapshots");
+    running.kill9();
+    reading.batch_execute("commit").await.unwrap();
+    let left = "select (select count(*) from pg_trigger where tgname = 'projh_upkeep'),
+        (select count(*) from pg_namespace where nspname ~ 'upkeep')";
+    assert_eq!(numbers(&client, left).await, [1, 1]);
+    program.run("verify", &[]).expect_code(0);
+    program.run("rollback", &[]).expect_code(6);
+    let mut following = program.spawn("execute", &["--yes"]);
+    following.wait_for("soaking");
+    assert_eq!(numbers(&client, left).await, [1, 1]);
+    program.run("partitions", &["--ahead", "4"]).expect_code(0);
+    assert!(following.is_running());
+    following.interrupt();
+    following.finish();
+    program.run("finish", &["--yes", "--now"]).expect_code(0);
+    assert_eq!(numbers(&client, left).await, [0, 0]);
+    assert_eq!(numbers(&client, "select count(*) from only t_default").await, [0]);
 }
