@@ -6,6 +6,7 @@ use tokio_postgres::error::SqlState;
 use super::Work;
 use super::found::Partition;
 use crate::error::{Doing, Error};
+use crate::pg::activity;
 use crate::pg::connect::Session;
 use crate::pg::sql::{LockMode, Statement};
 use crate::pg::{AS_OPERATOR, Ident, Literal, QName};
@@ -62,6 +63,7 @@ impl Work<'_> {
             Statement::new("limit its time", format!("SET LOCAL statement_timeout = '{EXCHANGE}'")),
             self.lock_both(old),
             unchanged(old, file, "false"),
+            self.uncompared(),
             Statement::new("replace the rows that were changed last", replace),
             Statement::making(old, "detach", format!("ALTER TABLE {parent} DETACH PARTITION {old}")),
             Statement::making(old, "drop", format!("DROP TABLE {old}")),
@@ -86,6 +88,17 @@ impl Work<'_> {
         let drop = format!("DROP SCHEMA {home} CASCADE");
         statements.push(Statement::new("drop the private schema", drop));
         statements
+    }
+
+    /// Fails if a run is comparing rows at a point before this transaction: it would not find those that were replaced since.
+    fn uncompared(&self) -> Statement {
+        let message = format!("a run compares {}", self.found.name().plain());
+        let body = format!(
+            "BEGIN IF EXISTS ({}) THEN RAISE object_in_use USING MESSAGE = {}; END IF; END",
+            activity::POINTS,
+            Literal(&message)
+        );
+        Statement::new("see that no run compares the table", format!("DO {}", Literal(&body)))
     }
 
     /// Locks the table and one of its partitions.

@@ -13,12 +13,14 @@
 use std::time::Duration;
 
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::Work;
 use super::exchange::{again_if_changed, file_of};
 use super::found::{Found, Partition, refused};
 use super::like::LIKE;
 use crate::context::Context;
+use crate::crash;
 use crate::error::{Doing, Error};
 use crate::event::{Event, WaitCause};
 use crate::hangs_on::seal;
@@ -252,11 +254,21 @@ impl Work<'_> {
         }
         self.drain(client, default, key).await?;
         client.batch_execute(&format!("ANALYZE {}", self.twin())).await.doing(DOING)?;
-        self.wait_for_old_snapshots(cx, client).await?;
-        self.drain(client, default, key).await?;
         let exchange = joined(&self.exchange(default, key, &file));
-        patience.execute(client, &exchange, "exchanging the default partition").await?;
-        client.batch_execute("COMMIT").await.doing(DOING)
+        loop {
+            self.wait_for_old_snapshots(cx, client).await?;
+            crash::point("no old snapshots");
+            self.drain(client, default, key).await?;
+            match patience.execute(client, &exchange, "exchanging the default partition").await {
+                Err(Error::Postgres { source, .. }) if source.code() == Some(&SqlState::OBJECT_IN_USE) => {
+                    client.batch_execute("ROLLBACK").await.doing(DOING)?;
+                }
+                done => {
+                    done?;
+                    return client.batch_execute("COMMIT").await.doing(DOING);
+                }
+            }
+        }
     }
 
     /// Replaces rows with noted keys until few are left.
@@ -280,7 +292,7 @@ impl Work<'_> {
         let xid = row.get::<_, String>(0).parse().unwrap_or(u64::MAX);
         let mut reported = String::new();
         loop {
-            let old = activity::snapshots_older_than(client, xid).await?;
+            let old = activity::snapshots_older_than(client, xid, true).await?;
             if old.is_empty() {
                 return Ok(());
             }

@@ -5,6 +5,7 @@ use tokio_postgres::error::SqlState;
 
 use super::numbers;
 use crate::support::bluegreen::tells;
+use crate::support::waiting::eventually;
 use crate::support::{Bluegreen, Cluster, stage};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -130,4 +131,40 @@ async fn what_a_command_leaves_that_is_killed_stops_no_run() {
     program.run("finish", &["--yes", "--now"]).expect_code(0);
     assert_eq!(numbers(&client, left).await, [0, 0]);
     assert_eq!(numbers(&client, "select count(*) from only t_default").await, [0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_comparison_finds_every_row_while_partitions_are_exchanged() {
+    // It begins before the rows are copied, or once nobody has an older snapshot.
+    for [of_partitions, of_verify] in [["off", "1*sleep(4000)"], ["1*sleep(4000)", "1*sleep(8000)"]] {
+        let cluster = Cluster::start();
+        let (client, program) = soaking(&cluster).await;
+        let plan = std::fs::read_to_string(program.folder().join("plan.yaml")).unwrap();
+        let with = |point: &str, action: &str| {
+            let points = format!("{point}={action}");
+            Bluegreen::new(&cluster, "postgres").plan(&plan).env("FAILPOINTS", &points)
+        };
+        let (partitions, verify) =
+            (with("no old snapshots", of_partitions), with("temporary slot", of_verify));
+        let exchanging = (of_partitions != "off").then(|| partitions.spawn("partitions", &["--ahead", "4"]));
+        if exchanging.is_some() {
+            eventually(&client, "select exists (select from pg_trigger where tgname = 'projh_upkeep')").await;
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        }
+        // Noted, and not replaced when the comparison begins.
+        client.batch_execute("update t set n = 7 where id between 5001 and 5020").await.unwrap();
+        let comparing = verify.spawn("verify", &[]);
+        let point = "select exists (select from pg_replication_slots where temporary and confirmed_flush_lsn is not null)";
+        eventually(&client, point).await;
+        let exchanging = exchanging.unwrap_or_else(|| partitions.spawn("partitions", &["--ahead", "4"]));
+        comparing.finish().expect_code(0);
+        exchanging.wait_for_notice("snapshots");
+        exchanging.finish().expect_code(0);
+        program.run("verify", &[]).expect_code(0);
+        assert_eq!(numbers(&client, "select count(*) from only t_default").await, [0]);
+        assert_eq!(
+            numbers(&client, "select count(*), count(*) filter (where n = 7) from t").await,
+            [2500, 20]
+        );
+    }
 }
