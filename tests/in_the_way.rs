@@ -50,16 +50,16 @@ async fn an_answer_of_a_role_that_cannot_see_is_not_nobody() {
     tokio::spawn(connection);
     let blind =
         |error: ActivityError| matches!(error, ActivityError::Blind(role) if role.as_str() == "mover");
-    assert!(activity::snapshots_older_than(&mover, xid).await.is_err_and(blind));
+    assert!(activity::snapshots_older_than(&mover, xid, false).await.is_err_and(blind));
     assert!(activity::active_clients(&mover).await.is_err_and(blind));
     assert!(activity::writers(&mover).await.is_err_and(blind));
     assert!(activity::replay_lag(&mover).await.is_err_and(blind));
     other.batch_execute("grant pg_read_all_stats to mover").await.unwrap();
-    let seen = activity::snapshots_older_than(&mover, xid).await.unwrap();
+    let seen = activity::snapshots_older_than(&mover, xid, false).await.unwrap();
     assert_eq!(seen.len(), 1, "{seen:?}");
     // The right can be taken away at any time.
     other.batch_execute("revoke pg_read_all_stats from mover").await.unwrap();
-    assert!(activity::snapshots_older_than(&mover, xid).await.is_err_and(blind));
+    assert!(activity::snapshots_older_than(&mover, xid, false).await.is_err_and(blind));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

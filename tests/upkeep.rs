@@ -1,6 +1,9 @@
 //! `partitions`: new partitions ahead of time, rows out of the default partition, old partitions archived or dropped;
 //! with clients that write all the while, and with a run that follows the table.
 
+mod keys;
+mod soak;
+
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -255,83 +258,6 @@ async fn without_a_default_partition_old_ones_leave_concurrently_or_are_dropped_
         [2 + 2 + 1]
     );
     assert!(dropped.stdout.contains("app.history is older than the plan keeps"));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_the_soak_partitions_are_made_and_none_is_detached() {
-    let cluster = Cluster::start();
-    let schema = "create table t (id bigint primary key, at date not null, n int not null default 0);
-        insert into t select g, now()::date - (g % 100)::int, 0 from generate_series(1, 2000) g;
-        create table \"C\" (t bigint references t on delete cascade); insert into \"C\" select generate_series(1, 200);";
-    let plan = "
-version: 1
-name: soak
-settings: {workers: 1, soak: 1h}
-tables:
-  - table: t
-    primary_key: [id, at]
-    inbound_foreign_keys: registry
-    partition_by: {range: at, every: 1 month, ahead: 1, retention: {keep: 24 months, then: drop}}
-";
-    let (client, program) = stage(&cluster, schema, plan).await;
-    program
-        .run("partitions", &[])
-        .expect_code(3)
-        .expect_words(&["it is not partitioned", "execute the plan first"]);
-    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
-    client
-        .batch_execute(
-            "insert into t select 5000 + g, now()::date + (g % 150)::int, 1 from generate_series(1, 1000) g",
-        )
-        .await
-        .unwrap();
-    let made = program.run("partitions", &["--ahead", "6"]).expect_code(0);
-    assert_eq!(made.events_of("partition").len(), 5, "{}", made.stdout);
-    client
-        .batch_execute("update t set n = n + 1 where id > 5000; delete from t where id = 5001")
-        .await
-        .unwrap();
-    program.write_plan(&plan.replace("24 months", "1 month"));
-    let refused = program.run("partitions", &["--yes"]).expect_code(3);
-    assert!(
-        tells(refused.refusals()[0], "cannot be detached while run", "projh-bluegreen finish"),
-        "{}",
-        refused.stdout
-    );
-    let rows = "select count(*), sum(n) from t";
-    program.run("rollback", &[]).expect_code(6);
-    assert_eq!(numbers(&client, rows).await, [2_999, 1_998]);
-    program.run("partitions", &[]).expect_code(3);
-    client.batch_execute("update t set n = n + 1 where id > 5000").await.unwrap();
-    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
-    assert_eq!(numbers(&client, rows).await, [2_999, 2_997]);
-    program.run("finish", &["--yes", "--now"]).expect_code(0);
-    let refused = program.run("partitions", &["--yes"]).expect_code(3);
-    assert!(
-        tells(refused.refusals()[0], "rows of public.\"C\" reference rows of", "delete or change"),
-        "{}",
-        refused.stdout
-    );
-    client.batch_execute("delete from \"C\"").await.unwrap();
-    // One that comes in between: after the check, before its keys have gone.
-    let shown = program.run("partitions", &["--dry-run"]).expect_code(0);
-    let keys: Vec<String> = shown
-        .events_of("partition")
-        .iter()
-        .filter(|event| event["what"] == "dropped")
-        .flat_map(|event| {
-            event["sql"].as_array().unwrap()[..3].iter().map(|sql| sql.as_str().unwrap().to_owned())
-        })
-        .collect();
-    let late = "insert into \"C\" select id from t order by at limit 1";
-    let refused = client.batch_execute(&format!("begin; {late}; {}", keys.join("; "))).await.unwrap_err();
-    assert!(refused.to_string().contains("db error"), "{refused:?}");
-    assert_eq!(refused.code(), Some(&SqlState::FOREIGN_KEY_VIOLATION));
-    client.batch_execute("rollback").await.unwrap();
-    program.run("partitions", &["--yes"]).expect_code(0);
-    assert!(numbers(&client, rows).await[0] < 2_999);
-    let differing = "select count(*) from (select id from t) t full join t_keys k using (id) where t.id is null or k.id is null";
-    assert_eq!(numbers(&client, differing).await, [0], "the keys of the partitions that have gone");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

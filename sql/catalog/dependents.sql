@@ -121,5 +121,5 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   join own o on o.classid = d.classid and o.objid = d.objid and o.relation = $1
   where d.classid in ('pg_constraint'::regclass, 'pg_trigger'::regclass, 'pg_class'::regclass, 'pg_statistic_ext'::regclass)
 ) x
--- What was dropped since the query began has no description.
-where x.object is not null
+-- What was dropped since the query began has no description, or a number for a name.
+where x.object !~ '^[0-9]+$'

@@ -40,7 +40,9 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
     where i.indrelid = p.oid and i.indisreplident and r.indrelid = $1 and r.indisreplident))
   union all
   select 'partition', format('trigger %I on %s', g.tgname, p.oid::regclass), null
-  from partitions p join pg_trigger g on g.tgrelid = p.oid where not g.tgisinternal and g.tgparentid = 0
+  -- Without the program's own, while it moves rows out of a default partition.
+  from partitions p join pg_trigger g on g.tgrelid = p.oid
+  where not g.tgisinternal and g.tgparentid = 0 and g.tgname <> 'projh_upkeep'
   union all
   select 'partition', format('constraint %I on %s', k.conname, p.oid::regclass), null
   from partitions p join pg_constraint k on k.conrelid = p.oid

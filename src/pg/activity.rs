@@ -213,6 +213,10 @@ pub(super) const BACKEND: &str = "s.sees, a.pid, coalesce(a.usename::text, ''), 
 /// Restricts to sessions of this database.
 pub(super) const HERE: &str = "a.datid = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
+/// The sessions of runs that hold a consistent point of this database.
+pub const POINTS: &str = "SELECT FROM pg_catalog.pg_stat_activity a WHERE a.backend_xmin IS NOT NULL \
+    AND a.datname = pg_catalog.current_database() AND a.application_name ~ '^projh-bluegreen [^ ]+ (slot|snapshot)$'";
+
 const PREPARED: &str = "SELECT x.gid, x.owner::text, x.database::text, \
     to_char(x.prepared AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS') FROM pg_prepared_xacts x";
 
@@ -239,18 +243,23 @@ pub async fn expect_sight(client: &Client) -> Result<(), ActivityError> {
     backends(client, "false", &[]).await.map(drop)
 }
 
-/// Sessions of this database whose snapshot is older than transaction `xid`. Prepared transactions have no snapshot.
+/// Sessions of this database whose snapshot is older than transaction `xid`; `of_runs`: those of runs, too. Prepared
+/// transactions have no snapshot.
 ///
 /// # Errors
 /// If the role may not see them, or the query fails.
-pub async fn snapshots_older_than(client: &Client, xid: u64) -> Result<Vec<Backend>, ActivityError> {
-    // A 32-bit xid for age(), which takes no epoch. A parallel worker's leader has the worker's snapshot too.
-    let xid = (xid & 0xFFFF_FFFF).to_string();
+pub async fn snapshots_older_than(
+    client: &Client,
+    xid: u64,
+    of_runs: bool,
+) -> Result<Vec<Backend>, ActivityError> {
+    // age() takes no epoch. A parallel worker's leader has the worker's snapshot too.
+    let whose = if of_runs { "a.pid <> pg_backend_pid()" } else { NOT_OURS };
     let condition = format!(
-        "a.backend_xmin IS NOT NULL AND {HERE} AND {NOT_OURS} \
+        "a.backend_xmin IS NOT NULL AND {HERE} AND {whose} \
          AND a.backend_type NOT IN ('autovacuum worker', 'parallel worker') AND age(a.backend_xmin) > age($1::text::xid)"
     );
-    backends(client, &condition, &[&xid]).await
+    backends(client, &condition, &[&(xid & 0xFFFF_FFFF).to_string()]).await
 }
 
 /// Client sessions with a transaction open for longer than this: those of the whole server that hold up a consistent

@@ -1,17 +1,26 @@
-//! Tables of keys ("registry") of a table: they lose the keys of a partition that leaves it, in a transaction before that.
+//! Tables of keys ("registry") of a table: they lose the keys of a partition in the transaction that detaches it.
 //!
-//! The server sees only rows that reference the partition itself. A row that references a key is kept from coming by locks on
-//! the keys, not by one on a table; once the keys have gone, the foreign keys refuse it.
+//! What takes long in it is done before it locks the table, while clients go on: it locks the keys, looks for rows that reference
+//! them, and deletes them. A trigger, which is there before that, notes changes of the partition's rows; if one was noted by the
+//! time the table is locked, all is undone and begun again. So the rows that leave are those whose keys were deleted, and
+//! none of them is referenced: once its key is locked, a row that references it waits, and then the foreign key refuses it.
 
 use serde::Deserialize;
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::Work;
-use super::found::refused;
+use super::exchange::{file_of, unchanged};
+use super::found::{Partition, refused};
+use crate::crash;
 use crate::error::{Doing, Error};
-use crate::hangs_on;
-use crate::pg::sql::{LockMode, Statement};
+use crate::hangs_on::{self, seal};
+use crate::pg::connect::Session;
+use crate::pg::sql::{LockMode, Statement, joined};
 use crate::pg::{Ident, Literal, QName};
+use crate::phase::locks::Patience;
+
+const DOING: &str = "detaching a partition with its keys";
 
 /// A table of keys, as found in the catalog.
 #[derive(Clone, Debug, Deserialize)]
@@ -40,12 +49,15 @@ impl KeyTable {
         serde_json::from_value(row.get(0)).map_err(read)
     }
 
-    /// The statements of one transaction.
-    fn forget(&self, partition: &QName) -> Vec<Statement> {
+    /// Deletes the keys of a partition's rows, except those that rows of other partitions have, too.
+    fn forget(&self, table: &QName, partition: &QName) -> Vec<Statement> {
         let keys = &self.name;
-        let same: Vec<String> =
-            self.columns.iter().map(|column| format!("k.{column} = p.{column}")).collect();
-        let same = same.join(" AND ");
+        let equal = |row: &str| {
+            let each: Vec<String> =
+                self.columns.iter().map(|column| format!("k.{column} = {row}.{column}")).collect();
+            each.join(" AND ")
+        };
+        let same = equal("p");
         let lock = format!(
             "SELECT count(*) FROM (SELECT FROM {keys} k JOIN {partition} p ON {same} FOR UPDATE OF k) locked"
         );
@@ -60,7 +72,13 @@ impl KeyTable {
             let sql = format!("DO {}", Literal(&body));
             Statement::on(&of.child, LockMode::AccessShare, "look for rows that reference them in", sql)
         }));
-        let delete = format!("DELETE FROM {keys} k USING {partition} p WHERE {same}");
+        let elsewhere = format!(
+            "SELECT FROM {table} t WHERE {} AND t.tableoid NOT IN (SELECT relid FROM pg_catalog.pg_partition_tree({}))",
+            equal("t"),
+            Literal(&partition.to_string())
+        );
+        let delete =
+            format!("DELETE FROM {keys} k USING {partition} p WHERE {same} AND NOT EXISTS ({elsewhere})");
         statements.push(Statement::on(keys, LockMode::RowExclusive, "delete them from", delete));
         statements
     }
@@ -82,9 +100,53 @@ impl Referencing {
 }
 
 impl Work<'_> {
-    /// Deletes the keys of a partition that leaves the table, in one transaction; none if the table has no table of keys.
-    pub(super) fn forget_keys(&self, old: &QName) -> Vec<Statement> {
-        self.found.key_tables.iter().flat_map(|keys| keys.forget(old)).collect()
+    /// Has changes of a partition noted that is about to leave.
+    pub(super) fn watch(&self, old: &QName) -> Vec<Statement> {
+        let key: &[Ident] = self.found.key_tables.first().map_or(&[], |keys| &keys.columns);
+        let mut statements = self.make_home();
+        statements.extend(self.table_of_keys(&self.noted(), key));
+        statements.push(seal(&self.home()));
+        statements.extend(self.trigger(old, key));
+        statements
+    }
+
+    /// The transaction in which it leaves; `file` is the one that it had when its changes began to be noted.
+    pub(super) fn leave(&self, old: &Partition, file: &str) -> Vec<Statement> {
+        let (table, home) = (self.found.name(), self.home());
+        // Before the table is locked, not at the end.
+        let mut statements =
+            vec![Statement::new("check deferred constraints at once", "SET CONSTRAINTS ALL IMMEDIATE")];
+        let of = |keys: &KeyTable| keys.forget(table, &old.name);
+        statements.extend(self.found.key_tables.iter().flat_map(of));
+        statements.push(self.lock_both(&old.name));
+        let noted = format!("EXISTS (SELECT FROM {})", self.noted());
+        statements.push(unchanged(&old.name, file, &noted));
+        let drop = format!("DROP SCHEMA {home} CASCADE");
+        statements.push(Statement::new("drop the private schema", drop));
+        statements.extend(self.retire(old));
+        statements
+    }
+
+    pub(super) async fn leave_now(
+        &self,
+        client: &Session,
+        patience: &Patience<'_>,
+        old: &Partition,
+    ) -> Result<(), Error> {
+        patience.execute(client, &joined(&self.watch(&old.name)), DOING).await?;
+        client.batch_execute("COMMIT").await.doing(DOING)?;
+        crash::point("partition watched");
+        let file = file_of(client, &old.name).await?;
+        let left = patience.execute(client, &joined(&self.leave(old, &file)), DOING).await;
+        if let Err(Error::Postgres { source, .. }) = &left
+            && source.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION)
+        {
+            client.batch_execute("ROLLBACK").await.doing(DOING)?;
+            self.refuse_referenced(client, &old.name).await?;
+        }
+        left?;
+        crash::point("before a partition leaves");
+        client.batch_execute("COMMIT").await.doing(DOING)
     }
 
     /// Refuses if others reference rows of a partition that would leave.

@@ -4,10 +4,12 @@
 //! Invariant: what is done to a table is one of a few transactions, each of which can be repeated: a partition exists
 //! with all of its rows or not at all. Only partitions of the plan's own periods and names are archived or dropped.
 
+mod exchange;
 mod found;
 mod keys;
 mod like;
 mod moved;
+mod refusals;
 mod retired;
 
 use tokio_postgres::Client;
@@ -96,7 +98,7 @@ pub(crate) async fn survey<'a>(
             }
             None => (Vec::new(), Then::Archive),
         };
-        refuse_taken(client, &found, &missing).await?;
+        refusals::refuse_taken(client, &found, &missing).await?;
         all.push(Work { found, missing, old, then });
     }
     if all.is_empty() {
@@ -111,69 +113,12 @@ pub(crate) async fn survey<'a>(
     Ok(all)
 }
 
-impl Work<'_> {
-    /// A detached partition is no longer in the stream, and its rows would stay in the old table.
-    fn refuse_in_soak(&self) -> Result<(), Error> {
-        match (&self.found.soaking, self.old.first()) {
-            (Some(run), Some(old)) => {
-                let what = format!(
-                    "{} cannot be detached while run {run} can still be undone: the stream does not carry a DETACH, so the old \
-                     table would keep its rows, and the way back would not verify",
-                    old.name.plain()
-                );
-                let hint = format!(
-                    "projh-bluegreen finish {run}, and then again; or take `retention` out of the plan until then"
-                );
-                Err(refused(self.found.name(), what, hint))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-impl Work<'_> {
-    /// What depends on a partition that would be replaced or dropped.
-    async fn refuse_dependents(&self, client: &Client) -> Result<(), Error> {
-        if let Some(default) = self.found.default().filter(|_| !self.missing.is_empty() && !self.is_direct())
-        {
-            self.refuse_default(client, default).await?;
-        }
-        let dropped = self.old.iter().filter(|_| self.then == Then::Drop);
-        for old in dropped {
-            if let Some(dependent) = old.dependents.first() {
-                let what = format!("{dependent} depends on {}, which would be dropped", old.name.plain());
-                return Err(refused(self.found.name(), what, "drop it first"));
-            }
-        }
-        for old in &self.old {
-            self.refuse_referenced(client, &old.name).await?;
-        }
-        Ok(())
-    }
-}
-
 /// Drops what an attempt has left that did not get to its end.
 pub(crate) async fn clean(cx: &Context, work: &Work<'_>) -> Result<(), Error> {
     let role = ConnectionRole::of_command("partitions");
     let session = cx.target.connect(role, &[("lock_timeout", "5s")]).await?;
     let sql = format!("DROP SCHEMA IF EXISTS {} CASCADE", work.home());
     session.batch_execute(&sql).await.doing("dropping what was built beside the table")
-}
-
-/// Names of new partitions that something else has.
-async fn refuse_taken(client: &Client, found: &Found<'_>, missing: &[(Leaf, u64)]) -> Result<(), Error> {
-    let schema = found.by.schema.as_ref().unwrap_or(&found.name().schema);
-    for (leaf, _) in missing {
-        let name = QName { schema: schema.clone(), name: leaf.name.clone() };
-        let sql = "SELECT to_regclass($1) IS NOT NULL OR to_regtype($1) IS NOT NULL";
-        let row = client.query_one(sql, &[&name.to_string()]).await.doing("looking for names")?;
-        if row.get(0) {
-            let what = format!("{} already exists, and is not a partition with this range", name.plain());
-            let hint = format!("drop, rename or attach it: {}", leaf.bound);
-            return Err(refused(found.name(), what, hint));
-        }
-    }
-    Ok(())
 }
 
 /// What would be done, with the SQL.
@@ -186,8 +131,8 @@ pub(crate) fn preview(work: &Work<'_>) -> Vec<PartitionChanged> {
         all.push(PartitionChanged { sql, rows, ..work.changed(&name, PartitionChange::Created) });
     }
     for old in &work.old {
-        let sql = work.forget_keys(&old.name).into_iter().chain(work.retire(old)).collect();
-        all.push(PartitionChanged { sql: texts(sql), ..work.changed(&old.name, work.change()) });
+        let sql = texts(work.retirement(old));
+        all.push(PartitionChanged { sql, ..work.changed(&old.name, work.change()) });
     }
     all
 }
@@ -227,6 +172,7 @@ pub(crate) async fn carry_out(cx: &Context, client: &Session, work: &Work<'_>) -
         return Err(Error::Answered { code: crate::error::ExitCode::Held.into(), why });
     }
     let patience = Patience { target: &cx.target, reporter: &cx.reporter, run: "upkeep" };
+    work.drop_left(cx, client, &patience).await?;
     if !work.missing.is_empty() {
         match work.is_direct() {
             true => {
@@ -250,6 +196,20 @@ pub(crate) async fn carry_out(cx: &Context, client: &Session, work: &Work<'_>) -
 }
 
 impl Work<'_> {
+    /// Drops what a command has left that was killed: its trigger notes changes of a partition until then.
+    async fn drop_left(&self, cx: &Context, client: &Session, patience: &Patience<'_>) -> Result<(), Error> {
+        let (home, doing) = (self.home(), "dropping what an earlier command has left");
+        let sql = "SELECT to_regnamespace($1) IS NOT NULL";
+        if client.query_one(sql, &[&home.to_string()]).await.doing(doing)?.get(0) {
+            patience.execute(client, &format!("DROP SCHEMA {home} CASCADE"), doing).await?;
+            client.batch_execute("COMMIT").await.doing(doing)?;
+            let table = self.found.name().plain();
+            let text = format!("dropped what an earlier `projh-bluegreen partitions` had left at {table}");
+            cx.tell(&Event::Notice { text });
+        }
+        Ok(())
+    }
+
     /// One that has not been done yet.
     fn changed(&self, partition: &QName, what: PartitionChange) -> PartitionChanged {
         let (table, partition) = (self.found.name().plain(), partition.plain());

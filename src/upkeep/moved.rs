@@ -16,9 +16,11 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::Work;
+use super::exchange::{again_if_changed, file_of};
 use super::found::{Found, Partition, refused};
 use super::like::LIKE;
 use crate::context::Context;
+use crate::crash;
 use crate::error::{Doing, Error};
 use crate::event::{Event, WaitCause};
 use crate::hangs_on::seal;
@@ -27,7 +29,7 @@ use crate::lifecycle::Span;
 use crate::pg::activity;
 use crate::pg::connect::Session;
 use crate::pg::sql::{LockMode, Statement, joined};
-use crate::pg::{AS_OPERATOR, Ident, Literal, QName, list};
+use crate::pg::{Ident, Literal, QName, list};
 use crate::phase::locks::Patience;
 use crate::plan::partition::Leaf;
 
@@ -37,10 +39,6 @@ const BLOCKS_AT_ONCE: u32 = 256;
 const NOTED_MAX: u64 = 50;
 /// How often to look whether old snapshots are gone.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How often it begins again if the default partition gets another file meanwhile.
-const TRIES: u32 = 3;
-/// How long the transaction that exchanges the partitions may take.
-const EXCHANGE: &str = "2s";
 const DOING: &str = "moving rows out of the default partition";
 
 /// How many rows of the default partition belong to a new one.
@@ -66,12 +64,12 @@ impl Work<'_> {
         QName::new(self.home(), name)
     }
 
-    fn twin(&self) -> QName {
+    pub(super) fn twin(&self) -> QName {
         self.in_home("twin")
     }
 
     /// Keys of rows that were changed.
-    fn noted(&self) -> QName {
+    pub(super) fn noted(&self) -> QName {
         self.in_home("noted")
     }
 
@@ -107,7 +105,7 @@ impl Work<'_> {
 
     /// What is built before the first row is copied.
     fn beside(&self, default: &Partition, key: &[Ident]) -> Vec<Statement> {
-        let (home, twin, noted) = (self.home(), self.twin(), self.noted());
+        let (home, twin) = (self.home(), self.twin());
         let (parent, owner) = (self.found.name(), &self.found.table.table.owner);
         let by = self.found.table.table.partition_key.as_deref().unwrap_or_default();
         let on = |name: &QName, verb: &str, sql: String| Statement::making(name, verb, sql);
@@ -139,18 +137,25 @@ impl Work<'_> {
             );
             statements.push(on(&built, "add a CHECK to", check));
         }
-        let keys = list(key);
-        for table in [&noted, &self.taken()] {
-            let create = format!("CREATE TABLE {table} AS SELECT {keys} FROM {parent} WITH NO DATA");
-            statements.push(on(table, "create a table of changed keys,", create));
-            statements.push(on(table, "set the owner of", format!("ALTER TABLE {table} OWNER TO {owner}")));
-        }
+        statements
+            .extend([self.noted(), self.taken()].iter().flat_map(|table| self.table_of_keys(table, key)));
         statements.push(seal(&home));
-        statements.extend(self.trigger(default, key));
+        statements.extend(self.trigger(&default.name, key));
         statements
     }
 
-    fn trigger(&self, default: &Partition, key: &[Ident]) -> Vec<Statement> {
+    pub(super) fn table_of_keys(&self, table: &QName, key: &[Ident]) -> [Statement; 2] {
+        let (parent, owner) = (self.found.name(), &self.found.table.table.owner);
+        let create = format!("CREATE TABLE {table} AS SELECT {} FROM {parent} WITH NO DATA", list(key));
+        let on = |verb: &str, sql: String| Statement::making(table, verb, sql);
+        [
+            on("create a table of changed keys,", create),
+            on("set the owner of", format!("ALTER TABLE {table} OWNER TO {owner}")),
+        ]
+    }
+
+    /// Notes the keys of rows of a partition that are changed.
+    pub(super) fn trigger(&self, old: &QName, key: &[Ident]) -> Vec<Statement> {
         let (note, noted) = (self.in_home("note"), self.noted());
         let of = |row: &str| list(key.iter().map(|name| format!("{row}.{name}")));
         let body = format!(
@@ -164,7 +169,6 @@ impl Work<'_> {
             Literal(&body)
         );
         let owner = format!("ALTER FUNCTION {note}() OWNER TO {}", self.found.table.table.owner);
-        let old = &default.name;
         let trigger = format!(
             "CREATE TRIGGER projh_upkeep AFTER INSERT OR UPDATE OR DELETE ON {old} FOR EACH ROW EXECUTE FUNCTION {note}()"
         );
@@ -192,7 +196,7 @@ impl Work<'_> {
     }
 
     /// Takes all noted keys, and gives the twin the rows that have them now.
-    fn replace(&self, default: &Partition, key: &[Ident]) -> String {
+    pub(super) fn replace(&self, default: &Partition, key: &[Ident]) -> String {
         let (keys, same) = (list(key), |a: &str, b: &str| {
             let each: Vec<String> = key.iter().map(|name| format!("{a}.{name} = {b}.{name}")).collect();
             each.join(" AND ")
@@ -209,53 +213,6 @@ impl Work<'_> {
         )
     }
 
-    /// The transaction that clients wait for.
-    fn exchange(&self, default: &Partition, key: &[Ident], file: &str) -> Vec<Statement> {
-        let (home, parent, old) = (self.home(), self.found.name(), &default.name);
-        let twin = self.twin();
-        let both = format!(
-            "LOCK TABLE ONLY {parent} IN ACCESS EXCLUSIVE MODE; LOCK TABLE {old} IN ACCESS EXCLUSIVE MODE"
-        );
-        let guard = format!(
-            "BEGIN IF pg_catalog.pg_relation_filenode({}) <> {file} THEN \
-             RAISE EXCEPTION USING ERRCODE = 'object_not_in_prerequisite_state', MESSAGE = 'the default partition has another file'; \
-             END IF; END",
-            Literal(&old.to_string())
-        );
-        let acting = self.found.table.table.acting();
-        let replace = format!("{acting}; {}; {AS_OPERATOR}", self.replace(default, key));
-        let mut statements = vec![
-            Statement::new("limit its time", format!("SET LOCAL statement_timeout = '{EXCHANGE}'")),
-            Statement::new("lock the table and its default partition: from here on clients wait", both)
-                .locking(parent, LockMode::AccessExclusive)
-                .locking(old, LockMode::AccessExclusive),
-            Statement::new("see that no row was moved unnoticed", format!("DO {}", Literal(&guard))),
-            Statement::new("replace the rows that were changed last", replace),
-            Statement::making(old, "detach", format!("ALTER TABLE {parent} DETACH PARTITION {old}")),
-            Statement::making(old, "drop", format!("DROP TABLE {old}")),
-        ];
-        let names = || self.missing.iter().map(|(leaf, _)| &leaf.name).chain([&old.name]);
-        statements.extend(names().map(|name| {
-            let built = QName { schema: home.clone(), name: name.clone() };
-            Statement::making(
-                &built,
-                "take from the twin",
-                format!("ALTER TABLE {twin} DETACH PARTITION {built}"),
-            )
-        }));
-        for (leaf, _) in &self.missing {
-            statements.extend(self.attach_leaf(leaf));
-            let placed = QName { schema: self.schema().clone(), name: leaf.name.clone() };
-            let drop = format!("ALTER TABLE {placed} DROP CONSTRAINT projh_range");
-            statements.push(Statement::making(&placed, "drop the CHECK of", drop));
-        }
-        let like = self.found.default_itself.as_ref().unwrap_or(&self.found.sibling);
-        statements.extend(self.attach(old, "DEFAULT", like));
-        let drop = format!("DROP SCHEMA {home} CASCADE");
-        statements.push(Statement::new("drop the private schema", drop));
-        statements
-    }
-
     /// Creates the missing partitions with the rows that belong to them.
     pub(super) async fn move_rows(
         &self,
@@ -265,18 +222,8 @@ impl Work<'_> {
     ) -> Result<(), Error> {
         let Some(default) = self.found.default() else { return Ok(()) };
         let key = self.key()?;
-        for tried in 1.. {
-            match self.try_to_move(cx, (client, patience), default, &key).await {
-                Err(Error::Postgres { source, .. })
-                    if source.code() == Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE)
-                        && tried < TRIES =>
-                {
-                    client.batch_execute("ROLLBACK").await.doing(DOING)?;
-                }
-                done => return done,
-            }
-        }
-        Ok(())
+        let once = async || self.try_to_move(cx, (client, patience), default, &key).await;
+        again_if_changed(client, once).await
     }
 
     async fn try_to_move(
@@ -291,10 +238,11 @@ impl Work<'_> {
         patience.execute(client, &joined(&beside), "building partitions beside the table").await?;
         client.batch_execute("COMMIT").await.doing(DOING)?;
         let old = default.name.to_string();
-        let sql = "SELECT pg_relation_filenode(to_regclass($1))::bigint, \
-                   (pg_relation_size(to_regclass($1)) / current_setting('block_size')::bigint)::bigint";
+        let file = file_of(client, &default.name).await?;
+        let sql =
+            "SELECT (pg_relation_size(to_regclass($1)) / current_setting('block_size')::bigint)::bigint";
         let row = client.query_one(sql, &[&old]).await.doing(DOING)?;
-        let (file, blocks) = (row.get::<_, i64>(0), u32::try_from(row.get::<_, i64>(1)).unwrap_or(u32::MAX));
+        let blocks = u32::try_from(row.get::<_, i64>(0)).unwrap_or(u32::MAX);
         let acting = self.found.table.table.acting();
         let mut from = 0;
         while from <= blocks {
@@ -306,11 +254,21 @@ impl Work<'_> {
         }
         self.drain(client, default, key).await?;
         client.batch_execute(&format!("ANALYZE {}", self.twin())).await.doing(DOING)?;
-        self.wait_for_old_snapshots(cx, client).await?;
-        self.drain(client, default, key).await?;
-        let exchange = joined(&self.exchange(default, key, &file.to_string()));
-        patience.execute(client, &exchange, "exchanging the default partition").await?;
-        client.batch_execute("COMMIT").await.doing(DOING)
+        let exchange = joined(&self.exchange(default, key, &file));
+        loop {
+            self.wait_for_old_snapshots(cx, client).await?;
+            crash::point("no old snapshots");
+            self.drain(client, default, key).await?;
+            match patience.execute(client, &exchange, "exchanging the default partition").await {
+                Err(Error::Postgres { source, .. }) if source.code() == Some(&SqlState::OBJECT_IN_USE) => {
+                    client.batch_execute("ROLLBACK").await.doing(DOING)?;
+                }
+                done => {
+                    done?;
+                    return client.batch_execute("COMMIT").await.doing(DOING);
+                }
+            }
+        }
     }
 
     /// Replaces rows with noted keys until few are left.
@@ -334,7 +292,7 @@ impl Work<'_> {
         let xid = row.get::<_, String>(0).parse().unwrap_or(u64::MAX);
         let mut reported = String::new();
         loop {
-            let old = activity::snapshots_older_than(client, xid).await?;
+            let old = activity::snapshots_older_than(client, xid, true).await?;
             if old.is_empty() {
                 return Ok(());
             }
@@ -350,51 +308,5 @@ impl Work<'_> {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-    }
-
-    /// The default partition is replaced by another table: what depends on it, or knows its rows, would be lost.
-    pub(super) async fn refuse_default(&self, client: &Client, default: &Partition) -> Result<(), Error> {
-        let (table, name) = (self.found.name(), default.name.plain());
-        let rows = "its rows cannot be moved without blocking clients";
-        if let Some(dependent) = default.dependents.first() {
-            let what =
-                format!("{dependent} depends on default partition {name}, which would be replaced: {rows}");
-            return Err(refused(table, what, "drop it, and create it again afterwards"));
-        }
-        if !default.own.is_empty() {
-            let own = default.own.join(", ");
-            let what = format!(
-                "default partition {name} would be replaced, and has what its parent has not: {own}; {rows}"
-            );
-            return Err(refused(
-                table,
-                what,
-                "drop that, and create it again afterwards; or give it to the table itself",
-            ));
-        }
-        if !default.leaf {
-            return Err(refused(
-                table,
-                format!("default partition {name} is no ordinary table: {rows}"),
-                "move its rows by hand",
-            ));
-        }
-        let sql = "SELECT (SELECT min(pubname::text) FROM pg_publication WHERE puballtables), \
-                   current_setting('server_version_num')::int < 150000 AND EXISTS (SELECT FROM pg_publication_rel \
-                   WHERE prrelid = to_regclass($1))";
-        let row = client.query_one(sql, &[&table.to_string()]).await.doing(DOING)?;
-        if let Some(publication) = row.get::<_, Option<String>>(0) {
-            let what = format!(
-                "publication {publication} is FOR ALL TABLES: its subscribers would stop at the tables that are built: {rows}"
-            );
-            return Err(refused(table, what, "replace it by one that lists its tables"));
-        }
-        if row.get(1) {
-            let what = format!(
-                "before version 15 a publication misses rows of a partition that is attached with rows: {rows}"
-            );
-            return Err(refused(table, what, "wait until nobody follows the table"));
-        }
-        Ok(())
     }
 }

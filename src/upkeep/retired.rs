@@ -1,9 +1,10 @@
 //! Partitions that are older than the plan keeps: archived, or dropped.
 //!
-//! DETACH needs the table for a moment; CONCURRENTLY it does not, but a table with a default partition does not have that. A
-//! partition that is archived is moved to its schema first, so that one whose DETACH was interrupted is found again.
+//! DETACH needs the table for a moment; CONCURRENTLY it does not, but a table with a default partition does not have that, and
+//! it would not be in the transaction that deletes the partition's keys. A partition that is archived is moved to its schema first, so that one whose DETACH was interrupted is found again.
 
 use super::Work;
+use super::exchange::again_if_changed;
 use super::found::Partition;
 use crate::error::{Doing, Error};
 use crate::pg::QName;
@@ -13,7 +14,17 @@ use crate::phase::locks::Patience;
 use crate::plan::Then;
 
 impl Work<'_> {
-    /// The statements that retire a partition, in order.
+    /// Every statement, in order.
+    pub(super) fn retirement(&self, old: &Partition) -> Vec<Statement> {
+        if self.found.key_tables.is_empty() {
+            return self.retire(old);
+        }
+        let mut statements = self.watch(&old.name);
+        statements.extend(self.leave(old, "<its file>"));
+        statements
+    }
+
+    /// The statements that retire a partition whose keys are not kept elsewhere, or have been deleted.
     pub(super) fn retire(&self, old: &Partition) -> Vec<Statement> {
         let parent = self.found.name();
         let on =
@@ -22,10 +33,11 @@ impl Work<'_> {
             let sql = format!("ALTER TABLE {parent} DETACH PARTITION {name}{how}");
             on(parent, "detach a partition of", sql).locking(name, LockMode::AccessExclusive)
         };
-        let how = match (old.detaching, self.found.default()) {
+        let is_briefly_locked = self.found.default().is_some() || !self.found.key_tables.is_empty();
+        let how = match (old.detaching, is_briefly_locked) {
             (true, _) => " FINALIZE",
-            (false, None) => " CONCURRENTLY",
-            (false, Some(_)) => "",
+            (false, false) => " CONCURRENTLY",
+            (false, true) => "",
         };
         if self.then == Then::Drop {
             let how = if old.detaching { how } else { "" };
@@ -51,10 +63,8 @@ impl Work<'_> {
         old: &Partition,
     ) -> Result<(), Error> {
         let doing = "retiring a partition";
-        let keys = self.forget_keys(&old.name);
-        if !keys.is_empty() {
-            patience.execute(client, &joined(&keys), "deleting the keys of a partition").await?;
-            client.batch_execute("COMMIT").await.doing(doing)?;
+        if !self.found.key_tables.is_empty() {
+            return again_if_changed(client, async || self.leave_now(client, patience, old).await).await;
         }
         let statements = self.retire(old);
         let by_itself = |statement: &Statement| statement.sql.ends_with(" CONCURRENTLY");

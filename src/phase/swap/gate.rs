@@ -106,7 +106,7 @@ pub(super) async fn old_snapshots(
     client: &Client,
 ) -> Result<Option<OldSnapshots>, ActivityError> {
     let Some(xid) = run.journal.progress().caught_up else { return Ok(None) };
-    let old = activity::snapshots_older_than(client, xid).await?;
+    let old = activity::snapshots_older_than(client, xid, false).await?;
     let listed = |text: fn(&Backend) -> String, by: &str| old.iter().map(text).collect::<Vec<_>>().join(by);
     let pids = listed(|backend| backend.pid.to_string(), ", ");
     Ok((!old.is_empty()).then(|| OldSnapshots { pids, holders: listed(ToString::to_string, "; ") }))
