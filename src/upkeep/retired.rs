@@ -1,7 +1,8 @@
 //! Partitions that are older than the plan keeps: archived, or dropped.
 //!
-//! DETACH needs the table for a moment; CONCURRENTLY it does not, but a table with a default partition does not have that, and
-//! it would not be in the transaction that deletes the partition's keys. A partition that is archived is moved to its schema first, so that one whose DETACH was interrupted is found again.
+//! DETACH needs the table for a moment. CONCURRENTLY it does not; but a table with a default partition does not have that,
+//! and it would not be in the transaction that deletes the partition's keys. A partition that is archived is moved to its
+//! schema first, so that one whose DETACH was interrupted is found again.
 
 use super::Work;
 use super::exchange::again_if_changed;
