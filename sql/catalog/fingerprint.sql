@@ -134,7 +134,7 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
       -- The swap executes the text of a view or a rule, in which names count; its tree has numbers in their place.
       case when r.oid is not null then concat_ws('|', (select string_agg(n.name, ',' order by n.name collate "C") from (
           select distinct pg_describe_object(p.refclassid, p.refobjid, p.refobjsubid) as name from pg_depend p
-          where p.classid = 'pg_rewrite'::regclass and p.objid = r.oid) n),
+          where p.classid = 'pg_rewrite'::regclass and p.objid = r.oid and p.refclassid <> 'pg_constraint'::regclass) n),
         (select string_agg(a.attname, ',' order by a.attnum) from pg_attribute a
           where a.attrelid = v.oid and v.relkind in ('v', 'm') and a.attnum > 0 and not a.attisdropped)) end as names,
       case when $2 then concat_ws('|', v.relowner, array_to_string(v.reloptions, ','), pg_get_ruledef(r.oid), r.ev_enabled,

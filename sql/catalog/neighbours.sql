@@ -8,7 +8,10 @@ keys as (
 )
 select distinct n.nspname::text, c.relname::text, k.conname::text, p.pubname::text
 from keys k
-join pg_class c on c.oid = coalesce(pg_partition_root(k.relid), k.relid)
+join pg_class at on at.oid = coalesce(pg_partition_root(k.relid), k.relid)
+-- The table itself instead of its table of keys, which a trigger of it maintains.
+left join pg_trigger g on g.tgname = '!' || at.relname || '_delete' and g.tgparentid = 0
+join pg_class c on c.oid = coalesce(g.tgrelid, at.oid)
 join pg_namespace n on n.oid = c.relnamespace
 cross join lateral (select c.oid as relid union select relid from pg_partition_tree(c.oid::regclass)) t
 join pg_publication_rel r on r.prrelid = t.relid

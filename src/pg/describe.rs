@@ -49,14 +49,14 @@ pub fn is_transient(error: &Error) -> bool {
         return true;
     }
     match error.code().map(tokio_postgres::error::SqlState::code) {
-        // Connection trouble, lack of resources, an administrator's command, a transaction that was idle for too long, a
-        // lock not granted, a deadlock.
+        // Connection trouble, lack of resources, an administrator's command, a transaction that was idle for too long, or
+        // failed by what was sent before; a lock not granted, a deadlock.
         Some(code) => {
             code.starts_with("08")
                 || code.starts_with("53")
                 || matches!(
                     code,
-                    "57P01" | "57P02" | "57P03" | "25P03" | "55P03" | "40P01" | "40001" | "57014"
+                    "57P01" | "57P02" | "57P03" | "25P02" | "25P03" | "55P03" | "40P01" | "40001" | "57014"
                 )
         }
         None => {

@@ -189,6 +189,6 @@ async fn step_back() {
 }
 
 /// Whether a lock was not granted in time, or a deadlock was resolved at our expense.
-fn is_lock_wait(error: &tokio_postgres::Error) -> bool {
+pub(crate) fn is_lock_wait(error: &tokio_postgres::Error) -> bool {
     matches!(error.code(), Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE || *code == SqlState::T_R_DEADLOCK_DETECTED)
 }

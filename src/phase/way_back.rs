@@ -151,12 +151,29 @@ pub(super) async fn arrived(
     run.journal.begin_stream(client, who, lsn).await?;
     let row = client.query_one("SELECT extract(epoch FROM clock_timestamp())::bigint", &[]).await;
     let at = row.doing("reading the server's time")?.get(0);
-    let (mut fingerprints, mut left) = (Vec::new(), Vec::new());
-    for lane in &prepared(run)?.lanes {
-        fingerprints.push(Fingerprint::of(client, &lane.table).await?);
-        left.push(Fingerprint::of(client, &lane.green.home_of(who.other())).await?);
-    }
+    let (fingerprints, left) = fingerprints(run, client, who.other()).await?;
     Ok(Some(Arrived { at, fingerprints, left }))
+}
+
+/// The fingerprints of each lane's live table, and of the other one, which is at the home of `other`. To be asked for once
+/// before clients wait for the answer: the session plans the query then.
+///
+/// # Errors
+/// If the catalog cannot be read.
+pub(super) async fn fingerprints(
+    run: &Run<'_>,
+    client: &Client,
+    other: Colour,
+) -> Result<(Vec<Fingerprint>, Vec<Fingerprint>), Error> {
+    let (mut live, mut left) = (Vec::new(), Vec::new());
+    for lane in &prepared(run)?.lanes {
+        let home = lane.green.home_of(other);
+        let both = tokio::try_join!(Fingerprint::of(client, &lane.table), Fingerprint::of(client, &home));
+        let (of_live, of_other) = both?;
+        live.push(of_live);
+        left.push(of_other);
+    }
+    Ok((live, left))
 }
 
 /// The rows that an error is about, the first few.

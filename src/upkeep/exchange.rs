@@ -10,6 +10,7 @@ use crate::pg::activity;
 use crate::pg::connect::Session;
 use crate::pg::sql::{LockMode, Statement};
 use crate::pg::{AS_OPERATOR, Ident, Literal, QName};
+use crate::phase::is_lock_wait;
 
 /// How often something begins again if the partition was changed meanwhile.
 const TRIES: u32 = 3;
@@ -34,7 +35,7 @@ pub(super) fn unchanged(old: &QName, file: &str, otherwise: &str) -> Statement {
     Statement::new("see that nothing was changed unnoticed", format!("DO {}", Literal(&body)))
 }
 
-/// Does something, and some more times if [`unchanged`] fails.
+/// Does something, and some more times if [`unchanged`] fails, or a lock is not granted.
 pub(super) async fn again_if_changed(
     client: &Session,
     once: impl AsyncFn() -> Result<(), Error>,
@@ -42,7 +43,9 @@ pub(super) async fn again_if_changed(
     for tried in 1.. {
         match once().await {
             Err(Error::Postgres { source, .. })
-                if source.code() == Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE) && tried < TRIES =>
+                if (source.code() == Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE)
+                    || is_lock_wait(&source))
+                    && tried < TRIES =>
             {
                 client.batch_execute("ROLLBACK").await.doing(DOING)?;
             }

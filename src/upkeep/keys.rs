@@ -5,6 +5,8 @@
 //! time the table is locked, all is undone and begun again. So the rows that leave are those whose keys were deleted, and
 //! none of them is referenced: once its key is locked, a row that references it waits, and then the foreign key refuses it.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -18,9 +20,13 @@ use crate::hangs_on::{self, seal};
 use crate::pg::connect::Session;
 use crate::pg::sql::{LockMode, Statement, joined};
 use crate::pg::{Ident, Literal, QName};
+use crate::phase::is_lock_wait;
 use crate::phase::locks::Patience;
 
 const DOING: &str = "detaching a partition with its keys";
+/// How often the table is tried to be locked once its partition's keys are, and the time in between.
+const LOCK_TRIES: u32 = 20;
+const LOCK_EVERY: Duration = Duration::from_millis(200);
 
 /// A table of keys, as found in the catalog.
 #[derive(Clone, Debug, Deserialize)]
@@ -110,20 +116,31 @@ impl Work<'_> {
         statements
     }
 
-    /// The transaction in which it leaves; `file` is the one that it had when its changes began to be noted.
-    pub(super) fn leave(&self, old: &Partition, file: &str) -> Vec<Statement> {
-        let (table, home) = (self.found.name(), self.home());
+    /// What takes long in the transaction in which it leaves.
+    pub(super) fn forget(&self, old: &QName) -> Vec<Statement> {
         // Before the table is locked, not at the end.
         let mut statements =
             vec![Statement::new("check deferred constraints at once", "SET CONSTRAINTS ALL IMMEDIATE")];
-        let of = |keys: &KeyTable| keys.forget(table, &old.name);
+        let of = |keys: &KeyTable| keys.forget(self.found.name(), old);
         statements.extend(self.found.key_tables.iter().flat_map(of));
-        statements.push(self.lock_both(&old.name));
+        statements
+    }
+
+    /// The rest of it, once the table is locked; `file` is the one that it had when its changes began to be noted.
+    fn go(&self, old: &Partition, file: &str) -> Vec<Statement> {
         let noted = format!("EXISTS (SELECT FROM {})", self.noted());
-        statements.push(unchanged(&old.name, file, &noted));
-        let drop = format!("DROP SCHEMA {home} CASCADE");
+        let mut statements = vec![unchanged(&old.name, file, &noted)];
+        let drop = format!("DROP SCHEMA {} CASCADE", self.home());
         statements.push(Statement::new("drop the private schema", drop));
         statements.extend(self.retire(old));
+        statements
+    }
+
+    /// The transaction in which it leaves.
+    pub(super) fn leave(&self, old: &Partition) -> Vec<Statement> {
+        let mut statements = self.forget(&old.name);
+        statements.push(self.lock_both(&old.name));
+        statements.extend(self.go(old, "<its file>"));
         statements
     }
 
@@ -137,16 +154,37 @@ impl Work<'_> {
         client.batch_execute("COMMIT").await.doing(DOING)?;
         crash::point("partition watched");
         let file = file_of(client, &old.name).await?;
-        let left = patience.execute(client, &joined(&self.leave(old, &file)), DOING).await;
-        if let Err(Error::Postgres { source, .. }) = &left
+        // Whoever holds the table for long is waited for without the keys' locks.
+        let lock = self.lock_both(&old.name).sql;
+        patience.execute(client, &lock, DOING).await?;
+        client.batch_execute("ROLLBACK").await.doing(DOING)?;
+        let forgotten = patience.execute(client, &joined(&self.forget(&old.name)), DOING).await;
+        if let Err(Error::Postgres { source, .. }) = &forgotten
             && source.code() == Some(&SqlState::FOREIGN_KEY_VIOLATION)
         {
             client.batch_execute("ROLLBACK").await.doing(DOING)?;
             self.refuse_referenced(client, &old.name).await?;
         }
-        left?;
+        forgotten?;
+        self.lock_at_last(client, &lock).await?;
+        client.batch_execute(&joined(&self.go(old, &file))).await.doing(DOING)?;
         crash::point("before a partition leaves");
         client.batch_execute("COMMIT").await.doing(DOING)
+    }
+
+    /// Locks the table in the transaction that has deleted the keys, which stay so while a lock is not granted.
+    async fn lock_at_last(&self, client: &Session, lock: &str) -> Result<(), Error> {
+        for tried in 1.. {
+            client.batch_execute("SAVEPOINT locks").await.doing(DOING)?;
+            match client.batch_execute(lock).await {
+                Err(error) if is_lock_wait(&error) && tried < LOCK_TRIES => {
+                    client.batch_execute("ROLLBACK TO SAVEPOINT locks").await.doing(DOING)?;
+                    tokio::time::sleep(LOCK_EVERY).await;
+                }
+                outcome => return outcome.doing(DOING),
+            }
+        }
+        Ok(())
     }
 
     /// Refuses if others reference rows of a partition that would leave.

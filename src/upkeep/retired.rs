@@ -21,7 +21,7 @@ impl Work<'_> {
             return self.retire(old);
         }
         let mut statements = self.watch(&old.name);
-        statements.extend(self.leave(old, "<its file>"));
+        statements.extend(self.leave(old));
         statements
     }
 
@@ -64,7 +64,11 @@ impl Work<'_> {
         old: &Partition,
     ) -> Result<(), Error> {
         let doing = "retiring a partition";
-        if !self.found.key_tables.is_empty() {
+        // One that a DETACH has left half detached has no rows that clients of the table see.
+        if !self.found.key_tables.is_empty() && old.detaching {
+            patience.execute(client, &joined(&self.forget(&old.name)), doing).await?;
+            client.batch_execute("COMMIT").await.doing(doing)?;
+        } else if !self.found.key_tables.is_empty() {
             return again_if_changed(client, async || self.leave_now(client, patience, old).await).await;
         }
         let statements = self.retire(old);

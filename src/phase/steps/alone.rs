@@ -112,10 +112,14 @@ impl Made {
         let tokens = lexer::tokens(sql).ok()?;
         let at = tokens.iter().position(|token| token.is_word("index"))?;
         let is_build = tokens.first()?.is_word("create") && at <= 2;
-        let rest = tokens.get(at + 1..)?;
+        let mut rest = tokens.get(at + 1..)?;
+        if rest.first()?.is_word("concurrently") {
+            rest = &rest[1..];
+        }
+        let if_not_exists = rest.first()?.is_word("if");
+        rest = rest.get(if if_not_exists { 3 } else { 0 }..)?;
         let on = rest.iter().position(|token| token.is_word("on"))?;
         let name = Ident::from(rest.get(on.checked_sub(1)?)?.name()?);
-        let if_not_exists = rest.iter().take(2).any(|token| token.is_word("if"));
         let rest = &rest[on + 1..];
         let rest = if rest.first()?.is_word("only") { &rest[1..] } else { rest };
         let first = rest.first()?.name()?;

@@ -110,6 +110,9 @@ async fn rehearse(run: &Run<'_>, ready: &Ready<'_>) -> Result<(), Error> {
     check_fingerprints(run, ready.session).await?;
     verify::is_void(run, ready.session).await?;
     gate::old_snapshots(run, ready.session).await?;
+    if run.journal.progress().is_reversible() {
+        way_back::fingerprints(run, ready.session, arriving(run)).await?;
+    }
     let touched = run.feed()?.touched()?;
     let compare = async {
         for (comparison, keys) in ready.comparisons.iter().zip(&touched) {
@@ -241,7 +244,7 @@ async fn work(run: &Run<'_>, ready: &Ready<'_>, lock_wait: Duration) -> Result<E
     let steps = exchange(run, ready).await?;
     let row = client.query_one(&ready.statements.boundary.sql, &[]).await;
     let lsn: Lsn = row.doing("marking the swap")?.get(0);
-    let arrived = way_back::arrived(run, client, arriving(run), lsn).await?;
+    let arrived = way_back::arrived(run, client, arriving(run), lsn).await.map_err(unless_locked)?;
     let times = SwapTimes {
         lock_wait_ms: ms(lock_wait),
         drain_ms: ms(drained - granted),
@@ -256,7 +259,8 @@ async fn still_fits(run: &Run<'_>, client: &Client) -> Result<(), Stop> {
     let ((), is_void, old) =
         tokio::try_join!(check_fingerprints(run, client), verify::is_void(run, client), async {
             Ok(gate::old_snapshots(run, client).await?)
-        })?;
+        })
+        .map_err(unless_locked)?;
     if is_void {
         return Err(Stop::Postpone("a table was rewritten since it was verified".to_owned()));
     }
@@ -266,6 +270,14 @@ async fn still_fits(run: &Run<'_>, client: &Client) -> Result<(), Stop> {
         }
         None => Ok(()),
     }
+}
+
+/// To print what depends on a table, the server locks what that reads: somebody else may have locked it.
+fn unless_locked(error: Error) -> Stop {
+    if error.sqlstate() == Some(&SqlState::LOCK_NOT_AVAILABLE) {
+        return Stop::Postpone("a lock on what depends on the tables was not granted in time".to_owned());
+    }
+    error.into()
 }
 
 async fn drain(run: &Run<'_>, within: Duration) -> Result<(), Stop> {
