@@ -137,7 +137,8 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
           where p.classid = 'pg_rewrite'::regclass and p.objid = r.oid and p.refclassid <> 'pg_constraint'::regclass) n),
         (select string_agg(a.attname, ',' order by a.attnum) from pg_attribute a
           where a.attrelid = v.oid and v.relkind in ('v', 'm') and a.attnum > 0 and not a.attisdropped)) end as names,
-      case when $2 then concat_ws('|', v.relowner, array_to_string(v.reloptions, ','), pg_get_ruledef(r.oid), r.ev_enabled,
+      -- Not of a materialized view, of which its name stands for more.
+      case when $2 and v.relkind <> 'm' then concat_ws('|', v.relowner, array_to_string(v.reloptions, ','), pg_get_ruledef(r.oid), r.ev_enabled,
         obj_description(r.oid, 'pg_rewrite')) end as printed
     from (
       -- A view depends on each column that it shows; it is described once.
