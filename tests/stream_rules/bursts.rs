@@ -137,7 +137,7 @@ async fn it_is_kept_as_long_as_opening_it_takes_long() {
     client.batch_execute("begin; insert into t (id, big) values (900, '')").await.unwrap();
     bench.apply("insert into t (id, big) values (901, '')").await;
     let forwarder = Forwarder::to(bench.cluster.port());
-    forwarder.set(Flow::Open, Flow::Late(Duration::from_millis(150)));
+    forwarder.set(Flow::Open, Flow::Late(Duration::from_millis(600)));
     let url = format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable", forwarder.port());
     bench.target = Target::resolve(Some(&url), &|_| None).unwrap();
     bench.start(false).await;

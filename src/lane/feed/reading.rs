@@ -24,6 +24,8 @@ const BURST_MESSAGES: u32 = 1_000;
 const REST_TIMES: u32 = 20;
 /// The bounds of a rest. A stream that takes too long to be opened for the longest one is kept.
 const REST: RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(30);
+/// How long a stream that could not be opened stays closed.
+const PUT_OFF: Duration = Duration::from_secs(10);
 /// The most rests in a row at whose end the stream could not be opened.
 const FAILURES_MAX: u32 = 3;
 
@@ -218,7 +220,7 @@ impl Reading {
         }
         self.failures += 1;
         tracing::debug!(%error, "stream not opened yet");
-        self.now = Now::Resting(Instant::now() + *REST.end());
+        self.now = Now::Resting(Instant::now() + PUT_OFF);
         Ok(())
     }
 }
