@@ -89,8 +89,8 @@ impl Fingerprint {
     /// Whether a view or a rule that has changed may have the same text as before, which only [`Fingerprint::of`] knows.
     #[must_use]
     pub fn may_be_printed_alike(&self, now: &Self) -> bool {
-        let changed =
-            now.0.iter().filter(|(what, hash)| self.0.get(*what).is_some_and(|before| before != *hash));
-        changed.into_iter().any(|(what, _)| self.0.contains_key(&format!("{TEXT}{what}")))
+        let has_changed = |what: &str, hash: &String| self.0.get(what).is_some_and(|before| before != hash);
+        let mut all = now.0.iter();
+        all.any(|(what, hash)| has_changed(what, hash) && self.0.contains_key(&format!("{TEXT}{what}")))
     }
 }

@@ -8,23 +8,26 @@ use crate::support::bluegreen::tells;
 use crate::support::waiting::eventually;
 use crate::support::{Bluegreen, Cluster, stage};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_the_soak_partitions_are_made_and_none_is_detached() {
-    let cluster = Cluster::start();
-    let schema = "create table t (id bigint primary key, at date not null, n int not null default 0);
-        insert into t select g, now()::date - (g % 100)::int, 0 from generate_series(1, 2000) g;
-        create table \"C\" (t bigint references t on delete cascade); insert into \"C\" select generate_series(1, 200);";
-    let plan = "
+fn plan(rest: &str) -> String {
+    let head = "
 version: 1
 name: soak
 settings: {workers: 1, soak: 1h}
 tables:
   - table: t
     primary_key: [id, at]
-    inbound_foreign_keys: registry
-    partition_by: {range: at, every: 1 month, ahead: 1, retention: {keep: 24 months, then: drop}}
-";
-    let (client, program) = stage(&cluster, schema, plan).await;
+    partition_by: {range: at, every: 1 month, ahead: 1";
+    format!("{head}{rest}\n")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_the_soak_partitions_are_made_and_none_is_detached() {
+    let cluster = Cluster::start();
+    let schema = "create table t (id bigint primary key, at date not null, n int not null default 0);
+        insert into t select g, now()::date - (g % 100)::int, 0 from generate_series(1, 2000) g;
+        create table \"C\" (t bigint references t on delete cascade); insert into \"C\" select generate_series(1, 200);";
+    let plan = plan(", retention: {keep: 24 months, then: drop}}\n    inbound_foreign_keys: registry");
+    let (client, program) = stage(&cluster, schema, &plan).await;
     program
         .run("partitions", &[])
         .expect_code(3)
@@ -90,16 +93,7 @@ tables:
 async fn soaking(cluster: &Cluster) -> (Client, Bluegreen) {
     let schema = "create table t (id bigint primary key, at timestamptz not null, n int not null default 0);
         insert into t select g, now() - (g % 60) * interval '1 day' from generate_series(1, 2000) g;";
-    let plan = "
-version: 1
-name: soak
-settings: {workers: 1, soak: 1h}
-tables:
-  - table: t
-    primary_key: [id, at]
-    partition_by: {range: at, every: 1 month, ahead: 1}
-";
-    let (client, program) = stage(cluster, schema, plan).await;
+    let (client, program) = stage(cluster, schema, &plan("}")).await;
     program.execute(&["--yes", "--until", "settle"]).expect_code(0);
     let later = "insert into t select 5000 + g, date_trunc('month', now()) + interval '3 months 5 days', 1 from generate_series(1, 500) g";
     client.batch_execute(later).await.unwrap();
