@@ -7,8 +7,11 @@
 with recursive row_functions(oid) as (
   select distinct p.oid
   from pg_class c join pg_type t on t.oid = c.reltype
-  join pg_depend d on d.refclassid = 'pg_type'::regclass and d.refobjid in (t.oid, t.typarray) and d.classid = 'pg_proc'::regclass
-  join pg_proc p on p.oid = d.objid
+  -- OFFSET 0, here and below: looked up by the catalog's indexes however many relations the database has.
+  cross join lateral unnest(array[t.oid, t.typarray]) r(oid)
+  cross join lateral (select d.objid from pg_depend d
+    where d.refclassid = 'pg_type'::regclass and d.refobjid = r.oid and d.classid = 'pg_proc'::regclass offset 0) d
+  cross join lateral (select * from pg_proc p where p.oid = d.objid offset 0) p
   where c.oid = $1 and p.prokind in ('f', 'p', 'w')
     -- Every query of the body, at any depth, is a SELECT.
     and (p.prosqlbody is null or p.prosqlbody::text !~ ':commandType [2-9]')
@@ -25,7 +28,8 @@ of_table(classid, objid) as (
   union select 'pg_type'::regclass, t.typarray from pg_class c join pg_type t on t.oid = c.reltype where c.oid = $1
   union select 'pg_constraint'::regclass, k.oid from pg_constraint k where k.conrelid = $1
   union select 'pg_class'::regclass, i.indexrelid from pg_index i where i.indrelid = $1
-  union select 'pg_class'::regclass, s.oid from pg_depend d join pg_class s on s.oid = d.objid and s.relkind = 'S'
+  union select 'pg_class'::regclass, d.objid from pg_depend d cross join lateral (
+      select from pg_class s where s.oid = d.objid and s.relkind = 'S' offset 0) s
     where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = $1 and d.deptype = 'i'
   union select 'pg_proc'::regclass, oid from row_functions
 ),

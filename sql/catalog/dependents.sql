@@ -69,13 +69,14 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   left join pg_class v on v.oid = w.ev_class and v.relkind = 'v'
   left join pg_constraint k on d.classid = 'pg_constraint'::regclass and k.oid = d.objid
   left join pg_trigger g on d.classid = 'pg_trigger'::regclass and g.oid = d.objid
-  left join pg_publication_rel r on d.classid = 'pg_publication_rel'::regclass and r.oid = d.objid
-  left join pg_publication p on p.oid = r.prpubid
+  left join lateral (select p.* from pg_publication_rel r join pg_publication p on p.oid = r.prpubid
+    where d.classid = 'pg_publication_rel'::regclass and r.oid = d.objid offset 0) p on true
   left join pg_attrdef fd on d.classid = 'pg_attrdef'::regclass and fd.oid = d.objid
   left join pg_attribute f on f.attrelid = fd.adrelid and f.attnum = fd.adnum
   left join pg_attribute c on d.classid = 'pg_class'::regclass and c.attrelid = d.objid and c.attnum = d.objsubid and d.objsubid > 0
   left join pg_class x on d.classid = 'pg_class'::regclass and x.oid = d.objid and x.relkind in ('i', 'I')
-  left join pg_inherits h on d.classid = 'pg_class'::regclass and h.inhrelid = d.objid and h.inhparent = $1
+  left join lateral (select * from pg_inherits h
+    where d.classid = 'pg_class'::regclass and h.inhrelid = d.objid and h.inhparent = $1 offset 0) h on true
   left join pg_proc s on d.classid = 'pg_proc'::regclass and s.oid = d.objid
   where (d.classid, d.objid) not in (select classid, objid from own)
     and not coalesce(g.tgisinternal, false)

@@ -30,7 +30,10 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   union all
   -- Foreign keys of other tables. Until a partitioned table's are merged, its partitions have them.
   select distinct i.what || concat('constraint ', k.conname, ' of ', r.oid::regclass), i.x
-  from pg_constraint k
+  -- A key depends on the columns that it references: pg_constraint itself has no index for this.
+  from (select distinct d.objid from pg_depend d where d.refclassid = 'pg_class'::regclass and d.refobjid = $1
+    and d.classid = 'pg_constraint'::regclass offset 0) d
+  cross join lateral (select * from pg_constraint k where k.oid = d.objid offset 0) k
   join pg_class r on r.oid = coalesce(pg_partition_root(k.conrelid), k.conrelid)
   cross join lateral (values
     ('', concat_ws('|', 'inbound', r.oid::regclass, r.relowner, k.conname,
@@ -147,7 +150,8 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
         select 'pg_class'::regclass::oid as classid, $1::oid as objid
         union all select 'pg_type'::regclass, unnest(array[c.reltype, t.typarray])
           from pg_class c join pg_type t on t.oid = c.reltype where c.oid = $1
-        union all select 'pg_class'::regclass, p.objid from pg_depend p join pg_class s on s.oid = p.objid and s.relkind = 'S'
+        union all select 'pg_class'::regclass, p.objid from pg_depend p cross join lateral (
+            select from pg_class s where s.oid = p.objid and s.relkind = 'S' offset 0) s
           where p.classid = 'pg_class'::regclass and p.refclassid = 'pg_class'::regclass and p.refobjid = $1 and p.deptype = 'i'
         union all select b.classid, b.objid from bound b where not exists (
           select from of_table t where t.classid = b.classid and t.objid = b.objid)

@@ -9,7 +9,8 @@ with greens as (
 select format('trigger %s on %s is new', t.tgname, g.name) from greens g join pg_trigger t on t.tgrelid = g.oid
 where not t.tgisinternal and t.tgparentid = 0 and not (g.is_root and t.tgname = any ($2::text[]))
 union all
-select format('policy %s on %s is new', p.polname, g.name) from greens g join pg_policy p on p.polrelid = g.oid
+select format('policy %s on %s is new', p.polname, g.name) from greens g
+cross join lateral (select * from pg_policy p where p.polrelid = g.oid offset 0) p
 where not (g.is_root and p.polname = any ($3::text[]))
 union all
 select format('rule %s on %s is new', r.rulename, g.name) from greens g join pg_rewrite r on r.ev_class = g.oid
