@@ -60,7 +60,7 @@ pub(crate) use definition::PARTS;
 pub use definition::{Definition, read};
 pub(crate) use definition::{read_columns, read_table};
 pub use encrypted::{BlindIndex, Encrypted};
-pub use fingerprint::Fingerprint;
+pub use fingerprint::{About, Change, Fingerprint, How};
 pub(crate) use inbound::InboundKey;
 pub use indexes::{GreenIndex, Index};
 pub use key::{KeyColumn, KeySource, NoKey, TableKey};

@@ -9,7 +9,8 @@ use tokio_postgres::Client;
 use crate::error::Error;
 use crate::finding::Finding;
 use crate::hangs_on::{
-    self, Around, Blocker, BlockerKind, Fingerprint, Green, Published, ReplicaIdentity, ReplicaIdentityKind,
+    self, About, Around, Blocker, BlockerKind, Change, Fingerprint, Green, How, Published, ReplicaIdentity,
+    ReplicaIdentityKind,
 };
 use crate::lifecycle::{LaneDesign, Prepared};
 use crate::pg::{Colour, QName, RunObjects};
@@ -164,32 +165,24 @@ async fn changes(
     };
     // Somebody may have replaced a view by the same one.
     let now = if known.may_be_printed_alike(&now) { Fingerprint::of(client, table).await? } else { now };
-    let is_own = |what: &str| {
-        design.green.blue.foreign_keys.iter().any(|key| {
-            let name = key.name.as_str();
-            // Partitions have it until it is merged into their parent's.
-            what == format!("constraint {name}")
-                || what.starts_with(&format!("foreign key {name} on partition "))
-        })
-    };
+    // Partitions have the table's foreign keys until they are merged into their parent's.
+    let is_own = |name: &str| design.green.blue.foreign_keys.iter().any(|key| key.name.as_str() == name);
     // The comment on a foreign key that is merged is the one that it had.
     let is_as_before = |what: &str| now.hash(what) == design.fingerprint.hash(what);
-    let is_settled = |what: &str| {
-        settles
-            && (is_own(what)
-                || what.starts_with("validity of ")
-                || what.starts_with("comment on constraint ") && is_as_before(what))
-    };
-    // Partitions are made ahead of time. What is attached to green with rows is found when the tables are compared.
-    let mut what = known.differences(&now, &is_settled);
-    // A foreign key that is new is a new constraint, too. Until the swap the stream's own check looks at the replica identity.
-    what.retain(|what| {
-        let (is, is_new) = (|kind: &str| what.starts_with(kind), what.ends_with(" is new"));
-        !(is_new && is("its foreign key "))
-            && (settles && !is_new || !is("the replica identity"))
-            && (whose == Colour::Blue || !is("partition ") || !is_new)
+    let mut changes = known.changes(&now);
+    changes.retain(|change| match change.about() {
+        About::Constraint(name) => !(settles && is_own(name)),
+        About::Validity => !settles,
+        About::CommentOnConstraint => !(settles && is_as_before(change.what())),
+        // It is a new constraint, too.
+        About::OwnKey => change.how != How::New,
+        // Until the swap the stream's own check looks at it.
+        About::ReplicaIdentity => settles && change.how != How::New,
+        // Green's are made ahead of time. One that is attached with rows is found when the tables are compared.
+        About::Partition => whose == Colour::Blue || change.how != How::New,
+        About::Other => true,
     });
-    Ok(what)
+    Ok(changes.iter().map(Change::to_string).collect())
 }
 
 async fn hanging(client: &Client, prepared: &Prepared, design: &LaneDesign) -> Result<Vec<Blocker>, Error> {
