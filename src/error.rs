@@ -1,8 +1,9 @@
 //! The program's one error type: it knows whether trying again helps, which exit code it means, and what the person at
 //! the terminal does next.
 
-mod exit_code;
+pub(crate) mod exit_code;
 mod hint;
+mod keys_differ;
 mod wording;
 
 use tokio_postgres::error::SqlState;
@@ -19,7 +20,6 @@ use crate::lifecycle::Way;
 use crate::pg;
 use crate::pg::activity::ActivityError;
 use crate::pg::connect::ConnectError;
-use crate::phase::keys::KeysDiffer;
 use crate::phi::KeysError;
 use crate::plan::Problems;
 use crate::plan::partition::PartitionError;
@@ -27,6 +27,7 @@ use crate::replication::ReplicationError;
 use wording::{differing, some};
 
 pub use exit_code::ExitCode;
+pub use keys_differ::KeysDiffer;
 
 /// Any failure that ends a command.
 #[derive(Debug, thiserror::Error)]

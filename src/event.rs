@@ -20,7 +20,7 @@ use crate::lifecycle::{Phase, RoundEnd, SwapTimes, Verification};
 use crate::meter::Reached;
 use crate::pg::Lsn;
 use crate::plan::{Problem, SettingChange};
-use crate::rekey::{RekeyEstimate, Rekeyed};
+use crate::rekey::told::{RekeyEstimate, Rekeyed};
 use crate::status::Status;
 
 pub use partition::{PartitionChange, PartitionChanged};

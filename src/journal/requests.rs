@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
 
 use super::JournalError;
-use crate::error::ExitCode;
+use crate::error::exit_code::ExitCode;
 use crate::plan::{Changes, SettingChange};
 
 /// What can be asked for.

@@ -12,7 +12,7 @@ use tokio_postgres::Client;
 
 use super::locks::{LOCK_WAIT, Limits};
 use super::{begin, is_lock_wait, step_back};
-use crate::error::{Doing, Error};
+use crate::error::{Doing, Error, KeysDiffer};
 use crate::event::Event;
 use crate::hangs_on::{Green, KeyRegistry};
 use crate::lifecycle::{LaneDesign, Phase, Prepared};
@@ -22,23 +22,6 @@ use crate::run::Run;
 
 /// The most keys that one transaction fills in. Whoever deletes one of their rows waits for it.
 pub(crate) const KEYS_AT_ONCE: i64 = 2_000;
-
-/// A registry does not have the keys of the live table.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "verification found that {registry} does not hold the keys of {table}: {missing} are missing, and {stale} are of no row; \
-     nothing was swapped"
-)]
-pub struct KeysDiffer {
-    /// The table's name, as a plan writes it.
-    pub table: String,
-    /// The name of the registry.
-    pub registry: String,
-    /// How many keys are missing.
-    pub missing: i64,
-    /// How many are there without a row.
-    pub stale: i64,
-}
 
 /// A statement of this part of the index phase.
 pub(crate) struct KeyStep {

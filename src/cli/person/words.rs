@@ -5,7 +5,7 @@ use crate::event::Event;
 use crate::finding::{Finding, Severity};
 use crate::lifecycle::{Phase, RoundEnd, SwapTimes, Verification};
 use crate::meter::Reached;
-use crate::rekey::{RekeyEstimate, Rekeyed};
+use crate::rekey::told::{RekeyEstimate, Rekeyed};
 
 /// The text of an event; empty for those that are printed elsewhere.
 pub(super) fn words(event: &Event) -> String {
