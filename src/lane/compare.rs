@@ -28,7 +28,6 @@ pub use by_key::ByKey;
 use difference::Keyed;
 pub use difference::{Difference, DifferenceKind, Differences};
 use opened::Reader;
-pub(super) use opened::Taken;
 use side::{BUCKETS, Side};
 use sum::{Sum, Sums};
 

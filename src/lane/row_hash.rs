@@ -11,14 +11,15 @@
 //! would be the same after two rows exchanged a column's values. The combination is the seed of the first of the other
 //! columns' hashes, and each hash the seed of the next. A sum of those changes: a hash is not linear in its seed.
 
+mod taken;
 mod value;
 
 use tokio_postgres::{Client, Row};
 
 use super::Lane;
-use super::compare::Taken;
 use crate::pg::{Ident, list};
 
+pub(super) use taken::Taken;
 use value::ValueHash;
 
 const COLUMNS: &str = include_str!("../../sql/catalog/column_hashes.sql");

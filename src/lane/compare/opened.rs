@@ -23,49 +23,7 @@ use crate::lane::batch;
 use crate::lane::raw::Raw;
 use crate::lane::{Ciphers, Lane};
 use crate::lifecycle::Census;
-use crate::pg::Ident;
 use crate::phi::{KeyId, Label, Refused};
-
-/// What the server sends of each row, after a digest of its key if that is asked for: the hash of the columns that it
-/// compares itself, the values of the others, and the key as text.
-#[derive(Clone, Debug)]
-pub(in crate::lane) struct Taken {
-    /// SQL for the values, on the source and on the target.
-    pub(in crate::lane) values: [Vec<String>; 2],
-    /// SQL for the key as text.
-    pub(in crate::lane) key: [Vec<String>; 2],
-    /// The columns, by the target's names.
-    pub(in crate::lane) columns: Vec<Ident>,
-}
-
-impl Taken {
-    /// The columns of a lane that this program compares; `None` if there is none.
-    pub(in crate::lane) fn of(lane: &Lane) -> Option<Self> {
-        let values = |is_source: bool| {
-            let one = lane.transformed().map(move |(mapped, transform)| match is_source {
-                true => transform.source.taken(&mapped.source.to_string()),
-                false => transform.target.taken(&mapped.target.to_string()),
-            });
-            one.collect()
-        };
-        let pairs = lane.key_in_target();
-        let in_target = |key: &crate::lane::LaneKeyColumn| {
-            let at = lane.key.iter().position(|of| of.name == key.name);
-            at.and_then(|at| pairs.get(at))
-                .map_or_else(|| key.name.to_string(), |pair| pair.column.to_string())
-        };
-        let key = [lane.key_as_text(|key| key.name.to_string()), lane.key_as_text(in_target)];
-        let columns = lane.transformed().map(|(mapped, _)| mapped.target.clone()).collect();
-        lane.is_transformed().then(|| Self { values: [values(true), values(false)], key, columns })
-    }
-
-    /// What follows the hash in a select list.
-    pub(super) fn list(&self, is_source: bool) -> String {
-        let side = usize::from(!is_source);
-        let more = self.values[side].iter().chain(&self.key[side]).enumerate();
-        more.map(|(at, sql)| format!(", {sql} AS projh_v{at}")).collect()
-    }
-}
 
 /// Reads rows of one side.
 pub(super) struct Reader {
@@ -152,7 +110,7 @@ impl Reader {
     }
 
     /// Calls `with` for the hash of each row: a row has the server's hash, after `before` other columns, and then what
-    /// [`Taken::list`] asks for. Opening values is what takes long, so that
+    /// [`Taken::list`](crate::lane::row_hash::Taken::list) asks for. Opening values is what takes long, so that
     /// other pieces of the table are read and opened meanwhile.
     pub(super) async fn read(
         mut self,
@@ -182,7 +140,7 @@ impl Reader {
     }
 
     /// The sums by digest of the rows whose hash is asked for; each row has its key's digest, the server's hash, and what
-    /// [`Taken::list`] asks for.
+    /// [`Taken::list`](crate::lane::row_hash::Taken::list) asks for.
     pub(super) async fn keyed(
         self,
         rows: impl Stream<Item = Result<Row, tokio_postgres::Error>>,
