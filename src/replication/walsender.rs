@@ -22,8 +22,7 @@ use crate::pg::{AS_STORED, Ident, Literal, Lsn};
 /// It holds the snapshot that [`Walsender::create_slot`] exported: the next command on it, or its drop, ends that
 /// snapshot (transactions that have imported it keep it).
 ///
-/// A command whose answer is lost fails, as on a [`connect::Session`] that is watched: a proxy can hold a single connection
-/// open in which nothing gets through any more.
+/// A command fails if its answer is lost: a proxy can keep a single connection open in which nothing gets through any more.
 pub struct Walsender {
     link: Link,
     process_id: i32,

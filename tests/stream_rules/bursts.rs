@@ -157,7 +157,7 @@ async fn it_is_not_opened_on_another_server_than_the_journals() {
     let (second, _client) = promoted(&bench).await;
     bench.target = of_both(&bench.cluster, &second);
     bench.sql(TAKEN_OVER).await;
-    let error = bench.try_start(false).await.err().expect("no stream begins");
+    let error = bench.try_start(false).await.expect_err("a stream begins");
     assert!(matches!(error, FeedError::Replication(ReplicationError::OtherServer { .. })), "{error}");
 }
 
