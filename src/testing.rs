@@ -83,7 +83,7 @@ pub mod plan {
 }
 
 pub mod replication {
-    pub use crate::replication::{Received, ReplicationError, Start, Stream, Walsender};
+    pub use crate::replication::{Received, ReplicationError, Server, Start, Stream, Walsender};
 
     pub mod pgoutput {
         pub use crate::replication::pgoutput::{Logical, OldKind, Value};

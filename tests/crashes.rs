@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio_postgres::{Client, Config};
 
 use crate::oracle::{Load, own};
+use crate::support::waiting::eventually;
 use crate::support::{Bluegreen, Cluster};
 
 const DB: &str = "postgres";
@@ -185,4 +186,104 @@ tables:
         assert!(stage.client.query_one(valid, &[]).await.unwrap().get::<_, bool>(0), "{again}");
         stage.nothing_is_left().await;
     }
+}
+
+/// A duplicate of its key is what blue cannot take.
+const KEYED: &str = "
+create table t (id bigint primary key, at date not null);
+insert into t select g, date '2026-01-01' + g % 50 from generate_series(1, 200) g;
+analyze t;";
+
+async fn keyed(soak: &str) -> Stage {
+    let plan = format!(
+        "
+version: 1
+name: keyed
+settings: {{workers: 1, soak: {soak}}}
+tables:
+  - table: public.t
+    partition_by: {{range: at, bounds: [2026-01-01, 2026-02-01], default: true}}
+    primary_key: [id, at]
+gates:
+  - {{name: quick, compare: {{sql: 'select count(*) from public.t'}}, expect: max <= 1000 * before}}
+"
+    );
+    let cluster = Cluster::start();
+    let client = cluster.client(DB).await;
+    client.batch_execute(KEYED).await.unwrap();
+    Stage { cluster, client, plan, hit: Vec::new() }
+}
+
+impl Stage {
+    /// It dies just before the fact, and the next time just after it.
+    fn dies_around(&self, command: &str, args: &[&str], fact: &str) {
+        for when in ["before", "after"] {
+            let died = self.program(Some(&format!("{when} {fact}"))).run(command, args);
+            assert_eq!(died.code, None, "{when} {fact}: {}", died.stdout);
+        }
+    }
+
+    async fn drop_slots(&self) {
+        let sql = "select pg_drop_replication_slot(slot_name) from pg_replication_slots";
+        self.client.query(sql, &[]).await.unwrap();
+    }
+}
+
+/// Facts of runs in which not all goes well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_at_a_fact_about_something_that_went_wrong_changes_nothing_about_it() {
+    let (swaps, soaks) = (["--yes", "--until", "settle"], ["--yes"]);
+    let stage = keyed("1h").await;
+    stage.dies_around("execute", &swaps, "measured");
+    // Rewritten while it is verified, and swapped only once it is verified again.
+    for when in ["before", "after"] {
+        let verified = "select count(*) from projh_bluegreen.fact where fact->>'fact' = 'verified'";
+        let before: i64 = stage.client.query_one(verified, &[]).await.unwrap().get(0);
+        let points = format!("after verified=1*sleep(4000);{when} verification_voided=return");
+        let program = stage.program(None).env("FAILPOINTS", &points);
+        let running = program.spawn("execute", &swaps);
+        eventually(&stage.client, &format!("select ({verified}) > {before}")).await;
+        stage.client.batch_execute("vacuum full t").await.unwrap();
+        assert_eq!(running.finish().code, None, "{when}");
+    }
+    stage.program(None).run("execute", &swaps).expect_code(0);
+
+    stage.client.batch_execute("insert into t values (7, '2026-03-01')").await.unwrap();
+    stage.dies_around("execute", &soaks, "way_broken");
+    stage.program(None).run("execute", &soaks).expect_code(1).expect_words(&["blue no longer follows it"]);
+    stage.client.batch_execute("delete from t where id = 7 and at = '2026-03-01'").await.unwrap();
+    stage.dies_around("execute", &soaks, "way_mended");
+    stage.client.batch_execute("insert into t values (201, '2026-03-01')").await.unwrap();
+    stage.program(None).run("rollback", &[]).expect_code(6);
+    let rows = "select count(*) from t";
+    assert_eq!(stage.client.query_one(rows, &[]).await.unwrap().get::<_, i64>(0), 201);
+
+    stage.program(None).run("execute", &swaps).expect_code(0);
+    stage.drop_slots().await;
+    stage.dies_around("execute", &soaks, "way_back_lost");
+    stage.program(None).run("execute", &soaks).expect_code(0);
+    stage.program(None).run("finish", &["--yes"]).expect_code(0);
+    stage.nothing_is_left().await;
+
+    let stage = keyed("1h").await;
+    stage.program(None).run("execute", &["--until", "verify"]).expect_code(0);
+    stage.drop_slots().await;
+    stage.dies_around("execute", &swaps, "given_up");
+    stage.program(None).run("execute", &swaps).expect_code(3).expect_words(&["was given up"]);
+    stage.program(None).run("rollback", &[]).expect_code(6);
+    stage.nothing_is_left().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_soak_whose_end_is_cut_short_is_over() {
+    let stage = keyed("2s").await;
+    stage.program(None).run("execute", &["--yes", "--until", "settle"]).expect_code(0);
+    stage.client.batch_execute("insert into t values (201, '2026-03-01')").await.unwrap();
+    stage.dies_around("execute", &["--yes"], "way_back_closing");
+    assert_eq!(stage.program(Some("slot dropped")).run("execute", &["--yes"]).code, None);
+    stage.dies_around("execute", &["--yes"], "soaked");
+    stage.program(None).run("execute", &["--yes"]).expect_code(0);
+    stage.program(None).run("rollback", &[]).expect_code(2).expect_words(&["its way back is closed"]);
+    stage.program(None).run("finish", &["--yes"]).expect_code(0);
+    stage.nothing_is_left().await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use projh_bluegreen::testing::pg::Lsn;
 use projh_bluegreen::testing::pg::connect::Target;
 use projh_bluegreen::testing::replication::pgoutput::{Logical, OldKind, Value};
-use projh_bluegreen::testing::replication::{Received, ReplicationError, Start, Stream, Walsender};
+use projh_bluegreen::testing::replication::{Received, ReplicationError, Server, Start, Stream, Walsender};
 
 use crate::support::Cluster;
 use crate::support::waiting::until;
@@ -52,6 +52,22 @@ async fn becomes(cluster: &Cluster, question: &str, expected: &str) {
 
 fn code(error: &ReplicationError) -> &str {
     error.sqlstate().map_or("none", |code| code.code())
+}
+
+/// Some who offer servers let nobody ask for the system's identifier.
+#[tokio::test]
+async fn a_server_is_the_same_to_sessions_of_both_kinds_with_and_without_the_right_to_ask() {
+    let cluster = Cluster::start();
+    cluster.psql("postgres", "create role asks login; create role nobody login");
+    cluster.psql("postgres", "revoke execute on function pg_control_system() from public; grant execute on function pg_control_system() to asks");
+    let mut walsender = walsender(&cluster, &[]).await;
+    for (role, knows_it) in [("asks", true), ("nobody", false)] {
+        let url = cluster.url("postgres").replace("postgres@", &format!("{role}@"));
+        let session = Target::resolve(Some(&url), &|_| None).unwrap().connect("it", &[]).await.unwrap();
+        let server = Server::of(&session).await.unwrap();
+        assert_eq!(server.to_string().contains("system"), knows_it, "{server}");
+        walsender.must_be(&server).await.unwrap();
+    }
 }
 
 #[tokio::test]

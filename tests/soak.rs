@@ -3,6 +3,7 @@
 mod again;
 mod broken;
 mod finish;
+mod many;
 mod requests;
 
 use std::str::FromStr as _;

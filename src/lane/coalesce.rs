@@ -11,7 +11,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::BufMut;
 
 use crate::replication::pgoutput::Value;
 
@@ -20,38 +20,37 @@ use crate::replication::pgoutput::Value;
 /// Two keys that the server calls equal but prints differently (numeric 1.0 and 1.00) are two keys
 /// here, and that is right: the stream names the key that the row really had.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key(Bytes);
+pub struct Key(Box<[u8]>);
 
 impl Key {
     /// From the values of the key's columns; `None` if one of them is NULL or was not sent.
     pub fn new<'a>(values: impl IntoIterator<Item = &'a Value>) -> Option<Self> {
-        let mut bytes = BytesMut::with_capacity(24);
+        let mut bytes = Vec::with_capacity(24);
         for value in values {
             let Value::Binary(value) = value else { return None };
             bytes.put_u32(u32::try_from(value.len()).ok()?);
             bytes.put_slice(value);
         }
-        Some(Self(bytes.freeze()))
+        Some(Self(bytes.into()))
     }
 
     /// The same, but those after the first `columns` may be NULL.
     pub fn of_row<'a>(values: impl IntoIterator<Item = &'a Value>, columns: usize) -> Option<Self> {
         let of = |(at, value): (usize, &Value)| match value {
-            Value::Null if at >= columns => Some(Self(Bytes::from_static(&[u8::MAX; 4]))),
+            Value::Null if at >= columns => Some(Self([u8::MAX; 4].into())),
             value => Self::new([value]),
         };
         let parts: Option<Vec<Self>> = values.into_iter().enumerate().map(of).collect();
-        Some(Self(parts?.into_iter().flat_map(|part| part.0).collect()))
+        Some(Self(parts?.iter().flat_map(|part| part.0.iter().copied()).collect()))
     }
 
     /// The values of the key's columns, in order.
-    pub fn values(&self) -> impl Iterator<Item = Bytes> + '_ {
-        let mut rest = self.0.clone();
+    pub fn values(&self) -> impl Iterator<Item = &[u8]> {
+        let mut rest = &*self.0;
         std::iter::from_fn(move || {
-            let length = rest.get(..4)?;
-            let length = u32::from_be_bytes(length.try_into().ok()?) as usize;
-            let value = rest.slice(4..4 + length);
-            rest = rest.slice(4 + length..);
+            let (length, values) = rest.split_first_chunk()?;
+            let (value, others) = values.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+            rest = others;
             Some(value)
         })
     }
@@ -59,7 +58,7 @@ impl Key {
     /// The first `count` of its values.
     pub(crate) fn first(&self, count: usize) -> Self {
         let length: usize = self.values().take(count).map(|value| 4 + value.len()).sum();
-        Self(self.0.slice(..length))
+        Self(self.0.iter().copied().take(length).collect())
     }
 
     /// Size in bytes.

@@ -12,10 +12,11 @@ mod error;
 mod others;
 mod pending;
 mod reading;
+mod touched;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -35,12 +36,10 @@ use applier::Applier;
 pub use error::FeedError;
 pub use others::{Watch, Watched};
 pub use reading::Read;
+use touched::Touched;
 
 /// The prefix of our logical messages in the WAL.
 pub const MESSAGE_PREFIX: &str = "projh_bluegreen";
-
-/// The most changed keys that are remembered for the verification: at this number the feed waits for a comparison.
-const TOUCHED_MAX: usize = 500_000;
 
 /// How far the feed may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,14 +84,18 @@ struct Shared {
     /// Whether changes are taken in up to a marker before they are applied.
     gathers: AtomicBool,
     error: Mutex<Option<FeedError>>,
-    /// Keys changed since the last [`Feed::take_touched`], by lane; `None` while they are not remembered.
-    touched: Mutex<Option<Vec<HashSet<Key>>>>,
+    /// Keys changed since the last [`Feed::take_touched`]; `None` while they are not remembered.
+    touched: Mutex<Option<Touched>>,
 }
 
 impl Shared {
-    fn touched_count(&self) -> usize {
-        let touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
-        touched.as_ref().map_or(0, |lanes| lanes.iter().map(HashSet::len).sum())
+    fn touched(&self) -> MutexGuard<'_, Option<Touched>> {
+        self.touched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether something is so of the keys that are remembered.
+    fn is_touched(&self, is_so: impl Fn(&Touched) -> bool) -> bool {
+        self.touched().as_ref().is_some_and(is_so)
     }
 }
 
@@ -275,21 +278,22 @@ impl Feed {
     /// From now on, remembers which keys change; returns those that changed since the last call, by
     /// lane. To be called while the feed holds still.
     pub fn take_touched(&self, lanes: usize) -> Vec<HashSet<Key>> {
-        let mut touched = self.shared.touched.lock().unwrap_or_else(PoisonError::into_inner);
-        touched.replace(vec![HashSet::new(); lanes]).unwrap_or_else(|| vec![HashSet::new(); lanes])
+        self.shared.touched().get_or_insert_with(|| Touched::of(lanes)).take()
     }
 
     /// Remembers keys again that were taken but not compared.
     pub fn give_back(&self, taken: &mut [Vec<Key>]) {
-        let mut touched = self.shared.touched.lock().unwrap_or_else(PoisonError::into_inner);
-        for (keys, lane) in taken.iter_mut().zip(touched.iter_mut().flatten()) {
-            lane.extend(keys.drain(..));
+        let mut touched = self.shared.touched();
+        for (lane, keys) in taken.iter_mut().enumerate() {
+            if let Some(touched) = touched.as_mut() {
+                touched.add(lane, keys.drain(..));
+            }
         }
     }
 
     /// No longer remembers which keys change, since no verification needs them.
     pub fn forget_touched(&self) {
-        *self.shared.touched.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.shared.touched() = None;
         // It may have waited for them to be compared.
         self.mode.send_modify(|_| {});
     }
@@ -297,22 +301,33 @@ impl Feed {
     /// The keys that have changed since [`Feed::take_touched`], by lane; they stay remembered.
     ///
     /// # Errors
-    /// [`FeedError::Unremembered`] if they are not remembered: no keys would mean that nothing has changed.
+    /// [`FeedError::Unremembered`] if they are not remembered: no keys would mean that nothing has changed. Or
+    /// [`FeedError::Forgotten`].
     pub fn touched(&self) -> Result<Vec<HashSet<Key>>, FeedError> {
-        let touched = self.shared.touched.lock().unwrap_or_else(PoisonError::into_inner);
-        touched.clone().ok_or(FeedError::Unremembered)
+        match &*self.shared.touched() {
+            None => Err(FeedError::Unremembered),
+            Some(touched) if touched.has_forgotten() => Err(FeedError::Forgotten),
+            Some(touched) => Ok(touched.lanes().to_vec()),
+        }
+    }
+
+    /// Whether a transaction has changed more keys than are remembered: then all rows have to be compared, after
+    /// [`Feed::forget_touched`].
+    #[must_use]
+    pub fn has_forgotten(&self) -> bool {
+        self.shared.is_touched(Touched::has_forgotten)
     }
 
     /// How many keys have changed since [`Feed::take_touched`].
     #[must_use]
     pub fn touched_count(&self) -> usize {
-        self.shared.touched_count()
+        self.shared.touched().as_ref().map_or(0, Touched::count)
     }
 
-    /// Whether half as many keys have changed as it remembers before it waits for a comparison.
+    /// Whether half as much has changed as it remembers before it waits for a comparison.
     #[must_use]
     pub fn is_filling(&self) -> bool {
-        self.touched_count() >= TOUCHED_MAX / 2
+        self.shared.is_touched(Touched::is_filling)
     }
 
     /// Checks that the feed still runs.

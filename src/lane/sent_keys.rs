@@ -55,7 +55,7 @@ impl SentKeys {
         let mut rows = CopyRows::new();
         for key in keys {
             rows.begin(lane.key.len());
-            key.values().for_each(|value| rows.put(Some(&value)));
+            key.values().for_each(|value| rows.put(Some(value)));
         }
         table.fill(client, rows).await?;
         Ok(Vec::new())
@@ -102,7 +102,7 @@ pub(super) fn key_arrays<'a>(lane: &Lane, keys: impl Iterator<Item = &'a Key>) -
     let mut arrays: Vec<Array> = lane.key.iter().map(|column| Array::of(column.type_oid)).collect();
     for key in keys {
         for (array, value) in arrays.iter_mut().zip(key.values()) {
-            array.push(Some(&value));
+            array.push(Some(value));
         }
     }
     arrays

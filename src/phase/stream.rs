@@ -14,7 +14,7 @@ use crate::event::{Event, WaitCause};
 use crate::lane::feed::{Feed, FeedError, Parts, Read, Watch, Watched};
 use crate::lane::point::{Making, Point, Tried};
 use crate::pg::{Colour, Ident, RunObjects};
-use crate::replication::Start;
+use crate::replication::{Server, Start};
 use crate::run::Run;
 
 /// Bytes of the stream that are kept in memory while it is not applied.
@@ -34,7 +34,7 @@ pub(super) async fn ensure(run: &mut Run<'_>) -> Result<(), Error> {
         (progress.live(), progress.is_reversible() && progress.broken.is_none())
     };
     if run.feed.is_none() {
-        let read = Read { role: run.role("stream"), start: start(run, live).await? };
+        let read = read(run, "stream", live).await?;
         let lenient = !run.journal.progress().copy_finished;
         let (fence, mark, rest) = (run.journal.fence(), prepared(run)?.mark, run.pace.rest());
         let lanes = run.lanes.clone();
@@ -44,11 +44,17 @@ pub(super) async fn ensure(run: &mut Run<'_>) -> Result<(), Error> {
         run.feed = Some(feed);
     }
     if is_read && run.others.is_none() {
-        let read = Read { role: run.role("echo"), start: start(run, live.other()).await? };
+        let read = read(run, "echo", live.other()).await?;
         let watched = Watched { read, mark: prepared(run)?.mark };
         run.others = Some(Watch::start(run.cx.target.clone(), watched));
     }
     Ok(())
+}
+
+/// The stream of `source`, on the journal's server: another one may take over at any time.
+async fn read(run: &Run<'_>, role: &str, source: Colour) -> Result<Read, Error> {
+    let server = Server::of(run.journal.session()).await.doing("asking which server it is")?;
+    Ok(Read { role: run.role(role), start: start(run, source).await?, server })
 }
 
 /// Where the stream of `source` begins: where the journal says. Its slot is free afterwards.

@@ -74,9 +74,8 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
             pass_gate(run).await?;
         }
         let settings = run.settings().swap;
-        if verify::is_void(run, run.journal.session()).await? {
-            let why = "a table was rewritten since it was verified".to_owned();
-            run.cx.tell(&Event::BegunAgain { phase: Phase::Verify, why });
+        if let Some(why) = verify::void(run, run.journal.session()).await? {
+            run.cx.tell(&Event::BegunAgain { phase: Phase::Verify, why: why.to_owned() });
             run.journal.record(Fact::VerificationVoided).await?;
             unless(run.stopped(), verify::run(run)).await?;
             continue;

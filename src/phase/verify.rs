@@ -338,10 +338,14 @@ async fn pause_unless(pause: Duration, is_so: impl Fn() -> bool) {
     }
 }
 
-/// Whether a table was rewritten since it was verified (VACUUM FULL, an ALTER TABLE with USING, a TRUNCATE of the one
-/// that is not live): the stream does not show it, so the verification no longer counts.
-pub(super) async fn is_void(run: &Run<'_>, client: &Client) -> Result<bool, Error> {
-    Ok(files(run, client).await? != run.verified_files)
+/// Why the verification no longer counts, if so. A table was rewritten (VACUUM FULL, an ALTER TABLE with USING, a TRUNCATE of the
+/// one that is not live): the stream does not show it. Or more has changed at once than is remembered.
+pub(super) async fn void(run: &Run<'_>, client: &Client) -> Result<Option<&'static str>, Error> {
+    if files(run, client).await? != run.verified_files {
+        return Ok(Some("a table was rewritten since it was verified"));
+    }
+    let has_forgotten = run.feed.as_ref().is_some_and(Feed::has_forgotten);
+    Ok(has_forgotten.then_some("a transaction changed more rows than are compared by their keys"))
 }
 
 /// The files of each lane's tables.

@@ -10,13 +10,15 @@ mod link;
 mod login;
 pub mod pgoutput;
 mod receiver;
+mod server;
 mod stream;
 mod walsender;
 
 pub use delivery::Received;
 pub use error::ReplicationError;
+pub use server::Server;
 pub use stream::Stream;
-pub use walsender::{Server, Start, Walsender};
+pub use walsender::{Start, Walsender};
 pub(crate) use walsender::{create_slot, start_replication};
 
 /// PostgreSQL counts microseconds from 2000-01-01, Unix from 1970-01-01.

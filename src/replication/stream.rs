@@ -25,16 +25,28 @@ pub struct Stream {
     inbox: mpsc::UnboundedReceiver<Delivery>,
     stop: Option<oneshot::Sender<()>>,
     receiver: JoinHandle<Result<(), ReplicationError>>,
+    process_id: i32,
 }
 
 impl Stream {
-    pub(super) fn spawn(link: Link, from: Lsn, buffer_bytes: usize, silence: Option<Duration>) -> Self {
+    pub(super) fn spawn(
+        link: Link,
+        from: Lsn,
+        buffer_bytes: usize,
+        silence: Option<Duration>,
+        process_id: i32,
+    ) -> Self {
         let shared = Arc::new(Shared::new(from, buffer_bytes));
         let (outbox, inbox) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel();
         let receiver = Receiver::new(link, Arc::clone(&shared), outbox, silence);
         let receiver = tokio::spawn(receiver.run(stopped));
-        Self { shared, inbox, stop: Some(stop), receiver }
+        Self { shared, inbox, stop: Some(stop), receiver, process_id }
+    }
+
+    /// The process ID of the server's side.
+    pub(crate) fn process_id(&self) -> i32 {
+        self.process_id
     }
 
     /// Waits for the next message. Cancel-safe.

@@ -1,6 +1,7 @@
 //! A replication connection that is not streaming: it creates and drops slots, and starts a stream.
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -10,7 +11,9 @@ use postgres_protocol::message::frontend;
 use super::error::ReplicationError;
 use super::link::{Incoming, Link, error_fields};
 use super::login::{self, LoggedIn};
+use super::server::Server;
 use super::stream::Stream;
+use crate::pg::connect::unless_stalled;
 use crate::pg::connect::{self, CancelKey, Canceller, ConnectError, Encryption, Endpoint, Target, Wire};
 use crate::pg::{AS_STORED, Ident, Literal, Lsn};
 
@@ -18,8 +21,11 @@ use crate::pg::{AS_STORED, Ident, Literal, Lsn};
 ///
 /// It holds the snapshot that [`Walsender::create_slot`] exported: the next command on it, or its drop, ends that
 /// snapshot (transactions that have imported it keep it).
+///
+/// A command fails if its answer is lost: a proxy can keep a single connection open in which nothing gets through any more.
 pub struct Walsender {
     link: Link,
+    process_id: i32,
     canceller: Canceller,
     server_version_num: u32,
     /// A command was sent and its answer not read to the end.
@@ -48,19 +54,6 @@ pub struct Start {
     pub from: Lsn,
     /// Bytes of received messages that may wait for the consumer. A single larger message is let through.
     pub buffer_bytes: usize,
-}
-
-/// A server, and the timeline of its WAL. Another one has other WAL from some position on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
-    system: String,
-    timeline: String,
-}
-
-impl fmt::Display for Server {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "system {}, timeline {}", self.system, self.timeline)
-    }
 }
 
 impl Walsender {
@@ -139,21 +132,33 @@ impl Walsender {
         self.command(&sql).await.map(drop)
     }
 
-    /// Checks that the server is the known one. None is known before the first call.
+    /// Checks that the server is this one.
     ///
     /// # Errors
     /// [`ReplicationError::OtherServer`]; or if the connection was lost.
-    pub async fn must_be(&mut self, known: &mut Option<Server>) -> Result<(), ReplicationError> {
+    pub async fn must_be(&mut self, known: &Server) -> Result<(), ReplicationError> {
         let row = self.command("IDENTIFY_SYSTEM").await?;
         let [Some(system), Some(timeline), ..] = row.as_slice() else {
             return Err(ReplicationError::Protocol("it does not say which server it is"));
         };
-        let now = Server { system: system.clone(), timeline: timeline.clone() };
-        let known = known.get_or_insert_with(|| now.clone());
-        if *known == now {
+        let now = Server { system: Some(system.clone()), timeline: timeline.clone() };
+        if known.is(&now) {
             return Ok(());
         }
         Err(ReplicationError::OtherServer { known: known.to_string(), now: now.to_string() })
+    }
+
+    /// Ends an earlier connection of ours that the server still has on a slot, because it does not know that it is lost.
+    ///
+    /// # Errors
+    /// If the server rejected the statement, or the connection was lost.
+    pub async fn end(&mut self, slot: &str, process_id: i32) -> Result<(), ReplicationError> {
+        let sql = format!(
+            "SELECT pg_catalog.pg_terminate_backend(active_pid, 10000) FROM pg_catalog.pg_replication_slots \
+             WHERE slot_name = {} AND active_pid = {process_id}",
+            Literal(slot)
+        );
+        self.command(&sql).await.map(drop)
     }
 
     /// Turns the connection into a stream of `start.slot`'s changes, with text in the database's encoding.
@@ -163,12 +168,23 @@ impl Walsender {
     /// connection streams from it.
     pub async fn start(mut self, start: Start) -> Result<Stream, ReplicationError> {
         self.command(AS_STORED).await?;
+        self.begin(&start).await?;
+        tracing::debug!(slot = start.slot, from = %start.from, "stream begun");
+        Ok(Stream::spawn(self.link, start.from, start.buffer_bytes, self.silence, self.process_id))
+    }
+
+    /// The server answers before it decodes anything; and is at work from then on, so that it cannot be asked.
+    async fn begin(&mut self, start: &Start) -> Result<(), ReplicationError> {
         self.send(&start_replication(&start.slot, &start.publication, start.from)).await?;
-        match self.link.next().await.map_err(ReplicationError::Lost)? {
-            Incoming::CopyBoth => {
-                tracing::debug!(slot = start.slot, from = %start.from, "stream begun");
-                Ok(Stream::spawn(self.link, start.from, start.buffer_bytes, self.silence))
-            }
+        let incoming = match self.silence {
+            Some(limit) => tokio::time::timeout(limit * 2, self.link.next()).await.unwrap_or_else(|_| {
+                let text = format!("no stream has begun within {} s", (limit * 2).as_secs());
+                Err(io::Error::new(io::ErrorKind::TimedOut, text))
+            }),
+            None => self.link.next().await,
+        };
+        match incoming.map_err(ReplicationError::Lost)? {
+            Incoming::CopyBoth => Ok(()),
             Incoming::Message(Message::ErrorResponse(body)) => {
                 let (sqlstate, message) = error_fields(&body);
                 Err(ReplicationError::server(sqlstate, message).of_slot(&start.slot))
@@ -195,6 +211,11 @@ impl Walsender {
 
     /// Runs one command and returns its last row, if it has any.
     async fn command(&mut self, command: &str) -> Result<Vec<Option<String>>, ReplicationError> {
+        let target = self.canceller.target().clone();
+        unless_stalled(&target, self.process_id, self.answer(command)).await
+    }
+
+    async fn answer(&mut self, command: &str) -> Result<Vec<Option<String>>, ReplicationError> {
         self.send(command).await?;
         let (mut row, mut failure) = (Vec::new(), None);
         loop {
@@ -246,8 +267,14 @@ async fn open(
     let server_version_num = connect::server_version_num(server_version.as_deref(), &address)?;
     let key = CancelKey::Replication { process_id, secret_key };
     let canceller = Canceller::new(target, endpoint, encrypted, key);
-    let silence = target.silence_limit();
-    let mut walsender = Walsender { link, canceller, server_version_num, busy: false, silence };
+    let mut walsender = Walsender {
+        link,
+        process_id,
+        canceller,
+        server_version_num,
+        busy: false,
+        silence: target.silence_limit(),
+    };
     let serving = walsender.command(connect::SERVING_PROCESS).await;
     let serving = serving.map_err(|error| not_connected(error, target, &address))?;
     let serving = serving.first().and_then(|pid| pid.as_deref()?.parse().ok());
@@ -325,7 +352,7 @@ mod tests {
         for error in [
             went_down(SqlState::ADMIN_SHUTDOWN),
             went_down(SqlState::CRASH_SHUTDOWN),
-            ReplicationError::Lost(std::io::ErrorKind::ConnectionReset.into()),
+            ReplicationError::Lost(io::ErrorKind::ConnectionReset.into()),
         ] {
             assert!(not_connected(error, &target, "h:5432").is_transient());
         }

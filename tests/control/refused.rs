@@ -93,3 +93,39 @@ async fn rows_that_cannot_be_compared_and_a_swap_that_is_not_prepared_are_refuse
     program.run("finish", &["--yes"]).expect_code(0);
     refused("verify", &["has ended: it was finished"]);
 }
+
+/// A run is known in its own database only.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_of_another_database_is_none() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, BLUE, &plan("soak: 1h")).await;
+    program.execute(&["--until", "prepare"]).expect_code(0);
+    let run: String = client.query_one("select run from projh_bluegreen.run", &[]).await.unwrap().get(0);
+    client.batch_execute("create database another").await.unwrap();
+    let url = cluster.url("another");
+    for command in ["rollback", "verify", "swap", "pause", "resume"] {
+        let told = program.say(&[command, &run, "--database-url", &url]).expect_code(2);
+        told.expect_words(&["this database has no run", &run]);
+    }
+    let told = program.say(&["finish", &run, "--yes", "--database-url", &url]).expect_code(2);
+    told.expect_words(&["this database has no run", &run]);
+    program.run("rollback", &[]).expect_code(6);
+}
+
+/// Of two commands at once one acts; the other one asks it, or says who it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_rollbacks_at_once_are_one() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, BLUE, &plan("soak: 1h")).await;
+    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+    let both = [program.spawn("rollback", &[]), program.spawn("rollback", &[])].map(|one| one.finish());
+    let swapped: usize = both.iter().map(|one| one.events_of("swapped").len()).sum();
+    assert_eq!(swapped, 1, "{}\n{}", both[0].stdout, both[1].stdout);
+    for one in &both {
+        assert!(matches!(one.code, Some(6 | 8)), "{:?} {}", one.code, one.stdout);
+    }
+    assert!(both.iter().any(|one| one.code == Some(6)));
+    let slots = count(&client, "pg_replication_slots").await;
+    assert_eq!(slots, 2, "they still follow each other");
+    program.run("rollback", &["--drop-green"]).expect_code(6);
+}

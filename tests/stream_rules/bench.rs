@@ -64,10 +64,16 @@ impl Bench {
 
     /// Starts the feed where the journal says; it holds still. An earlier one ends, as by a crash.
     pub async fn start(&mut self, lenient: bool) {
+        self.try_start(lenient).await.unwrap();
+    }
+
+    /// The same, if it can be.
+    pub async fn try_start(&mut self, lenient: bool) -> Result<(), FeedError> {
         self.crash().await;
         let applied = self.journal.applied(Colour::Blue).await.unwrap().unwrap();
         let from = From { slot: self.prepared.slot.as_str(), applied, lenient };
-        self.feed = Some(feeding::start(&self.target, &self.journal, &self.lane, from).await);
+        self.feed = Some(feeding::try_start(&self.target, &self.journal, &self.lane, from).await?);
+        Ok(())
     }
 
     /// A feed that runs, and to which every row has to be there.

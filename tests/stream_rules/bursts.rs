@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use projh_bluegreen::testing::lane::feed::FeedError;
 use projh_bluegreen::testing::pg::connect::Target;
 use projh_bluegreen::testing::replication::{ReplicationError, Walsender};
+use tokio_postgres::Client;
 
 use super::bench::{BLUE, Bench, DB, PLAN};
 use crate::support::Cluster;
@@ -49,6 +50,34 @@ impl Bench {
         }
     }
 }
+
+/// The server behind a proxy.
+fn behind(forwarder: &Forwarder, settings: &str) -> Target {
+    let port = forwarder.port();
+    let url = format!("postgres://postgres@127.0.0.1:{port}/postgres?sslmode=disable{settings}");
+    Target::resolve(Some(&url), &|_| None).unwrap()
+}
+
+/// Whichever of the two takes writes.
+fn of_both(one: &Cluster, other: &Cluster) -> Target {
+    let (one, other) = (one.port(), other.port());
+    let url = format!(
+        "postgres://postgres@127.0.0.1:{one},127.0.0.1:{other}/postgres?sslmode=disable&target_session_attrs=read-write"
+    );
+    Target::resolve(Some(&url), &|_| None).unwrap()
+}
+
+/// A standby that has been promoted; connections are still made to the first server.
+async fn promoted(bench: &Bench) -> (Cluster, Client) {
+    let second = bench.cluster.standby();
+    let client = second.client(DB).await;
+    client.batch_execute("select pg_promote()").await.unwrap();
+    eventually(&client, "select not pg_is_in_recovery()").await;
+    (second, client)
+}
+
+/// Connections that are open go on with the server that they have.
+const TAKEN_OVER: &str = "alter role postgres set default_transaction_read_only = on";
 
 /// Bursts are on, one is over, and the stream is closed.
 async fn at_rest() -> Bench {
@@ -104,20 +133,12 @@ async fn a_slot_that_is_dropped_in_a_rest_is_noticed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_is_not_opened_again_on_another_server() {
     let mut bench = Bench::set().await;
-    let second = bench.cluster.standby();
-    let other = second.client(DB).await;
-    other.batch_execute("select pg_promote()").await.unwrap();
-    eventually(&other, "select not pg_is_in_recovery()").await;
-    let (one, two) = (bench.cluster.port(), second.port());
-    let url = format!(
-        "postgres://postgres@127.0.0.1:{one},127.0.0.1:{two}/postgres?sslmode=disable&target_session_attrs=read-write"
-    );
-    bench.target = Target::resolve(Some(&url), &|_| None).unwrap();
+    let (second, _client) = promoted(&bench).await;
+    bench.target = of_both(&bench.cluster, &second);
     bench.start(false).await;
     bench.free_in_bursts();
     bench.burst(1_000).await;
-    // Connections that are open go on with the server that they have.
-    bench.sql("alter role postgres set default_transaction_read_only = on").await;
+    bench.sql(TAKEN_OVER).await;
     let mut ended = None;
     until("the feed ends", async || {
         ended = bench.feed().check().err();
@@ -129,6 +150,66 @@ async fn it_is_not_opened_again_on_another_server() {
     assert!(error.is_transient(), "a new session reads the journal of the new server");
 }
 
+/// The journal was read just before; its position means another transaction there. The other one has a copy of the slot.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_not_opened_on_another_server_than_the_journals() {
+    let mut bench = Bench::set().await;
+    let (second, _client) = promoted(&bench).await;
+    bench.target = of_both(&bench.cluster, &second);
+    bench.sql(TAKEN_OVER).await;
+    let error = bench.try_start(false).await.expect_err("a stream begins");
+    assert!(matches!(error, FeedError::Replication(ReplicationError::OtherServer { .. })), "{error}");
+}
+
+/// The server has its connection, and with it the slot, until it notices that nothing gets through any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_of_whose_end_the_server_does_not_hear_is_taken_from_it() {
+    let mut bench = Bench::set().await;
+    let forwarder = Forwarder::to(bench.cluster.port());
+    bench.target = behind(&forwarder, "");
+    bench.start(false).await;
+    bench.free_in_bursts();
+    // Somebody waits for it, so that it is kept for a while.
+    bench.apply("insert into t (id, big) select g, '' from generate_series(1000, 2199) g").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let port = bench
+        .number("select client_port::int8 from pg_stat_replication where application_name = 'test stream'");
+    forwarder.stall(u16::try_from(port.await).unwrap());
+    until("the burst is over", async || bench.feed().state().bursts == 1).await;
+    bench.sql("insert into t (id, big) values (900, '')").await;
+    assert!(bench.is_open().await, "the server has heard of it");
+    bench.try_drain().await.unwrap();
+    bench.expect_same().await;
+}
+
+/// A proxy loses a single connection, at an instant at which nothing but a command's answer is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_opening_in_which_nothing_gets_through_any_more_is_made_again() {
+    let mut bench = Bench::set().await;
+    let forwarder = Forwarder::to(bench.cluster.port());
+    bench.target = behind(&forwarder, "&keepalives_idle=1&keepalives_interval=1&keepalives_count=1");
+    bench.start(false).await;
+    bench.free_in_bursts();
+    bench.burst(1_000).await;
+    let late = Flow::Late(Duration::from_millis(200));
+    forwarder.set(late, late);
+    bench.sql("insert into t (id, big) values (900, '')").await;
+    let opening = "select coalesce(max(client_port), 0)::int8 from pg_stat_activity \
+                   where application_name = 'test stream' and query = 'IDENTIFY_SYSTEM'";
+    let mut port = 0;
+    until("it is opened", async || {
+        port = bench.number(opening).await;
+        port > 0
+    })
+    .await;
+    forwarder.stall(u16::try_from(port).unwrap());
+    forwarder.set(Flow::Open, Flow::Open);
+    until("it is open", async || bench.number("select count(*) from GREEN where id = 900").await == 1).await;
+    bench.feed().check().unwrap();
+    bench.try_drain().await.unwrap();
+    bench.expect_same().await;
+}
+
 /// What a client has written since a transaction began that is still open is decoded again at each opening.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_is_kept_as_long_as_opening_it_takes_long() {
@@ -138,8 +219,7 @@ async fn it_is_kept_as_long_as_opening_it_takes_long() {
     bench.apply("insert into t (id, big) values (901, '')").await;
     let forwarder = Forwarder::to(bench.cluster.port());
     forwarder.set(Flow::Open, Flow::Late(Duration::from_millis(600)));
-    let url = format!("postgres://postgres@127.0.0.1:{}/postgres?sslmode=disable", forwarder.port());
-    bench.target = Target::resolve(Some(&url), &|_| None).unwrap();
+    bench.target = behind(&forwarder, "");
     bench.start(false).await;
     bench.free_in_bursts();
     bench.apply("insert into t (id, big) select g, '' from generate_series(1000, 2199) g").await;

@@ -1,5 +1,7 @@
 //! What stops the stream rather than leave green wrong.
 
+use std::time::Duration;
+
 use projh_bluegreen::testing::journal::JournalError;
 use projh_bluegreen::testing::lane::apply::ApplyError;
 use projh_bluegreen::testing::lane::coalesce::Key;
@@ -7,7 +9,9 @@ use projh_bluegreen::testing::lane::compare::Comparison;
 use projh_bluegreen::testing::lane::feed::FeedError;
 use projh_bluegreen::testing::lifecycle::Fact;
 
-use super::bench::Bench;
+use super::bench::{BLUE, Bench, PLAN};
+use crate::support::Cluster;
+use crate::support::waiting::until;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn once_the_copy_is_over_a_row_that_is_not_there_stops_it() {
@@ -141,6 +145,29 @@ async fn what_was_not_remembered_is_not_nothing() {
     assert_eq!(bench.feed().touched().unwrap()[0].len(), 1);
     bench.feed().forget_touched();
     assert!(matches!(bench.feed().touched(), Err(FeedError::Unremembered)));
+}
+
+/// Memory for the keys that have changed is bounded: the feed stands still, not in the middle of a transaction.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_waits_for_a_comparison_once_much_has_changed() {
+    let blue = BLUE.replace("id int primary key", "id text primary key");
+    let blue = blue.replace("select g, 'e'", "select g::text, 'e'");
+    let mut bench = Bench::of(Cluster::start(), &blue, PLAN, "copy").await;
+    bench.start(false).await;
+    bench.feed().take_touched(1);
+    bench.feed().free();
+    let wide =
+        "insert into t (id, big) select repeat(md5(g::text), 28) || g, '' from generate_series(1, 15000) g";
+    bench.sql(wide).await;
+    until("it is applied", async || bench.feed().touched_count() == 15_000).await;
+    bench.sql("insert into t (id, big) values ('900', '')").await;
+    let marker = bench.feed().mark().await.unwrap();
+    let waits = bench.feed().drain_through(marker, Duration::from_secs(10)).await;
+    assert!(matches!(waits, Err(FeedError::Late(_))), "{waits:?}");
+    let taken: usize = bench.feed().take_touched(1).iter().map(|keys| keys.len()).sum();
+    assert_eq!(taken, 15_000);
+    bench.try_drain().await.unwrap();
+    assert_eq!(bench.number("select count(*) from GREEN where id = '900'").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

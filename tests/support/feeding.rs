@@ -6,7 +6,7 @@ use projh_bluegreen::testing::lane::feed::{Feed, FeedError, Parts, Read};
 use projh_bluegreen::testing::pg::Colour;
 use projh_bluegreen::testing::pg::Lsn;
 use projh_bluegreen::testing::pg::connect::Target;
-use projh_bluegreen::testing::replication::Start;
+use projh_bluegreen::testing::replication::{Server, Start};
 use projh_bluegreen::testing::throttle::Rest;
 use tokio_postgres::Client;
 
@@ -30,14 +30,25 @@ pub struct From<'a> {
 
 /// Starts the feed of one lane; it holds still.
 pub async fn start(target: &Target, journal: &Journal, lane: &Lane, from: From<'_>) -> Feed {
+    try_start(target, journal, lane, from).await.unwrap()
+}
+
+/// The same, if it can be.
+pub async fn try_start(
+    target: &Target,
+    journal: &Journal,
+    lane: &Lane,
+    from: From<'_>,
+) -> Result<Feed, FeedError> {
     let From { slot, applied, lenient } = from;
     let (slot, publication) = (slot.to_owned(), slot.to_owned());
     let start = Start { slot, publication, from: applied, buffer_bytes: 32 << 20 };
-    let read = Read { role: "test stream".to_owned(), start };
+    let server = Server::of(journal.session()).await.unwrap();
+    let read = Read { role: "test stream".to_owned(), start, server };
     let lanes = vec![lane.clone()];
     let (fence, mark, rest) = (journal.fence(), String::new(), Rest::never());
     let parts = Parts { fence, source: Colour::Blue, mark, read, lanes, lenient, rest };
-    Feed::start(target, parts).await.unwrap()
+    Feed::start(target, parts).await
 }
 
 /// Lets the feed run until everything written so far is applied, or it has stopped.

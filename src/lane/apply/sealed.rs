@@ -2,7 +2,6 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use bytes::Bytes;
 use tokio_postgres::Client;
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -109,7 +108,7 @@ impl Sealed {
                 out.put(Some(&value));
             }
             match base {
-                Some(base) => base.values().for_each(|value| out.put(Some(&value))),
+                Some(base) => base.values().for_each(|value| out.put(Some(value))),
                 None => lane.key.iter().for_each(|_| out.put(None)),
             }
         }
@@ -126,6 +125,6 @@ fn bytes(value: &Value) -> Option<&[u8]> {
 
 /// The values of a key as text.
 fn texts(lane: &Lane, key: &Key) -> Vec<Vec<u8>> {
-    let of_type = |(column, value): (&crate::lane::LaneKeyColumn, Bytes)| column.codec?.text(&value);
+    let of_type = |(column, value): (&crate::lane::LaneKeyColumn, &[u8])| column.codec?.text(value);
     lane.key.iter().zip(key.values()).map(|pair| of_type(pair).unwrap_or_default()).collect()
 }

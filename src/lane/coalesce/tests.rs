@@ -1,5 +1,7 @@
 //! Changes and what remains of them.
 
+use bytes::Bytes;
+
 use super::*;
 
 fn value(text: &str) -> Value {
@@ -29,7 +31,7 @@ fn shown(keys: HashMap<Key, Net>) -> Vec<String> {
         Value::Null => "-".to_owned(),
         Value::Unchanged => "~".to_owned(),
     };
-    let name = |key: &Key| String::from_utf8_lossy(&key.values().next().unwrap()).into_owned();
+    let name = |key: &Key| String::from_utf8_lossy(key.values().next().unwrap()).into_owned();
     let mut lines = Vec::new();
     for (key, net) in keys {
         let mut line = name(&key);

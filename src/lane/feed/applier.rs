@@ -13,10 +13,11 @@ use tokio::time::Instant;
 use super::echo::Echo;
 use super::pending::{Durable, Pending, begin};
 use super::reading::Reading;
-use super::{FeedError, MESSAGE_PREFIX, Mode, Parts, Shared, State, TOUCHED_MAX};
+use super::touched::Touched;
+use super::{FeedError, MESSAGE_PREFIX, Mode, Parts, Shared, State};
 use crate::journal::Fence;
 use crate::lane::apply::Apply;
-use crate::lane::coalesce::{Coalesced, Key};
+use crate::lane::coalesce::Coalesced;
 use crate::pg::Colour;
 use crate::pg::connect::{Session, Target, unless_stalled};
 use crate::pg::{LOOK_UP_BY_KEY, Lsn};
@@ -65,7 +66,8 @@ pub(super) struct Applier {
     marker: u64,
     changes: u64,
     truncated: bool,
-    touched: Vec<Vec<Key>>,
+    /// The keys of the target transaction that is open.
+    touched: Touched,
 }
 
 impl Applier {
@@ -93,7 +95,7 @@ impl Applier {
         }
         let echo = Echo::of(parts.mark);
         Ok(Self {
-            touched: vec![Vec::new(); pending.len()],
+            touched: Touched::of(pending.len()),
             pid: session.pid().await?,
             session,
             begin: echo.begin(pending.iter().any(|pending| pending.lane.defers)),
@@ -140,7 +142,7 @@ impl Applier {
             Mode::Hold => !self.in_source_transaction,
             Mode::Until(lsn) => !self.in_source_transaction && self.state.borrow().held_at == Some(lsn),
             // The changed keys have to be compared before more of them are remembered.
-            Mode::Free => !self.in_source_transaction && self.shared.touched_count() >= TOUCHED_MAX,
+            Mode::Free => !self.in_source_transaction && self.shared.is_touched(Touched::is_full),
         };
         if waits {
             self.commit().await?;

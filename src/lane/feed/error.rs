@@ -75,6 +75,11 @@ pub enum FeedError {
     /// Nobody has asked the feed to remember which keys change.
     #[error("the keys that have changed since the tables were compared are not known")]
     Unremembered,
+    /// More keys changed at once than are remembered.
+    #[error(
+        "more rows were changed in one transaction than are compared by their keys: all rows have to be compared"
+    )]
+    Forgotten,
     /// The feed did not reach a position within this time.
     #[error("the stream did not reach the position within {} ms", .0.as_millis())]
     Late(Duration),
@@ -104,7 +109,7 @@ impl FeedError {
             Self::Connect(error) => error.is_transient(),
             Self::Journal(error) => error.is_transient(),
             Self::Postgres(error) => crate::pg::is_transient(error),
-            Self::Late(_) => true,
+            Self::Late(_) | Self::Forgotten => true,
             Self::Impossible { .. }
             | Self::SourceChanged { .. }
             | Self::Foreign { .. }

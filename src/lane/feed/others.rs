@@ -17,7 +17,7 @@ use super::reading::rest;
 use super::{FeedError, MESSAGE_PREFIX, Read};
 use crate::pg::connect::Target;
 use crate::replication::pgoutput::Logical;
-use crate::replication::{Received, Server, Stream, Walsender};
+use crate::replication::{Received, Stream, Walsender};
 
 /// The bounds of the time between two looks, which goes by what a look takes.
 const REST: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(30);
@@ -55,11 +55,10 @@ impl Watch {
         let error: Arc<Mutex<Option<FeedError>>> = Arc::default();
         let kept = Arc::clone(&error);
         let task = tokio::spawn(async move {
-            let mut server = None;
             loop {
                 let number = *wish.borrow_and_update();
                 let begun = Instant::now();
-                if let Err(error) = look(&target, &watched, &mut server).await {
+                if let Err(error) = look(&target, &watched).await {
                     *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                     return;
                 }
@@ -103,9 +102,9 @@ impl Watch {
 }
 
 /// Reads the stream of the known server up to a marker of its own.
-async fn look(target: &Target, watched: &Watched, server: &mut Option<Server>) -> Result<(), FeedError> {
+async fn look(target: &Target, watched: &Watched) -> Result<(), FeedError> {
     let mut walsender = Walsender::connect(target, &watched.read.role, &[]).await?;
-    walsender.must_be(server).await?;
+    walsender.must_be(&watched.read.server).await?;
     let marker = uuid::Uuid::new_v4().simple().to_string();
     walsender.emit(MESSAGE_PREFIX, &marker).await?;
     let mut stream = walsender.start(watched.read.start.clone()).await?;

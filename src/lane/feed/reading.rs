@@ -41,17 +41,19 @@ pub struct Read {
     pub role: String,
     /// Slot and publication of the tables, and from where on to read.
     pub start: Start,
+    /// The server whose journal says so. Another one that has taken over may lack some of what was applied.
+    pub server: Server,
 }
 
 /// A stream that is open, or is not for a while.
 pub(super) struct Reading {
     target: Arc<Target>,
     read: Read,
-    /// The server of the first connection.
-    server: Option<Server>,
     now: Now,
     /// Ends the stream of the last burst, so that its slot is free.
     ending: Option<JoinHandle<()>>,
+    /// The server's process of that stream. If it could not be ended regularly, the server may still have it.
+    last: Option<i32>,
     /// How long it took to open the stream last.
     took: Duration,
     /// How often it could not be opened since then.
@@ -85,15 +87,14 @@ impl Reading {
     /// As [`Walsender::connect`] and [`Walsender::start`].
     pub(super) async fn open(target: Arc<Target>, read: Read) -> Result<Self, ReplicationError> {
         let begun = Instant::now();
-        let mut server = None;
-        let stream = stream(&target, read.clone(), &mut server).await?;
+        let stream = stream(&target, read.clone(), None).await?;
         tracing::info!(slot = read.start.slot, from = %read.start.from, "stream begun");
         Ok(Self {
             target,
             read,
-            server,
             now: Now::Opening(tokio::spawn(first(stream, begun))),
             ending: None,
+            last: None,
             took: Duration::ZERO,
             failures: 0,
             messages: 0,
@@ -191,6 +192,7 @@ impl Reading {
         self.read.start.from = from;
         (self.messages, self.is_at_end) = (0, false);
         if let Now::Open(stream) = std::mem::replace(&mut self.now, Now::Resting(until)) {
+            self.last = Some(stream.process_id());
             self.ending = Some(tokio::spawn(async move {
                 // Whatever is wrong, the next burst meets it.
                 if let Err(error) = stream.stop().await {
@@ -201,14 +203,14 @@ impl Reading {
     }
 
     fn wake(&mut self) {
-        let (target, read, mut server) = (Arc::clone(&self.target), self.read.clone(), self.server.clone());
+        let (target, read, last) = (Arc::clone(&self.target), self.read.clone(), self.last);
         let ending = self.ending.take();
         self.now = Now::Opening(tokio::spawn(async move {
             if let Some(ending) = ending {
                 let _ = ending.await;
             }
             let begun = Instant::now();
-            first(stream(&target, read, &mut server).await?, begun).await
+            first(stream(&target, read, last).await?, begun).await
         }));
     }
 
@@ -237,16 +239,15 @@ impl Drop for Reading {
 }
 
 /// Opens a connection for a stream to the known server, and begins the stream, in which there is at least a message of our
-/// own.
-async fn stream(
-    target: &Target,
-    read: Read,
-    server: &mut Option<Server>,
-) -> Result<Stream, ReplicationError> {
+/// own. `last` is the server's process of an earlier one.
+async fn stream(target: &Target, read: Read, last: Option<i32>) -> Result<Stream, ReplicationError> {
     // No standby is waited for.
     let settings = [("synchronous_commit", "local")];
     let mut walsender = Walsender::connect(target, &read.role, &settings).await?;
-    walsender.must_be(server).await?;
+    walsender.must_be(&read.server).await?;
+    if let Some(last) = last {
+        walsender.end(&read.start.slot, last).await?;
+    }
     walsender.emit(MESSAGE_PREFIX, "").await?;
     walsender.start(read.start).await
 }

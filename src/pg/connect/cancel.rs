@@ -61,7 +61,7 @@ impl Canceller {
         .await
     }
 
-    pub(super) fn target(&self) -> &Target {
+    pub(crate) fn target(&self) -> &Target {
         &self.target
     }
 }

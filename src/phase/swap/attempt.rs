@@ -108,7 +108,7 @@ fn arriving(run: &Run<'_>) -> Colour {
 async fn rehearse(run: &Run<'_>, ready: &Ready<'_>) -> Result<(), Error> {
     ready.session.batch_execute(LOOK_UP_BY_KEY).await.doing("preparing the swap")?;
     check_fingerprints(run, ready.session).await?;
-    verify::is_void(run, ready.session).await?;
+    verify::void(run, ready.session).await?;
     gate::old_snapshots(run, ready.session).await?;
     if run.journal.progress().is_reversible() {
         way_back::fingerprints(run, ready.session, arriving(run)).await?;
@@ -256,13 +256,13 @@ async fn work(run: &Run<'_>, ready: &Ready<'_>, lock_wait: Duration) -> Result<E
 
 /// Checks that what the gate found still holds; under the locks it cannot change any more.
 async fn still_fits(run: &Run<'_>, client: &Client) -> Result<(), Stop> {
-    let ((), is_void, old) =
-        tokio::try_join!(check_fingerprints(run, client), verify::is_void(run, client), async {
+    let ((), void, old) =
+        tokio::try_join!(check_fingerprints(run, client), verify::void(run, client), async {
             Ok(gate::old_snapshots(run, client).await?)
         })
         .map_err(unless_locked)?;
-    if is_void {
-        return Err(Stop::Postpone("a table was rewritten since it was verified".to_owned()));
+    if let Some(why) = void {
+        return Err(Stop::Postpone(why.to_owned()));
     }
     match old {
         Some(OldSnapshots { holders, .. }) => {

@@ -1,7 +1,7 @@
 //! What was taken in goes to the targets, and is acknowledged.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::Applier;
 use crate::lane::feed::FeedError;
 use crate::lane::feed::pending::begin;
+use crate::lane::feed::touched::Touched;
 use crate::pg::AS_OPERATOR;
 use crate::pg::connect::unless_stalled;
 
@@ -31,7 +32,7 @@ impl Applier {
             self.changes += pending.changes.changes();
             begin(&self.session, &self.begin, &mut self.in_target_transaction).await?;
             let keys = pending.flush(&self.session, lenient, is_first).await?;
-            self.touched[at].extend(keys.into_keys());
+            self.touched.add(at, keys.into_keys());
         }
         Ok(())
     }
@@ -84,12 +85,9 @@ impl Applier {
     }
 
     fn remember_touched(&mut self) {
-        let mut touched = self.shared.touched.lock().unwrap_or_else(PoisonError::into_inner);
-        for (at, keys) in self.touched.iter_mut().enumerate() {
-            match touched.as_mut().and_then(|lanes| lanes.get_mut(at)) {
-                Some(lane) => lane.extend(keys.drain(..)),
-                None => keys.clear(),
-            }
+        match &mut *self.shared.touched() {
+            Some(touched) => touched.take_in(&mut self.touched),
+            None => self.touched = Touched::of(self.pending.len()),
         }
     }
 
