@@ -15,7 +15,7 @@ pub struct Told {
     pub events: Vec<(Instant, Value)>,
     pub ended: Instant,
     /// Most memory that it had held, in bytes, at several instants.
-    peaks: Vec<(Instant, u64)>,
+    memory: Vec<(Instant, Memory)>,
 }
 
 /// `execute PLAN --yes --json` and some arguments, to its end.
@@ -43,27 +43,35 @@ pub fn run(stage: &Stage, db: &str, plan: &str, command: &[&str], code: i32) -> 
         let lines = BufReader::new(stdout).lines().map_while(Result::ok);
         lines.filter_map(|line| Some((Instant::now(), serde_json::from_str(&line).ok()?))).collect()
     });
-    let (peaks, ended) = watched(&mut program);
-    let told = Told { begun, events: reader.join().unwrap(), ended: Instant::now(), peaks };
+    let (memory, ended) = watched(&mut program);
+    let told = Told { begun, events: reader.join().unwrap(), ended: Instant::now(), memory };
     assert_eq!(ended, Some(code), "{:#?}", told.events.iter().rev().take(5).collect::<Vec<_>>());
     told
 }
 
-/// Waits for the end, looking at the kernel's high-water mark of the memory.
-fn watched(program: &mut Child) -> (Vec<(Instant, u64)>, Option<i32>) {
+/// Resident memory at an instant, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Memory {
+    now: u64,
+    /// The kernel's high-water mark.
+    peak: u64,
+}
+
+/// Waits for the end, looking at the memory.
+fn watched(program: &mut Child) -> (Vec<(Instant, Memory)>, Option<i32>) {
     let status = format!("/proc/{}/status", program.id());
-    let mut peaks: Vec<(Instant, u64)> = Vec::new();
+    let mut memory = Vec::new();
     loop {
         let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        if let Some(bytes) = kib.map(|kib| kib * 1_024)
-            && peaks.last().is_none_or(|(_, before)| *before < bytes)
-        {
-            peaks.push((Instant::now(), bytes));
+        let bytes = |of: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(of))?;
+            Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1_024)
+        };
+        if let (Some(now), Some(peak)) = (bytes("VmRSS:"), bytes("VmHWM:")) {
+            memory.push((Instant::now(), Memory { now, peak }));
         }
         if let Some(status) = program.try_wait().unwrap() {
-            return (peaks, status.code());
+            return (memory, status.code());
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -85,7 +93,15 @@ impl Told {
 
     /// Most memory that it had held by an instant, in bytes.
     pub fn peak_bytes(&self, by: Instant) -> u64 {
-        self.peaks.iter().take_while(|(at, _)| *at <= by).last().map_or(0, |(_, bytes)| *bytes)
+        self.memory.iter().take_while(|(at, _)| *at <= by).last().map_or(0, |(_, memory)| memory.peak)
+    }
+
+    /// The median of its memory in between.
+    pub fn median_bytes(&self, from: Instant, to: Instant) -> u64 {
+        let between = self.memory.iter().filter(|(at, _)| (from..=to).contains(at));
+        let mut bytes: Vec<u64> = between.map(|(_, memory)| memory.now).collect();
+        bytes.sort_unstable();
+        bytes.get(bytes.len() / 2).copied().unwrap_or_default()
     }
 
     /// Seconds from its start to its end.
