@@ -168,13 +168,14 @@ async fn a_stream_of_whose_end_the_server_does_not_hear_is_taken_from_it() {
     let forwarder = Forwarder::to(bench.cluster.port());
     bench.target = behind(&forwarder, "");
     bench.start(false).await;
+    let port = bench
+        .number("select client_port::int8 from pg_stat_replication where application_name = 'test stream'");
+    let port = u16::try_from(port.await).unwrap();
     bench.free_in_bursts();
     // Somebody waits for it, so that it is kept for a while.
     bench.apply("insert into t (id, big) select g, '' from generate_series(1000, 2199) g").await;
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let port = bench
-        .number("select client_port::int8 from pg_stat_replication where application_name = 'test stream'");
-    forwarder.stall(u16::try_from(port.await).unwrap());
+    forwarder.stall(port);
     until("the burst is over", async || bench.feed().state().bursts == 1).await;
     bench.sql("insert into t (id, big) values (900, '')").await;
     assert!(bench.is_open().await, "the server has heard of it");
