@@ -149,7 +149,9 @@ impl Made {
         was_begun: bool,
     ) -> Result<(), Failure> {
         if was_begun {
-            if let Some(other) = self.other(session).await? {
+            if !self.if_not_exists
+                && let Some(other) = self.other(session).await?
+            {
                 let what = format!("{what}: {other}; it is not of this run: drop it, or rename it");
                 return Err(Error::Usage(what).into());
             }
