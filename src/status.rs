@@ -13,8 +13,9 @@ use crate::lifecycle::{Broken, Phase, Prepared, Progress, Span, Standing};
 use crate::meter::Reached;
 use crate::meter::{eta_s, per_s};
 use crate::pg::slot::Slot;
-use crate::pg::{BLOCK_BYTES, ConnectionRole};
+use crate::pg::{BLOCK_BYTES, ConnectionRole, QName};
 use crate::plan::SettingChange;
+use crate::upkeep::left::{self, Whose};
 
 /// How many facts are read to find the last ones; consecutive facts of one kind are reported as one.
 const FACTS: i64 = 500;
@@ -58,6 +59,8 @@ pub struct Status {
     pub paused: Option<Paused>,
     /// The settings that `set` has changed from what the plan says.
     pub settings: Vec<SettingSet>,
+    /// What a `partitions` that was killed has left at its tables, and at tables that no longer exist.
+    pub left_by_partitions: Vec<LeftByPartitions>,
     /// The last facts of its journal, the latest first.
     pub last_facts: Vec<Facts>,
 }
@@ -125,6 +128,15 @@ pub struct Orchestrator {
     pub connections: i64,
 }
 
+/// A private schema with copies of rows. The next `partitions` drops it, and so do `finish` and `rollback`.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct LeftByPartitions {
+    /// The schema.
+    pub schema: String,
+    /// The table whose rows it has; `null` if that no longer exists.
+    pub table: Option<String>,
+}
+
 /// Consecutive facts of one kind.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Facts {
@@ -189,6 +201,7 @@ impl Status {
             }),
             orchestrator,
             paused,
+            left_by_partitions: left(client, run).await?,
             settings: settings(client, &run.found.run).await?,
             last_facts: last_facts(client, &run.found.run).await?,
         })
@@ -288,6 +301,17 @@ fn indexes(progress: &Progress, prepared: &Prepared) -> StepCount {
     let of = prepared.lanes.iter().flat_map(|lane| lane.green.index_builds());
     let of = of.map(|index| index.on_row_holders.len() + usize::from(index.on_parent.is_some())).sum();
     StepCount { done: progress.index_steps.count(), of }
+}
+
+async fn left(client: &Client, run: &Summary) -> Result<Vec<LeftByPartitions>, JournalError> {
+    let lanes = run.progress.prepared.as_ref().map_or(&[][..], |prepared| &prepared.lanes);
+    let tables = left::names(&run.found.run, lanes);
+    let all = left::find(client, Whose::of(&tables)).await.map_err(JournalError::doing("read"))?;
+    let of_one = |left: left::Left| LeftByPartitions {
+        schema: left.schema.plain(),
+        table: left.table.as_ref().map(QName::plain),
+    };
+    Ok(all.into_iter().filter(|left| !left.at_work).map(of_one).collect())
 }
 
 async fn last_facts(client: &Client, run: &str) -> Result<Vec<Facts>, JournalError> {

@@ -236,3 +236,52 @@ async fn an_index_that_fails_or_is_interrupted_leaves_nothing_invalid_and_nothin
     let proposed = program.run("check", &[]).expect_code(0);
     assert!(proposed.finding("in_place")["hint"].as_str().unwrap().contains("`in_place: true` builds them"));
 }
+
+#[cfg(feature = "failpoints")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_with_another_definition_is_not_taken_for_the_runs_own() {
+    let plan = "version: 1\nname: own\ntables:\n  - table: public.plain\n    in_place: true\n    indexes:\n      \
+                - create unique index \"Plain x\" on plain using btree (lower(note) desc, x) include (id) where x > 0\n  - \
+                {table: public.parts, in_place: true, indexes: [create index parts_note on parts (note)]}\n";
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, TABLES, plan).await;
+    let dying = |point: &str| {
+        Bluegreen::new(&cluster, "postgres").plan(plan).env("FAILPOINTS", &format!("{point}=return"))
+    };
+    let theirs =
+        "select count(*), bool_and(indisvalid) from pg_index where indexrelid = to_regclass('\"Plain x\"')";
+    let theirs = async || {
+        let row = client.query_one(theirs, &[]).await.unwrap();
+        (row.get::<_, i64>(0), row.get::<_, Option<bool>>(1))
+    };
+    // Killed before it was built; meanwhile somebody makes another one, or fails to.
+    for (make, is_valid) in [
+        ("create unique index \"Plain x\" on plain (lower(note), x) include (id) where x > 0", true),
+        ("create index \"Plain x\" on plain (lower(note) desc, x) include (id) where x > 0", true),
+        ("create unique index concurrently \"Plain x\" on plain ((1))", false),
+    ] {
+        assert_eq!(dying("after step_intended").execute(&["--yes"]).code, None);
+        assert_eq!(client.batch_execute(make).await.is_ok(), is_valid, "{make}");
+        let refused = program.execute(&["--yes"]).expect_code(2);
+        assert!(refused.error().contains("has another definition than this one"), "{}", refused.error());
+        assert_eq!(theirs().await, (1, Some(is_valid)), "{make}");
+        program.run("rollback", &[]).expect_code(6).expect_words(&["another definition", "it is left alone"]);
+        assert_eq!(theirs().await, (1, Some(is_valid)), "{make}");
+        client.batch_execute("drop index \"Plain x\"").await.unwrap();
+    }
+    // Killed after it was built.
+    assert_eq!(dying("before step_done").execute(&["--yes"]).code, None);
+    program.execute(&["--yes"]).expect_code(0);
+    assert_eq!(theirs().await, (1, Some(true)));
+    program.run("rollback", &[]).expect_code(6);
+    // Replaced once it was built.
+    assert_eq!(dying("before prepared").execute(&["--yes"]).code, None);
+    let replace = "drop index \"Plain x\"; create index \"Plain x\" on plain (x); drop index parts_note; create index parts_note on parts (at)";
+    client.batch_execute(replace).await.unwrap();
+    let refused = program.execute(&["--yes"]).expect_code(3);
+    let told = refused.finding("in_place")["what"].as_str().unwrap().to_owned();
+    assert!(told.contains("another definition"), "{told}");
+    program.run("rollback", &[]).expect_code(6).expect_words(&["another definition", "it is left alone"]);
+    assert_eq!(theirs().await, (1, Some(true)));
+    assert_eq!(count(&client, "pg_class where relname = 'parts_note'").await, 1);
+}

@@ -3,6 +3,7 @@
 
 mod clients;
 mod refused;
+mod retyped;
 
 use tokio_postgres::Client;
 
@@ -74,7 +75,12 @@ tables:
 /// A dump of the schema without what the run itself has; `app.u` changes.
 fn dump(cluster: &Cluster, all: bool) -> String {
     // A rollback after the swap keeps the partitions, to swap again.
-    let mut args = vec!["--schema-only", "--exclude-schema=projh_*", "--exclude-table=app.u_h*"];
+    let mut args = vec![
+        "--schema-only",
+        "--exclude-schema=projh_*",
+        "--exclude-table=app.u_h*",
+        "--exclude-table=app.t_h*",
+    ];
     if !all {
         args.push("--exclude-table=app.u*");
     }

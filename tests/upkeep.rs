@@ -2,6 +2,7 @@
 //! with clients that write all the while, and with a run that follows the table.
 
 mod keys;
+mod left;
 mod soak;
 
 use std::str::FromStr as _;

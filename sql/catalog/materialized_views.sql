@@ -47,6 +47,9 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.depth, x.name), '[]') from (
           from aclexplode(a.attacl) e group by 1, 2) g) as grants
       from pg_attribute a join pg_type y on y.oid = a.atttypid
       where a.attrelid = v.oid and a.attnum > 0 and not a.attisdropped) c) as columns,
+    (select coalesce(jsonb_agg(jsonb_build_object('name', a.attname, 'data_type', format_type(a.atttypid, a.atttypmod),
+        'updatable', false) order by a.attnum), '[]')
+     from pg_attribute a where a.attrelid = v.oid and a.attnum > 0 and not a.attisdropped) as shows,
     (select coalesce(jsonb_agg(to_jsonb(i) order by i.name), '[]') from (
       select c.relname as name,
         pg_get_indexdef(x.indexrelid) as definition,

@@ -34,6 +34,9 @@ async fn work(
     let cx = shell.context(&plan)?;
     let survey = async {
         let session = cx.target.connect(ConnectionRole::of_command("partitions"), &[]).await?;
+        if !dry_run {
+            upkeep::clear(&cx, &session, &plan).await?;
+        }
         let work = upkeep::survey(&cx, &session, &plan, ahead).await?;
         Ok((session, work))
     };

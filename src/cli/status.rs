@@ -186,6 +186,17 @@ fn lines(status: &Status) -> Vec<String> {
     for set in &status.settings {
         say("set", format!("{}, by {} at {}", set.change, set.by, set.at));
     }
+    for left in &status.left_by_partitions {
+        let of = left.table.as_deref().unwrap_or("a table that no longer exists");
+        let drops = "`partitions`, `finish` and `rollback` drop it";
+        say(
+            "left",
+            format!(
+                "schema {} of a `partitions` that was killed has copies of rows of {of}: {drops}",
+                left.schema
+            ),
+        );
+    }
     let facts = status.last_facts.iter().map(|facts| {
         let times = if facts.count > 1 { format!(" x{}", facts.count) } else { String::new() };
         format!("{}{times} {} ago", facts.fact, time(Duration::from_secs_f64(facts.seconds_ago.max(0.0))))

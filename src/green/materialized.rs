@@ -31,7 +31,7 @@ pub(crate) fn make(greens: &[&Green]) -> Vec<Statement> {
     named.extend(views.iter().map(|view| at_home(&view.name)));
     let called: Vec<_> = greens.iter().flat_map(|green| green.renamed_row_functions()).collect();
     let made = views.iter().flat_map(|view| {
-        let made = view.make(homes, &named, &called);
+        let made = view.make(homes, greens, &named, &called);
         greens.iter().fold(made, |made, green| view.with_names_of(green, made))
     });
     let mut statements: Vec<Statement> = made.collect();

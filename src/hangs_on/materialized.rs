@@ -11,20 +11,25 @@
 //!
 //! One that reads the table through views only needs nothing: those keep their OIDs.
 
+mod stored;
+
 use serde::{Deserialize, Serialize};
 
 use super::Question;
 use super::canonical::same;
-use super::grant::{Grant, sorted};
-use super::indexes::StatisticsTarget;
+use super::fitted::{self, Fitted};
+use super::grant::sorted;
 use super::part::{Compared, Conflict, Dependent, Part};
 use super::privileges::Grants;
 use super::shape::Green;
 use super::statistics::{self, Statistics};
-use super::table::{comment_on, depends_on, option_sql, storage_clause};
+use super::table::{comment_on, depends_on, storage_clause};
+use super::views::ViewColumn;
 use crate::pg::sql::{LockMode, Statement, lexer};
 use crate::pg::{Colour, Ident, Literal, QName, list};
 use crate::plan::TablePlan;
+
+use stored::{StoredColumn, StoredIndex};
 
 pub(super) const MATERIALIZED: Question = Question {
     what: "the materialized views over it",
@@ -66,54 +71,16 @@ pub struct MaterializedView {
     pub bytes: u64,
     /// The privileges on it.
     pub grants: Grants,
-    /// Its columns, by name.
+    /// What is set for its columns, by name.
     pub columns: Vec<StoredColumn>,
+    /// Its columns, in their order; empty in runs of a version that did not keep them.
+    #[serde(default)]
+    pub shows: Vec<ViewColumn>,
     /// Its indexes.
     pub indexes: Vec<StoredIndex>,
     /// Its extended statistics.
     #[serde(default)]
     pub statistics: Vec<Statistics>,
-}
-
-/// What can be set for a column of a materialized view.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredColumn {
-    /// The column's name.
-    pub name: Ident,
-    /// Its statistics target, if it is not the default.
-    pub target: Option<i32>,
-    /// Its options (`n_distinct`), as `name=value`.
-    pub options: Vec<String>,
-    /// What SET STORAGE says, if it is not its type's default.
-    pub storage: Option<String>,
-    /// What SET COMPRESSION says.
-    pub compression: Option<String>,
-    /// The text of COMMENT ON COLUMN.
-    pub comment: Option<String>,
-    /// The privileges on the column.
-    pub grants: Vec<Grant>,
-}
-
-/// An index of a materialized view.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredIndex {
-    /// The index's name.
-    pub name: Ident,
-    /// The whole CREATE INDEX statement.
-    pub definition: String,
-    /// The tablespace, if it is not the database's default.
-    pub tablespace: Option<Ident>,
-    /// The text of COMMENT ON INDEX.
-    pub comment: Option<String>,
-    /// Whether CLUSTER would use it.
-    pub clustered: bool,
-    /// Whether REFRESH CONCURRENTLY can use it.
-    pub identifies_rows: bool,
-    /// The statistics targets of its expressions.
-    pub statistics_targets: Vec<StatisticsTarget>,
-    /// The extensions that it depends on.
-    #[serde(default)]
-    pub extensions: Vec<Ident>,
 }
 
 /// The [`Part`] of materialized views.
@@ -163,10 +130,11 @@ impl Part for MaterializedViews {
                 uses: is.uses.clone(),
                 bytes: is.bytes,
                 grants: is.grants.clone(),
+                shows: if was.shows.is_empty() { is.shows.clone() } else { was.shows.clone() },
                 ..was.clone()
             };
             compared.check(name.clone(), &expected, is);
-            if !same(Some(&was.query), Some(&is.query)) {
+            if !compared.has_changed(&was.uses) && !same(Some(&was.query), Some(&is.query)) {
                 compared.note(format!("query of {name}: was {:?}, is {:?}", was.query, is.query));
             }
         }
@@ -177,6 +145,16 @@ impl MaterializedView {
     /// Its kind and name, for people.
     pub(crate) fn what(&self) -> String {
         format!("materialized view {}", self.name.plain())
+    }
+
+    /// Its query over the new tables of a run: what those that it reads have as another type is cast to the types that it
+    /// has.
+    fn fitted(&self, greens: &[&Green]) -> Fitted {
+        let retyped = greens.iter().flat_map(|green| {
+            let of = green.blue.materialized.iter().find(|of| of.name == self.name);
+            of.into_iter().flat_map(|of| green.cast_among(&of.uses))
+        });
+        fitted::fitted(&self.query, &self.shows, &retyped.collect::<Vec<_>>())
     }
 
     fn drop_hint(&self) -> String {
@@ -190,9 +168,11 @@ impl MaterializedView {
         let away = green.homes.of(who.other());
         Dependent {
             what: self.what(),
-            becomes: "another one over the new table is made and filled before the swap, and takes its place in it; its \
-                      rows are then those of a REFRESH just before"
-                .to_owned(),
+            becomes: format!(
+                "another one over the new table is made and filled before the swap, and takes its place in it; its \
+                 rows are then those of a REFRESH just before{}",
+                self.fitted(&[green]).notes
+            ),
             hint,
             is_created: true,
             rank: self.depth,
@@ -232,7 +212,7 @@ impl MaterializedView {
         let key = green.indexes.iter().find(|index| index.primary && self.needs_key);
         let [add_key, drop_key] =
             key.map(|key| key.rehearse(&green.at_home())).map_or([None, None], |both| both.map(Some));
-        let query = green.on_green(&self.query);
+        let query = green.on_green(&self.fitted(&[green]).query);
         let making =
             |name: &QName, sql: String| Statement::making(name, "try a materialized view over green:", sql);
         let mut statements: Vec<Statement> = add_key.into_iter().collect();
@@ -256,11 +236,13 @@ impl MaterializedView {
     pub(crate) fn make(
         &self,
         homes: &super::Homes,
+        greens: &[&Green],
         named: &[(QName, QName)],
         called: &[(QName, QName)],
     ) -> Vec<Statement> {
         let home = self.name.in_schema(&homes.green);
-        let query = named.iter().fold(self.query.clone(), |sql, (from, to)| lexer::renamed(&sql, from, to));
+        let query = self.fitted(greens).query;
+        let query = named.iter().fold(query, |sql, (from, to)| lexer::renamed(&sql, from, to));
         let query = called.iter().fold(query, |sql, (from, to)| lexer::renamed_call(&sql, from, to));
         let storage = storage_clause(
             self.access_method.as_ref(),
@@ -334,46 +316,6 @@ impl MaterializedView {
         let may_be = self.indexes.iter().any(|index| index.identifies_rows);
         let sql = format!("SELECT concat_ws(' ', count(*), sum(xmin::text::numeric)) FROM {}", self.name);
         may_be.then_some(sql)
-    }
-}
-
-impl StoredIndex {
-    fn make(&self, live: &QName, home: &QName) -> Vec<Statement> {
-        let index = QName { schema: home.schema.clone(), name: self.name.clone() };
-        let create = lexer::renamed(&self.definition, live, home);
-        let on = |verb: &str, sql: String| Statement::making(home, verb, sql);
-        let mut statements = vec![on("build an index on", create)];
-        if let Some(space) = &self.tablespace {
-            statements.push(on("move an index of", format!("ALTER INDEX {index} SET TABLESPACE {space}")));
-        }
-        for StatisticsTarget { column, target } in &self.statistics_targets {
-            let sql = format!("ALTER INDEX {index} ALTER COLUMN {column} SET STATISTICS {target}");
-            statements.push(on("set a statistics target of an index of", sql));
-        }
-        if self.clustered {
-            let sql = format!("ALTER MATERIALIZED VIEW {home} CLUSTER ON {}", self.name);
-            statements.push(on("mark an index for CLUSTER on", sql));
-        }
-        statements.extend(comment_on(&format!("INDEX {index}"), self.comment.as_ref()));
-        statements.extend(depends_on(&format!("INDEX {index}"), &self.extensions));
-        statements
-    }
-}
-
-impl StoredColumn {
-    fn set(&self, home: &QName) -> Vec<Statement> {
-        let options: Vec<String> = self.options.iter().map(|option| option_sql("", option)).collect();
-        let actions = [
-            self.target.map(|target| format!("SET STATISTICS {target}")),
-            (!options.is_empty()).then(|| format!("SET ({})", options.join(", "))),
-            self.storage.as_ref().map(|storage| format!("SET STORAGE {storage}")),
-            self.compression.as_ref().map(|method| format!("SET COMPRESSION {method}")),
-        ];
-        let alter = actions.into_iter().flatten().map(|action| {
-            let sql = format!("ALTER MATERIALIZED VIEW {home} ALTER COLUMN {} {action}", self.name);
-            Statement::making(home, "alter a column of", sql)
-        });
-        alter.chain(comment_on(&format!("COLUMN {home}.{}", self.name), self.comment.as_ref())).collect()
     }
 }
 

@@ -17,6 +17,7 @@ mod defaults_elsewhere;
 mod definition;
 mod encrypted;
 mod fingerprint;
+mod fitted;
 mod foreign_keys;
 mod functions;
 mod grant;

@@ -6,17 +6,16 @@
 //! OID, and with it its owner, privileges, comments, column defaults and INSTEAD OF triggers; what depends on it, other
 //! views included, needs nothing. The columns must keep their names and types, which a trial in the run's schema finds
 //! out: one that the plan renames keeps its name ([`super::old_shape`]), one that gets another type is cast back
-//! ([`fitted`]). Rules of a view that name the table are replaced the same way.
+//! ([`super::fitted`]). Rules of a view that name the table are replaced the same way.
 //!
 //! LOCK TABLE on a view would lock every table that it reads. SET SCHEMA to the schema that it is in locks the view
 //! alone, and changes nothing.
-
-mod fitted;
 
 use serde::{Deserialize, Serialize};
 
 use super::Question;
 use super::canonical::same;
+use super::fitted::{self, Fitted};
 use super::part::{Compared, Dependent, Part};
 use super::rules::or_replace;
 use super::shape::Green;
@@ -103,6 +102,11 @@ impl Part for Views {
 }
 
 impl View {
+    fn fitted(&self, green: &Green) -> Fitted {
+        let retyped: Vec<&Ident> = green.cast_among(&self.uses).collect();
+        fitted::fitted(&self.query, &self.columns, &retyped)
+    }
+
     fn dependent(&self, green: &Green, who: Colour, number: usize) -> Dependent {
         let what = format!("view {}", self.name.plain());
         let again = format!("drop {what}; and create it again after the swap");

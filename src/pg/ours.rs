@@ -1,7 +1,7 @@
 //! What is ours on a server, told by its name: the objects that a run makes, and the connections of this program.
 //!
-//! Invariant: a name is made and recognised here and nowhere else. `sql/catalog/taken_names.sql` repeats the prefix of
-//! objects; a test holds it against this one.
+//! Invariant: a name is made and recognised here and nowhere else. `sql/catalog/taken_names.sql` and `upkeep_left.sql` repeat
+//! the prefix of objects; a test holds them against this one.
 
 use std::fmt;
 
@@ -104,6 +104,12 @@ impl RunObjects {
         format!("{}_{:08x}", self.0, fastrand::u32(..))
     }
 
+    /// The private schema in which `partitions` builds beside the table with this OID.
+    #[must_use]
+    pub fn upkeep_schema(table: u32) -> Ident {
+        Ident(format!("{OBJECTS}upkeep_{table}"))
+    }
+
     /// The id of the run whose slot or publication has this name.
     #[must_use]
     pub fn run_of(name: &str) -> Option<&str> {
@@ -184,5 +190,8 @@ mod tests {
     #[test]
     fn the_catalog_is_asked_for_the_same_prefix() {
         assert!(include_str!("../../sql/catalog/taken_names.sql").contains(&format!("'^{OBJECTS}'")));
+        let left = include_str!("../../sql/catalog/upkeep_left.sql");
+        let of_table = RunObjects::upkeep_schema(1).as_str().replace('1', "([0-9]+)");
+        assert!(left.contains(&format!("'^{OBJECTS}'")) && left.contains(&format!("'^{of_table}$'")));
     }
 }

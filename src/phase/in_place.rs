@@ -142,6 +142,14 @@ async fn wanted(run: &Run<'_>, tables: &[TablePlan]) -> Result<Vec<Step>, Error>
         for index in &table.indexes {
             let is_valid = root.valid.iter().any(|valid| valid == index.name.as_str());
             let is_ours = !run.journal.progress().steps.lacks(&root.step(index), Way::Up);
+            if is_valid
+                && is_ours
+                && let Some(what) = of_others(run, root, index).await?
+            {
+                let hint =
+                    "`projh-bluegreen rollback` leaves it alone; or give it the definition that the plan has";
+                return Err(Error::Refused(vec![Finding::table(CheckId::InPlace, &table.table, what, hint)]));
+            }
             if !is_valid || !is_ours {
                 let left = builds(&relations, index).into_iter().filter(|build| !build.is_covered);
                 steps.extend(left.map(|build| build.step));
@@ -149,6 +157,13 @@ async fn wanted(run: &Run<'_>, tables: &[TablePlan]) -> Result<Vec<Step>, Error>
         }
     }
     Ok(steps)
+}
+
+/// What is wrong with the index of this name, if it is not the one that the run has built.
+async fn of_others(run: &Run<'_>, root: &Relation, index: &NewIndex) -> Result<Option<String>, Error> {
+    let built =
+        if root.partition_key.is_some() { parent_build(root, index, &[]) } else { build(root, index) };
+    super::steps::of_others(run.journal.session(), &built.up.sql).await
 }
 
 /// The steps of an index, in their order; undone in the reverse one. `relations` are those of its table.

@@ -6,6 +6,8 @@
 
 mod alone;
 
+pub(super) use alone::of_others;
+
 use tokio_postgres::error::ErrorPosition;
 
 use crate::context::Context;
@@ -67,7 +69,8 @@ impl<'a> Around<'a> {
             let is_in_place = self.journal.progress().in_place.iter().any(|built| built.name == step.name);
             if way == Way::Down
                 && is_in_place
-                && let Some(what) = alone::of_others(&session, step).await?
+                && let Some(up) = step.up.statements.first()
+                && let Some(what) = of_others(&session, &up.sql).await?
             {
                 self.cx.tell(&Event::Notice { text: format!("{what}: it is left alone") });
                 self.journal.record(Fact::StepDone { step: step.name.clone(), way }).await?;

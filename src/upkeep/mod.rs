@@ -7,10 +7,13 @@
 mod exchange;
 mod found;
 mod keys;
+pub(crate) mod left;
 mod like;
 mod moved;
 mod refusals;
 mod retired;
+
+use std::time::Duration;
 
 use tokio_postgres::Client;
 
@@ -20,13 +23,17 @@ use crate::event::{Event, PartitionChange, PartitionChanged};
 use crate::green::type_named;
 use crate::pg::connect::Session;
 use crate::pg::sql::Statement;
-use crate::pg::{ConnectionRole, Ident, Literal, QName};
+use crate::pg::{ConnectionRole, Ident, QName, RunObjects};
 use crate::phase::locks::Patience;
 use crate::plan::partition::Leaf;
 use crate::plan::partition::upkeep::{Existing, Upkeep};
 use crate::plan::{Partitions, Plan, Then};
 
 use found::{Found, Partition, refused};
+use left::{Outcome, Whose};
+
+/// How long a command that has failed tries to drop what it has built.
+const CLEANED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What is to be done about one table.
 pub(crate) struct Work<'a> {
@@ -51,7 +58,7 @@ impl Work<'_> {
 
     /// The private schema for what is built.
     fn home(&self) -> Ident {
-        Ident(format!("projh_bg_upkeep_{}", self.found.table.table.oid))
+        RunObjects::upkeep_schema(self.found.table.table.oid)
     }
 
     fn schema(&self) -> &Ident {
@@ -113,12 +120,28 @@ pub(crate) async fn survey<'a>(
     Ok(all)
 }
 
+/// Drops what earlier commands have left at the tables of the plan, and at those that are live no more.
+pub(crate) async fn clear(cx: &Context, client: &Client, plan: &Plan) -> Result<(), Error> {
+    let tables: Vec<QName> = plan.tables.iter().map(|table| table.table.clone()).collect();
+    left::drop_all(cx, client, &patience(cx), Whose { tables: &tables, put_away: true }).await
+}
+
 /// Drops what an attempt has left that did not get to its end.
 pub(crate) async fn clean(cx: &Context, work: &Work<'_>) -> Result<(), Error> {
     let role = ConnectionRole::of_command("partitions");
-    let session = cx.target.connect(role, &[("lock_timeout", "5s")]).await?;
-    let sql = format!("DROP SCHEMA IF EXISTS {} CASCADE", work.home());
-    session.batch_execute(&sql).await.doing("dropping what was built beside the table")
+    let cleaned = async {
+        let session = cx.target.connect(role, &[]).await?;
+        // The session of the attempt may not have ended yet.
+        left::wait_for_lock(&session, work.found.table.table.oid).await?;
+        work.drop_left(&session, &patience(cx)).await.map(drop)
+    };
+    // Whoever comes next does it otherwise.
+    tokio::time::timeout(CLEANED_WITHIN, cleaned).await.unwrap_or(Ok(()))
+}
+
+/// For the statements of this command.
+fn patience(cx: &Context) -> Patience<'_> {
+    Patience { target: &cx.target, reporter: &cx.reporter, run: "upkeep" }
 }
 
 /// What would be done, with the SQL.
@@ -161,18 +184,14 @@ impl Work<'_> {
 
 /// Does it, and reports each partition.
 pub(crate) async fn carry_out(cx: &Context, client: &Session, work: &Work<'_>) -> Result<(), Error> {
-    let doing = "taking the lock of this command";
-    let sql = format!(
-        "SELECT pg_try_advisory_lock(hashtext({}), {}::int)",
-        Literal("projh-bluegreen partitions"),
-        work.found.table.table.oid as i32
-    );
-    if !client.query_one(&sql, &[]).await.doing(doing)?.get::<_, bool>(0) {
+    if !left::lock(client, work.found.table.table.oid).await? {
         let why = format!("another `projh-bluegreen partitions` is at work on {}", work.found.name().plain());
         return Err(Error::Answered { code: crate::error::ExitCode::Held.into(), why });
     }
-    let patience = Patience { target: &cx.target, reporter: &cx.reporter, run: "upkeep" };
-    work.drop_left(cx, client, &patience).await?;
+    let patience = patience(cx);
+    if let Some(text) = work.drop_left(client, &patience).await? {
+        cx.tell(&Event::Notice { text });
+    }
     if !work.missing.is_empty() {
         match work.is_direct() {
             true => {
@@ -196,18 +215,23 @@ pub(crate) async fn carry_out(cx: &Context, client: &Session, work: &Work<'_>) -
 }
 
 impl Work<'_> {
-    /// Drops what a command has left that was killed: its trigger notes changes of a partition until then.
-    async fn drop_left(&self, cx: &Context, client: &Session, patience: &Patience<'_>) -> Result<(), Error> {
-        let (home, doing) = (self.home(), "dropping what an earlier command has left");
-        let sql = "SELECT to_regnamespace($1) IS NOT NULL";
-        if client.query_one(sql, &[&home.to_string()]).await.doing(doing)?.get(0) {
-            patience.execute(client, &format!("DROP SCHEMA {home} CASCADE"), doing).await?;
-            client.batch_execute("COMMIT").await.doing(doing)?;
-            let table = self.found.name().plain();
-            let text = format!("dropped what an earlier `projh-bluegreen partitions` had left at {table}");
-            cx.tell(&Event::Notice { text });
+    /// Drops what a command has left here since [`clear`] looked. To be called under this command's lock: what is built takes
+    /// the same schema, and it must not be another's. Returns what is to be told.
+    async fn drop_left(&self, client: &Client, patience: &Patience<'_>) -> Result<Option<String>, Error> {
+        let tables = [self.found.name().clone()];
+        let all = left::find(client, Whose::of(&tables))
+            .await
+            .doing("looking for what an earlier command has left")?;
+        for left in all.iter().filter(|left| left.schema == self.home()) {
+            match left.drop(client, patience).await? {
+                Outcome::Kept(why, hint) => {
+                    return Err(refused(self.found.name(), format!("{left} is in the way: {why}"), hint));
+                }
+                Outcome::Dropped => return Ok(Some(left.told())),
+                Outcome::InUse => {}
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// One that has not been done yet.

@@ -29,7 +29,7 @@ use crate::lifecycle::Span;
 use crate::pg::activity;
 use crate::pg::connect::Session;
 use crate::pg::sql::{LockMode, Statement, joined};
-use crate::pg::{Ident, Literal, QName, list};
+use crate::pg::{Ident, Literal, QName, describe, list};
 use crate::phase::locks::Patience;
 use crate::plan::partition::Leaf;
 
@@ -37,6 +37,8 @@ use crate::plan::partition::Leaf;
 const BLOCKS_AT_ONCE: u32 = 256;
 /// So few noted keys are replaced under the lock.
 const NOTED_MAX: u64 = 50;
+/// How often it is tried to exchange the partitions: a run that begins to compare the table comes in between.
+const EXCHANGES: u32 = 20;
 /// How often to look whether old snapshots are gone.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 const DOING: &str = "moving rows out of the default partition";
@@ -255,20 +257,30 @@ impl Work<'_> {
         self.drain(client, default, key).await?;
         client.batch_execute(&format!("ANALYZE {}", self.twin())).await.doing(DOING)?;
         let exchange = joined(&self.exchange(default, key, &file));
-        loop {
+        let mut why = String::new();
+        for _ in 0..EXCHANGES {
             self.wait_for_old_snapshots(cx, client).await?;
             crash::point("no old snapshots");
             self.drain(client, default, key).await?;
             match patience.execute(client, &exchange, "exchanging the default partition").await {
                 Err(Error::Postgres { source, .. }) if source.code() == Some(&SqlState::OBJECT_IN_USE) => {
                     client.batch_execute("ROLLBACK").await.doing(DOING)?;
+                    why = describe(&source);
                 }
                 done => {
                     done?;
                     return client.batch_execute("COMMIT").await.doing(DOING);
                 }
             }
+            tokio::time::sleep(LOOK_EVERY).await;
         }
+        let what = format!(
+            "default partition {} was in use whenever it was to be exchanged, {EXCHANGES} times: {why}",
+            default.name.plain()
+        );
+        let hint = "its rows are where they were: the same command again, while no run compares the table (`projh-bluegreen \
+                    status`)";
+        Err(refused(self.found.name(), what, hint))
     }
 
     /// Replaces rows with noted keys until few are left.

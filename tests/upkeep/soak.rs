@@ -1,7 +1,13 @@
 //! While a run follows the table.
 
-use tokio_postgres::Client;
+use std::str::FromStr as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Config, NoTls};
 
 use super::numbers;
 use crate::support::bluegreen::tells;
@@ -90,7 +96,7 @@ async fn in_the_soak_partitions_are_made_and_none_is_detached() {
 }
 
 /// A plan whose table has a default partition with rows of months to come, while a run follows it.
-async fn soaking(cluster: &Cluster) -> (Client, Bluegreen) {
+pub(super) async fn soaking(cluster: &Cluster) -> (Client, Bluegreen) {
     let schema = "create table t (id bigint primary key, at timestamptz not null, n int not null default 0);
         insert into t select g, now() - (g % 60) * interval '1 day' from generate_series(1, 2000) g;";
     let (client, program) = stage(cluster, schema, &plan("}")).await;
@@ -115,9 +121,9 @@ async fn what_a_command_leaves_that_is_killed_stops_no_run() {
     assert_eq!(numbers(&client, left).await, [1, 1]);
     program.run("verify", &[]).expect_code(0);
     program.run("rollback", &[]).expect_code(6);
+    assert_eq!(numbers(&client, left).await, [0, 0]);
     let mut following = program.spawn("execute", &["--yes"]);
     following.wait_for("soaking");
-    assert_eq!(numbers(&client, left).await, [1, 1]);
     program.run("partitions", &["--ahead", "4"]).expect_code(0);
     assert!(following.is_running());
     following.interrupt();
@@ -143,7 +149,7 @@ async fn a_comparison_finds_every_row_while_partitions_are_exchanged() {
         let exchanging = (of_partitions != "off").then(|| partitions.spawn("partitions", &["--ahead", "4"]));
         if exchanging.is_some() {
             eventually(&client, "select exists (select from pg_trigger where tgname = 'projh_upkeep')").await;
-            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
         }
         // Noted, and not replaced when the comparison begins.
         client.batch_execute("update t set n = 7 where id between 5001 and 5020").await.unwrap();
@@ -161,4 +167,46 @@ async fn a_comparison_finds_every_row_while_partitions_are_exchanged() {
             [2500, 20]
         );
     }
+}
+
+/// Takes one consistent point after the other, as a run does that compares the table again and again.
+fn comparing(cluster: &Cluster, shared: &Arc<AtomicBool>) -> JoinHandle<()> {
+    let mut config = Config::from_str(&cluster.url("postgres")).unwrap();
+    config.application_name("projh-bluegreen 0a1b2c3d snapshot");
+    let stop = Arc::clone(shared);
+    tokio::spawn(async move {
+        let (client, connection) = config.connect(NoTls).await.unwrap();
+        tokio::spawn(connection);
+        while !stop.load(Ordering::Relaxed) {
+            let point = "begin isolation level repeatable read; select 1";
+            client.batch_execute(point).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(90)).await;
+            client.batch_execute("commit").await.unwrap();
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_exchange_that_is_always_in_the_way_of_a_comparison_ends_and_says_so() {
+    let cluster = Cluster::start();
+    let (client, program) = soaking(&cluster).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut all = vec![comparing(&cluster, &stop)];
+    for _ in 0..2 {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        all.push(comparing(&cluster, &stop));
+    }
+    let before = numbers(&client, "select count(*) from only t_default").await;
+    let refused = program.run("partitions", &["--ahead", "4"]).expect_code(3);
+    let what = "was in use whenever it was to be exchanged, 20 times: ";
+    assert!(tells(refused.refusals()[0], what, "the same command again"), "{}", refused.stdout);
+    assert!(refused.stdout.contains("a run compares public.t"), "{}", refused.stdout);
+    assert_eq!(numbers(&client, "select count(*) from only t_default").await, before);
+    assert_eq!(numbers(&client, "select count(*) from pg_namespace where nspname ~ 'upkeep'").await, [0]);
+    stop.store(true, Ordering::Relaxed);
+    for one in all {
+        one.await.unwrap();
+    }
+    program.run("partitions", &["--ahead", "4"]).expect_code(0);
+    assert_eq!(numbers(&client, "select count(*) from only t_default").await, [0]);
 }

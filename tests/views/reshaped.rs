@@ -1,6 +1,7 @@
 //! What depends on a table whose columns the plan renames and retypes keeps its own names and types, and comes back as it was.
 
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use crate::support::{Cluster, listed, stage};
 
@@ -32,6 +33,7 @@ tables:
     partition_by: {hash: id, partitions: 2}
     columns:
       amount: {type: bigint}
+      kind: {type: text}
       '"Note"': {rename: remark}
       ratio: {rename: share, type: 'numeric(12,4)'}
 "#;
@@ -66,7 +68,9 @@ async fn what_depends_on_renamed_and_retyped_columns_keeps_its_own() {
     let (client, program) = stage(&cluster, SCHEMA, PLAN).await;
     let before = (dump(&cluster), seen(&client).await);
     let note = "in the swap its query is bound to the new table; all else of it stays; what it shows as amount is cast to integer, \
-                and can no longer be written through it; what it shows as ratio is cast to numeric(9,2)";
+                and can no longer be written through it; what it shows as ratio is cast to numeric(9,2), and can no \
+                longer be written through it; what it shows as kind is cast to character varying(10), and can no \
+                longer be written through it";
     listed(
         &program,
         &[&format!("view app.all_of_it depends on it: {note}"), "function app.find(text) depends on it"],
@@ -77,6 +81,15 @@ async fn what_depends_on_renamed_and_retyped_columns_keeps_its_own() {
     let by_reader = "begin; set local role reader; insert into app.writable values (500, 'by a view', '2026-02-02');
          select 1 / (count(*) = 111)::int from app.other; select 1 / (count(*) > 0)::int from app.t where remark = 'by a view'; rollback";
     client.batch_execute(by_reader).await.unwrap();
+    // A value that does not fit is not cut off.
+    for view in ["app.all_of_it", "app.sums"] {
+        let read = format!(
+            "begin; insert into app.t (id, at, amount, kind) values (501, '2026-02-02', 9, 'eleven char'); select count(kind) from {view}"
+        );
+        let failed = client.batch_execute(&read).await.unwrap_err();
+        assert_eq!(failed.code(), Some(&SqlState::STRING_DATA_RIGHT_TRUNCATION), "{view}");
+        client.batch_execute("rollback").await.unwrap();
+    }
     program.run("rollback", &[]).expect_code(6);
     assert_eq!(seen(&client).await, before.1);
     super::same(&before.0, &dump(&cluster));

@@ -2,8 +2,9 @@
 //!
 //! Each has a fact before it. If it was interrupted, it is executed again, with two exceptions: an invalid index that an
 //! interrupted CREATE INDEX CONCURRENTLY has left is dropped first, and one that is valid was built. An index of that
-//! name that exists before the fact is somebody else's, and is left alone.
+//! name that exists before the fact is somebody else's, and is left alone; so is one with another definition after it.
 
+use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 
 use crate::error::{Doing, Error};
@@ -11,12 +12,12 @@ use crate::hangs_on::unique_keys::UniqueKey;
 use crate::lifecycle::{Fact, Way};
 use crate::pg::connect::Session;
 use crate::pg::sql::lexer;
-use crate::pg::{ConnectionRole, Ident, QName};
+use crate::pg::{ConnectionRole, Ident, QName, rolled_back};
 use crate::phase::locks::{Patience, is_lock_error};
 use crate::phase::step_back;
 use crate::plan::{Script, Step};
 
-use super::{Around, doing, failed};
+use super::{Around, SEARCH_PATH, doing, failed};
 
 /// Executes what is left of a step.
 pub(super) async fn execute(
@@ -72,11 +73,13 @@ pub(super) async fn execute(
     Ok(around.journal.record(Fact::StepDone { step: step.name.clone(), way }).await?)
 }
 
-/// The index of a step that was to build one, if somebody else has one of that name on another table by now.
-pub(super) async fn of_others(session: &Session, step: &Step) -> Result<Option<String>, Error> {
-    let Some(made) = step.up.statements.first().and_then(|up| Made::by_any(&up.sql)) else { return Ok(None) };
-    let is_elsewhere = made.is_elsewhere(session).await?;
-    Ok(is_elsewhere.then(|| format!("index {} is on another table than {}", made.name, made.table)))
+/// What is called like the index that a statement makes, if that is somebody else's by now.
+pub(in crate::phase) async fn of_others(session: &Session, sql: &str) -> Result<Option<String>, Error> {
+    let Some(made) = Made::by_any(sql) else { return Ok(None) };
+    if made.is_elsewhere(session).await? {
+        return Ok(Some(format!("index {} is on another table than {}", made.name, made.table)));
+    }
+    made.other(session).await
 }
 
 /// Why a statement failed, and what to do about it.
@@ -96,6 +99,9 @@ struct Made {
     name: Ident,
     /// Its table, as SQL names it.
     table: String,
+    unique: bool,
+    /// Everything after the table.
+    rest: String,
     /// Whether it may be there already.
     if_not_exists: bool,
 }
@@ -123,11 +129,14 @@ impl Made {
         let rest = &rest[on + 1..];
         let rest = if rest.first()?.is_word("only") { &rest[1..] } else { rest };
         let first = rest.first()?.name()?;
-        let table = match rest.get(1) {
-            Some(dot) if dot.is_symbol('.') => QName::new(first, rest.get(2)?.name()?).to_string(),
-            _ => Ident::from(first).to_string(),
+        let (table, end) = match rest.get(1) {
+            Some(dot) if dot.is_symbol('.') => {
+                (QName::new(first, rest.get(2)?.name()?).to_string(), rest.get(2)?.end)
+            }
+            _ => (Ident::from(first).to_string(), rest.first()?.end),
         };
-        is_build.then_some(Self { name, table, if_not_exists })
+        let unique = tokens.get(..at)?.iter().any(|token| token.is_word("unique"));
+        is_build.then_some(Self { name, table, unique, rest: sql.get(end..)?.to_owned(), if_not_exists })
     }
 
     /// Builds the index, again whenever a deadlock ended the build. The invalid index that a failed build leaves is
@@ -140,6 +149,12 @@ impl Made {
         was_begun: bool,
     ) -> Result<(), Failure> {
         if was_begun {
+            if !self.if_not_exists
+                && let Some(other) = self.other(session).await?
+            {
+                let what = format!("{what}: {other}; it is not of this run: drop it, or rename it");
+                return Err(Error::Usage(what).into());
+            }
             match self.is_valid(session).await? {
                 Some(true) => return Ok(()),
                 Some(false) => self.drop(session, patience, what).await?,
@@ -211,6 +226,40 @@ impl Made {
                    WHERE t.oid = to_regclass($1) AND c.relname = $2 AND i.indrelid <> t.oid)";
         let found = session.query_one(sql, &[&self.table, &self.name.as_str()]).await;
         Ok(found.doing("looking for an index")?.get(0))
+    }
+
+    /// What is wrong with the index of its name on its table, if that has another definition. What this one would have is
+    /// what the server prints of one on a temporary table; where there can be none, it is taken to be the same.
+    async fn other(&self, session: &Session) -> Result<Option<String>, Error> {
+        let Some(table) = self.table(session).await? else { return Ok(None) };
+        let doing = "comparing an index with that of a step";
+        let trial = QName::new("pg_temp", table.name.clone());
+        let unique = if self.unique { "UNIQUE " } else { "" };
+        let make = format!(
+            "CREATE TEMP TABLE {} (LIKE {table} INCLUDING GENERATED); CREATE {unique}INDEX projh_trial ON {trial} {}",
+            table.name, self.rest
+        );
+        // From the method on; before that, there are the names.
+        let print = "SELECT i.indisunique, substr(d.text, strpos(d.text, ' USING ')) FROM pg_index i \
+                     JOIN pg_class c ON c.oid = i.indexrelid CROSS JOIN LATERAL (SELECT pg_get_indexdef(c.oid) AS text) d \
+                     WHERE i.indrelid = to_regclass($1) AND c.relname = $2";
+        let begin = format!("BEGIN; {SEARCH_PATH}");
+        let printed = rolled_back(session, &begin, async {
+            let Some(is) = session.query_opt(print, &[&table.to_string(), &self.name.as_str()]).await? else {
+                return Ok::<_, tokio_postgres::Error>(None);
+            };
+            session.batch_execute(&make).await?;
+            let made = session.query_one(print, &[&trial.to_string(), &"projh_trial"]).await?;
+            let of = |row: &Row| (row.get::<_, bool>(0), row.get::<_, String>(1));
+            Ok(Some((of(&is), of(&made))))
+        });
+        match printed.await.doing(doing)? {
+            Ok(Some((is, made))) if is != made => {
+                Ok(Some(format!("index {} on {table} has another definition than this one", self.name)))
+            }
+            Err(error) if error.as_db_error().is_none() => Err(error).doing(doing),
+            _ => Ok(None),
+        }
     }
 
     async fn drop(&self, session: &Session, patience: &Patience<'_>, what: &str) -> Result<(), Error> {

@@ -1,0 +1,98 @@
+//! The query of a view over a table whose columns have other types: what it selects is cast to the types of the view's columns.
+
+use super::shape::without_length;
+use super::views::ViewColumn;
+use crate::pg::Ident;
+use crate::pg::sql::lexer::{self, Token};
+
+/// The query for green.
+pub(super) struct Fitted {
+    pub(super) query: String,
+    /// What clients of the view notice of it, to follow a sentence.
+    pub(super) notes: String,
+}
+
+/// A view's query for green, where these columns of blue have other types. Where it cannot be written, the trial fails.
+pub(super) fn fitted(query: &str, columns: &[ViewColumn], retyped: &[&Ident]) -> Fitted {
+    let cast = if retyped.is_empty() { None } else { cast(query, columns, retyped) };
+    cast.unwrap_or_else(|| Fitted { query: query.to_owned(), notes: String::new() })
+}
+
+fn cast(sql: &str, columns: &[ViewColumn], retyped: &[&Ident]) -> Option<Fitted> {
+    let tokens = lexer::tokens(sql).ok()?;
+    let items = items(&tokens)?;
+    if items.len() != columns.len() {
+        return None;
+    }
+    let (mut query, mut notes, mut end) = (String::new(), String::new(), 0);
+    for (item, column) in items.into_iter().zip(columns) {
+        let names = |token: &Token| retyped.iter().any(|name| token.name() == Some(name.as_str()));
+        if !item.iter().any(names) {
+            continue;
+        }
+        let data_type = &column.data_type;
+        let expression = match item {
+            [expression @ .., by, _] if by.is_word("as") => expression,
+            expression => expression,
+        };
+        let (from, to) = (item.first()?.start, item.last()?.end);
+        let item = cast_to(&sql[from..expression.last()?.end], data_type)?;
+        query += &format!("{}{item} AS {}", &sql[end..from], column.name);
+        end = to;
+        notes += &format!("; what it shows as {} is cast to {data_type}", column.name.plain());
+        if column.updatable {
+            notes += ", and can no longer be written through it";
+        }
+    }
+    query += &sql[end..];
+    Some(Fitted { query, notes })
+}
+
+/// A cast that fails if the value does not fit. To a type with a length a cast truncates instead, so the function that an
+/// assignment calls is called before it: its last argument says that this is no cast.
+fn cast_to(sql: &str, data_type: &str) -> Option<String> {
+    let free = without_length(data_type);
+    if free == data_type {
+        return Some(format!("CAST({sql} AS {data_type})"));
+    }
+    let (base, length) = data_type.strip_suffix(')')?.split_once('(')?;
+    let length: i32 = length.parse().ok()?;
+    // The modifier of a character type counts the bytes of a header.
+    let (function, modifier) = match base {
+        "character varying" => ("varchar", length.checked_add(4)?),
+        "character" => ("bpchar", length.checked_add(4)?),
+        "bit" => ("bit", length),
+        "bit varying" => ("varbit", length),
+        _ => return None,
+    };
+    Some(format!("CAST(pg_catalog.\"{function}\"(CAST({sql} AS {free}), {modifier}, false) AS {data_type})"))
+}
+
+/// What a query selects, as the server prints it: between SELECT and FROM, separated by commas.
+fn items(tokens: &[Token]) -> Option<Vec<&[Token]>> {
+    let (first, rest) = tokens.split_first()?;
+    if !first.is_word("select") || rest.first()?.is_word("distinct") {
+        return None;
+    }
+    let (mut depth, mut length) = (0_u32, 0);
+    let is_over = |token: &Token, depth: &mut u32| {
+        if token.is_symbol('(') || token.is_symbol('[') {
+            *depth += 1;
+        } else if token.is_symbol(')') || token.is_symbol(']') {
+            *depth = depth.saturating_sub(1);
+        }
+        *depth == 0 && token.is_word("from")
+    };
+    for token in rest {
+        if is_over(token, &mut depth) {
+            break;
+        }
+        length += 1;
+    }
+    let mut depth = 0;
+    let items = rest[..length].split(|token| {
+        is_over(token, &mut depth);
+        depth == 0 && token.is_symbol(',')
+    });
+    Some(items.collect())
+}
