@@ -1,10 +1,27 @@
 //! Encrypted columns: the keys are there, and text is in UTF-8 on either side of the encryption.
 
+use super::preflight::Subject;
 use super::{CheckId, Finding};
 use crate::error::{Doing, Error};
+use crate::hangs_on::BlindIndex;
+use crate::pg::Ident;
 use crate::pg::connect::Session;
 use crate::phase::keyring::{self, Used};
 use crate::plan::{ColumnChange, Plan};
+
+/// The blind indexes and tags that the table has already.
+pub(super) fn notes(subject: &Subject<'_>) -> Vec<Finding> {
+    let columns = subject.design.iter().flat_map(|design| &design.green.columns);
+    let note = |(name, code): &(Ident, BlindIndex)| {
+        let (of, what) = (&code.of, code.what());
+        let text = format!(
+            "column {name} stays as it is, as the {what} of column {of}: verification compares it with each value"
+        );
+        let hint = "`projh-bluegreen phi coverage` counts those that are wrong, before the run";
+        Finding::table(CheckId::Encryption, &subject.plan.table, text, hint).into_note()
+    };
+    columns.flat_map(|column| column.source.kept_codes()).map(note).collect()
+}
 
 pub(super) async fn check(plan: &Plan, session: &Session) -> Result<Vec<Finding>, Error> {
     let used =

@@ -36,6 +36,15 @@ fn rotation(plan: &Plan, text: &str, to: &str) -> Result<String, Error> {
             "key {to} is the one that the plan encrypts with: nothing would change"
         )));
     }
+    let of_codes =
+        plan.keys.iter().flat_map(|keys| [("blind indexes", keys.blind_index), ("tags", keys.tag)]);
+    for (what, key) in of_codes {
+        if key.is_some_and(|key| key.to_string() == to) {
+            return Err(Error::Usage(format!(
+                "key {to} is the one of {what}, which do not change in a rotation: give another one"
+            )));
+        }
+    }
     let keys = block(text, "keys").map(|keys| with_active(keys, to, &old)).unwrap_or_default();
     let kept: String = KEPT.iter().filter_map(|key| block(text, key)).collect();
     let mut name = plan.name.clone();
@@ -83,22 +92,28 @@ fn of_table(table: &TablePlan, old: &mut Vec<KeyId>) -> String {
     let mut columns = String::new();
     let mut is_bound = false;
     for (blue, change) in &table.columns {
-        let ColumnChange::Encrypt { into, format, key, bound_to, .. } = change else { continue };
+        let ColumnChange::Encrypt { into, format, key, bound_to, blind_index, tag, .. } = change else {
+            continue;
+        };
         let name = into.as_ref().unwrap_or(blue);
-        let mut bound = String::new();
-        if *format == Format::AesGcm
-            && let Some(names) = bound_to.clone().or_else(|| not_widened(table))
-        {
+        let binds = *format == Format::AesGcm || tag.is_some();
+        let mut more = String::new();
+        if let Some(names) = bound_to.clone().or_else(|| not_widened(table)).filter(|_| binds) {
             let names: Vec<String> = names.iter().map(Ident::in_plan).collect();
-            bound = format!(", bound_to: [{}]", names.join(", "));
+            let _ = write!(more, ", bound_to: [{}]", names.join(", "));
+        }
+        // They are of the text, under keys of their own: the rotation keeps them.
+        let tag = tag.as_ref().map(|(name, _)| name);
+        for (what, code) in [("blind_index", blind_index.as_ref()), ("tag", tag)] {
+            let _ = code.map(|code| write!(more, ", {what}: {}", code.in_plan()));
         }
         let _ = writeln!(
             columns,
-            "      {}: {{encrypt: {{format: {}, previous: {key}{bound}}}}}",
+            "      {}: {{encrypt: {{format: {}, previous: {key}{more}}}}}",
             name.in_plan(),
             format.name()
         );
-        is_bound |= *format == Format::AesGcm;
+        is_bound |= binds;
         if !old.contains(key) {
             old.push(*key);
         }

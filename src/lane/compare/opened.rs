@@ -30,7 +30,8 @@ use crate::phi::{KeyId, Label, Refused};
 /// compares itself, the values of the others, and the key as text.
 #[derive(Clone, Debug)]
 pub(in crate::lane) struct Taken {
-    /// SQL for the values, on the source and on the target.
+    /// SQL for the values, on the source and on the target; on the target, also for the blind indexes and tags that are
+    /// compared with them.
     pub(in crate::lane) values: [Vec<String>; 2],
     /// SQL for the key as text.
     pub(in crate::lane) key: [Vec<String>; 2],
@@ -46,7 +47,8 @@ impl Taken {
                 true => transform.source.taken(&mapped.source.to_string()),
                 false => transform.target.taken(&mapped.target.to_string()),
             });
-            one.collect()
+            let kept = lane.transformed().filter(|_| !is_source).flat_map(|(_, transform)| &transform.kept);
+            one.chain(kept.map(|(name, _)| name.to_string())).collect()
         };
         let pairs = lane.key_in_target();
         let in_target = |key: &crate::lane::LaneKeyColumn| {
@@ -55,7 +57,8 @@ impl Taken {
                 .map_or_else(|| key.name.to_string(), |pair| pair.column.to_string())
         };
         let key = [lane.key_as_text(|key| key.name.to_string()), lane.key_as_text(in_target)];
-        let columns = lane.transformed().map(|(mapped, _)| mapped.target.clone()).collect();
+        let kept = lane.transformed().flat_map(|(_, transform)| &transform.kept).map(|(name, _)| name);
+        let columns = lane.transformed().map(|(mapped, _)| &mapped.target).chain(kept).cloned().collect();
         lane.is_transformed().then(|| Self { values: [values(true), values(false)], key, columns })
     }
 
@@ -73,7 +76,8 @@ pub(super) struct Reader {
     is_source: bool,
     ciphers: Ciphers,
     mac: Mac,
-    count: usize,
+    /// Of each column, the number of its blind indexes and tags that are compared with it.
+    kept: Vec<usize>,
     /// What was found of each column, of the target.
     found: Vec<Found>,
     value: Zeroizing<Vec<u8>>,
@@ -94,9 +98,9 @@ impl Reader {
         let ciphers = Ciphers::of(&lane).ok_or_else(missing)?;
         let mac = Mac::new(lane.secret.key().as_bytes())
             .ok_or_else(|| CompareError::incomplete(&lane, "its secret is no key"))?;
-        let count = lane.transformed().count();
-        let found = vec![Found::default(); count];
-        Ok(Self { lane, is_source, ciphers, mac, count, found, value: Zeroizing::default() })
+        let kept: Vec<usize> = lane.transformed().map(|(_, transform)| transform.kept.len()).collect();
+        let found = vec![Found::default(); kept.len()];
+        Ok(Self { lane, is_source, ciphers, mac, kept, found, value: Zeroizing::default() })
     }
 
     /// The hash of a row, from the server's and the values that it has sent; those of each of these alone are added to `each`.
@@ -106,10 +110,13 @@ impl Reader {
         fields: &[Option<Bytes>],
         mut each: Option<&mut Vec<Option<i64>>>,
     ) -> i64 {
-        let (values, key) = fields.split_at(self.count.min(fields.len()));
+        let (values, key) = fields.split_at(self.kept.len().min(fields.len()));
+        let kept = if self.is_source { 0 } else { self.kept.iter().sum() };
+        let (mut codes, key) = key.split_at(kept.min(key.len()));
         let key: Vec<Vec<u8>> = key.iter().flatten().map(|text| text.to_vec()).collect();
         let mut mac = self.mac.clone();
         mac.update(&server.to_be_bytes());
+        let mut kept = Vec::new();
         for (number, field) in values.iter().enumerate() {
             self.value.zeroize();
             let opened = match field {
@@ -130,6 +137,13 @@ impl Reader {
                 add(&mut alone, kind, &self.value);
                 each.push((kind != 0).then(|| first(alone)));
             }
+            let of_value;
+            (of_value, codes) = codes.split_at(self.kept[number].min(codes.len()));
+            kept.extend(self.wrong_with_kept(number, &opened, &key, of_value));
+        }
+        for is_wrong in kept {
+            mac.update(&[u8::from(is_wrong)]);
+            each.iter_mut().for_each(|each| each.push(Some(i64::from(is_wrong))));
         }
         first(mac)
     }
@@ -139,6 +153,25 @@ impl Reader {
             true => self.ciphers.of_source(number, taken, key, &mut self.value),
             false => self.ciphers.of_target(number, taken, key, &mut self.value),
         }
+    }
+
+    /// Whether each blind index and tag of a value is wrong. On the source they are what the target's have to be: those of the
+    /// value. Of a value that cannot be opened they are not known to be wrong: that value is a difference itself.
+    fn wrong_with_kept(
+        &mut self,
+        number: usize,
+        opened: &Result<Option<Option<Label>>, Refused>,
+        key: &[Vec<u8>],
+        codes: &[Option<Bytes>],
+    ) -> Vec<bool> {
+        let text = match opened {
+            Ok(opened) if !self.is_source => opened.as_ref().map(|_| self.value.as_slice()),
+            _ => return vec![false; self.kept[number]],
+        };
+        let wrong = self.ciphers.wrong_with_kept(number, text, key, codes);
+        let refused = &mut self.found[number].refused;
+        wrong.iter().flatten().for_each(|why| *refused.entry(why.clone()).or_default() += 1);
+        wrong.iter().map(Option::is_some).collect()
     }
 
     fn count(&mut self, number: usize, opened: &Result<Option<Option<Label>>, Refused>) {
