@@ -9,6 +9,8 @@ use crate::pg::Ident;
 use crate::phi::{Format, KeyId};
 use crate::plan::{ColumnChange, Plan, TablePlan};
 
+/// The most characters of a plan's name.
+const NAME_MAX: usize = 40;
 /// What the rotation takes over from the plan's text as it is.
 const KEPT: [&str; 3] = ["database", "settings", "hooks"];
 
@@ -45,16 +47,31 @@ fn rotation(plan: &Plan, text: &str, to: &str) -> Result<String, Error> {
             )));
         }
     }
+    let asked = plan.keys.iter().flat_map(|keys| &keys.decrypt_only);
+    old.retain(|key| !asked.clone().any(|asked| asked == key));
     let keys = block(text, "keys").map(|keys| with_active(keys, to, &old)).unwrap_or_default();
     let kept: String = KEPT.iter().filter_map(|key| block(text, key)).collect();
-    let mut name = plan.name.clone();
-    name.truncate(31);
     let mut written = format!(
         "# The plan of a rotation, by `projh-bluegreen phi rotate`. Keep it in the folder of the plan {}.\n",
         plan.name
     );
-    let _ = write!(written, "version: 1\nname: {name}-rotation\n{kept}{keys}tables:\n{tables}");
+    let _ = write!(written, "version: 1\nname: {}\n{kept}{keys}tables:\n{tables}", name_after(&plan.name));
     Ok(written)
+}
+
+/// The name of the plan of the next rotation.
+fn name_after(name: &str) -> String {
+    let rotated = name.rsplit_once("-rotation").and_then(|(base, number)| {
+        let number =
+            number.strip_prefix('-').map_or((number.is_empty()).then_some(1), |n| n.parse::<u32>().ok());
+        Some((base, number?))
+    });
+    let (base, suffix) = match rotated {
+        Some((base, number)) => (base, format!("-rotation-{}", number.saturating_add(1))),
+        None => (name, "-rotation".to_owned()),
+    };
+    let base: String = base.chars().take(NAME_MAX - suffix.len()).collect();
+    base + &suffix
 }
 
 /// A top-level key of a plan, with its lines.
@@ -74,18 +91,55 @@ fn block<'t>(text: &'t str, key: &str) -> Option<&'t str> {
 
 /// `keys` with another active key; the old ones are asked for as well, because a function gives no others.
 fn with_active(keys: &str, to: &str, old: &[KeyId]) -> String {
-    let Some((before, rest)) = keys.split_once("active:") else { return keys.to_owned() };
-    let value = rest.trim_start_matches(' ');
-    let end = value.find(|c: char| c.is_whitespace() || ",}".contains(c)).unwrap_or(value.len());
+    let mut keys = keys.to_owned();
+    let asked: String = old.iter().map(|id| format!("{id}, ")).collect();
+    let asked = asked.trim_end_matches(", ");
     let mut more = String::new();
-    if keys.contains("function:") && !keys.contains("decrypt_only:") {
-        let ids = old.iter().map(KeyId::to_string).collect::<Vec<_>>().join(", ");
-        let indent = before.rsplit('\n').next().unwrap_or_default();
-        // In braces on one line, or a line of its own.
-        let between = if indent.trim().is_empty() { format!("\n{indent}") } else { ", ".to_owned() };
-        more = format!("{between}decrypt_only: [{ids}]");
+    if value_of(&keys, "function").is_some() && !asked.is_empty() {
+        match value_of(&keys, "decrypt_only").and_then(|at| first_of_list(&keys, at)) {
+            Some(at) if keys[..at].ends_with('[') => keys.insert_str(at, &format!("{asked}, ")),
+            Some(at) => {
+                let indent = indent(&keys[..at]).to_owned();
+                let items: String = old.iter().map(|id| format!("- {id}\n{indent}")).collect();
+                keys.insert_str(at, &items);
+            }
+            None => more = format!("decrypt_only: [{asked}]"),
+        }
     }
-    format!("{before}active: \"{to}\"{more}{}", &value[end..])
+    let Some(at) = value_of(&keys, "active") else { return keys };
+    let (before, value) = keys.split_at(at);
+    if !more.is_empty() {
+        // In braces on one line, or a line of its own.
+        let indent = indent(before.strip_suffix("active:").unwrap_or(before));
+        more = if indent.trim().is_empty() { format!("\n{indent}{more}") } else { format!(", {more}") };
+    }
+    let spaces = value.len() - value.trim_start_matches(' ').len();
+    let end = value[spaces..].find(|c: char| c.is_whitespace() || ",}".contains(c));
+    let end = end.map_or(value.len(), |end| spaces + end);
+    format!("{before} \"{to}\"{more}{}", &value[end..])
+}
+
+/// Where the value of a key begins in YAML: behind its colon.
+fn value_of(yaml: &str, key: &str) -> Option<usize> {
+    let key = format!("{key}:");
+    yaml.match_indices(&key).map(|(at, _)| at).find_map(|at| {
+        let before = &yaml[..at];
+        let is_comment = indent(before).starts_with('#') || indent(before).contains(" #");
+        let is_whole = before.is_empty() || before.ends_with(|c: char| c.is_whitespace() || "{,".contains(c));
+        (is_whole && !is_comment).then_some(at + key.len())
+    })
+}
+
+/// Where the first item of a list is: behind its bracket, or at its dash.
+fn first_of_list(yaml: &str, from: usize) -> Option<usize> {
+    let rest = &yaml[from..];
+    let at = rest.find(['[', '-'])?;
+    Some(from + at + usize::from(rest[at..].starts_with('[')))
+}
+
+/// What is before this in its line.
+fn indent(before: &str) -> &str {
+    before.rsplit('\n').next().unwrap_or_default()
 }
 
 fn of_table(table: &TablePlan, old: &mut Vec<KeyId>) -> String {
@@ -180,6 +234,47 @@ mod tests {
             ];
             assert!(columns.eq(expected));
             assert!(super::rotation(&plan(&text), &text, ID).is_err());
+        }
+    }
+
+    #[test]
+    fn each_rotation_has_a_name_of_its_own() {
+        let long = "a-name-of-as-many-characters-as-a-plan-may";
+        let mut name = long[..40].to_owned();
+        for expected in
+            ["a-name-of-as-many-characters-as-rotation", "a-name-of-as-many-characters--rotation-2"]
+        {
+            name = name_after(&name);
+            assert_eq!((name.as_str(), name.len()), (expected, 40));
+        }
+        assert_eq!(name_after("p-rotation-of-x"), "p-rotation-of-x-rotation");
+        assert_eq!(name_after("p-rotation-9"), "p-rotation-10");
+    }
+
+    #[test]
+    fn a_function_is_asked_for_all_old_keys() {
+        const FIRST: &str = "5a3c9b1e-0d57-4f0e-9a0f-77a4f8d7c001";
+        let of = |keys: &str| {
+            let text = format!(
+                "version: 1\nname: p\nkeys:{keys}\ntables:\n  - table: public.t\n    columns: {{ssn: {{encrypt: {{}}}}}}\n"
+            );
+            let plan = |text: &str| Plan::parse("p.yaml", text, &|_| None).unwrap();
+            plan(&rotation(&plan(&text), &text, NEW).unwrap()).keys.unwrap()
+        };
+        let ids = |ids: &[&str]| ids.iter().map(|id| id.parse().unwrap()).collect::<Vec<KeyId>>();
+        let function = "provider: {function: get_key}";
+        for (keys, asked) in [
+            (format!(" {{{function}, active: {ID}, decrypt_only: [{FIRST}]}}"), vec![ID, FIRST]),
+            (format!("\n  decrypt_only: [{FIRST}]\n  {function}\n  active: {ID}"), vec![ID, FIRST]),
+            (format!("\n  decrypt_only:\n    - {FIRST}\n  active: {ID}\n  {function}"), vec![ID, FIRST]),
+            (
+                format!("   # active: encrypts\n  {function}   # decrypt_only: none\n  active: \"{ID}\""),
+                vec![ID],
+            ),
+            (format!("\n  provider: {{env: K}}\n  active:   {ID}\n  decrypt_only: [{FIRST}]"), vec![FIRST]),
+        ] {
+            let rotated = of(&keys);
+            assert_eq!((rotated.active, rotated.decrypt_only), (NEW.parse().unwrap(), ids(&asked)), "{keys}");
         }
     }
 }
