@@ -197,6 +197,8 @@ async fn a_blind_index_that_is_dropped_is_computed_anew() {
     let rotation = rotate(&program, new);
     let anew = format!("{rotation}      ssn_blind_index: drop\n");
     program.write_plan(&anew);
+    let words = ["column \"ssn_blind_index\" is made anew, as the blind index of column \"ssn_encrypted\""];
+    program.run_for_people("check", &[]).expect_code(0).expect_words(&words);
     program.execute(&["--yes"]).expect_code(0);
     assert_eq!(covered(&program, 0)["ssn_encrypted"].1[0], code("ssn_blind_index", 3000, 0));
     program.run("finish", &["--yes"]).expect_code(0);
