@@ -32,7 +32,7 @@ pub enum CheckId {
     Rights,
     /// No value of a row gets into the server's log.
     ServerLog,
-    /// The keys of encrypted columns are there, and the database is in UTF8.
+    /// The keys of encrypted columns are there, and the database is in UTF8; a note says which blind indexes and tags are kept.
     Encryption,
     /// `settings.throttle.query` can be executed and gives a boolean.
     Throttle,

@@ -17,6 +17,7 @@ mod leaks;
 mod project_h;
 mod refused;
 mod rekey;
+mod rotation;
 mod run;
 mod sql;
 mod under_load;
@@ -83,8 +84,19 @@ tables:
     }
 
     fn write(&self, program: &Bluegreen) {
+        Self::write_document(program, &self.document());
+    }
+
+    /// Adds a key, which is a new one, to those of the file; its id and its text.
+    fn write_new(&self, program: &Bluegreen) -> (KeyId, String) {
+        let (new, text) = Key::generate().unwrap();
+        Self::write_document(program, &format!("{}  {new}: {{key: \"{}\"}}\n", self.document(), *text));
+        (new, text.to_string())
+    }
+
+    fn write_document(program: &Bluegreen, document: &str) {
         let path = program.folder().join("keys.yaml");
-        std::fs::write(&path, self.document()).unwrap();
+        std::fs::write(&path, document).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 }

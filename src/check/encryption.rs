@@ -1,10 +1,43 @@
 //! Encrypted columns: the keys are there, and text is in UTF-8 on either side of the encryption.
 
+use super::preflight::Subject;
 use super::{CheckId, Finding};
 use crate::error::{Doing, Error};
+use crate::hangs_on::{GreenColumn, Source};
+use crate::pg::Ident;
 use crate::pg::connect::Session;
 use crate::phase::keyring::{self, Used};
 use crate::plan::{ColumnChange, Plan};
+
+/// The blind indexes and tags of values that are encrypted already: those that are kept, and those that are made.
+pub(super) fn notes(subject: &Subject<'_>) -> Vec<Finding> {
+    let columns = || subject.design.iter().flat_map(|design| &design.green.columns);
+    let note = |text: String, hint: &str| {
+        Finding::table(CheckId::Encryption, &subject.definition.table.name, text, hint).into_note()
+    };
+    let kept = columns().flat_map(|column| column.source.kept_codes()).map(|(name, code)| {
+        let (of, what) = (&code.of, code.what());
+        let text = format!(
+            "column {name} stays as it is, as the {what} of column {of}: verification compares it with each value"
+        );
+        note(text, "`projh-bluegreen phi coverage` counts those that are wrong, before the run")
+    });
+    let is_encrypted = |name: &Ident| {
+        let is = |other: &&GreenColumn| matches!(&other.source, Source::Encrypted(how) if how.blue == *name && how.previous.is_some());
+        columns().any(|other| is(&other))
+    };
+    let added = columns().filter_map(|column| match &column.source {
+        Source::BlindIndex(code) if is_encrypted(&code.of) => Some((&column.name, code)),
+        _ => None,
+    });
+    let added = added.map(|(name, code)| {
+        let (of, what) = (&code.of, code.what());
+        let text =
+            format!("column {name} is made anew, as the {what} of column {of}, which is encrypted already");
+        note(text, "if the table has one that is to be kept, give the name of its column")
+    });
+    kept.chain(added).collect()
+}
 
 pub(super) async fn check(plan: &Plan, session: &Session) -> Result<Vec<Finding>, Error> {
     let used =

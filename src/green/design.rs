@@ -58,7 +58,7 @@ pub(super) fn strategy(into: &Partitions) -> &'static str {
 
 fn columns(definition: &Definition, plan: &TablePlan) -> Vec<GreenColumn> {
     let kept = definition.columns.iter().flat_map(|column| match plan.columns.get(&column.name) {
-        Some(change @ ColumnChange::Encrypt { .. }) => encrypted::columns(column, change),
+        Some(change @ ColumnChange::Encrypt { .. }) => encrypted::columns(definition, plan, column, change),
         change => green_column(definition, column, change).into_iter().collect(),
     });
     let added = plan.add_columns.iter().map(|added| GreenColumn {

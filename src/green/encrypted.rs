@@ -1,7 +1,7 @@
 //! Columns of green that are encrypted: what they are, and what on blue cannot go with ciphertext.
 
 use crate::hangs_on::{
-    BlindIndex, Column, Conflict, Encrypted, Green, GreenColumn, ReplicaIdentityKind, Source,
+    BlindIndex, Column, Conflict, Definition, Encrypted, Green, GreenColumn, ReplicaIdentityKind, Source,
 };
 use crate::pg::Ident;
 use crate::pg::sql::lexer::mentions;
@@ -11,8 +11,14 @@ use crate::plan::{ColumnChange, TablePlan};
 /// The type of encrypted values.
 const BYTES: &str = "bytea";
 
-/// What becomes of a column that is encrypted: the encrypted one, and those of its blind index and its tag.
-pub(super) fn columns(column: &Column, change: &ColumnChange) -> Vec<GreenColumn> {
+/// What becomes of a column that is encrypted: the encrypted one, and those of its blind index and its tag, except for those that
+/// a column of encrypted values has already.
+pub(super) fn columns(
+    definition: &Definition,
+    plan: &TablePlan,
+    column: &Column,
+    change: &ColumnChange,
+) -> Vec<GreenColumn> {
     let ColumnChange::Encrypt { into, format, key, previous, bound_to, blind_index, index_key, tag, .. } =
         change
     else {
@@ -20,20 +26,24 @@ pub(super) fn columns(column: &Column, change: &ColumnChange) -> Vec<GreenColumn
     };
     let blue = column.name.clone();
     let of = |name: Ident, source| GreenColumn { name, data_type: BYTES.to_owned(), source, default: None };
+    let name = into.clone().unwrap_or_else(|| blue.clone());
+    let code = |(name, key): (Ident, KeyId), tag_of| (name, BlindIndex { of: blue.clone(), key, tag_of });
+    let index = blind_index.clone().zip(*index_key).map(|index| code(index, None));
+    let tag = tag.clone().map(|tag| code(tag, Some(name.clone())));
+    let is_kept = |(name, _): &(Ident, BlindIndex)| {
+        is_bytes(column) && definition.column(name).is_some() && !plan.columns.contains_key(name)
+    };
+    let (kept, added): (Vec<_>, Vec<_>) = index.into_iter().chain(tag).partition(is_kept);
     let encrypted = Encrypted {
         blue: blue.clone(),
         format: *format,
         key: *key,
         previous: *previous,
         bound_to: bound_to.clone(),
+        kept,
     };
-    let name = into.clone().unwrap_or_else(|| blue.clone());
-    let code = |(name, key): (Ident, KeyId), tag_of: Option<Ident>| {
-        of(name, Source::BlindIndex(BlindIndex { of: blue.clone(), key, tag_of }))
-    };
-    let index = blind_index.clone().zip(*index_key).map(|index| code(index, None));
-    let tag = tag.clone().map(|tag| code(tag, Some(name.clone())));
-    std::iter::once(of(name.clone(), Source::Encrypted(encrypted))).chain(index).chain(tag).collect()
+    let added = added.into_iter().map(|(name, code)| of(name, Source::BlindIndex(code)));
+    std::iter::once(of(name, Source::Encrypted(encrypted))).chain(added).collect()
 }
 
 /// What in the plan or on blue does not go with a column's encryption.
@@ -47,6 +57,7 @@ pub(super) fn conflicts(green: &Green, plan: &TablePlan) -> Vec<Conflict> {
         conflicts.extend(of_column(green, column));
         conflicts.extend(of_uses(green, plan, column));
     }
+    conflicts.extend(of_kept(green));
     conflicts.extend(of_row_identity(green, plan));
     conflicts.extend(of_partitions(green, plan));
     conflicts
@@ -65,14 +76,40 @@ fn of_partitions(green: &Green, plan: &TablePlan) -> Option<Conflict> {
     })
 }
 
-fn is_encrypted_already(column: &Column) -> bool {
+/// What blue has already under the name of a blind index, or of a tag, and cannot be one.
+fn of_kept(green: &Green) -> Vec<Conflict> {
+    let mut conflicts = Vec::new();
+    for column in &green.columns {
+        let Source::Encrypted(how) = &column.source else { continue };
+        for (name, code) in &how.kept {
+            let what = code.what();
+            let anew = format!("`{}: drop` under `columns`, so that it is computed anew", name.in_plan());
+            let has = green.blue.column(name).filter(|has| has.generated.is_some() || !is_bytes(has));
+            if let Some(has) = has {
+                let is = if has.generated.is_some() { "is generated" } else { "is not bytea" };
+                let what = format!("column {name} {is}, so it is not the {what} of column {}", how.blue);
+                conflicts.push(Conflict::new(what, format!("another name; or {anew}")));
+            } else if code.tag_of.as_ref().is_some_and(|of| *of != how.blue) {
+                let what = format!(
+                    "{what} {name} binds values to the name of column {}, which becomes {}",
+                    how.blue, column.name
+                );
+                conflicts.push(Conflict::new(what, format!("leave out `into`; or {anew}")));
+            }
+        }
+    }
+    conflicts
+}
+
+/// Whether a column has encrypted values already, or an HMAC of them.
+fn is_bytes(column: &Column) -> bool {
     column.base_type.trim_start_matches("pg_catalog.") == BYTES
 }
 
 fn of_type(column: &Column, change: &ColumnChange) -> Option<Conflict> {
     let ColumnChange::Encrypt { previous, one_way, .. } = change else { return None };
     let (name, plain) = (&column.name, column.name.in_plan());
-    if is_encrypted_already(column) {
+    if is_bytes(column) {
         let what = format!(
             "column {name} is bytea, so its values are encrypted already, and the way back is not known"
         );

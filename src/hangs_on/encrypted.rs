@@ -19,6 +19,10 @@ pub struct Encrypted {
     /// The columns of the row's key that values of the format aes-gcm are bound to; `None` for all.
     #[serde(default)]
     pub bound_to: Option<Vec<Ident>>,
+    /// The blind index and the tag that blue has of these values already, by their columns: they are copied, and compared with
+    /// the values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<(Ident, BlindIndex)>,
 }
 
 /// An HMAC of the values of a column of blue: their blind index, or their tag.
@@ -31,4 +35,12 @@ pub struct BlindIndex {
     /// Of a tag, the encrypted column whose values it binds to their rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag_of: Option<Ident>,
+}
+
+impl BlindIndex {
+    /// In words.
+    #[must_use]
+    pub fn what(&self) -> &'static str {
+        if self.tag_of.is_some() { "tag" } else { "blind index" }
+    }
 }

@@ -100,6 +100,14 @@ pub enum Source {
 }
 
 impl Source {
+    /// The blind index and the tag that blue has of its values already, by their columns.
+    pub(crate) fn kept_codes(&self) -> &[(Ident, BlindIndex)] {
+        match self {
+            Self::Encrypted(how) => &how.kept,
+            _ => &[],
+        }
+    }
+
     /// The column of blue whose values become others.
     #[must_use]
     pub fn changed(&self) -> Option<&Ident> {

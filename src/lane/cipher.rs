@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::mapping::{Form, Transform};
 use super::{Lane, LaneKeyColumn, Mapped};
 use crate::pg::Ident;
-use crate::phi::{Format, Identity, Key, Label, Opener, Refused, Sealer, blind_index, tag};
+use crate::phi::{Format, Identity, Key, Keyring, Label, Opener, Refused, Sealer, blind_index, tag};
 
 /// A value that cannot be transformed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,12 +40,21 @@ struct CipherColumn {
     names: [String; 2],
     transform: Transform,
     sealer: Option<Sealer>,
-    /// The key of a blind index, or of a tag.
-    index: Option<Arc<Key>>,
+    /// What computes the target's value, if that is a blind index or a tag.
+    code: Option<Code>,
+    /// The target's columns with the blind index and the tag of its value, and what computes them.
+    kept: Vec<(String, Code)>,
     /// What values are bound to in the source and in the target.
     identities: [Identity; 2],
     /// Which of the key's columns that is; `None` for all.
     bound_to: Option<Vec<usize>>,
+}
+
+/// What computes a blind index or a tag.
+struct Code {
+    key: Option<Arc<Key>>,
+    /// Of a tag, what values are bound to.
+    tag_of: Option<Identity>,
 }
 
 impl Ciphers {
@@ -54,19 +64,27 @@ impl Ciphers {
         let keyring = lane.keyring.as_ref()?;
         let table = lane.table.plain();
         let column = |(mapped, transform): (&Mapped, &Transform)| {
-            let key = |id| keyring.get(id);
-            let (sealer, index) = match &transform.target {
-                Form::Sealed { format, key: id, .. } => (key(*id).map(|key| Sealer::new(*format, key)), None),
-                Form::Blind { key: id, .. } => (None, key(*id).cloned()),
-                Form::Plain { .. } | Form::Foreign => (None, None),
+            let sealer = match &transform.target {
+                Form::Sealed { format, key, .. } => keyring.get(*key).map(|key| Sealer::new(*format, key)),
+                _ => None,
             };
+            let code = |form: &Form| Code::of(form, &table, keyring);
+            let kept = transform.kept.iter();
+            let kept = kept.filter_map(|(name, form)| Some((name.as_str().to_owned(), code(form)?)));
             let names = [&mapped.source, &mapped.target].map(|name| name.as_str().to_owned());
-            let of_target = transform.target.tag_of().map_or(names[1].as_str(), Ident::as_str);
-            let identities = [&names[0], of_target].map(|name| Identity::of_column(&table, name));
+            let identities = [&names[0], &names[1]].map(|name| Identity::of_column(&table, name));
             let of_key = |name: &Ident| lane.key.iter().position(|key| key.name == *name);
             let bound_to = transform.bound_to.as_ref();
             let bound_to = bound_to.map(|names| names.iter().filter_map(of_key).collect());
-            CipherColumn { names, transform: transform.clone(), sealer, index, identities, bound_to }
+            CipherColumn {
+                names,
+                transform: transform.clone(),
+                sealer,
+                code: code(&transform.target),
+                kept: kept.collect(),
+                identities,
+                bound_to,
+            }
         };
         let columns: Vec<CipherColumn> = lane.transformed().map(column).collect();
         let opener = Opener::new(keyring);
@@ -87,12 +105,15 @@ impl Ciphers {
         let Self { columns, opener, plain, .. } = self;
         let column = &mut columns[number];
         let outcome = column.plain(opener, taken, key, plain).and_then(|text| {
-            match (&column.transform.target, &mut column.sealer, &column.index) {
+            let row = bound(&column.bound_to, key);
+            match (&column.transform.target, &mut column.sealer, &mut column.code) {
                 (Form::Sealed { .. }, Some(sealer), _) => {
-                    let identity = column.identities[1].of_row(bound(&column.bound_to, key));
-                    sealer.seal(text, identity, out)
+                    sealer.seal(text, column.identities[1].of_row(row), out)
                 }
-                (Form::Blind { .. }, ..) => column.code(text, key, out),
+                (Form::Blind { .. }, _, Some(code)) => {
+                    out.extend_from_slice(&code.of_text(text, row)?);
+                    Ok(())
+                }
                 (Form::Plain { .. }, ..) => {
                     out.extend_from_slice(text);
                     Ok(())
@@ -120,9 +141,9 @@ impl Ciphers {
         let Self { columns, opener, plain, .. } = self;
         let column = &mut columns[number];
         let text = column.plain(opener, taken, key, plain)?;
-        match &column.transform.target {
-            Form::Blind { .. } => column.code(text, key, out)?,
-            _ => out.extend_from_slice(text),
+        match &mut column.code {
+            Some(code) => out.extend_from_slice(&code.of_text(text, bound(&column.bound_to, key))?),
+            None => out.extend_from_slice(text),
         }
         Ok(None)
     }
@@ -152,6 +173,28 @@ impl Ciphers {
         out.truncate(begin);
         Err(why)
     }
+
+    /// What is wrong with the blind index and the tag that the target has of a text, if anything.
+    pub(super) fn wrong_with_kept(
+        &mut self,
+        number: usize,
+        text: Option<&[u8]>,
+        key: &[Vec<u8>],
+        found: &[Option<Bytes>],
+    ) -> Vec<Option<String>> {
+        let CipherColumn { kept, bound_to, .. } = &mut self.columns[number];
+        let wrong = |((name, code), found): (&mut (String, Code), &Option<Bytes>)| {
+            let expected = text.map(|text| code.of_text(text, bound(bound_to, key))).transpose();
+            let is_right =
+                expected.is_ok_and(|expected| expected.as_ref().map(|it| &it[..]) == found.as_deref());
+            let wrong = match code.tag_of {
+                Some(_) => format!("its tag, in column {name}, is that of another value, row or column"),
+                None => format!("its blind index, in column {name}, is that of another value"),
+            };
+            (!is_right).then_some(wrong)
+        };
+        kept.iter_mut().zip(found).map(wrong).collect()
+    }
 }
 
 /// What a row's values are bound to.
@@ -162,17 +205,24 @@ fn bound<'k>(columns: &Option<Vec<usize>>, key: &'k [Vec<u8>]) -> Vec<&'k [u8]> 
     }
 }
 
-impl CipherColumn {
-    /// Appends the blind index of a text, or its tag in the row with this key.
-    fn code(&mut self, text: &[u8], key: &[Vec<u8>], out: &mut Vec<u8>) -> Result<(), Refused> {
-        let of_index = self.index.as_ref().ok_or(Refused::Malformed("its key is missing"))?;
-        out.extend_from_slice(&match self.transform.target.tag_of() {
-            Some(_) => tag(of_index, self.identities[1].of_row(bound(&self.bound_to, key)), text)?,
-            None => blind_index(of_index, text)?,
-        });
-        Ok(())
+impl Code {
+    fn of(form: &Form, table: &str, keyring: &Keyring) -> Option<Self> {
+        let Form::Blind { key, tag_of } = form else { return None };
+        let tag_of = tag_of.as_ref().map(|column| Identity::of_column(table, column.as_str()));
+        Some(Self { key: keyring.get(*key).cloned(), tag_of })
     }
 
+    /// The blind index of a text, or its tag in the row with this key.
+    fn of_text(&mut self, text: &[u8], row: Vec<&[u8]>) -> Result<[u8; 32], Refused> {
+        let key = self.key.as_ref().ok_or(Refused::Malformed("its key is missing"))?;
+        match &mut self.tag_of {
+            Some(identity) => tag(key, identity.of_row(row), text),
+            None => blind_index(key, text),
+        }
+    }
+}
+
+impl CipherColumn {
     /// The text of the source's value: the value itself, or `opened`, in which it is opened.
     fn plain<'t>(
         &mut self,

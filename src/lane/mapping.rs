@@ -2,7 +2,7 @@
 //!
 //! Invariant: a mapping that has an inverse is the inverse of its inverse.
 
-use crate::hangs_on::{GreenColumn, Source, without_length};
+use crate::hangs_on::{BlindIndex, GreenColumn, Source, without_length};
 use crate::lifecycle::LaneDesign;
 use crate::pg::Ident;
 use crate::phi::{Codec, Format, KeyId};
@@ -46,6 +46,9 @@ pub struct Transform {
     pub target: Form,
     /// The columns of the row's key that values are bound to on either side; `None` for all.
     pub bound_to: Option<Vec<Ident>>,
+    /// The columns of the target that have the blind index and the tag of its values. They are copied from the source, and
+    /// compared with the values.
+    pub kept: Vec<(Ident, Form)>,
 }
 
 /// One column of the target that the source has a value for.
@@ -98,9 +101,13 @@ impl Mapped {
             Some(Transform { source: Form::Foreign, .. } | Transform { target: Form::Blind { .. }, .. }) => {
                 return None;
             }
-            Some(Transform { source, target, bound_to }) => {
-                Some(Transform { source: target.clone(), target: source.clone(), bound_to: bound_to.clone() })
-            }
+            // On the way back nothing is refused because of what a client forgot: the way there would find it.
+            Some(Transform { source, target, bound_to, .. }) => Some(Transform {
+                source: target.clone(),
+                target: source.clone(),
+                bound_to: bound_to.clone(),
+                kept: Vec::new(),
+            }),
             None => None,
         };
         Some(Self {
@@ -151,7 +158,8 @@ fn mapped(design: &LaneDesign, column: &GreenColumn) -> Option<Mapped> {
         Source::Encrypted(how) => {
             let source = source_form(design, &how.blue, how.previous)?;
             let target_form = Form::Sealed { format: how.format, key: how.key, is_all: true };
-            let transform = Transform { source, target: target_form, bound_to: how.bound_to.clone() };
+            let kept = how.kept.iter().map(|(name, code)| (name.clone(), Form::of_code(code))).collect();
+            let transform = Transform { source, target: target_form, bound_to: how.bound_to.clone(), kept };
             Some(transformed(target, how.blue.clone(), transform))
         }
         Source::BlindIndex(index) => {
@@ -162,8 +170,7 @@ fn mapped(design: &LaneDesign, column: &GreenColumn) -> Option<Mapped> {
             });
             let source = source_form(design, blue, encrypted.and_then(|how| how.previous))?;
             let bound_to = encrypted.and_then(|how| how.bound_to.clone());
-            let target_form = Form::Blind { key: index.key, tag_of: index.tag_of.clone() };
-            let transform = Transform { source, target: target_form, bound_to };
+            let transform = Transform { source, target: Form::of_code(index), bound_to, kept: Vec::new() };
             Some(transformed(target, blue.clone(), transform))
         }
     }
@@ -187,6 +194,10 @@ fn source_form(design: &LaneDesign, blue: &Ident, previous: Option<(Format, KeyI
 }
 
 impl Form {
+    fn of_code(code: &BlindIndex) -> Self {
+        Self::Blind { key: code.key, tag_of: code.tag_of.clone() }
+    }
+
     /// SQL for a column's value of what the transformation gives.
     fn of_transformed(&self) -> String {
         match self {

@@ -15,7 +15,8 @@ pub struct Census {
     pub nulls: u64,
     /// Values that were opened, by the id of the key in them.
     pub keys: BTreeMap<String, u64>,
-    /// Values that are plaintext, were altered, or are not encrypted with the column's key, by what is wrong.
+    /// Values that are plaintext, were altered, are not encrypted with the column's key, or have another's blind index or tag, by
+    /// what is wrong.
     pub refused: BTreeMap<String, u64>,
 }
 

@@ -3,7 +3,7 @@
 use tokio_postgres::Client;
 
 use crate::error::Error;
-use crate::hangs_on::{Green, Source};
+use crate::hangs_on::{Green, GreenColumn, Source};
 use crate::lifecycle::Prepared;
 use crate::phi::{Format, KeyId, Keyring, KeysError, KeysPlan};
 use crate::run::Run;
@@ -41,16 +41,17 @@ pub(crate) async fn load(client: &Client, plan: &KeysPlan, used: &[Used]) -> Res
 }
 
 /// The keys that a table's encrypted columns need, on the way there and back.
-pub(crate) fn used(green: &Green) -> impl Iterator<Item = Used> {
-    green
-        .columns
-        .iter()
-        .flat_map(|column| match &column.source {
-            Source::Encrypted(how) => {
-                [Some((how.key, Some(how.format))), how.previous.map(|(format, key)| (key, Some(format)))]
-            }
-            Source::BlindIndex(index) => [Some((index.key, None)), None],
-            _ => [None, None],
-        })
-        .flatten()
+pub(crate) fn used<'a>(green: &'a Green) -> impl Iterator<Item = Used> + use<'a> {
+    let of_source = |source: &Source| match source {
+        Source::Encrypted(how) => {
+            [Some((how.key, Some(how.format))), how.previous.map(|(format, key)| (key, Some(format)))]
+        }
+        Source::BlindIndex(index) => [Some((index.key, None)), None],
+        _ => [None, None],
+    };
+    let of_column = move |column: &'a GreenColumn| {
+        let kept = column.source.kept_codes().iter().map(|(_, code)| (code.key, None));
+        of_source(&column.source).into_iter().flatten().chain(kept)
+    };
+    green.columns.iter().flat_map(of_column)
 }

@@ -123,8 +123,13 @@ pub(super) fn read(table: &Node, keys: Option<&KeysPlan>, found: &mut Collected)
             None => change(node, &blue, found),
         };
         let Some(change) = change else { continue };
+        let mut own = Vec::new();
         for green in change.green_names(&blue) {
-            refuse_same_name(&columns, green, word.at, found);
+            match own.contains(&green) {
+                true => found.add(word.at, of_one_name(green)),
+                false => refuse_same_name(&columns, green, word.at, found),
+            }
+            own.push(green);
         }
         if columns.changed.insert(blue, change).is_some() {
             found.add(word.at, format!("`{}` is in `columns` twice", word.text));
@@ -140,8 +145,12 @@ pub(super) fn read(table: &Node, keys: Option<&KeysPlan>, found: &mut Collected)
 
 fn refuse_same_name(columns: &Columns, name: &Ident, at: Position, found: &mut Collected) {
     if columns.green_names().any(|other| other == name) {
-        found.add(at, format!("two columns of the new table would be called `{}`", name.as_str()));
+        found.add(at, of_one_name(name));
     }
+}
+
+fn of_one_name(name: &Ident) -> String {
+    format!("two columns of the new table would be called `{}`", name.as_str())
 }
 
 fn blue_name(word: &Word, found: &mut Collected) -> Option<Ident> {

@@ -80,11 +80,15 @@ pub(super) static ENCRYPT: MapShape = MapShape {
             Shape::List { of: &NAME, min: 1 },
             "are the key's columns that aes-gcm values are bound to: those that the key had before it was widened (all)",
         ),
-        key("blind_index", Shape::Bool, "adds a column <name>_blind_index for equality look-ups (false)"),
+        key(
+            "blind_index",
+            TEXT,
+            "adds a column <name>_blind_index for equality look-ups: `true`, or the column's name (false)",
+        ),
         key(
             "tag",
-            Shape::Bool,
-            "adds a column <encrypted column>_tag that binds values of the format pgp to row and column (false)",
+            TEXT,
+            "adds a column <encrypted column>_tag that binds values of the format pgp to row and column: `true`, or the column's name (false)",
         ),
     ],
     later: &[],
@@ -141,6 +145,27 @@ fn key_id(node: &Node, name: &str, found: &mut Collected) -> Option<KeyId> {
     id
 }
 
+/// The column that `blind_index` or `tag` of a column names: `true` is `<column>_<name>`.
+fn code(node: &Node, name: &str, column: &Ident, found: &mut Collected) -> Option<Ident> {
+    let value = node.get(name)?;
+    match value.scalar()?.as_bool() {
+        Some(is_wanted) => is_wanted.then(|| Ident::from(format!("{}_{name}", column.as_str()))),
+        None => sql::take(value, name, column_name, found),
+    }
+}
+
+/// A column's name, and none of the words that mean `true` or `false` elsewhere.
+fn column_name(text: &str) -> Result<Ident, sql::SqlProblem> {
+    if ["true", "false", "yes", "no", "on", "off"].contains(&text.trim().to_lowercase().as_str()) {
+        let message = "this is neither `true` or `false` nor a column's name".to_owned();
+        return Err(sql::SqlProblem {
+            message,
+            hint: Some("write `true` or `false`, without quotes".to_owned()),
+        });
+    }
+    sql::ident(text)
+}
+
 /// Reads `encrypt` of a column; `keys` are those of the plan.
 pub(super) fn encrypt(
     column: &Node,
@@ -173,16 +198,17 @@ pub(super) fn encrypt(
         found.add(word.at, "`previous_format` goes with `previous`, and there is none");
     }
     let bound_to = node.get("bound_to").map(|list| super::table::names(list, "bound_to", found));
-    let is = |name: &str, node: &Node| node.get(name).and_then(|v| v.scalar()?.as_bool()).unwrap_or(false);
-    let blind_index = is("blind_index", node).then(|| Ident::from(format!("{}_blind_index", blue.as_str())));
-    let one_way = is("one_way", column);
-    for (name, of_keys) in [("blind_index", keys.blind_index), ("tag", keys.tag)] {
-        if let Some(value) = node.get(name).filter(|_| is(name, node) && of_keys.is_none()) {
+    let one_way = column.get("one_way").and_then(|v| v.scalar()?.as_bool()).unwrap_or(false);
+    let encrypted = into.as_ref().unwrap_or(blue);
+    let blind_index = code(node, "blind_index", blue, found);
+    let tag = code(node, "tag", encrypted, found);
+    for (name, code, of_keys) in [("blind_index", &blind_index, keys.blind_index), ("tag", &tag, keys.tag)] {
+        if let Some(value) = node.get(name).filter(|_| code.is_some() && of_keys.is_none()) {
             let hint = format!("give `{name}: <id>` under `keys`");
             found.add_with_hint(value.at, format!("`{name}` needs a key of its own"), hint);
         }
     }
-    if let Some(value) = node.get("tag").filter(|_| is("tag", node) && format == Format::AesGcm) {
+    if let Some(value) = node.get("tag").filter(|_| tag.is_some() && format == Format::AesGcm) {
         let hint = "take `tag` out: values of the format aes-gcm are bound to row and column by themselves";
         found.add_with_hint(value.at, "`tag` goes with the format pgp", hint.to_owned());
     }
@@ -193,8 +219,7 @@ pub(super) fn encrypt(
         found.add(node.at, "`one_way: true` says there is no way back, and `previous` gives one");
     }
     let index_key = keys.blind_index.filter(|_| blind_index.is_some());
-    let encrypted = into.as_ref().unwrap_or(blue).as_str();
-    let tag = keys.tag.filter(|_| is("tag", node)).map(|key| (Ident::from(format!("{encrypted}_tag")), key));
+    let tag = tag.zip(keys.tag);
     Some(ColumnChange::Encrypt {
         into,
         format,

@@ -1,7 +1,7 @@
 //! The catalog's changes in the swap, as a diff between blue and green.
 
 use crate::event::PreviewChange;
-use crate::hangs_on::{Green, GreenColumn, GreenPartition, Source};
+use crate::hangs_on::{BlindIndex, Green, GreenColumn, GreenPartition, Source};
 use crate::lifecycle::{LaneDesign, Prepared};
 use crate::pg::{Colour, Ident, list};
 use crate::plan::{NewIndex, Plan, TablePlan};
@@ -56,6 +56,11 @@ fn of_table(lane: &LaneDesign, archive: Option<&Ident>) -> Vec<PreviewChange> {
     diff.add('~', "old table", format!("becomes {home}, closed to clients, and {end}"));
     diff.add('=', "kept", format!("{}, every name", green.kept().join(", ")));
     diff.changes
+}
+
+/// Whose blind index or tag it is.
+fn of_column(code: &BlindIndex) -> String {
+    format!(", {} of {}, key {}", code.what(), code.of.plain(), code.key)
 }
 
 struct Diff {
@@ -113,13 +118,17 @@ impl Diff {
                 self.add('~', "column", format!("{} {}", blue.name.plain(), parts.join(", ")));
             }
         }
+        for (name, code) in green.columns.iter().flat_map(|column| column.source.kept_codes()) {
+            self.add(
+                '=',
+                "column",
+                format!("{} bytea{}: compared with its values", name.plain(), of_column(code)),
+            );
+        }
         let added = |column: &&GreenColumn| column.source.is_new();
         for column in green.columns.iter().filter(added) {
             let of = match &column.source {
-                Source::BlindIndex(index) => {
-                    let what = if index.tag_of.is_some() { "tag" } else { "blind index" };
-                    format!(", {what} of {}, key {}", index.of.plain(), index.key)
-                }
+                Source::BlindIndex(index) => of_column(index),
                 _ => String::new(),
             };
             self.add('+', "column", format!("{} {}{of}", column.name.plain(), column.data_type));

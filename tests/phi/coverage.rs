@@ -1,10 +1,7 @@
-//! `phi coverage` before, in and after a run that encrypts, and after somebody has written what is not encrypted; and the plan
-//! of a rotation, by `phi rotate`.
+//! `phi coverage` before, in and after a run that encrypts, and after somebody has written what is not encrypted.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt as _;
 
-use projh_bluegreen::testing::phi::Key;
 use serde_json::Value;
 
 use super::{BLUE, Keys, plan};
@@ -152,43 +149,4 @@ async fn what_is_encrypted_is_counted_and_where_plaintext_remains() {
             .iter()
             .any(|under| under["key"].is_null() && under["values"] == 1)
     );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rotation_is_planned_executed_and_covered() {
-    let cluster = Cluster::start();
-    let keys = Keys::new();
-    let without_soak = plan(&keys, "1h").replace("soak: 1h, ", "");
-    let (client, program) = stage(&cluster, BLUE, &without_soak).await;
-    keys.write(&program);
-    program.execute(&["--yes"]).expect_code(0);
-    let finished = program.run("finish", &["--yes"]).expect_code(0);
-    let said = finished.events_of("notice");
-    assert!(said.iter().any(|notice| {
-        notice["text"].as_str().unwrap().contains("plaintext of the encrypted columns may remain")
-    }));
-    assert!(!is_place(&coverage(&program, "plan.yaml", &[], 0), "blue "));
-
-    let (new, text) = Key::generate().unwrap();
-    let document = format!("{}  {new}: {{key: \"{}\"}}\n", keys.document(), *text);
-    let path = program.folder().join("keys.yaml");
-    std::fs::write(&path, document).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let rotation =
-        program.say(&["phi", "rotate", "plan.yaml", "--to", &new.to_string()]).expect_code(0).stdout;
-    std::fs::write(program.folder().join("rotation.yaml"), &rotation).unwrap();
-    // Half of the rows are old: nothing is stranded.
-    program.say(&["check", "rotation.yaml"]).expect_code(0);
-    program.say(&["execute", "rotation.yaml", "--yes"]).expect_code(0);
-    let found = columns(&coverage(&program, "rotation.yaml", &[], 0));
-    let ssn = &found["public.patients.ssn_encrypted"];
-    assert_eq!(
-        (ssn["encrypted"].as_array().unwrap().len(), &ssn["encrypted"][0]["key"]),
-        (1, &new.to_string().into())
-    );
-    let sql = format!(
-        "select count(*) from patients where pgp_sym_decrypt(ssn_encrypted, '{}') like '%45-%'",
-        *text
-    );
-    assert_eq!(client.query_one(&sql, &[]).await.unwrap().get::<_, i64>(0), 2143);
 }

@@ -9,6 +9,8 @@ use crate::pg::Ident;
 use crate::phi::{Format, KeyId};
 use crate::plan::{ColumnChange, Plan, TablePlan};
 
+/// The most characters of a plan's name.
+const NAME_MAX: usize = 40;
 /// What the rotation takes over from the plan's text as it is.
 const KEPT: [&str; 3] = ["database", "settings", "hooks"];
 
@@ -36,16 +38,40 @@ fn rotation(plan: &Plan, text: &str, to: &str) -> Result<String, Error> {
             "key {to} is the one that the plan encrypts with: nothing would change"
         )));
     }
+    let of_codes =
+        plan.keys.iter().flat_map(|keys| [("blind indexes", keys.blind_index), ("tags", keys.tag)]);
+    for (what, key) in of_codes {
+        if key.is_some_and(|key| key.to_string() == to) {
+            return Err(Error::Usage(format!(
+                "key {to} is the one of {what}, which do not change in a rotation: give another one"
+            )));
+        }
+    }
+    let asked = plan.keys.iter().flat_map(|keys| &keys.decrypt_only);
+    old.retain(|key| !asked.clone().any(|asked| asked == key));
     let keys = block(text, "keys").map(|keys| with_active(keys, to, &old)).unwrap_or_default();
     let kept: String = KEPT.iter().filter_map(|key| block(text, key)).collect();
-    let mut name = plan.name.clone();
-    name.truncate(31);
     let mut written = format!(
         "# The plan of a rotation, by `projh-bluegreen phi rotate`. Keep it in the folder of the plan {}.\n",
         plan.name
     );
-    let _ = write!(written, "version: 1\nname: {name}-rotation\n{kept}{keys}tables:\n{tables}");
+    let _ = write!(written, "version: 1\nname: {}\n{kept}{keys}tables:\n{tables}", name_after(&plan.name));
     Ok(written)
+}
+
+/// The name of the plan of the next rotation.
+fn name_after(name: &str) -> String {
+    let rotated = name.rsplit_once("-rotation").and_then(|(base, number)| {
+        let number =
+            number.strip_prefix('-').map_or((number.is_empty()).then_some(1), |n| n.parse::<u32>().ok());
+        Some((base, number?))
+    });
+    let (base, suffix) = match rotated {
+        Some((base, number)) => (base, format!("-rotation-{}", number.saturating_add(1))),
+        None => (name, "-rotation".to_owned()),
+    };
+    let base: String = base.chars().take(NAME_MAX - suffix.len()).collect();
+    base + &suffix
 }
 
 /// A top-level key of a plan, with its lines.
@@ -65,40 +91,83 @@ fn block<'t>(text: &'t str, key: &str) -> Option<&'t str> {
 
 /// `keys` with another active key; the old ones are asked for as well, because a function gives no others.
 fn with_active(keys: &str, to: &str, old: &[KeyId]) -> String {
-    let Some((before, rest)) = keys.split_once("active:") else { return keys.to_owned() };
-    let value = rest.trim_start_matches(' ');
-    let end = value.find(|c: char| c.is_whitespace() || ",}".contains(c)).unwrap_or(value.len());
+    let mut keys = keys.to_owned();
+    let asked: String = old.iter().map(|id| format!("{id}, ")).collect();
+    let asked = asked.trim_end_matches(", ");
     let mut more = String::new();
-    if keys.contains("function:") && !keys.contains("decrypt_only:") {
-        let ids = old.iter().map(KeyId::to_string).collect::<Vec<_>>().join(", ");
-        let indent = before.rsplit('\n').next().unwrap_or_default();
-        // In braces on one line, or a line of its own.
-        let between = if indent.trim().is_empty() { format!("\n{indent}") } else { ", ".to_owned() };
-        more = format!("{between}decrypt_only: [{ids}]");
+    if value_of(&keys, "function").is_some() && !asked.is_empty() {
+        match value_of(&keys, "decrypt_only").and_then(|at| first_of_list(&keys, at)) {
+            Some(at) if keys[..at].ends_with('[') => keys.insert_str(at, &format!("{asked}, ")),
+            Some(at) => {
+                let indent = indent(&keys[..at]).to_owned();
+                let items: String = old.iter().map(|id| format!("- {id}\n{indent}")).collect();
+                keys.insert_str(at, &items);
+            }
+            None => more = format!("decrypt_only: [{asked}]"),
+        }
     }
-    format!("{before}active: \"{to}\"{more}{}", &value[end..])
+    let Some(at) = value_of(&keys, "active") else { return keys };
+    let (before, value) = keys.split_at(at);
+    if !more.is_empty() {
+        // In braces on one line, or a line of its own.
+        let indent = indent(before.strip_suffix("active:").unwrap_or(before));
+        more = if indent.trim().is_empty() { format!("\n{indent}{more}") } else { format!(", {more}") };
+    }
+    let spaces = value.len() - value.trim_start_matches(' ').len();
+    let end = value[spaces..].find(|c: char| c.is_whitespace() || ",}".contains(c));
+    let end = end.map_or(value.len(), |end| spaces + end);
+    format!("{before} \"{to}\"{more}{}", &value[end..])
+}
+
+/// Where the value of a key begins in YAML: behind its colon.
+fn value_of(yaml: &str, key: &str) -> Option<usize> {
+    let key = format!("{key}:");
+    yaml.match_indices(&key).map(|(at, _)| at).find_map(|at| {
+        let before = &yaml[..at];
+        let is_comment = indent(before).starts_with('#') || indent(before).contains(" #");
+        let is_whole = before.is_empty() || before.ends_with(|c: char| c.is_whitespace() || "{,".contains(c));
+        (is_whole && !is_comment).then_some(at + key.len())
+    })
+}
+
+/// Where the first item of a list is: behind its bracket, or at its dash.
+fn first_of_list(yaml: &str, from: usize) -> Option<usize> {
+    let rest = &yaml[from..];
+    let at = rest.find(['[', '-'])?;
+    Some(from + at + usize::from(rest[at..].starts_with('[')))
+}
+
+/// What is before this in its line.
+fn indent(before: &str) -> &str {
+    before.rsplit('\n').next().unwrap_or_default()
 }
 
 fn of_table(table: &TablePlan, old: &mut Vec<KeyId>) -> String {
     let mut columns = String::new();
     let mut is_bound = false;
     for (blue, change) in &table.columns {
-        let ColumnChange::Encrypt { into, format, key, bound_to, .. } = change else { continue };
+        let ColumnChange::Encrypt { into, format, key, bound_to, blind_index, tag, .. } = change else {
+            continue;
+        };
         let name = into.as_ref().unwrap_or(blue);
-        let mut bound = String::new();
-        if *format == Format::AesGcm
-            && let Some(names) = bound_to.clone().or_else(|| not_widened(table))
-        {
+        let binds = *format == Format::AesGcm || tag.is_some();
+        let mut more = String::new();
+        if let Some(names) = bound_to.clone().or_else(|| not_widened(table)).filter(|_| binds) {
             let names: Vec<String> = names.iter().map(Ident::in_plan).collect();
-            bound = format!(", bound_to: [{}]", names.join(", "));
+            let _ = write!(more, ", bound_to: [{}]", names.join(", "));
+        }
+        // They are of the text, under keys of their own: the rotation keeps them.
+        let tag = tag.as_ref().map(|(name, _)| name);
+        for (what, code) in [("blind_index", blind_index.as_ref()), ("tag", tag)] {
+            let _ = code.map(|code| write!(more, ", {what}: {}", code.in_plan()));
         }
         let _ = writeln!(
             columns,
-            "      {}: {{encrypt: {{format: {}, previous: {key}{bound}}}}}",
+            "      {}: {{encrypt: {{format: {}, previous: {key}{more}}}}}",
             name.in_plan(),
             format.name()
         );
-        is_bound |= *format == Format::AesGcm;
+        is_bound |= binds;
         if !old.contains(key) {
             old.push(*key);
         }
@@ -165,6 +234,47 @@ mod tests {
             ];
             assert!(columns.eq(expected));
             assert!(super::rotation(&plan(&text), &text, ID).is_err());
+        }
+    }
+
+    #[test]
+    fn each_rotation_has_a_name_of_its_own() {
+        let long = "a-name-of-as-many-characters-as-a-plan-may";
+        let mut name = long[..40].to_owned();
+        for expected in
+            ["a-name-of-as-many-characters-as-rotation", "a-name-of-as-many-characters--rotation-2"]
+        {
+            name = name_after(&name);
+            assert_eq!((name.as_str(), name.len()), (expected, 40));
+        }
+        assert_eq!(name_after("p-rotation-of-x"), "p-rotation-of-x-rotation");
+        assert_eq!(name_after("p-rotation-9"), "p-rotation-10");
+    }
+
+    #[test]
+    fn a_function_is_asked_for_all_old_keys() {
+        const FIRST: &str = "5a3c9b1e-0d57-4f0e-9a0f-77a4f8d7c001";
+        let of = |keys: &str| {
+            let text = format!(
+                "version: 1\nname: p\nkeys:{keys}\ntables:\n  - table: public.t\n    columns: {{ssn: {{encrypt: {{}}}}}}\n"
+            );
+            let plan = |text: &str| Plan::parse("p.yaml", text, &|_| None).unwrap();
+            plan(&rotation(&plan(&text), &text, NEW).unwrap()).keys.unwrap()
+        };
+        let ids = |ids: &[&str]| ids.iter().map(|id| id.parse().unwrap()).collect::<Vec<KeyId>>();
+        let function = "provider: {function: get_key}";
+        for (keys, asked) in [
+            (format!(" {{{function}, active: {ID}, decrypt_only: [{FIRST}]}}"), vec![ID, FIRST]),
+            (format!("\n  decrypt_only: [{FIRST}]\n  {function}\n  active: {ID}"), vec![ID, FIRST]),
+            (format!("\n  decrypt_only:\n    - {FIRST}\n  active: {ID}\n  {function}"), vec![ID, FIRST]),
+            (
+                format!("   # active: encrypts\n  {function}   # decrypt_only: none\n  active: \"{ID}\""),
+                vec![ID],
+            ),
+            (format!("\n  provider: {{env: K}}\n  active:   {ID}\n  decrypt_only: [{FIRST}]"), vec![FIRST]),
+        ] {
+            let rotated = of(&keys);
+            assert_eq!((rotated.active, rotated.decrypt_only), (NEW.parse().unwrap(), ids(&asked)), "{keys}");
         }
     }
 }

@@ -156,7 +156,12 @@ impl Differences {
                 continue;
             };
             let differ = names.iter().zip(source.iter().zip(target)).filter(|(_, (one, other))| one != other);
-            shown.columns = differ.map(|(name, _)| name.as_str().to_owned()).collect();
+            for (name, _) in differ {
+                // A blind index, or a tag, is compared with the other side's, and with its value.
+                if !shown.columns.iter().any(|shown| shown == name.as_str()) {
+                    shown.columns.push(name.as_str().to_owned());
+                }
+            }
         }
     }
 

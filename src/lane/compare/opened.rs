@@ -31,7 +31,8 @@ pub(super) struct Reader {
     is_source: bool,
     ciphers: Ciphers,
     mac: Mac,
-    count: usize,
+    /// Of each column, the number of its blind indexes and tags that are compared with it.
+    kept: Vec<usize>,
     /// What was found of each column, of the target.
     found: Vec<Found>,
     value: Zeroizing<Vec<u8>>,
@@ -52,9 +53,9 @@ impl Reader {
         let ciphers = Ciphers::of(&lane).ok_or_else(missing)?;
         let mac = Mac::new(lane.secret.key().as_bytes())
             .ok_or_else(|| CompareError::incomplete(&lane, "its secret is no key"))?;
-        let count = lane.transformed().count();
-        let found = vec![Found::default(); count];
-        Ok(Self { lane, is_source, ciphers, mac, count, found, value: Zeroizing::default() })
+        let kept: Vec<usize> = lane.transformed().map(|(_, transform)| transform.kept.len()).collect();
+        let found = vec![Found::default(); kept.len()];
+        Ok(Self { lane, is_source, ciphers, mac, kept, found, value: Zeroizing::default() })
     }
 
     /// The hash of a row, from the server's and the values that it has sent; those of each of these alone are added to `each`.
@@ -64,10 +65,13 @@ impl Reader {
         fields: &[Option<Bytes>],
         mut each: Option<&mut Vec<Option<i64>>>,
     ) -> i64 {
-        let (values, key) = fields.split_at(self.count.min(fields.len()));
+        let (values, key) = fields.split_at(self.kept.len().min(fields.len()));
+        let kept = if self.is_source { 0 } else { self.kept.iter().sum() };
+        let (mut codes, key) = key.split_at(kept.min(key.len()));
         let key: Vec<Vec<u8>> = key.iter().flatten().map(|text| text.to_vec()).collect();
         let mut mac = self.mac.clone();
         mac.update(&server.to_be_bytes());
+        let mut kept = Vec::new();
         for (number, field) in values.iter().enumerate() {
             self.value.zeroize();
             let opened = match field {
@@ -88,6 +92,13 @@ impl Reader {
                 add(&mut alone, kind, &self.value);
                 each.push((kind != 0).then(|| first(alone)));
             }
+            let of_value;
+            (of_value, codes) = codes.split_at(self.kept[number].min(codes.len()));
+            kept.extend(self.wrong_with_kept(number, &opened, &key, of_value));
+        }
+        for is_wrong in kept {
+            mac.update(&[u8::from(is_wrong)]);
+            each.iter_mut().for_each(|each| each.push(Some(i64::from(is_wrong))));
         }
         first(mac)
     }
@@ -97,6 +108,25 @@ impl Reader {
             true => self.ciphers.of_source(number, taken, key, &mut self.value),
             false => self.ciphers.of_target(number, taken, key, &mut self.value),
         }
+    }
+
+    /// Whether each blind index and tag of a value is wrong. On the source they are what the target's have to be: those of the
+    /// value. Of a value that cannot be opened they are not known to be wrong: that value is a difference itself.
+    fn wrong_with_kept(
+        &mut self,
+        number: usize,
+        opened: &Result<Option<Option<Label>>, Refused>,
+        key: &[Vec<u8>],
+        codes: &[Option<Bytes>],
+    ) -> Vec<bool> {
+        let text = match opened {
+            Ok(opened) if !self.is_source => opened.as_ref().map(|_| self.value.as_slice()),
+            _ => return vec![false; self.kept[number]],
+        };
+        let wrong = self.ciphers.wrong_with_kept(number, text, key, codes);
+        let refused = &mut self.found[number].refused;
+        wrong.iter().flatten().for_each(|why| *refused.entry(why.clone()).or_default() += 1);
+        wrong.iter().map(Option::is_some).collect()
     }
 
     fn count(&mut self, number: usize, opened: &Result<Option<Option<Label>>, Refused>) {

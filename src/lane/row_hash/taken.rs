@@ -7,7 +7,8 @@ use crate::pg::Ident;
 /// compares itself, the values of the others, and the key as text.
 #[derive(Clone, Debug)]
 pub(in crate::lane) struct Taken {
-    /// SQL for the values, on the source and on the target.
+    /// SQL for the values, on the source and on the target; on the target, also for the blind indexes and tags that are
+    /// compared with them.
     pub(in crate::lane) values: [Vec<String>; 2],
     /// SQL for the key as text.
     pub(in crate::lane) key: [Vec<String>; 2],
@@ -23,7 +24,8 @@ impl Taken {
                 true => transform.source.taken(&mapped.source.to_string()),
                 false => transform.target.taken(&mapped.target.to_string()),
             });
-            one.collect()
+            let kept = lane.transformed().filter(|_| !is_source).flat_map(|(_, transform)| &transform.kept);
+            one.chain(kept.map(|(name, _)| name.to_string())).collect()
         };
         let pairs = lane.key_in_target();
         let in_target = |key: &LaneKeyColumn| {
@@ -32,7 +34,8 @@ impl Taken {
                 .map_or_else(|| key.name.to_string(), |pair| pair.column.to_string())
         };
         let key = [lane.key_as_text(|key| key.name.to_string()), lane.key_as_text(in_target)];
-        let columns = lane.transformed().map(|(mapped, _)| mapped.target.clone()).collect();
+        let kept = lane.transformed().flat_map(|(_, transform)| &transform.kept).map(|(name, _)| name);
+        let columns = lane.transformed().map(|(mapped, _)| &mapped.target).chain(kept).cloned().collect();
         lane.is_transformed().then(|| Self { values: [values(true), values(false)], key, columns })
     }
 
