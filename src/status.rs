@@ -128,13 +128,15 @@ pub struct Orchestrator {
     pub connections: i64,
 }
 
-/// A private schema with copies of rows. The next `partitions` drops it, and so do `finish` and `rollback`.
+/// A private schema with copies of rows, or of keys. The next `partitions` drops it, and so do `finish` and `rollback`.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct LeftByPartitions {
     /// The schema.
     pub schema: String,
     /// The table whose rows it has; `null` if that no longer exists.
     pub table: Option<String>,
+    /// Why it cannot be dropped, and what can be done about it.
+    pub kept: Option<String>,
 }
 
 /// Consecutive facts of one kind.
@@ -310,6 +312,7 @@ async fn left(client: &Client, run: &Summary) -> Result<Vec<LeftByPartitions>, J
     let of_one = |left: left::Left| LeftByPartitions {
         schema: left.schema.plain(),
         table: left.table.as_ref().map(QName::plain),
+        kept: left.kept.map(|(why, hint)| format!("{why}; {hint}")),
     };
     Ok(all.into_iter().filter(|left| !left.at_work).map(of_one).collect())
 }

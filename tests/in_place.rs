@@ -271,9 +271,14 @@ async fn an_index_with_another_definition_is_not_taken_for_the_runs_own() {
     }
     // Killed after it was built.
     assert_eq!(dying("before step_done").execute(&["--yes"]).code, None);
+    client
+        .batch_execute("alter index \"Plain x\" set (fillfactor = 60, deduplicate_items = off)")
+        .await
+        .unwrap();
     program.execute(&["--yes"]).expect_code(0);
     assert_eq!(theirs().await, (1, Some(true)));
     program.run("rollback", &[]).expect_code(6);
+    assert_eq!(theirs().await, (0, None));
     // Replaced once it was built.
     assert_eq!(dying("before prepared").execute(&["--yes"]).code, None);
     let replace = "drop index \"Plain x\"; create index \"Plain x\" on plain (x); drop index parts_note; create index parts_note on parts (at)";

@@ -1,11 +1,14 @@
 -- The private schemas of `partitions` for the tables named in $1 and for tables that no longer exist; with $2 also for those
 -- that are in the private schema of a run, where no client uses them.
--- `at_work`: a command is building there. `strangers`: what is in it and was not made by such a command.
+-- `at_work`: a command is building there. `triggers`: what notes changes in it. `strangers`: what is in it and was not made by such a command.
 select n.nspname::text as schema, of.number as of, h.nspname::text as table_schema, c.relname::text as table_name,
   n.nspowner::regrole::text as owner, pg_has_role(n.nspowner, 'USAGE') as may_drop,
   exists (select from pg_locks l where l.locktype = 'advisory' and l.granted and l.objsubid = 2 and l.pid <> pg_backend_pid()
     and l.database = (select d.oid from pg_database d where d.datname = current_database())
     and l.classid::bigint = (hashtext('projh-bluegreen partitions')::bigint & 4294967295) and l.objid::text = of.number) as at_work,
+  -- Partitions have none of their own.
+  array(select format('%I on %s', g.tgname, g.tgrelid::regclass) from pg_trigger g join pg_proc p on p.oid = g.tgfoid
+    where p.pronamespace = n.oid and g.tgparentid = 0 order by 1) as triggers,
   array(
     with ours as (
       select r.oid from pg_class r where r.relnamespace = n.oid and r.relname in ('twin', 'noted', 'taken') and r.relkind in ('r', 'p')

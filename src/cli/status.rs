@@ -188,14 +188,13 @@ fn lines(status: &Status) -> Vec<String> {
     }
     for left in &status.left_by_partitions {
         let of = left.table.as_deref().unwrap_or("a table that no longer exists");
-        let drops = "`partitions`, `finish` and `rollback` drop it";
-        say(
-            "left",
-            format!(
-                "schema {} of a `partitions` that was killed has copies of rows of {of}: {drops}",
-                left.schema
-            ),
-        );
+        let drops = match &left.kept {
+            Some(why) => format!("it is kept: {why}"),
+            None => "`partitions`, `finish` and `rollback` drop it".to_owned(),
+        };
+        let what =
+            format!("schema {} of a `partitions` that was killed has copies of rows of {of}", left.schema);
+        say("left", format!("{what}: {drops}"));
     }
     let facts = status.last_facts.iter().map(|facts| {
         let times = if facts.count > 1 { format!(" x{}", facts.count) } else { String::new() };

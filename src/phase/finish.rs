@@ -23,7 +23,7 @@ use crate::lifecycle::{Broken, Fact, Phase, Prepared, Progress, Way};
 use crate::pg::sql::{LockMode, Statement, joined};
 use crate::pg::{Colour, Ident, QName, list};
 use crate::plan::StepTime;
-use crate::upkeep::left::{self, Whose};
+use crate::upkeep::left;
 
 /// The phases of a finish: while there is a way back, blue catches up and is compared first, unless `how.force`.
 ///
@@ -101,8 +101,7 @@ pub(crate) async fn run(
     }
     // A way back that was lost has left its publications, and slots that could not be dropped then.
     settle::end_streams(patience, client, &prepared).await?;
-    let tables = left::names(journal.run(), &prepared.lanes);
-    left::drop_all(cx, client, patience, Whose::of(&tables)).await?;
+    left::drop_aside(cx, client, &left::names(journal.run(), &prepared.lanes)).await?;
     let around = Around { cx, journal, phase: Phase::Finish, guarded: None };
     around.all(StepTime::Finish, Way::Up).await?;
     patience.execute(client, &sql, doing).await?;

@@ -18,7 +18,7 @@ use crate::lifecycle::{Fact, LaneDesign, Phase, Way};
 use crate::pg::sql::{Statement, joined};
 use crate::pg::{Colour, Ident, Literal, QName, RunObjects};
 use crate::plan::StepTime;
-use crate::upkeep::left::{self, Whose};
+use crate::upkeep::left;
 
 /// Drops what the run made. Doing it twice equals doing it once.
 ///
@@ -51,7 +51,7 @@ pub(crate) async fn run(cx: &Context, journal: &Journal) -> Result<(), Error> {
         super::stream::free_slot(client, slot).await?;
     }
     let mut lanes = journal.progress().prepared.clone().map(|prepared| prepared.lanes).unwrap_or_default();
-    left::drop_all(cx, client, &patience, Whose::of(&left::names(journal.run(), &lanes))).await?;
+    left::drop_aside(cx, client, &left::names(journal.run(), &lanes)).await?;
     for lane in &mut lanes {
         if !is_there(client, "SELECT to_regclass($1) IS NOT NULL", &lane.table.to_string()).await? {
             // A table that was dropped needs no replica identity.

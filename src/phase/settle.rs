@@ -21,7 +21,7 @@ use crate::pg::sql::{Statement, joined};
 use crate::pg::{AS_OPERATOR, Acting, Colour, RunObjects};
 use crate::plan::StepTime;
 use crate::run::Run;
-use crate::upkeep::left::{self, Whose};
+use crate::upkeep::left;
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     let client = run.connect("settle").await?;
@@ -88,9 +88,8 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
         return Err(Error::Unsettled(undone));
     }
     stepped?;
-    let tables = left::names(run.journal.run(), &prepared.lanes);
-    left::drop_all(run.cx, &client, &run.patience(), Whose::of(&tables)).await?;
-    Ok(run.journal.record(Fact::Settled).await?)
+    run.journal.record(Fact::Settled).await?;
+    left::drop_aside(run.cx, &client, &left::names(run.journal.run(), &prepared.lanes)).await
 }
 
 /// The constraint that a statement validates: the end of its text.

@@ -14,6 +14,7 @@ use tokio_postgres::error::SqlState;
 use super::Work;
 use super::exchange::{file_of, unchanged};
 use super::found::{Partition, refused};
+use super::moved::unwatch;
 use crate::crash;
 use crate::error::{Doing, Error};
 use crate::hangs_on::{self, seal};
@@ -109,7 +110,8 @@ impl Work<'_> {
     /// Has changes of a partition noted that is about to leave.
     pub(super) fn watch(&self, old: &QName) -> Vec<Statement> {
         let key: &[Ident] = self.found.key_tables.first().map_or(&[], |keys| &keys.columns);
-        let mut statements = self.make_home();
+        let mut statements = vec![unwatch(old)];
+        statements.extend(self.make_home());
         statements.extend(self.table_of_keys(&self.noted(), key));
         statements.push(seal(&self.home()));
         statements.extend(self.trigger(old, key));

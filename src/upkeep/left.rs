@@ -1,8 +1,10 @@
 //! What a `partitions` has left that was killed: a private schema with copies of rows, and a trigger that notes changes. Whoever
-//! comes next drops it: another `partitions`, whatever it then refuses; and a run of the table, once it has been swapped back
-//! or ends.
+//! comes next drops it: another `partitions`, whatever it then refuses; and a run of the table after each swap and at its end,
+//! if nobody keeps it from doing so.
 //!
 //! Invariant: a schema is dropped under the lock that each `partitions` holds, and only if nobody else has made something in it.
+
+use std::time::Duration;
 
 use tokio_postgres::Client;
 
@@ -10,9 +12,11 @@ use crate::context::Context;
 use crate::error::{Doing, Error};
 use crate::event::Event;
 use crate::lifecycle::LaneDesign;
-use crate::pg::{Ident, QName, RunObjects};
+use crate::pg::{ConnectionRole, Ident, QName, RunObjects};
 use crate::phase::locks::Patience;
 
+/// How long a run tries to drop them.
+const WITHIN: Duration = Duration::from_secs(5);
 const DOING: &str = "dropping what an earlier command has left";
 /// The first number of the advisory lock that a command holds while it works on a table; the second is the table's OID.
 const LOCK: &str = "hashtext('projh-bluegreen partitions')";
@@ -26,8 +30,10 @@ pub(crate) struct Left {
     pub(crate) table: Option<QName>,
     /// Whether that command is still at work.
     pub(crate) at_work: bool,
+    /// Its triggers, each with its table.
+    triggers: Vec<String>,
     /// Why it cannot be dropped, and what can be done about it.
-    kept: Option<(String, String)>,
+    pub(crate) kept: Option<(String, String)>,
 }
 
 /// What became of one.
@@ -111,11 +117,38 @@ pub(crate) async fn find(client: &Client, whose: Whose<'_>) -> Result<Vec<Left>,
             of: row.get("of"),
             table: name("table_schema", "table_name"),
             at_work: row.get("at_work"),
+            triggers: row.get("triggers"),
             kept,
             schema,
         }
     });
     Ok(left.collect())
+}
+
+/// Drops those of a run's tables, in a session of its own. It does not hold up the run: whatever is in the way is told, and the
+/// next `partitions` meets it again.
+///
+/// # Errors
+/// If they could not be looked for.
+pub(crate) async fn drop_aside(cx: &Context, client: &Client, tables: &[QName]) -> Result<(), Error> {
+    let whose = Whose::of(tables);
+    if find(client, whose).await.doing(DOING)?.iter().all(|left| left.at_work) {
+        return Ok(());
+    }
+    let dropped = async {
+        let session = cx.target.connect(ConnectionRole::of_command("partitions"), &[]).await?;
+        drop_all(cx, &session, &super::patience(cx), whose).await
+    };
+    let why = match tokio::time::timeout(WITHIN, dropped).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("its locks were not granted within {} s", WITHIN.as_secs()),
+    };
+    let text = format!(
+        "what a `projh-bluegreen partitions` has left, with copies of rows, was not dropped: {why}; the next one drops it"
+    );
+    cx.tell(&Event::Notice { text });
+    Ok(())
 }
 
 /// Drops them, unless a command is at work there.
@@ -142,17 +175,32 @@ pub(crate) async fn drop_all(
 impl Left {
     /// Drops it, unless others are at work there, or have made something.
     pub(super) async fn drop(&self, client: &Client, patience: &Patience<'_>) -> Result<Outcome, Error> {
-        if let Some((why, hint)) = &self.kept {
-            return Ok(Outcome::Kept(why.clone(), hint.clone()));
-        }
-        if let Some(dependent) = self.dependent(client).await? {
-            return Ok(Outcome::Kept(format!("{dependent} depends on it"), "drop that first".to_owned()));
-        }
         let Ok(of) = self.of.parse() else { return Ok(Outcome::InUse) };
         if !lock(client, of).await? {
             return Ok(Outcome::InUse);
         }
-        let sql = format!("DROP SCHEMA IF EXISTS {} CASCADE", self.schema);
+        let outcome = self.drop_now(client, patience).await;
+        // Should this fail, the session has ended, and the lock with it.
+        let _ = client.batch_execute(&format!("SELECT pg_advisory_unlock({LOCK}, {}::int)", of as i32)).await;
+        outcome
+    }
+
+    /// The same under the lock: what was found before may have changed.
+    async fn drop_now(&self, client: &Client, patience: &Patience<'_>) -> Result<Outcome, Error> {
+        let tables: Vec<QName> = self.table.iter().cloned().collect();
+        let all = find(client, Whose { tables: &tables, put_away: true }).await.doing(DOING)?;
+        let Some(now) = all.into_iter().find(|left| left.schema == self.schema) else {
+            return Ok(Outcome::Dropped);
+        };
+        if let Some((why, hint)) = now.kept {
+            return Ok(Outcome::Kept(why, hint));
+        }
+        if let Some(dependent) = self.dependent(client).await? {
+            return Ok(Outcome::Kept(format!("{dependent} depends on it"), "drop that first".to_owned()));
+        }
+        // As clients do, the partition is locked before the table of its changes.
+        let triggers = now.triggers.iter().map(|trigger| format!("DROP TRIGGER {trigger}; "));
+        let sql = format!("{}DROP SCHEMA {} CASCADE", triggers.collect::<String>(), self.schema);
         let mut outcome = patience.execute(client, &sql, DOING).await;
         if outcome.is_ok() {
             outcome = client.batch_execute("COMMIT").await.doing(DOING);
@@ -160,10 +208,7 @@ impl Left {
         if outcome.is_err() {
             client.batch_execute("ROLLBACK").await.doing(DOING)?;
         }
-        // Should this fail, the session has ended, and the lock with it.
-        let _ = client.batch_execute(&format!("SELECT pg_advisory_unlock({LOCK}, {}::int)", of as i32)).await;
-        outcome?;
-        Ok(Outcome::Dropped)
+        outcome.map(|()| Outcome::Dropped)
     }
 
     /// That it was dropped.

@@ -61,6 +61,11 @@ fn within(column: &Ident, leaf: &Leaf) -> String {
     }
 }
 
+/// Drops the trigger of an earlier attempt, before the table of its changes: clients lock the partition first, too.
+pub(super) fn unwatch(old: &QName) -> Statement {
+    Statement::new("clear the way", format!("DROP TRIGGER IF EXISTS projh_upkeep ON {old}"))
+}
+
 impl Work<'_> {
     fn in_home(&self, name: &str) -> QName {
         QName::new(self.home(), name)
@@ -111,7 +116,8 @@ impl Work<'_> {
         let (parent, owner) = (self.found.name(), &self.found.table.table.owner);
         let by = self.found.table.table.partition_key.as_deref().unwrap_or_default();
         let on = |name: &QName, verb: &str, sql: String| Statement::making(name, verb, sql);
-        let mut statements = self.make_home();
+        let mut statements = vec![unwatch(&default.name)];
+        statements.extend(self.make_home());
         statements.push(on(
             &twin,
             "create the twin",

@@ -68,6 +68,23 @@ async fn it_goes_with_a_rollback_and_with_a_finish_and_status_names_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_holds_up_no_run() {
+    let cluster = Cluster::start();
+    let (client, program) = soaking(&cluster).await;
+    killed(&cluster, &client, &program).await;
+    let reader = cluster.client("postgres").await;
+    reader.batch_execute("begin; select from only t_default limit 1").await.unwrap();
+    program
+        .run("finish", &["--yes", "--now"])
+        .expect_code(0)
+        .expect_words(&["was not dropped: its locks were not granted within 5 s", "the next one drops it"]);
+    assert_eq!(left(&client).await, [1, 1]);
+    reader.batch_execute("rollback").await.unwrap();
+    program.run("partitions", &["--ahead", "4"]).expect_code(0);
+    assert_eq!(left(&client).await, [0, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_goes_when_green_is_dropped_and_when_the_command_is_refused() {
     let cluster = Cluster::start();
     let (client, program) = soaking(&cluster).await;

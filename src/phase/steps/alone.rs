@@ -149,13 +149,15 @@ impl Made {
         was_begun: bool,
     ) -> Result<(), Failure> {
         if was_begun {
-            if !self.if_not_exists
+            let is_valid = self.is_valid(session).await?;
+            // With IF NOT EXISTS, a valid one is taken as it is.
+            if (!self.if_not_exists || is_valid == Some(false))
                 && let Some(other) = self.other(session).await?
             {
                 let what = format!("{what}: {other}; it is not of this run: drop it, or rename it");
                 return Err(Error::Usage(what).into());
             }
-            match self.is_valid(session).await? {
+            match is_valid {
                 Some(true) => return Ok(()),
                 Some(false) => self.drop(session, patience, what).await?,
                 None => {}
@@ -228,8 +230,9 @@ impl Made {
         Ok(found.doing("looking for an index")?.get(0))
     }
 
-    /// What is wrong with the index of its name on its table, if that has another definition. What this one would have is
-    /// what the server prints of one on a temporary table; where there can be none, it is taken to be the same.
+    /// What is wrong with the index of its name on its table, if that has another definition, whatever its storage parameters.
+    /// What this one would have is what the server prints of one on a temporary table; where the server rejects that, it is
+    /// taken to be the same.
     async fn other(&self, session: &Session) -> Result<Option<String>, Error> {
         let Some(table) = self.table(session).await? else { return Ok(None) };
         let doing = "comparing an index with that of a step";
@@ -240,10 +243,15 @@ impl Made {
             table.name, self.rest
         );
         // From the method on; before that, there are the names.
-        let print = "SELECT i.indisunique, substr(d.text, strpos(d.text, ' USING ')) FROM pg_index i \
-                     JOIN pg_class c ON c.oid = i.indexrelid CROSS JOIN LATERAL (SELECT pg_get_indexdef(c.oid) AS text) d \
+        let print = "SELECT i.indisunique, replace(substr(d.text, strpos(d.text, ' USING ')), coalesce(o.text, ''), '') \
+                     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
+                     CROSS JOIN LATERAL (SELECT pg_get_indexdef(c.oid) AS text) d \
+                     CROSS JOIN LATERAL (SELECT ' WITH (' || string_agg(quote_ident(option_name) || '=' || \
+                       CASE quote_ident(option_value) WHEN option_value THEN option_value ELSE quote_literal(option_value) END, \
+                       ', ') || ')' AS text FROM pg_options_to_table(c.reloptions)) o \
                      WHERE i.indrelid = to_regclass($1) AND c.relname = $2";
-        let begin = format!("BEGIN; {SEARCH_PATH}");
+        // Nobody waits behind a session that waits for the lock of LIKE.
+        let begin = format!("BEGIN; SET LOCAL lock_timeout = 0; {SEARCH_PATH}");
         let printed = rolled_back(session, &begin, async {
             let Some(is) = session.query_opt(print, &[&table.to_string(), &self.name.as_str()]).await? else {
                 return Ok::<_, tokio_postgres::Error>(None);
@@ -257,7 +265,7 @@ impl Made {
             Ok(Some((is, made))) if is != made => {
                 Ok(Some(format!("index {} on {table} has another definition than this one", self.name)))
             }
-            Err(error) if error.as_db_error().is_none() => Err(error).doing(doing),
+            Err(error) if !is_rejected(&error) => Err(error).doing(doing),
             _ => Ok(None),
         }
     }
@@ -267,6 +275,11 @@ impl Made {
         let index = QName { schema: table.schema, name: self.name.clone() };
         patience.alone(session, &format!("DROP INDEX CONCURRENTLY IF EXISTS {index}"), what, true).await
     }
+}
+
+/// Whether the server rejects a statement as it is: it would do so again.
+fn is_rejected(error: &tokio_postgres::Error) -> bool {
+    error.code().is_some_and(|code| ["42", "0A"].iter().any(|class| code.code().starts_with(class)))
 }
 
 #[cfg(test)]
