@@ -187,11 +187,10 @@ impl Ciphers {
             let expected = text.map(|text| code.of_text(text, bound(bound_to, key))).transpose();
             let is_right =
                 expected.is_ok_and(|expected| expected.as_ref().map(|it| &it[..]) == found.as_deref());
-            let wrong = match code.tag_of {
+            (!is_right).then(|| match code.tag_of {
                 Some(_) => format!("its tag, in column {name}, is that of another value, row or column"),
                 None => format!("its blind index, in column {name}, is that of another value"),
-            };
-            (!is_right).then_some(wrong)
+            })
         };
         kept.iter_mut().zip(found).map(wrong).collect()
     }

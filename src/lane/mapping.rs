@@ -1,6 +1,6 @@
 //! Where each column of a target comes from, and the inverse.
 //!
-//! Invariant: a mapping that has an inverse is the inverse of its inverse.
+//! Invariant: a mapping that has an inverse is the inverse of its inverse, but for what it only compares.
 
 use crate::hangs_on::{BlindIndex, GreenColumn, Source, without_length};
 use crate::lifecycle::LaneDesign;
