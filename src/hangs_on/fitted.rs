@@ -26,15 +26,15 @@ fn cast(sql: &str, columns: &[ViewColumn], retyped: &[&Ident]) -> Option<Fitted>
     }
     let (mut query, mut notes, mut end) = (String::new(), String::new(), 0);
     for (item, column) in items.into_iter().zip(columns) {
-        let names = |token: &Token| retyped.iter().any(|name| token.name() == Some(name.as_str()));
-        if !item.iter().any(names) {
-            continue;
-        }
-        let data_type = &column.data_type;
         let expression = match item {
             [expression @ .., by, _] if by.is_word("as") => expression,
             expression => expression,
         };
+        let names = |token: &Token| retyped.iter().any(|name| token.name() == Some(name.as_str()));
+        if !expression.iter().any(names) {
+            continue;
+        }
+        let data_type = &column.data_type;
         let (from, to) = (item.first()?.start, item.last()?.end);
         let item = cast_to(&sql[from..expression.last()?.end], data_type)?;
         query += &format!("{}{item} AS {}", &sql[end..from], column.name);
