@@ -41,6 +41,53 @@ async fn a_domain_that_would_truncate_is_refused() {
     }
 }
 
+/// On the way back the same cast is made to the type that the column had.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_domain_that_would_truncate_on_the_way_back_is_refused() {
+    let cluster = Cluster::start();
+    let table = "create domain code as varchar(4); create domain coded as code check (value <> ''); create domain codes as varchar(4)[];
+        create domain free as varchar;
+        create table t (id int primary key, a code, b coded, c code[], d codes, e free);
+        insert into t select g, 'four', 'four', array['four'], array['four'], 'four' from generate_series(1, 10) g;
+        create view of_b as select id, b from t";
+    let (client, program) = stage(&cluster, table, &plan("e: {type: text}")).await;
+    let checked = |change: &str, code: i32| {
+        program.write_plan(&plan(change));
+        program.run("check", &[]).expect_code(code)
+    };
+    for change in [
+        "a: {type: text}",
+        "a: {type: text, rename: z}",
+        "a: {type: text, using: a, back: a}",
+        "a: {type: text, back: 'left(a, 9)'}",
+        "b: {type: text}",
+        "c: {type: 'text[]'}",
+        "d: {type: 'text[]'}",
+    ] {
+        let says = [
+            "cannot be converted back to public.cod",
+            "is made of character varying(4)",
+            "would cut what",
+            "one_way: true",
+        ];
+        checked(change, 3).expect_words(&says);
+    }
+    checked("a: {using: \"a || 'r'\", one_way: true}", 3).expect_words(&["cannot become public.code"]);
+    for change in ["e: {type: text}", "a: {rename: z}", "a: {type: public.code, rename: z}"] {
+        checked(change, 0);
+    }
+    // A view cannot show as the domain what no cast leads back to.
+    checked("b: {type: text, one_way: true}", 3).expect_words(&["view public.of_b"]);
+
+    let one_way = plan("a: {type: text, one_way: true}").replace("tables:", "settings: {soak: 1h}\ntables:");
+    program.write_plan(&one_way);
+    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+    client.batch_execute("update t set a = 'fiver' where id = 1").await.unwrap();
+    program.run("rollback", &[]).expect_code(6);
+    let kept = client.query_one("select count(*) from t where a = 'four'", &[]).await.unwrap();
+    assert_eq!(kept.get::<_, i64>(0), 10, "the old values, whole");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_whose_key_takes_another_form_are_compared_under_writes() {
     let cluster = Cluster::start();

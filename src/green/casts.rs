@@ -1,7 +1,8 @@
 //! Columns whose new type is reached by a cast: it has to mean the same in every session, and to lose nothing.
 //!
 //! A cast that reads TimeZone, DateStyle or another setting would use this program's settings, not those of the
-//! database's users: the plan has to say what is meant. A cast to a domain of a type with a length truncates.
+//! database's users: the plan has to say what is meant. A cast to a domain of a type with a length truncates, on the way
+//! there and on the way back.
 
 use tokio_postgres::Client;
 
@@ -24,26 +25,52 @@ pub(crate) async fn conflicts(
 ) -> Result<Vec<Conflict>, Error> {
     let mut conflicts = Vec::new();
     for (name, change) in &plan.columns {
-        let ColumnChange::Change { data_type: Some(new), using, rename, .. } = change else { continue };
         let Some(column) = definition.column(name).filter(|column| column.generated.is_none()) else {
             continue;
         };
-        let row =
-            client.query_opt(DOMAIN_WITH_LENGTH, &[new]).await.doing("asking what a domain is made of")?;
-        if let Some(row) = row.filter(|_| *new != column.data_type) {
-            conflicts.push(truncating(name, new, row.get(0)));
+        let ColumnChange::Change { data_type, using, back, one_way, rename, .. } = change else { continue };
+        let (old, green) = (&column.data_type, rename.as_ref().unwrap_or(name));
+        let new = data_type.as_ref().unwrap_or(old);
+        if new == old && using.is_none() {
             continue;
+        }
+        if let Some(base) = truncates(client, new).await? {
+            conflicts.push(truncating(name, new, &base));
+            continue;
+        }
+        let has_back = back.is_some() || using.is_none() && !one_way;
+        if has_back && let Some(base) = truncates(client, old).await? {
+            conflicts.push(truncating_back(column, green, &base));
         }
         if using.is_some() {
             continue;
         }
-        let types: [String; 2] = [without_length(&column.data_type), without_length(new)];
+        let types: [String; 2] = [without_length(old), without_length(new)];
         let row = client.query_one(READS_SETTINGS, &[&types[0], &types[1]]).await;
         if row.doing("asking what a cast reads")?.get(0) {
-            conflicts.push(conflict(column, new, rename.as_ref().unwrap_or(name)));
+            conflicts.push(conflict(column, new, green));
         }
     }
     Ok(conflicts)
+}
+
+/// The type with a length that a cast to this type truncates to, if it is a domain of one.
+async fn truncates(client: &Client, data_type: &str) -> Result<Option<String>, Error> {
+    let row = client.query_opt(DOMAIN_WITH_LENGTH, &[&data_type]).await;
+    Ok(row.doing("asking what a domain is made of")?.map(|row| row.get(0)))
+}
+
+fn truncating_back(column: &Column, green: &Ident, base: &str) -> Conflict {
+    let (name, old) = (&column.name, &column.data_type);
+    let what = format!(
+        "column {name} cannot be converted back to {old}: that domain is made of {base}, and a cast to it truncates longer \
+         values without an error: a rollback after the swap would cut what clients write into {green}, and views would show it cut"
+    );
+    let hint = format!(
+        "give column {name} the type {base} before the run; or accept with `one_way: true`, without `back`, that a rollback \
+         after the swap loses new values of {green}"
+    );
+    Conflict::new(what, hint)
 }
 
 fn truncating(name: &Ident, new: &str, base: &str) -> Conflict {
