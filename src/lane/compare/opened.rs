@@ -32,7 +32,7 @@ pub(super) struct Reader {
     ciphers: Ciphers,
     mac: Mac,
     /// Of each column, the number of its blind indexes and tags that are compared with it.
-    kept: Vec<usize>,
+    codes_of: Vec<usize>,
     /// What was found of each column, of the target.
     found: Vec<Found>,
     value: Zeroizing<Vec<u8>>,
@@ -53,9 +53,9 @@ impl Reader {
         let ciphers = Ciphers::of(&lane).ok_or_else(missing)?;
         let mac = Mac::new(lane.secret.key().as_bytes())
             .ok_or_else(|| CompareError::incomplete(&lane, "its secret is no key"))?;
-        let kept: Vec<usize> = lane.transformed().map(|(_, transform)| transform.kept.len()).collect();
-        let found = vec![Found::default(); kept.len()];
-        Ok(Self { lane, is_source, ciphers, mac, kept, found, value: Zeroizing::default() })
+        let codes_of: Vec<usize> = lane.transformed().map(|(_, transform)| transform.kept.len()).collect();
+        let found = vec![Found::default(); codes_of.len()];
+        Ok(Self { lane, is_source, ciphers, mac, codes_of, found, value: Zeroizing::default() })
     }
 
     /// The hash of a row, from the server's and the values that it has sent; those of each of these alone are added to `each`.
@@ -65,13 +65,13 @@ impl Reader {
         fields: &[Option<Bytes>],
         mut each: Option<&mut Vec<Option<i64>>>,
     ) -> i64 {
-        let (values, key) = fields.split_at(self.kept.len().min(fields.len()));
-        let kept = if self.is_source { 0 } else { self.kept.iter().sum() };
-        let (mut codes, key) = key.split_at(kept.min(key.len()));
+        let (values, key) = fields.split_at(self.codes_of.len().min(fields.len()));
+        let codes = if self.is_source { 0 } else { self.codes_of.iter().sum() };
+        let (mut codes, key) = key.split_at(codes.min(key.len()));
         let key: Vec<Vec<u8>> = key.iter().flatten().map(|text| text.to_vec()).collect();
         let mut mac = self.mac.clone();
         mac.update(&server.to_be_bytes());
-        let mut kept = Vec::new();
+        let mut wrong = Vec::new();
         for (number, field) in values.iter().enumerate() {
             self.value.zeroize();
             let opened = match field {
@@ -93,14 +93,19 @@ impl Reader {
                 each.push((kind != 0).then(|| first(alone)));
             }
             let of_value;
-            (of_value, codes) = codes.split_at(self.kept[number].min(codes.len()));
-            kept.extend(self.wrong_with_kept(number, &opened, &key, of_value));
+            (of_value, codes) = codes.split_at(self.codes_of(number).min(codes.len()));
+            wrong.extend(self.wrong_codes(number, &opened, &key, of_value));
         }
-        for is_wrong in kept {
+        for is_wrong in wrong {
             mac.update(&[u8::from(is_wrong)]);
             each.iter_mut().for_each(|each| each.push(Some(i64::from(is_wrong))));
         }
         first(mac)
+    }
+
+    /// How many blind indexes and tags are compared with a column.
+    fn codes_of(&self, number: usize) -> usize {
+        self.codes_of.get(number).copied().unwrap_or_default()
     }
 
     fn opened(&mut self, number: usize, taken: &[u8], key: &[Vec<u8>]) -> Result<Option<Label>, Refused> {
@@ -112,7 +117,7 @@ impl Reader {
 
     /// Whether each blind index and tag of a value is wrong. On the source they are what the target's have to be: those of the
     /// value. Of a value that cannot be opened they are not known to be wrong: that value is a difference itself.
-    fn wrong_with_kept(
+    fn wrong_codes(
         &mut self,
         number: usize,
         opened: &Result<Option<Option<Label>>, Refused>,
@@ -121,11 +126,12 @@ impl Reader {
     ) -> Vec<bool> {
         let text = match opened {
             Ok(opened) if !self.is_source => opened.as_ref().map(|_| self.value.as_slice()),
-            _ => return vec![false; self.kept[number]],
+            _ => return vec![false; self.codes_of(number)],
         };
-        let wrong = self.ciphers.wrong_with_kept(number, text, key, codes);
-        let refused = &mut self.found[number].refused;
-        wrong.iter().flatten().for_each(|why| *refused.entry(why.clone()).or_default() += 1);
+        let wrong = self.ciphers.wrong_codes(number, text, key, codes);
+        if let Some(Found { refused, .. }) = self.found.get_mut(number) {
+            wrong.iter().flatten().for_each(|why| *refused.entry(why.clone()).or_default() += 1);
+        }
         wrong.iter().map(Option::is_some).collect()
     }
 
