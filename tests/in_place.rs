@@ -241,7 +241,7 @@ async fn an_index_that_fails_or_is_interrupted_leaves_nothing_invalid_and_nothin
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_index_with_another_definition_is_not_taken_for_the_runs_own() {
     let plan = "version: 1\nname: own\ntables:\n  - table: public.plain\n    in_place: true\n    indexes:\n      \
-                - create unique index \"Plain x\" on plain using btree (lower(note) desc, x) include (id) where x > 0\n  - \
+                - create unique index \"Plain x\" on plain using btree (lower(note) desc, x) include (id) where plain.x > 0\n  - \
                 {table: public.parts, in_place: true, indexes: [create index parts_note on parts (note)]}\n";
     let cluster = Cluster::start();
     let (client, program) = stage(&cluster, TABLES, plan).await;

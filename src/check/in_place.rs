@@ -11,6 +11,7 @@ use crate::pg::connect::Session;
 use crate::pg::{QName, describe, rolled_back};
 use crate::phase::in_place::{self, Relation};
 use crate::phase::steps::SEARCH_PATH;
+use crate::phase::steps::trial::Trial;
 use crate::plan::{Adornment, NewIndex, Plan, TablePlan};
 
 /// Refusals for tables and indexes with which it cannot be done.
@@ -80,17 +81,14 @@ async fn taken(session: &Session, relations: &[Relation], index: &NewIndex) -> R
 
 /// Tries the index on an empty temporary table with the same columns and the same partition key.
 async fn tried(session: &Session, root: &Relation, index: &NewIndex) -> Result<Option<Wrong>, Error> {
-    let by = root.partition_key.as_ref().map_or_else(String::new, |key| format!(" PARTITION BY {key}"));
-    let make =
-        format!("{SEARCH_PATH}; CREATE TEMP TABLE projh_trial (LIKE {} INCLUDING GENERATED){by}", root.name);
-    let unique = if index.unique { "UNIQUE " } else { "" };
-    let build = format!("CREATE {unique}INDEX ON pg_temp.projh_trial {}", index.rest);
-    let tried = rolled_back(session, "BEGIN", async {
-        match session.batch_execute(&make).await {
+    let trial = Trial::of(&root.name, root.partition_key.as_deref(), (index.unique, &index.rest));
+    let begin = format!("BEGIN; {SEARCH_PATH}");
+    let tried = rolled_back(session, &begin, async {
+        match session.batch_execute(&trial.make).await {
             // Not every role may make temporary tables.
             Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Ok(()),
             Err(error) => Err(error),
-            Ok(()) => session.batch_execute(&build).await,
+            Ok(()) => session.batch_execute(&trial.build).await,
         }
     });
     match tried.await.doing("trying an index")? {

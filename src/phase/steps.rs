@@ -5,6 +5,7 @@
 //! swap itself are in its transaction (`swap/around.rs`).
 
 mod alone;
+pub(crate) mod trial;
 
 pub(super) use alone::of_others;
 

@@ -17,6 +17,7 @@ use crate::phase::locks::{Patience, is_lock_error};
 use crate::phase::step_back;
 use crate::plan::{Script, Step};
 
+use super::trial::{self, Trial};
 use super::{Around, SEARCH_PATH, doing, failed};
 
 /// Executes what is left of a step.
@@ -236,12 +237,7 @@ impl Made {
     async fn other(&self, session: &Session) -> Result<Option<String>, Error> {
         let Some(table) = self.table(session).await? else { return Ok(None) };
         let doing = "comparing an index with that of a step";
-        let trial = QName::new("pg_temp", table.name.clone());
-        let unique = if self.unique { "UNIQUE " } else { "" };
-        let make = format!(
-            "CREATE TEMP TABLE {} (LIKE {table} INCLUDING GENERATED); CREATE {unique}INDEX projh_trial ON {trial} {}",
-            table.name, self.rest
-        );
+        let Trial { table: on, make, build } = Trial::of(&table, None, (self.unique, &self.rest));
         // From the method on; before that, there are the names.
         let print = "SELECT i.indisunique, replace(substr(d.text, strpos(d.text, ' USING ')), coalesce(o.text, ''), '') \
                      FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
@@ -256,8 +252,8 @@ impl Made {
             let Some(is) = session.query_opt(print, &[&table.to_string(), &self.name.as_str()]).await? else {
                 return Ok::<_, tokio_postgres::Error>(None);
             };
-            session.batch_execute(&make).await?;
-            let made = session.query_one(print, &[&trial.to_string(), &"projh_trial"]).await?;
+            session.batch_execute(&format!("{make}; {build}")).await?;
+            let made = session.query_one(print, &[&on.to_string(), &trial::INDEX]).await?;
             let of = |row: &Row| (row.get::<_, bool>(0), row.get::<_, String>(1));
             Ok(Some((of(&is), of(&made))))
         });
