@@ -20,12 +20,13 @@ async fn lose_slots(client: &Client, but: Option<&str>) {
         client.query(advance, &[&but.unwrap_or("^$")]).await.unwrap();
     }
     limit(client, "1MB").await;
-    client.batch_execute("checkpoint").await.unwrap();
-    let lost = match but {
-        None => "select count(*) = 2 from pg_replication_slots where wal_status = 'lost'",
-        Some(_) => "select count(*) = 1 from pg_replication_slots where wal_status = 'lost'",
-    };
-    eventually(client, lost).await;
+    let lost = if but.is_some() { 1 } else { 2 };
+    // The checkpointer may learn of the limit later than our session, and looks at slots only in a checkpoint.
+    until("the server has given them up", async || {
+        client.batch_execute("checkpoint").await.unwrap();
+        count(client, "pg_replication_slots where wal_status = 'lost'").await == lost
+    })
+    .await;
 }
 
 async fn limit(client: &Client, size: &str) {

@@ -157,15 +157,15 @@ async fn it_waits_for_a_comparison_once_much_has_changed() {
     bench.feed().take_touched(1);
     bench.feed().free();
     let wide =
-        "insert into t (id, big) select repeat(md5(g::text), 28) || g, '' from generate_series(1, 15000) g";
+        "insert into t (id, big) select repeat(md5(g::text), 28) || g, '' from generate_series(1, 30000) g";
     bench.sql(wide).await;
-    until("it is applied", async || bench.feed().touched_count() == 15_000).await;
+    until("it is applied", async || bench.feed().touched_count() == 30_000).await;
     bench.sql("insert into t (id, big) values ('900', '')").await;
     let marker = bench.feed().mark().await.unwrap();
     let waits = bench.feed().drain_through(marker, Duration::from_secs(10)).await;
     assert!(matches!(waits, Err(FeedError::Late(_))), "{waits:?}");
     let taken: usize = bench.feed().take_touched(1).iter().map(|keys| keys.len()).sum();
-    assert_eq!(taken, 15_000);
+    assert_eq!(taken, 30_000);
     bench.try_drain().await.unwrap();
     assert_eq!(bench.number("select count(*) from GREEN where id = '900'").await, 1);
 }
