@@ -2,9 +2,11 @@
 //! next one goes on, and no write is lost.
 #![cfg(feature = "failpoints")]
 
+use std::collections::BTreeSet;
 use std::str::FromStr as _;
 use std::time::Duration;
 
+use projh_bluegreen::testing::lifecycle::Fact;
 use tokio_postgres::{Client, Config};
 
 use crate::oracle::{Load, own};
@@ -44,6 +46,33 @@ const BACK: [&str; 6] = ["started", "caught_up", "temporary slot", "verified", "
 /// Where nothing of the run is to be left.
 const OUT: [&str; 2] = ["slot dropped", "rolled_back"];
 const FINISH: [&str; 3] = ["way_back_closing", "slot dropped", "finished"];
+
+/// Facts that a run has only if something goes wrong, or has to be done in parts.
+const RARE: [&str; 10] = [
+    "measured",
+    "verification_voided",
+    "way_broken",
+    "way_mended",
+    "way_back_lost",
+    "given_up",
+    "way_back_closing",
+    "soaked",
+    "step_settled",
+    "partitions_dropped",
+];
+/// Those at which runs die in `stream_rules/runs.rs`, `steps.rs` and `in_place.rs`.
+const ELSEWHERE: [&str; 5] = ["dirty_keys_read", "copy_restarted", "step_intended", "step_done", "in_place"];
+
+/// A fact that is new needs a crash, too.
+#[test]
+fn there_is_a_crash_at_every_fact() {
+    let unknown = serde_json::from_str::<Fact>(r#"{"fact": "?"}"#).unwrap_err().to_string();
+    let facts: BTreeSet<&str> = unknown.split('`').skip(3).step_by(2).collect();
+    let dies: BTreeSet<&str> =
+        [&THERE[..], &BACK, &OUT, &FINISH, &RARE, &ELSEWHERE].concat().into_iter().collect();
+    assert_eq!(facts.difference(&dies).collect::<Vec<_>>(), Vec::<&&str>::new());
+    assert!(facts.len() > 30, "{facts:?}");
+}
 
 struct Stage {
     cluster: Cluster,
@@ -272,6 +301,42 @@ async fn a_crash_at_a_fact_about_something_that_went_wrong_changes_nothing_about
     stage.program(None).run("execute", &swaps).expect_code(3).expect_words(&["was given up"]);
     stage.program(None).run("rollback", &[]).expect_code(6);
     stage.nothing_is_left().await;
+}
+
+/// What follows a swap, there and back, and a rollback that takes more than one transaction.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_between_two_steps_of_settle_or_of_a_rollback_is_gone_on_from() {
+    let cluster = Cluster::start();
+    let client = cluster.client(DB).await;
+    let blue = "create table owners (id int primary key); insert into owners select generate_series(1, 10);
+                alter table t add column owner int default 1 references owners;";
+    client.batch_execute(&format!("{KEYED}{blue}")).await.unwrap();
+    let bounds: Vec<String> = (1..=60).map(|year| format!("{}-01-01", 2000 + year)).collect();
+    let plan = format!(
+        "
+version: 1
+name: stepwise
+settings: {{workers: 1, soak: 1h}}
+tables:
+  - table: public.t
+    partition_by: {{range: at, bounds: [{}], default: true}}
+    primary_key: [id, at]
+",
+        bounds.join(", ")
+    );
+    let stage = Stage { cluster, client, plan, hit: Vec::new() };
+    let swaps = ["--yes", "--until", "settle"];
+    stage.dies_around("execute", &swaps, "step_settled");
+    stage.program(None).run("execute", &swaps).expect_code(0);
+    stage.client.batch_execute("insert into t values (201, '2026-03-01', 10)").await.unwrap();
+    stage.program(None).run("rollback", &[]).expect_code(6);
+    stage.dies_around("rollback", &["--drop-green"], "partitions_dropped");
+    stage.program(None).run("execute", &swaps).expect_code(3).expect_words(&["rollback"]);
+    stage.program(None).run("rollback", &["--drop-green"]).expect_code(6);
+    stage.nothing_is_left().await;
+    let valid = "select convalidated and (select count(*) from t) = 201
+                   from pg_constraint where conrelid = 't'::regclass and contype = 'f'";
+    assert!(stage.client.query_one(valid, &[]).await.unwrap().get::<_, bool>(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

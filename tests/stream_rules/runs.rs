@@ -86,6 +86,18 @@ impl Stage {
         finished
     }
 
+    /// Dies just before the fact, and the next time just after it.
+    #[cfg(feature = "failpoints")]
+    fn dies_around(mut self, fact: &str) -> Self {
+        for when in ["before", "after"] {
+            self.program = self.program.env("FAILPOINTS", &format!("{when} {fact}=return"));
+            let died = self.program.execute(&["--until", "copy"]);
+            assert_eq!(died.code, None, "{when} {fact}: {}", died.stdout);
+        }
+        self.program = self.program.env("FAILPOINTS", "");
+        self
+    }
+
     /// The run stops without a swap; its error.
     async fn stops(&self) -> String {
         let finished = self.program.execute(&["--yes"]).expect_code(1);
@@ -110,6 +122,29 @@ async fn what_is_written_between_rounds_is_neither_lost_nor_doubled() {
     assert!(finished.events_of("retry").is_empty(), "{}", finished.stdout);
     let read: i64 = stage.one("select sum((fact->>'keys')::bigint)::bigint from projh_bluegreen.fact where fact->>'fact' = 'dirty_keys_read'").await;
     assert!(read > 10, "{read} dirty keys");
+}
+
+#[cfg(feature = "failpoints")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_are_read_again_are_so_after_a_crash() {
+    let stage = Stage::killed_in_its_copy().await;
+    // Large values that are not sent, of rows that are not copied.
+    stage.sql("update t set n = n + 1 where id % 20 = 0").await;
+    let stage = stage.dies_around("dirty_keys_read");
+    stage.sql("update t set n = n + 1 where id % 30 = 0").await;
+    stage.swaps().await;
+}
+
+#[cfg(feature = "failpoints")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_begins_again_does_so_after_a_crash() {
+    let stage = Stage::killed_in_its_copy().await;
+    stage.sql("delete from t where id < 2500 and id % 3 > 0").await;
+    stage.sql("vacuum full t").await;
+    let stage = stage.dies_around("copy_restarted");
+    stage.sql("update t set n = n + 1 where id % 30 = 0").await;
+    let finished = stage.swaps().await;
+    assert!(finished.events_of("begun_again").is_empty(), "{}", finished.stdout);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
