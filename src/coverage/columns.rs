@@ -28,9 +28,16 @@ pub(crate) struct Column {
     pub(crate) is_bytes: bool,
     /// How the plan encrypts it; `None` if its comment marks it.
     pub(crate) planned: Option<(Format, KeyId)>,
-    /// The column with its blind index, and the key of that; the same of its tag.
-    pub(super) blind_index: Option<(Ident, KeyId)>,
-    pub(super) tag: Option<(Ident, KeyId)>,
+    pub(super) blind_index: Option<Code>,
+    pub(super) tag: Option<Code>,
+}
+
+/// The column with the blind index, or the tag, of another one.
+pub(super) struct Code {
+    pub(super) name: Ident,
+    pub(super) key: KeyId,
+    /// Whether the table has it.
+    pub(super) exists: bool,
 }
 
 struct Found {
@@ -115,7 +122,12 @@ fn columns(found: &[Found], plan: Option<&TablePlan>) -> Vec<Column> {
             }
             _ => (None, None),
         };
-        let is_there = |name: &Ident| found.iter().any(|other| other.name == *name);
+        // A column that is not encrypted yet has neither.
+        let code = |of: Option<(Ident, KeyId)>| {
+            let (name, key) = of.filter(|_| one.is_bytes)?;
+            let exists = found.iter().any(|other| other.name == name);
+            Some(Code { name, key, exists })
+        };
         if planned.is_some() || one.is_marked {
             columns.push(Column {
                 name: one.name.clone(),
@@ -124,8 +136,8 @@ fn columns(found: &[Found], plan: Option<&TablePlan>) -> Vec<Column> {
                     ColumnChange::Encrypt { format, key, .. } => Some((*format, *key)),
                     _ => None,
                 }),
-                blind_index: blind_index.filter(|(name, _)| is_there(name)),
-                tag: tag.filter(|(name, _)| is_there(name)),
+                blind_index: code(blind_index),
+                tag: code(tag),
             });
         }
     }

@@ -9,11 +9,11 @@ use serde::Serialize;
 use tokio_postgres::Client;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use super::columns::{Column, Table};
+use super::columns::{Code, Column, Table};
 use crate::error::{Doing, Error};
 use crate::lane::raw::Raw;
-use crate::pg::{Ident, list};
-use crate::phi::{Format, Identity, KeyId, Keyring, Opener, Refused, blind_index, label, parameters, tag};
+use crate::pg::list;
+use crate::phi::{Format, Identity, Keyring, Opener, Refused, blind_index, label, parameters, tag};
 
 /// A column that the plan encrypts, or that a comment marks as protected health information.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
@@ -66,13 +66,20 @@ pub struct Coded {
     pub equal: u64,
     /// Rows where it is not.
     pub other: u64,
+    /// Whether the table has no such column.
+    pub missing: bool,
 }
 
 impl Coded {
-    fn count(of: &mut Option<Self>, column: &Ident, is_equal: bool) {
-        let counted = of.get_or_insert_with(Self::default);
-        column.as_str().clone_into(&mut counted.column);
-        *(if is_equal { &mut counted.equal } else { &mut counted.other }) += 1;
+    /// Of which nothing is counted yet.
+    fn of(code: &Code) -> Self {
+        Self { column: code.name.as_str().to_owned(), missing: !code.exists, ..Self::default() }
+    }
+
+    fn count(of: &mut Option<Self>, is_equal: bool) {
+        if let Some(counted) = of {
+            *(if is_equal { &mut counted.equal } else { &mut counted.other }) += 1;
+        }
     }
 }
 
@@ -81,7 +88,7 @@ impl PhiColumn {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         let mut codes = self.blind_index.iter().chain(&self.tag);
-        self.covered() == self.values() && codes.all(|of| of.other == 0)
+        self.covered() == self.values() && codes.all(|of| of.other == 0 && !of.missing)
     }
 
     /// The number of values.
@@ -120,11 +127,17 @@ struct Counting<'a> {
 
 impl<'a> Counting<'a> {
     fn of(table: &str, column: &'a Column, keyring: Option<&Keyring>) -> Self {
+        let code = |of: &Option<Code>| {
+            let of = of.as_ref()?;
+            keyring?.get(of.key).map(|_| Coded::of(of))
+        };
         let found = PhiColumn {
             table: table.to_owned(),
             column: column.name.as_str().to_owned(),
             in_plan: column.planned.is_some(),
             opened: keyring.map(|_| 0),
+            blind_index: code(&column.blind_index),
+            tag: code(&column.tag),
             ..PhiColumn::default()
         };
         let identity = Identity::of_column(table, column.name.as_str());
@@ -166,18 +179,18 @@ impl<'a> Counting<'a> {
         let is_equal = |expected: Option<Result<[u8; 32], Refused>>, found: Option<&[u8]>| {
             expected.transpose().is_ok_and(|expected| expected.as_ref().map(|it| &it[..]) == found)
         };
-        if let Some((name, id)) = &self.column.blind_index
-            && let Some(secret) = keyring.get(*id)
+        if let Some(code) = &self.column.blind_index
+            && let Some(secret) = keyring.get(code.key)
         {
             let expected = text.map(|text| blind_index(secret, text));
-            Coded::count(&mut self.found.blind_index, name, is_equal(expected, codes[0]));
+            Coded::count(&mut self.found.blind_index, is_equal(expected, codes[0]));
         }
-        if let Some((name, id)) = &self.column.tag
-            && let Some(secret) = keyring.get(*id)
+        if let Some(code) = &self.column.tag
+            && let Some(secret) = keyring.get(code.key)
         {
             let identity = self.identity.of_row(key.iter().map(Vec::as_slice));
             let expected = text.map(|text| tag(secret, identity, text));
-            Coded::count(&mut self.found.tag, name, is_equal(expected, codes[1]));
+            Coded::count(&mut self.found.tag, is_equal(expected, codes[1]));
         }
     }
 }
@@ -228,8 +241,9 @@ fn select(table: &Table) -> String {
         true => format!("{}::pg_catalog.bytea", column.name),
         false => format!("CASE WHEN {} IS NOT NULL THEN '\\x'::pg_catalog.bytea END", column.name),
     };
-    let code = |of: &Option<(Ident, KeyId)>| {
-        of.as_ref().map_or_else(|| "NULL::pg_catalog.bytea".to_owned(), |(name, _)| name.to_string())
+    let code = |of: &Option<Code>| match of {
+        Some(Code { name, exists: true, .. }) => name.to_string(),
+        _ => "NULL::pg_catalog.bytea".to_owned(),
     };
     let indexes = table.columns.iter().map(|column| code(&column.blind_index));
     let tags = table.columns.iter().map(|column| code(&column.tag));

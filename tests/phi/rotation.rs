@@ -29,7 +29,7 @@ fn covered(program: &Bluegreen, code: i32) -> BTreeMap<String, (usize, [Value; 2
 }
 
 fn code(column: &str, equal: u64, other: u64) -> Value {
-    serde_json::json!({"column": column, "equal": equal, "other": other})
+    serde_json::json!({"column": column, "equal": equal, "other": other, "missing": false})
 }
 
 /// The text of a column, opened with a key of which this is the text.
@@ -62,7 +62,7 @@ async fn a_rotation_keeps_blind_indexes_and_tags_and_finds_those_that_are_wrong(
     let (new, text) = keys.write_new(&program);
     let rotation = rotate(&program, new);
     assert!(rotation.contains("blind_index: '\"By SSN\"', tag: mark"), "{rotation}");
-    program.write_plan(&rotation.replace("workers: 2, ", "workers: 2, soak: 1h, "));
+    program.write_plan(&rotation.replace("  workers: 2\n", "  workers: 2\n  soak: 1h\n"));
     let found = covered(&program, 0);
     assert_eq!(found["ssn_encrypted"].1, [code("By SSN", 3000, 0), code("mark", 3000, 0)]);
     assert_eq!(found["info_encrypted"].1, [code("info_blind_index", 3000, 0), Value::Null]);
@@ -225,4 +225,11 @@ async fn a_blind_index_that_is_dropped_is_computed_anew() {
         program.write_plan(&rotation.replacen(word, by, 1));
         program.run_for_people("check", &[]).expect_code(3).expect_words(&[said]);
     }
+
+    program.write_plan(&rotation);
+    assert_eq!(covered(&program, 0)["ssn_encrypted"].1[0], code("ssn_blind_index", 3000, 0));
+    client.batch_execute("alter table patients drop column ssn_blind_index").await.unwrap();
+    assert_eq!(covered(&program, 4)["ssn_encrypted"].1[0]["missing"], true);
+    let said = program.say(&["phi", "coverage", "plan.yaml"]).expect_code(4);
+    said.expect_words(&["blind index ssn_blind_index: the table has no such column"]);
 }

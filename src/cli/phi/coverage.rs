@@ -78,9 +78,10 @@ fn of_column(column: &PhiColumn) -> Vec<String> {
     }
     lines.extend(column.refused.iter().map(|(why, values)| format!("  {values} not accepted: {why}")));
     for (what, of) in [("blind index", &column.blind_index), ("tag", &column.tag)] {
-        lines.extend(
-            of.iter().map(|of| format!("  {what} {}: {} equal, {} not", of.column, of.equal, of.other)),
-        );
+        lines.extend(of.iter().map(|of| match of.missing {
+            true => format!("  {what} {}: the table has no such column", of.column),
+            false => format!("  {what} {}: {} equal, {} not", of.column, of.equal, of.other),
+        }));
     }
     lines
 }

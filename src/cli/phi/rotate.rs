@@ -6,25 +6,24 @@ use std::path::Path;
 use crate::cli::Shell;
 use crate::error::{Error, ExitCode};
 use crate::pg::Ident;
-use crate::phi::{Format, KeyId};
-use crate::plan::{ColumnChange, Plan, TablePlan};
+use crate::phi::{Format, KeyId, KeysPlan, Provider};
+use crate::plan::{ColumnChange, Plan, Section, TablePlan};
 
 /// The most characters of a plan's name.
 const NAME_MAX: usize = 40;
-/// What the rotation takes over from the plan's text as it is.
-const KEPT: [&str; 3] = ["database", "settings", "hooks"];
+/// What the rotation takes over from the plan.
+const KEPT: [&str; 4] = ["database", "settings", "hooks", "keys"];
 
 pub(super) fn run(shell: &Shell<'_>, path: &Path, to: Option<KeyId>) -> Result<ExitCode, Error> {
     let plan = shell.plan(path)?;
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Error::Usage(format!("{} cannot be read: {}", path.display(), error.kind())))?;
+    let sections = Section::load(path, &KEPT)?;
     let to = to.map_or_else(|| "${PHI_NEW_KEY}".to_owned(), |id| id.to_string());
-    shell.screen.out(rotation(&plan, &text, &to)?.trim_end());
+    shell.screen.out(rotation(&plan, sections, &to)?.trim_end());
     Ok(ExitCode::Done)
 }
 
 /// The plan's text; file names in it are relative to the folder of the plan that it is made of.
-fn rotation(plan: &Plan, text: &str, to: &str) -> Result<String, Error> {
+fn rotation(plan: &Plan, mut sections: Vec<Section>, to: &str) -> Result<String, Error> {
     let mut tables = String::new();
     let mut old = Vec::new();
     for table in &plan.tables {
@@ -47,15 +46,22 @@ fn rotation(plan: &Plan, text: &str, to: &str) -> Result<String, Error> {
             )));
         }
     }
-    let asked = plan.keys.iter().flat_map(|keys| &keys.decrypt_only);
-    old.retain(|key| !asked.clone().any(|asked| asked == key));
-    let keys = block(text, "keys").map(|keys| with_active(keys, to, &old)).unwrap_or_default();
-    let kept: String = KEPT.iter().filter_map(|key| block(text, key)).collect();
+    if let Some(section) = sections.iter_mut().find(|section| section.key() == "keys") {
+        section.set("active", to);
+        // A function gives no keys but those that it is asked for.
+        if let Some(KeysPlan { provider: Provider::Function(_), decrypt_only, .. }) = &plan.keys {
+            old.retain(|key| !decrypt_only.contains(key));
+            if !old.is_empty() {
+                section.put_first("decrypt_only", &old);
+            }
+        }
+    }
+    let kept: String = sections.iter().map(Section::to_string).collect();
     let mut written = format!(
         "# The plan of a rotation, by `projh-bluegreen phi rotate`. Keep it in the folder of the plan {}.\n",
         plan.name
     );
-    let _ = write!(written, "version: 1\nname: {}\n{kept}{keys}tables:\n{tables}", name_after(&plan.name));
+    let _ = write!(written, "version: 1\nname: {}\n{kept}tables:\n{tables}", name_after(&plan.name));
     Ok(written)
 }
 
@@ -72,74 +78,6 @@ fn name_after(name: &str) -> String {
     };
     let base: String = base.chars().take(NAME_MAX - suffix.len()).collect();
     base + &suffix
-}
-
-/// A top-level key of a plan, with its lines.
-fn block<'t>(text: &'t str, key: &str) -> Option<&'t str> {
-    let begin = text.split_inclusive('\n').scan(0, |at, line| {
-        let here = *at;
-        *at += line.len();
-        Some((here, line))
-    });
-    let mut lines =
-        begin.skip_while(|(_, line)| !line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')));
-    let (begin, _) = lines.next()?;
-    let is_next = |(_, line): &(usize, &str)| line.starts_with(|c: char| !c.is_whitespace() && c != '#');
-    let end = lines.find(is_next).map_or(text.len(), |(at, _)| at);
-    text.get(begin..end)
-}
-
-/// `keys` with another active key; the old ones are asked for as well, because a function gives no others.
-fn with_active(keys: &str, to: &str, old: &[KeyId]) -> String {
-    let mut keys = keys.to_owned();
-    let asked: String = old.iter().map(|id| format!("{id}, ")).collect();
-    let asked = asked.trim_end_matches(", ");
-    let mut more = String::new();
-    if value_of(&keys, "function").is_some() && !asked.is_empty() {
-        match value_of(&keys, "decrypt_only").and_then(|at| first_of_list(&keys, at)) {
-            Some(at) if keys[..at].ends_with('[') => keys.insert_str(at, &format!("{asked}, ")),
-            Some(at) => {
-                let indent = indent(&keys[..at]).to_owned();
-                let items: String = old.iter().map(|id| format!("- {id}\n{indent}")).collect();
-                keys.insert_str(at, &items);
-            }
-            None => more = format!("decrypt_only: [{asked}]"),
-        }
-    }
-    let Some(at) = value_of(&keys, "active") else { return keys };
-    let (before, value) = keys.split_at(at);
-    if !more.is_empty() {
-        // In braces on one line, or a line of its own.
-        let indent = indent(before.strip_suffix("active:").unwrap_or(before));
-        more = if indent.trim().is_empty() { format!("\n{indent}{more}") } else { format!(", {more}") };
-    }
-    let spaces = value.len() - value.trim_start_matches(' ').len();
-    let end = value[spaces..].find(|c: char| c.is_whitespace() || ",}".contains(c));
-    let end = end.map_or(value.len(), |end| spaces + end);
-    format!("{before} \"{to}\"{more}{}", &value[end..])
-}
-
-/// Where the value of a key begins in YAML: behind its colon.
-fn value_of(yaml: &str, key: &str) -> Option<usize> {
-    let key = format!("{key}:");
-    yaml.match_indices(&key).map(|(at, _)| at).find_map(|at| {
-        let before = &yaml[..at];
-        let is_comment = indent(before).starts_with('#') || indent(before).contains(" #");
-        let is_whole = before.is_empty() || before.ends_with(|c: char| c.is_whitespace() || "{,".contains(c));
-        (is_whole && !is_comment).then_some(at + key.len())
-    })
-}
-
-/// Where the first item of a list is: behind its bracket, or at its dash.
-fn first_of_list(yaml: &str, from: usize) -> Option<usize> {
-    let rest = &yaml[from..];
-    let at = rest.find(['[', '-'])?;
-    Some(from + at + usize::from(rest[at..].starts_with('[')))
-}
-
-/// What is before this in its line.
-fn indent(before: &str) -> &str {
-    before.rsplit('\n').next().unwrap_or_default()
 }
 
 fn of_table(table: &TablePlan, old: &mut Vec<KeyId>) -> String {
@@ -217,7 +155,7 @@ mod tests {
                  ssn: {{encrypt: {{into: '\"Ssn, encrypted\"'}}}}\n      notes: {{encrypt: {{format: aes-gcm}}}}\n      name: drop\n  - table: public.other\n    primary_key: [id]\n"
             );
             let plan = |text: &str| Plan::parse("p.yaml", text, &|_| None).unwrap();
-            let written = rotation(&plan(&text), &text, NEW).unwrap();
+            let written = rotation(&plan(&text), Section::of(&text, &KEPT), NEW).unwrap();
             let rotation = plan(&written);
             assert_eq!(
                 (rotation.name.as_str(), rotation.settings.workers, rotation.tables.len()),
@@ -233,7 +171,7 @@ mod tests {
                 ("notes", new, Some((Format::AesGcm, old))),
             ];
             assert!(columns.eq(expected));
-            assert!(super::rotation(&plan(&text), &text, ID).is_err());
+            assert!(super::rotation(&plan(&text), Section::of(&text, &KEPT), ID).is_err());
         }
     }
 
@@ -259,7 +197,7 @@ mod tests {
                 "version: 1\nname: p\nkeys:{keys}\ntables:\n  - table: public.t\n    columns: {{ssn: {{encrypt: {{}}}}}}\n"
             );
             let plan = |text: &str| Plan::parse("p.yaml", text, &|_| None).unwrap();
-            plan(&rotation(&plan(&text), &text, NEW).unwrap()).keys.unwrap()
+            plan(&rotation(&plan(&text), Section::of(&text, &KEPT), NEW).unwrap()).keys.unwrap()
         };
         let ids = |ids: &[&str]| ids.iter().map(|id| id.parse().unwrap()).collect::<Vec<KeyId>>();
         let function = "provider: {function: get_key}";
@@ -267,6 +205,10 @@ mod tests {
             (format!(" {{{function}, active: {ID}, decrypt_only: [{FIRST}]}}"), vec![ID, FIRST]),
             (format!("\n  decrypt_only: [{FIRST}]\n  {function}\n  active: {ID}"), vec![ID, FIRST]),
             (format!("\n  decrypt_only:\n    - {FIRST}\n  active: {ID}\n  {function}"), vec![ID, FIRST]),
+            (
+                format!("\n  decrypt_only:   # [none]\n    - {FIRST}\n  active: {ID}\n  {function}"),
+                vec![ID, FIRST],
+            ),
             (
                 format!("   # active: encrypts\n  {function}   # decrypt_only: none\n  active: \"{ID}\""),
                 vec![ID],
