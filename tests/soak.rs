@@ -3,6 +3,7 @@
 mod again;
 mod broken;
 mod finish;
+mod kept;
 mod many;
 mod requests;
 

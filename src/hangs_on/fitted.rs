@@ -2,8 +2,8 @@
 
 use super::shape::without_length;
 use super::views::ViewColumn;
-use crate::pg::Ident;
 use crate::pg::sql::lexer::{self, Token};
+use crate::pg::{Ident, list};
 
 /// The query for green.
 pub(super) struct Fitted {
@@ -20,17 +20,16 @@ pub(super) fn fitted(query: &str, columns: &[ViewColumn], retyped: &[&Ident]) ->
 
 fn cast(sql: &str, columns: &[ViewColumn], retyped: &[&Ident]) -> Option<Fitted> {
     let tokens = lexer::tokens(sql).ok()?;
-    let items = items(&tokens)?;
-    if items.len() != columns.len() {
-        return None;
-    }
+    let names = |token: &Token| retyped.iter().any(|name| token.name() == Some(name.as_str()));
+    let Some(items) = items(&tokens).filter(|items| items.len() == columns.len()) else {
+        return if tokens.iter().any(names) { cast_all(sql, columns) } else { None };
+    };
     let (mut query, mut notes, mut end) = (String::new(), String::new(), 0);
     for (item, column) in items.into_iter().zip(columns) {
         let expression = match item {
             [expression @ .., by, _] if by.is_word("as") => expression,
             expression => expression,
         };
-        let names = |token: &Token| retyped.iter().any(|name| token.name() == Some(name.as_str()));
         if !expression.iter().any(names) {
             continue;
         }
@@ -46,6 +45,22 @@ fn cast(sql: &str, columns: &[ViewColumn], retyped: &[&Ident]) -> Option<Fitted>
     }
     query += &sql[end..];
     Some(Fitted { query, notes })
+}
+
+/// The same of a query whose rows depend on what it selects, such as one with DISTINCT or UNION: around all of it. Nobody
+/// writes through such a view.
+fn cast_all(sql: &str, columns: &[ViewColumn]) -> Option<Fitted> {
+    let casts = columns.iter().map(|column| {
+        let name = &column.name;
+        Some(format!("{} AS {name}", cast_to(&format!("q.{name}"), &column.data_type)?))
+    });
+    let casts = casts.collect::<Option<Vec<_>>>()?;
+    let names = columns.iter().map(|column| &column.name);
+    let query = sql.trim_end().trim_end_matches(';');
+    Some(Fitted {
+        query: format!("SELECT {} FROM ({query}) q({})", list(casts), list(names)),
+        notes: "; what it shows is cast to the types that it has".to_owned(),
+    })
 }
 
 /// A cast that fails if the value does not fit. To a type with a length a cast truncates instead, so the function that an
@@ -68,7 +83,8 @@ fn cast_to(sql: &str, data_type: &str) -> Option<String> {
     Some(format!("CAST(pg_catalog.\"{function}\"(CAST({sql} AS {free}), {modifier}, false) AS {data_type})"))
 }
 
-/// What a query selects, as the server prints it: between SELECT and FROM, separated by commas.
+/// What a query selects, as the server prints it: between SELECT and FROM, separated by commas; `None` if which rows there are
+/// depends on that.
 fn items(tokens: &[Token]) -> Option<Vec<&[Token]>> {
     let (first, rest) = tokens.split_first()?;
     if !first.is_word("select") || rest.first()?.is_word("distinct") {
@@ -88,6 +104,14 @@ fn items(tokens: &[Token]) -> Option<Vec<&[Token]>> {
             break;
         }
         length += 1;
+    }
+    let mut depth = 0;
+    let is_one_of_several = |token: &Token| {
+        is_over(token, &mut depth);
+        depth == 0 && ["union", "intersect", "except"].iter().any(|word| token.is_word(word))
+    };
+    if rest[length..].iter().any(is_one_of_several) {
+        return None;
     }
     let mut depth = 0;
     let items = rest[..length].split(|token| {

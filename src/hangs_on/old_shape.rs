@@ -74,7 +74,7 @@ impl Green {
     }
 
     /// The column of blue that this one is a plain cast of, if a cast leads back, too.
-    fn cast_of<'a>(&self, column: &'a GreenColumn) -> Option<&'a Ident> {
+    pub(crate) fn cast_of<'a>(&self, column: &'a GreenColumn) -> Option<&'a Ident> {
         let Source::Expression { blue, sql, back: Some(back) } = &column.source else { return None };
         let cast = |from: &Ident, to: &str| format!("CAST({from} AS {})", without_length(to));
         let was = self.blue.column(blue)?;

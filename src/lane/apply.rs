@@ -169,7 +169,7 @@ impl Apply {
     }
 
     async fn write(&self, client: &Client, keys: &HashMap<Key, Net>, lenient: bool) -> Result<(), Stopped> {
-        let mut work = Work::sort(keys);
+        let mut work = Work::sort(keys, !lenient && !self.lane.kept.is_empty());
         let were = work.were();
         if lenient {
             self.on_keys(client, &self.forget_dirty, &work.were_there().collect::<Vec<_>>()).await?;

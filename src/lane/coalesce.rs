@@ -73,11 +73,17 @@ impl Key {
 pub struct Row {
     /// One value per column that the stream carries.
     pub values: Vec<Value>,
-    /// The key under which the target has the values that are [`Value::Unchanged`] here.
+    /// The key under which the target has the values that are [`Value::Unchanged`] here, and those that the source does not
+    /// have, if rows keep some.
     pub base: Option<Key>,
 }
 
 impl Row {
+    /// Whether the stream did not repeat some of its values.
+    pub(crate) fn lacks_values(&self) -> bool {
+        self.values.iter().any(|value| matches!(value, Value::Unchanged))
+    }
+
     fn size(&self) -> usize {
         let value = |value: &Value| match value {
             Value::Binary(bytes) | Value::Text(bytes) => bytes.len() + 40,
@@ -145,6 +151,8 @@ pub struct Coalesced {
     keys: HashMap<Key, Net>,
     /// Whether whole rows are the keys: in the middle of a transaction, equal rows may exist several times.
     by_whole_rows: bool,
+    /// Whether the target's rows have values that the source does not have, and keep them.
+    keeps: bool,
     /// How many more of them there are.
     more: HashMap<Key, u32>,
     changes: u64,
@@ -152,10 +160,10 @@ pub struct Coalesced {
 }
 
 impl Coalesced {
-    /// Without changes; `by_whole_rows` as of the lane.
+    /// Without changes; `by_whole_rows`, and whether rows of the target keep values, as of the lane.
     #[must_use]
-    pub fn of(by_whole_rows: bool) -> Self {
-        Self { by_whole_rows, ..Self::default() }
+    pub fn of(by_whole_rows: bool, keeps: bool) -> Self {
+        Self { by_whole_rows, keeps, ..Self::default() }
     }
 
     /// The rows that exist several times.
@@ -202,6 +210,9 @@ impl Coalesced {
         let mut base = None;
         if incomplete {
             let (known, known_base) = match (before, earlier) {
+                (Some(before), earlier) if self.keeps => {
+                    (before, earlier.map_or_else(|| Some(old.clone()), |row| row.base))
+                }
                 (Some(before), _) => (before, None),
                 (None, Some(row)) => (row.values, row.base),
                 (None, None) => (Vec::new(), Some(old.clone())),
@@ -212,6 +223,8 @@ impl Coalesced {
                 }
             }
             base = known_base;
+        } else if self.keeps {
+            base = earlier.map_or_else(|| Some(old.clone()), |row| row.base);
         }
         let row = Row { values, base };
         self.count(&row);

@@ -141,7 +141,11 @@ fn mapped(design: &LaneDesign, column: &GreenColumn) -> Option<Mapped> {
         }),
         Source::Expression { blue, sql, back } => {
             let of_blue = design.green.blue.column(blue).map(|column| column.data_type.as_str());
-            let back = back.as_ref().zip(of_blue).map(|(sql, data_type)| assigned(sql, data_type));
+            let is_cast = design.green.cast_of(column).is_some();
+            let back = back.as_ref().zip(of_blue).map(|(sql, data_type)| match is_cast {
+                true => exactly(&target, data_type, &column.data_type),
+                false => assigned(sql, data_type),
+            });
             let expression = assigned(sql, &column.data_type);
             let source = blue.clone();
             Some(Mapped {
@@ -243,6 +247,28 @@ impl Form {
 /// A cast without the length: the assignment raises an error for a value that is too long, which a cast would truncate.
 fn assigned(sql: &str, data_type: &str) -> String {
     format!("({sql})::{}", without_length(data_type))
+}
+
+/// Types whose values no cast among them changes without an error, by all of their names.
+const EXACT: [&[&str]; 2] = [
+    &["smallint", "int2", "integer", "int", "int4", "bigint", "int8"],
+    &["text", "character varying", "varchar"],
+];
+
+/// A cast back to the type that a column had. A value that this type holds only rounded, or cut, is an error of its own
+/// (SQLSTATE 22003): the way there would not give it again.
+fn exactly(name: &Ident, had: &str, has: &str) -> String {
+    let cast = assigned(&name.to_string(), had);
+    let base = |data_type: &str| data_type.split('(').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let (one, other) = (base(had), base(has));
+    if EXACT.iter().any(|types| types.contains(&one.as_str()) && types.contains(&other.as_str())) {
+        return cast;
+    }
+    format!(
+        "CASE WHEN {name} IS NULL OR record_image_eq(ROW(({cast})::{has}), ROW({name})) THEN {cast} \
+         ELSE (2147483647 + greatest(length({name}::text), 1))::text::{} END",
+        without_length(had)
+    )
 }
 
 #[cfg(test)]

@@ -116,6 +116,8 @@ pub struct Lane {
     pub defers: bool,
     /// The target's columns that are written.
     pub mapping: Vec<Mapped>,
+    /// The target's columns that are not: the source has no value for them, so a row keeps those that it has.
+    pub kept: Vec<Ident>,
     /// The keys of columns that this program transforms; `None` if there is none.
     pub keyring: Option<Keyring>,
     /// The target's columns that are compared: also those that the server computes.
@@ -176,6 +178,9 @@ impl Lane {
         let in_target = CatalogRelation::read(client, &target).await?;
         let travelling = CatalogRelation::read(client, &row_type).await?;
         let key = |name: &Ident| key_column(name, &found, &in_target, &ends.mapping);
+        let is_mapped = |name: &Ident| ends.mapping.iter().any(|to| to.target == *name);
+        let others = in_target.columns.iter().map(|column| &column.column);
+        let others = others.filter(|column| !column.generated && !is_mapped(&column.name));
         let written = |name: &&Ident| ends.mapping.iter().any(|to| to.target == **name && !to.generated);
         let mut lane = Self {
             number,
@@ -193,6 +198,7 @@ impl Lane {
             partition_hint: partition_hint(ends, &found, &in_target),
             keep_in_place: None,
             mapping: ends.mapping.iter().filter(|mapped| !mapped.generated).cloned().collect(),
+            kept: others.map(|column| column.name.clone()).collect(),
             keyring: None,
             verified: ends.mapping.clone(),
             target_key: ends.target.unique_key.clone(),

@@ -58,7 +58,7 @@ pub(super) async fn find(
     keys: &HashMap<Key, Net>,
     code: &SqlState,
 ) -> Result<Vec<Key>, Error> {
-    let mut work = Work::sort(keys);
+    let mut work = Work::sort(keys, !apply.lane.kept.is_empty());
     let replaced = std::mem::take(&mut work.replaced);
     work.replace_otherwise(replaced);
     let mut rejected = Vec::new();

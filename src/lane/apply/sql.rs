@@ -184,7 +184,7 @@ pub(super) fn make_batch(lane: &Lane) -> String {
     )
 }
 
-/// Deletes the old row, and inserts the new one with the values that it lacks from the old one. The sort
+/// Deletes the old row, and inserts the new one with the values that it lacks, and those that it keeps, from the old one. The sort
 /// completes every deletion before the first insertion. Returns the ordinals that found no old row.
 fn rewrite_sql(lane: &Lane) -> String {
     let key_count = lane.key.len();
@@ -201,7 +201,8 @@ fn rewrite_sql(lane: &Lane) -> String {
             names = lane.key_columns()
         )
     });
-    let olds = lane.mapping.iter().map(|mapped| format!("g.{}", mapped.target));
+    let targets = || lane.mapping.iter().map(|mapped| &mapped.target).chain(&lane.kept);
+    let kept = lane.kept.iter().map(|name| format!("gone.{name}"));
     format!(
         "WITH k AS MATERIALIZED (SELECT s.projh_ord, s.projh_mask, {base_values}, {values} \
            FROM {rows}), \
@@ -213,9 +214,9 @@ fn rewrite_sql(lane: &Lane) -> String {
         values = values(lane),
         rows = rows(lane, &keys),
         target = lane.target,
-        olds = list(olds),
-        targets = lane.target_columns(),
-        merged = list(merged(lane, "gone.")),
+        olds = list(targets().map(|name| format!("g.{name}"))),
+        targets = list(targets()),
+        merged = list(merged(lane, "gone.").into_iter().chain(kept)),
     )
 }
 

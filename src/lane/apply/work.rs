@@ -14,15 +14,18 @@ pub(super) struct Work<'a> {
     pub(super) rows: Vec<(&'a Key, &'a Row)>,
     /// Rows that lack values: their key, the row, and the key under which the target has those values.
     pub(super) rewritten: Vec<(&'a Key, &'a Row, &'a Key)>,
+    /// Whether rows keep values of the target.
+    keeps: bool,
 }
 
 impl<'a> Work<'a> {
-    pub(super) fn sort(keys: &'a HashMap<Key, Net>) -> Self {
-        let mut work =
-            Self { replaced: Vec::new(), gone: Vec::new(), rows: Vec::new(), rewritten: Vec::new() };
+    /// `keeps`: rows keep values of the target, which the source does not have.
+    pub(super) fn sort(keys: &'a HashMap<Key, Net>, keeps: bool) -> Self {
+        let (replaced, gone, rows, rewritten) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut work = Self { replaced, gone, rows, rewritten, keeps };
+        let base = |row: &'a Row| row.base.as_ref().filter(|_| keeps || row.lacks_values());
         // A row whose values another row takes over must not be deleted before that.
-        let moved =
-            |(key, net): (&'a Key, &'a Net)| net.now.as_ref()?.base.as_ref().filter(|base| *base != key);
+        let moved = |(key, net): (&'a Key, &'a Net)| base(net.now.as_ref()?).filter(|base| *base != key);
         let bases: HashSet<&Key> = keys.iter().filter_map(moved).collect();
         // In the keys' order, the server reads the same pages of the index one after the other.
         let mut keys: Vec<_> = keys.iter().collect();
@@ -30,11 +33,11 @@ impl<'a> Work<'a> {
         for (key, net) in keys {
             let goes = net.was && !bases.contains(key);
             match &net.now {
-                Some(row) if goes && row.base.as_ref().is_none_or(|base| base == key) => {
+                Some(row) if goes && base(row).is_none_or(|base| base == key) => {
                     work.replaced.push((key, row));
                     continue;
                 }
-                Some(row) => match &row.base {
+                Some(row) => match base(row) {
                     Some(base) => work.rewritten.push((key, row, base)),
                     None => work.rows.push((key, row)),
                 },
@@ -51,8 +54,9 @@ impl<'a> Work<'a> {
     pub(super) fn replace_otherwise(&mut self, replaced: impl IntoIterator<Item = (&'a Key, &'a Row)>) {
         for (key, row) in replaced {
             match &row.base {
-                Some(base) => self.rewritten.push((key, row, base)),
-                None => {
+                _ if self.keeps => self.rewritten.push((key, row, key)),
+                Some(base) if row.lacks_values() => self.rewritten.push((key, row, base)),
+                _ => {
                     self.gone.push(key);
                     self.rows.push((key, row));
                 }

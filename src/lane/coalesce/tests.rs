@@ -159,7 +159,7 @@ fn equal_rows_may_exist_twice_in_the_middle_if_whole_rows_identify_them() {
         changes.update(&whole("2"), whole("3"), row("3", "-"), Some(row("2", "-")))
     };
     assert_eq!(shift(&mut Coalesced::default()), Err(Impossible::Taken));
-    let mut changes = Coalesced::of(true);
+    let mut changes = Coalesced::of(true, false);
     shift(&mut changes).unwrap();
     assert!(changes.doubled().is_empty());
     let mut now: Vec<Key> = changes.take().into_keys().collect();

@@ -87,7 +87,7 @@ impl Applier {
             let apply = Apply::prepare(&session, &lane).await?;
             let truncate = session.prepare(&format!("TRUNCATE {}", lane.target)).await?;
             let acting = session.prepare(&lane.acting.to_string()).await?;
-            let changes = Coalesced::of(lane.by_whole_rows);
+            let changes = Coalesced::of(lane.by_whole_rows, !lane.kept.is_empty());
             pending.push(Pending { lane, acting, apply, truncate, changes });
         }
         if let Some(pending) = pending.first() {
