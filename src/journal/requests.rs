@@ -255,7 +255,8 @@ pub async fn answer_all(
     client.execute(sql, &[&request.n, &request.ask.name(), &answer]).await.map(drop)
 }
 
-/// Takes a request back, unless it ends the run and the process that holds it has begun with that. Whether it is taken back.
+/// Takes a request back, unless it swaps or ends the run and the process that holds it has begun with that. Whether it is taken
+/// back.
 ///
 /// # Errors
 /// If the server rejected the statement, or the connection was lost.
@@ -263,7 +264,7 @@ pub async fn withdraw(client: &Client, n: i64, ask: &Ask) -> Result<bool, tokio_
     let sql = "UPDATE projh_bluegreen.request SET answered_at = clock_timestamp(), answer = $2 \
                WHERE n = $1 AND answered_at IS NULL AND (taken_at IS NULL OR NOT $3)";
     let answer = serde_json::json!(Answer::failed(ExitCode::Interrupted, "withdrawn by who asked"));
-    client.execute(sql, &[&n, &answer, &ask.is_end()]).await.map(|rows| rows == 1)
+    client.execute(sql, &[&n, &answer, &(ask.is_end() || *ask == Ask::Swap)]).await.map(|rows| rows == 1)
 }
 
 /// How far a request has come.

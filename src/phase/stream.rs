@@ -76,7 +76,7 @@ async fn start(run: &Run<'_>, source: Colour) -> Result<Start, Error> {
 /// Terminates a walsender that an earlier orchestrator has left on the slot.
 pub(super) async fn free_slot(client: &Client, slot: &Ident) -> Result<(), Error> {
     let sql = "SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots \
-               WHERE slot_name = $1 AND active_pid IS NOT NULL";
+               WHERE slot_name = $1 AND database = current_database() AND active_pid IS NOT NULL";
     client.query(sql, &[&slot.as_str()]).await.doing("freeing the slot")?;
     Ok(())
 }
@@ -88,9 +88,9 @@ pub(crate) async fn is_there(client: &Client, slot: &Ident) -> Result<bool, Erro
     Ok(found.doing("looking for the slot")?.is_some())
 }
 
-/// Drops the slot named `$1`, if it exists.
-pub(crate) const DROP_SLOT: &str =
-    "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1";
+/// Drops the slot named `$1`, if it exists in this database: a copy of the database has the same journal, and no slots.
+pub(crate) const DROP_SLOT: &str = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots \
+                                    WHERE slot_name = $1 AND database = current_database()";
 
 /// Terminates the slot's walsender and drops the slot, if it exists.
 pub(super) async fn drop_slot(client: &Client, slot: &Ident) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 
 use super::{Stage, count};
 use crate::support::waiting::{eventually, notice, until};
-use crate::support::{Cluster, home};
+use crate::support::{Bluegreen, Cluster, home};
 
 /// The server gives slots up that are more than a megabyte behind; what is written meanwhile is no change of a table.
 async fn lose_slots(client: &Client, but: Option<&str>) {
@@ -129,5 +129,27 @@ async fn a_slot_that_is_dropped_while_the_stream_is_closed_is_an_alarm() {
     until("it is dropped", async || stage.client.query(drop, &[]).await.is_ok_and(|rows| rows.len() == 1))
         .await;
     stage.expect_way_back_lost(running.finish()).await;
+    stage.expect_nothing_lost(load).await;
+}
+
+/// A copy of the database has the run's journal, and none of its slots.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_of_the_database_leaves_the_slots_of_the_run_alone() {
+    let stage = Stage::set(Cluster::start(), 300, "").await;
+    let load = stage.load().await;
+    let (args, plan) =
+        (["--yes", "--until", "settle"], std::fs::read_to_string(stage.program.folder().join("plan.yaml")));
+    stage.program.execute(&args).expect_code(0);
+    let dump = stage.cluster.pg_dump(super::DB, &["--inserts"]);
+    let dump: String =
+        dump.lines().filter(|line| !line.starts_with('\\')).map(|line| format!("{line}\n")).collect();
+    stage.client.batch_execute("create database copy").await.unwrap();
+    stage.cluster.client("copy").await.batch_execute(&dump).await.unwrap();
+    let of_copy = Bluegreen::new(&stage.cluster, "copy").plan(&plan.unwrap());
+    assert_ne!(of_copy.execute(&["--yes"]).code, Some(0));
+    of_copy.run("finish", &["--yes", "--force"]);
+    assert_eq!(count(&stage.client, "pg_replication_slots where database = 'postgres'").await, 2);
+    stage.program.run("rollback", &[]).expect_code(6);
+    stage.program.execute(&args).expect_code(0);
     stage.expect_nothing_lost(load).await;
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{BLUE, count, plan};
-use crate::support::{Cluster, stage};
+use crate::support::{Cluster, closed_window, stage};
 
 /// The commands of another terminal, while `execute` holds the run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,6 +70,24 @@ async fn a_rollback_before_the_swap_is_carried_out_by_the_process_that_holds_the
     running.finish().expect_code(6);
     assert_eq!(count(&client, "pg_replication_slots").await, 0);
     assert_eq!(count(&client, "pg_namespace where nspname like 'projh_bg%'").await, 0);
+}
+
+/// The swap is released, and waits for its window.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_swap_that_was_taken_up_is_not_taken_back() {
+    let cluster = Cluster::start();
+    let closed = plan("1h").replace("soak: 1h", &format!("soak: 1h, swap: {{{}}}", closed_window()));
+    let (_, program) = stage(&cluster, BLUE, &closed).await;
+    let running = program.spawn("execute", &["--hold-swap", "--until", "settle"]);
+    running.wait_for("verified");
+    let asking = program.spawn("swap", &[]);
+    running.wait_for("asked");
+    asking.interrupt();
+    let withdrawn = asking.finish().expect_code(7);
+    assert!(withdrawn.stdout.contains("it is being carried out all the same"), "{}", withdrawn.stdout);
+    program.run("set", &["swap.window=none"]).expect_code(0);
+    running.finish().expect_code(0);
+    program.run("rollback", &["--drop-green"]).expect_code(6);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
