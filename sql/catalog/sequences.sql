@@ -7,6 +7,7 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.attnum), '[]') from (
     format_type(s.seqtypid, null) as data_type,
     s.seqstart as start, s.seqmin as min, s.seqmax as max, s.seqincrement as increment,
     s.seqcache as cache, s.seqcycle as cycle,
+    c.relpersistence = 'u' as unlogged,
     obj_description(c.oid, 'pg_class') as comment,
     (select coalesce(jsonb_agg(to_jsonb(g) - 'granted' order by g.granted), '[]') from (
        select case when e.grantee = 0 then null else pg_get_userbyid(e.grantee) end as grantee,

@@ -143,9 +143,7 @@ impl Part for Columns {
         let clause = |(column, data_type): (&Column, &str)| {
             let retyped = green.is_retyped(&column.name);
             let identity = green.blue.sequence_of(&column.name).filter(|sequence| sequence.identity);
-            let identity = identity.map(|sequence| {
-                sequence.identity_clause(&sequence.name.in_schema(&green.homes.green), retyped)
-            });
+            let identity = identity.map(|sequence| sequence.identity_clause(green));
             let of_green = green.columns.iter().find(|of| of.blue() == Some(&column.name));
             let of_blue = column.default.as_ref().filter(|_| column.default_names.is_none());
             let default = of_green.and_then(|of| of.default.as_ref()).or(of_blue);
