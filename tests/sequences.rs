@@ -1,6 +1,7 @@
 //! Sequences that columns own: a swap, a swap back, another swap and finish leave them as they are, apart from what the plan
 //! asks for; and one that would be lost with a column is refused.
 
+use crate::support::bluegreen::tells;
 use crate::support::{Bluegreen, Cluster};
 
 const DB: &str = "postgres";
@@ -44,6 +45,7 @@ create sequence t_id_seq owned by t.id; alter table t alter id set default nextv
 create table big (id bigint default nextval('t_id_seq')); select setval('t_id_seq', 3000000000);
 create sequence t_b_seq as smallint increment -3 minvalue -40 maxvalue 32767 start 7 cache 5 cycle owned by t.b;
 alter table t alter n type int, alter s type int;
+create sequence besides owned by t.j;
 alter sequence t_i_seq as bigint maxvalue 3000000000 start 2500000000 restart 2500000000;
 alter sequence t_j_seq as smallint increment 2 cycle; comment on sequence t_j_seq is 'every other';
 grant usage on sequence t_j_seq to public;
@@ -102,4 +104,75 @@ fn a_value_that_does_not_fit_any_more_is_told_in_a_rollback() {
     let is =
         cluster.psql(DB, "select data_type, last_value from pg_sequences where sequencename = 't_id_seq'");
     assert_eq!(is.trim(), "bigint|3000000000");
+}
+
+const GOES: &str = "create table t (id int primary key, gone int, kept bigint);
+    create sequence numbers owned by t.gone; alter table t alter gone set default nextval('numbers'); insert into t values (1)";
+
+#[test]
+fn a_sequence_that_would_go_with_its_column_is_refused_if_others_use_it() {
+    let cluster = Cluster::start();
+    cluster.psql(DB, GOES);
+    let program = Bluegreen::new(&cluster, DB).plan(&plan("gone: drop"));
+    let hint = "alter sequence public.numbers owned by none";
+    let users = [
+        (
+            "alter table t alter kept set default nextval('numbers')",
+            "default value for column kept of table public.t",
+            "alter table t alter kept drop default",
+        ),
+        ("create view v as select nextval('numbers')", "view public.v", "drop view v"),
+        (
+            "create function f() returns bigint begin atomic select nextval('numbers'); end",
+            "function public.f()",
+            "drop function f",
+        ),
+        ("create domain d as bigint default nextval('numbers')", "type public.d", "drop domain d"),
+        (
+            "create table o1 (a bigint default nextval('numbers'), b text)",
+            "default value for column a of table public.o1",
+            "",
+        ),
+    ];
+    for (sql, user, undo) in users {
+        cluster.psql(DB, sql);
+        let checked = program.run("check", &[]).expect_code(3);
+        let what = format!("owns sequence public.numbers, which would go with it, and is used by {user}");
+        let mut refusals = checked.refusals().into_iter();
+        assert!(refusals.any(|finding| tells(finding, &what, hint)), "{sql}: {}", checked.stdout);
+        cluster.psql(DB, undo);
+    }
+    cluster.psql(DB, hint);
+    let (before, after) = there_and_back(&cluster, &program);
+    assert_eq!(after, before);
+    assert_eq!(cluster.psql(DB, "insert into o1 (b) values ('') returning a").trim(), "2");
+}
+
+#[test]
+fn a_sequence_that_nothing_else_uses_goes_with_its_column_and_comes_back_with_it() {
+    let cluster = Cluster::start();
+    cluster.psql(DB, GOES);
+    let program = Bluegreen::new(&cluster, DB).plan(&plan("gone: drop"));
+    let preview = program.execute(&["--dry-run"]).expect_code(0);
+    preview.expect_words(&["it is dropped; its sequence public.numbers goes with it"]);
+    let (before, after) = there_and_back(&cluster, &program);
+    assert!(before.starts_with("numbers|integer") || before.starts_with("numbers|bigint"), "{before}");
+    assert_eq!(after.trim(), "");
+}
+
+/// The domain may take from a serial's sequence, which stays what it is.
+#[test]
+fn the_default_of_a_domain_that_uses_an_identitys_sequence_is_refused_as_that() {
+    let cluster = Cluster::start();
+    cluster.psql(DB, "create table t (id int generated always as identity primary key, n serial)");
+    cluster.psql(DB, "create domain d as int default nextval('t_n_seq')");
+    let program = Bluegreen::new(&cluster, DB).plan(&plan(""));
+    program.run("check", &[]).expect_code(0);
+    cluster.psql(DB, "alter domain d set default nextval('t_id_seq')");
+    let checked = program.run("check", &[]).expect_code(3);
+    let what = "the default of a domain names it, or uses the sequence of its identity column: public.d";
+    let hint = "alter domain public.d drop default";
+    assert!(checked.refusals().into_iter().any(|finding| tells(finding, what, hint)), "{}", checked.stdout);
+    cluster.psql(DB, hint);
+    program.run("check", &[]).expect_code(0);
 }

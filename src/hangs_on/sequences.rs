@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::Question;
 use super::columns::Identity;
 use super::grant::Grant;
-use super::part::{Compared, Part, counted};
+use super::part::{Compared, Conflict, Part, counted};
 use super::shape::Green;
 use super::table::comment_on;
 use crate::pg::sql::{LockMode, Statement};
 use crate::pg::{Colour, Ident, Literal, QName};
+use crate::plan::TablePlan;
 
 pub(super) const SEQUENCES: Question =
     Question { what: "its sequences", sql: include_str!("../../sql/catalog/sequences.sql") };
@@ -55,12 +56,50 @@ pub struct Sequence {
     /// Whether it is UNLOGGED (PostgreSQL 15 and later).
     #[serde(default)]
     pub unlogged: bool,
+    /// What is bound to it.
+    #[serde(default)]
+    pub used_by: Vec<SequenceUse>,
+}
+
+/// An object that is bound to a sequence, as found in the catalog.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SequenceUse {
+    /// As the server describes it.
+    pub what: String,
+    /// The column, if it is the default of one of the table itself.
+    pub column: Option<Ident>,
+    /// Whether it is a default.
+    pub is_default: bool,
 }
 
 /// The [`Part`] of sequences.
 pub(super) struct Sequences;
 
 impl Part for Sequences {
+    /// A sequence goes with its column. Defaults that use an identity's have conflicts of their own.
+    fn conflicts(&self, green: &Green, _plan: &TablePlan) -> Vec<Conflict> {
+        let sequences = green.blue.sequences.iter().filter(|of| green.name_of(&of.column).is_none());
+        let conflicts = sequences.filter_map(|sequence| {
+            let goes_too = |of: &SequenceUse| {
+                of.column.as_ref().is_some_and(|column| green.name_of(column).is_none())
+                    || sequence.identity && of.is_default
+            };
+            let users: Vec<&str> =
+                sequence.used_by.iter().filter(|of| !goes_too(of)).map(|of| of.what.as_str()).collect();
+            let (name, column) = (sequence.name.plain(), &sequence.column);
+            let users = (!users.is_empty()).then(|| users.join(", "))?;
+            let what = format!(
+                "column {column}, which the plan drops, owns sequence {name}, which would go with it, and is used by {users}"
+            );
+            let hint = match sequence.identity {
+                true => format!("let no other object use {name}, or keep column {column}"),
+                false => format!("alter sequence {name} owned by none"),
+            };
+            Some(Conflict::new(what, hint))
+        });
+        conflicts.collect()
+    }
+
     fn adorn(&self, green: &Green) -> Vec<Statement> {
         let mut statements = Vec::new();
         for (sequence, _) in identities(green) {
@@ -122,7 +161,8 @@ impl Part for Sequences {
     }
 
     fn kept(&self, green: &Green) -> Vec<String> {
-        counted(green.blue.sequences.len(), "sequence", "sequences").into_iter().collect()
+        let kept = green.blue.sequences.iter().filter(|sequence| green.name_of(&sequence.column).is_some());
+        counted(kept.count(), "sequence", "sequences").into_iter().collect()
     }
 
     fn compare(&self, compared: &mut Compared<'_>) {
@@ -134,6 +174,7 @@ impl Part for Sequences {
             };
             let mut expected = was.clone();
             expected.column = column;
+            expected.used_by.clone_from(&is.used_by);
             if compared.is_changed(&was.column) && is.data_type != was.data_type {
                 expected.data_type.clone_from(&is.data_type);
                 (expected.min, expected.max) = (is.min, is.max);

@@ -21,10 +21,9 @@ pub(super) async fn tell(run: &Run<'_>) -> Result<(), Error> {
             let name = sequence.name.plain();
             let text = format!(
                 "sequence {name} stays {is}: its value is beyond the limits that it had as {was}, and column {} of the table that is live \
-                 again may not take it: setval('{}', ...) and alter sequence {} as {was} minvalue {} maxvalue {}",
+                 again may not take it: setval('{}', ...) and alter sequence {name} as {was} minvalue {} maxvalue {}",
                 sequence.column.plain(),
-                sequence.name.to_string().replace('\'', "''"),
-                sequence.name,
+                name.replace('\'', "''"),
                 sequence.min,
                 sequence.max
             );
