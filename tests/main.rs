@@ -64,6 +64,7 @@ mod rollback;
 mod row_functions;
 mod row_types;
 mod rules;
+mod sequences;
 mod session_settings;
 mod shop_window;
 mod signals;

@@ -48,6 +48,7 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
       when f.attgenerated <> '' then 'generated_elsewhere'
       when f.attgenerated = '' then 'default_elsewhere'
       when k.contype = 'c' and k.conrelid <> 0 then 'check_elsewhere'
+      when d.classid = 'pg_type'::regclass and d.refclassid = 'pg_class'::regclass then 'domain_default'
       when d.classid = 'pg_type'::regclass then 'row_type'
       when d.classid = 'pg_class'::regclass and d.refclassid = 'pg_type'::regclass then 'row_type'
       when d.classid = 'pg_class'::regclass and h.inhrelid is not null then 'inheritance'
@@ -57,6 +58,7 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
       when d.classid = 'pg_proc'::regclass then d.objid::regprocedure::text
       when k.conrelid <> 0 then format('%I on %s', k.conname, k.conrelid::regclass)
       when g.oid is not null then format('%I on %s', g.tgname, g.tgrelid::regclass)
+      when d.classid = 'pg_type'::regclass and d.refclassid = 'pg_class'::regclass then d.objid::regtype::text
       when p.oid is not null then quote_ident(p.pubname)
       when h.inhrelid is not null then d.objid::regclass::text
       when f.attname is not null then format('%I on %s', f.attname, f.attrelid::regclass)
@@ -86,7 +88,7 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
     -- publications.sql has those of others; those of runs are reported.
     and not coalesce(p.pubname !~ '^projh_bg_' and o.relation = $1, false)
     -- The sequence of a serial column stays what it is, and is given to the table that is live.
-    and not (d.classid = 'pg_attrdef'::regclass and d.refobjid in (select oid from seqs where not is_identity))
+    and not (d.classid in ('pg_attrdef'::regclass, 'pg_type'::regclass) and d.refobjid in (select oid from seqs where not is_identity))
     -- policies_elsewhere.sql, defaults_elsewhere.sql and functions.sql have these.
     and not (d.classid = 'pg_attrdef'::regclass and o.relation = $1
       and f.attgenerated = '' and exists (select from pg_class e where e.oid = f.attrelid and e.relpersistence <> 't'))

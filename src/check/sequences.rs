@@ -2,7 +2,7 @@
 
 use super::{CheckId, Finding, Subject};
 use crate::error::{Doing, Error};
-use crate::hangs_on::{Sequence, integer_type};
+use crate::hangs_on::{Sequence, integer_type, type_max};
 use crate::pg::connect::Session;
 
 /// Fewer values left than this are worth a note: the gap at the swap is then smaller than usual.
@@ -29,9 +29,8 @@ pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Ve
 
 /// With another type of the column, the sequence has another end.
 fn is_retyped(subject: &Subject<'_>, sequence: &Sequence) -> bool {
-    let Some(green) = subject.design.as_ref().map(|design| &design.green) else { return true };
-    let column = green.columns.iter().find(|column| green.name_of(&sequence.column) == Some(&column.name));
-    column.is_none_or(|column| integer_type(&column.data_type) != integer_type(&sequence.data_type))
+    let green = subject.design.as_ref().map(|design| &design.green);
+    green.is_none_or(|green| green.name_of(&sequence.column).is_none() || green.is_retyped(&sequence.column))
 }
 
 fn note(subject: &Subject<'_>, sequence: &Sequence, left: f64) -> Finding {
@@ -39,8 +38,11 @@ fn note(subject: &Subject<'_>, sequence: &Sequence, left: f64) -> Finding {
     let what = format!(
         "identity sequence {name} ({data_type}) has {left:.0} values left, and the swap skips up to a tenth of them"
     );
+    let of_column = subject.definition.column(&sequence.column).and_then(|of| integer_type(&of.data_type));
     let hint = if sequence.data_type == "bigint" {
         format!("alter sequence {} maxvalue (or minvalue) ...", sequence.name)
+    } else if let Some(wider) = of_column.filter(|of| type_max(of) > type_max(data_type)) {
+        format!("alter sequence {} as {wider}", sequence.name)
     } else {
         format!("give the column a wider type in the plan: columns: {{{column}: {{type: bigint}}}}")
     };

@@ -76,6 +76,8 @@ pub enum BlockerKind {
     GeneratedElsewhere,
     /// A CHECK of another table that names it.
     CheckElsewhere,
+    /// The default of a domain names it, or uses the sequence of an identity column.
+    DomainDefault,
     /// The table is unlogged or temporary.
     NotPermanent,
     /// An index that is not valid.
@@ -117,6 +119,9 @@ impl std::fmt::Display for BlockerKind {
             Self::DefaultElsewhere => "a default of a temporary table names it, or uses its sequence",
             Self::GeneratedElsewhere => "a generated column of another table names it",
             Self::CheckElsewhere => "a CHECK of another table names it",
+            Self::DomainDefault => {
+                "the default of a domain names it, or uses the sequence of its identity column"
+            }
             Self::NotPermanent => "it is unlogged",
             Self::InvalidIndex => "an index that is not valid",
             Self::NotPlainTable => "it is not an ordinary table",
@@ -231,6 +236,9 @@ fn hint(kind: BlockerKind, object: &str, table: &str) -> String {
         }),
         Kind::GeneratedElsewhere => {
             alter_column(object, |column| format!("drop column {column}; and add it again after the swap"))
+        }
+        Kind::DomainDefault => {
+            format!("alter domain {object} drop default; and set it again after the swap")
         }
         Kind::CheckElsewhere => drop_constraint(object, ", and add it again after the swap"),
         Kind::Trigger => format!("drop trigger {object}; {again}"),

@@ -142,10 +142,8 @@ impl Part for Columns {
     fn clauses(&self, green: &Green) -> Vec<String> {
         let clause = |(column, data_type): (&Column, &str)| {
             let retyped = green.is_retyped(&column.name);
-            let identity = green.blue.sequence_of(&column.name).filter(|sequence| sequence.identity);
-            let identity = identity.map(|sequence| {
-                sequence.identity_clause(&sequence.name.in_schema(&green.homes.green), retyped)
-            });
+            let identity = green.blue.sequences.iter().find(|of| of.identity && of.column == column.name);
+            let identity = identity.map(|sequence| sequence.identity_clause(green));
             let of_green = green.columns.iter().find(|of| of.blue() == Some(&column.name));
             let of_blue = column.default.as_ref().filter(|_| column.default_names.is_none());
             let default = of_green.and_then(|of| of.default.as_ref()).or(of_blue);

@@ -1,7 +1,7 @@
 //! Sequences that a table's columns own.
 //!
-//! A serial column's sequence is shared while both tables exist, and changes its owner in the swap. An identity
-//! column's cannot change its owner: green has one of its own, with the same name in the run's schema, which continues
+//! A serial column's sequence is shared while both tables exist, and changes its owner in the swap; its type only changes
+//! if the plan gives the column a wider one, and a swap back undoes that. An identity column's cannot change its owner: green has one of its own, with the same name in the run's schema, which continues
 //! from blue's value at the swap. All of them are locked with the tables: a client that calls `nextval` before its
 //! INSERT holds the sequence and waits for the table.
 
@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 use super::Question;
 use super::columns::Identity;
 use super::grant::Grant;
-use super::part::{Compared, Part, counted};
+use super::part::{Compared, Conflict, Part, counted};
 use super::shape::Green;
 use super::table::comment_on;
 use crate::pg::sql::{LockMode, Statement};
 use crate::pg::{Colour, Ident, Literal, QName};
+use crate::plan::TablePlan;
 
 pub(super) const SEQUENCES: Question =
     Question { what: "its sequences", sql: include_str!("../../sql/catalog/sequences.sql") };
@@ -52,18 +53,67 @@ pub struct Sequence {
     pub comment: Option<String>,
     /// Privileges of roles other than the owner.
     pub grants: Vec<Grant>,
+    /// Whether it is UNLOGGED (PostgreSQL 15 and later).
+    #[serde(default)]
+    pub unlogged: bool,
+    /// What is bound to it.
+    #[serde(default)]
+    pub used_by: Vec<SequenceUse>,
+}
+
+/// An object that is bound to a sequence, as found in the catalog.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SequenceUse {
+    /// As the server describes it.
+    pub what: String,
+    /// The column, if it is the default of one of the table itself.
+    pub column: Option<Ident>,
+    /// Whether it is a default.
+    pub is_default: bool,
 }
 
 /// The [`Part`] of sequences.
 pub(super) struct Sequences;
 
 impl Part for Sequences {
-    fn adorn(&self, green: &Green) -> Vec<Statement> {
-        let comments = identities(green).filter_map(|(sequence, _)| {
-            let name = sequence.name.in_schema(&green.homes.green);
-            comment_on(&format!("SEQUENCE {name}"), sequence.comment.as_ref())
+    /// A sequence goes with its column. Defaults that use an identity's have conflicts of their own.
+    fn conflicts(&self, green: &Green, _plan: &TablePlan) -> Vec<Conflict> {
+        let sequences = green.blue.sequences.iter().filter(|of| green.name_of(&of.column).is_none());
+        let conflicts = sequences.filter_map(|sequence| {
+            let goes_too = |of: &SequenceUse| {
+                of.column.as_ref().is_some_and(|column| green.name_of(column).is_none())
+                    || sequence.identity && of.is_default
+            };
+            let users: Vec<&str> =
+                sequence.used_by.iter().filter(|of| !goes_too(of)).map(|of| of.what.as_str()).collect();
+            let (name, column) = (sequence.name.plain(), &sequence.column);
+            let users = (!users.is_empty()).then(|| users.join(", "))?;
+            let what = format!(
+                "column {column}, which the plan drops, owns sequence {name}, which would go with it, and is used by {users}"
+            );
+            let hint = match sequence.identity {
+                true => format!("let no other object use {name}, or keep column {column}"),
+                false => format!("alter sequence {name} owned by none"),
+            };
+            Some(Conflict::new(what, hint))
         });
-        comments.collect()
+        conflicts.collect()
+    }
+
+    fn adorn(&self, green: &Green) -> Vec<Statement> {
+        let mut statements = Vec::new();
+        for (sequence, _) in identities(green) {
+            let name = sequence.name.in_schema(&green.homes.green);
+            if sequence.has_other_type(green) {
+                statements.push(sequence.give_type(&name));
+            }
+            if sequence.unlogged {
+                let sql = format!("ALTER SEQUENCE {name} SET UNLOGGED");
+                statements.push(Statement::making(&name, "set the persistence of sequence", sql));
+            }
+            statements.extend(comment_on(&format!("SEQUENCE {name}"), sequence.comment.as_ref()));
+        }
+        statements
     }
 
     fn leave(&self, green: &Green, _who: Colour) -> Vec<Statement> {
@@ -75,15 +125,12 @@ impl Part for Sequences {
         let (live, left) = (green.live(), who.other());
         let mut statements = Vec::new();
         for (sequence, column) in serials(green) {
-            if who == Colour::Blue {
-                statements.push(sequence.own(live, &sequence.column));
-                continue;
-            }
-            statements.push(sequence.own(live, column));
-            let new_type =
-                green.columns.iter().find(|green| green.name == *column).map(|green| &green.data_type);
-            let wider = new_type.and_then(|new| integer_type(new)).filter(|new| *new != sequence.data_type);
-            statements.extend(wider.map(|new| sequence.widen(new)));
+            let owner = if who == Colour::Blue { &sequence.column } else { column };
+            statements.push(sequence.own(live, owner));
+            statements.extend(sequence.wider(green).map(|new| match who {
+                Colour::Blue => sequence.narrow(),
+                Colour::Green => sequence.widen(new),
+            }));
         }
         for (sequence, column) in identities(green) {
             statements.push(sequence.advance(&sequence.name.in_schema(green.homes.of(left)), &sequence.name));
@@ -114,7 +161,8 @@ impl Part for Sequences {
     }
 
     fn kept(&self, green: &Green) -> Vec<String> {
-        counted(green.blue.sequences.len(), "sequence", "sequences").into_iter().collect()
+        let kept = green.blue.sequences.iter().filter(|sequence| green.name_of(&sequence.column).is_some());
+        counted(kept.count(), "sequence", "sequences").into_iter().collect()
     }
 
     fn compare(&self, compared: &mut Compared<'_>) {
@@ -126,6 +174,7 @@ impl Part for Sequences {
             };
             let mut expected = was.clone();
             expected.column = column;
+            expected.used_by.clone_from(&is.used_by);
             if compared.is_changed(&was.column) && is.data_type != was.data_type {
                 expected.data_type.clone_from(&is.data_type);
                 (expected.min, expected.max) = (is.min, is.max);
@@ -157,6 +206,13 @@ impl Green {
     }
 }
 
+impl Green {
+    /// Serial sequences that get another type in the swap.
+    pub(crate) fn widened_sequences(&self) -> impl Iterator<Item = &Sequence> {
+        serials(self).map(|(sequence, _)| sequence).filter(|sequence| sequence.wider(self).is_some())
+    }
+}
+
 /// Serial sequences of columns that green has, with green's name of the column.
 fn serials(green: &Green) -> impl Iterator<Item = (&Sequence, &Ident)> {
     let serial = green.blue.sequences.iter().filter(|sequence| !sequence.identity);
@@ -172,25 +228,52 @@ fn identities(green: &Green) -> impl Iterator<Item = (&Sequence, &Ident)> {
 impl Sequence {
     /// `GENERATED BY DEFAULT AS IDENTITY (...)` for green: BY DEFAULT until the swap, because rows are written with
     /// the values that blue gave them. If the column's type changes, limits that only came from the old type are left
-    /// to the new one.
-    pub(super) fn identity_clause(&self, name: &QName, retyped: bool) -> String {
-        let max = if retyped && self.max == type_max(&self.data_type) {
-            String::new()
-        } else {
-            format!(" MAXVALUE {}", self.max)
-        };
-        let min = if retyped && self.min == -type_max(&self.data_type) - 1 {
-            String::new()
-        } else {
-            format!(" MINVALUE {}", self.min)
-        };
+    /// to the new one. The server gives the sequence the column's type; what is of another one follows.
+    pub(super) fn identity_clause(&self, green: &Green) -> String {
+        let name = self.name.in_schema(&green.homes.green);
+        if self.has_other_type(green) {
+            return format!("GENERATED BY DEFAULT AS IDENTITY (SEQUENCE NAME {name})");
+        }
+        let retyped = green.is_retyped(&self.column);
+        let max = (!retyped || self.max != type_max(&self.data_type)).then_some(self.max);
+        let min = (!retyped || self.min != -type_max(&self.data_type) - 1).then_some(self.min);
+        format!("GENERATED BY DEFAULT AS IDENTITY (SEQUENCE NAME {name} {})", self.options(min, max))
+    }
+
+    /// START WITH and what follows.
+    fn options(&self, min: Option<i64>, max: Option<i64>) -> String {
+        let limit =
+            |name, value: Option<i64>| value.map(|value| format!(" {name} {value}")).unwrap_or_default();
         format!(
-            "GENERATED BY DEFAULT AS IDENTITY (SEQUENCE NAME {name} START WITH {} INCREMENT BY {}{min}{max} CACHE {} {})",
+            "START WITH {} INCREMENT BY {}{}{} CACHE {} {}",
             self.start,
             self.increment,
+            limit("MINVALUE", min),
+            limit("MAXVALUE", max),
             self.cache,
             if self.cycle { "CYCLE" } else { "NO CYCLE" }
         )
+    }
+
+    /// Whether its type is another one than that of its column, which the plan leaves as it is.
+    fn has_other_type(&self, green: &Green) -> bool {
+        let column = green.blue.column(&self.column).filter(|_| !green.is_retyped(&self.column));
+        column.is_some_and(|column| integer_type(&column.data_type) != integer_type(&self.data_type))
+    }
+
+    /// Gives green's sequence, which has the column's type and has not been used, blue's type and options.
+    fn give_type(&self, name: &QName) -> Statement {
+        let options = self.options(Some(self.min), Some(self.max));
+        let sql =
+            format!("ALTER SEQUENCE {name} AS {} {options} RESTART WITH {}", self.data_type, self.start);
+        Statement::making(name, "set the type of sequence", sql)
+    }
+
+    /// The type that a serial's sequence gets in the swap, if the plan gives its column a type that holds greater values.
+    fn wider(&self, green: &Green) -> Option<&'static str> {
+        let name = green.name_of(&self.column).filter(|_| green.is_retyped(&self.column))?;
+        let column = green.columns.iter().find(|column| column.name == *name)?;
+        integer_type(&column.data_type).filter(|new| type_max(new) > type_max(&self.data_type))
     }
 
     /// Sets the sequence of the table that is live now to the other's value plus the gap; both are locked. It is not
@@ -222,7 +305,22 @@ impl Sequence {
     }
 
     fn widen(&self, data_type: &str) -> Statement {
-        self.alter(&format!("ALTER SEQUENCE {} AS {data_type}", self.name))
+        self.alter(&format!("ALTER SEQUENCE {} AS {data_type}", self.name)).called(self.type_changes())
+    }
+
+    /// Undoes [`Sequence::widen`], unless its value is beyond the limits that it had: then it stays as it is, so that
+    /// whoever shares it can go on.
+    fn narrow(&self) -> Statement {
+        let Self { name, data_type, min, max, .. } = self;
+        let body = format!(
+            "BEGIN IF (SELECT last_value BETWEEN {min} AND {max} FROM {name}) THEN \
+             ALTER SEQUENCE {name} AS {data_type} MINVALUE {min} MAXVALUE {max}; END IF; END"
+        );
+        self.alter(&format!("DO {}", Literal(&body))).called(self.type_changes())
+    }
+
+    fn type_changes(&self) -> String {
+        format!("change the type of sequence {}", self.name.name.as_str())
     }
 
     /// Clients that call `nextval` wait for this lock.
@@ -239,7 +337,7 @@ fn set_identity(table: &QName, column: &Ident, generated: &str) -> Statement {
 }
 
 /// The greatest value of an integer type, by its SQL name.
-pub(super) fn type_max(data_type: &str) -> i64 {
+pub(crate) fn type_max(data_type: &str) -> i64 {
     match integer_type(data_type) {
         Some("smallint") => i64::from(i16::MAX),
         Some("integer") => i64::from(i32::MAX),

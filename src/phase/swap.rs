@@ -26,6 +26,7 @@ mod attempt;
 mod fill;
 mod gate;
 mod outcome;
+mod sequences;
 mod statements;
 mod take;
 
@@ -90,6 +91,9 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
                     commit_ms: swapped.commit_ms,
                     stall_ms: swapped.stall_ms,
                 });
+                if run.journal.progress().live() == Colour::Blue {
+                    sequences::tell(run).await?;
+                }
                 // The streams have changed their roles.
                 (run.feed, run.others) = (None, None);
                 run.lanes.clear();

@@ -147,7 +147,14 @@ fn lost_columns(lane: &LaneDesign) -> Sought {
             Some(renamed) => {
                 format!("statements that name {name} fail (42703): it is called {} then", renamed.plain())
             }
-            None => format!("statements that name {name} fail (42703): it is dropped"),
+            None => {
+                let mut text = format!("statements that name {name} fail (42703): it is dropped");
+                let of_blue = lane.green.blue.sequences.iter();
+                for sequence in of_blue.filter(|sequence| sequence.column == column.name) {
+                    text += &format!("; its sequence {} goes with it", sequence.name.plain());
+                }
+                text
+            }
         };
         Some(("lost_column", text, Some(seen::naming(&lane.table, &column.name))))
     });

@@ -107,8 +107,9 @@ fn arriving(run: &Run<'_>) -> Colour {
 /// cached by then. What it finds does not count: the feed is still running.
 async fn rehearse(run: &Run<'_>, ready: &Ready<'_>) -> Result<(), Error> {
     ready.session.batch_execute(LOOK_UP_BY_KEY).await.doing("preparing the swap")?;
-    if ready.statements.lock_dependents.is_some() {
-        // Its language is loaded.
+    let has_block = ready.statements.exchange.iter().any(|(_, of)| of.sql.starts_with("DO "));
+    if ready.statements.lock_dependents.is_some() || has_block {
+        // Their language is loaded.
         ready.session.batch_execute("DO 'BEGIN END'").await.doing("preparing the swap")?;
     }
     check_fingerprints(run, ready.session).await?;

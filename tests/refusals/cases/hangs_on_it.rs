@@ -9,6 +9,12 @@ pub const CASES: &[Case] = &[
         "something uses its row type: type app.m",
         "let type app.m no longer use the row type of app.visits",
     ),
+    hangs(
+        "domain_default",
+        "create domain app.d as bigint default nextval('app.visits_id_seq')",
+        "the default of a domain names it, or uses the sequence of its identity column: app.d",
+        "alter domain app.d drop default; and set it again after the swap",
+    ),
     Case {
         check: "plan_fits_table",
         ..hangs(
