@@ -104,6 +104,10 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
       (select array_to_string(t.reloptions, ',') from pg_class t where t.oid = c.reltoastrelid))
   from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = $1
   union all
+  select 'its row type (comment or privileges)', concat_ws('|', 'row type', y.typacl::text, obj_description(y.oid, 'pg_type'))
+  from pg_class c join pg_type y on y.oid = c.reltype
+  where c.oid = $1 and (y.typacl is not null or obj_description(y.oid, 'pg_type') is not null)
+  union all
   select 'sequence ' || c.relname,
       concat_ws('|', 'sequence', c.oid::regclass, c.relowner, coalesce(c.relacl, acldefault('s', c.relowner))::text,
       s.seqtypid, s.seqstart, s.seqincrement, s.seqmin, s.seqmax, s.seqcache, s.seqcycle, d.deptype, d.refobjsubid)
