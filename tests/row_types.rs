@@ -103,3 +103,44 @@ async fn the_preview_names_the_functions() {
     let row_type = notices.iter().find(|notice| notice["topic"] == "row_type").expect("a notice");
     assert!(row_type["text"].as_str().unwrap().contains("public.newest"), "{row_type}");
 }
+
+#[test]
+fn comment_and_privileges_of_the_row_type_and_the_comment_on_a_constraint_trigger_move_with_the_table() {
+    let cluster = Cluster::start();
+    let schema = "create role app; create role clerk; create role keeper;
+        create function f() returns trigger language plpgsql as 'begin return null; end';
+        create table t (id int, at date, primary key (id, at)); alter table t owner to keeper; grant create on schema public to keeper;
+        create constraint trigger ct after insert on t for each row execute function f();
+        comment on constraint ct on t is 'it''s c'; comment on trigger ct on t is 'g'; comment on type t is 'y';
+        grant usage on type t to app; grant usage on type t to clerk with grant option; revoke usage on type t from public;
+        insert into t select g, '2026-01-05' from generate_series(1, 100) g";
+    cluster.psql("postgres", schema);
+    let plan = "version: 1\nname: rows\nsettings: {workers: 1, soak: 1h}\ntables:\n  - table: public.t\n    \
+                partition_by: {range: at, bounds: [2026-01-01, 2026-02-01]}\n";
+    let program = Bluegreen::new(&cluster, "postgres").plan(plan);
+    let said = || {
+        let sql = "select obj_description(k.oid, 'pg_constraint'), obj_description(g.oid, 'pg_trigger'), obj_description(y.oid, 'pg_type'),
+                     array(select a::text from unnest(y.typacl) a order by 1)
+                   from pg_class c join pg_type y on y.oid = c.reltype join pg_trigger g on g.tgrelid = c.oid and tgname = 'ct'
+                   join pg_constraint k on k.oid = g.tgconstraint where c.oid = 't'::regclass";
+        cluster.psql("postgres", sql).trim().to_owned()
+    };
+    let before = said();
+    assert_eq!(before, "it's c|g|y|{app=U/keeper,clerk=U*/keeper,keeper=U/keeper}");
+    program.execute(&["--yes", "--until", "verify"]).expect_code(0);
+    cluster.psql("postgres", "comment on type t is 'other'");
+    let stopped = program.execute(&["--yes"]).expect_code(1);
+    assert!(
+        stopped.error().contains("its row type (comment or privileges) was changed"),
+        "{}",
+        stopped.error()
+    );
+    cluster.psql("postgres", "comment on type t is 'y'");
+    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+    assert_eq!(said(), before);
+    program.run("rollback", &[]).expect_code(6);
+    assert_eq!(said(), before);
+    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+    program.run("finish", &["--yes", "--now"]).expect_code(0);
+    assert_eq!(said(), before);
+}

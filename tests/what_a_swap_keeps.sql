@@ -82,6 +82,9 @@ create trigger off after delete on public."Termine für ""alle""" for each row w
 create trigger inserted after insert on public."Termine für ""alle""" referencing new table as n for each statement execute function "Other schema"."Trigger"();
 create constraint trigger later after insert or delete on public."Termine für ""alle""" deferrable initially deferred for each row execute function "Other schema"."Trigger"();
 alter table public."Termine für ""alle""" enable always trigger each_row, enable replica trigger inserted, disable trigger off;
+comment on constraint later on public."Termine für ""alle""" is 'c12';
+comment on type public."Termine für ""alle""" is 'c13';
+grant usage on type public."Termine für ""alle""" to app; revoke usage on type public."Termine für ""alle""" from public;
 comment on trigger "T ä" on public."Termine für ""alle""" is 'c11';
 alter trigger later on public."Termine für ""alle""" depends on extension plpgsql;
 create statistics public."Statistik ä" (dependencies, mcv) on clinic, status from public."Termine für ""alle""";

@@ -66,6 +66,23 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   where i.inhparent = $1 and t.tgname <> 'projh_upkeep' and case when p.oid is null then not t.tgisinternal
     else not p.tgisinternal and t.tgenabled <> p.tgenabled end
   union all
+  -- The same state further down.
+  select format('trigger %s on partition %s', t.tgname, t.tgrelid::regclass), concat_ws('|', 'partition', t.tgenabled)
+  from pg_partition_tree($1::oid::regclass) l
+  cross join lateral (select * from pg_trigger t where t.tgrelid = l.relid and t.tgparentid <> 0 offset 0) t
+  join pg_trigger p on p.oid = t.tgparentid
+  where l.level > 1 and t.tgenabled <> p.tgenabled
+    and not exists (select from pg_constraint k where k.oid = t.tgconstraint and k.contype <> 't')
+  union all
+  -- The server's own triggers of constraints of the table, of its partitions, or that reference them; none fires as usual.
+  select format('the state of constraint %s of %s', k.conname, k.conrelid::regclass),
+      concat_ws('|', g.tgrelid::regclass, g.tgtype, g.tgenabled)
+  from (select $1::oid as relid union select relid from pg_partition_tree($1::oid::regclass)) t
+  cross join lateral (select distinct d.objid from pg_depend d where d.refclassid = 'pg_class'::regclass and d.refobjid = t.relid
+    and d.classid = 'pg_constraint'::regclass offset 0) d
+  cross join lateral (select * from pg_constraint k where k.oid = d.objid and k.contype <> 't' offset 0) k
+  cross join lateral (select * from pg_trigger g where g.tgconstraint = k.oid and g.tgenabled <> 'O' offset 0) g
+  union all
   -- Foreign keys that a partition has without its parent.
   select format('foreign key %s on partition %s', k.conname, k.conrelid::regclass),
       regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', '')
@@ -86,6 +103,10 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
       array_to_string(c.reloptions, ','),
       (select array_to_string(t.reloptions, ',') from pg_class t where t.oid = c.reltoastrelid))
   from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = $1
+  union all
+  select 'its row type (comment or privileges)', concat_ws('|', 'row type', y.typacl::text, obj_description(y.oid, 'pg_type'))
+  from pg_class c join pg_type y on y.oid = c.reltype
+  where c.oid = $1 and (y.typacl is not null or obj_description(y.oid, 'pg_type') is not null)
   union all
   select 'sequence ' || c.relname,
       concat_ws('|', 'sequence', c.oid::regclass, c.relowner, coalesce(c.relacl, acldefault('s', c.relowner))::text,

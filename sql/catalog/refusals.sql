@@ -5,8 +5,39 @@ with tree as (
 ), partitions as (
   select c.*, r.relowner as owner, r.relreplident as identity
   from tree join pg_class c using (oid) join pg_class r on r.oid = $1 where c.oid <> $1
+), words (state, word, verb) as (
+  values ('O', 'enabled', 'enable'), ('D', 'disabled', 'disable'), ('R', 'ENABLE REPLICA', 'enable replica'),
+    ('A', 'ENABLE ALWAYS', 'enable always')
+), states as (
+  -- A swap sets the states of the table's triggers for all of its partitions at once.
+  select 'trigger_state' as kind,
+    format('trigger %I on %s is %s, and %s on %s', g.tgname, g.tgrelid::regclass, w.word, o.word, u.tgrelid::regclass) as object,
+    format('alter table %s %s trigger %I', g.tgrelid::regclass, o.verb, g.tgname) as hint
+  from partitions p
+  cross join lateral (select * from pg_trigger g where g.tgrelid = p.oid and g.tgparentid <> 0 offset 0) g
+  join pg_trigger u on u.oid = g.tgparentid
+  join words w on w.state = g.tgenabled::text
+  join words o on o.state = u.tgenabled::text
+  where g.tgenabled <> u.tgenabled and not exists (select from pg_constraint k where k.oid = g.tgconstraint and k.contype <> 't')
+  union all
+  -- The server's own triggers, of constraints that a swap makes anew: the table's, its partitions' and those that reference
+  -- them. All depend on the columns of a table of the tree.
+  select 'constraint_state',
+    format('%s %I on %s, whose trigger on %s is %s', case k.contype when 'f' then 'foreign key' else 'constraint' end,
+      k.conname, k.conrelid::regclass, g.tgrelid::regclass, w.word),
+    format('alter table %s enable trigger all, as a superuser (then disable again what else was disabled there)', g.tgrelid::regclass)
+  from tree
+  cross join lateral (select distinct d.objid from pg_depend d where d.refclassid = 'pg_class'::regclass and d.refobjid = tree.oid
+    and d.classid = 'pg_constraint'::regclass offset 0) d
+  cross join lateral (select * from pg_constraint k where k.oid = d.objid and k.contype <> 't' offset 0) k
+  cross join lateral (select * from pg_trigger g where g.tgconstraint = k.oid and g.tgenabled <> 'O' offset 0) g
+  join words w on w.state = g.tgenabled::text
 )
-select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', x.object, 'schema', x.schema)), '[]') from (
+select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', x.object, 'schema', x.schema, 'hint', x.hint)), '[]')
+from (
+  select s.kind, s.object, null as schema, s.hint from states s
+  union all
+  select y.kind, y.object, y.schema, null from (
   select 'not_plain_table' as kind, c.oid::regclass::text as object, null as schema
   from pg_class c where c.oid = $1 and c.relkind not in ('r', 'p')
   union all
@@ -75,4 +106,5 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   select 'row_type_name', t.typname, null
   from pg_class c join pg_type r on r.oid = c.reltype join pg_type t on t.oid = r.typarray
   where c.oid = $1 and t.typname <> ('_' || c.relname)::name
+  ) y
 ) x

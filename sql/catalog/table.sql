@@ -27,7 +27,14 @@ select jsonb_build_object(
   'table_bytes', pg_table_size(c.oid) + coalesce(l.whole, 0),
   'index_bytes', pg_indexes_size(c.oid) + coalesce(l.indexes, 0),
   'partition_key', pg_get_partkeydef(c.oid),
-  'array_type', a.typname)
+  'array_type', a.typname,
+  'row_type_comment', obj_description(r.oid, 'pg_type'),
+  'row_type_grants', (
+    select coalesce(jsonb_agg(to_jsonb(g) order by g.grantee nulls first, g.grantable), '[]') from (
+      select distinct case e.grantee when 0 then null else pg_get_userbyid(e.grantee) end as grantee,
+        e.is_grantable as grantable, jsonb_build_array(e.privilege_type) as privileges
+      from aclexplode(r.typacl) e) g
+    having r.typacl is not null))
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace
 join pg_roles o on o.oid = c.relowner

@@ -32,7 +32,8 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.name), '[]') from (
      from pg_depend d join pg_extension e on e.oid = d.refobjid
      where d.classid = 'pg_trigger'::regclass and d.objid = g.oid
        and d.refclassid = 'pg_extension'::regclass and d.deptype = 'x') as extensions,
-    obj_description(g.oid, 'pg_trigger') as comment
+    obj_description(g.oid, 'pg_trigger') as comment,
+    obj_description(nullif(g.tgconstraint, 0), 'pg_constraint') as constraint_comment
   from pg_trigger g
   join pg_proc p on p.oid = g.tgfoid
   join pg_namespace n on n.oid = p.pronamespace

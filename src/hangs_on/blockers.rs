@@ -64,6 +64,10 @@ pub enum BlockerKind {
     Partition,
     /// A partition whose replica identity is not that of its parent.
     PartitionIdentity,
+    /// A partition for which a trigger of its parent has another state: a swap sets the state for all partitions at once.
+    TriggerState,
+    /// A constraint whose triggers, which are the server's own, do not fire as usual: what a swap makes anew is enforced.
+    ConstraintState,
     /// An inheritance parent or child, or the table is a partition.
     Inheritance,
     /// The table is a member of an extension.
@@ -113,6 +117,8 @@ impl std::fmt::Display for BlockerKind {
             Self::Subscription => "a subscription writes it",
             Self::Partition => "one of its partitions is, or has, what its parent does not give it",
             Self::PartitionIdentity => "a partition has another replica identity than its parent",
+            Self::TriggerState => "a trigger has another state on a partition than on its parent",
+            Self::ConstraintState => "a constraint is not enforced as usual, and would be after a swap",
             Self::Inheritance => "an inheritance parent or child, or it is a partition",
             Self::Extension => "it belongs to an extension",
             Self::SecurityLabel => "a security label",
@@ -146,6 +152,9 @@ struct BlockerRow {
     /// The publication contains a whole schema.
     #[serde(default)]
     schema: Option<String>,
+    /// What to do about it, if that is not made of `object`.
+    #[serde(default)]
+    hint: Option<String>,
 }
 
 /// What surrounds a table without being part of it.
@@ -200,8 +209,9 @@ pub async fn blockers(client: &Client, table: &QName, around: &Around<'_>) -> Re
 
 impl BlockerRow {
     fn explained(self, table: &QName) -> Blocker {
-        let hint = match (self.kind, &self.schema) {
-            (BlockerKind::LeafSchemaPublication, Some(schema)) => format!(
+        let hint = match (self.kind, &self.schema, self.hint) {
+            (_, _, Some(hint)) => hint,
+            (BlockerKind::LeafSchemaPublication, Some(schema), None) => format!(
                 "another `schema` in partition_by; or alter publication {} drop tables in schema {schema}, \
                  and add its tables one by one",
                 self.object
@@ -272,6 +282,8 @@ fn hint(kind: BlockerKind, object: &str, table: &str) -> String {
         Kind::NotPlainTable => {
             format!("only ordinary tables can be migrated by this version; {object} is none")
         }
+        // The catalog's query says it.
+        Kind::TriggerState | Kind::ConstraintState => format!("alter table ... enable trigger ...: {object}"),
         Kind::Unknown => format!("this version does not know how to carry it: remove it, {again}"),
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Question;
+use super::grant::{Grant, sorted};
 use super::part::{Compared, Part};
 use super::shape::Green;
 use crate::pg::sql::{LockMode, Statement};
@@ -61,6 +62,12 @@ pub struct Table {
     pub partition_key: Option<String>,
     /// The name of the array type of its rows.
     pub array_type: Option<Ident>,
+    /// The text of COMMENT ON TYPE of its row type.
+    #[serde(default)]
+    pub row_type_comment: Option<String>,
+    /// All privileges on its row type, the owner's too; `None` if they are those that a new type has.
+    #[serde(default)]
+    pub row_type_grants: Option<Vec<Grant>>,
 }
 
 /// The REPLICA IDENTITY of a table.
@@ -129,6 +136,17 @@ impl Table {
     #[must_use]
     pub fn is_partitioned(&self) -> bool {
         self.kind == "p"
+    }
+
+    /// Comment and privileges of a row type that is new.
+    fn adorn_row_type(&self, of: &QName) -> Vec<Statement> {
+        let comment = comment_on(&format!("TYPE {of}"), self.row_type_comment.as_ref());
+        let grants = self.row_type_grants.iter().flat_map(|grants| {
+            let revoke = format!("REVOKE ALL ON TYPE {of} FROM PUBLIC, {}", self.owner);
+            let grants = grants.iter().map(|grant| grant.statement(&format!("TYPE {of}")));
+            std::iter::once(Statement::new("revoke", revoke)).chain(grants)
+        });
+        comment.into_iter().chain(grants).collect()
     }
 
     /// `USING ... WITH (...) TABLESPACE ...`, with a leading space; empty if all are defaults.
@@ -205,7 +223,11 @@ impl Part for TableItself {
             let sql = format!("ALTER TABLE {relation} OWNER TO {owner}");
             Statement::on(&relation, LockMode::AccessExclusive, "set the owner of", sql)
         });
-        owners.chain(comment_on_table(&green.at_home(), green.blue.table.comment.as_ref())).collect()
+        let home = green.at_home();
+        owners
+            .chain(comment_on_table(&home, green.blue.table.comment.as_ref()))
+            .chain(green.blue.table.adorn_row_type(&home))
+            .collect()
     }
 
     /// The replica identity, unless it is an index: that one comes with its index.
@@ -250,6 +272,9 @@ impl Part for TableItself {
         let (was, is) = (&compared.was.table, &compared.is.table);
         compared.check("owner", &was.owner, &is.owner);
         compared.check("comment", &was.comment, &is.comment);
+        compared.check("comment on the row type", &was.row_type_comment, &is.row_type_comment);
+        let grants = |of: &Table| of.row_type_grants.as_deref().map(sorted);
+        compared.check("privileges on the row type", &grants(was), &grants(is));
         compared.check("row security", &was.row_security, &is.row_security);
         compared.check("forced row security", &was.force_row_security, &is.force_row_security);
         compared.check("tablespace", &was.tablespace, &is.tablespace);

@@ -18,7 +18,7 @@ use super::Question;
 use super::canonical::same;
 use super::part::{Compared, Conflict, Part, counted};
 use super::shape::Green;
-use super::table::comment_on;
+use super::table::{comment_on, comment_on_constraint};
 use crate::pg::sql::lexer::renamed;
 use crate::pg::sql::{LockMode, Statement};
 use crate::pg::{Colour, Ident, QName};
@@ -62,6 +62,9 @@ pub struct Trigger {
     pub extensions: Vec<Ident>,
     /// The text of COMMENT ON TRIGGER.
     pub comment: Option<String>,
+    /// The text of COMMENT ON CONSTRAINT, if it is a constraint trigger.
+    #[serde(default)]
+    pub constraint_comment: Option<String>,
 }
 
 /// `tgenabled`: for which values of `session_replication_role` a trigger fires.
@@ -203,12 +206,14 @@ impl Trigger {
         std::iter::once(Statement::on(&home, LockMode::ShareRowExclusive, &verb, sql))
             .chain(depends)
             .chain(comment_on(&what, self.comment.as_ref()))
+            .chain(comment_on_constraint(&self.name, &home, self.constraint_comment.as_ref()))
             .collect()
     }
 
     fn compare(&self, is: &Self, compared: &mut Compared<'_>) {
         let of = |what: &str| format!("{what} of trigger {}", self.name);
         compared.check(of("comment"), &self.comment, &is.comment);
+        compared.check(of("comment on the constraint"), &self.constraint_comment, &is.constraint_comment);
         compared.check(of("state"), &self.enabled, &is.enabled);
         compared.check(of("extensions"), &self.extensions, &is.extensions);
         let changed = self.columns.iter().any(|name| compared.is_changed(name));

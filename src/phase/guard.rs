@@ -139,6 +139,8 @@ fn is_missed_by_fingerprint(kind: BlockerKind) -> bool {
             | BlockerKind::Function
             | BlockerKind::NotPermanent
             | BlockerKind::NotPlainTable
+            | BlockerKind::TriggerState
+            | BlockerKind::ConstraintState
             // These harm neither table after the swap.
             | BlockerKind::InvalidIndex
             | BlockerKind::LeafSchemaPublication
