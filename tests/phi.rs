@@ -10,6 +10,7 @@ mod clients;
 mod compatibility;
 mod coverage;
 mod differences;
+mod environment;
 #[cfg(feature = "fips")]
 mod fips;
 mod formats;
