@@ -28,6 +28,8 @@ pub(crate) struct Column {
     pub(crate) is_bytes: bool,
     /// How the plan encrypts it; `None` if its comment marks it.
     pub(crate) planned: Option<(Format, KeyId)>,
+    /// Whether it is what the plan encrypts, and the table has the encrypted column as well.
+    pub(crate) is_beside: bool,
     pub(super) blind_index: Option<Code>,
     pub(super) tag: Option<Code>,
 }
@@ -114,10 +116,13 @@ fn bound_to(plan: &TablePlan) -> Option<&Vec<Ident>> {
 fn columns(found: &[Found], plan: Option<&TablePlan>) -> Vec<Column> {
     let mut columns = Vec::new();
     for one in found {
-        let planned =
-            plan.and_then(|plan| encrypted(plan).find(|(blue, change)| is_now(one, blue, change, found)));
+        let of = |is_beside| plan.and_then(|plan| planned(plan, one, found, is_beside));
+        let (planned, is_beside) = match of(false) {
+            Some(planned) => (Some(planned), false),
+            None => (of(true), true),
+        };
         let (blind_index, tag) = match planned {
-            Some((_, ColumnChange::Encrypt { blind_index, index_key, tag, .. })) => {
+            Some((_, ColumnChange::Encrypt { blind_index, index_key, tag, .. })) if !is_beside => {
                 (blind_index.clone().zip(*index_key), tag.clone())
             }
             _ => (None, None),
@@ -136,6 +141,7 @@ fn columns(found: &[Found], plan: Option<&TablePlan>) -> Vec<Column> {
                     ColumnChange::Encrypt { format, key, .. } => Some((*format, *key)),
                     _ => None,
                 }),
+                is_beside,
                 blind_index: code(blind_index),
                 tag: code(tag),
             });
@@ -144,12 +150,23 @@ fn columns(found: &[Found], plan: Option<&TablePlan>) -> Vec<Column> {
     columns
 }
 
-/// Whether the column is what the plan's column is now: after the swap the encrypted one, before it the other.
-fn is_now(one: &Found, blue: &Ident, change: &ColumnChange, all: &[Found]) -> bool {
-    let ColumnChange::Encrypt { into, .. } = change else { return false };
-    let into = into.as_ref().unwrap_or(blue);
-    let is_encrypted = all.iter().any(|other| other.name == *into && other.is_bytes);
-    one.name == *if is_encrypted { into } else { blue }
+/// The plan's column that this one is now: after the swap the encrypted one, before it the other. `is_beside`: the other, if there
+/// is an encrypted one: its values are not encrypted, whoever has added it.
+fn planned<'a>(
+    plan: &'a TablePlan,
+    one: &Found,
+    all: &[Found],
+    is_beside: bool,
+) -> Option<(&'a Ident, &'a ColumnChange)> {
+    encrypted(plan).find(|(blue, change)| {
+        let ColumnChange::Encrypt { into, .. } = change else { return false };
+        let into = into.as_ref().unwrap_or(blue);
+        let is_encrypted = all.iter().any(|other| other.name == *into && other.is_bytes);
+        match is_beside {
+            true => is_encrypted && one.name == **blue,
+            false => one.name == *if is_encrypted { into } else { blue },
+        }
+    })
 }
 
 /// The key that the table had before the run, or else its primary key.

@@ -18,7 +18,7 @@ pub(crate) async fn survey(client: &Client, plan: &Plan) -> Result<Vec<Work>, Er
     let tables = columns::find(client, plan, run.as_ref().map(|run| &run.progress)).await?;
     let mut all = Vec::new();
     for mut table in tables {
-        table.columns.retain(|column| column.planned.is_some());
+        table.columns.retain(|column| column.planned.is_some() && !column.is_beside);
         if table.columns.is_empty() {
             continue;
         }

@@ -150,3 +150,29 @@ async fn what_is_encrypted_is_counted_and_where_plaintext_remains() {
             .any(|under| under["key"].is_null() && under["values"] == 1)
     );
 }
+
+/// A column of plaintext that is there although the encrypted one is, whoever has made either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plaintext_beside_the_encrypted_column_is_counted() {
+    let cluster = Cluster::start();
+    let keys = Keys::new();
+    let table = "create table p (id int primary key, ssn text, ssn_enc bytea); insert into p values (1, 'x', null), (2, null, null)";
+    let of_plan = format!(
+        "version: 1\nname: p\nkeys: {{provider: {{file: keys.yaml}}, active: {}}}\ntables:\n  - table: public.p\n    \
+         columns: {{ssn: {{encrypt: {{into: ssn_enc}}}}}}\n",
+        keys.active
+    );
+    let (client, program) = stage(&cluster, table, &of_plan).await;
+    keys.write(&program);
+    let found = columns(&coverage(&program, "plan.yaml", &[], 4));
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["public.p.ssn", "public.p.ssn_enc"]);
+    let (plain, encrypted) = (&found["public.p.ssn"], &found["public.p.ssn_enc"]);
+    assert_eq!(
+        (&plain["plaintext"], &plain["in_plan"], &encrypted["nulls"]),
+        (&1.into(), &true.into(), &2.into())
+    );
+    // What can be encrypted again is, all the same.
+    program.say(&["phi", "rekey", "plan.yaml"]).expect_code(0);
+    client.batch_execute("update p set ssn = null").await.unwrap();
+    coverage(&program, "plan.yaml", &[], 0);
+}
