@@ -6,6 +6,7 @@ use projh_bluegreen::testing::phi::{Key, KeyId};
 
 use crate::support::Bluegreen;
 
+mod bound_to;
 mod clients;
 mod compatibility;
 mod coverage;

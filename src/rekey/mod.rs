@@ -50,8 +50,6 @@ pub(crate) struct Work {
     columns: Vec<Target>,
     /// What identifies a row.
     key: Vec<KeyColumn>,
-    /// Which of them values are bound to.
-    bound_to: Vec<usize>,
     acting: Acting,
     owner: Ident,
     /// Triggers that fire for each row.
@@ -64,6 +62,8 @@ struct Target {
     name: Ident,
     format: Format,
     key: KeyId,
+    /// Which columns of the row's key its values are bound to.
+    bound_to: Vec<usize>,
 }
 
 /// Counts what there is to do, and tries a sample, which is rolled back; and the rows of a first batch.
