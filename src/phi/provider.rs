@@ -4,7 +4,7 @@
 //! are held, the process writes no core dump; and no child gets the variable that they come from, held or not.
 
 use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -242,7 +242,10 @@ impl KeysPlan {
 /// Reads a file of keys, if others can neither read nor write it.
 fn file(path: &PathBuf) -> Result<Zeroizing<String>, KeysError> {
     let failed = |why: String| KeysError::File { path: path.clone(), why };
-    let mut file = std::fs::File::open(path).map_err(|error| failed(error.kind().to_string()))?;
+    // A pipe without a writer would be waited for.
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let mut file = file.map_err(|error| failed(error.kind().to_string()))?;
     let found = file.metadata().map_err(|error| failed(error.kind().to_string()))?;
     let us = rustix::process::geteuid().as_raw();
     if !found.is_file() {

@@ -16,7 +16,7 @@ async fn each_column_has_its_own() {
         "version: 1\nname: p\nkeys: {{provider: {{file: keys.yaml}}, active: {new}}}\ntables:\n  - table: public.p\n    replica_identity: full\n    columns:\n      \
          a: {{encrypt: {{format: aes-gcm}}, one_way: true}}\n      b: {{encrypt: {{format: aes-gcm, bound_to: [id]}}, one_way: true}}\n"
     ));
-    let key = Key::from_base64(keys.active, &keys.text).unwrap();
+    let key = std::sync::Arc::new(Key::from_base64(keys.active, &keys.text).unwrap());
     let mut sealer = Sealer::new(Format::AesGcm, &key);
     for id in 1..=5 {
         let (whole, part) = ([id.to_string(), (id + 1).to_string()], [id.to_string()]);
