@@ -6,10 +6,12 @@ use projh_bluegreen::testing::phi::{Key, KeyId};
 
 use crate::support::Bluegreen;
 
+mod bound_to;
 mod clients;
 mod compatibility;
 mod coverage;
 mod differences;
+mod environment;
 #[cfg(feature = "fips")]
 mod fips;
 mod formats;

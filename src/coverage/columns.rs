@@ -15,7 +15,7 @@ pub(crate) struct Table {
     pub(crate) oid: u32,
     pub(crate) name: QName,
     pub(crate) columns: Vec<Column>,
-    /// What identifies a row in the associated data of `aes-gcm`.
+    /// What identifies a row in the associated data of `aes-gcm`, of any of its columns.
     pub(crate) key: Vec<Ident>,
     /// The names that columns have while they are plaintext, if the plan encrypts them.
     pub(super) plain: Vec<Ident>,
@@ -28,6 +28,10 @@ pub(crate) struct Column {
     pub(crate) is_bytes: bool,
     /// How the plan encrypts it; `None` if its comment marks it.
     pub(crate) planned: Option<(Format, KeyId)>,
+    /// Which columns of the table's key its values are bound to, in this order.
+    pub(crate) bound_to: Vec<usize>,
+    /// Whether it is what the plan encrypts, and the table has the encrypted column as well.
+    pub(crate) is_beside: bool,
     pub(super) blind_index: Option<Code>,
     pub(super) tag: Option<Code>,
 }
@@ -71,14 +75,12 @@ pub(crate) async fn find(
     for of_table in found.chunk_by(|one, other| one.oid == other.oid) {
         let name = &of_table[0].table;
         let plan = planned.iter().find(|table| table.table == *name);
-        let columns = columns(of_table, plan.copied());
+        let whole = key(client, of_table[0].oid, name, progress).await?;
+        let mut key = Vec::new();
+        let columns = columns(of_table, plan.copied(), (&whole, &mut key));
         if columns.is_empty() {
             continue;
         }
-        let key = match plan.and_then(|plan| bound_to(plan)) {
-            Some(names) => names.clone(),
-            None => key(client, of_table[0].oid, name, progress).await?,
-        };
         let plain =
             plan.map(|table| encrypted(table).map(|(blue, _)| blue.clone()).collect()).unwrap_or_default();
         tables.push(Table { oid: of_table[0].oid, name: name.clone(), columns, key, plain });
@@ -103,21 +105,21 @@ fn encrypted(plan: &TablePlan) -> impl Iterator<Item = (&Ident, &ColumnChange)> 
     plan.columns.iter().filter(|(_, change)| matches!(change, ColumnChange::Encrypt { .. }))
 }
 
-/// What the plan says that values are bound to.
-fn bound_to(plan: &TablePlan) -> Option<&Vec<Ident>> {
-    plan.columns.values().find_map(|change| match change {
-        ColumnChange::Encrypt { bound_to, .. } => bound_to.as_ref(),
-        _ => None,
-    })
-}
-
-fn columns(found: &[Found], plan: Option<&TablePlan>) -> Vec<Column> {
+/// `whole` is what values are bound to of which the plan says nothing else; `key` gets all that any are bound to.
+fn columns(
+    found: &[Found],
+    plan: Option<&TablePlan>,
+    (whole, key): (&[Ident], &mut Vec<Ident>),
+) -> Vec<Column> {
     let mut columns = Vec::new();
     for one in found {
-        let planned =
-            plan.and_then(|plan| encrypted(plan).find(|(blue, change)| is_now(one, blue, change, found)));
+        let of = |is_beside| plan.and_then(|plan| planned(plan, one, found, is_beside));
+        let (planned, is_beside) = match of(false) {
+            Some(planned) => (Some(planned), false),
+            None => (of(true), true),
+        };
         let (blind_index, tag) = match planned {
-            Some((_, ColumnChange::Encrypt { blind_index, index_key, tag, .. })) => {
+            Some((_, ColumnChange::Encrypt { blind_index, index_key, tag, .. })) if !is_beside => {
                 (blind_index.clone().zip(*index_key), tag.clone())
             }
             _ => (None, None),
@@ -128,6 +130,10 @@ fn columns(found: &[Found], plan: Option<&TablePlan>) -> Vec<Column> {
             let exists = found.iter().any(|other| other.name == name);
             Some(Code { name, key, exists })
         };
+        let bound_to = match planned {
+            Some((_, ColumnChange::Encrypt { bound_to: Some(names), .. })) => names.as_slice(),
+            _ => whole,
+        };
         if planned.is_some() || one.is_marked {
             columns.push(Column {
                 name: one.name.clone(),
@@ -136,6 +142,8 @@ fn columns(found: &[Found], plan: Option<&TablePlan>) -> Vec<Column> {
                     ColumnChange::Encrypt { format, key, .. } => Some((*format, *key)),
                     _ => None,
                 }),
+                bound_to: bound_to.iter().map(|name| place(key, name)).collect(),
+                is_beside,
                 blind_index: code(blind_index),
                 tag: code(tag),
             });
@@ -144,12 +152,31 @@ fn columns(found: &[Found], plan: Option<&TablePlan>) -> Vec<Column> {
     columns
 }
 
-/// Whether the column is what the plan's column is now: after the swap the encrypted one, before it the other.
-fn is_now(one: &Found, blue: &Ident, change: &ColumnChange, all: &[Found]) -> bool {
-    let ColumnChange::Encrypt { into, .. } = change else { return false };
-    let into = into.as_ref().unwrap_or(blue);
-    let is_encrypted = all.iter().any(|other| other.name == *into && other.is_bytes);
-    one.name == *if is_encrypted { into } else { blue }
+/// Where the name is in the key, to which it is added if it is not.
+fn place(key: &mut Vec<Ident>, name: &Ident) -> usize {
+    key.iter().position(|known| known == name).unwrap_or_else(|| {
+        key.push(name.clone());
+        key.len() - 1
+    })
+}
+
+/// The plan's column that this one is now: after the swap the encrypted one, before it the other. `is_beside`: the other, if there
+/// is an encrypted one: its values are not encrypted, whoever has added it.
+fn planned<'a>(
+    plan: &'a TablePlan,
+    one: &Found,
+    all: &[Found],
+    is_beside: bool,
+) -> Option<(&'a Ident, &'a ColumnChange)> {
+    encrypted(plan).find(|(blue, change)| {
+        let ColumnChange::Encrypt { into, .. } = change else { return false };
+        let into = into.as_ref().unwrap_or(blue);
+        let is_encrypted = all.iter().any(|other| other.name == *into && other.is_bytes);
+        match is_beside {
+            true => is_encrypted && one.name == **blue,
+            false => one.name == *if is_encrypted { into } else { blue },
+        }
+    })
 }
 
 /// The key that the table had before the run, or else its primary key.

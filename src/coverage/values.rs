@@ -160,7 +160,8 @@ impl<'a> Counting<'a> {
         };
         let mut is_open = false;
         if let Some(opener) = &mut self.opener {
-            match opener.open(value, self.identity.of_row(key.iter().map(Vec::as_slice)), text) {
+            let bound_to = self.column.bound_to.iter().map(|at| key[*at].as_slice());
+            match opener.open(value, self.identity.of_row(bound_to), text) {
                 Ok(label) => {
                     labelled = label;
                     is_open = true;
@@ -188,7 +189,8 @@ impl<'a> Counting<'a> {
         if let Some(code) = &self.column.tag
             && let Some(secret) = keyring.get(code.key)
         {
-            let identity = self.identity.of_row(key.iter().map(Vec::as_slice));
+            let bound_to = self.column.bound_to.iter().map(|at| key[*at].as_slice());
+            let identity = self.identity.of_row(bound_to);
             let expected = text.map(|text| tag(secret, identity, text));
             Coded::count(&mut self.found.tag, is_equal(expected, codes[1]));
         }

@@ -1,10 +1,10 @@
 //! Where keys come from: a file, a variable of the environment, a command, or a function in the database.
 //!
 //! Invariants: a command is executed without a shell, for a limited time, and nothing that it prints is reported. Once keys
-//! are held, the process writes no core dump, and no child gets the variable that they came from.
+//! are held, the process writes no core dump; and no child gets the variable that they come from, held or not.
 
 use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
@@ -47,11 +47,23 @@ pub enum Provider {
     /// A file that only its owner, or its group, can read.
     File(PathBuf),
     /// A variable of the environment.
-    Env(String),
+    Env(Variable),
     /// A program with its arguments, such as a client of a KMS or a vault.
     Command(Vec<String>),
     /// A function in the database that gives a key's text for its id.
     Function(QName),
+}
+
+/// The name of a variable that has keys. Invariant: once it is read, from a plan or from the journal, no child gets the variable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String")]
+pub struct Variable(String);
+
+impl From<String> for Variable {
+    fn from(name: String) -> Self {
+        hide(&name);
+        Self(name)
+    }
 }
 
 /// Why there is no key ring. Never with a key, or with what a command printed.
@@ -166,8 +178,7 @@ impl KeysPlan {
         let keys = match &self.provider {
             Provider::Function(function) => self.ask(client, function).await?,
             Provider::File(path) => self.keys(&path.display().to_string(), file(path)?).await?,
-            Provider::Env(name) => {
-                hide(name);
+            Provider::Env(Variable(name)) => {
                 let text = std::env::var(name).map_err(|_| KeysError::Env(name.clone()))?;
                 self.keys(&format!("the variable {name}"), Zeroizing::new(text)).await?
             }
@@ -231,7 +242,10 @@ impl KeysPlan {
 /// Reads a file of keys, if others can neither read nor write it.
 fn file(path: &PathBuf) -> Result<Zeroizing<String>, KeysError> {
     let failed = |why: String| KeysError::File { path: path.clone(), why };
-    let mut file = std::fs::File::open(path).map_err(|error| failed(error.kind().to_string()))?;
+    // A pipe without a writer would be waited for.
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path);
+    let mut file = file.map_err(|error| failed(error.kind().to_string()))?;
     let found = file.metadata().map_err(|error| failed(error.kind().to_string()))?;
     let us = rustix::process::geteuid().as_raw();
     if !found.is_file() {

@@ -25,7 +25,9 @@ pub enum Refused {
     #[error("it names no key, and none of the keys that the provider gave opens it")]
     NoKey,
     /// The key that it names does not open it, or it was altered, or belongs to another row or column.
-    #[error("key {0} does not open it: it was altered, is another row's, or was encrypted with another key")]
+    #[error(
+        "key {0} does not open it: it was altered, is another row's, is bound to other columns than the plan says (`bound_to`), or was encrypted with another key"
+    )]
     WrongKey(KeyId),
     /// An algorithm that must not be used any more, or is not known.
     #[error("it is encrypted with {0}, which is not accepted")]

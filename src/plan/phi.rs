@@ -125,7 +125,7 @@ fn provider(node: &Node, file: &str, found: &mut Collected) -> Option<Provider> 
     let word = || value.scalar().map(|scalar| scalar.text.clone());
     match text.as_str() {
         "file" => Some(Provider::File(Path::new(file).parent().unwrap_or(Path::new("")).join(word()?))),
-        "env" => Some(Provider::Env(word()?)),
+        "env" => Some(Provider::Env(word()?.into())),
         "command" => Some(Provider::Command(gates::words(value))),
         "function" => sql::take(value, "function", function, found).map(Provider::Function),
         _ => None,

@@ -1,25 +1,29 @@
 //! Some rows: read in the order of the key, and written by COPY into a temporary table and one UPDATE, in a transaction that is
 //! committed only once every value of it has been opened.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Row};
 
 use super::Work;
 use super::sealing::{Digest, Sealing};
 use crate::error::{Doing, Error, ExitCode};
 use crate::lane::raw::Raw;
 use crate::pg::copy::CopyRows;
-use crate::pg::list;
+use crate::pg::{self, list};
+use crate::phase::locks::Limits;
+use crate::phase::steps::SEARCH_PATH;
 use crate::phi::Refused;
 
 /// The temporary table with the values of a batch.
 const BATCH: &str = "pg_temp.projh_rekey";
 /// The temporary table with the key after which a batch begins: it is sent by COPY, because the server may log parameters.
 const AFTER: &str = "pg_temp.projh_rekey_after";
-/// How long a batch waits for rows that others have locked, while others may wait for its own.
-const LOCK_TIMEOUT: &str = "1s";
+/// How long a batch waits for what others have locked, while others may wait for its own: at most that. It does not wait for rows.
+const LOCK_WAIT: Duration = Duration::from_millis(300);
 /// The most rows of a batch.
 const ROWS_MAX: usize = 2_000;
 
@@ -58,6 +62,13 @@ pub(super) struct Written {
     pub(super) values: u64,
     /// Rows that others had changed, locked or deleted.
     pub(super) skipped: u64,
+}
+
+/// Rows that were updated.
+struct Updated {
+    /// As the server has them once all triggers have fired.
+    rows: Vec<Row>,
+    count: u64,
 }
 
 impl Batch {
@@ -153,8 +164,16 @@ impl Batch {
                 client.batch_execute("ROLLBACK").await.doing(doing())?;
                 return Ok(Written { values: 0, skipped: sealed });
             }
+            Err(error) if error.code().is_some_and(is_unknown) && !work.triggers.is_empty() => {
+                return Err(not_found(work, &error));
+            }
             Err(error) => return Err(error).doing(doing()),
         };
+        let Updated { rows, count } = rows;
+        if (rows.len() as u64) < count {
+            client.batch_execute("ROLLBACK").await.doing(doing())?;
+            return Err(not_written(format!("a row of {} is gone once it is written", work.name())));
+        }
         let mut values = 0;
         for row in &rows {
             let written = usize::try_from(row.get::<_, i32>(0)).ok().and_then(|at| self.rows.get(at));
@@ -165,27 +184,34 @@ impl Batch {
                 let value = row.get::<_, Raw>(number + 1).0.unwrap_or_default();
                 if !sealing.is_written(written, number, &value, digest) {
                     client.batch_execute("ROLLBACK").await.doing(doing())?;
-                    return Err(not_written(work, number));
+                    let column = work.columns.get(number).map_or("", |column| column.name.as_str());
+                    let what =
+                        format!("a value of {}, column {column}, is not what was written", work.name());
+                    return Err(not_written(what));
                 }
                 values += 1;
             }
         }
         client.batch_execute(if keep { "COMMIT" } else { "ROLLBACK" }).await.doing(doing())?;
-        Ok(Written { values, skipped: sealed - (rows.len() as u64).min(sealed) })
+        Ok(Written { values, skipped: sealed - count.min(sealed) })
     }
 
-    /// The rows as the server has them now, in a transaction that is left open.
-    async fn update(
-        &self,
-        client: &Client,
-        work: &Work,
-    ) -> Result<Vec<tokio_postgres::Row>, tokio_postgres::Error> {
+    /// Updates the rows that nobody else has locked, in a transaction that is left open. Whoever waits for a row is not waited
+    /// for, so that none of them becomes the victim of a deadlock.
+    async fn update(&self, client: &Client, work: &Work) -> Result<Updated, tokio_postgres::Error> {
+        let wait = Limits::of(client).await?.brief(LOCK_WAIT).as_millis();
         let limits = format!(
-            "SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"
+            "SET LOCAL lock_timeout = '{wait}ms'; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; {SEARCH_PATH}"
         );
         client.batch_execute(&format!("{}; {limits}", work.begin())).await?;
         self.sent().send(client, &format!("COPY {BATCH} FROM STDIN (FORMAT binary)")).await?;
-        client.query(&work.update(), &[]).await
+        let numbers = |rows: &[Row]| rows.iter().map(|row| row.get(0)).collect::<Vec<i32>>();
+        let free = numbers(&client.query(&work.lock_rows(), &[]).await?);
+        let updated = numbers(&client.query(&work.update(), &[&free]).await?);
+        // Triggers that were deferred may change them as well.
+        client.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
+        let rows = client.query(&work.read_back(), &[&updated]).await?;
+        Ok(Updated { rows, count: updated.len() as u64 })
     }
 
     fn sent(&self) -> CopyRows {
@@ -226,12 +252,30 @@ fn is_passing(code: &SqlState) -> bool {
         .contains(code)
 }
 
-fn not_written(work: &Work, number: usize) -> Error {
-    let column = work.columns.get(number).map_or("", |column| column.name.as_str());
+/// A name that a session does not find.
+fn is_unknown(code: &SqlState) -> bool {
+    [
+        SqlState::UNDEFINED_TABLE,
+        SqlState::UNDEFINED_FUNCTION,
+        SqlState::UNDEFINED_OBJECT,
+        SqlState::INVALID_SCHEMA_NAME,
+    ]
+    .contains(code)
+}
+
+fn not_found(work: &Work, error: &tokio_postgres::Error) -> Error {
     let why = format!(
-        "a value of {}, column {column}, is not what was written: a trigger or a rule changes it; this batch was rolled back",
-        work.name()
+        "writing encrypted values of {}: {}; the functions of its triggers ({}) are called with search_path = \"$user\", public: \
+         if they need another one, alter function ... set search_path = ...",
+        work.name(),
+        pg::describe(error),
+        work.triggers.join(", ")
     );
+    Error::Answered { code: ExitCode::Failed.into(), why }
+}
+
+fn not_written(what: String) -> Error {
+    let why = format!("{what}: a trigger or a rule changes it; this batch was rolled back");
     Error::Answered { code: ExitCode::Differences.into(), why }
 }
 
@@ -253,7 +297,29 @@ impl Work {
         client.batch_execute(&sql).await.doing("making temporary tables")
     }
 
-    /// Replaces the values where the row still has the old ones.
+    /// Locks the rows that are not locked, and says which these are.
+    fn lock_rows(&self) -> String {
+        let table = &self.table.name;
+        format!(
+            "SELECT b.n FROM {table} t, {BATCH} b WHERE {} FOR NO KEY UPDATE OF t SKIP LOCKED",
+            self.is_row()
+        )
+    }
+
+    /// The values that these rows have.
+    fn read_back(&self) -> String {
+        let values = self.columns.iter().map(|column| format!("t.{}::pg_catalog.bytea", column.name));
+        let (values, table) = (list(values), &self.table.name);
+        format!("SELECT b.n, {values} FROM {table} t, {BATCH} b WHERE b.n = ANY ($1) AND {}", self.is_row())
+    }
+
+    /// SQL for whether `t` is the row of `b`.
+    fn is_row(&self) -> String {
+        let each = self.key.iter().enumerate().map(|(at, key)| format!("t.{} = b.k{at}", key.name));
+        each.collect::<Vec<_>>().join(" AND ")
+    }
+
+    /// Replaces the values of these rows where they still have the old ones.
     fn update(&self) -> String {
         let names = || self.columns.iter().map(|column| &column.name).enumerate();
         let sets = names().map(|(at, name)| {
@@ -261,15 +327,12 @@ impl Work {
         });
         let same = names()
             .map(|(at, name)| format!("(b.old{at} IS NULL OR t.{name}::pg_catalog.bytea = b.old{at})"));
-        let key = self.key.iter().enumerate().map(|(at, key)| format!("t.{} = b.k{at}", key.name));
-        let conditions: Vec<String> = key.chain(same).collect();
-        let returned = names().map(|(_, name)| format!("t.{name}::pg_catalog.bytea"));
+        let conditions: Vec<String> = [self.is_row()].into_iter().chain(same).collect();
         format!(
-            "UPDATE {} t SET {} FROM {BATCH} b WHERE {} RETURNING b.n, {}",
+            "UPDATE {} t SET {} FROM {BATCH} b WHERE b.n = ANY ($1) AND {} RETURNING b.n",
             self.table.name,
             list(sets),
-            conditions.join(" AND "),
-            list(returned)
+            conditions.join(" AND ")
         )
     }
 }

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::finding::{CheckId, Finding};
 use crate::hangs_on;
 use crate::journal;
-use crate::pg::{Ident, QName};
+use crate::pg::QName;
 use crate::phi::Format;
 use crate::plan::Plan;
 
@@ -18,7 +18,7 @@ pub(crate) async fn survey(client: &Client, plan: &Plan) -> Result<Vec<Work>, Er
     let tables = columns::find(client, plan, run.as_ref().map(|run| &run.progress)).await?;
     let mut all = Vec::new();
     for mut table in tables {
-        table.columns.retain(|column| column.planned.is_some());
+        table.columns.retain(|column| column.planned.is_some() && !column.is_beside);
         if table.columns.is_empty() {
             continue;
         }
@@ -39,28 +39,35 @@ async fn work(client: &Client, table: Table) -> Result<Work, Error> {
     let definition = hangs_on::read(client, &table.name).await?;
     let key = definition.usable_key(false, None).or_else(|_| definition.usable_key(true, None));
     let key = key.map_err(|none| refused(&table.name, none.to_string(), none.hint))?.columns;
-    let columns: Vec<Target> = table
+    let columns: Vec<(Target, usize)> = table
         .columns
         .iter()
         .filter_map(|column| {
-            let (format, key) = column.planned?;
-            Some(Target { name: column.name.clone(), format, key })
+            let (format, encrypts) = column.planned?;
+            let place = |at: &usize| key.iter().position(|of_key| of_key.name == table.key[*at]);
+            let bound_to = column.bound_to.iter().filter_map(place).collect();
+            let all = column.bound_to.len();
+            Some((Target { name: column.name.clone(), format, key: encrypts, bound_to }, all))
         })
         .collect();
-    let place = |name: &Ident| key.iter().position(|column| column.name == *name);
-    let bound_to: Vec<usize> = table.key.iter().filter_map(place).collect();
-    let is_bound = columns.iter().any(|column| column.format == Format::AesGcm);
-    if is_bound && (bound_to.len() != table.key.len() || bound_to.is_empty()) {
-        let what = "values of the format aes-gcm are bound to columns that are not in the table's key";
+    let is_lost = |(column, all): &&(Target, usize)| {
+        column.format == Format::AesGcm && (column.bound_to.len() != *all || *all == 0)
+    };
+    if let Some((column, _)) = columns.iter().find(is_lost) {
+        let what = format!(
+            "values of {}, of the format aes-gcm, are bound to columns that are not in the table's key",
+            column.name
+        );
         let hint =
             "give the key that the table had when they were encrypted: `bound_to: [id]` beside `format`";
         return Err(refused(&table.name, what, hint));
     }
+    let columns = columns.into_iter().map(|(column, _)| column).collect();
     let triggers = definition.triggers.iter();
     let triggers = triggers.filter(|trigger| trigger.events.iter().any(|event| event == "UPDATE"));
     let triggers = triggers.map(|trigger| trigger.name.plain()).collect();
     let (acting, owner) = (definition.table.acting(), definition.table.owner.clone());
-    Ok(Work { table, columns, key, bound_to, acting, owner, triggers })
+    Ok(Work { table, columns, key, acting, owner, triggers })
 }
 
 /// A run of the table has its own idea of its values, and exchanges it for another.

@@ -1,7 +1,7 @@
 //! `phi rekey`: values that are not under their column's key are encrypted again, in place and in batches, without a swap.
 //!
 //! Invariants: no plaintext leaves the program; a value is replaced only where the row still has the ciphertext that was read; and
-//! what the server has then was opened, with the same plaintext, before the commit. Nothing is recorded: what is left to do is what
+//! what the server has once all triggers have fired was opened, with the same plaintext, before the commit. Nothing is recorded: what is left to do is what
 //! the values say of their keys, so that whatever was interrupted is executed again.
 
 mod batch;
@@ -38,7 +38,9 @@ const SAMPLE: usize = 500;
 /// How often progress is reported.
 const EVERY: Duration = Duration::from_secs(1);
 /// Passes in a row in which other transactions kept every row from being written.
-const FRUITLESS_MAX: u32 = 30;
+const FRUITLESS_MAX: u32 = 90;
+/// Passes for what others write under another key after all the rest is done.
+const FURTHER_MAX: u32 = 5;
 /// The pause before a pass for rows that others wrote or locked.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -48,8 +50,6 @@ pub(crate) struct Work {
     columns: Vec<Target>,
     /// What identifies a row.
     key: Vec<KeyColumn>,
-    /// Which of them values are bound to.
-    bound_to: Vec<usize>,
     acting: Acting,
     owner: Ident,
     /// Triggers that fire for each row.
@@ -62,6 +62,8 @@ struct Target {
     name: Ident,
     format: Format,
     key: KeyId,
+    /// Which columns of the row's key its values are bound to.
+    bound_to: Vec<usize>,
 }
 
 /// Counts what there is to do, and tries a sample, which is rolled back; and the rows of a first batch.
@@ -122,12 +124,18 @@ pub(crate) async fn carry_out(
         at_once,
         found: Rekeyed { table: work.name(), left: values, ..Rekeyed::default() },
     };
-    let mut fruitless = 0;
-    loop {
+    let (mut fruitless, mut further) = (0, 0);
+    let left = loop {
         let (values, skipped) = going.pass().await?;
         fruitless = if values == 0 { fruitless + 1 } else { 0 };
         if skipped == 0 {
-            break;
+            // Others may have written behind the pass: only what is counted at one point is known.
+            let (_, left, _) = work.count(client).await?;
+            let refused = going.found.refused.values().sum();
+            if left <= refused || further == FURTHER_MAX {
+                break left.max(refused);
+            }
+            (further, going.found.left) = (further + 1, left);
         }
         if fruitless > FRUITLESS_MAX {
             let why = format!(
@@ -137,11 +145,8 @@ pub(crate) async fn carry_out(
             return Err(Error::Answered { code: ExitCode::Failed.into(), why });
         }
         tokio::time::sleep(PAUSE).await;
-    }
-    let mut found = going.found;
-    found.left = found.refused.values().sum();
-    found.done = true;
-    Ok(found)
+    };
+    Ok(Rekeyed { left, done: true, ..going.found })
 }
 
 struct Going<'a> {

@@ -21,7 +21,6 @@ pub(super) struct Sealing {
 struct Thread {
     opener: Opener,
     columns: Vec<Column>,
-    bound_to: Vec<usize>,
     mac: Mac,
     plain: Zeroizing<Vec<u8>>,
 }
@@ -47,7 +46,6 @@ impl Sealing {
             Ok(Thread {
                 opener: Opener::new(keyring),
                 columns: columns.collect::<Result<_, Error>>()?,
-                bound_to: work.bound_to.clone(),
                 mac: mac.clone(),
                 plain: Zeroizing::default(),
             })
@@ -80,11 +78,12 @@ impl Sealing {
 
 impl Thread {
     fn seal(&mut self, row: &mut RowRead) {
-        let Self { opener, columns, bound_to, mac, plain } = self;
+        let Self { opener, columns, mac, plain } = self;
         for (field, column) in row.fields.iter_mut().zip(columns) {
             let Field::Read(value) = field else { continue };
             plain.zeroize();
-            let identity = column.identity.of_row(bound_to.iter().map(|at| row.key_text[*at].as_slice()));
+            let bound_to = column.target.bound_to.iter().map(|at| row.key_text[*at].as_slice());
+            let identity = column.identity.of_row(bound_to);
             let sealed = opener.open(value, identity, plain).and_then(|_| {
                 let mut sealed = Vec::with_capacity(value.len() + 64);
                 column.sealer.seal(plain, identity, &mut sealed)?;
@@ -100,10 +99,10 @@ impl Thread {
     }
 
     fn is_written(&mut self, row: &RowRead, number: usize, value: &[u8], digest: &Digest) -> bool {
-        let Self { opener, columns, bound_to, mac, plain } = self;
+        let Self { opener, columns, mac, plain } = self;
         let Some(Column { target, identity, .. }) = columns.get_mut(number) else { return false };
         plain.zeroize();
-        let identity = identity.of_row(bound_to.iter().map(|at| row.key_text[*at].as_slice()));
+        let identity = identity.of_row(target.bound_to.iter().map(|at| row.key_text[*at].as_slice()));
         let opened: Result<_, Refused> = opener.open(value, identity, plain);
         opened.is_ok_and(|label| label.format == target.format && label.key == Some(target.key))
             && digest_of(mac, plain) == *digest

@@ -27,7 +27,7 @@ pub struct Rekeyed {
     pub table: String,
     /// Values that are under their column's key now, and were not.
     pub values: u64,
-    /// Values that are left; at the end those that cannot be opened.
+    /// Values that are left; at the end those that cannot be opened, and those that others kept writing under another key.
     pub left: u64,
     /// Recent rate, in values per second.
     pub values_per_s: f64,
@@ -35,4 +35,12 @@ pub struct Rekeyed {
     pub refused: std::collections::BTreeMap<String, u64>,
     /// Whether the table is done.
     pub done: bool,
+}
+
+impl Rekeyed {
+    /// Values that cannot be opened, and those that others kept writing.
+    pub(crate) fn left_as_they_are(&self) -> (u64, u64) {
+        let refused = self.refused.values().sum();
+        (refused, self.left.saturating_sub(refused))
+    }
 }

@@ -150,3 +150,55 @@ async fn what_is_encrypted_is_counted_and_where_plaintext_remains() {
             .any(|under| under["key"].is_null() && under["values"] == 1)
     );
 }
+
+/// A column of plaintext that is there although the encrypted one is, whoever has made either.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plaintext_beside_the_encrypted_column_is_counted() {
+    let cluster = Cluster::start();
+    let keys = Keys::new();
+    let table = "create table p (id int primary key, ssn text, ssn_enc bytea); insert into p values (1, 'x', null), (2, null, null)";
+    let of_plan = format!(
+        "version: 1\nname: p\nkeys: {{provider: {{file: keys.yaml}}, active: {}}}\ntables:\n  - table: public.p\n    \
+         columns: {{ssn: {{encrypt: {{into: ssn_enc}}}}}}\n",
+        keys.active
+    );
+    let (client, program) = stage(&cluster, table, &of_plan).await;
+    keys.write(&program);
+    let found = columns(&coverage(&program, "plan.yaml", &[], 4));
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["public.p.ssn", "public.p.ssn_enc"]);
+    let (plain, encrypted) = (&found["public.p.ssn"], &found["public.p.ssn_enc"]);
+    assert_eq!(
+        (&plain["plaintext"], &plain["in_plan"], &encrypted["nulls"]),
+        (&1.into(), &true.into(), &2.into())
+    );
+    // What can be encrypted again is, all the same.
+    program.say(&["phi", "rekey", "plan.yaml"]).expect_code(0);
+    client.batch_execute("update p set ssn = null").await.unwrap();
+    coverage(&program, "plan.yaml", &[], 0);
+}
+
+/// Of a domain over a domain the type is known, and a comment on a partition marks the column of its table.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn domains_and_partitions_are_seen_through() {
+    let cluster = Cluster::start();
+    let keys = Keys::new();
+    let table = "create domain sealed as bytea; create domain sealed_twice as sealed;
+        create table p (id int primary key, ssn sealed_twice);
+        create table parts (id int, body text, other text) partition by range (id);
+        create table part partition of parts for values from (1) to (9); comment on column part.body is 'PHI';
+        insert into parts values (1, 'x', 'y')";
+    let of_plan = format!(
+        "version: 1\nname: p\nkeys: {{provider: {{file: keys.yaml}}, active: {}}}\ntables:\n  - table: public.p\n    \
+         columns: {{ssn: {{encrypt: {{}}, one_way: true}}}}\n",
+        keys.active
+    );
+    let (client, program) = stage(&cluster, table, &of_plan).await;
+    keys.write(&program);
+    let value =
+        format!("insert into p values (1, pgp_sym_encrypt('x', '{}', 'cipher-algo=aes256'))", keys.text);
+    client.batch_execute(&format!("create extension pgcrypto; {value}")).await.unwrap();
+    let found = columns(&coverage(&program, "plan.yaml", &[], 4));
+    assert_eq!(found.keys().collect::<Vec<_>>(), ["public.p.ssn", "public.parts.body"]);
+    let (ssn, body) = (&found["public.p.ssn"], &found["public.parts.body"]);
+    assert_eq!((&ssn["opened"], &ssn["plaintext"], &body["plaintext"]), (&1.into(), &0.into(), &1.into()));
+}

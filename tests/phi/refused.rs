@@ -42,6 +42,7 @@ fn of_keys(keys: &Keys) -> Vec<(String, u32, &'static str, &'static str)> {
         ),
         (good.clone(), 0o600, "command: [echo, sesame]", "that the command echo gave cannot be read: line 1"),
         (good.clone(), 0o600, "command: [no-such-program]", "could not be started: entity not found"),
+        (good.clone(), 0o600, "file: pipe", "pipe cannot be used: it is not a file"),
         (good, 0o600, "function: public.no_key", "the key function public.no_key gave no key"),
     ]
 }
@@ -122,6 +123,8 @@ async fn what_cannot_be_encrypted_is_refused_by_name() {
             checked.stdout
         );
     };
+    let made = std::process::Command::new("mkfifo").arg(program.folder().join("pipe")).status().unwrap();
+    assert!(made.success());
     for (document, mode, provider, words) in of_keys(&keys) {
         program = program.plan(&plan(&keys, provider, "ssn: {encrypt: {}}"));
         let path = program.folder().join("keys.yaml");

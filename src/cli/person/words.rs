@@ -103,7 +103,16 @@ fn rekeyed(done: &Rekeyed) -> String {
     }
     let refused =
         done.refused.iter().map(|(why, values)| format!("\n  {} left as they are: {why}", count(*values)));
-    format!("  {table}: {values} values are under their column's key now{}", refused.collect::<String>())
+    let written = match done.left_as_they_are() {
+        (_, 0) => String::new(),
+        (_, written) => {
+            format!("\n  {} left: others keep writing them under another key", count(written))
+        }
+    };
+    format!(
+        "  {table}: {values} values are under their column's key now{}{written}",
+        refused.collect::<String>()
+    )
 }
 
 /// The lag of green behind blue.

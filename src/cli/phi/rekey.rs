@@ -23,7 +23,7 @@ async fn work(shell: &Shell<'_>, path: &Path, dry_run: bool) -> Result<ExitCode,
         let session = cx.target.connect(ConnectionRole::of_command("phi"), &[]).await?;
         let found = rekey::survey(&session, &plan).await?;
         let keyring = rekey::keyring(&session, &plan, &found).await?;
-        let (mut values, mut refused) = (0, 0);
+        let (mut values, mut refused, mut written) = (0, 0, 0);
         for table in &found {
             let (estimate, rows_at_once) =
                 rekey::estimate(&session, (table, &keyring), &plan.settings).await?;
@@ -40,26 +40,33 @@ async fn work(shell: &Shell<'_>, path: &Path, dry_run: bool) -> Result<ExitCode,
             if !dry_run {
                 let done =
                     rekey::carry_out(&cx, &session, (table, &keyring), &plan, (left, rows_at_once)).await?;
-                (values, refused) = (values + done.values, refused + done.left);
+                let (closed, late) = done.left_as_they_are();
+                (values, refused, written) = (values + done.values, refused + closed, written + late);
                 shell.tell(&Event::Rekeyed(done));
             }
         }
-        Ok((values, refused))
+        Ok((values, refused, written))
     };
-    let (values, refused) = shell.unless_interrupted(work).await?;
+    let (values, refused, written) = shell.unless_interrupted(work).await?;
     let again = format!("projh-bluegreen phi rekey {}", path.display());
-    let (code, state, next) = match (dry_run, refused) {
-        (true, _) => (ExitCode::Done, "nothing was changed".to_owned(), Some(again)),
-        (false, 0) => (
-            ExitCode::Done,
-            format!("{values} values were encrypted again; all are under their column's key"),
-            None,
-        ),
-        (false, _) => {
+    let coverage = format!("projh-bluegreen phi coverage {}", path.display());
+    let done = format!("{values} values were encrypted again");
+    let (code, state, next) = match (dry_run, refused, written) {
+        (true, ..) => (ExitCode::Done, "nothing was changed".to_owned(), Some(again)),
+        (false, 0, 0) => (ExitCode::Done, format!("{done}; all are under their column's key"), None),
+        (false, _, 0) => {
+            let state = format!("{done}; {refused} cannot be opened, and were left as they are");
+            (ExitCode::Differences, state, Some(coverage))
+        }
+        (false, ..) => {
+            let others = match refused {
+                0 => String::new(),
+                refused => format!(", and {refused} that cannot be opened"),
+            };
             let state = format!(
-                "{values} values were encrypted again; {refused} cannot be opened, and were left as they are"
+                "{done}; {written} are left that others keep writing under another key{others}: let clients use the column's key"
             );
-            (ExitCode::Differences, state, Some(format!("projh-bluegreen phi coverage {}", path.display())))
+            (ExitCode::Differences, state, Some(again))
         }
     };
     shell.tell(&Event::End { code, state, next });

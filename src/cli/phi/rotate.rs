@@ -82,7 +82,7 @@ fn name_after(name: &str) -> String {
 
 fn of_table(table: &TablePlan, old: &mut Vec<KeyId>) -> String {
     let mut columns = String::new();
-    let mut is_bound = false;
+    let (mut is_bound, mut is_guessed) = (false, false);
     for (blue, change) in &table.columns {
         let ColumnChange::Encrypt { into, format, key, bound_to, blind_index, tag, .. } = change else {
             continue;
@@ -90,7 +90,9 @@ fn of_table(table: &TablePlan, old: &mut Vec<KeyId>) -> String {
         let name = into.as_ref().unwrap_or(blue);
         let binds = *format == Format::AesGcm || tag.is_some();
         let mut more = String::new();
-        if let Some(names) = bound_to.clone().or_else(|| not_widened(table)).filter(|_| binds) {
+        let guessed = bound_to.is_none().then(|| not_widened(table)).flatten();
+        is_guessed |= binds && guessed.is_some();
+        if let Some(names) = bound_to.clone().or(guessed).filter(|_| binds) {
             let names: Vec<String> = names.iter().map(Ident::in_plan).collect();
             let _ = write!(more, ", bound_to: [{}]", names.join(", "));
         }
@@ -120,13 +122,23 @@ fn of_table(table: &TablePlan, old: &mut Vec<KeyId>) -> String {
         }
         None => "",
     };
-    format!("  - table: {}\n{partitions}{identity}    columns:\n{columns}", quoted(&table.table.plain()))
+    let guessed = match &table.partition_by {
+        Some(by) if is_guessed => format!(
+            "    # `bound_to` is for a primary key that the plan has widened by {}: delete it if the table had the whole key before.\n",
+            by.column.in_plan()
+        ),
+        _ => String::new(),
+    };
+    let table = quoted(&table.table.plain());
+    format!("  - table: {table}\n{partitions}{guessed}{identity}    columns:\n{columns}")
 }
 
-/// The key that the table had before the plan widened it by the partition key, which its values are bound to.
+/// The key that the table had before the plan, if it was the plan that widened it by the partition key: its values are bound to it.
+/// Whether it was, the plan does not say. `None` if it cannot have.
 fn not_widened(table: &TablePlan) -> Option<Vec<Ident>> {
     let (key, by) = (table.primary_key.as_ref()?, table.partition_by.as_ref()?);
-    Some(key.iter().filter(|name| **name != by.column).cloned().collect())
+    let names: Vec<Ident> = key.iter().filter(|name| **name != by.column).cloned().collect();
+    (!names.is_empty() && names.len() < key.len()).then_some(names)
 }
 
 /// A name as YAML takes it.
@@ -172,6 +184,35 @@ mod tests {
             ];
             assert!(columns.eq(expected));
             assert!(super::rotation(&plan(&text), Section::of(&text, &KEPT), ID).is_err());
+        }
+    }
+
+    #[test]
+    fn what_values_are_bound_to_is_said_or_asked() {
+        let of = |encrypt: &str, key: &str| {
+            let text = format!(
+                "version: 1\nname: p\nkeys: {{provider: {{file: keys.yaml}}, active: {ID}}}\ntables:\n  - table: public.t\n    \
+                 replica_identity: full\n    {key}partition_by: {{range: at, every: 1 day}}\n    columns: {{ssn: {{encrypt: {{{encrypt}}}}}}}\n"
+            );
+            let plan = Plan::parse("p.yaml", &text, &|_| None).unwrap();
+            rotation(&plan, Section::of(&text, &KEPT), NEW).unwrap()
+        };
+        let asked = "# `bound_to` is for a primary key that the plan has widened by at: delete it";
+        for (encrypt, key, is_bound, is_asked) in [
+            ("format: aes-gcm", "primary_key: [id, at]\n    ", true, true),
+            ("format: aes-gcm, bound_to: [id]", "primary_key: [id, at]\n    ", true, false),
+            ("format: aes-gcm", "", false, false),
+            ("", "primary_key: [id, at]\n    ", false, false),
+        ] {
+            let written = of(encrypt, key);
+            assert_eq!(written.contains(", bound_to: [id]"), is_bound, "{written}");
+            assert_eq!(written.contains(asked), is_asked, "{written}");
+            Plan::parse(
+                "p.yaml",
+                &written.replace("# It is", "partition_by: {range: at, every: 1 day, schema: s}\n    #"),
+                &|_| None,
+            )
+            .unwrap();
         }
     }
 
