@@ -8,6 +8,7 @@ use crate::support::Bluegreen;
 
 mod clients;
 mod compatibility;
+mod compatibility_settings;
 mod coverage;
 mod differences;
 #[cfg(feature = "fips")]

@@ -12,7 +12,7 @@ use super::encrypted::BlindIndex;
 use super::part::Conflict;
 use super::shape::{Green, GreenColumn, Source, without_length};
 use crate::pg::{Ident, Literal, QName, list};
-use crate::phi::Format;
+use crate::phi::{Format, sql_text};
 use crate::plan::{OF_COMPATIBILITY, Script, ScriptStatement, Step, StepTime};
 
 /// The view that a table gets.
@@ -121,7 +121,7 @@ impl Shown<'_> {
         let set = |(name, sql): &(&Ident, String)| {
             let (new, old) = (of_row(sql, "NEW"), of_row(sql, "OLD"));
             let is_same = match self.is_expression {
-                true => format!("{new}::text IS NOT DISTINCT FROM {old}::text"),
+                true => format!("pg_catalog.record_image_eq(ROW({new}), ROW({old}))"),
                 false => {
                     format!("pg_catalog.record_image_eq(ROW(NEW.{of}), ROW(OLD.{of}))", of = self.column.name)
                 }
@@ -238,7 +238,7 @@ impl Green {
                 }
             }
             Source::Encrypted(how) if self.is_plain(&how.blue) => {
-                let text = format!("r.{}::text", column.name);
+                let text = sql_text(&column.base_type, &format!("r.{}", column.name));
                 let mut written = vec![(&green.name, format!("encrypt_phi({text}, '{}')", how.key))];
                 written.extend(self.columns.iter().filter_map(|other| match &other.source {
                     Source::BlindIndex(index) if index.of == column.name => {
@@ -352,10 +352,9 @@ impl Green {
         let then = list(same.iter().map(|one| format!("OLD.{}", one.column.name)));
         let image =
             (!same.is_empty()).then(|| format!("pg_catalog.record_image_eq(ROW({now}), ROW({then}))"));
-        let computed = computed
-            .iter()
-            .filter(|one| !one.written.is_empty())
-            .map(|one| format!("({})::text IS NOT DISTINCT FROM OLD.{}::text", one.read, one.column.name));
+        let computed = computed.iter().filter(|one| !one.written.is_empty()).map(|one| {
+            format!("pg_catalog.record_image_eq(ROW({}), ROW(OLD.{}))", one.read, one.column.name)
+        });
         image.into_iter().chain(computed).collect::<Vec<_>>().join(" AND ")
     }
 }
