@@ -130,3 +130,35 @@ async fn settings_of_a_client_do_not_change_what_the_view_writes() {
     assert_eq!(count(&client, "select count(*) from p where id = 1 and dob = date '2001-05-02'").await, 1);
     assert_eq!(count(&client, "select count(*) from pg_namespace where nspname = 'public_ds'").await, 0);
 }
+
+/// Roles with privileges on columns only, and what is said of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn roles_that_cannot_use_the_view_are_named() {
+    let cluster = Cluster::start();
+    let keys = Keys::new();
+    let table = format!(
+        "{}; create role app1; create role \"App 2\"; create role all_of_it; create role team; create role member in role team;
+         grant select (id, f), update (f) on p to app1; grant select on p to \"App 2\"; grant update (f) on p to \"App 2\";
+         grant select (id) on p to all_of_it; grant select on p to all_of_it; grant select on p to team; grant select (id) on p to member",
+        table()
+    );
+    let (client, program) = staged(&cluster, &keys, &table, &plan(&keys)).await;
+    let notes = || {
+        let checked = program.run("check", &[]).expect_code(0);
+        let notes = checked.events_of("finding").into_iter().filter_map(|note| {
+            let what = note["what"].as_str()?.to_owned();
+            what.contains("on columns of the table only").then_some(what)
+        });
+        notes.collect::<Vec<String>>()
+    };
+    let said = notes();
+    assert_eq!(said.len(), 2, "{said:#?}");
+    assert!(said.iter().any(|what| what.contains("app1 has SELECT, UPDATE on columns")), "{said:#?}");
+    assert!(said.iter().any(|what| what.contains("\"App 2\" has UPDATE on columns")), "{said:#?}");
+    assert!(said.iter().all(|what| what.contains("public_ds.p")), "{said:#?}");
+    client
+        .batch_execute("grant select, update on p to public; grant select (id) on p to public")
+        .await
+        .unwrap();
+    assert_eq!(notes(), Vec::<String>::new());
+}
