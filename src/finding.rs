@@ -72,7 +72,7 @@ pub enum CheckId {
     Definition,
     /// Nothing hangs on the table that this version does not carry through a swap.
     Unsupported,
-    /// What depends on the table fits green; a note says what becomes of each.
+    /// What depends on the table fits green; a note says what becomes of each, and which roles cannot use a view of the old shape.
     Dependents,
     /// The role may create the table's triggers on green; notes say what becomes of them.
     Triggers,

@@ -9,6 +9,7 @@ use crate::support::Bluegreen;
 mod bound_to;
 mod clients;
 mod compatibility;
+mod compatibility_settings;
 mod coverage;
 mod differences;
 mod environment;

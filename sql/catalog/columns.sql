@@ -91,7 +91,13 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.attnum), '[]') from (
        group by 1, 2, 3) g) as grants,
     t.typlen = -1 and a.attstorage <> 'p' as toastable,
     w.binary_io,
-    w.unvalidated as unvalidated_domain
+    w.unvalidated as unvalidated_domain,
+    case when t.typtype = 'd' then jsonb_build_object(
+      'has_default', t.typdefault is not null,
+      'not_null', (select min(format_type(d.oid, null)) from base i join pg_type d on d.oid = i.oid
+        where i.attnum = a.attnum and d.typtype = 'd' and d.typnotnull),
+      'checks', (select coalesce(jsonb_agg(format('%I of domain %s', k.conname, k.contypid::regtype) order by k.conname), '[]')
+        from base i join pg_constraint k on k.contypid = i.oid and k.contype = 'c' where i.attnum = a.attnum)) end as domain
   from cols a
   join pg_type t on t.oid = a.atttypid
   join wire w on w.root = a.atttypid

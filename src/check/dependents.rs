@@ -21,7 +21,11 @@ pub(super) fn notes(subject: &Subject<'_>) -> Vec<Finding> {
         let hint = "nothing to do; execute --dry-run shows the statements";
         Finding::table(CheckId::Dependents, table, what, hint).into_note()
     });
-    note.collect()
+    let views = greens().filter_map(|green| green.compatibility.as_ref());
+    let denied = views.flat_map(|view| view.denied_roles(table));
+    let denied =
+        denied.map(|(what, hint)| Finding::table(CheckId::Dependents, table, what, hint).into_note());
+    note.chain(denied).collect()
 }
 
 /// Refusals for what binds two tables of the plan to each other and cannot follow both.

@@ -153,6 +153,34 @@ fn of_column(green: &Green, column: &Column) -> Vec<Conflict> {
             ),
         );
     }
+    conflicts.extend(of_domain(&table, column));
+    conflicts
+}
+
+/// What the column's domain adds to its type: the encrypted column is bytea, and would lose it.
+fn of_domain(table: &str, column: &Column) -> Vec<Conflict> {
+    let (name, of_type) = (&column.name, &column.data_type);
+    let Some(domain) = &column.domain else { return Vec::new() };
+    let alter = format!("alter table {table} alter column {name}");
+    let to_base = format!("type {}", column.base_type);
+    let mut conflicts = Vec::new();
+    if domain.has_default && column.default.is_none() {
+        let what = format!(
+            "column {name} has the default of its domain {of_type}, which would be plaintext in an encrypted column"
+        );
+        conflicts.push(Conflict::new(what, format!("{alter} {to_base}, and have clients give every value")));
+    }
+    if let Some(of) = domain.not_null.as_ref().filter(|_| !column.not_null) {
+        let what =
+            format!("column {name} is NOT NULL only by domain {of}, and its encrypted column would not be");
+        conflicts.push(Conflict::new(what, format!("{alter} set not null")));
+    }
+    conflicts.extend(domain.checks.iter().map(|check| {
+        let what = format!(
+            "CHECK {check} is about the content of column {name}, which the server cannot read any more"
+        );
+        Conflict::new(what, format!("{alter} {to_base}, and check values before they are encrypted"))
+    }));
     conflicts
 }
 

@@ -73,6 +73,20 @@ pub struct Column {
     pub binary_io: bool,
     /// A NOT VALID constraint of a domain in it: existing values may violate it.
     pub unvalidated_domain: Option<String>,
+    /// What its domain has, if it is of one.
+    #[serde(default)]
+    pub domain: Option<Domain>,
+}
+
+/// What a domain adds to its base type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Domain {
+    /// Whether the domain itself has a default; those of domains beneath it do not count.
+    pub has_default: bool,
+    /// A domain that is NOT NULL: itself, or one beneath it.
+    pub not_null: Option<String>,
+    /// Its CHECKs, and those of domains beneath it, each with its domain.
+    pub checks: Vec<String>,
 }
 
 /// The kind of an identity column.

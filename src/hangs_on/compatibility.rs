@@ -5,14 +5,14 @@
 //! changes a row only while that is what the statement has seen, because it cannot ask for the statement's condition again; otherwise
 //! it fails with serialization_failure.
 
+mod notes;
+
 use serde::{Deserialize, Serialize};
 
 use super::columns::{Column, Identity};
-use super::encrypted::BlindIndex;
-use super::part::Conflict;
 use super::shape::{Green, GreenColumn, Source, without_length};
 use crate::pg::{Ident, Literal, QName, list};
-use crate::phi::Format;
+use crate::phi::sql_text;
 use crate::plan::{OF_COMPATIBILITY, Script, ScriptStatement, Step, StepTime};
 
 /// The view that a table gets.
@@ -22,6 +22,9 @@ pub struct Compatibility {
     pub schema: Ident,
     /// Whether the server checks the rights of whoever uses it (PostgreSQL 15 and later), and not of its owner.
     pub security_invoker: bool,
+    /// Roles whose privileges on columns only do not reach for it, quoted, and those privileges.
+    #[serde(default)]
+    pub denied: Vec<(String, String)>,
 }
 
 /// A column of the old shape.
@@ -121,7 +124,7 @@ impl Shown<'_> {
         let set = |(name, sql): &(&Ident, String)| {
             let (new, old) = (of_row(sql, "NEW"), of_row(sql, "OLD"));
             let is_same = match self.is_expression {
-                true => format!("{new}::text IS NOT DISTINCT FROM {old}::text"),
+                true => format!("pg_catalog.record_image_eq(ROW({new}), ROW({old}))"),
                 false => {
                     format!("pg_catalog.record_image_eq(ROW(NEW.{of}), ROW(OLD.{of}))", of = self.column.name)
                 }
@@ -133,55 +136,6 @@ impl Shown<'_> {
 }
 
 impl Green {
-    /// Why there can be no view of the old shape.
-    pub(crate) fn compatibility_conflicts(&self) -> Vec<Conflict> {
-        let refused = |column: &GreenColumn| {
-            let (blue, why, hint) = match &column.source {
-                Source::Encrypted(how) if how.format == Format::AesGcm && self.is_plain(&how.blue) => (
-                    &how.blue,
-                    "SQL cannot read values of the format aes-gcm",
-                    "`format: pgp`, or take `compatibility` out",
-                ),
-                Source::BlindIndex(BlindIndex { of, tag_of: Some(_), .. }) => {
-                    (of, "its triggers write no tags", "take `tag` or `compatibility` out")
-                }
-                Source::Expression { blue, back: None, .. } => {
-                    (blue, "it has no way back", "`back: ...` beside `using`, or take `compatibility` out")
-                }
-                _ => return None,
-            };
-            Some(Conflict::new(format!("a view of the old shape cannot show column {blue}: {why}"), hint))
-        };
-        self.columns.iter().filter_map(refused).collect()
-    }
-
-    /// What clients have to know of the view.
-    pub(crate) fn compatibility_notes(&self, of: &Compatibility) -> Vec<String> {
-        let view = self.view(of).plain();
-        let mut notes = vec![format!(
-            "from the swap until `finish`, view {view} has the old shape, for clients with `search_path = {}, ...`",
-            of.schema
-        )];
-        notes.push(match self.has_trigger() {
-            true => format!(
-                "of {view}, INSERT ... ON CONFLICT, COPY ... TO, TRUNCATE, MERGE and foreign keys are not possible, and an UPDATE or DELETE of a row \
-                 that another transaction has changed meanwhile fails with SQLSTATE 40001"
-            ),
-            false => format!("of {view}, COPY ... TO, TRUNCATE and foreign keys are not possible"),
-        });
-        let dropped = self.blue.columns.iter().filter(|column| self.name_of(&column.name).is_none());
-        notes.extend(dropped.map(|column| {
-            format!("column {} of {view} is NULL, and cannot be written: the plan drops it", column.name)
-        }));
-        if !of.security_invoker {
-            notes.push(format!(
-                "before version 15, {view} reads and writes with the rights of its owner: grants on the view decide who may, and not those on \
-                 the table and its columns"
-            ));
-        }
-        notes
-    }
-
     fn view(&self, of: &Compatibility) -> QName {
         QName { schema: of.schema.clone(), name: self.live().name.clone() }
     }
@@ -196,7 +150,7 @@ impl Green {
     }
 
     /// Without a computed column, the server itself can write to the view.
-    fn has_trigger(&self) -> bool {
+    pub(crate) fn has_trigger(&self) -> bool {
         self.columns.iter().any(|column| match &column.source {
             Source::Expression { .. } => true,
             Source::Encrypted(how) => self.is_plain(&how.blue),
@@ -238,7 +192,7 @@ impl Green {
                 }
             }
             Source::Encrypted(how) if self.is_plain(&how.blue) => {
-                let text = format!("r.{}::text", column.name);
+                let text = sql_text(&column.base_type, &format!("r.{}", column.name));
                 let mut written = vec![(&green.name, format!("encrypt_phi({text}, '{}')", how.key))];
                 written.extend(self.columns.iter().filter_map(|other| match &other.source {
                     Source::BlindIndex(index) if index.of == column.name => {
@@ -352,10 +306,9 @@ impl Green {
         let then = list(same.iter().map(|one| format!("OLD.{}", one.column.name)));
         let image =
             (!same.is_empty()).then(|| format!("pg_catalog.record_image_eq(ROW({now}), ROW({then}))"));
-        let computed = computed
-            .iter()
-            .filter(|one| !one.written.is_empty())
-            .map(|one| format!("({})::text IS NOT DISTINCT FROM OLD.{}::text", one.read, one.column.name));
+        let computed = computed.iter().filter(|one| !one.written.is_empty()).map(|one| {
+            format!("pg_catalog.record_image_eq(ROW({}), ROW(OLD.{}))", one.read, one.column.name)
+        });
         image.into_iter().chain(computed).collect::<Vec<_>>().join(" AND ")
     }
 }

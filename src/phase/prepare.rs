@@ -22,6 +22,8 @@ use crate::pg::{Colour, RunObjects, list};
 use crate::plan::{StepTime, TablePlan};
 use crate::run::Run;
 
+const COLUMN_GRANTS_ONLY: &str = include_str!("../../sql/catalog/column_grants_only.sql");
+
 /// How often green is designed at most, if DDL changes a table meanwhile.
 const DESIGNS: u32 = 5;
 
@@ -156,7 +158,14 @@ async fn with_view(client: &Client, mut green: Green, table: &TablePlan) -> Resu
     if !conflicts.is_empty() {
         return Err(Error::Refused(Finding::of_conflicts(&table.table, conflicts)));
     }
-    let view = Compatibility { schema, security_invoker };
+    let mut denied = Vec::new();
+    if security_invoker {
+        let (oid, read) = (green.blue.table.oid, green.read_by_view());
+        let rows = client.query(COLUMN_GRANTS_ONLY, &[&oid, &read, &green.has_trigger()]).await;
+        let rows = rows.doing("looking for roles with privileges on columns only")?;
+        denied = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    }
+    let view = Compatibility { schema, security_invoker, denied };
     green.notes.extend(green.compatibility_notes(&view));
     green.compatibility = Some(view);
     Ok(green)

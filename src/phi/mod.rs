@@ -25,6 +25,7 @@ pub use keys::{Key, KeyError, KeyId};
 pub use provider::{KeysError, KeysPlan, Provider, without_keys};
 pub use refused::Refused;
 pub use text::Codec;
+pub(crate) use text::sql_text;
 pub use value::{Format, Label, Opener, Sealer, label, parameters, prefix};
 
 /// Whether a text is a document with keys, as a provider gives it.

@@ -85,6 +85,29 @@ impl Codec {
     }
 }
 
+/// SQL for the same text of a value, whatever DateStyle and TimeZone the session has. `value` is SQL of the type, or of a domain
+/// of it; as JSON, dates and times are always in the ISO form, with a T between them.
+#[must_use]
+pub(crate) fn sql_text(base_type: &str, value: &str) -> String {
+    let json = |value: String| {
+        format!("pg_catalog.json_extract_path_text(pg_catalog.to_json({value}), VARIADIC '{{}}')")
+    };
+    let spaced = |value: String| format!("pg_catalog.replace({}, 'T', ' ')", json(value));
+    match Codec::of(base_type) {
+        Some(Codec::Date) => json(format!("{value}::pg_catalog.date")),
+        Some(Codec::Timestamp) => spaced(format!("{value}::pg_catalog.timestamp")),
+        Some(Codec::Timestamptz) => {
+            let at_utc = format!("pg_catalog.timezone('UTC', {value}::pg_catalog.timestamptz)");
+            let zone = format!(
+                "CASE WHEN pg_catalog.isfinite({value}::pg_catalog.timestamptz) THEN '+00' ELSE '' END"
+            );
+            let text = format!("{} OPERATOR(pg_catalog.||) {zone}", spaced(at_utc));
+            format!("pg_catalog.replace({text}, ' BC+00', '+00 BC')")
+        }
+        _ => format!("{value}::text"),
+    }
+}
+
 fn integer(value: &[u8]) -> Option<i64> {
     match *value {
         [a, b] => Some(i16::from_be_bytes([a, b]).into()),

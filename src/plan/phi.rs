@@ -8,7 +8,7 @@ use super::problem::Collected;
 use super::shape::{MapShape, Shape};
 use super::yaml::{Node, Word};
 use super::{ColumnChange, gates, sql, value};
-use crate::pg::{Ident, QName};
+use crate::pg::{Ident, MAX_BYTES, QName};
 use crate::phi::{Format, KeyId, KeysPlan, Provider};
 
 const KEY_ID: Shape = Shape::Text {
@@ -149,7 +149,17 @@ fn key_id(node: &Node, name: &str, found: &mut Collected) -> Option<KeyId> {
 fn code(node: &Node, name: &str, column: &Ident, found: &mut Collected) -> Option<Ident> {
     let value = node.get(name)?;
     match value.scalar()?.as_bool() {
-        Some(is_wanted) => is_wanted.then(|| Ident::from(format!("{}_{name}", column.as_str()))),
+        Some(is_wanted) => {
+            let named = Ident::from(format!("{}_{name}", column.as_str()));
+            let bytes = named.as_str().len();
+            if is_wanted && bytes > MAX_BYTES {
+                let message = format!(
+                    "`{name}: true`: the name {named} has {bytes} bytes, and PostgreSQL keeps {MAX_BYTES}"
+                );
+                found.add_with_hint(value.at, message, format!("give a shorter one: `{name}: <name>`"));
+            }
+            is_wanted.then_some(named)
+        }
         None => sql::take(value, name, column_name, found),
     }
 }

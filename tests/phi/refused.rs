@@ -48,7 +48,7 @@ fn of_keys(keys: &Keys) -> Vec<(String, u32, &'static str, &'static str)> {
 }
 
 /// What the table has, how the plan encrypts, and what is said of it.
-const OF_COLUMNS: [(&str, &str, &str); 16] = [
+const OF_COLUMNS: [(&str, &str, &str); 21] = [
     ("", "id: {encrypt: {}}", "column \"id\" is in the primary key, by which rows are found"),
     (
         "alter table t alter ssn set default 'none'",
@@ -88,6 +88,33 @@ const OF_COLUMNS: [(&str, &str, &str); 16] = [
         "",
         "{note: {type: text, using: 'left(ssn, 3)', one_way: true}, ssn: {encrypt: {}}}",
         "`using` of column \"note\" reads column",
+    ),
+    // What a domain adds to its type, at any depth.
+    (
+        "create domain pending as text default 'PENDING'; alter table t alter ssn type pending",
+        "ssn: {encrypt: {into: sealed}}",
+        "column \"ssn\" has the default of its domain public.pending",
+    ),
+    (
+        "create domain given as text not null; create domain mrn as given; alter table t alter ssn type mrn",
+        "ssn: {encrypt: {}}",
+        "column \"ssn\" is NOT NULL only by domain public.given",
+    ),
+    (
+        "create domain present as varchar(9) constraint is_some check (value <> ''); create domain code as present;
+         alter table t alter ssn type code",
+        "ssn: {encrypt: {}}",
+        "CHECK is_some of domain public.present is about the content of column \"ssn\"",
+    ),
+    (
+        "create domain sealed as bytea constraint long check (octet_length(value) > 60); alter table t add b sealed",
+        "b: {encrypt: {previous: 6f2d1c1e-0f6b-4a53-9a43-2f7b8b1f2f11}}",
+        "CHECK long of domain public.sealed is about the content of column \"b\"",
+    ),
+    (
+        "create domain filled as bytea not null; alter table t add b filled default ''; alter table t alter b drop default",
+        "b: {encrypt: {previous: 6f2d1c1e-0f6b-4a53-9a43-2f7b8b1f2f11}}",
+        "column \"b\" is NOT NULL only by domain public.filled",
     ),
 ];
 
@@ -139,6 +166,11 @@ async fn what_cannot_be_encrypted_is_refused_by_name() {
         program = program.plan(&plan(&keys, "file: keys.yaml", columns));
         refused(&program, words);
     }
+    // A column that is NOT NULL itself loses nothing.
+    client.batch_execute(table).await.unwrap();
+    client.batch_execute("alter table t alter ssn type mrn, alter ssn set not null").await.unwrap();
+    program = program.plan(&plan(&keys, "file: keys.yaml", "ssn: {encrypt: {}}"));
+    program.run("check", &[]).expect_code(0);
     client.batch_execute(table).await.unwrap();
     // Each provider, where it works.
     let function = format!(

@@ -358,11 +358,13 @@ fn a_tag_has_a_key_of_its_own_and_goes_with_the_format_pgp() {
     };
     let third = format!(", tag: {tag}");
     assert!(of(&third, "tag: true").is_ok());
+    let long = format!("into: {}, tag: true", "l".repeat(62));
     assert!(of(&third, "tag: mark, blind_index: '\"By A\"'").is_ok());
     for (keys, encrypt, what) in [
         ("", "tag: true", "`tag` needs a key of its own"),
         (&third, "tag: true, format: aes-gcm", "`tag` goes with the format pgp"),
         ("", "tag: mark", "`tag` needs a key of its own"),
+        (&third, &long, "has 66 bytes, and PostgreSQL keeps 63"),
         (&third, "tag: mark, blind_index: mark", "two columns of the new table would be called `mark`"),
         (&third, "tag: yes", "this is neither `true` or `false` nor a column's name"),
         (&third, "blind_index: 'true'", "this is neither `true` or `false` nor a column's name"),
