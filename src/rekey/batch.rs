@@ -172,7 +172,7 @@ impl Batch {
         let Updated { rows, count } = rows;
         if (rows.len() as u64) < count {
             client.batch_execute("ROLLBACK").await.doing(doing())?;
-            return Err(not_written(format!("a row of {} is gone once it is written", work.name())));
+            return Err(not_written(&format!("a row of {} is gone once it is written", work.name())));
         }
         let mut values = 0;
         for row in &rows {
@@ -187,7 +187,7 @@ impl Batch {
                     let column = work.columns.get(number).map_or("", |column| column.name.as_str());
                     let what =
                         format!("a value of {}, column {column}, is not what was written", work.name());
-                    return Err(not_written(what));
+                    return Err(not_written(&what));
                 }
                 values += 1;
             }
@@ -274,7 +274,7 @@ fn not_found(work: &Work, error: &tokio_postgres::Error) -> Error {
     Error::Answered { code: ExitCode::Failed.into(), why }
 }
 
-fn not_written(what: String) -> Error {
+fn not_written(what: &str) -> Error {
     let why = format!("{what}: a trigger or a rule changes it; this batch was rolled back");
     Error::Answered { code: ExitCode::Differences.into(), why }
 }
