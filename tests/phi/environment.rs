@@ -10,7 +10,10 @@ async fn no_command_of_the_plan_gets_the_variable() {
     let of = |program: Bluegreen| {
         let program = program.env("PROJH_KEYS", &keys.document());
         let told = program.folder().join("told");
-        let tell = format!("[sh, -c, 'echo \"${{PROJH_KEYS+with keys}}.\" >> {}']", told.display());
+        let tell = format!(
+            "[sh, -c, '(env | grep -q ^PROJH_KEYS= && echo with keys; echo told) >> {}']",
+            told.display()
+        );
         let text = plan(&keys, "1h, reconnect_for: 10s").replace("file: keys.yaml", "env: PROJH_KEYS");
         program.write_plan(&format!("{text}hooks:\n  - {tell}\n"));
         (program, told)
