@@ -22,7 +22,7 @@ async fn no_command_of_the_plan_gets_the_variable() {
 
     // No server is reached, so that no keys are loaded.
     let (program, told) = of(Bluegreen::alone());
-    program.run("rollback", &[]);
+    program.execute(&["--yes"]);
     until("the hook is told of the error", async || !lines(&told).is_empty()).await;
     assert!(!lines(&told).contains("with keys"));
 
