@@ -10,8 +10,11 @@ async fn no_command_of_the_plan_gets_the_variable() {
     let of = |program: Bluegreen| {
         let program = program.env("PROJH_KEYS", &keys.document());
         let told = program.folder().join("told");
-        let tell = format!("[sh, -c, 'echo \"${{PROJH_KEYS+with keys}}.\" >> {}']", told.display());
-        let text = plan(&keys, "1h").replace("file: keys.yaml", "env: PROJH_KEYS");
+        let tell = format!(
+            "[sh, -c, '(env | grep -q ^PROJH_KEYS= && echo with keys; echo told) >> {}']",
+            told.display()
+        );
+        let text = plan(&keys, "1h, reconnect_for: 10s").replace("file: keys.yaml", "env: PROJH_KEYS");
         program.write_plan(&format!("{text}hooks:\n  - {tell}\n"));
         (program, told)
     };
@@ -29,7 +32,7 @@ async fn no_command_of_the_plan_gets_the_variable() {
     let (program, told) = of(Bluegreen::new(&cluster, "postgres"));
     program.execute(&["--yes", "--until", "prepare"]).expect_code(0);
     let before = lines(&told).len();
-    program.run("rollback", &["--yes"]).expect_code(6);
+    program.run("rollback", &[]).expect_code(6);
     until("the hook is told of the end", async || lines(&told).len() > before).await;
     assert!(!lines(&told).contains("with keys"));
 }
