@@ -127,7 +127,7 @@ fn a_trigger_with_another_state_on_a_partition_is_refused_and_noticed() {
         // One of the hints is as good as another one.
         cluster.psql(DB, "alter table p disable trigger tr_off");
     }
-    let before = states(&cluster, "^p");
+    let before = states(&cluster, "^p(1|2|2_rest)?$");
     program.execute(&["--yes", "--until", "verify"]).expect_code(0);
     for (sql, what) in OF_PARTITIONS {
         stops(&cluster, &program, sql, what);
@@ -136,9 +136,9 @@ fn a_trigger_with_another_state_on_a_partition_is_refused_and_noticed() {
     program.execute(&["--yes", "--until", "settle"]).expect_code(0);
     let live = "select string_agg(distinct concat(tgname, tgenabled), ' ') from pg_trigger where tgrelid in
                 (select relid from pg_partition_tree('p'))";
-    assert_eq!(cluster.psql(DB, live).trim(), "lateO tr_offD trO");
+    assert_eq!(cluster.psql(DB, live).trim(), "lateO trO tr_offD");
     program.run("rollback", &[]).expect_code(6);
-    assert_eq!(states(&cluster, "^p"), before);
+    assert_eq!(states(&cluster, "^p(1|2|2_rest)?$"), before);
 }
 
 #[test]
