@@ -32,7 +32,7 @@ create function app.grouped() returns bigint begin atomic select sum(x.n) from (
 create procedure app.twice(inout m bigint) begin atomic select m + count(id) from app.t; end;
 create view app.over as select app.total() as n; grant select on app.over to reader;
 comment on function app.total() is 'all'; revoke execute on function app.named(int) from public; grant execute on function app.named(int) to reader;
-alter function app."By definer"(text) owner to owner;
+alter function app."By definer"(text) owner to owner; alter function app.named(int) depends on extension plpgsql;
 alter table app.other enable row level security;
 create policy reads on app.other for select to reader using (exists (select from app.t where t.id = other.t_id and t.open));
 create policy "Writes" on app.other for insert to reader with check (t_id in (select id from app.t) and note <> '');

@@ -16,6 +16,7 @@ use super::canonical::same;
 use super::grant::Grant;
 use super::part::{Compared, Dependent, Part};
 use super::shape::Green;
+use super::table::depends_on;
 use crate::pg::sql::Statement;
 use crate::pg::{Colour, Ident, QName};
 
@@ -45,6 +46,9 @@ pub struct Function {
     /// Whether its body groups by the primary key, and uses other columns.
     #[serde(default)]
     pub needs_key: bool,
+    /// The extensions that it depends on.
+    #[serde(default)]
+    pub extensions: Vec<Ident>,
     /// What follows the name in CREATE OR REPLACE FUNCTION.
     pub definition: String,
 }
@@ -85,10 +89,13 @@ impl Function {
         format!("drop {}; and create it again after the swap, or give it a string body", self.what())
     }
 
-    /// Binds its body to what its names mean now.
-    pub(super) fn replace(&self) -> Statement {
+    /// Binds its body to what its names mean now. The server forgets the extensions that it depends on.
+    pub(super) fn replace(&self) -> Vec<Statement> {
         let sql = format!("CREATE OR REPLACE {} {}{}", self.kind, self.name, self.definition);
-        Statement::new(format!("replace the body of {}", self.what()), sql)
+        let mut statements = vec![Statement::new(format!("replace the body of {}", self.what()), sql)];
+        let function = format!("{} {}({})", self.kind, self.name, self.arguments);
+        statements.extend(depends_on(&function, &self.extensions));
+        statements
     }
 
     fn dependent(&self, green: &Green, who: Colour) -> Dependent {
@@ -104,7 +111,7 @@ impl Function {
             // After every view that it may read.
             rank: u32::MAX,
             trial: self.trial(green),
-            after: vec![self.replace()],
+            after: self.replace(),
             names: green.old_names_of(who, &self.uses),
             ..Dependent::of(&self.name, &self.owner)
         }

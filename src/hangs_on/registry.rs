@@ -84,8 +84,10 @@ impl KeyRegistry {
     /// That of a key of blue.
     pub(super) fn of(green: &Green, key: &[Ident]) -> Self {
         let blue = &green.blue;
-        let is_primary =
-            blue.primary_key().is_some_and(|index| key.iter().all(|name| index.columns.contains(name)));
+        let same = |keys: &[Option<Ident>]| {
+            keys.len() == key.len() && keys.iter().flatten().all(|name| key.contains(name))
+        };
+        let is_primary = blue.primary_key().is_some_and(|index| same(&index.keys));
         let table = blue.table.name.name.as_str();
         let name = match is_primary {
             true => format!("{table}_keys"),
@@ -93,9 +95,6 @@ impl KeyRegistry {
                 let columns: Vec<&str> = key.iter().map(Ident::as_str).collect();
                 format!("{table}_{}_keys", columns.join("_"))
             }
-        };
-        let same = |keys: &[Option<Ident>]| {
-            keys.len() == key.len() && keys.iter().flatten().all(|name| key.contains(name))
         };
         let index = blue.indexes.iter().find(|index| index.unique && same(&index.keys));
         Self {

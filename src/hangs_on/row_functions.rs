@@ -178,7 +178,10 @@ impl RowFunction {
                 moves("move away", &leaves, away),
                 moves("move in", &arrives, &function.name.schema),
             ],
-            after: self.is_bound.then(|| self.unexamined(function.replace())).into_iter().collect(),
+            after: match self.is_bound {
+                true => function.replace().into_iter().map(|one| self.unexamined(one)).collect(),
+                false => Vec::new(),
+            },
             names: green.old_names_of(who, &function.uses),
             ..Dependent::of(&function.name, &function.owner)
         }

@@ -273,3 +273,38 @@ async fn check_explains_the_choices_with_figures() {
         "{taken:#?}"
     );
 }
+
+/// Also where the primary key includes the column of the other one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_key_has_a_table_of_its_own() {
+    const BLUE: &str = "
+create table t (id int, code int not null, at date not null, constraint t_pkey primary key (id) include (code), constraint t_code_key unique (code));
+create table of_id (id int primary key, t int references t (id)); create table of_code (id int primary key, t int references t (code));
+insert into t select g, g, date '2026-01-01' + g % 50 from generate_series(1, 100) g;
+insert into of_id select g, g from generate_series(1, 100) g; insert into of_code select g, g from generate_series(1, 100) g;";
+    const PLAN: &str = "
+version: 1
+name: two
+settings: {soak: 1h}
+tables:
+  - table: public.t
+    partition_by: {range: at, every: 1 month, from: 2026-01-01, until: 2026-04-01}
+    primary_key: [id, at]
+    drop_indexes: [t_code_key]
+    inbound_foreign_keys: registry
+";
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, BLUE, PLAN).await;
+    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+    for table in ["t_keys", "t_code_keys"] {
+        assert_eq!(count(&client, table).await, 100, "{table}");
+    }
+    for child in ["of_id", "of_code"] {
+        assert_eq!(
+            rejected(&client, &format!("insert into {child} values (101, 101)")).await,
+            "23503",
+            "{child}"
+        );
+    }
+    program.run("rollback", &["--drop-green"]).expect_code(6);
+}
