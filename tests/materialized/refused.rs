@@ -38,7 +38,7 @@ async fn one_that_does_not_fit_or_changes_meanwhile_is_named() {
             "keep column \"old\"",
         ),
         (
-            "create materialized view app.v as select distinct id, note from app.t",
+            "create materialized view app.v as select id, array[note] as notes from app.t",
             "cannot change data type of view column",
             "drop materialized view app.v",
         ),

@@ -44,7 +44,7 @@ async fn a_view_that_does_not_fit_is_refused_by_name() {
             "keep column \"old\"",
         ),
         (
-            "create view app.v as select distinct id, note from app.t",
+            "create view app.v as select id, array[note] as notes from app.t",
             "cannot change data type of view column",
             "drop view app.v",
         ),
