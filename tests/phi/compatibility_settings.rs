@@ -152,6 +152,11 @@ async fn roles_that_cannot_use_the_view_are_named() {
         notes.collect::<Vec<String>>()
     };
     let said = notes();
+    // Views of version 14 read with the rights of their owner.
+    if count(&client, "select current_setting('server_version_num')::bigint").await < 150_000 {
+        assert!(said.is_empty(), "{said:#?}");
+        return;
+    }
     assert_eq!(said.len(), 2, "{said:#?}");
     assert!(said.iter().any(|what| what.contains("app1 has SELECT, UPDATE on columns")), "{said:#?}");
     assert!(said.iter().any(|what| what.contains("\"App 2\" has UPDATE on columns")), "{said:#?}");

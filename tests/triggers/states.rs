@@ -146,10 +146,15 @@ fn a_foreign_key_that_is_not_enforced_as_usual_is_refused_and_noticed() {
     let cluster = Cluster::start();
     cluster.psql(DB, KEYS);
     let program = Bluegreen::new(&cluster, DB).plan(KEYS_PLAN);
+    // In version 14 a partitioned table that references has no triggers of its own.
+    let of_kid = "select count(*) from pg_trigger where tgrelid = 'kid'::regclass";
+    let is_on_kid = cluster.psql(DB, of_kid).trim() != "0";
+    let is_possible = |sql: &str| is_on_kid || sql != "alter table kid disable trigger all";
+    let of_constraints = || of_constraints().into_iter().filter(|(sql, _)| is_possible(sql));
     for (sql, what) in of_constraints() {
         is_refused(&cluster, &program, &sql, what);
     }
-    let usual = "alter table kid enable trigger all; alter table t enable trigger all";
+    let usual = "alter table kid enable trigger all; alter table kid1 enable trigger all; alter table t enable trigger all";
     program.execute(&["--yes", "--until", "verify"]).expect_code(0);
     for (sql, what) in of_constraints() {
         stops(&cluster, &program, &sql, what);
@@ -159,7 +164,10 @@ fn a_foreign_key_that_is_not_enforced_as_usual_is_refused_and_noticed() {
     for (sql, what) in [
         ("alter table kid disable trigger all", "the state of constraint kid_tid_fkey of public.kid is new"),
         ("alter table t disable trigger all", "the state of constraint kid_tid_fkey of public.kid is new"),
-    ] {
+    ]
+    .into_iter()
+    .filter(|(sql, _)| is_possible(sql))
+    {
         cluster.psql(DB, sql);
         let stopped = program.run("rollback", &[]).expect_code(1);
         assert!(stopped.error().contains(what), "{sql}: {}", stopped.error());
