@@ -160,20 +160,21 @@ fn a_foreign_key_that_is_not_enforced_as_usual_is_refused_and_noticed() {
         stops(&cluster, &program, &sql, what);
         cluster.psql(DB, usual);
     }
+    let other = "select count(*) from pg_trigger where tgisinternal and tgenabled <> 'O'";
     program.execute(&["--yes", "--until", "settle"]).expect_code(0);
     for (sql, what) in [
         ("alter table kid disable trigger all", "the state of constraint kid_tid_fkey of public.kid is new"),
         ("alter table t disable trigger all", "the state of constraint kid_tid_fkey of public.kid is new"),
-    ]
-    .into_iter()
-    .filter(|(sql, _)| is_possible(sql))
-    {
+    ] {
         cluster.psql(DB, sql);
+        if cluster.psql(DB, other).trim() == "0" {
+            assert!(!is_on_kid, "{sql} has no effect");
+            continue;
+        }
         let stopped = program.run("rollback", &[]).expect_code(1);
         assert!(stopped.error().contains(what), "{sql}: {}", stopped.error());
         cluster.psql(DB, usual);
     }
     program.run("rollback", &[]).expect_code(6);
-    let other = "select count(*) from pg_trigger where tgisinternal and tgenabled <> 'O'";
     assert_eq!(cluster.psql(DB, other).trim(), "0");
 }
