@@ -1,9 +1,10 @@
 //! Sequences that a table's columns own.
 //!
 //! A serial column's sequence is shared while both tables exist, and changes its owner in the swap; its type only changes
-//! if the plan gives the column a wider one, and a swap back undoes that. An identity column's cannot change its owner: green has one of its own, with the same name in the run's schema, which continues
-//! from blue's value at the swap. All of them are locked with the tables: a client that calls `nextval` before its
-//! INSERT holds the sequence and waits for the table.
+//! if the plan gives the column a wider one, and a swap back undoes that. An identity column's cannot change its owner:
+//! green has one of its own, with the same name in the run's schema, which continues from blue's value at the swap. All of
+//! them are locked with the tables: a client that calls `nextval` before its INSERT holds the sequence and waits for the
+//! table.
 
 use serde::{Deserialize, Serialize};
 

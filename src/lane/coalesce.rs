@@ -207,12 +207,10 @@ impl Coalesced {
     ) -> Result<(), Impossible> {
         let earlier = self.remove(old)?;
         let incomplete = values.iter().any(|value| matches!(value, Value::Unchanged));
-        let mut base = None;
+        let kept_under = || earlier.as_ref().map_or_else(|| Some(old.clone()), |row| row.base.clone());
+        let mut base = if self.keeps { kept_under() } else { None };
         if incomplete {
             let (known, known_base) = match (before, earlier) {
-                (Some(before), earlier) if self.keeps => {
-                    (before, earlier.map_or_else(|| Some(old.clone()), |row| row.base))
-                }
                 (Some(before), _) => (before, None),
                 (None, Some(row)) => (row.values, row.base),
                 (None, None) => (Vec::new(), Some(old.clone())),
@@ -222,9 +220,7 @@ impl Coalesced {
                     *value = known.clone();
                 }
             }
-            base = known_base;
-        } else if self.keeps {
-            base = earlier.map_or_else(|| Some(old.clone()), |row| row.base);
+            base = base.or(known_base);
         }
         let row = Row { values, base };
         self.count(&row);
