@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+/// A run may last for weeks: with the C library's allocator its memory grows for an hour, in arenas that are never given
+/// back (docs/performance.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     projh_bluegreen::cli::main().into()
 }
