@@ -184,8 +184,12 @@ fn watch(run: &str) -> String {
 /// long as a synchronous standby is missing: then what is visible by now is read.
 async fn read(target: &Target, run_or_plan: &str, ours: bool) -> Result<Option<Now>, Unknown> {
     let asked = async {
-        // The lock on the run's row is committed, too, and must not wait for a standby.
-        let settings = &[("lock_timeout", "5s"), ("synchronous_commit", "local")];
+        // The lock on the run's row is committed, too, also in a read-only database, and must not wait for a standby.
+        let settings = &[
+            ("lock_timeout", "5s"),
+            ("synchronous_commit", "local"),
+            ("default_transaction_read_only", "off"),
+        ];
         let session =
             target.connect(ConnectionRole::of_command("status"), settings).await.map_err(|_| Unknown)?;
         let found = match journal::latest(&session, run_or_plan, ours).await {

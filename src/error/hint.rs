@@ -129,6 +129,10 @@ impl Error {
             "53100" => {
                 "free space on the server's disk and execute again, or `projh-bluegreen rollback`, which frees the space that green takes"
             }
+            "25006" => {
+                "default_transaction_read_only is on for the database or the role. PGOPTIONS=\"-c default_transaction_read_only=off\" \
+                 in the environment of this command lets it write all the same"
+            }
             "XX001" | "XX002" => {
                 "the server could not read a row or an index: it is damaged. The server's log and pg_amcheck say which; \
                  `projh-bluegreen rollback`, repair it, and begin again"

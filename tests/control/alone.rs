@@ -69,6 +69,25 @@ async fn a_comparison_opens_no_way_back() {
     assert_eq!(count(&client, "pg_replication_slots").await, 2);
 }
 
+/// Nothing can be written by default: the command says so, with the state of the tables and how to go back all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_read_only_database_a_rollback_says_how_it_may_write() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, BLUE, &plan("soak: 1h")).await;
+    let soak = program.spawn("execute", &["--yes"]);
+    soak.wait_for("soaking");
+    soak.terminate();
+    soak.finish().expect_code(7);
+    client.batch_execute("alter database postgres set default_transaction_read_only = on").await.unwrap();
+    let rejected = program.run("rollback", &[]).expect_code(1);
+    let error = &rejected.events_of("error")[0]["hint"];
+    assert!(error.as_str().unwrap().contains("PGOPTIONS=\"-c default_transaction_read_only=off\""), "{error}");
+    let state = &rejected.events.last().unwrap()["state"];
+    assert!(state.as_str().unwrap().contains("the swap can be undone"), "{state}");
+    let program = program.env("PGOPTIONS", "-c default_transaction_read_only=off");
+    program.run("rollback", &[]).expect_code(6);
+}
+
 /// Changes a row behind the stream's back, with the mark of the program.
 fn damage(home: &str, note: &str) -> String {
     format!(
