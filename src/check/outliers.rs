@@ -114,7 +114,7 @@ impl Months {
         let until = until.or(first_of((last + whole).div_euclid(whole) * whole))?;
         let default = if by.default { "go to the default partition" } else { "need `default: true`" };
         Some(format!(
-            "write in partition_by: from: {from}, until: {until} (in place of `ahead`); {elsewhere} rows are \
+            "write in partition_by: from: {from}, until: {until}; {elsewhere} rows are \
              outside these, and {default}"
         ))
     }

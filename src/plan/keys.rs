@@ -353,7 +353,7 @@ static PARTITION_BY: MapShape = MapShape {
         key(
             "ahead",
             Shape::Integer { min: 0, max: 1_000 },
-            "is how many ranges to have past the present one (3)",
+            "is how many ranges to have past the present one (3); with `until`, only `partitions` makes them",
         ),
         key("retention", Shape::Map(&RETENTION), "is how long `partitions` keeps old partitions (for ever)"),
         key(

@@ -162,10 +162,6 @@ fn every(node: &Node, every: &Node, found: &mut Collected) -> Option<Partitions>
             "it is the first day that the ranges do not cover".to_owned(),
         );
     }
-    if let (Some(_), Some(ahead)) = (until, node.get("ahead")) {
-        let hint = "`until` says where the ranges end: leave out `ahead`".to_owned();
-        found.add_with_hint(ahead.at, "`ahead` and `until` exclude each other", hint);
-    }
     Some(Partitions::Every { count, unit, from, until, ahead })
 }
 
