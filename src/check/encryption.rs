@@ -7,7 +7,34 @@ use crate::hangs_on::{GreenColumn, Source};
 use crate::pg::Ident;
 use crate::pg::connect::Session;
 use crate::phase::keyring::{self, Used};
-use crate::plan::{ColumnChange, Plan};
+use crate::plan::{ColumnChange, Plan, Step, StepTime};
+
+/// What the view of the old shape calls must be there when it is made, in the swap; a step of the plan may make it.
+pub(super) async fn check_view(
+    plan: &Plan,
+    session: &Session,
+    subject: &Subject<'_>,
+) -> Result<Vec<Finding>, Error> {
+    let called = subject.design.as_ref().map(|design| design.green.functions_of_view()).unwrap_or_default();
+    let is_in_time = |step: &&Step| step.when <= StepTime::InSwap;
+    let made = |name: &str| {
+        let mut statements = plan.steps.iter().filter(is_in_time).flat_map(|step| &step.up.statements);
+        statements.any(|statement| statement.sql.contains(name))
+    };
+    let sql = "SELECT f FROM unnest($1::text[]) AS f WHERE to_regprocedure('public.' || f) IS NULL";
+    let rows = session.query(sql, &[&called]).await.doing("looking for the functions of the view")?;
+    let missing = rows.iter().map(|row| row.get::<_, &str>(0));
+    let missing: Vec<&str> = missing.filter(|f| !made(f.split('(').next().unwrap_or(f))).collect();
+    if missing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let what = format!(
+        "the view of `compatibility: view` calls {}, which schema public has not, and no step makes before it",
+        missing.join(", ")
+    );
+    let hint = "add a step with sql/project-h/phi.sql (`when: prepare`), or take `compatibility` out";
+    Ok(vec![Finding::table(CheckId::Encryption, &subject.definition.table.name, what, hint)])
+}
 
 /// The blind indexes and tags of values that are encrypted already: those that are kept, and those that are made.
 pub(super) fn notes(subject: &Subject<'_>) -> Vec<Finding> {

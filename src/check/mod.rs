@@ -118,6 +118,9 @@ const CHECKS: &[Checks] = &[
         check(Id::Triggers, &[Id::PlanFitsTable], |at, of| found(triggers::check(at.session, of))),
         check(Id::InPlace, &[], |at, of| known(in_place::proposed(at.plan, of))),
         check(Id::Encryption, &[Id::PlanFitsTable], |_, of| known(encryption::notes(of))),
+        check(Id::Encryption, &[Id::PlanFitsTable], |at, of| {
+            found(encryption::check_view(at.plan, at.session, of))
+        }),
         check(Id::Policies, &[], |at, of| known(policies::check(at.plan, of))),
         check(Id::Types, &[], |_, of| known(types::check(of))),
         check(Id::Names, &[Id::PlanFitsTable], |at, of| found(names::check(at.session, of))),

@@ -67,9 +67,14 @@ async fn work(
             }
         }
     }
+    let keeps_old = work.iter().any(upkeep::Work::keeps_old);
     let state = match (is_nothing, dry_run) {
+        (true, _) if keeps_old => {
+            "every partition is there, and those that are too old stay; nothing was changed"
+        }
         (true, _) => "every partition is there, and none is too old; nothing was changed",
         (false, true) => "nothing was changed",
+        (false, false) if keeps_old => "every partition is there, and those that are too old stay",
         (false, false) => "the partitions are as the plan says",
     };
     let next = (dry_run && !is_nothing).then(|| format!("projh-bluegreen partitions {}", path.display()));

@@ -158,6 +158,18 @@ impl Green {
         })
     }
 
+    /// The functions of the database that the view calls, and that are not the plan's own: name and types.
+    pub(crate) fn functions_of_view(&self) -> Vec<&'static str> {
+        let is_made = |green: &&GreenColumn| matches!(&green.source, Source::Encrypted(how) if self.is_plain(&how.blue));
+        let mut columns = self.columns.iter().filter(is_made).peekable();
+        if self.compatibility.is_none() || columns.peek().is_none() {
+            return Vec::new();
+        }
+        let has_index = self.columns.iter().any(|green| matches!(green.source, Source::BlindIndex(_)));
+        let index = has_index.then_some("phi_blind_index(text, uuid)");
+        ["encrypt_phi(text, uuid)", "decrypt_phi(bytea, uuid)"].into_iter().chain(index).collect()
+    }
+
     fn shown<'a>(&'a self, column: &'a Column) -> Shown<'a> {
         let of_blue = |green: &&GreenColumn| green.blue() == Some(&column.name);
         // With its length and its collation: prepared statements of before the swap check both.

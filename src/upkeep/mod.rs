@@ -43,6 +43,8 @@ pub(crate) struct Work<'a> {
     /// Partitions to archive or drop, oldest first.
     old: Vec<Partition>,
     then: Then,
+    /// Whether some that are too old stay, because a run can still be undone.
+    keeps_old: bool,
 }
 
 impl Work<'_> {
@@ -54,6 +56,11 @@ impl Work<'_> {
     /// Whether everything is as the plan says.
     pub(crate) fn is_nothing(&self) -> bool {
         self.missing.is_empty() && self.old.is_empty()
+    }
+
+    /// Whether partitions that are older than the plan keeps stay until a run is finished.
+    pub(crate) const fn keeps_old(&self) -> bool {
+        self.keeps_old
     }
 
     /// The private schema for what is built.
@@ -90,7 +97,7 @@ pub(crate) async fn survey<'a>(
             let rows = moved::rows_in_default(client, &found, &leaf).await?;
             missing.push((leaf, rows));
         }
-        let (old, then) = match &by.retention {
+        let (mut old, then) = match &by.retention {
             Some(retention) => {
                 let (own, others) = upkeep.expired(&existing, retention);
                 for other in others {
@@ -101,12 +108,17 @@ pub(crate) async fn survey<'a>(
                     cx.tell(&Event::Notice { text });
                 }
                 let is_old = |partition: &&Partition| own.iter().any(|old| old.name == partition.name);
-                (found.partitions.iter().filter(is_old).cloned().collect(), retention.then)
+                (found.partitions.iter().filter(is_old).cloned().collect::<Vec<_>>(), retention.then)
             }
             None => (Vec::new(), Then::Archive),
         };
+        let keeps_old = found.soaking.is_some() && !old.is_empty();
+        if let (Some(run), true) = (&found.soaking, keeps_old) {
+            cx.tell(&Event::Notice { text: stay(run, &old) });
+            old.clear();
+        }
         refusals::refuse_taken(client, &found, &missing).await?;
-        all.push(Work { found, missing, old, then });
+        all.push(Work { found, missing, old, then, keeps_old });
     }
     if all.is_empty() {
         let what = "no table of the plan is partitioned by `range` with `every`: others need no partitions ahead of time";
@@ -114,10 +126,20 @@ pub(crate) async fn survey<'a>(
         return Err(refused(&table, what, "partition_by: {range: ..., every: 1 month}"));
     }
     for work in &all {
-        work.refuse_in_soak()?;
         work.refuse_dependents(client).await?;
     }
     Ok(all)
+}
+
+/// A detached partition is no longer in the stream, and its rows would stay in the old table.
+fn stay(run: &str, old: &[Partition]) -> String {
+    let names: Vec<String> = old.iter().map(|old| old.name.plain()).collect();
+    let (are, stay) = if names.len() == 1 { ("is", "stays") } else { ("are", "stay") };
+    format!(
+        "{} {are} older than the plan keeps, and {stay} until `projh-bluegreen finish {run}`: the stream does not carry a \
+         DETACH, so the old table would keep the rows, and the way back would not verify",
+        names.join(", ")
+    )
 }
 
 /// Drops what earlier commands have left at the tables of the plan, and at those that are live no more.

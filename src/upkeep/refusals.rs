@@ -12,24 +12,6 @@ use crate::plan::partition::Leaf;
 const DOING: &str = "looking for what is in the way";
 
 impl Work<'_> {
-    /// A detached partition is no longer in the stream, and its rows would stay in the old table.
-    pub(super) fn refuse_in_soak(&self) -> Result<(), Error> {
-        match (&self.found.soaking, self.old.first()) {
-            (Some(run), Some(old)) => {
-                let what = format!(
-                    "{} cannot be detached while run {run} can still be undone: the stream does not carry a DETACH, so the old \
-                     table would keep its rows, and the way back would not verify",
-                    old.name.plain()
-                );
-                let hint = format!(
-                    "projh-bluegreen finish {run}, and then again; or take `retention` out of the plan until then"
-                );
-                Err(refused(self.found.name(), what, hint))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// What depends on a partition that would be replaced or dropped.
     pub(super) async fn refuse_dependents(&self, client: &Client) -> Result<(), Error> {
         if let Some(default) = self.found.default().filter(|_| !self.missing.is_empty() && !self.is_direct())

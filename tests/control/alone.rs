@@ -81,7 +81,10 @@ async fn in_a_read_only_database_a_rollback_says_how_it_may_write() {
     client.batch_execute("alter database postgres set default_transaction_read_only = on").await.unwrap();
     let rejected = program.run("rollback", &[]).expect_code(1);
     let error = &rejected.events_of("error")[0]["hint"];
-    assert!(error.as_str().unwrap().contains("PGOPTIONS=\"-c default_transaction_read_only=off\""), "{error}");
+    assert!(
+        error.as_str().unwrap().contains("PGOPTIONS=\"-c default_transaction_read_only=off\""),
+        "{error}"
+    );
     let state = &rejected.events.last().unwrap()["state"];
     assert!(state.as_str().unwrap().contains("the swap can be undone"), "{state}");
     let program = program.env("PGOPTIONS", "-c default_transaction_read_only=off");

@@ -48,7 +48,7 @@ fn of_keys(keys: &Keys) -> Vec<(String, u32, &'static str, &'static str)> {
 }
 
 /// What the table has, how the plan encrypts, and what is said of it.
-const OF_COLUMNS: [(&str, &str, &str); 21] = [
+const OF_COLUMNS: [(&str, &str, &str); 22] = [
     ("", "id: {encrypt: {}}", "column \"id\" is in the primary key, by which rows are found"),
     (
         "alter table t alter ssn set default 'none'",
@@ -88,6 +88,11 @@ const OF_COLUMNS: [(&str, &str, &str); 21] = [
         "",
         "{note: {type: text, using: 'left(ssn, 3)', one_way: true}, ssn: {encrypt: {}}}",
         "`using` of column \"note\" reads column",
+    ),
+    (
+        "",
+        "{ssn: {encrypt: {into: sealed}}}, compatibility: view",
+        "calls encrypt_phi(text, uuid), decrypt_phi(bytea, uuid), which schema public has not",
     ),
     // What a domain adds to its type, at any depth.
     (
@@ -172,6 +177,18 @@ async fn what_cannot_be_encrypted_is_refused_by_name() {
     program = program.plan(&plan(&keys, "file: keys.yaml", "ssn: {encrypt: {}}"));
     program.run("check", &[]).expect_code(0);
     client.batch_execute(table).await.unwrap();
+    // A step may make what a view calls.
+    let view = plan(&keys, "file: keys.yaml", "{ssn: {encrypt: {into: sealed}}}, compatibility: view");
+    let made = |when: &str| {
+        format!(
+            "{view}steps: [{{name: f, when: {when}, one_way: true, \
+             up: \"create function encrypt_phi(text, uuid) ...; create function decrypt_phi(bytea, uuid) ...\"}}]\n"
+        )
+    };
+    program = program.plan(&made("after_swap"));
+    refused(&program, "which schema public has not");
+    program = program.plan(&made("in_swap"));
+    assert!(!program.run("check", &[]).stdout.contains("which schema public has not"));
     // Each provider, where it works.
     let function = format!(
         "create function get_encryption_key(id uuid) returns text language sql as $$ select '{}' $$",
