@@ -238,3 +238,20 @@ fn generated_columns_in_a_replica_identity_are_refused_where_clients_would_fail(
         expect(&found, "replica_identity", "column long is generated", back);
     }
 }
+
+/// Each makes green, and rolls it back.
+#[test]
+fn checks_at_the_same_time_are_not_in_each_others_way() {
+    let stage = Stage::set();
+    let tables = ["a", "b", "c", "d"].map(|name| {
+        TABLE.replace("table v", &format!("table {name}")).replace("into v", &format!("into {name}"))
+    });
+    stage.0.psql("postgres", &tables.concat());
+    std::thread::scope(|scope| {
+        for name in ["a", "b", "c", "d"] {
+            let plan = PLAN.replace("counts", name).replace("public.v", &format!("public.{name}"));
+            let program = Bluegreen::new(&stage.0, "postgres").plan(&plan);
+            scope.spawn(move || (0..3).for_each(|_| drop(program.run("check", &[]).expect_code(0))));
+        }
+    });
+}

@@ -11,7 +11,7 @@ use crate::phase;
 
 /// Refusals of the design; if there are none, sets the subject's `design`.
 pub(super) async fn check(session: &Session, subject: &mut Subject<'_>) -> Result<Vec<Finding>, Error> {
-    let ours = RunObjects::of("check");
+    let ours = RunObjects::passing("check");
     let homes = Homes { blue: ours.blue_schema(), green: ours.green_schema() };
     let found = (Fingerprint::of(session, &subject.plan.table).await?, subject.definition.clone());
     match phase::prepare::design_of(session, subject.plan, &homes, found).await {

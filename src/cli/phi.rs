@@ -23,7 +23,7 @@ fn keygen(shell: &Shell<'_>) -> Result<ExitCode, Error> {
     let (id, key) = Key::generate().map_err(|_| Error::Bug("the system gives no random bytes"))?;
     // It has nothing that JSON or YAML would have to quote.
     let text = match shell.cli.json {
-        true => format!("{{\"keys\":{{\"{id}\":{{\"key\":\"{}\"}}}}}}", *key),
+        true => format!("{{\"type\":\"keys\",\"keys\":{{\"{id}\":{{\"key\":\"{}\"}}}}}}", *key),
         false => format!("keys:\n  {id}: {{key: \"{}\"}}", *key),
     };
     shell.screen.out(&zeroize::Zeroizing::new(text));

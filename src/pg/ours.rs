@@ -70,6 +70,12 @@ impl RunObjects {
         Self(format!("{OBJECTS}{run}"))
     }
 
+    /// Of one command, for as long as it lasts: other commands that do the same at the same time have other names.
+    #[must_use]
+    pub fn passing(command: &str) -> Self {
+        Self::of(&format!("{command}_{:08x}", fastrand::u32(..)))
+    }
+
     /// Of the run that has this slot.
     #[must_use]
     pub fn of_slot(slot: &Ident) -> Self {

@@ -37,6 +37,8 @@ pub struct Wrong {
 /// Where in the document the next scalar is.
 enum At {
     Top,
+    /// After `type`, which `phi keygen --json` writes.
+    Type,
     /// After `keys`.
     Keys,
     /// Among the ids.
@@ -66,6 +68,8 @@ pub(super) fn read(text: &str) -> Result<BTreeMap<KeyId, Entry>, Wrong> {
         at = match (event, at) {
             (Event::MappingStart(..), At::Top) => At::Top,
             (Event::Scalar(word, ..), At::Top) if word == "keys" => At::Keys,
+            (Event::Scalar(word, ..), At::Top) if word == "type" => At::Type,
+            (Event::Scalar(word, ..), At::Type) if word == "keys" => At::Top,
             (Event::MappingStart(..), At::Keys) => At::Ids,
             (Event::Scalar(id, ..), At::Ids) => match KeyId::try_parse(&id) {
                 Ok(id) if keys.contains_key(&id) => return wrong(line, "this key is there twice"),
@@ -107,7 +111,7 @@ mod tests {
     fn yaml_and_json_are_read() {
         for text in [
             format!("keys:\n  {ID}: {{key: \"YQ==\"}}\n"),
-            format!("{{\"keys\": {{\"{ID}\": {{\"key\": \"YQ==\"}}}}}}"),
+            format!("{{\"type\":\"keys\",\"keys\": {{\"{ID}\": {{\"key\": \"YQ==\"}}}}}}"),
         ] {
             let keys = read(&text).unwrap();
             assert!(matches!(keys.values().next(), Some(Entry::Key(secret)) if secret.as_str() == "YQ=="));
@@ -122,6 +126,7 @@ mod tests {
             ("keys:\n  SECRET: {key: SECRET}".to_owned(), 2),
             (format!("keys:\n  {ID}: SECRET"), 2),
             (format!("keys:\n  {ID}: {{kex: SECRET}}"), 2),
+            (format!("type: SECRET\nkeys:\n  {ID}: {{key: SECRET}}"), 1),
             (format!("keys:\n  {ID}: {{}}"), 2),
             (format!("keys:\n  {ID}: {{key: SECRET, passphrase: SECRET}}"), 2),
             (format!("keys:\n  {ID}: {{key: [SECRET]}}"), 2),

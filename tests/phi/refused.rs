@@ -212,5 +212,21 @@ async fn what_cannot_be_encrypted_is_refused_by_name() {
     }
     let unwrap =
         plan(&keys, "file: wrapped.yaml", "ssn: {encrypt: {}}").replace("timeout", "unwrap: [rev], timeout");
-    program.plan(&unwrap).run("check", &[]).expect_code(0);
+    let program = program.plan(&unwrap);
+    program.run("check", &[]).expect_code(0);
+    // A new key, as it is printed, is a document with keys.
+    for words in [&["phi", "keygen", "--json"][..], &["phi", "keygen"]] {
+        let made =
+            std::process::Command::new(env!("CARGO_BIN_EXE_projh-bluegreen")).args(words).output().unwrap();
+        let made = String::from_utf8(made.stdout).unwrap();
+        std::fs::write(program.folder().join("made.yaml"), &made).unwrap();
+        std::fs::set_permissions(program.folder().join("made.yaml"), std::fs::Permissions::from_mode(0o400))
+            .unwrap();
+        let id = made.split(['"', ' ', ':']).find(|word| word.len() == 36).unwrap();
+        program.write_plan(
+            &plan(&keys, "file: made.yaml", "ssn: {encrypt: {}}").replace(&keys.active.to_string(), id),
+        );
+        program.run("check", &[]).expect_code(0);
+        std::fs::remove_file(program.folder().join("made.yaml")).unwrap();
+    }
 }
