@@ -145,14 +145,29 @@ pub fn by_key(identities: HashMap<Key, Net>, columns: usize) -> Result<HashMap<K
     if twice.is_empty() { Ok(keys) } else { Err(twice) }
 }
 
+/// Which rows keep values that their target has and the source does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keeps {
+    /// The source has all values.
+    #[default]
+    Nothing,
+    /// A row keeps them until it is deleted.
+    Rows,
+    /// Also one that moves to another partition, which the stream shows as a deletion and an insertion, one after the other in
+    /// a transaction, that have these first columns of what identifies a row in common.
+    Moves(usize),
+}
+
 /// The changes of one table, coalesced.
 #[derive(Debug, Default)]
 pub struct Coalesced {
     keys: HashMap<Key, Net>,
     /// Whether whole rows are the keys: in the middle of a transaction, equal rows may exist several times.
     by_whole_rows: bool,
-    /// Whether the target's rows have values that the source does not have, and keep them.
-    keeps: bool,
+    keeps: Keeps,
+    /// The row that the last change deleted, if it may be one that moves: its columns, and the key under which the target has
+    /// what it keeps.
+    moving: Option<(Key, Option<Key>)>,
     /// How many more of them there are.
     more: HashMap<Key, u32>,
     changes: u64,
@@ -160,9 +175,9 @@ pub struct Coalesced {
 }
 
 impl Coalesced {
-    /// Without changes; `by_whole_rows`, and whether rows of the target keep values, as of the lane.
+    /// Without changes; `by_whole_rows`, and what rows of the target keep, as of the lane.
     #[must_use]
-    pub fn of(by_whole_rows: bool, keeps: bool) -> Self {
+    pub fn of(by_whole_rows: bool, keeps: Keeps) -> Self {
         Self { by_whole_rows, keeps, ..Self::default() }
     }
 
@@ -184,12 +199,21 @@ impl Coalesced {
         self.size
     }
 
+    /// Takes in that a transaction begins.
+    pub fn begin(&mut self) {
+        self.moving = None;
+    }
+
     /// Takes in the insertion of a row.
     ///
     /// # Errors
     /// If its key exists already.
     pub fn insert(&mut self, key: Key, values: Vec<Value>) -> Result<(), Impossible> {
-        let row = Row { values, base: None };
+        let base = match (self.moving.take(), self.keeps) {
+            (Some((moving, base)), Keeps::Moves(columns)) if moving == key.first(columns) => base,
+            _ => None,
+        };
+        let row = Row { values, base };
         self.count(&row);
         self.put(key, row)
     }
@@ -205,10 +229,10 @@ impl Coalesced {
         mut values: Vec<Value>,
         before: Option<Vec<Value>>,
     ) -> Result<(), Impossible> {
+        self.moving = None;
         let earlier = self.remove(old)?;
         let incomplete = values.iter().any(|value| matches!(value, Value::Unchanged));
-        let kept_under = || earlier.as_ref().map_or_else(|| Some(old.clone()), |row| row.base.clone());
-        let mut base = if self.keeps { kept_under() } else { None };
+        let mut base = if self.keeps == Keeps::Nothing { None } else { kept_under(old, earlier.as_ref()) };
         if incomplete {
             let (known, known_base) = match (before, earlier) {
                 (Some(before), _) => (before, None),
@@ -234,13 +258,18 @@ impl Coalesced {
     pub fn delete(&mut self, key: &Key) -> Result<(), Impossible> {
         self.changes += 1;
         self.size += key.size();
-        self.remove(key).map(drop)
+        let earlier = self.remove(key)?;
+        if let Keeps::Moves(columns) = self.keeps {
+            self.moving = Some((key.first(columns), kept_under(key, earlier.as_ref())));
+        }
+        Ok(())
     }
 
     /// Returns the net change of each key, and starts over.
     pub fn take(&mut self) -> HashMap<Key, Net> {
         self.changes = 0;
         self.size = 0;
+        self.moving = None;
         std::mem::take(&mut self.keys)
     }
 
@@ -282,6 +311,11 @@ impl Coalesced {
         }
         Ok(Some(row))
     }
+}
+
+/// The key under which the target has what the row of `key` keeps, if it has it: `earlier` is that row, if this batch wrote it.
+fn kept_under(key: &Key, earlier: Option<&Row>) -> Option<Key> {
+    earlier.map_or_else(|| Some(key.clone()), |row| row.base.clone())
 }
 
 #[cfg(test)]

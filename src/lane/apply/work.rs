@@ -32,8 +32,10 @@ impl<'a> Work<'a> {
         keys.sort_unstable_by_key(|(key, _)| *key);
         for (key, net) in keys {
             let goes = net.was && !bases.contains(key);
+            // A row that is deleted and comes again keeps nothing.
+            let is_same = |row: &'a Row| base(row).map_or(!keeps, |base| base == key);
             match &net.now {
-                Some(row) if goes && base(row).is_none_or(|base| base == key) => {
+                Some(row) if goes && is_same(row) => {
                     work.replaced.push((key, row));
                     continue;
                 }

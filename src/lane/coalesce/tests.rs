@@ -159,11 +159,49 @@ fn equal_rows_may_exist_twice_in_the_middle_if_whole_rows_identify_them() {
         changes.update(&whole("2"), whole("3"), row("3", "-"), Some(row("2", "-")))
     };
     assert_eq!(shift(&mut Coalesced::default()), Err(Impossible::Taken));
-    let mut changes = Coalesced::of(true, false);
+    let mut changes = Coalesced::of(true, Keeps::Nothing);
     shift(&mut changes).unwrap();
     assert!(changes.doubled().is_empty());
     let mut now: Vec<Key> = changes.take().into_keys().collect();
     now.sort();
     assert_eq!(now, [whole("2"), whole("3")]);
     assert!(Key::of_row(&row("-", "a"), 1).is_none());
+}
+
+#[test]
+fn a_row_keeps_what_it_has_only_if_it_moves() {
+    let at = |id: &str, day: &str| Key::new([&value(id), &value(day)]).unwrap();
+    let base = |keeps, change: &dyn Fn(&mut Coalesced)| {
+        let mut changes = Coalesced::of(false, keeps);
+        changes.begin();
+        change(&mut changes);
+        let keys = by_key(changes.take(), 1).unwrap();
+        keys.into_values().find_map(|net| net.now).and_then(|row| row.base)
+    };
+    let moves = |changes: &mut Coalesced| {
+        changes.delete(&at("1", "a")).unwrap();
+        changes.insert(at("1", "b"), row("1", "b")).unwrap();
+    };
+    let key = Key::new([&value("1")]);
+    assert_eq!(base(Keeps::Moves(1), &moves), key);
+    assert_eq!(base(Keeps::Rows, &moves), None);
+    let twice = |changes: &mut Coalesced| {
+        moves(changes);
+        changes.delete(&at("1", "b")).unwrap();
+        changes.insert(at("1", "c"), row("1", "c")).unwrap();
+    };
+    assert_eq!(base(Keeps::Moves(1), &twice), key);
+    let between: [&dyn Fn(&mut Coalesced); 3] =
+        [&|changes| changes.begin(), &|changes| changes.delete(&at("2", "a")).unwrap(), &|changes| {
+            changes.update(&at("2", "a"), at("2", "a"), row("2", "x"), None).unwrap();
+            changes.delete(&at("2", "a")).unwrap();
+        }];
+    for between in between {
+        let comes_again = |changes: &mut Coalesced| {
+            changes.delete(&at("1", "a")).unwrap();
+            between(changes);
+            changes.insert(at("1", "b"), row("1", "b")).unwrap();
+        };
+        assert_eq!(base(Keeps::Moves(1), &comes_again), None);
+    }
 }

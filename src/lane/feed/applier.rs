@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::echo::Echo;
-use super::pending::{Durable, Pending, begin};
+use super::pending::{Durable, Pending, begin, kept_by};
 use super::reading::Reading;
 use super::touched::Touched;
 use super::{FeedError, MESSAGE_PREFIX, Mode, Parts, Shared, State};
@@ -87,7 +87,7 @@ impl Applier {
             let apply = Apply::prepare(&session, &lane).await?;
             let truncate = session.prepare(&format!("TRUNCATE {}", lane.target)).await?;
             let acting = session.prepare(&lane.acting.to_string()).await?;
-            let changes = Coalesced::of(lane.by_whole_rows, !lane.kept.is_empty());
+            let changes = Coalesced::of(lane.by_whole_rows, kept_by(&lane));
             pending.push(Pending { lane, acting, apply, truncate, changes });
         }
         if let Some(pending) = pending.first() {
@@ -229,6 +229,7 @@ impl Applier {
         match message {
             Logical::Begin { .. } => {
                 self.in_source_transaction = true;
+                self.pending.iter_mut().for_each(|pending| pending.changes.begin());
                 if self.pending.iter().all(|pending| pending.changes.changes() == 0) {
                     self.commit_by = Instant::now() + self.last_batch;
                 }

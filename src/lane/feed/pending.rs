@@ -9,7 +9,7 @@ use tokio_postgres::error::SqlState;
 use super::FeedError;
 use crate::lane::Lane;
 use crate::lane::apply::{Apply, ApplyError};
-use crate::lane::coalesce::{Coalesced, Impossible, Key, Net, by_key};
+use crate::lane::coalesce::{Coalesced, Impossible, Keeps, Key, Net, by_key};
 use crate::pg::connect::Session;
 use crate::replication::pgoutput::{Old, OldKind, Relation, Tuple, Value};
 
@@ -29,6 +29,16 @@ pub(super) struct Pending {
     pub(super) apply: Apply,
     pub(super) truncate: Statement,
     pub(super) changes: Coalesced,
+}
+
+/// What rows of the target keep. One that moves between partitions stays the same only where less than what identifies it in the
+/// stream pairs it.
+pub(super) fn kept_by(lane: &Lane) -> Keeps {
+    match lane.key.len() {
+        _ if lane.kept.is_empty() => Keeps::Nothing,
+        columns if lane.source_is_partitioned && columns < lane.identity.len() => Keeps::Moves(columns),
+        _ => Keeps::Rows,
+    }
 }
 
 impl Pending {
