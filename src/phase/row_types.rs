@@ -1,9 +1,11 @@
-//! What sessions cache of blue: its row type.
+//! What sessions cache of a table: its row type.
 //!
-//! PL/pgSQL and languages like it look up the row type of a table once per session, and cache its OID. In a session
-//! older than the swap that is blue's: calls work while blue exists, and fail once it is dropped ("cache lookup failed
-//! for type"), until the client reconnects. Only functions whose text names the table can do so.
+//! PL/pgSQL and languages like it look up the row type of a table once per session, and plan statements with its OID. After
+//! a swap that is the other table's: statements that have a whole row as a parameter fail at once, and all once that table is
+//! dropped ("cache lookup failed for type"), until the client reconnects. So the swap makes every session compile again
+//! each function whose text names such a table, at the next call. What this role may not alter is waited for by `finish`.
 
+use std::iter;
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
@@ -11,8 +13,7 @@ use tokio_postgres::Client;
 use crate::error::{Doing, Error};
 use crate::event::{Event, WaitCause};
 use crate::finding::{CheckId, Finding};
-use crate::lifecycle::Prepared;
-use crate::pg::QName;
+use crate::lifecycle::{LaneDesign, Prepared};
 use crate::pg::activity::{self, ActivityError, Backend};
 
 use super::locks::Patience;
@@ -26,15 +27,60 @@ const COMMITTING_SECONDS: f64 = 1.0;
 /// The most sessions or functions that are named.
 const NAMED: usize = 5;
 
-/// Functions that may cache the row type of a table for a session.
+/// A function that may cache the row type of a table for a session.
+pub(crate) struct Caching {
+    /// Its name.
+    pub(crate) name: String,
+    /// Makes sessions compile it again; `None` if this role may not execute that.
+    anew: Option<String>,
+    /// The age of its row in the catalog, in transactions.
+    age: i32,
+}
+
+impl Caching {
+    /// Whether this role may make sessions compile it again.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.anew.is_some()
+    }
+}
+
+/// Functions whose text has one of these names.
 ///
 /// # Errors
 /// If the server rejected the query, or the connection was lost.
-pub(crate) async fn functions(client: &Client, table: &QName) -> Result<Vec<String>, Error> {
+pub(crate) async fn functions(
+    client: &Client,
+    names: &[&str],
+) -> Result<Vec<Caching>, tokio_postgres::Error> {
     let sql = include_str!("../../sql/catalog/functions_that_name.sql");
-    let rows = client.query(sql, &[&table.name.as_str()]).await;
-    let rows = rows.doing("reading the functions that name a table")?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    let rows = client.query(sql, &[&names]).await?;
+    let of = |row: &tokio_postgres::Row| Caching {
+        name: row.get("name"),
+        anew: row.get::<_, bool>("may").then(|| row.get("anew")),
+        age: row.get("age"),
+    };
+    Ok(rows.iter().map(of).collect())
+}
+
+/// The statements of a swap that make sessions compile again what may have cached a row type that it exchanges.
+pub(super) async fn compiled_anew(
+    client: &Client,
+    prepared: &Prepared,
+) -> Result<Vec<String>, tokio_postgres::Error> {
+    Ok(functions(client, &names(prepared)).await?.into_iter().filter_map(|function| function.anew).collect())
+}
+
+/// What a swap exchanges: the tables, and what depends on them and has a row type, or one in its signature.
+fn names(prepared: &Prepared) -> Vec<&str> {
+    prepared.lanes.iter().flat_map(names_of).collect()
+}
+
+fn names_of(lane: &LaneDesign) -> impl Iterator<Item = &str> {
+    let blue = &lane.green.blue;
+    let views = blue.views.iter().map(|view| &view.name);
+    let views = views.chain(blue.materialized.iter().map(|view| &view.name));
+    let functions = blue.row_functions.iter().map(|function| &function.function.name);
+    iter::once(&lane.table).chain(views).chain(functions).map(|name| name.name.as_str())
 }
 
 /// Waits until no session is left that may have cached blue's row type; with `now`, only reports them.
@@ -44,15 +90,15 @@ pub(super) async fn wait_for_old_sessions(
     patience: &Patience<'_>,
     now: bool,
 ) -> Result<(), Error> {
-    let mut named = Vec::new();
-    for lane in &prepared.lanes {
-        named.extend(functions(client, &lane.table).await?);
-    }
+    let doing = "reading the functions that name a table";
+    let mut functions = functions(client, &names(prepared)).await.doing(doing)?;
+    let (swapped, age) = swapped_at(client, patience.run).await?;
+    functions.retain(|function| function.age > age);
+    let mut named: Vec<String> = functions.into_iter().map(|function| function.name).collect();
+    named.dedup();
     if named.is_empty() {
         return Ok(());
     }
-    named.dedup();
-    let swapped = swapped_at(client, patience.run).await?;
     let mut reported: Option<(Vec<i32>, Instant)> = None;
     loop {
         let old = match activity::sessions_since_before(client, swapped + COMMITTING_SECONDS).await {
@@ -79,19 +125,19 @@ pub(super) async fn wait_for_old_sessions(
     }
 }
 
-/// When the swap was recorded, in seconds since 1970; its COMMIT came right after.
-async fn swapped_at(client: &Client, run: &str) -> Result<f64, Error> {
-    let sql = "SELECT extract(epoch FROM max(at))::float8 FROM projh_bluegreen.fact \
-               WHERE run = $1 AND fact->>'fact' = 'swapped'";
+/// When the last swap was recorded, in seconds since 1970, and its age in transactions; its COMMIT came right after.
+async fn swapped_at(client: &Client, run: &str) -> Result<(f64, i32), Error> {
+    let sql = "SELECT extract(epoch FROM at)::float8, age(xmin) FROM projh_bluegreen.fact \
+               WHERE run = $1 AND fact->>'fact' = 'swapped' ORDER BY at DESC LIMIT 1";
     let row = client.query_one(sql, &[&run]).await.doing("reading when the swap was")?;
-    Ok(row.get(0))
+    Ok((row.get(0), row.get(1)))
 }
 
 fn text(old: &[Backend], functions: &[String], now: bool) -> String {
     let sessions: Vec<String> = old.iter().map(ToString::to_string).collect();
     let why = format!(
-        "a session that called {} before the swap may have cached blue's row type, and its next call fails with \
-         \"cache lookup failed for type\" once blue is dropped, until the client reconnects",
+        "a session that called {}, which this role could not alter in the swap, may have cached blue's row type, and \
+         its next call fails with \"cache lookup failed for type\" once blue is dropped, until the client reconnects",
         some(functions)
     );
     let them = some(&sessions);

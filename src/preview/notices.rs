@@ -4,7 +4,7 @@
 
 use tokio_postgres::Client;
 
-use crate::error::Error;
+use crate::error::{Doing, Error};
 use crate::event::PreviewNotice;
 use crate::hangs_on::{self, Fate, Green, InboundKey};
 use crate::lifecycle::LaneDesign;
@@ -73,16 +73,21 @@ fn open_transactions() -> PreviewNotice {
     notice("open_transactions", None, text)
 }
 
-/// Functions that make a session keep the table's row type.
+/// Functions that make a session keep the table's row type, and that this role may not alter.
 async fn row_type(table: &QName, client: &Client) -> Result<Option<PreviewNotice>, Error> {
-    let functions = row_types::functions(client, table).await?;
-    if functions.is_empty() {
+    let functions = row_types::functions(client, &[table.name.as_str()]).await;
+    let functions = functions.doing("reading the functions that name a table")?;
+    let named: Vec<String> =
+        functions.into_iter().filter(|function| !function.is_ours()).map(|function| function.name).collect();
+    if named.is_empty() {
         return Ok(None);
     }
     let text = format!(
-        "functions name it: {}. A session that has called one may keep blue's row type, and so goes on well until blue \
-         is dropped; finish waits for sessions that are older than the swap, or says with --now whom it harms",
-        row_types::some(&functions)
+        "functions name it that this role may not alter: {}. A session that has called one may keep blue's row type: after the \
+         swap, calls that use a whole row fail in it until it reconnects. As a role that owns the functions, the swap makes \
+         sessions compile them again; otherwise finish waits for sessions that are older than the swap, or says with --now \
+         whom it harms",
+        row_types::some(&named)
     );
     Ok(Some(notice("row_type", Some(table), text)))
 }

@@ -19,7 +19,7 @@ use crate::pg::rolled_back;
 use crate::pg::sql::joined;
 use crate::pg::{Colour, LOOK_UP_BY_KEY, Lsn};
 use crate::phase::locks::{self, Limits};
-use crate::phase::{check_fingerprints, is_lock_wait, prepared, verify, way_back};
+use crate::phase::{check_fingerprints, is_lock_wait, prepared, row_types, verify, way_back};
 use crate::plan::{SwapSettings, TerminateBlockers};
 use crate::run::Run;
 
@@ -71,7 +71,8 @@ pub(super) async fn attempt(
         terminate: settings.terminate_blockers,
     };
     rehearse(run, &ready).await?;
-    if let Err(stop) = displace(&ready).await {
+    let anew = row_types::compiled_anew(&session, &prepared).await.doing(doing)?;
+    if let Err(stop) = displace(&ready, &anew).await {
         return stop.end(&session).await;
     }
     if let Some(what) = fill::outdated(&session, &prepared, filled).await.doing(doing)? {
@@ -129,10 +130,11 @@ async fn rehearse(run: &Run<'_>, ready: &Ready<'_>) -> Result<(), Error> {
     rolled_back(ready.session, "BEGIN", compare).await.doing("preparing the swap")?
 }
 
-/// Begins the transaction, with the locks that no client queues behind.
-async fn displace(ready: &Ready<'_>) -> Result<(), Blocked> {
+/// Begins the transaction, with the locks that no client queues behind, and functions that sessions compile `anew` once it
+/// is committed.
+async fn displace(ready: &Ready<'_>, anew: &[String]) -> Result<(), Blocked> {
     let Statements { begin, displace, .. } = &ready.statements;
-    let sql = joined([begin, displace]);
+    let sql = [joined([begin, displace])].iter().chain(anew).cloned().collect::<Vec<_>>().join("; ");
     let (outcome, wait) =
         locks::observed(&ready.observer, ready.pid, ready.session.batch_execute(&sql)).await;
     let why = "the lock that keeps autovacuum away was not granted in time";
