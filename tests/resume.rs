@@ -140,6 +140,23 @@ async fn a_second_orchestrator_is_refused_with_the_name_of_the_first() {
     assert!(message.contains(&host) && message.contains("process"), "{message}");
 }
 
+/// It has no lock that an attempt would wait for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_is_in_the_way_is_ended_if_the_plan_allows_it() {
+    let cluster = Cluster::start();
+    let client = cluster.client(DB).await;
+    own::create(&client, 500).await.unwrap();
+    let allowed =
+        "settings:\n  swap: {lock_timeout: 100ms, attempts: 5, terminate_blockers: idle_in_transaction}";
+    let plan = own::plan("snapshots").replace("settings:", allowed);
+    let program = Bluegreen::new(&cluster, DB).plan(&plan);
+    client.batch_execute("begin isolation level repeatable read; select 1").await.unwrap();
+    let swapped = program.execute(&["--yes"]).expect_code(0);
+    assert_eq!(swapped.events_of("backend_terminated").len(), 1);
+    swapped.expect_words(&["older than green's rows"]);
+    assert!(client.batch_execute("select 1").await.is_err());
+}
+
 /// Whoever was cut off continues its own run, and begins no other.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_was_rolled_back_meanwhile_is_not_begun_again() {

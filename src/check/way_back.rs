@@ -2,7 +2,7 @@
 
 use super::count::{Count, Row, columns};
 use super::{CheckId, Finding, Subject};
-use crate::hangs_on::{GreenColumn, ReplicaIdentityKind, Source, without_length};
+use crate::hangs_on::{Column, GreenColumn, ReplicaIdentityKind, Source, without_length};
 use crate::lane::{Ends, NoWayBack};
 use crate::pg::list;
 use crate::phase::way_back;
@@ -25,9 +25,32 @@ pub(super) fn check(plan: &Plan, subject: &Subject<'_>) -> Option<Finding> {
                        UPDATE and DELETE: it needs a primary key, and the replica identity that follows from it";
             NoWayBack { table, why: vec![why.to_owned()] }
         }
-        Ok(_) => return None,
+        Ok(reversed) => return lost(subject, &reversed),
     };
     Some(way_back::finding(&no))
+}
+
+/// What the plan accepts: columns of blue that get no values back.
+fn lost(subject: &Subject<'_>, reversed: &Ends) -> Option<Finding> {
+    let green = &subject.design.as_ref()?.green;
+    let is_lost = |column: &&Column| {
+        column.generated.is_none() && !reversed.mapping.iter().any(|back| back.target == column.name)
+    };
+    let of = |column: &Column| {
+        let is_changed = green.columns.iter().any(|other| other.source.changed() == Some(&column.name));
+        format!("{} ({})", column.name.plain(), if is_changed { "`one_way: true`" } else { "dropped" })
+    };
+    let lost: Vec<String> = green.blue.columns.iter().filter(is_lost).map(of).collect();
+    if lost.is_empty() {
+        return None;
+    }
+    let what = format!(
+        "a rollback after the swap brings back no new values of {}: rows that clients insert after the swap get its default, and \
+         others have its old value",
+        lost.join(", ")
+    );
+    let hint = "nothing, if that is accepted; where `back` can give the value, in place of `one_way: true`, nothing is lost";
+    Some(Finding::table(CHECK, green.live(), what, hint).into_note())
 }
 
 /// The questions about values that are computed in either direction.

@@ -101,7 +101,9 @@ impl PlaceKind {
 
     fn advice(self) -> &'static str {
         match self {
-            Self::Blue => "`projh-bluegreen finish` drops it; until then it is the way back",
+            Self::Blue => {
+                "it is the way back until `projh-bluegreen finish`, which drops it, or moves it to the plan's settings.archive: plaintext, too"
+            }
             Self::ArchivedTable => "drop it once it is not needed any more; only its owner can read it",
             Self::Index => "it goes with its column; for equality look-ups: blind_index",
             Self::View => "it shows what its column has: let it call decrypt_phi, or drop it",

@@ -279,6 +279,18 @@ impl Apply {
         if rewritten.is_empty() {
             return Ok(Vec::new());
         }
+        // It joins what it has deleted with what it was sent; with nested loops alone that would be quadratic.
+        client.batch_execute("SET LOCAL enable_hashjoin = on").await?;
+        let lacking = self.rewrite_joined(client, rewritten).await?;
+        client.batch_execute("SET LOCAL enable_hashjoin = off").await?;
+        Ok(lacking)
+    }
+
+    async fn rewrite_joined(
+        &self,
+        client: &Client,
+        rewritten: &[(&Key, &Row, &Key)],
+    ) -> Result<Vec<usize>, Failed> {
         if let Some(sealed) = &self.sealed {
             let rows = rewritten.iter().map(|(key, row, base)| (*key, *row, Some(*base)));
             sealed.send(client, &self.lane, rows).await?;

@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
@@ -18,6 +19,7 @@ use crate::journal::Journal;
 use crate::pg::activity::{self, Backend, Holder, Wait};
 use crate::pg::connect::{Session, Target};
 use crate::pg::{ConnectionRole, QName, list};
+use crate::plan::TerminateBlockers;
 
 /// How long our DDL outside the swap waits for a lock before it steps back.
 pub(super) const LOCK_WAIT: Duration = Duration::from_millis(300);
@@ -290,4 +292,35 @@ fn begun(aside: &[QName], limits: &Limits) -> String {
         );
     }
     if wait < LOCK_WAIT { format!("{}; {lowered}", begin()) } else { begin() }
+}
+
+/// Terminates those of these sessions that the plan allows to terminate, and reports each, until the wait for them is over.
+pub(super) async fn end_backends<'a>(
+    cx: &Context,
+    client: &Client,
+    backends: impl Iterator<Item = &'a Backend>,
+    allowed: TerminateBlockers,
+    is_over: &AtomicBool,
+) {
+    for backend in backends {
+        let may = match allowed {
+            TerminateBlockers::Never => false,
+            TerminateBlockers::IdleInTransaction => backend.is_idle_in_transaction(),
+            TerminateBlockers::All => true,
+        };
+        if !may {
+            continue;
+        }
+        if is_over.load(Ordering::Acquire) {
+            return;
+        }
+        match activity::terminate(client, backend).await {
+            Ok(false) => {}
+            Ok(true) => cx.tell(&Event::BackendTerminated { backend: backend.to_string() }),
+            Err(error) => {
+                let why = crate::pg::describe(&error);
+                cx.tell(&Event::Notice { text: format!("{backend} could not be terminated: {why}") });
+            }
+        }
+    }
 }

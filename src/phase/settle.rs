@@ -84,20 +84,21 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
         Colour::Blue => (StepTime::BeforeSwap, Way::Down),
     };
     let stepped = Around::of(run, Phase::Settle).all(when, way).await;
-    if !undone.is_empty() && live == Colour::Green {
-        return Err(Error::Unsettled(undone));
-    }
-    stepped?;
-    if !undone.is_empty() {
-        // Blue is live, as was asked: whoever begins again after an error would swap forward.
-        for Undone { what, hint } in undone {
-            let text = format!("{what}. {hint}; then `projh-bluegreen rollback` does it");
-            run.cx.tell(&Event::Notice { text });
-        }
-        return Ok(());
+    match live {
+        _ if undone.is_empty() => stepped?,
+        Colour::Green => return Err(Error::Unsettled(undone)),
+        Colour::Blue => return stepped.map(|()| leave(run, undone)),
     }
     run.journal.record(Fact::Settled).await?;
     left::drop_aside(run.cx, &client, &left::names(run.journal.run(), &prepared.lanes)).await
+}
+
+/// Blue is live, as was asked: whoever begins again after an error would swap forward.
+fn leave(run: &Run<'_>, undone: Vec<Undone>) {
+    for Undone { what, hint } in undone {
+        let text = format!("{what}. {hint}; then `projh-bluegreen rollback` does it");
+        run.cx.tell(&Event::Notice { text });
+    }
 }
 
 /// The constraint that a statement validates: the end of its text.

@@ -79,8 +79,8 @@ static DATABASE: MapShape = MapShape {
     what: "`database`",
     keys: &[key(
         "url",
-        Shape::Text { pattern: None },
-        "is a connection string, best from the environment: ${DATABASE_URL}",
+        Shape::Any,
+        "is a connection string, best from the environment: ${DATABASE_URL}; libpq's variables count without one, or with an empty one",
     )],
     later: &[],
     rules: &[],

@@ -49,6 +49,10 @@ fn everything_but_a_name_and_a_table_has_a_default() {
     assert_eq!(plan.settings, Settings::default());
     assert_eq!(plan.settings.chunk_size_bytes, 16 * 1024 * 1024);
     assert_eq!(plan.connection.url(), Ok(None));
+    for empty in ["url: \"${NOT_SET:-}\"", "url: ''", "url:"] {
+        let plan = parse(&format!("{}database: {{{empty}}}\n", one_table(""))).unwrap();
+        assert_eq!(plan.connection.url(), Ok(None), "{empty}");
+    }
     let table = &plan.tables[0];
     assert_eq!(table.table, QName::new("public", "t"));
     assert_eq!((&table.partition_by, &table.primary_key), (&None, &None));

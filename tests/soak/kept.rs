@@ -65,6 +65,19 @@ async fn rows_keep_what_only_their_table_has() {
     assert_eq!(of_column(&client, "seen").await, seen.replace("13 yes13,", "13 no,"));
 }
 
+/// In one statement of the apply for tens of thousands of rows, which was quadratic: it took minutes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_keep_what_only_their_table_has_when_many_keys_change_at_once() {
+    let blue = "create table t (id int primary key, legacy text); insert into t select g, 'legacy' || g from generate_series(1, 40000) g";
+    let plan = PLAN.replace("add_columns: [\"seen text default 'no'\"]", "");
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, blue, &plan).await;
+    swap(&program).await;
+    client.batch_execute("update t set id = -id").await.unwrap();
+    program.run("rollback", &[]).expect_code(6);
+    assert_eq!(count(&client, "t where legacy = 'legacy' || -id").await, 40_000);
+}
+
 /// The stream shows a move as a deletion and an insertion.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_that_moves_between_partitions_keeps_it_and_another_of_its_key_does_not() {

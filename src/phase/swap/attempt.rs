@@ -176,25 +176,11 @@ async fn end_blockers(run: &Run<'_>, ready: &Ready<'_>, is_over: &AtomicBool) {
     if ready.terminate != TerminateBlockers::Never
         && let Ok(Some(wait)) = activity::wait_of(&ready.observer, ready.pid).await
     {
-        for holder in &wait.holders {
-            let Holder::Backend(backend) = holder else { continue };
-            if is_over.load(Ordering::Acquire) {
-                return;
-            }
-            if ready.terminate == TerminateBlockers::IdleInTransaction && !backend.is_idle_in_transaction() {
-                continue;
-            }
-            match activity::terminate(&ready.observer, backend).await {
-                Ok(false) => {}
-                Ok(true) => {
-                    run.cx.tell(&Event::BackendTerminated { backend: backend.to_string() });
-                }
-                Err(error) => {
-                    let why = crate::pg::describe(&error);
-                    run.cx.tell(&Event::Notice { text: format!("{backend} could not be terminated: {why}") });
-                }
-            }
-        }
+        let backends = wait.holders.iter().filter_map(|holder| match holder {
+            Holder::Backend(backend) => Some(backend),
+            _ => None,
+        });
+        locks::end_backends(run.cx, &ready.observer, backends, ready.terminate, is_over).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! The gate before an attempt to swap: everything that can be known without a lock.
 
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use jiff::civil::Time;
 use tokio_postgres::Client;
@@ -10,7 +11,7 @@ use crate::event::{Event, WaitCause};
 use crate::lane::feed::{Feed, FeedError};
 use crate::pg::Colour;
 use crate::pg::activity::{self, ActivityError, Backend};
-use crate::phase::{check_fingerprints, verify};
+use crate::phase::{check_fingerprints, locks, verify};
 use crate::plan::Window;
 use crate::run::Run;
 
@@ -80,12 +81,22 @@ async fn wait_for_lag(run: &Run<'_>, feed: &Feed, bar: &mut Bar) -> Result<(), E
 
 /// A transaction whose snapshot is older than green's rows would find green empty after the swap.
 async fn wait_for_old_snapshots(run: &Run<'_>) -> Result<(), Error> {
+    let begun = Instant::now();
     let mut reported = String::new();
-    while let Some(OldSnapshots { pids, holders }) = old_snapshots(run, run.journal.session()).await? {
+    while let Some(OldSnapshots { pids, holders, backends }) =
+        old_snapshots(run, run.journal.session()).await?
+    {
         if reported != pids {
             let text = format!("the swap waits for snapshots that are older than green's rows: {holders}");
             run.cx.tell(&Event::Waiting { cause: WaitCause::Snapshot, text });
             reported = pids;
+        }
+        // As long as all attempts would wait for a lock together.
+        let swap = run.settings().swap;
+        if begun.elapsed() >= swap.lock_timeout * swap.attempts {
+            let is_over = AtomicBool::new(false);
+            let client = run.journal.session();
+            locks::end_backends(run.cx, client, backends.iter(), swap.terminate_blockers, &is_over).await;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -98,6 +109,7 @@ pub(super) struct OldSnapshots {
     pids: String,
     /// Their descriptions, for people.
     pub(super) holders: String,
+    backends: Vec<Backend>,
 }
 
 /// `None` if nobody has one.
@@ -109,7 +121,8 @@ pub(super) async fn old_snapshots(
     let old = activity::snapshots_older_than(client, xid, false).await?;
     let listed = |text: fn(&Backend) -> String, by: &str| old.iter().map(text).collect::<Vec<_>>().join(by);
     let pids = listed(|backend| backend.pid.to_string(), ", ");
-    Ok((!old.is_empty()).then(|| OldSnapshots { pids, holders: listed(ToString::to_string, "; ") }))
+    let holders = listed(ToString::to_string, "; ");
+    Ok((!old.is_empty()).then_some(OldSnapshots { pids, holders, backends: old }))
 }
 
 async fn wait_for_window(run: &Run<'_>) -> Result<(), Error> {
