@@ -108,7 +108,7 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
     and not exists (
       select from pg_attrdef a join pg_class c on c.oid = a.adrelid
       left join pg_inherits i on i.inhrelid = c.oid left join pg_class r on r.oid = i.inhparent
-      join pg_namespace g on g.nspname = $2::text and g.oid in (c.relnamespace, r.relnamespace)
+      join pg_namespace g on starts_with(g.nspname, $2::text) and g.oid in (c.relnamespace, r.relnamespace)
       where d.classid = 'pg_attrdef'::regclass and a.oid = d.objid)
   union all
   -- row_functions.sql has the others.

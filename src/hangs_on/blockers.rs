@@ -162,7 +162,7 @@ struct BlockerRow {
 pub struct Around<'a> {
     /// The schema that its partitions will be in.
     pub leaves: Option<&'a Ident>,
-    /// The schema in which the run has created green.
+    /// What the names of the schemas in which the run has created green begin with.
     pub green: Option<&'a Ident>,
     /// The publication of the run.
     pub publication: Option<&'a Ident>,

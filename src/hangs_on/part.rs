@@ -151,8 +151,11 @@ impl Dependent {
             let new: Vec<Statement> = more.into_iter().filter(|one| !to.contains(one)).collect();
             to.extend(new);
         };
-        add(&mut self.displace, other.displace);
-        add(&mut self.before, other.before);
+        // A counterpart is made once, in the schemas of the first table.
+        if !self.is_created {
+            add(&mut self.displace, other.displace);
+            add(&mut self.before, other.before);
+        }
         add(&mut self.after, other.after);
         add(&mut self.names.give, other.names.give);
         add(&mut self.names.take, other.names.take);

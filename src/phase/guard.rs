@@ -190,7 +190,7 @@ async fn changes(
 async fn hanging(client: &Client, prepared: &Prepared, design: &LaneDesign) -> Result<Vec<Blocker>, Error> {
     let around = Around {
         leaves: design.green.partition.as_ref().map(|partition| &partition.schema),
-        green: Some(&prepared.green_home),
+        green: Some(&RunObjects::of_slot(&prepared.slot).schema(Colour::Green, 0)),
         publication: Some(&prepared.slot),
     };
     match hangs_on::blockers(client, &design.table, &around).await {

@@ -89,7 +89,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     }
     stepped?;
     run.journal.record(Fact::Settled).await?;
-    left::drop_aside(run.cx, &client, &left::names(run.journal.run(), &prepared.lanes)).await
+    left::drop_aside(run.cx, &client, &left::names(&prepared.lanes)).await
 }
 
 /// The constraint that a statement validates: the end of its text.
