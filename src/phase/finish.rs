@@ -7,6 +7,7 @@
 use tokio_postgres::Client;
 
 use super::locks::Patience;
+use super::prepare;
 use super::row_types;
 use super::settle;
 use super::steps::Around;
@@ -177,7 +178,12 @@ pub(crate) fn statements(prepared: &Prepared, archived: &[(usize, QName)]) -> Ve
     let mut dropped: Vec<QName> = Vec::new();
     for (number, lane) in prepared.lanes.iter().enumerate() {
         match archived.iter().find(|(lane, _)| *lane == number) {
-            Some((_, to)) => statements.extend(lane.green.archive(&to.schema)),
+            Some((_, to)) => {
+                let before = lane.replica_identity_before.iter();
+                statements
+                    .extend(before.flat_map(|before| prepare::replica_identity_away(&lane.green, before)));
+                statements.extend(lane.green.archive(&to.schema));
+            }
             None => dropped.push(lane.green.home_of(Colour::Blue)),
         }
     }

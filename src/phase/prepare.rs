@@ -18,7 +18,7 @@ use crate::hangs_on::{
 use crate::lane::{Ends, working_objects};
 use crate::lifecycle::{Fact, LaneDesign, Phase, Prepared, Secret, Way};
 use crate::pg::sql::{LockMode, Statement, joined};
-use crate::pg::{Colour, RunObjects, list};
+use crate::pg::{Colour, QName, RunObjects, list};
 use crate::plan::{StepTime, TablePlan};
 use crate::run::Run;
 
@@ -214,10 +214,21 @@ pub(crate) fn statements(prepared: &Prepared) -> Vec<(Option<usize>, Statement)>
     statements
 }
 
-/// Sets blue's replica identity, where its rows are: it is not inherited.
+/// Sets blue's replica identity while it is live, where its rows are: it is not inherited.
 pub(super) fn replica_identity_of(green: &Green, identity: &str) -> Vec<Statement> {
     let leaves = green.holders(Colour::Blue).into_iter().filter(|leaf| leaf != green.live());
-    let relations = std::iter::once(green.live().clone()).chain(leaves);
+    set_replica_identity(std::iter::once(green.live().clone()).chain(leaves), identity)
+}
+
+/// The same where it is while green is live.
+pub(super) fn replica_identity_away(green: &Green, identity: &str) -> Vec<Statement> {
+    let home = &green.homes.blue;
+    let leaves = green.blue.partitions.iter().filter(|partition| partition.leaf);
+    let leaves = leaves.map(|partition| partition.name.in_schema(home));
+    set_replica_identity(std::iter::once(green.home_of(Colour::Blue)).chain(leaves), identity)
+}
+
+fn set_replica_identity(relations: impl Iterator<Item = QName>, identity: &str) -> Vec<Statement> {
     let set = relations.map(|relation| {
         let sql = format!("ALTER TABLE {relation} REPLICA IDENTITY {identity}");
         Statement::on(&relation, LockMode::AccessExclusive, "replica identity of", sql)
