@@ -273,7 +273,9 @@ fn hint(kind: BlockerKind, object: &str, table: &str) -> String {
             format!("alter table {object} replica identity ..., as that of {table} is")
         }
         Kind::Inheritance => inheritance(object, table),
-        Kind::Extension => format!("alter extension {object} drop table {table}"),
+        Kind::Extension => {
+            format!("alter extension {object} drop table {table}; and add it again once the run is finished")
+        }
         Kind::SecurityLabel => format!(
             "security label on table {table} is null (provider {object}); label it again after the swap"
         ),

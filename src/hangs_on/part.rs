@@ -167,6 +167,9 @@ impl Dependent {
     }
 }
 
+/// What to do about something that was dropped because green cannot have it.
+pub(super) const AGAIN: &str = "and add one that fits the new table once the run is finished";
+
 /// `3 columns`, `1 column`; `None` for 0.
 pub(super) fn counted(count: usize, one: &str, many: &str) -> Option<String> {
     (count > 0).then(|| format!("{count} {}", if count == 1 { one } else { many }))
