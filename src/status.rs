@@ -307,7 +307,7 @@ fn indexes(progress: &Progress, prepared: &Prepared) -> StepCount {
 
 async fn left(client: &Client, run: &Summary) -> Result<Vec<LeftByPartitions>, JournalError> {
     let lanes = run.progress.prepared.as_ref().map_or(&[][..], |prepared| &prepared.lanes);
-    let tables = left::names(&run.found.run, lanes);
+    let tables = left::names(lanes);
     let all = left::find(client, Whose::of(&tables)).await.map_err(JournalError::doing("read"))?;
     let of_one = |left: left::Left| LeftByPartitions {
         schema: left.schema.plain(),

@@ -44,6 +44,7 @@ mod keyless;
 mod logs;
 mod long_waits;
 mod materialized;
+mod members;
 mod mistakes;
 mod names;
 mod oracle_is_honest;

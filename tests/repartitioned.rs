@@ -210,3 +210,26 @@ async fn partitioned_tables_become_others_and_come_back_under_writing_clients() 
     assert_eq!(client.query_one(rest, &[]).await.unwrap().get::<_, i64>(0), 0);
     assert_eq!(sum(&client, "count(*)").await, 15_000 + told.0);
 }
+
+/// The old default partition keeps its name until the swap.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_default_partition_is_named_as_the_others_are() {
+    let schema = "create table t (id int, at date not null, primary key (id, at)) partition by range (at);
+        create table t_p2026_01 partition of t for values from ('2026-01-01') to ('2026-02-01'); create table t_default partition of t default;
+        insert into t select g, date '2026-01-01' + g from generate_series(0, 50) g";
+    let plan = |name: &str| {
+        format!(
+            "version: 1\nname: named\nsettings: {{workers: 1}}\ntables:\n  - table: t\n    partition_by: {{range: at, every: 1 quarter, \
+             from: 2026-01-01, until: 2027-01-01{name}}}\n"
+        )
+    };
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, schema, &plan("")).await;
+    program.run("check", &[]).expect_code(3);
+    program.write_plan(&plan(", name: \"{table}_new_p{from:%Y}_q{quarter}\""));
+    program.execute(&["--yes"]).expect_code(0);
+    let default =
+        "select partdefid::regclass::text from pg_partitioned_table where partrelid = 't'::regclass";
+    let name: String = client.query_one(default, &[]).await.unwrap().get(0);
+    assert_eq!(name, "t_new_default");
+}

@@ -176,3 +176,34 @@ fn the_default_of_a_domain_that_uses_an_identitys_sequence_is_refused_as_that() 
     cluster.psql(DB, hint);
     program.run("check", &[]).expect_code(0);
 }
+
+/// A serial's sequence stays what it is, whatever uses it.
+#[test]
+fn what_uses_the_sequence_of_a_serial_column_goes_on_with_it() {
+    let cluster = Cluster::start();
+    let setup = "create table t (id serial primary key, kept text); insert into t values (default, '');
+        create function f() returns bigint begin atomic select nextval('t_id_seq'); end;
+        create view v as select last_value from t_id_seq; create table o (a int);
+        create policy p on o using (a < nextval('t_id_seq')); create materialized view m as select last_value from t_id_seq";
+    cluster.psql(DB, setup);
+    let program = Bluegreen::new(&cluster, DB).plan(&plan(""));
+    let (before, after) = there_and_back(&cluster, &program);
+    assert_eq!(after, before);
+    let used = "insert into t (kept) values (f()); refresh materialized view m; select id, kept, v.last_value, m.last_value from t, v, m where kept <> ''";
+    assert_eq!(cluster.psql(DB, used).trim(), "2|3|3|3");
+}
+
+#[test]
+fn a_new_user_of_a_sequence_that_goes_with_its_column_stops_the_run() {
+    let cluster = Cluster::start();
+    cluster.psql(DB, GOES);
+    let program = Bluegreen::new(&cluster, DB).plan(&plan("gone: drop"));
+    program.execute(&["--yes", "--until", "verify"]).expect_code(0);
+    cluster.psql(DB, "create function f() returns bigint begin atomic select nextval('numbers'); end");
+    let stopped = program.execute(&["--yes"]).expect_code(1);
+    let what =
+        "function public.f() uses sequence public.numbers, which goes with column \\\"gone\\\", and is new";
+    assert!(stopped.stdout.contains(what), "{}", stopped.stdout);
+    cluster.psql(DB, "drop function f");
+    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+}

@@ -1,5 +1,7 @@
 //! What binds two tables of one plan to each other, and what reads columns that the plan renames: there, back, there, finished.
 
+mod one_name;
+
 use tokio_postgres::Client;
 
 use crate::support::bluegreen::tells;

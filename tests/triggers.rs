@@ -2,6 +2,7 @@
 
 mod load;
 mod refused;
+mod renamed;
 mod states;
 
 use tokio_postgres::Client;

@@ -88,7 +88,8 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
     -- publications.sql has those of others; those of runs are reported.
     and not coalesce(p.pubname !~ '^projh_bg_' and o.relation = $1, false)
     -- The sequence of a serial column stays what it is, and is given to the table that is live.
-    and not (d.classid in ('pg_attrdef'::regclass, 'pg_type'::regclass) and d.refobjid in (select oid from seqs where not is_identity))
+    and not (d.refclassid = 'pg_class'::regclass and d.refobjid in (select oid from seqs where not is_identity)
+      and (o.relation = $1 or d.classid in ('pg_attrdef'::regclass, 'pg_type'::regclass)))
     -- policies_elsewhere.sql, defaults_elsewhere.sql and functions.sql have these.
     and not (d.classid = 'pg_attrdef'::regclass and o.relation = $1
       and f.attgenerated = '' and exists (select from pg_class e where e.oid = f.attrelid and e.relpersistence <> 't'))
@@ -108,7 +109,7 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
     and not exists (
       select from pg_attrdef a join pg_class c on c.oid = a.adrelid
       left join pg_inherits i on i.inhrelid = c.oid left join pg_class r on r.oid = i.inhparent
-      join pg_namespace g on g.nspname = $2::text and g.oid in (c.relnamespace, r.relnamespace)
+      join pg_namespace g on starts_with(g.nspname, $2::text) and g.oid in (c.relnamespace, r.relnamespace)
       where d.classid = 'pg_attrdef'::regclass and a.oid = d.objid)
   union all
   -- row_functions.sql has the others.

@@ -1,12 +1,12 @@
--- What others have created that depends on the tables in schema $1, their partitions, their row types, or the sequences and
+-- What others have created that depends on the tables in the schemas $1, their partitions, their row types, or the sequences and
 -- functions there, and that DROP SCHEMA ... CASCADE would drop with them, or take them out of.
 with home as (
-  select c.oid, c.relkind from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = $1
+  select c.oid, c.relkind from pg_class c join pg_namespace n on n.oid = c.relnamespace where n.nspname = any ($1::text[])
 ), greens as (
   select oid from home where relkind in ('r', 'p', 'm')
   union select i.inhrelid from pg_inherits i join home on home.oid = i.inhparent
 ), functions as (
-  select p.oid from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname = $1
+  select p.oid from pg_proc p join pg_namespace n on n.oid = p.pronamespace where n.nspname = any ($1::text[])
 ), things(classid, objid) as (
   select 'pg_class'::regclass::oid, oid from greens
   union all select 'pg_class'::regclass, oid from home where relkind = 'S'

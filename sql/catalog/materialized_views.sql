@@ -21,6 +21,9 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.depth, x.name), '[]') from (
      from pg_depend d join pg_extension e on e.oid = d.refobjid
      where d.classid = 'pg_class'::regclass and d.objid = v.oid
        and d.refclassid = 'pg_extension'::regclass and d.deptype = 'x') as extensions,
+    (select e.extname from pg_depend d join pg_extension e on e.oid = d.refobjid
+     where d.classid = 'pg_class'::regclass and d.objid = v.oid
+       and d.refclassid = 'pg_extension'::regclass and d.deptype = 'e') as member_of,
     pg_table_size(v.oid) as bytes,
     jsonb_build_object(
       'owner', (select coalesce(jsonb_agg(distinct e.privilege_type), '[]')

@@ -33,7 +33,8 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.name), '[]') from (
      where d.classid = 'pg_trigger'::regclass and d.objid = g.oid
        and d.refclassid = 'pg_extension'::regclass and d.deptype = 'x') as extensions,
     obj_description(g.oid, 'pg_trigger') as comment,
-    obj_description(nullif(g.tgconstraint, 0), 'pg_constraint') as constraint_comment
+    obj_description(nullif(g.tgconstraint, 0), 'pg_constraint') as constraint_comment,
+    (select k.conname from pg_constraint k where k.oid = nullif(g.tgconstraint, 0) and k.conname <> g.tgname) as constraint_name
   from pg_trigger g
   join pg_proc p on p.oid = g.tgfoid
   join pg_namespace n on n.oid = p.pronamespace

@@ -14,8 +14,9 @@ pub(super) async fn check(
     session: &Session,
     subject: &Subject<'_>,
 ) -> Result<Vec<Finding>, Error> {
-    let Some(archive) = &plan.settings.archive else { return Ok(Vec::new()) };
     let table = &subject.definition.table.name;
+    let Some(archive) = &plan.settings.archive else { return Ok(Vec::new()) };
+    let archive = &archive.place(table).schema;
     let mut findings = Vec::new();
     if let Some((what, hint)) = rights::of_schema(session, archive, "the old table").await? {
         findings.push(Finding::table(CheckId::Archive, table, what, hint));
@@ -54,17 +55,19 @@ async fn published(session: &Session, table: &QName, archive: &Ident) -> Result<
 /// Refusals for two tables of the plan that would take one name in the archive.
 pub(super) fn check_together(plan: &Plan, subjects: &[Subject<'_>]) -> Vec<Finding> {
     let Some(archive) = &plan.settings.archive else { return Vec::new() };
-    let mut first: HashMap<&Ident, &QName> = HashMap::new();
+    let mut first: HashMap<QName, &QName> = HashMap::new();
     let mut findings = Vec::new();
     for subject in subjects {
         let table = &subject.definition.table.name;
         for name in subject.design.iter().flat_map(|design| design.green.archived_names()) {
-            if let Some(other) = first.insert(name, table).filter(|other| *other != table) {
+            let schema = archive.place(table).schema;
+            let of_both = QName { schema: schema.clone(), name: name.clone() };
+            if let Some(other) = first.insert(of_both, table).filter(|other| *other != table) {
                 let what = format!(
-                    "both it and {} would be archived with the name {name} in schema {archive}",
+                    "both it and {} would be archived with the name {name} in schema {schema}",
                     other.plain()
                 );
-                let hint = "rename one, or migrate it with a plan of its own";
+                let hint = "rename one; or one archive for each schema of tables: archive: {schema: '\"{schema}_archive\"'}";
                 findings.push(Finding::table(CheckId::Archive, table, what, hint));
                 break;
             }

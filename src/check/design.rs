@@ -12,9 +12,9 @@ use crate::phase;
 /// Refusals of the design; if there are none, sets the subject's `design`.
 pub(super) async fn check(session: &Session, subject: &mut Subject<'_>) -> Result<Vec<Finding>, Error> {
     let ours = RunObjects::passing("check");
-    let homes = Homes { blue: ours.blue_schema(), green: ours.green_schema() };
+    let homes = Homes::of_tables(&ours, std::iter::once(&subject.plan.table));
     let found = (Fingerprint::of(session, &subject.plan.table).await?, subject.definition.clone());
-    match phase::prepare::design_of(session, subject.plan, &homes, found).await {
+    match phase::prepare::design_of(session, subject.plan, &homes[0], found).await {
         Ok(design) => {
             subject.design = Some(design);
             Ok(Vec::new())

@@ -7,9 +7,9 @@ use crate::context::{Forward, Goal};
 use crate::error::{Error, ExitCode};
 use crate::journal;
 use crate::journal::requests::{Ask, Finish};
+use crate::pg::ConnectionRole;
 use crate::pg::connect::Session;
-use crate::pg::{ConnectionRole, Ident};
-use crate::plan;
+use crate::plan::{self, Archive};
 
 pub(super) async fn run(
     shell: &Shell<'_>,
@@ -35,7 +35,8 @@ pub(super) async fn run(
     let (plan, is_in_place) = read.await?;
     let what = match &plan.settings.archive {
         _ if is_in_place => format!("Finish `{run}`: keep the indexes that it has built"),
-        Some(schema) => {
+        Some(archive) => {
+            let schema = archive.plain();
             format!("Move blue of `{run}` to schema {schema}, the tables as they were before the swap")
         }
         None => format!("Drop blue of `{run}`, the tables as they were before the swap"),
@@ -54,13 +55,13 @@ pub(super) async fn run(
 
 /// If another process executes the run, it finishes it, with its own settings: blue would be dropped that this plan
 /// archives.
-async fn expect_same_archive(session: &Session, run: &str, archive: Option<&Ident>) -> Result<(), Error> {
+async fn expect_same_archive(session: &Session, run: &str, archive: Option<&Archive>) -> Result<(), Error> {
     let Some(holder) = journal::holder(session, run).await? else { return Ok(()) };
     let theirs = journal::settings(session, run).await?.and_then(|settings| settings.archive);
     if theirs.as_ref() == archive {
         return Ok(());
     }
-    let name = |archive: Option<&Ident>| archive.map_or_else(|| "none".to_owned(), Ident::plain);
+    let name = |archive: Option<&Archive>| archive.map_or_else(|| "none".to_owned(), Archive::plain);
     Err(Error::Usage(format!(
         "settings.archive is {} in this plan, and {} in the process that executes the run: stop {holder}, and \
          finish then",

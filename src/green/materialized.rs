@@ -1,8 +1,8 @@
 //! Materialized views over the tables of a run, each once, whichever of the tables it reads.
 
-use crate::hangs_on::{self, Green, MaterializedView};
+use crate::hangs_on::{self, Green, Homes, MaterializedView};
 use crate::pg::sql::{LockMode, Statement};
-use crate::pg::{Colour, Ident, QName};
+use crate::pg::{Colour, QName};
 
 /// Those over these tables, in an order in which they can be made.
 pub(crate) fn of<'a>(greens: &[&'a Green]) -> Vec<&'a MaterializedView> {
@@ -18,27 +18,39 @@ pub(crate) fn of<'a>(greens: &[&'a Green]) -> Vec<&'a MaterializedView> {
     found
 }
 
+/// The private schemas of one of them: those of the first table that it reads, with which it moves.
+fn homes<'a>(greens: &[&'a Green], view: &MaterializedView) -> Option<&'a Homes> {
+    let reads = |green: &&&Green| green.blue.materialized.iter().any(|of| of.name == view.name);
+    greens.iter().find(reads).map(|green| &green.homes)
+}
+
 /// Makes the counterparts over green, without rows, in one transaction; the keys of the tables have to be there.
 pub(crate) fn make(greens: &[&Green]) -> Vec<Statement> {
     let views = of(greens);
-    let Some(homes) = greens.first().map(|green| &green.homes).filter(|_| !views.is_empty()) else {
-        return Vec::new();
-    };
-    let at_home = |name: &QName| (name.clone(), name.in_schema(&homes.green));
-    let mut named: Vec<(QName, QName)> = greens.iter().map(|green| at_home(green.live())).collect();
-    let sequences = greens.iter().flat_map(|green| &green.blue.sequences);
-    named.extend(sequences.filter(|sequence| sequence.identity).map(|sequence| at_home(&sequence.name)));
-    named.extend(views.iter().map(|view| at_home(&view.name)));
+    let at_home = |name: &QName, homes: &Homes| (name.clone(), name.in_schema(&homes.green));
+    let mut named: Vec<(QName, QName)> = Vec::new();
+    for green in greens {
+        let identities = green.blue.sequences.iter().filter(|sequence| sequence.identity);
+        let names = std::iter::once(green.live()).chain(identities.map(|sequence| &sequence.name));
+        named.extend(names.map(|name| at_home(name, &green.homes)));
+    }
+    let views: Vec<_> = views.into_iter().filter_map(|view| Some((view, homes(greens, view)?))).collect();
+    named.extend(views.iter().map(|(view, homes)| at_home(&view.name, homes)));
     let called: Vec<_> = greens.iter().flat_map(|green| green.renamed_row_functions()).collect();
-    let made = views.iter().flat_map(|view| {
+    let made = views.iter().flat_map(|(view, homes)| {
         let made = view.make(homes, greens, &named, &called);
         greens.iter().fold(made, |made, green| view.with_names_of(green, made))
     });
     let mut statements: Vec<Statement> = made.collect();
     // Default privileges may have granted something.
-    statements.push(hangs_on::seal(&homes.green));
-    let is_admitted = |owner: &Ident| greens.iter().any(|green| green.blue.table.owner == *owner);
-    statements.extend(views.iter().flat_map(|view| view.give(&homes.green, is_admitted(&view.owner))));
+    let used = |green: &&&Green| views.iter().any(|(_, homes)| **homes == green.homes);
+    let mut sealed: Vec<&Homes> = greens.iter().filter(used).map(|green| &green.homes).collect();
+    sealed.dedup();
+    statements.extend(sealed.into_iter().map(|homes| hangs_on::seal(&homes.green)));
+    for (view, homes) in &views {
+        let is_admitted = |green: &&Green| green.homes == **homes && green.blue.table.owner == view.owner;
+        statements.extend(view.give(&homes.green, greens.iter().any(is_admitted)));
+    }
     statements
 }
 
@@ -53,19 +65,17 @@ pub(crate) fn fill(
     // The owner of the table reads it without being granted anything.
     let others = of_view.filter(|green| green.blue.table.owner != view.owner);
     let over: Vec<QName> = others.map(|green| green.home_of(who)).collect();
-    let home = greens.first().map_or(&view.name.schema, |green| green.homes.of(who));
-    let name = view.name.in_schema(home);
+    let name = view.name.in_schema(homes(greens, view).map_or(&view.name.schema, |homes| homes.of(who)));
     let analyze = Statement::on(&name, LockMode::ShareUpdateExclusive, "analyze", format!("ANALYZE {name}"));
     [view.fill(&name, &over, is_populated), analyze]
 }
 
 /// Drops those that have left with the tables, before these.
 pub(crate) fn drop(greens: &[&Green], who: Colour) -> Vec<Statement> {
-    let Some(home) = greens.first().map(|green| green.homes.of(who)) else { return Vec::new() };
-    let dropped = of(greens).into_iter().rev().map(|view| {
-        let name = view.name.in_schema(home);
+    let dropped = of(greens).into_iter().rev().filter_map(|view| {
+        let name = view.name.in_schema(homes(greens, view)?.of(who));
         let sql = format!("DROP MATERIALIZED VIEW IF EXISTS {name}");
-        Statement::on(&name, LockMode::AccessExclusive, "drop", sql)
+        Some(Statement::on(&name, LockMode::AccessExclusive, "drop", sql))
     });
     dropped.collect()
 }

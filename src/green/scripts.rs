@@ -221,7 +221,7 @@ pub(crate) fn dependents(greens: &[&Green], who: Colour) -> Vec<(usize, Dependen
 }
 
 impl Homes {
-    /// Creates the two schemas of the run, which only their owner may use.
+    /// Creates the two schemas, which only their owner may use.
     #[must_use]
     pub fn create(&self) -> Vec<Statement> {
         let make = |home: &Ident| {

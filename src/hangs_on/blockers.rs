@@ -162,7 +162,7 @@ struct BlockerRow {
 pub struct Around<'a> {
     /// The schema that its partitions will be in.
     pub leaves: Option<&'a Ident>,
-    /// The schema in which the run has created green.
+    /// What the names of the schemas in which the run has created green begin with.
     pub green: Option<&'a Ident>,
     /// The publication of the run.
     pub publication: Option<&'a Ident>,
@@ -273,7 +273,9 @@ fn hint(kind: BlockerKind, object: &str, table: &str) -> String {
             format!("alter table {object} replica identity ..., as that of {table} is")
         }
         Kind::Inheritance => inheritance(object, table),
-        Kind::Extension => format!("alter extension {object} drop table {table}"),
+        Kind::Extension => {
+            format!("alter extension {object} drop table {table}; and add it again once the run is finished")
+        }
         Kind::SecurityLabel => format!(
             "security label on table {table} is null (provider {object}); label it again after the swap"
         ),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Question;
 use super::canonical::same;
-use super::part::{Compared, Conflict, Part, counted};
+use super::part::{AGAIN, Compared, Conflict, Part, counted};
 use super::shape::Green;
 use super::table::comment_on_constraint;
 use crate::pg::sql::{LockMode, Statement};
@@ -41,8 +41,8 @@ impl Part for Checks {
         for check in &green.blue.checks {
             if let Some(column) = green.dropped_of(&check.columns) {
                 let what = format!("CHECK {} uses column {column}, which the plan drops", check.name);
-                conflicts
-                    .push(Conflict::new(what, format!("alter table {table} drop constraint {}", check.name)));
+                let drop = format!("alter table {table} drop constraint {}", check.name);
+                conflicts.push(Conflict::new(what, format!("{drop}; {AGAIN}")));
             }
             if let Some(name) = green.renamed_of(&check.columns).filter(|_| !check.validated) {
                 let what =

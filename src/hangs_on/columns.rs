@@ -125,8 +125,11 @@ impl Part for Columns {
                     "the default of column {} uses the sequence of column {of}, which the plan drops",
                     column.name
                 );
-                let hint =
-                    format!("alter table {} alter column {} drop default", green.live().plain(), column.name);
+                let hint = format!(
+                    "alter table {} alter column {} drop default; and set one that fits once the run is finished",
+                    green.live().plain(),
+                    column.name
+                );
                 conflicts.push(Conflict::new(what, hint));
             }
         }

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::part::{Compared, Conflict, Part, counted};
+use super::part::{AGAIN, Compared, Conflict, Part, counted};
 use super::sequences::integer_type;
 use super::shape::Green;
 use super::table::{LeafState, comment_on_constraint};
@@ -54,12 +54,11 @@ pub(super) struct ForeignKeys;
 
 impl Part for ForeignKeys {
     fn conflicts(&self, green: &Green, _plan: &TablePlan) -> Vec<Conflict> {
-        let hint =
-            |key: &ForeignKey| format!("alter table {} drop constraint {}", green.live().plain(), key.name);
-        let conflicts =
-            green.blue.foreign_keys.iter().flat_map(|key| {
-                key.conflicts(green).into_iter().map(move |what| Conflict::new(what, hint(key)))
-            });
+        let table = green.live().plain();
+        let hint = |key: &ForeignKey| format!("alter table {table} drop constraint {}; {AGAIN}", key.name);
+        let conflicts = green.blue.foreign_keys.iter().flat_map(|key| {
+            key.conflicts(green).into_iter().map(|what| Conflict::new(what, hint(key))).collect::<Vec<_>>()
+        });
         conflicts.collect()
     }
 

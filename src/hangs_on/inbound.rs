@@ -18,7 +18,7 @@ mod registered;
 use serde::{Deserialize, Serialize};
 
 use super::foreign_keys::CONSTRAINTS_AT_ONCE;
-use super::part::{Compared, Conflict, Dependent, Part};
+use super::part::{AGAIN, Compared, Conflict, Dependent, Part};
 use super::shape::Green;
 use super::table::comment_on_constraint;
 use super::{Fate, Question};
@@ -122,7 +122,7 @@ impl InboundKey {
         }
         if let Some(column) = green.dropped_of(&self.referenced) {
             let what = format!("{what} references column {column}, which the plan drops");
-            return Some(Conflict::new(what, self.drop_hint()));
+            return Some(Conflict::new(what, format!("{}; {AGAIN}", self.drop_hint())));
         }
         let fate = green.fate_of(&self.referenced);
         if fate == Fate::Undecided {

@@ -5,7 +5,7 @@
 //! partition that arrives, validated after it.
 
 use super::foreign_keys::ForeignKey;
-use super::part::{Compared, Conflict, Part, counted};
+use super::part::{AGAIN, Compared, Conflict, Part, counted};
 use super::partitions::Partition;
 use super::shape::Green;
 use super::table::comment_on_constraint;
@@ -81,7 +81,7 @@ fn keys_of(green: &Green, who: Colour) -> impl Iterator<Item = (QName, &ForeignK
 
 fn conflicts(green: &Green, leaf: &Partition, key: &ForeignKey) -> Vec<Conflict> {
     let (on, table, name) = (leaf.name.plain(), green.live().plain(), &key.name);
-    let hint = format!("alter table {on} drop constraint {name}");
+    let hint = format!("alter table {on} drop constraint {name}; {AGAIN}");
     if leaf.alike.is_none() {
         let what = format!(
             "foreign key {name} is of partition {on} alone, and the plan has no partition with its bounds ({})",

@@ -67,6 +67,9 @@ pub struct MaterializedView {
     /// The extensions that it depends on.
     #[serde(default)]
     pub extensions: Vec<Ident>,
+    /// The extension that it is a member of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member_of: Option<Ident>,
     /// Bytes of its rows, without indexes.
     pub bytes: u64,
     /// The privileges on it.
@@ -108,7 +111,15 @@ impl Part for MaterializedViews {
             );
             Some(Conflict::new(what, format!("rename one of them, or {}", view.drop_hint())))
         };
-        all.iter().enumerate().filter_map(conflict).collect()
+        let members = all.iter().filter_map(|view| {
+            let (what, extension) = (view.what(), view.member_of.as_ref()?.plain());
+            let add = format!("alter extension {extension} add {what}");
+            Some(Conflict::new(
+                format!("{what} belongs to extension {extension}, and another one takes its place"),
+                format!("alter extension {extension} drop {what}; and once the run is finished, {add}"),
+            ))
+        });
+        members.chain(all.iter().enumerate().filter_map(conflict)).collect()
     }
 
     fn dependents(&self, green: &Green, who: Colour) -> Vec<Dependent> {

@@ -74,7 +74,7 @@ pub use published::{Published, published};
 pub use registry::KeyRegistry;
 pub use row_functions::RowFunction;
 pub use sequences::Sequence;
-pub(crate) use sequences::{integer_type, type_max};
+pub(crate) use sequences::{integer_type, type_max, users_of_dropped};
 pub use shape::{Green, GreenColumn, GreenPartition, Homes, Source, without_length};
 pub use strangers::strangers;
 pub(crate) use table::tablespace_clause;

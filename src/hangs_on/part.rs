@@ -151,8 +151,11 @@ impl Dependent {
             let new: Vec<Statement> = more.into_iter().filter(|one| !to.contains(one)).collect();
             to.extend(new);
         };
-        add(&mut self.displace, other.displace);
-        add(&mut self.before, other.before);
+        // A counterpart is made once, in the schemas of the first table.
+        if !self.is_created {
+            add(&mut self.displace, other.displace);
+            add(&mut self.before, other.before);
+        }
         add(&mut self.after, other.after);
         add(&mut self.names.give, other.names.give);
         add(&mut self.names.take, other.names.take);
@@ -163,6 +166,9 @@ impl Dependent {
         !self.before.is_empty() || !self.after.is_empty()
     }
 }
+
+/// What to do about something that was dropped because green cannot have it.
+pub(super) const AGAIN: &str = "and add one that fits the new table once the run is finished";
 
 /// `3 columns`, `1 column`; `None` for 0.
 pub(super) fn counted(count: usize, one: &str, many: &str) -> Option<String> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Question;
 use super::canonical::same;
-use super::part::{Compared, Conflict, Part, counted};
+use super::part::{AGAIN, Compared, Conflict, Part, counted};
 use super::shape::Green;
 use crate::pg::sql::lexer::mentions;
 use crate::pg::sql::{LockMode, Statement};
@@ -49,7 +49,8 @@ impl Part for Policies {
         for policy in &green.blue.policies {
             if let Some(column) = green.dropped_of(&policy.columns) {
                 let what = format!("policy {} uses column {column}, which the plan drops", policy.name);
-                conflicts.push(Conflict::new(what, format!("drop policy {} on {table}", policy.name)));
+                let drop = format!("drop policy {} on {table}", policy.name);
+                conflicts.push(Conflict::new(what, format!("{drop}; {AGAIN}, or give the plan one")));
             }
             let texts = || policy.using.iter().chain(&policy.check);
             let mut renamed =

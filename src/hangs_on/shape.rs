@@ -12,11 +12,11 @@ use super::inbound::InboundKey;
 use super::indexes::{GreenIndex, Index};
 use super::partitions::Partition;
 use super::widened::Widened;
-use crate::pg::{Colour, Ident, QName};
+use crate::pg::{Colour, Ident, QName, RunObjects};
 use crate::plan::partition::Leaf;
 
-/// The two private schemas of one run. Each table is in its own while the other one is live.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Two private schemas of a run, for the tables of one schema. Each is in its own while the other one is live.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Homes {
     /// The schema that blue moves to in the swap.
     pub blue: Ident,
@@ -25,6 +25,21 @@ pub struct Homes {
 }
 
 impl Homes {
+    /// Those of each of these tables.
+    pub(crate) fn of_tables<'a>(ours: &RunObjects, tables: impl Iterator<Item = &'a QName>) -> Vec<Self> {
+        let mut schemas: Vec<&Ident> = Vec::new();
+        let homes = tables.map(|table| {
+            let known = schemas.iter().position(|schema| **schema == table.schema);
+            let number = known.unwrap_or(schemas.len());
+            if known.is_none() {
+                schemas.push(&table.schema);
+            }
+            let [blue, green] = [Colour::Blue, Colour::Green].map(|whose| ours.schema(whose, number));
+            Self { blue, green }
+        });
+        homes.collect()
+    }
+
     /// The private schema of a table.
     #[must_use]
     pub fn of(&self, colour: Colour) -> &Ident {
@@ -38,7 +53,7 @@ impl Homes {
 /// The table to be, complete; the journal keeps it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Green {
-    /// The run's two schemas.
+    /// Its private schemas.
     pub homes: Homes,
     /// Blue's definition when green was designed.
     pub blue: Definition,

@@ -65,6 +65,9 @@ pub struct Trigger {
     /// The text of COMMENT ON CONSTRAINT, if it is a constraint trigger.
     #[serde(default)]
     pub constraint_comment: Option<String>,
+    /// The constraint's name, if the trigger was renamed and has another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constraint_name: Option<Ident>,
 }
 
 /// `tgenabled`: for which values of `session_replication_role` a trigger fires.
@@ -196,7 +199,26 @@ impl Trigger {
     /// CREATE TRIGGER, and what is said about it.
     fn create(&self, green: &Green) -> Vec<Statement> {
         let home = green.at_home();
-        let sql = renamed(&self.definition, green.live(), &home);
+        let mut sql = renamed(&self.definition, green.live(), &home);
+        let constraint = self.constraint_name.as_ref().unwrap_or(&self.name);
+        // It is made with the constraint's name, which partitions get, too; unless another trigger has that.
+        let is_free = green.blue.triggers.iter().all(|other| other.name != *constraint);
+        let name = self.name.to_string();
+        let rename = self.constraint_name.as_ref().map(|constraint| {
+            let sql = match is_free {
+                true => format!("ALTER TRIGGER {constraint} ON {home} RENAME TO {name}"),
+                false => format!("ALTER TABLE {home} RENAME CONSTRAINT {name} TO {constraint}"),
+            };
+            Statement::on(
+                &home,
+                LockMode::AccessExclusive,
+                "tell a trigger's name from its constraint's on",
+                sql,
+            )
+        });
+        if rename.is_some() && is_free {
+            sql = renamed_constraint_trigger(&sql, &self.name, constraint);
+        }
         let verb = format!("create trigger {} on", self.name.as_str());
         let what = format!("TRIGGER {} ON {home}", self.name);
         let depends = self.extensions.iter().map(|extension| {
@@ -204,9 +226,10 @@ impl Trigger {
             Statement::on(&home, LockMode::AccessExclusive, "let a trigger depend on an extension, of", sql)
         });
         std::iter::once(Statement::on(&home, LockMode::ShareRowExclusive, &verb, sql))
+            .chain(rename)
             .chain(depends)
             .chain(comment_on(&what, self.comment.as_ref()))
-            .chain(comment_on_constraint(&self.name, &home, self.constraint_comment.as_ref()))
+            .chain(comment_on_constraint(constraint, &home, self.constraint_comment.as_ref()))
             .collect()
     }
 
@@ -214,6 +237,7 @@ impl Trigger {
         let of = |what: &str| format!("{what} of trigger {}", self.name);
         compared.check(of("comment"), &self.comment, &is.comment);
         compared.check(of("comment on the constraint"), &self.constraint_comment, &is.constraint_comment);
+        compared.check(of("name of the constraint"), &self.constraint_name, &is.constraint_name);
         compared.check(of("state"), &self.enabled, &is.enabled);
         compared.check(of("extensions"), &self.extensions, &is.extensions);
         let changed = self.columns.iter().any(|name| compared.is_changed(name));
@@ -221,4 +245,14 @@ impl Trigger {
             compared.note(format!("{}: was {:?}, is {:?}", of("definition"), self.definition, is.definition));
         }
     }
+}
+
+/// `CREATE CONSTRAINT TRIGGER name ...`, as the server writes it, with another name.
+fn renamed_constraint_trigger(sql: &str, from: &Ident, to: &Ident) -> String {
+    let head = "CREATE CONSTRAINT TRIGGER ";
+    let rest = [from.to_string(), from.plain()].into_iter().find_map(|name| {
+        let after = sql.strip_prefix(head)?.strip_prefix(&name)?;
+        after.starts_with(' ').then(|| after.to_owned())
+    });
+    rest.map_or_else(|| sql.to_owned(), |rest| format!("{head}{to}{rest}"))
 }

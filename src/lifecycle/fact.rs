@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Census, Secret, Span, Way};
-use crate::hangs_on::{Fingerprint, Green, TableKey};
+use crate::hangs_on::{Fingerprint, Green, Homes, TableKey};
 use crate::pg::{Colour, Ident, Lsn, QName};
 use crate::phi::KeysPlan;
 use crate::plan::Step;
@@ -256,10 +256,6 @@ fn green() -> Colour {
 pub struct Prepared {
     /// A lane for each table of the plan, in the plan's order.
     pub lanes: Vec<LaneDesign>,
-    /// The schema that blue moves to in the swap.
-    pub blue_home: Ident,
-    /// The schema that green is created in.
-    pub green_home: Ident,
     /// The name of the slot, and of the publication of all blues.
     pub slot: Ident,
     /// What the program's own transactions on the tables begin with in the stream; version 0.1.0 had none.
@@ -278,11 +274,25 @@ impl Prepared {
         tables == Colour::Green || self.lanes.iter().any(|lane| lane.green.blue.table.is_partitioned())
     }
 
+    /// The private schemas of its tables, each pair once.
+    #[must_use]
+    pub fn homes(&self) -> Vec<&Homes> {
+        distinct_homes(&self.lanes)
+    }
+
     /// The designs of all green tables.
     #[must_use]
     pub fn greens(&self) -> Vec<&Green> {
         self.lanes.iter().map(|lane| &lane.green).collect()
     }
+}
+
+/// The private schemas of these tables, each pair once.
+pub(crate) fn distinct_homes(lanes: &[LaneDesign]) -> Vec<&Homes> {
+    let mut all: Vec<&Homes> = lanes.iter().map(|lane| &lane.green.homes).collect();
+    all.sort();
+    all.dedup();
+    all
 }
 
 /// A pair of tables as designed.

@@ -14,6 +14,7 @@ mod steps;
 
 pub use blocks::{Blocks, Span};
 pub use census::Census;
+pub(crate) use fact::distinct_homes;
 pub use fact::{Arrived, Broken, Fact, KeyDigest, LaneDesign, Prepared, RoundEnd, SwapTimes, Verification};
 pub use phase::Phase;
 pub use progress::{Ending, IllegalFact, Progress, WayBack};

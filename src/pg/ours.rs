@@ -91,16 +91,14 @@ impl RunObjects {
         }
     }
 
-    /// The schema in which green is until the swap.
+    /// The schema in which a table is while the other one is live. Those of each schema have one, for names are unique in a
+    /// schema; it is the `number`th of the run's, from 0 on.
     #[must_use]
-    pub fn green_schema(&self) -> Ident {
-        Ident(format!("{}_green", self.0))
-    }
-
-    /// The schema in which blue is after the swap.
-    #[must_use]
-    pub fn blue_schema(&self) -> Ident {
-        Ident(format!("{}_blue", self.0))
+    pub fn schema(&self, whose: Colour, number: usize) -> Ident {
+        match number {
+            0 => Ident(format!("{}_{whose}", self.0)),
+            _ => Ident(format!("{}_{whose}_{}", self.0, number + 1)),
+        }
     }
 
     /// A slot of one round or verification: another name each time, for that of an orchestrator that was killed may
@@ -176,8 +174,8 @@ mod tests {
         let objects = RunObjects::of("0a1b2c3d");
         assert_eq!(objects.slot(Colour::Blue).as_str(), "projh_bg_0a1b2c3d");
         assert_eq!(RunObjects::run_of(objects.slot(Colour::Green).as_str()), Some("0a1b2c3d"));
-        assert!(RunObjects::is_schema(objects.green_schema().as_str()));
-        assert!(RunObjects::is_schema(objects.blue_schema().as_str()));
+        assert_eq!(objects.schema(Colour::Blue, 0).as_str(), "projh_bg_0a1b2c3d_blue");
+        assert!(RunObjects::is_schema(objects.schema(Colour::Green, 1).as_str()));
         assert!(RunObjects::is_schema("projh_bluegreen") && !RunObjects::is_schema("projh"));
         assert!(objects.temporary_slot().starts_with("projh_bg_0a1b2c3d_"));
     }

@@ -7,6 +7,7 @@
 use tokio_postgres::Client;
 
 use super::locks::Patience;
+use super::prepare;
 use super::row_types;
 use super::settle;
 use super::steps::Around;
@@ -15,14 +16,14 @@ use crate::coverage;
 use crate::error::{Doing, Error};
 use crate::event::Event;
 use crate::green;
-use crate::hangs_on;
+use crate::hangs_on::{self, Green};
 use crate::journal::Journal;
 use crate::journal::requests::Finish;
 use crate::lane;
-use crate::lifecycle::{Broken, Fact, Phase, Prepared, Progress, Way};
+use crate::lifecycle::{Broken, Fact, LaneDesign, Phase, Prepared, Progress, Way};
 use crate::pg::sql::{LockMode, Statement, joined};
 use crate::pg::{Colour, Ident, QName, list};
-use crate::plan::StepTime;
+use crate::plan::{Archive, StepTime};
 use crate::upkeep::left;
 
 /// The phases of a finish: while there is a way back, blue catches up and is compared first, unless `how.force`.
@@ -72,7 +73,7 @@ pub(crate) fn phases(progress: &Progress, how: Finish) -> Result<Vec<Phase>, Err
 pub(crate) async fn run(
     cx: &Context,
     journal: &Journal,
-    archive: Option<&Ident>,
+    archive: Option<&Archive>,
     how: Finish,
 ) -> Result<(), Error> {
     let patience = &Patience::of(cx, journal);
@@ -83,7 +84,7 @@ pub(crate) async fn run(
     };
     let prepared = prepared.ok_or(Error::Bug("the run has not been prepared"))?;
     let archived = match archive {
-        Some(schema) => existing(client, &prepared, schema).await?,
+        Some(archive) => existing(client, &prepared, archive).await?,
         None => Vec::new(),
     };
     let doing = if archived.is_empty() { "dropping blue" } else { "moving blue to the archive" };
@@ -101,7 +102,7 @@ pub(crate) async fn run(
     }
     // A way back that was lost has left its publications, and slots that could not be dropped then.
     settle::end_streams(patience, client, &prepared).await?;
-    left::drop_aside(cx, client, &left::names(journal.run(), &prepared.lanes)).await?;
+    left::drop_aside(cx, client, &left::names(&prepared.lanes)).await?;
     let around = Around { cx, journal, phase: Phase::Finish, guarded: None };
     around.all(StepTime::Finish, Way::Up).await?;
     patience.execute(client, &sql, doing).await?;
@@ -120,19 +121,19 @@ pub(crate) async fn run(
 }
 
 /// Each lane's number, and where its blue is archived.
-pub(crate) fn targets(prepared: &Prepared, schema: &Ident) -> Vec<(usize, QName)> {
-    prepared.lanes.iter().map(|lane| lane.table.in_schema(schema)).enumerate().collect()
+pub(crate) fn targets(prepared: &Prepared, archive: &Archive) -> Vec<(usize, QName)> {
+    prepared.lanes.iter().map(|lane| archive.place(&lane.table)).enumerate().collect()
 }
 
 /// Those whose blue nobody has dropped.
 async fn existing(
     client: &Client,
     prepared: &Prepared,
-    schema: &Ident,
+    archive: &Archive,
 ) -> Result<Vec<(usize, QName)>, Error> {
     let mut existing = Vec::new();
-    for (lane, to) in targets(prepared, schema) {
-        let blue = to.in_schema(&prepared.blue_home).to_string();
+    for (lane, to) in targets(prepared, archive) {
+        let blue = prepared.lanes[lane].green.home_of(Colour::Blue).to_string();
         let row = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&blue]).await;
         if row.doing("looking for blue")?.get(0) {
             existing.push((lane, to));
@@ -172,12 +173,17 @@ pub(crate) fn statements(prepared: &Prepared, archived: &[(usize, QName)]) -> Ve
     statements.extend(functions);
     if !archived.is_empty() {
         // It holds the same rows as green, so nobody but its owner may read it in another schema.
-        statements.push(hangs_on::seal(&prepared.blue_home));
+        statements.extend(prepared.homes().into_iter().map(|homes| hangs_on::seal(&homes.blue)));
     }
     let mut dropped: Vec<QName> = Vec::new();
     for (number, lane) in prepared.lanes.iter().enumerate() {
         match archived.iter().find(|(lane, _)| *lane == number) {
-            Some((_, to)) => statements.extend(lane.green.archive(&to.schema)),
+            Some((_, to)) => {
+                let before = lane.replica_identity_before.iter();
+                statements
+                    .extend(before.flat_map(|before| prepare::replica_identity_away(&lane.green, before)));
+                statements.extend(lane.green.archive(&to.schema));
+            }
             None => dropped.push(lane.green.home_of(Colour::Blue)),
         }
     }
@@ -188,13 +194,15 @@ pub(crate) fn statements(prepared: &Prepared, archived: &[(usize, QName)]) -> Ve
         statements
             .push(others.iter().fold(drop, |drop, table| drop.locking(table, LockMode::AccessExclusive)));
     }
-    let registries = prepared.lanes.iter().flat_map(|lane| &lane.green.widened.registries);
-    statements.extend(registries.map(|registry| {
-        let function = registry.function_of_blue(&prepared.green_home);
-        Statement::new("drop a function", format!("DROP FUNCTION IF EXISTS {function}()"))
-    }));
-    for home in [&prepared.blue_home, &prepared.green_home] {
-        for number in 0..prepared.lanes.len() {
+    for Green { widened, homes, .. } in prepared.greens() {
+        statements.extend(widened.registries.iter().map(|registry| {
+            let function = registry.function_of_blue(&homes.green);
+            Statement::new("drop a function", format!("DROP FUNCTION IF EXISTS {function}()"))
+        }));
+    }
+    for home in prepared.homes().into_iter().flat_map(|homes| [&homes.blue, &homes.green]) {
+        let there = |lane: &LaneDesign| [&lane.green.homes.blue, &lane.green.homes.green].contains(&home);
+        for (number, _) in prepared.lanes.iter().enumerate().filter(|(_, lane)| there(lane)) {
             statements.push(drop_table(&lane::dirty_table(home, number)));
             let row_type = lane::row_type(home, number);
             statements.push(Statement::new(

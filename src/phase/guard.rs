@@ -54,7 +54,7 @@ async fn compare_fingerprints(run: &Run<'_>, client: &Client) -> Result<(), Erro
         };
         // Our sessions have the catalog's search path, so these queries may be sent in any order; all at once, because
         // clients wait meanwhile.
-        let (hanging, mut what, _, (), of_other) = tokio::try_join!(
+        let (hanging, mut what, _, users, (), of_other) = tokio::try_join!(
             async {
                 let mut hanging = hanging(client, &prepared, design).await?;
                 hanging.retain(|blocker| swaps == 0 || is_missed_by_fingerprint(blocker.kind));
@@ -62,9 +62,11 @@ async fn compare_fingerprints(run: &Run<'_>, client: &Client) -> Result<(), Erro
             },
             since((live, &design.table), known),
             is_streamed(client, &prepared, design, live, published),
+            async { Ok(hangs_on::users_of_dropped(client, &design.green).await?) },
             async { if swaps == 0 { is_ours_alone(client, &design.green).await } else { Ok(()) } },
             since((live.other(), &other), other_known),
         )?;
+        what.extend(users);
         what.extend(hanging.iter().map(|blocker| format!("{}, {}, is new", blocker.object, blocker.kind)));
         if !what.is_empty() {
             return Err(Error::SourceChanged { table: design.table.plain(), what });
@@ -190,7 +192,7 @@ async fn changes(
 async fn hanging(client: &Client, prepared: &Prepared, design: &LaneDesign) -> Result<Vec<Blocker>, Error> {
     let around = Around {
         leaves: design.green.partition.as_ref().map(|partition| &partition.schema),
-        green: Some(&prepared.green_home),
+        green: Some(&RunObjects::of_slot(&prepared.slot).schema(Colour::Green, 0)),
         publication: Some(&prepared.slot),
     };
     match hangs_on::blockers(client, &design.table, &around).await {

@@ -18,7 +18,7 @@ use crate::hangs_on::{
 use crate::lane::{Ends, working_objects};
 use crate::lifecycle::{Fact, LaneDesign, Phase, Prepared, Secret, Way};
 use crate::pg::sql::{LockMode, Statement, joined};
-use crate::pg::{Colour, RunObjects, list};
+use crate::pg::{Colour, QName, RunObjects, list};
 use crate::plan::{StepTime, TablePlan};
 use crate::run::Run;
 
@@ -89,16 +89,15 @@ async fn step_back_from(run: &Run<'_>, client: &Client, error: tokio_postgres::E
 /// As [`design_of`].
 pub(crate) async fn designed(client: &Client, tables: &[TablePlan], run: &str) -> Result<Prepared, Error> {
     let ours = RunObjects::of(run);
-    let (blue_home, green_home) = (ours.blue_schema(), ours.green_schema());
-    let homes = Homes { blue: blue_home.clone(), green: green_home.clone() };
+    let homes = Homes::of_tables(&ours, tables.iter().map(|table| &table.table));
     let mut lanes = Vec::new();
-    for table in tables {
-        lanes.push(design(client, table, &homes).await?);
+    for (table, homes) in tables.iter().zip(&homes) {
+        lanes.push(design(client, table, homes).await?);
     }
     let mut greens: Vec<&mut Green> = lanes.iter_mut().map(|lane| &mut lane.green).collect();
     hangs_on::redirect(&mut greens);
     let mark = format!("apply:{}", uuid::Uuid::new_v4().simple());
-    Ok(Prepared { lanes, blue_home, green_home, slot: ours.slot(Colour::Blue), mark, keys: None })
+    Ok(Prepared { lanes, slot: ours.slot(Colour::Blue), mark, keys: None })
 }
 
 async fn design(client: &Client, table: &TablePlan, homes: &Homes) -> Result<LaneDesign, Error> {
@@ -187,9 +186,9 @@ pub(crate) fn statements(prepared: &Prepared) -> Vec<(Option<usize>, Statement)>
     if prepared.lanes.is_empty() {
         return Vec::new();
     }
-    let homes = Homes { blue: prepared.blue_home.clone(), green: prepared.green_home.clone() };
     let mut statements = vec![(None, hold(prepared))];
-    statements.extend(homes.create().into_iter().map(|statement| (None, statement)));
+    let create = prepared.homes().into_iter().flat_map(Homes::create);
+    statements.extend(create.map(|statement| (None, statement)));
     for (number, lane) in prepared.lanes.iter().enumerate() {
         let green = lane.green.create().into_iter().chain(lane.green.rehearsal()).chain(lane.green.trials());
         let of_lane = green.chain(lane.green.move_leaves()).chain(working_objects(
@@ -200,8 +199,11 @@ pub(crate) fn statements(prepared: &Prepared) -> Vec<(Option<usize>, Statement)>
         ));
         statements.extend(of_lane.map(|statement| (Some(number), statement)));
     }
-    let owners: Vec<_> = prepared.lanes.iter().map(|lane| &lane.green.blue.table.owner).collect();
-    statements.push((None, hangs_on::seal_schema(&prepared.green_home, &owners)));
+    for homes in prepared.homes() {
+        let there = prepared.lanes.iter().filter(|lane| lane.green.homes == *homes);
+        let owners: Vec<_> = there.map(|lane| &lane.green.blue.table.owner).collect();
+        statements.push((None, hangs_on::seal_schema(&homes.green, &owners)));
+    }
     statements.push((None, publish(prepared)));
     for (number, lane) in prepared.lanes.iter().enumerate() {
         if lane.replica_identity_before.is_some() {
@@ -212,10 +214,21 @@ pub(crate) fn statements(prepared: &Prepared) -> Vec<(Option<usize>, Statement)>
     statements
 }
 
-/// Sets blue's replica identity, where its rows are: it is not inherited.
+/// Sets blue's replica identity while it is live, where its rows are: it is not inherited.
 pub(super) fn replica_identity_of(green: &Green, identity: &str) -> Vec<Statement> {
     let leaves = green.holders(Colour::Blue).into_iter().filter(|leaf| leaf != green.live());
-    let relations = std::iter::once(green.live().clone()).chain(leaves);
+    set_replica_identity(std::iter::once(green.live().clone()).chain(leaves), identity)
+}
+
+/// The same where it is while green is live.
+pub(super) fn replica_identity_away(green: &Green, identity: &str) -> Vec<Statement> {
+    let home = &green.homes.blue;
+    let leaves = green.blue.partitions.iter().filter(|partition| partition.leaf);
+    let leaves = leaves.map(|partition| partition.name.in_schema(home));
+    set_replica_identity(std::iter::once(green.home_of(Colour::Blue)).chain(leaves), identity)
+}
+
+fn set_replica_identity(relations: impl Iterator<Item = QName>, identity: &str) -> Vec<Statement> {
     let set = relations.map(|relation| {
         let sql = format!("ALTER TABLE {relation} REPLICA IDENTITY {identity}");
         Statement::on(&relation, LockMode::AccessExclusive, "replica identity of", sql)

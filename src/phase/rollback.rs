@@ -14,9 +14,9 @@ use crate::event::Event;
 use crate::finding::{CheckId, Finding};
 use crate::hangs_on::KeyRegistry;
 use crate::journal::Journal;
-use crate::lifecycle::{Fact, LaneDesign, Phase, Way};
+use crate::lifecycle::{Fact, LaneDesign, Phase, Way, distinct_homes};
 use crate::pg::sql::{Statement, joined};
-use crate::pg::{Colour, Ident, Literal, QName, RunObjects};
+use crate::pg::{Colour, Literal, QName, RunObjects};
 use crate::plan::StepTime;
 use crate::upkeep::left;
 
@@ -45,13 +45,13 @@ pub(crate) async fn run(cx: &Context, journal: &Journal) -> Result<(), Error> {
     }
     let ours = RunObjects::of(journal.run());
     let slots = [Colour::Blue, Colour::Green].map(|source| ours.slot(source));
-    refuse_dependents(client, &ours.green_schema()).await?;
+    let mut lanes = journal.progress().prepared.clone().map(|prepared| prepared.lanes).unwrap_or_default();
+    refuse_dependents(client, &lanes).await?;
     // A walsender that streams from it would keep the publication in use.
     for slot in &slots {
         super::stream::free_slot(client, slot).await?;
     }
-    let mut lanes = journal.progress().prepared.clone().map(|prepared| prepared.lanes).unwrap_or_default();
-    left::drop_aside(cx, client, &left::names(journal.run(), &lanes)).await?;
+    left::drop_aside(cx, client, &left::names(&lanes)).await?;
     for lane in &mut lanes {
         if !is_there(client, "SELECT to_regclass($1) IS NOT NULL", &lane.table.to_string()).await? {
             // A table that was dropped needs no replica identity.
@@ -93,9 +93,10 @@ async fn is_there(client: &Client, sql: &str, name: &str) -> Result<bool, Error>
 }
 
 /// Refuses if others have made objects that depend on green: CASCADE would drop those too.
-async fn refuse_dependents(client: &Client, home: &Ident) -> Result<(), Error> {
+async fn refuse_dependents(client: &Client, lanes: &[LaneDesign]) -> Result<(), Error> {
     const SQL: &str = include_str!("../../sql/catalog/dependents_of_green.sql");
-    let rows = client.query(SQL, &[&home.as_str()]).await;
+    let homes: Vec<&str> = distinct_homes(lanes).into_iter().map(|homes| homes.green.as_str()).collect();
+    let rows = client.query(SQL, &[&homes]).await;
     let rows = rows.doing("looking for what hangs on green")?;
     let finding = |what: String| {
         let what = format!("{what} depends on green, which would be dropped");
@@ -119,7 +120,6 @@ pub(crate) fn transactions(lanes: &[LaneDesign], ours: &RunObjects) -> Transacti
         // What prepare makes is one transaction with its lanes.
         return Transactions { portions: Vec::new(), last: Vec::new() };
     }
-    let home = ours.green_schema();
     let holders = |lane: &LaneDesign| lane.green.row_holders().len();
     let in_portions = lanes.iter().map(holders).sum::<usize>() > TABLES_AT_ONCE;
     let restored = lanes
@@ -128,7 +128,7 @@ pub(crate) fn transactions(lanes: &[LaneDesign], ours: &RunObjects) -> Transacti
     let mut last: Vec<Statement> = restored.flatten().collect();
     last.extend(drop_publications(ours));
     last.extend(keys::release(lanes));
-    for home in [&home, &ours.blue_schema()] {
+    for home in distinct_homes(lanes).into_iter().flat_map(|homes| [&homes.green, &homes.blue]) {
         let sql = format!("DROP SCHEMA IF EXISTS {home} CASCADE");
         last.push(Statement::new("drop a private schema", sql));
     }

@@ -90,7 +90,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
         Colour::Blue => return stepped.map(|()| leave(run, undone)),
     }
     run.journal.record(Fact::Settled).await?;
-    left::drop_aside(run.cx, &client, &left::names(run.journal.run(), &prepared.lanes)).await
+    left::drop_aside(run.cx, &client, &left::names(&prepared.lanes)).await
 }
 
 /// Blue is live, as was asked: whoever begins again after an error would swap forward.

@@ -144,7 +144,11 @@ pub(super) static SETTINGS: MapShape = MapShape {
 
 static ARCHIVE: MapShape = MapShape {
     what: "`archive`",
-    keys: &[required("schema", NAME, "is the schema, which must exist; the table keeps its name")],
+    keys: &[required(
+        "schema",
+        NAME,
+        "is the schema, which must exist; {schema} in it is that of the table, which keeps its name",
+    )],
     later: &[],
     rules: &[],
 };

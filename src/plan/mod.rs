@@ -48,7 +48,7 @@ pub use environment::Env;
 pub(crate) use excerpt::Section;
 pub use gates::{Compare, Gate, GateAsk};
 pub use problem::{Problem, Problems};
-pub use retention::{Retention, Then};
+pub use retention::{Archive, Retention, Then};
 pub use schema::json_schema;
 pub use set::{Changes, SettingChange};
 pub use steps::{OF_COMPATIBILITY, Script, ScriptStatement, Step, StepTime};
@@ -204,8 +204,8 @@ pub struct Settings {
     pub verify_every: Option<Duration>,
     /// Whether to finish the run when the soak is over.
     pub finishes_after_soak: bool,
-    /// The schema to which blue is moved when the run is finished; `None` if it is dropped.
-    pub archive: Option<Ident>,
+    /// Where blue is moved when the run is finished; `None` if it is dropped.
+    pub archive: Option<Archive>,
     /// How long green's changes are applied to blue after the swap, so that it can be undone; zero if not at all.
     pub soak: Duration,
 }

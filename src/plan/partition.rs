@@ -143,7 +143,8 @@ pub fn leaves(
         }
     };
     if by.default && !matches!(by.into, Partitions::Hash(_)) {
-        leaves.push(Leaf { name: Ident(format!("{}_default", named.table)), bound: "DEFAULT".to_owned() });
+        leaves
+            .push(Leaf { name: Ident(named.template.of_default(named.table)), bound: "DEFAULT".to_owned() });
     }
     check_names(table, by, &leaves)?;
     Ok(leaves)

@@ -1,7 +1,9 @@
-//! What becomes of old partitions.
+//! What becomes of old partitions, and of the old tables.
+
+use serde::{Deserialize, Serialize};
 
 use super::Unit;
-use crate::pg::Ident;
+use crate::pg::{Ident, QName};
 
 /// How long the partitions of a table are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +23,26 @@ pub enum Then {
     Archive,
     /// It is dropped.
     Drop,
+}
+
+/// Where the run's end moves the old tables: a schema, or one for each of their own schemas, which `{schema}` stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Archive(pub(super) Ident);
+
+impl Archive {
+    /// The name of a table there.
+    #[must_use]
+    pub fn place(&self, table: &QName) -> QName {
+        let schema = self.0.as_str().replace("{schema}", table.schema.as_str());
+        table.in_schema(&Ident(schema))
+    }
+
+    /// As the plan has it.
+    #[must_use]
+    pub fn plain(&self) -> String {
+        self.0.plain()
+    }
 }
 
 impl Retention {

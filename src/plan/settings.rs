@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::problem::Collected;
 use super::value::{show_duration, show_size};
 use super::yaml::Node;
-use super::{PreviewSettings, Settings, SwapSettings, TerminateBlockers, Throttle, Window, sql, value};
-use crate::pg::Ident;
+use super::{
+    Archive, PreviewSettings, Settings, SwapSettings, TerminateBlockers, Throttle, Window, sql, value,
+};
 
 impl Default for Settings {
     fn default() -> Self {
@@ -77,7 +78,7 @@ impl Settings {
             "preview.sample" => self.preview.sample.to_string(),
             "soak" => show_duration(self.soak),
             "verify_every" => or_none(self.verify_every.map(show_duration)),
-            "archive.schema" => or_none(self.archive.as_ref().map(Ident::plain)),
+            "archive.schema" => or_none(self.archive.as_ref().map(Archive::plain)),
             "finish" => if self.finishes_after_soak { "after_soak" } else { "manual" }.to_owned(),
             _ => return None,
         })
@@ -123,7 +124,7 @@ pub(super) fn take_in(settings: &mut Settings, node: &Node, found: &mut Collecte
     set(&mut settings.verify_every, node, "verify_every", |text| or_none(text, value::duration));
     set(&mut settings.finishes_after_soak, node, "finish", |text| Some(text == "after_soak"));
     if let Some(schema) = node.get("archive").and_then(|archive| archive.get("schema")) {
-        settings.archive = sql::take(schema, "schema", sql::ident, found);
+        settings.archive = sql::take(schema, "schema", sql::ident, found).map(Archive);
     }
     if let Some(node) = node.get("throttle") {
         throttle(&mut settings.throttle, node, found);

@@ -17,7 +17,7 @@ pub(super) fn read_all(plan: &Node, keys: Option<&KeysPlan>, found: &mut Collect
         let Some(name) = node.get("table") else { continue };
         let Some(table) = sql::take(name, "table", sql::qname, found) else { continue };
         in_place::check(node, found);
-        refuse_same_table(&tables, &table, (name.at, in_place::is_set(node)), found);
+        refuse_same_table(&tables, &table, name.at, found);
         let mut read = read(node, table, (keys, &mut index_names), found);
         read.compatibility = node.get("compatibility").and_then(|at| schema(plan, &read.table, at, found));
         tables.push(read);
@@ -25,23 +25,11 @@ pub(super) fn read_all(plan: &Node, keys: Option<&KeysPlan>, found: &mut Collect
     tables
 }
 
-fn refuse_same_table(
-    tables: &[TablePlan],
-    table: &QName,
-    (at, in_place): (Position, bool),
-    found: &mut Collected,
-) {
+fn refuse_same_table(tables: &[TablePlan], table: &QName, at: Position, found: &mut Collected) {
     let plain = table.plain();
     if tables.iter().any(|other| other.table == *table) {
         let hint = "put everything about one table into one entry".to_owned();
         found.add_with_hint(at, format!("`{plain}` is in this plan twice"), hint);
-    } else if let Some(other) =
-        tables.iter().find(|other| !in_place && !other.in_place && other.table.name == table.name)
-    {
-        let message = format!("`{plain}` has the same name as `{}` of this plan", other.table.plain());
-        let hint =
-            "while they are built, all new tables share one schema: write two plans, run one after the other";
-        found.add_with_hint(at, message, hint.to_owned());
     }
 }
 

@@ -110,6 +110,25 @@ impl Template {
         Ok(Self(parts))
     }
 
+    /// The name of the default partition: `default` takes the place of what differs between partitions, with one letter
+    /// before it, as in `{table}_p{n}`.
+    pub(super) fn of_default(&self, table: &str) -> String {
+        let is_fixed = |part: &Part| matches!(part, Part::Text(_) | Part::Table);
+        let text = |parts: &[Part]| {
+            parts
+                .iter()
+                .map(|part| if let Part::Text(text) = part { text } else { table })
+                .collect::<String>()
+        };
+        let first = self.0.iter().position(|part| !is_fixed(part)).unwrap_or(self.0.len());
+        let last = self.0.iter().rposition(|part| !is_fixed(part)).map_or(first, |last| last + 1);
+        let mut before = text(&self.0[..first]);
+        if before.strip_suffix(|c: char| c.is_ascii_alphabetic()).is_some_and(|rest| rest.ends_with('_')) {
+            before.pop();
+        }
+        format!("{before}default{}", text(&self.0[last..]))
+    }
+
     /// One partition's name; `None` if it needs a date and the bound is not one.
     pub(super) fn render(&self, values: Values<'_>) -> Option<String> {
         let mut name = String::new();
@@ -170,6 +189,13 @@ mod tests {
         assert_eq!(render("{table}_{from:%Y_%m}_{to:%y}q{quarter}", MONTHS).unwrap(), "t_2024_11_25q4");
         assert_eq!(render("{from}", MONTHS).unwrap(), "2024_11_01");
         assert_eq!(render("p{n}", Kind::Hash).unwrap(), "p7");
+        let default = |text: &str, kind| Template::parse(text, kind).unwrap().of_default("t");
+        assert_eq!(default("{table}_new_p{from:%Y}_q{quarter}", MONTHS), "t_new_default");
+        assert_eq!(default("{name}_of_{table}", Kind::List), "default_of_t");
+        assert_eq!(default("{table}_part{n}", Kind::Bounds), "t_partdefault");
+        for kind in [MONTHS, Kind::Every(Unit::Quarter), Kind::Bounds, Kind::List] {
+            assert_eq!(default(kind.default_template(), kind), "t_default");
+        }
         assert_eq!(render("{name}", Kind::List).unwrap(), "open");
         let dated = Template::parse("{from}", Kind::Bounds).unwrap();
         assert_eq!(dated.render(Values { from: None, ..values }), None);

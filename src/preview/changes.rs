@@ -4,10 +4,10 @@ use crate::event::PreviewChange;
 use crate::hangs_on::{BlindIndex, Green, GreenColumn, GreenPartition, Source};
 use crate::lifecycle::{LaneDesign, Prepared};
 use crate::pg::{Colour, Ident, list};
-use crate::plan::{NewIndex, Plan, TablePlan};
+use crate::plan::{Archive, NewIndex, Plan, TablePlan};
 
-/// `archive` is the schema to which the old tables are moved in the end.
-pub(super) fn of(prepared: &Prepared, archive: Option<&Ident>) -> Vec<PreviewChange> {
+/// `archive` is where the old tables are moved in the end.
+pub(super) fn of(prepared: &Prepared, archive: Option<&Archive>) -> Vec<PreviewChange> {
     prepared.lanes.iter().flat_map(|lane| of_table(lane, archive)).collect()
 }
 
@@ -29,7 +29,7 @@ pub(super) fn in_place(plan: &Plan) -> Vec<PreviewChange> {
     plan.in_place.iter().flat_map(of_table).collect()
 }
 
-fn of_table(lane: &LaneDesign, archive: Option<&Ident>) -> Vec<PreviewChange> {
+fn of_table(lane: &LaneDesign, archive: Option<&Archive>) -> Vec<PreviewChange> {
     let mut diff = Diff { table: lane.table.plain(), changes: Vec::new() };
     let green = &lane.green;
     diff.partitioning(green);
@@ -51,7 +51,7 @@ fn of_table(lane: &LaneDesign, archive: Option<&Ident>) -> Vec<PreviewChange> {
     let home = green.home_of(Colour::Blue).plain();
     let end = archive.map_or_else(
         || "is kept until finish".to_owned(),
-        |schema| format!("finish moves it to {}", lane.table.in_schema(schema).plain()),
+        |archive| format!("finish moves it to {}", archive.place(&lane.table).plain()),
     );
     diff.add('~', "old table", format!("becomes {home}, closed to clients, and {end}"));
     diff.add('=', "kept", format!("{}, every name", green.kept().join(", ")));

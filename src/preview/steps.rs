@@ -87,7 +87,8 @@ impl StepList<'_> {
     /// Whether others can reach a relation: not in the run's schemas, nor partitions of green before the swap.
     fn is_visible(&self, phase: Phase, relation: &QName) -> bool {
         let prepared = &self.subject.prepared;
-        let at_home = relation.schema == prepared.green_home || relation.schema == prepared.blue_home;
+        let at_home =
+            prepared.homes().iter().any(|homes| [&homes.blue, &homes.green].contains(&&relation.schema));
         let is_live = phase > Phase::Swap && phase != Phase::Rollback;
         !at_home && (is_live || !prepared.lanes.iter().any(|lane| lane.green.has_leaf(relation)))
     }

@@ -10,9 +10,9 @@ use crate::error::{Doing, Error};
 use crate::hangs_on::Homes;
 use crate::lane::Lane;
 use crate::lane::compare::Comparison;
-use crate::lifecycle::LaneDesign;
+use crate::lifecycle::{LaneDesign, distinct_homes};
 use crate::pg::connect::Session;
-use crate::pg::sql::joined;
+use crate::pg::sql::{Statement, joined};
 use crate::pg::{self, ConnectionRole, RunObjects, rolled_back};
 
 use super::sample::{self, Sample, Sampled};
@@ -68,12 +68,15 @@ impl Trial {
         subject: &Subject<'_>,
     ) -> Result<Vec<(Lane, LaneDesign)>, Error> {
         let ours = RunObjects::passing("preview");
-        let homes = Homes { blue: ours.blue_schema(), green: ours.green_schema() };
-        let mut statements = homes.create();
+        let mut designs = subject.prepared.lanes.clone();
+        let homes = Homes::of_tables(&ours, subject.prepared.lanes.iter().map(|design| &design.table));
+        for (design, homes) in designs.iter_mut().zip(homes) {
+            design.green.homes = homes;
+        }
+        let mut statements: Vec<Statement> =
+            distinct_homes(&designs).into_iter().flat_map(Homes::create).collect();
         let mut lanes = Vec::new();
-        for (lane, design) in subject.lanes.iter().zip(&subject.prepared.lanes) {
-            let mut design = design.clone();
-            design.green.homes = homes.clone();
+        for (lane, design) in subject.lanes.iter().zip(designs) {
             statements.extend(design.green.create());
             lanes.push((Lane { target: design.green.at_home(), ..lane.clone() }, design));
         }

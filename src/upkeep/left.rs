@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::error::{Doing, Error};
 use crate::event::Event;
 use crate::lifecycle::LaneDesign;
-use crate::pg::{ConnectionRole, Ident, QName, RunObjects};
+use crate::pg::{Colour, ConnectionRole, Ident, QName};
 use crate::phase::locks::Patience;
 
 /// How long a run tries to drop them.
@@ -62,14 +62,12 @@ impl<'a> Whose<'a> {
 }
 
 /// The names under which a run's tables may be found.
-pub(crate) fn names(run: &str, lanes: &[LaneDesign]) -> Vec<QName> {
-    let ours = RunObjects::of(run);
-    let homes = [ours.green_schema(), ours.blue_schema()];
+pub(crate) fn names(lanes: &[LaneDesign]) -> Vec<QName> {
     lanes
         .iter()
         .flat_map(|lane| {
-            let away = homes.iter().map(|home| lane.table.in_schema(home));
-            away.chain([lane.table.clone()]).collect::<Vec<_>>()
+            let away = [Colour::Green, Colour::Blue].map(|colour| lane.green.home_of(colour));
+            away.into_iter().chain([lane.table.clone()]).collect::<Vec<_>>()
         })
         .collect()
 }
@@ -221,7 +219,7 @@ impl Left {
     /// Something elsewhere that would be dropped, too.
     async fn dependent(&self, client: &Client) -> Result<Option<String>, Error> {
         const SQL: &str = include_str!("../../sql/catalog/dependents_of_green.sql");
-        let rows = client.query(SQL, &[&self.schema.as_str()]).await.doing(DOING)?;
+        let rows = client.query(SQL, &[&vec![self.schema.as_str()]]).await.doing(DOING)?;
         Ok(rows.first().map(|row| row.get(0)))
     }
 }

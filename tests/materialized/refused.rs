@@ -53,6 +53,11 @@ async fn one_that_does_not_fit_or_changes_meanwhile_is_named() {
             "no longer use the row type",
         ),
         (
+            "create materialized view app.v as select id from app.t; alter extension plpgsql add materialized view app.v",
+            "materialized view app.v belongs to extension plpgsql",
+            "once the run is finished, alter extension plpgsql add materialized view app.v",
+        ),
+        (
             "create materialized view reports.fits as select id from app.t; create view app.v as select 1",
             "materialized view reports.fits has the name \"fits\"",
             "rename one of them",
@@ -67,6 +72,9 @@ async fn one_that_does_not_fit_or_changes_meanwhile_is_named() {
         let found = checked.refusals();
         assert_eq!(found.len(), 1, "{sql}: {found:#?}");
         assert!(tells(found[0], what, hint), "{sql}: {}", found[0]);
+        if sql.contains("alter extension") {
+            client.batch_execute("alter extension plpgsql drop materialized view app.v").await.unwrap();
+        }
         client
             .batch_execute(
                 "drop materialized view if exists reports.fits; do $$ begin execute \

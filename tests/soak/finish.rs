@@ -76,6 +76,18 @@ async fn blue_is_archived_with_what_belongs_to_it_and_for_its_owner_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_archived_table_gets_its_replica_identity_back() {
+    let (_cluster, client, program) = archiving("").await;
+    let full = "  - table: public.t\n    replica_identity: full\n";
+    let plan = plan("1h, archive: {schema: archive}");
+    assert!(plan.contains("  - table: public.t\n"));
+    program.write_plan(&plan.replace("  - table: public.t\n", full));
+    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+    program.run("finish", &["--yes", "--now"]).expect_code(0);
+    assert_eq!(count(&client, "pg_class where oid = 'archive.t'::regclass and relreplident = 'd'").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_archive_that_cannot_take_blue_is_refused_by_check() {
     let (cluster, client, program) = archiving("").await;
     let refused = async |sql: &str, what: &str, hint: &str| {

@@ -47,8 +47,6 @@ fn facts() -> Vec<Fact> {
         Fact::Started { host: "h".to_owned(), pid: 1, version: "0".to_owned() },
         Fact::Prepared(Box::new(Prepared {
             lanes: vec![],
-            blue_home: home("b"),
-            green_home: home("g"),
             slot: home("s"),
             mark: String::new(),
             keys: None,

@@ -137,6 +137,11 @@ fn on_green(sql: &str, lanes: &[LaneDesign]) -> String {
     lanes.iter().fold(sql.to_owned(), |sql, lane| {
         let green = lane.green.at_home();
         let sql = lexer::renamed(&sql, &lane.table, &green);
-        lexer::renamed_bare(&sql, lane.table.name.as_str(), &green)
+        // Names without a schema are sought in public.
+        let is_meant = |other: &LaneDesign| other.table == lane.table || other.table.name != lane.table.name;
+        match lane.table.schema.as_str() == "public" || lanes.iter().all(is_meant) {
+            true => lexer::renamed_bare(&sql, lane.table.name.as_str(), &green),
+            false => sql,
+        }
     })
 }

@@ -269,7 +269,6 @@ const REFUSED_AS_A_WHOLE: &[(&str, &str)] = &[
     ("version: 1\nname: 1x\ntables: [{table: t}]", "`name: 1x` is not a plan's name"),
     ("version: 1\nname: x\ntables: [{}]", "`table` is missing from a table"),
     ("version: 1\nname: x\ntables: [{table: t}, {table: public.T}]", "`public.t` is in this plan twice"),
-    ("version: 1\nname: x\ntables: [{table: a.t}, {table: b.t}]", "has the same name as `a.t`"),
     ("version: 1\nname: x\ntables: [{table: a.b.c}]", "this is not a table's name"),
     ("version: 1\nname: x\ntables: [{table: \"\"}]", "`table` must be text"),
     (

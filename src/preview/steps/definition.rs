@@ -202,7 +202,7 @@ impl StepList<'_> {
         self.around(Phase::Finish, StepTime::Finish, Way::Up);
         let prepared = &self.subject.prepared;
         let archive = self.subject.forward.plan.settings.archive.as_ref();
-        let archived = archive.map_or_else(Vec::new, |schema| phase::finish::targets(prepared, schema));
+        let archived = archive.map_or_else(Vec::new, |archive| phase::finish::targets(prepared, archive));
         self.transaction(Phase::Finish, phase::finish::statements(prepared, &archived));
     }
 
