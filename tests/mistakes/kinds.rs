@@ -41,7 +41,10 @@ const CASES: &[(&str, &[&str])] = &[
     ("table: app.quick", &["app.quick: it is unlogged", "alter table app.quick set logged"]),
     (
         "table: app.member",
-        &["app.member: it belongs to an extension: hstore", "alter extension hstore drop table app.member; and add it again"],
+        &[
+            "app.member: it belongs to an extension: hstore",
+            "alter extension hstore drop table app.member; and add it again",
+        ],
     ),
     ("table: pg_catalog.pg_class", &["pg_catalog.pg_class: it belongs to PostgreSQL itself"]),
     ("table: information_schema.sql_features", &["it belongs to PostgreSQL itself"]),
