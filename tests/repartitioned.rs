@@ -1,6 +1,7 @@
 //! Tables that are partitioned already: another period, another strategy, merged, split or made plain, under writing
 //! clients, and back again.
 
+mod derived_keys;
 mod leaf_keys;
 mod refused;
 

@@ -5,6 +5,17 @@ from (
   select p.level, c.oid::bigint, p.isleaf as leaf, p.level = 1 as top, pg_get_expr(c.relpartbound, 0) as bound,
     p.level = 1 and pg_get_expr(c.relpartbound, 0) = 'DEFAULT' as default,
     exists (select from pg_constraint k where k.conrelid = c.oid and k.contype = 'f' and k.conparentid = 0) as has_keys,
+    to_jsonb(array(
+      with recursive key as (
+        select k.oid, k.oid as of, k.conrelid from pg_constraint k where k.conrelid = $1 and k.contype = 'f' and k.conparentid = 0
+        union all
+        select k.oid, key.of, k.conrelid from key join pg_constraint k on k.conparentid = key.oid and k.conrelid <> key.conrelid
+      )
+      select jsonb_build_object('of', o.conname, 'name', k.conname, 'comment', obj_description(k.oid, 'pg_constraint'))
+      from key join pg_constraint k on k.oid = key.oid join pg_constraint o on o.oid = key.of
+      where k.conrelid = c.oid and k.confrelid = o.confrelid
+        and (k.conname <> o.conname or obj_description(k.oid, 'pg_constraint') is not null)
+      order by o.conname)) as derived_keys,
     jsonb_build_object('schema', n.nspname, 'name', c.relname) as name,
     to_jsonb(array(
       select format('index %I', i.relname) from pg_index d join pg_class i on i.oid = d.indexrelid

@@ -71,7 +71,10 @@ impl Part for ForeignKeys {
         let drop = |key: &ForeignKey| -> Vec<Statement> {
             match is_plain_blue {
                 true => vec![key.drop(live, "")],
-                false => relations.iter().map(|relation| key.drop(relation, "IF EXISTS ")).collect(),
+                false => relations
+                    .iter()
+                    .map(|relation| key.on(green, relation).drop(relation, "IF EXISTS "))
+                    .collect(),
             }
         };
         keys_of(green, who).iter().flat_map(drop).collect()
@@ -81,7 +84,7 @@ impl Part for ForeignKeys {
         let relations = green.holders(who);
         let add = |key: &ForeignKey| -> Vec<Statement> {
             let columns = key.columns_of(green, who);
-            relations.iter().map(|relation| key.add(relation, &columns, false)).collect()
+            relations.iter().map(|relation| key.on(green, relation).add(relation, &columns, false)).collect()
         };
         keys_of(green, who).iter().flat_map(add).collect()
     }
@@ -227,6 +230,15 @@ impl ForeignKey {
         self.locking_referenced(add, relation, mode)
     }
 
+    /// The same as blue's partitions have it: one may have had another name before it was attached.
+    fn on(&self, green: &Green, relation: &QName) -> Self {
+        let leaf = green.blue.partitions.iter().find(|leaf| leaf.name == *relation);
+        let mut derived = leaf.into_iter().flat_map(|leaf| &leaf.derived_keys);
+        let name =
+            derived.find(|derived| derived.of == self.name).map_or(&self.name, |derived| &derived.name);
+        Self { name: name.clone(), ..self.clone() }
+    }
+
     /// The referencing columns, by the names that one of the tables has for them.
     pub(super) fn columns_of(&self, green: &Green, who: Colour) -> Vec<Ident> {
         match who {
@@ -248,15 +260,24 @@ impl ForeignKey {
         let relations = green.holders(who);
         let mut steps = Vec::new();
         if self.validated {
-            steps.extend(relations.iter().map(|relation| self.validate(relation)));
-            if partitioned {
-                let what = format!("merge foreign key {} into {}", self.name, live.plain());
-                steps.push(self.add(live, &self.columns_of(green, who), true).called(what));
-            }
+            steps.extend(relations.iter().map(|relation| self.on(green, relation).validate(relation)));
         }
-        if self.validated || !partitioned {
+        // If a partitioned blue had one that is NOT VALID, it can.
+        let is_merged = self.validated || who == Colour::Blue;
+        if partitioned && is_merged {
+            let what = format!("merge foreign key {} into {}", self.name, live.plain());
+            steps.push(self.add(live, &self.columns_of(green, who), self.validated).called(what));
+        }
+        if is_merged || !partitioned {
             let comment = comment_on_constraint(&self.name, live, self.comment.as_ref());
             steps.extend(comment.map(|step| step.called(format!("comment on foreign key {}", self.name))));
+            let leaves = green.blue.partitions.iter().filter(|_| who == Colour::Blue);
+            for (leaf, key) in leaves.flat_map(|leaf| leaf.derived_keys.iter().map(move |key| (leaf, key))) {
+                let comment = key.comment.as_ref().filter(|_| key.of == self.name);
+                let comment = comment_on_constraint(&key.name, &leaf.name, comment);
+                let what = format!("comment on foreign key {} on {}", key.name, leaf.name.plain());
+                steps.extend(comment.map(|step| step.called(what)));
+            }
         }
         steps
     }

@@ -46,9 +46,23 @@ pub struct Partition {
     /// These.
     #[serde(default)]
     pub foreign_keys: Vec<ForeignKey>,
+    /// What it has of the table's foreign keys that these do not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub derived_keys: Vec<DerivedKey>,
     /// The partition of green that takes exactly the rows that this one takes. Only asked for if it has foreign keys.
     #[serde(default)]
     pub alike: Option<Ident>,
+}
+
+/// What a partition has of a foreign key of the table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DerivedKey {
+    /// The name of the table's.
+    pub of: Ident,
+    /// The name that it has here.
+    pub name: Ident,
+    /// The text of COMMENT ON CONSTRAINT here.
+    pub comment: Option<String>,
 }
 
 /// The [`Part`] of blue's partitions.

@@ -170,7 +170,11 @@ async fn changes(
     // Somebody may have replaced a view by the same one.
     let now = if known.may_be_printed_alike(&now) { Fingerprint::of(client, table).await? } else { now };
     // Partitions have the table's foreign keys until they are merged into their parent's.
-    let is_own = |name: &str| design.green.blue.foreign_keys.iter().any(|key| key.name.as_str() == name);
+    let derived = || design.green.blue.partitions.iter().flat_map(|leaf| &leaf.derived_keys);
+    let is_own = |name: &str| {
+        let own = design.green.blue.foreign_keys.iter().map(|key| &key.name);
+        own.chain(derived().map(|key| &key.name)).any(|own| own.as_str() == name)
+    };
     // The comment on a foreign key that is merged is the one that it had.
     let is_as_before = |what: &str| now.hash(what) == design.fingerprint.hash(what);
     let mut changes = known.changes(&now);
@@ -179,7 +183,12 @@ async fn changes(
         About::Validity => !settles,
         About::CommentOnConstraint => !(settles && is_as_before(change.what())),
         // It is a new constraint, too.
-        About::OwnKey => change.how != How::New,
+        // So it is under the name that only a partition had for it, before it was merged.
+        About::OwnKey => {
+            let name = change.what().rsplit(' ').next().unwrap_or_default();
+            let is_merged = settles && derived().any(|key| key.name != key.of && key.name.as_str() == name);
+            change.how == How::Changed || change.how == How::Dropped && !is_merged
+        }
         // Until the swap the stream's own check looks at it.
         About::ReplicaIdentity => settles && change.how != How::New,
         // Green's are made ahead of time. One that is attached with rows is found when the tables are compared.
