@@ -74,13 +74,13 @@ ensure_pooler() {
   if command -v systemctl >/dev/null; then as_root systemctl disable --now --quiet pgbouncer || true; fi
 }
 
-# ensure_build_tools: installs what cargo needs to link, and finds Rust.
+# ensure_build_tools: installs what cargo needs to link and to build the allocator, and finds Rust.
 ensure_build_tools() {
   if ! command -v cargo >/dev/null && [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
     PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
   fi
   command -v cargo >/dev/null || die "cargo is missing: install Rust first (rustup)"
-  command -v cc >/dev/null || install_packages gcc libc6-dev
+  command -v cc >/dev/null && command -v make >/dev/null || install_packages gcc libc6-dev make
   command -v gpg >/dev/null || install_packages gpg
 }
 

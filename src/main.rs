@@ -5,7 +5,7 @@ use std::process::ExitCode;
 /// A run may last for weeks: with the C library's allocator its memory grows for an hour, in arenas that are never given
 /// back (docs/performance.md).
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     projh_bluegreen::cli::main().into()

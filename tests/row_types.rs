@@ -83,6 +83,30 @@ create trigger filled before insert on other for each row execute function fille
     calls().await;
 }
 
+/// A function that cannot be altered fails no swap.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_function_that_cannot_be_altered_stops_no_swap() {
+    let cluster = Cluster::start();
+    let plan = PLAN.replace("workers: 1", "workers: 1, soak: 1h");
+    let more = "create schema closed; create function closed.f() returns int language plpgsql as 'declare r v; begin return 1; end';
+        create function guarded() returns int language plpgsql as 'declare r v; begin return 1; end'; alter function guarded owner to owner;
+        alter function closed.f() owner to owner;
+        create function no() returns event_trigger language plpgsql as $$ begin if current_query() ~ 'guarded' then raise 'not so'; end if; end $$;";
+    let (client, program) = stage(&cluster, &format!("{SETUP}{FUNCTION}{RIGHTS}{more}"), &plan).await;
+    client.batch_execute("create event trigger no on ddl_command_start when tag in ('ALTER ROUTINE') execute function no()").await.unwrap();
+    client.batch_execute("alter function newest() owner to owner").await.unwrap();
+    let program = program.env("PGUSER", "mover");
+    let held = program.spawn("execute", &["--hold-swap", "--until", "settle"]);
+    held.wait_for("verified");
+    let other = cluster.client(DB).await;
+    let replace = FUNCTION.replace("create function", "create or replace function");
+    other.batch_execute(&format!("begin; {replace}")).await.unwrap();
+    program.run("swap", &[]).expect_code(0);
+    held.finish().expect_code(0).expect_words(&["public.newest: ", "public.guarded: "]);
+    other.batch_execute("commit").await.unwrap();
+    program.run("rollback", &[]).expect_code(6).expect_words(&["public.guarded: "]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn finish_waits_for_a_session_that_may_keep_blue_s_row_type() {
     let cluster = Cluster::start();

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::{CheckId, Finding, Subject, rights};
 use crate::error::{Doing, Error};
 use crate::pg::connect::Session;
-use crate::pg::{Ident, QName};
+use crate::pg::{Ident, MAX_BYTES, QName};
 use crate::plan::Plan;
 
 pub(super) async fn check(
@@ -17,6 +17,14 @@ pub(super) async fn check(
     let table = &subject.definition.table.name;
     let Some(archive) = &plan.settings.archive else { return Ok(Vec::new()) };
     let archive = &archive.place(table).schema;
+    if archive.as_str().len() > MAX_BYTES {
+        let what = format!(
+            "its archive {archive} has {} bytes, and PostgreSQL keeps {MAX_BYTES}",
+            archive.as_str().len()
+        );
+        let hint = "archive: {schema: ...} with a shorter name";
+        return Ok(vec![Finding::table(CheckId::Archive, table, what, hint)]);
+    }
     let mut findings = Vec::new();
     if let Some((what, hint)) = rights::of_schema(session, archive, "the old table").await? {
         findings.push(Finding::table(CheckId::Archive, table, what, hint));

@@ -100,9 +100,9 @@ Examples:
 Drops blue, or moves it to the plan's settings.archive. In the soak, every row is compared first; if blue does not
 verify, nothing is given up. --force compares nothing.
 
-A session caches the row types that its functions use (PL/pgSQL: t%rowtype). If a function names the table, finish
-waits for sessions that are older than the swap, and lists them: once blue is dropped, such calls fail in them until
-they reconnect. --now does not wait.";
+A session caches the row types that its functions use (PL/pgSQL: t%rowtype). If a function names the table, and the
+run's role may not alter it, finish waits for sessions that are older than the swap, and lists them: once blue is
+dropped, such calls fail in them until they reconnect. --now does not wait.";
 
 pub(super) const PARTITIONS: &str = "\
 Examples:

@@ -127,8 +127,8 @@ pub enum How {
 pub enum About<'a> {
     /// A constraint of the table, or a foreign key that one of its partitions has: its name.
     Constraint(&'a str),
-    /// A foreign key of the table, whether it or its partitions have it. It is a constraint, too.
-    OwnKey,
+    /// A foreign key of the table, whether it or its partitions have it: its name. It is a constraint, too.
+    OwnKey(&'a str),
     /// Whether a foreign key that references the table is valid.
     Validity,
     /// The comment on a constraint.
@@ -158,13 +158,15 @@ impl Change {
         if let Some(name) = what.strip_prefix(CONSTRAINT) {
             return About::Constraint(name);
         }
+        if let Some(name) = what.strip_prefix(OWN_KEY) {
+            return About::OwnKey(name);
+        }
         if let Some((name, _)) =
             what.strip_prefix(LEAF_KEY).and_then(|rest| rest.rsplit_once(" on partition "))
         {
             return About::Constraint(name);
         }
         let kinds = [
-            (OWN_KEY, About::OwnKey),
             (VALIDITY, About::Validity),
             (COMMENT_ON_CONSTRAINT, About::CommentOnConstraint),
             (PARTITION, About::Partition),

@@ -165,8 +165,8 @@ pub struct Coalesced {
     /// Whether whole rows are the keys: in the middle of a transaction, equal rows may exist several times.
     by_whole_rows: bool,
     keeps: Keeps,
-    /// The row that the last change deleted, if it may be one that moves: its columns, and the key under which the target has
-    /// what it keeps.
+    /// The row that the last change deleted, if it may be one that moves: what identified it, and the key under which the target
+    /// has what it keeps.
     moving: Option<(Key, Option<Key>)>,
     /// How many more of them there are.
     more: HashMap<Key, u32>,
@@ -199,6 +199,12 @@ impl Coalesced {
         self.size
     }
 
+    /// Whether the next change, if it is an insertion, may be the second half of a move.
+    #[must_use]
+    pub fn is_moving(&self) -> bool {
+        self.moving.is_some()
+    }
+
     /// Takes in that a transaction begins.
     pub fn begin(&mut self) {
         self.moving = None;
@@ -210,7 +216,12 @@ impl Coalesced {
     /// If its key exists already.
     pub fn insert(&mut self, key: Key, values: Vec<Value>) -> Result<(), Impossible> {
         let base = match (self.moving.take(), self.keeps) {
-            (Some((moving, base)), Keeps::Moves(columns)) if moving == key.first(columns) => base,
+            // Another partition has another identity.
+            (Some((was, base)), Keeps::Moves(columns))
+                if was != key && was.first(columns) == key.first(columns) =>
+            {
+                base
+            }
             _ => None,
         };
         let row = Row { values, base };
@@ -259,8 +270,8 @@ impl Coalesced {
         self.changes += 1;
         self.size += key.size();
         let earlier = self.remove(key)?;
-        if let Keeps::Moves(columns) = self.keeps {
-            self.moving = Some((key.first(columns), kept_under(key, earlier.as_ref())));
+        if let Keeps::Moves(_) = self.keeps {
+            self.moving = Some((key.clone(), kept_under(key, earlier.as_ref())));
         }
         Ok(())
     }

@@ -184,8 +184,7 @@ async fn changes(
         About::CommentOnConstraint => !(settles && is_as_before(change.what())),
         // It is a new constraint, too.
         // So it is under the name that only a partition had for it, before it was merged.
-        About::OwnKey => {
-            let name = change.what().rsplit(' ').next().unwrap_or_default();
+        About::OwnKey(name) => {
             let is_merged = settles && derived().any(|key| key.name != key.of && key.name.as_str() == name);
             change.how == How::Changed || change.how == How::Dropped && !is_merged
         }

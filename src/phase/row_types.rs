@@ -18,6 +18,8 @@ use crate::pg::activity::{self, ActivityError, Backend};
 
 use super::locks::Patience;
 
+/// How long a function that somebody else is altering is waited for.
+const WAIT_MS: u32 = 100;
 /// How often the sessions are looked up.
 const EVERY: Duration = Duration::from_millis(500);
 /// How often a wait that continues is reported again.
@@ -62,12 +64,36 @@ pub(crate) async fn functions(
     Ok(rows.iter().map(of).collect())
 }
 
-/// The statements of a swap that make sessions compile again what may have cached a row type that it exchanges.
-pub(super) async fn compiled_anew(
+/// What a swap makes sessions compile again, because it may have cached a row type that the swap exchanges.
+pub(super) async fn of_swap(
     client: &Client,
     prepared: &Prepared,
+) -> Result<Vec<Caching>, tokio_postgres::Error> {
+    functions(client, &names(prepared)).await
+}
+
+/// Has sessions compile these functions again, once the transaction that is open is committed. Returns those that could not be
+/// altered, with why; `finish` waits for sessions that may have called them.
+pub(super) async fn compile_anew(
+    client: &Client,
+    functions: &[Caching],
 ) -> Result<Vec<String>, tokio_postgres::Error> {
-    Ok(functions(client, &names(prepared)).await?.into_iter().filter_map(|function| function.anew).collect())
+    let mut left = Vec::new();
+    for Caching { name, anew, .. } in functions {
+        let Some(anew) = anew else { continue };
+        // Somebody may be replacing it, which has the same effect.
+        let sql =
+            format!("SAVEPOINT anew; SET LOCAL lock_timeout = {WAIT_MS}; {anew}; RELEASE SAVEPOINT anew");
+        match client.batch_execute(&sql).await {
+            Ok(()) => {}
+            Err(error) if error.code().is_none() => return Err(error),
+            Err(error) => {
+                client.batch_execute("ROLLBACK TO SAVEPOINT anew").await?;
+                left.push(format!("{name}: {}", crate::pg::describe(&error)));
+            }
+        }
+    }
+    Ok(left)
 }
 
 /// What a swap exchanges: the tables, and what depends on them and has a row type, or one in its signature.
@@ -136,7 +162,7 @@ async fn swapped_at(client: &Client, run: &str) -> Result<(f64, i32), Error> {
 fn text(old: &[Backend], functions: &[String], now: bool) -> String {
     let sessions: Vec<String> = old.iter().map(ToString::to_string).collect();
     let why = format!(
-        "a session that called {}, which this role could not alter in the swap, may have cached blue's row type, and \
+        "a session that called {}, which could not be altered in the swap, may have cached blue's row type, and \
          its next call fails with \"cache lookup failed for type\" once blue is dropped, until the client reconnects",
         some(functions)
     );

@@ -8,13 +8,13 @@ const SCHEMA: &str = "
 create table other (id int primary key); insert into other select generate_series(1, 10);
 create table t (id int primary key, o int) partition by range (id);
 create table t_low partition of t for values from (0) to (100);
-create table t_mid (id int primary key, o int constraint own_name references other);
+create table t_mid (id int primary key, o int constraint \"own name\" references other);
 create table t_high partition of t for values from (200) to (300) partition by range (id);
 create table t_high_1 partition of t_high for values from (200) to (300);
 alter table t add constraint t_other foreign key (o) references other; alter table t attach partition t_mid for values from (100) to (200);
 insert into t select g, 1 + g % 10 from generate_series(1, 250) g;
 comment on constraint t_other on t is 'of all'; comment on constraint t_other on t_low is 'of the low ones';
-comment on constraint own_name on t_mid is 'of those in the middle'; comment on constraint t_other on t_high is 'of a partitioned one';
+comment on constraint \"own name\" on t_mid is 'of those in the middle'; comment on constraint t_other on t_high is 'of a partitioned one';
 ";
 const PLAN: &str = "
 version: 1

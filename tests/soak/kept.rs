@@ -82,7 +82,7 @@ async fn rows_keep_what_only_their_table_has_when_many_keys_change_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_row_that_moves_between_partitions_keeps_it_and_another_of_its_key_does_not() {
     const BLUE: &str = "create table t (id int primary key, at date not null, legacy text default 'dflt');
-insert into t select g, date '2026-01-01' + g, 'legacy' || g from generate_series(1, 20) g;";
+insert into t select g, date '2026-01-01' + g % 28, 'legacy' || g from generate_series(1, 60000) g;";
     const PLAN: &str = "
 version: 1
 name: moves
@@ -102,14 +102,18 @@ tables:
         "delete from t where id = 8",
         "insert into t values (8, '2026-02-08')",
         "delete from t where id = 9; update t set at = at + 1 where id = 10; insert into t values (9, '2026-02-09')",
-        "delete from t where id = 11; insert into t values (112, '2026-02-09'), (11, '2026-02-09')",
+        "delete from t where id = 11; insert into t values (-112, '2026-02-09'), (11, '2026-02-09')",
+        "delete from t where id = 12; insert into t values (12, '2026-01-13')",
+        // More than one batch.
+        "update t set at = at + 31 where id > 20",
     ] {
         client.batch_execute(writes).await.unwrap();
     }
     program.run("rollback", &[]).expect_code(6);
-    let kept = "select string_agg(id || ' ' || legacy, ',' order by id) from t where id between 5 and 11";
+    let kept = "select string_agg(id || ' ' || legacy, ',' order by id) from t where id between 5 and 12";
     let kept: String = client.query_one(kept, &[]).await.unwrap().get(0);
-    assert_eq!(kept, "5 legacy5,6 legacy6,7 legacy7,8 dflt,9 dflt,10 legacy10,11 dflt");
+    assert_eq!(kept, "5 legacy5,6 legacy6,7 legacy7,8 dflt,9 dflt,10 legacy10,11 dflt,12 dflt");
+    assert_eq!(count(&client, "t where id > 20 and legacy = 'legacy' || id").await, 59_980);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -185,6 +185,12 @@ fn a_row_keeps_what_it_has_only_if_it_moves() {
     let key = Key::new([&value("1")]);
     assert_eq!(base(Keeps::Moves(1), &moves), key);
     assert_eq!(base(Keeps::Rows, &moves), None);
+    // Another row of the same partition.
+    let again = |changes: &mut Coalesced| {
+        changes.delete(&at("1", "a")).unwrap();
+        changes.insert(at("1", "a"), row("1", "a")).unwrap();
+    };
+    assert_eq!(base(Keeps::Moves(1), &again), None);
     let twice = |changes: &mut Coalesced| {
         moves(changes);
         changes.delete(&at("1", "b")).unwrap();

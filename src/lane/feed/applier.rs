@@ -226,6 +226,10 @@ impl Applier {
         if self.echo.is_own(&message) {
             return Ok(());
         }
+        if self.is_too_large() && !self.completes_a_move(&message) {
+            let (target, pid) = (Arc::clone(&self.target), self.pid);
+            unless_stalled(&target, pid, self.flush()).await?;
+        }
         match message {
             Logical::Begin { .. } => {
                 self.in_source_transaction = true;
@@ -261,10 +265,6 @@ impl Applier {
             }
             Logical::Message(_) | Logical::Origin { .. } | Logical::Type { .. } => {}
         }
-        if self.is_too_large() {
-            let (target, pid) = (Arc::clone(&self.target), self.pid);
-            unless_stalled(&target, pid, self.flush()).await?;
-        }
         Ok(())
     }
 
@@ -297,6 +297,11 @@ impl Applier {
     /// Whether a source transaction has grown too large to wait for its end, before which a deferrable key may be doubled.
     fn is_too_large(&self) -> bool {
         self.holds(2) && !self.pending.iter().any(|pending| pending.lane.by_whole_rows)
+    }
+
+    /// Whether a message may be the second half of a move, whose first half must not be applied without it.
+    fn completes_a_move(&self, message: &Logical) -> bool {
+        matches!(message, Logical::Insert { .. }) && self.pending.iter().any(|of| of.changes.is_moving())
     }
 
     /// Whether as much is held as so many batches are.

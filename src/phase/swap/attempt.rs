@@ -71,10 +71,11 @@ pub(super) async fn attempt(
         terminate: settings.terminate_blockers,
     };
     rehearse(run, &ready).await?;
-    let anew = row_types::compiled_anew(&session, &prepared).await.doing(doing)?;
-    if let Err(stop) = displace(&ready, &anew).await {
+    let functions = row_types::of_swap(&session, &prepared).await.doing(doing)?;
+    if let Err(stop) = displace(&ready).await {
         return stop.end(&session).await;
     }
+    let left = row_types::compile_anew(&session, &functions).await.doing(doing)?;
     if let Some(what) = fill::outdated(&session, &prepared, filled).await.doing(doing)? {
         if filled.disturbed < fill::INSISTS {
             filled.disturbed += 1;
@@ -94,7 +95,15 @@ pub(super) async fn attempt(
     }
     let lock_wait = asked.elapsed();
     match locked(run, &ready, asked, lock_wait).await {
-        Ok(swapped) => Ok(Outcome::Swapped(swapped)),
+        Ok(swapped) => {
+            for function in left {
+                let text = format!(
+                    "a session that has called this function may fail in it until it reconnects, because it could not be altered: {function}"
+                );
+                run.cx.tell(&Event::Notice { text });
+            }
+            Ok(Outcome::Swapped(swapped))
+        }
         Err(stop) => Blocked { stop, blockers: Vec::new(), must_end: false }.end(&session).await,
     }
 }
@@ -130,11 +139,10 @@ async fn rehearse(run: &Run<'_>, ready: &Ready<'_>) -> Result<(), Error> {
     rolled_back(ready.session, "BEGIN", compare).await.doing("preparing the swap")?
 }
 
-/// Begins the transaction, with the locks that no client queues behind, and functions that sessions compile `anew` once it
-/// is committed.
-async fn displace(ready: &Ready<'_>, anew: &[String]) -> Result<(), Blocked> {
+/// Begins the transaction, with the locks that no client queues behind.
+async fn displace(ready: &Ready<'_>) -> Result<(), Blocked> {
     let Statements { begin, displace, .. } = &ready.statements;
-    let sql = [joined([begin, displace])].iter().chain(anew).cloned().collect::<Vec<_>>().join("; ");
+    let sql = joined([begin, displace]);
     let (outcome, wait) =
         locks::observed(&ready.observer, ready.pid, ready.session.batch_execute(&sql)).await;
     let why = "the lock that keeps autovacuum away was not granted in time";

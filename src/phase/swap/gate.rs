@@ -82,21 +82,22 @@ async fn wait_for_lag(run: &Run<'_>, feed: &Feed, bar: &mut Bar) -> Result<(), E
 /// A transaction whose snapshot is older than green's rows would find green empty after the swap.
 async fn wait_for_old_snapshots(run: &Run<'_>) -> Result<(), Error> {
     let begun = Instant::now();
-    let mut reported = String::new();
+    let (mut reported, mut ended) = (String::new(), String::new());
     while let Some(OldSnapshots { pids, holders, backends }) =
         old_snapshots(run, run.journal.session()).await?
     {
         if reported != pids {
             let text = format!("the swap waits for snapshots that are older than green's rows: {holders}");
             run.cx.tell(&Event::Waiting { cause: WaitCause::Snapshot, text });
-            reported = pids;
+            reported.clone_from(&pids);
         }
         // As long as all attempts would wait for a lock together.
         let swap = run.settings().swap;
-        if begun.elapsed() >= swap.lock_timeout * swap.attempts {
+        if ended != pids && begun.elapsed() >= swap.lock_timeout * swap.attempts {
             let is_over = AtomicBool::new(false);
             let client = run.journal.session();
             locks::end_backends(run.cx, client, backends.iter(), swap.terminate_blockers, &is_over).await;
+            ended = pids;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
