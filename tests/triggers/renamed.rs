@@ -63,5 +63,14 @@ async fn one_keeps_both_names() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_of_a_partitioned_table_keeps_both_names() {
+    let cluster = Cluster::start();
+    if cluster.psql("postgres", "show server_version_num").trim() < "150000" {
+        // There, a renaming does not reach the partitions.
+        let plan = format!("{PLAN}    partition_by: {{hash: id, partitions: 2}}\n");
+        let (_client, program) = stage(&cluster, SCHEMA, &plan).await;
+        program.run("check", &[]).expect_code(3);
+        return;
+    }
+    drop(cluster);
     there_and_back(&format!("{PLAN}    partition_by: {{hash: id, partitions: 2}}\n")).await;
 }
