@@ -270,7 +270,7 @@ pub enum Event {
         #[schemars(with = "u8")]
         code: ExitCode,
     },
-    /// The command ends: the last line of each.
+    /// The command ends: the last line of each. `status` and `find`, which only show something, have it only if they fail.
     End {
         /// The exit code, as documented in the README.
         #[schemars(with = "u8")]

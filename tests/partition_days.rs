@@ -67,7 +67,7 @@ fn sentinel_dates_are_told_with_the_lines_that_leave_them_out() {
         let hint = finding["hint"].as_str().unwrap();
         assert!(hint.contains("2 rows are outside these, and go to the default partition"), "{finding}");
         // What it says works.
-        let lines = hint.split_once("partition_by: ").unwrap().1.split_once(" (").unwrap().0;
+        let lines = hint.split_once("partition_by: ").unwrap().1.split_once("; ").unwrap().0;
         assert!(lines.starts_with("from: 2025-01-01, until: 20"), "{lines}");
         program.write_plan(&plan(&format!("{by}, {lines}")));
         program.execute(&["--yes"]).expect_code(0);

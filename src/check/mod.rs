@@ -99,7 +99,7 @@ const CHECKS: &[Checks] = &[
             found(row_security::check(at.session, &of.definition.table))
         }),
         check(Id::PlanFitsTable, &[Id::Functions, Id::RowSecurity], |at, of| {
-            found(design::check(at.session, of))
+            found(design::check(at.plan, at.session, of))
         }),
     ]),
     Checks::Tables(&[check(Id::Locks, &[], |at, all| found(locks::check(at.session, all)))]),
