@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use crate::support::{Cluster, stage};
+use crate::support::{Cluster, stage, there_and_back};
 
 const SCHEMA: &str = "
 create table t (id serial primary key, note text not null); insert into t (note) select g from generate_series(1, 100) g;
@@ -38,16 +38,5 @@ async fn what_depends_on_the_table_stays_one() {
     let cluster = Cluster::start();
     let (client, program) = stage(&cluster, SCHEMA, PLAN).await;
     let before = members(&client).await;
-    for (command, arguments, code) in [
-        ("execute", &["--yes", "--until", "settle"][..], 0),
-        ("rollback", &[], 6),
-        ("execute", &["--yes", "--until", "settle"], 0),
-        ("finish", &["--yes", "--now"], 0),
-    ] {
-        match command {
-            "execute" => program.execute(arguments).expect_code(code),
-            _ => program.run(command, arguments).expect_code(code),
-        };
-        assert_eq!(members(&client).await, before, "{command}");
-    }
+    there_and_back(&program, async |command| assert_eq!(members(&client).await, before, "{command}")).await;
 }

@@ -25,6 +25,15 @@ pub async fn stage(cluster: &Cluster, setup: &str, plan: &str) -> (Client, Blueg
     (client, Bluegreen::new(cluster, "postgres").plan(plan))
 }
 
+/// Swaps, goes back, swaps again and finishes; `look` is called after each command, with its name.
+pub async fn there_and_back(program: &Bluegreen, look: impl AsyncFn(&str)) {
+    let swap: (&str, &[&str], i32) = ("execute", &["--yes", "--until", "settle"], 0);
+    for (command, arguments, code) in [swap, ("rollback", &[], 6), swap, ("finish", &["--yes", "--now"], 0)] {
+        program.run(command, arguments).expect_code(code);
+        look(command).await;
+    }
+}
+
 /// The schema of the only run's `green` or `blue`.
 pub async fn home(client: &Client, side: &str) -> String {
     let sql = format!("select nspname::text from pg_namespace where nspname ~ '^projh_bg_.*_{side}$'");

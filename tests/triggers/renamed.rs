@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use crate::support::{Cluster, stage};
+use crate::support::{Cluster, stage, there_and_back};
 
 const SCHEMA: &str = "
 create table t (id int primary key, note text); insert into t select g, '' from generate_series(1, 100) g; create table told (what text);
@@ -35,30 +35,22 @@ async fn told(client: &Client) -> String {
     said
 }
 
-async fn there_and_back(plan: &str) {
+async fn keeps_both_names(plan: &str) {
     let cluster = Cluster::start();
     let (client, program) = stage(&cluster, SCHEMA, plan).await;
     let before = names(&client).await;
     assert_eq!(before, "Renamed one made O of the constraint, first O, second first O");
     assert_eq!(told(&client).await, "Renamed one");
-    for (command, arguments, code) in [
-        ("execute", &["--yes", "--until", "settle"][..], 0),
-        ("rollback", &[], 6),
-        ("execute", &["--yes", "--until", "settle"], 0),
-        ("finish", &["--yes", "--now"], 0),
-    ] {
-        match command {
-            "execute" => program.execute(arguments).expect_code(code),
-            _ => program.run(command, arguments).expect_code(code),
-        };
+    there_and_back(&program, async |command| {
         assert_eq!(names(&client).await, before, "{command}");
         assert_eq!(told(&client).await, "Renamed one", "{command}");
-    }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_keeps_both_names() {
-    there_and_back(PLAN).await;
+    keeps_both_names(PLAN).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -72,5 +64,5 @@ async fn one_of_a_partitioned_table_keeps_both_names() {
         return;
     }
     drop(cluster);
-    there_and_back(&format!("{PLAN}    partition_by: {{hash: id, partitions: 2}}\n")).await;
+    keeps_both_names(&format!("{PLAN}    partition_by: {{hash: id, partitions: 2}}\n")).await;
 }
