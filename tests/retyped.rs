@@ -166,3 +166,34 @@ fn a_default_that_cannot_go_through_using_is_asked_for() {
     let price = cluster.psql(DB, "insert into t (id, factor) values (1, 2) returning price");
     assert_eq!(price.trim(), "30");
 }
+
+/// `check` counts such values; clients may write more of them until the swap.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_that_would_not_come_back_is_found_before_the_swap_whenever_it_was_written() {
+    let cluster = Cluster::start();
+    let table = "create table t (id int primary key, v text not null, n numeric(9, 2), d timestamp, b bigint, w int);
+        insert into t select g, repeat('x', g % 5), g, date '2026-01-01' + g, g, g from generate_series(1, 100) g";
+    let columns = "v: {type: integer, using: length(v), back: \"repeat('x', v)\"}\n      n: {type: integer}\n      \
+                   d: {type: date}\n      b: {type: integer}";
+    let plan = plan(columns).replace("name: retyped\n", "name: retyped\nsettings: {soak: 1h}\n");
+    let (client, program) = stage(&cluster, table, &plan).await;
+    let put_right = "update t set v = 'xxx', n = 1, d = '2026-01-01' where id > 1000";
+    let all = "select string_agg(t::text, ',' order by id) from t";
+    let all = async || client.query_one(all, &[]).await.unwrap().get::<_, String>(0);
+    // Before everything is compared; and between that and the swap.
+    for (until, id) in [("index", 1001), ("verify", 1002)] {
+        program.execute(&["--yes", "--until", until]).expect_code(0);
+        let lossy = format!("insert into t values ({id}, 'abc', 1.5, '2026-01-01 12:00', 1, 1)");
+        client.batch_execute(&lossy).await.unwrap();
+        let words = ["back of v (1)", "back of n (1)", "back of d (1)", "one_way: true"];
+        let found = program.execute(&["--yes"]).expect_code(4).expect_words(&words);
+        assert!(!found.stdout.contains("abc") && !found.stdout.contains("back of b"), "{}", found.stdout);
+        client.batch_execute(put_right).await.unwrap();
+    }
+    let before = all().await;
+    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+    client.batch_execute("update t set w = 77").await.unwrap();
+    program.run("rollback", &[]).expect_code(6);
+    client.batch_execute("update t set w = case when id > 1000 then 1 else id end").await.unwrap();
+    assert_eq!(all().await, before);
+}

@@ -21,6 +21,10 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let text = match self {
+            Self::Differences(differences) if differences.is_of_way_back() => {
+                "a rollback after the swap would change these values: correct them (`projh-bluegreen find` finds a row by its key \
+                 digest) and execute again; or `projh-bluegreen rollback` and begin again with another `back`, or `one_way: true`"
+            }
             Self::Differences(_) | Self::Feed(FeedError::Apply(ApplyError::Diverged { .. })) => {
                 "keep green for an investigation (`projh-bluegreen find` finds a row by its key digest), or \
                  `projh-bluegreen rollback` and begin again"

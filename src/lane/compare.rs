@@ -155,7 +155,7 @@ impl Comparison {
     /// How many columns are compared.
     #[must_use]
     pub fn columns(&self) -> usize {
-        self.hash.columns.len()
+        self.hash.of_target
     }
 
     /// Compares every row. None of the workers may have a transaction open, and none has one afterwards.

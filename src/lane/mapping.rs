@@ -63,6 +63,8 @@ pub struct Mapped {
     pub source: Ident,
     /// Whether it is an unchanged copy of that.
     pub is_same: bool,
+    /// Whether it is a cast that changes no value without an error, there or back.
+    pub is_exact: bool,
     /// Whether the server computes it on both sides: it is compared, but not written.
     pub generated: bool,
     /// SQL over the target's columns that gives the source's value; `None` if there is no inverse.
@@ -94,6 +96,14 @@ impl Mapped {
         }
     }
 
+    /// The inverse, of a value that the server computes and that may not come back; what this program transforms is opened
+    /// and compared anyway.
+    #[must_use]
+    pub fn given_back(&self) -> Option<Self> {
+        let is_certain = self.is_same || self.is_exact || self.generated || self.transform.is_some();
+        if is_certain { None } else { self.reversed() }
+    }
+
     /// The inverse: the source's column from the target's. `None` if there is none.
     #[must_use]
     pub fn reversed(&self) -> Option<Self> {
@@ -117,6 +127,7 @@ impl Mapped {
             expression: self.back.clone()?,
             back: Some(self.expression.clone()),
             is_same: self.is_same,
+            is_exact: self.is_exact,
             generated: self.generated,
         })
     }
@@ -134,6 +145,7 @@ fn mapped(design: &LaneDesign, column: &GreenColumn) -> Option<Mapped> {
             expression: blue.to_string(),
             source: blue.clone(),
             is_same: true,
+            is_exact: false,
             generated: matches!(column.source, Source::Generated(_)),
             back: Some(target.to_string()),
             target,
@@ -142,6 +154,7 @@ fn mapped(design: &LaneDesign, column: &GreenColumn) -> Option<Mapped> {
         Source::Expression { blue, sql, back } => {
             let of_blue = design.green.blue.column(blue).map(|column| column.data_type.as_str());
             let is_cast = design.green.cast_of(column).is_some();
+            let is_exact = is_cast && of_blue.is_some_and(|of_blue| is_exact(of_blue, &column.data_type));
             let back = back.as_ref().zip(of_blue).map(|(sql, data_type)| match is_cast {
                 true => exactly(&target, data_type, &column.data_type),
                 false => assigned(sql, data_type),
@@ -153,6 +166,7 @@ fn mapped(design: &LaneDesign, column: &GreenColumn) -> Option<Mapped> {
                 expression,
                 source,
                 is_same: false,
+                is_exact,
                 generated: false,
                 back,
                 transform: None,
@@ -183,7 +197,16 @@ fn mapped(design: &LaneDesign, column: &GreenColumn) -> Option<Mapped> {
 fn transformed(target: Ident, source: Ident, transform: Transform) -> Mapped {
     let expression = transform.target.of_transformed();
     let back = Some(transform.source.of_transformed());
-    Mapped { target, expression, source, is_same: false, generated: false, back, transform: Some(transform) }
+    Mapped {
+        target,
+        expression,
+        source,
+        is_same: false,
+        is_exact: false,
+        generated: false,
+        back,
+        transform: Some(transform),
+    }
 }
 
 /// How blue has the values of a column that green has encrypted.
@@ -255,13 +278,17 @@ const EXACT: [&[&str]; 2] = [
     &["text", "character varying", "varchar"],
 ];
 
+fn is_exact(one: &str, other: &str) -> bool {
+    let base = |data_type: &str| data_type.split('(').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let (one, other) = (base(one), base(other));
+    EXACT.iter().any(|types| types.contains(&one.as_str()) && types.contains(&other.as_str()))
+}
+
 /// A cast back to the type that a column had. A value that this type holds only rounded, or cut, is an error of its own
 /// (SQLSTATE 22003): the way there would not give it again.
 fn exactly(name: &Ident, had: &str, has: &str) -> String {
     let cast = assigned(&name.to_string(), had);
-    let base = |data_type: &str| data_type.split('(').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let (one, other) = (base(had), base(has));
-    if EXACT.iter().any(|types| types.contains(&one.as_str()) && types.contains(&other.as_str())) {
+    if is_exact(had, has) {
         return cast;
     }
     format!(
@@ -281,6 +308,7 @@ mod tests {
             expression: "(hours * 60)::integer".to_owned(),
             source: "hours".into(),
             is_same,
+            is_exact: false,
             generated: false,
             back: back.map(str::to_owned),
             transform: None,

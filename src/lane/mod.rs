@@ -122,6 +122,8 @@ pub struct Lane {
     pub keyring: Option<Keyring>,
     /// The target's columns that are compared: also those that the server computes.
     pub verified: Vec<Mapped>,
+    /// The source's columns that the target has to give back, each as the inverse: they are compared, too.
+    pub given_back: Vec<Mapped>,
     /// The columns of a unique index of the target that contains those of the key.
     pub target_key: Vec<Ident>,
     /// The target's columns that must keep their values if a row is updated in place, as two rows that
@@ -201,6 +203,7 @@ impl Lane {
             kept: others.map(|column| column.name.clone()).collect(),
             keyring: None,
             verified: ends.mapping.clone(),
+            given_back: Vec::new(),
             target_key: ends.target.unique_key.clone(),
             columns: found.columns.into_iter().map(|column| column.column).collect(),
             home: home.clone(),

@@ -23,6 +23,8 @@ pub(super) use taken::Taken;
 use value::ValueHash;
 
 const COLUMNS: &str = include_str!("../../sql/catalog/column_hashes.sql");
+/// What a column of the source is called that the target does not give back.
+pub(super) const BACK_OF: &str = "back of ";
 /// The seed of a statement's hashes.
 const SEED: &str = "$1::bigint";
 /// Count, sum and xor of the hashes `h` of rows.
@@ -36,8 +38,11 @@ const NESTED_MAX: usize = 50;
 pub(super) struct RowHash {
     source: Hashes,
     target: Hashes,
-    /// The columns that it covers, by the target's names; those that this program compares last.
-    pub(super) columns: Vec<Ident>,
+    /// What it covers, as it is called where it differs: the target's columns, what the target gives back, and last what this
+    /// program compares.
+    pub(super) columns: Vec<String>,
+    /// How many of the target's columns are among them.
+    pub(super) of_target: usize,
     /// What this program compares; `None` if the server compares all.
     pub(super) taken: Option<Taken>,
 }
@@ -77,14 +82,33 @@ impl RowHash {
             target.add(row, hash, column.target.to_string());
             source.add(row, hash, format!("({})::{type_name}", column.expression));
         }
+        let given_back = lane.given_back.iter().map(|column| format!("{BACK_OF}{}", column.target.as_str()));
+        if !lane.given_back.is_empty() {
+            let rows = client.query(COLUMNS, &[&lane.source.to_string()]).await?;
+            for column in &lane.given_back {
+                let Some(row) =
+                    rows.iter().find(|row| row.get::<_, String>("name") == column.target.as_str())
+                else {
+                    return Ok(Err(Lacking(column.target.clone())));
+                };
+                let type_name: String = row.get("type_name");
+                let hash = ValueHash::of(row, false);
+                source.add(row, hash, column.target.to_string());
+                target.add(row, hash, format!("({})::{type_name}", column.expression));
+            }
+        }
         let taken = Taken::of(lane);
         let by_us = taken.iter().flat_map(|taken| taken.columns.clone());
-        let columns: Vec<Ident> = by_server().map(|column| column.target.clone()).chain(by_us).collect();
-        let is_there = |name: &&Ident| rows.iter().any(|row| row.get::<_, String>("name") == name.as_str());
-        if let Some(lacking) = columns.iter().find(|name| !is_there(name)) {
+        let is_there = |name: &Ident| rows.iter().any(|row| row.get::<_, String>("name") == name.as_str());
+        let by_us: Vec<Ident> = by_us.collect();
+        if let Some(lacking) = by_us.iter().find(|name| !is_there(name)) {
             return Ok(Err(Lacking(lacking.clone())));
         }
-        Ok(Ok(Self { columns, taken, source: source.hashes(), target: target.hashes() }))
+        let of_target = by_server().count() + by_us.len();
+        let name = |name: &Ident| name.as_str().to_owned();
+        let by_server = by_server().map(|column| name(&column.target));
+        let columns = by_server.chain(given_back).chain(by_us.iter().map(name)).collect();
+        Ok(Ok(Self { columns, of_target, taken, source: source.hashes(), target: target.hashes() }))
     }
 
     pub(super) fn of_side(&self, is_source: bool) -> &Hashes {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Census, Secret, Span, Way};
 use crate::hangs_on::{Fingerprint, Green, Homes, TableKey};
+use crate::pg::sql::Statement;
 use crate::pg::{Colour, Ident, Lsn, QName};
 use crate::phi::KeysPlan;
 use crate::plan::Step;
@@ -278,6 +279,21 @@ impl Prepared {
     #[must_use]
     pub fn homes(&self) -> Vec<&Homes> {
         distinct_homes(&self.lanes)
+    }
+
+    /// What is left to do after a swap that made `live` live, each statement with its lane and its position there.
+    pub(crate) fn settle(&self, live: Colour) -> Vec<(usize, usize, Statement)> {
+        let of_lane = |(lane, design): (usize, &LaneDesign)| {
+            design.green.settle(live).into_iter().enumerate().map(move |(number, step)| (lane, number, step))
+        };
+        // A key between two of these tables is settled by the one whose it is.
+        let is_of_another = |lane: usize, step: &Statement| {
+            let mut others = self.lanes.iter().enumerate().filter(|(other, _)| *other != lane);
+            others.any(|(_, other)| step.on.as_ref() == Some(&other.table))
+        };
+        let mut steps: Vec<_> = self.lanes.iter().enumerate().flat_map(of_lane).collect();
+        steps.retain(|(lane, _, step)| !is_of_another(*lane, step));
+        steps
     }
 
     /// The designs of all green tables.

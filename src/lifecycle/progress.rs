@@ -173,6 +173,17 @@ impl Progress {
         Phase::FORWARD.into_iter().filter(|phase| self.has(*phase) && self.is_done(*phase)).collect()
     }
 
+    /// What the last swap, or the rollback that was one, has left to do, each as a verb phrase.
+    #[must_use]
+    pub fn unsettled(&self) -> Vec<String> {
+        let Some(prepared) = self.prepared.as_ref().filter(|_| self.swaps > 0 && !self.settled) else {
+            return Vec::new();
+        };
+        let steps = prepared.settle(self.live()).into_iter();
+        let left = steps.filter(|(lane, number, step)| !self.settled_steps.has(*lane, *number, &step.what));
+        left.map(|(_, _, step)| step.what).collect()
+    }
+
     /// What a rollback has to do, however often it is asked for: bring blue back; and drop green, if it was never live or with
     /// `drop_green`.
     #[must_use]

@@ -38,8 +38,11 @@ impl Standing {
         }
         match progress.next_phase() {
             None if progress.is_in_place() => Self {
-                state: "the indexes are built in place, and nothing else of the tables has changed".to_owned(),
-                next: Some(format!("projh-bluegreen finish {run}, or projh-bluegreen rollback {run} drops them")),
+                state: "the indexes are built in place, and nothing else of the tables has changed"
+                    .to_owned(),
+                next: Some(format!(
+                    "projh-bluegreen finish {run}, or projh-bluegreen rollback {run} drops them"
+                )),
                 is_resumable: false,
             },
             None => Self {
@@ -59,14 +62,21 @@ impl Standing {
             },
             Some(Phase::Soak) => Self::soaking(progress, run, plan),
             Some(_) if progress.swapped.is_some() => Self {
-                state: "swapped: green is live; some work after the swap is left".to_owned(),
+                state: match Self::left(progress) {
+                    None => "swapped: green is live; some work after the swap is left".to_owned(),
+                    Some(left) => format!("swapped: green is live; left to do: {left}"),
+                },
                 next: Some(format!("projh-bluegreen execute {plan}")),
                 is_resumable: true,
             },
             Some(_) if progress.swaps > 0 => Self {
-                state: "rolled back: blue is live, with all that was written to green; green is kept, and follows blue while \
-                        `execute` runs; otherwise the slots make the server retain WAL"
-                    .to_owned(),
+                state: format!(
+                    "rolled back: blue is live, with all that was written to green{}; green is kept, and follows blue \
+                     while `execute` runs; otherwise the slots make the server retain WAL",
+                    Self::left(progress).map_or_else(String::new, |left| format!(
+                        "; left to do: {left} (`projh-bluegreen rollback {run}`, once the cause is removed)"
+                    ))
+                ),
                 next: Some(format!(
                     "projh-bluegreen execute {plan} swaps again, or {} drops green",
                     Self::rollback(progress, run)
@@ -88,6 +98,17 @@ impl Standing {
                 Self { state, next: Some(next), is_resumable: true }
             }
         }
+    }
+
+    /// The first few of what the last swap has left to do.
+    fn left(progress: &Progress) -> Option<String> {
+        const NAMED: usize = 3;
+        let left = progress.unsettled();
+        let named = left.get(..NAMED.min(left.len())).filter(|named| !named.is_empty())?.join(", ");
+        Some(match left.len().saturating_sub(NAMED) {
+            0 => named,
+            more => format!("{named}, and {more} more"),
+        })
     }
 
     /// The command that ends a run while blue is live.
@@ -154,7 +175,12 @@ impl Standing {
             Ending::Finished if progress.is_in_place() => {
                 "finished: the indexes are built in place".to_owned()
             }
-            Ending::RolledBack => "rolled back: blue is live and as it was".to_owned(),
+            Ending::RolledBack => match Self::left(progress) {
+                None => "rolled back: blue is live and as it was".to_owned(),
+                Some(left) => {
+                    format!("rolled back: blue is live, and as it was but for what could not be done: {left}")
+                }
+            },
             Ending::Finished if archived.is_empty() => "finished: green is live, blue was dropped".to_owned(),
             Ending::Finished => {
                 let archived: Vec<String> = archived.iter().map(QName::plain).collect();

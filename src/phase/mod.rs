@@ -33,7 +33,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::error::{Doing, Error, ExitCode};
 use crate::journal::requests::{self, Answer, Request};
-use crate::lane::{Ends, Lane};
+use crate::lane::{Ends, Lane, Mapped};
 use crate::lifecycle::{Fact, Phase, Prepared};
 use crate::pg::{Colour, RunObjects};
 use crate::run::Run;
@@ -157,6 +157,9 @@ pub async fn load_lanes(run: &mut Run<'_>, prepared: &Prepared) -> Result<(), Er
         let lane = Lane::load(run.journal.session(), number, &ends).await;
         let mut lane = lane.doing("reading the tables' columns")?;
         lane.keyring = keyring.clone();
+        if live == Colour::Blue && !run.settings().soak.is_zero() {
+            lane.given_back = lane.verified.iter().filter_map(Mapped::given_back).collect();
+        }
         // Renamed since the fingerprint was read.
         if !lane.is_whole(&ends) {
             let what = vec!["columns of its key were dropped or renamed".to_owned()];

@@ -16,7 +16,7 @@ use super::{prepared, stream, way_back};
 use crate::error::{Doing, Error, Undone};
 use crate::event::Event;
 use crate::hangs_on::{InboundKey, orphans};
-use crate::lifecycle::{Fact, LaneDesign, Phase, Prepared, Way};
+use crate::lifecycle::{Fact, Phase, Prepared, Way};
 use crate::pg::sql::{Statement, joined};
 use crate::pg::{AS_OPERATOR, Acting, Colour, RunObjects};
 use crate::plan::StepTime;
@@ -47,7 +47,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
             undone.push(failed(error, &hint)?);
         }
     }
-    let steps = steps(&prepared, live);
+    let steps = prepared.settle(live);
     // The lane and key of a validation that failed: the steps up to the next validation rely on it.
     let mut without = None;
     let mut follows_validation = false;
@@ -185,21 +185,6 @@ pub(super) async fn end_streams(
         let _ = client.batch_execute("ROLLBACK").await;
     }
     dropped
-}
-
-/// The steps after a swap that made `live` live, each with its lane and its position among the lane's steps.
-pub(crate) fn steps(prepared: &Prepared, live: Colour) -> Vec<(usize, usize, Statement)> {
-    let of_lane = |(lane, design): (usize, &LaneDesign)| {
-        design.green.settle(live).into_iter().enumerate().map(move |(number, step)| (lane, number, step))
-    };
-    // A key between two of these tables is settled by the one whose it is.
-    let is_of_another = |lane: usize, step: &Statement| {
-        let mut others = prepared.lanes.iter().enumerate().filter(|(other, _)| *other != lane);
-        others.any(|(_, other)| step.on.as_ref() == Some(&other.table))
-    };
-    let mut steps: Vec<_> = prepared.lanes.iter().enumerate().flat_map(of_lane).collect();
-    steps.retain(|(lane, _, step)| !is_of_another(*lane, step));
-    steps
 }
 
 /// Drops the run's publications, which have the slots' names.

@@ -7,9 +7,9 @@ use futures_util::{Stream, StreamExt, TryStreamExt};
 use tokio_postgres::Row;
 
 use super::super::Lane;
+use super::super::row_hash::BACK_OF;
 use super::sum::Sum;
 use super::{CompareError, failed};
-use crate::pg::Ident;
 
 /// The most that are shown of one comparison.
 const SHOWN_MAX: usize = 100;
@@ -34,7 +34,8 @@ pub struct Difference {
     pub kind: DifferenceKind,
     /// A digest of the key; `projh-bluegreen find` finds the row.
     pub key_digest: String,
-    /// Where both sides have the row: the target's columns whose values differ.
+    /// Where both sides have the row: the target's columns whose values differ; with `back of ` before it, a column of the
+    /// source whose value the target does not give back.
     pub columns: Vec<String>,
 }
 
@@ -149,7 +150,7 @@ impl Differences {
     }
 
     /// Sets the columns that differ of each row shown, given both sides' hashes of each column.
-    pub(super) fn name_columns(&mut self, names: &[Ident], source: &Each, target: &Each) {
+    pub(super) fn name_columns(&mut self, names: &[String], source: &Each, target: &Each) {
         for shown in &mut self.shown {
             let (Some(source), Some(target)) = (source.get(&shown.key_digest), target.get(&shown.key_digest))
             else {
@@ -158,11 +159,18 @@ impl Differences {
             let differ = names.iter().zip(source.iter().zip(target)).filter(|(_, (one, other))| one != other);
             for (name, _) in differ {
                 // A blind index, or a tag, is compared with the other side's, and with its value.
-                if !shown.columns.iter().any(|shown| shown == name.as_str()) {
-                    shown.columns.push(name.as_str().to_owned());
+                if !shown.columns.contains(name) {
+                    shown.columns.push(name.clone());
                 }
             }
         }
+    }
+
+    /// Whether a value of the source would not come back from the target, in all that is shown.
+    #[must_use]
+    pub fn is_of_way_back(&self) -> bool {
+        let mut columns = self.shown.iter().flat_map(|shown| &shown.columns).peekable();
+        columns.peek().is_some() && columns.all(|name| name.starts_with(BACK_OF))
     }
 
     /// How many rows of those shown differ in each column, the most first.

@@ -156,7 +156,7 @@ impl StepList<'_> {
                 step.sql = format!("{};\n{};\nCOMMIT", phase::begin(), step.sql);
             }
         }
-        for (lane, number, step) in settle::steps(&self.subject.prepared, Colour::Green) {
+        for (lane, number, step) in self.subject.prepared.settle(Colour::Green) {
             if self.subject.progress.settled_steps.has(lane, number, &step.what) {
                 continue;
             }
