@@ -197,3 +197,36 @@ async fn a_value_that_would_not_come_back_is_found_before_the_swap_whenever_it_w
     client.batch_execute("update t set w = case when id > 1000 then 1 else id end").await.unwrap();
     assert_eq!(all().await, before);
 }
+
+/// What a plan accepts to lose is lost in the rollback, and no reason not to swap again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_rollback_gives_up_is_given_up_in_green_too_and_it_swaps_again() {
+    let cluster = Cluster::start();
+    let table = "create table t (id int primary key, v text default 'd', ts timestamptz default '2026-01-01 00:00:00.25Z', w int);
+        insert into t select g, repeat('x', g % 5), now(), g from generate_series(1, 100) g";
+    let columns = "v: {type: integer, using: length(v), one_way: true}\n      ts: {type: timestamptz(0), one_way: true}";
+    let plan = plan(columns).replace("name: retyped\n", "name: retyped\nsettings: {soak: 1h}\n");
+    let (client, program) = stage(&cluster, table, &plan).await;
+    for cycle in 1..3 {
+        program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+        let written = format!(
+            "insert into t (id, v, w) values (1000 + {cycle}, 9, 1); update t set v = 17, w = -{cycle} where id = 100; \
+             update t set ts = '2030-01-01' where id = 99"
+        );
+        client.batch_execute(&written).await.unwrap();
+        program.run("rollback", &[]).expect_code(6);
+        // What blue has of it, and what a client writes to such a row since.
+        let has = "select concat_ws(',', (select v from t where id = 100), (select w from t where id = 100), \
+                   (select ts from t where id = 1001) = '2026-01-01 00:00:00.25Z')";
+        let has: String = client.query_one(has, &[]).await.unwrap().get(0);
+        assert_eq!(has, format!(",-{cycle},t"));
+        client.batch_execute("update t set v = 'four' where id = 1001").await.unwrap();
+    }
+    // Rows 99, 100 and 1002; 1001 has what blue's client has written.
+    let again = program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+    again.expect_words(&["3 rows of public.t have blue's values again"]);
+    let sql = "select string_agg(concat_ws(':', id, v, ts = '2026-01-01', w), ' ' order by id) from t where id > 99";
+    let now: String = client.query_one(sql, &[]).await.unwrap().get(0);
+    assert_eq!(now, "100:0:f:-2 1001:4:t:1 1002:1:t:1");
+    program.run("rollback", &["--drop-green"]).expect_code(6);
+}

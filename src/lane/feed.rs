@@ -33,6 +33,7 @@ use crate::pg::connect::{Session, Target, unless_stalled};
 use crate::throttle::Rest;
 
 use applier::Applier;
+pub(crate) use echo::begin;
 pub use error::FeedError;
 pub use others::{Watch, Watched};
 pub use reading::Read;

@@ -18,6 +18,7 @@ pub mod copy;
 mod ends;
 pub mod feed;
 pub mod find;
+mod lost;
 mod mapping;
 pub mod point;
 pub mod raw;

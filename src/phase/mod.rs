@@ -16,6 +16,7 @@ pub(crate) mod index;
 pub(crate) mod keyring;
 pub(crate) mod keys;
 pub mod locks;
+mod one_way;
 pub(crate) mod prepare;
 pub(crate) mod rollback;
 pub(crate) mod row_types;

@@ -64,6 +64,7 @@ pub(crate) async fn again(run: &mut Run<'_>) -> Result<(), Error> {
 
 async fn compare(run: &mut Run<'_>) -> Result<(), Error> {
     super::stream::catch_up(run).await?;
+    super::one_way::give_again(run).await?;
     run.verified_files = files(run, run.journal.session()).await?;
     let mut verification = full(run).await?;
     super::keys::verify(run).await?;
@@ -118,6 +119,19 @@ impl Drop for Held<'_> {
     fn drop(&mut self) {
         self.0.free();
     }
+}
+
+/// Does `work` while the feed holds still.
+pub(super) async fn while_it_holds<T>(
+    run: &Run<'_>,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    let feed = run.feed()?;
+    let held = Held(feed);
+    feed.hold_still().await?;
+    let outcome = work.await;
+    drop(held);
+    outcome
 }
 
 async fn moment<'a>(run: &'a Run<'_>) -> Result<Moment<'a>, Error> {

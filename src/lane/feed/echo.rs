@@ -1,11 +1,17 @@
 //! Which transactions of a stream are the program's own. It writes to either table, and what it wrote to one of them came
 //! from the other: applied again it would be an echo.
 //!
-//! Invariant: every transaction in which a feed writes rows begins with the run's mark, a logical message.
+//! Invariant: every transaction in which the program writes rows while both streams are read begins with the run's mark, a
+//! logical message.
 
 use super::MESSAGE_PREFIX;
 use crate::pg::Literal;
 use crate::replication::pgoutput::Logical;
+
+/// SQL that begins a transaction of the program's own, outside of a feed.
+pub(crate) fn begin(mark: String) -> String {
+    Echo::of(mark).begin(false)
+}
 
 /// Recognises the transactions that begin with a mark.
 pub(super) struct Echo {
