@@ -17,6 +17,10 @@ use crate::phase;
 
 /// How long the process that holds the run may take to see a request: it looks once a second.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// None of its sessions sends anything for so long only if that process is stopped, or its host is gone.
+const SILENT_SECONDS: f64 = 20.0;
+/// How often to look whether it is.
+const LISTEN: Duration = Duration::from_secs(5);
 /// How often to look for the answer.
 const EVERY: Duration = Duration::from_millis(250);
 /// A run that nobody has held for so long has been left: between two of its sessions, the process that holds it has none.
@@ -165,7 +169,7 @@ async fn have_done(
     }
     let n = requests::ask(&session, run, ask).await?;
     cx.tell(&Event::Asked { ask: ask.name().to_owned(), who: holder.to_owned() });
-    let answered = shell.unless_interrupted(wait(&session, run, holder, n)).await;
+    let answered = shell.unless_interrupted(wait(cx, &session, (run, holder), n)).await;
     if let Err(Error::Interrupted) = answered
         && !requests::withdraw(&session, n, ask).await.doing("withdrawing a request")?
     {
@@ -176,9 +180,14 @@ async fn have_done(
 }
 
 /// Waits for the answer; `None` if the process has ended before it answered.
-async fn wait(session: &Session, run: &str, holder: &str, n: i64) -> Result<Option<Answer>, Error> {
+async fn wait(
+    cx: &Context,
+    session: &Session,
+    (run, holder): (&str, &str),
+    n: i64,
+) -> Result<Option<Answer>, Error> {
     let since = Instant::now();
-    let mut held = since;
+    let (mut held, mut listened, mut is_told) = (since, since, false);
     loop {
         tokio::time::sleep(EVERY).await;
         let asked = requests::asked(session, n).await?;
@@ -194,6 +203,18 @@ async fn wait(session: &Session, run: &str, holder: &str, n: i64) -> Result<Opti
             // It may have answered just before its end.
             let answer = requests::asked(session, n).await?.answer;
             return Ok(answer.filter(|answer| answer.why.is_none()));
+        }
+        if asked.is_taken && listened.elapsed() > LISTEN {
+            listened = Instant::now();
+            let is_silent = journal::silent_for(session, run).await?.is_some_and(|of| of > SILENT_SECONDS);
+            if is_silent && !is_told {
+                let text = format!(
+                    "it was taken by {holder}, of which nothing has been heard for {SILENT_SECONDS} s: if its host is gone, the \
+                     server notices within a minute; otherwise continue that process, or end it, and this command does it"
+                );
+                cx.tell(&Event::Notice { text });
+            }
+            is_told = is_silent;
         }
         if !asked.is_taken && since.elapsed() > PATIENCE {
             let answer = Answer::failed(ExitCode::Held, "withdrawn: nobody has taken it");

@@ -101,6 +101,20 @@ pub async fn holder_of(client: &Client, plan_name: &str) -> Result<Option<String
     described(client, &run).await.map(Some)
 }
 
+/// For how many seconds no session of whoever executes a run has sent anything; `None` if this role cannot see it. It looks for
+/// requests once a second.
+///
+/// # Errors
+/// If the server rejected the query, or the connection was lost.
+pub async fn silent_for(client: &Client, run: &str) -> Result<Option<f64>, JournalError> {
+    let sql = "SELECT extract(epoch FROM clock_timestamp() - max(greatest(query_start, state_change)))::float8 \
+               FROM pg_stat_activity WHERE starts_with(application_name, $1) AND datname = current_database() \
+               AND pid <> pg_backend_pid()";
+    let ours = ConnectionRole::prefix(Some(run));
+    let row = client.query_one(sql, &[&ours]).await.map_err(JournalError::doing("read"))?;
+    Ok(row.get(0))
+}
+
 async fn held(client: &Client, plan_name: &str) -> Result<JournalError, JournalError> {
     let found = find(client, plan_name).await?;
     let run = found.map_or_else(|| "?".to_owned(), |found| found.run);

@@ -25,7 +25,7 @@ use crate::pg::copy::CopyRows;
 use crate::plan::Step;
 
 use lock::Backend;
-pub use lock::{holder_of as holder, is_held};
+pub use lock::{holder_of as holder, is_held, silent_for};
 pub use open::ending;
 pub use runs::{Summary, gates, latest, list, run_of_table, settings};
 pub use schema::{check_owners, migrate, unmade};

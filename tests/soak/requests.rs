@@ -82,6 +82,9 @@ async fn a_swap_that_was_taken_up_is_not_taken_back() {
     running.wait_for("verified");
     let asking = program.spawn("swap", &[]);
     running.wait_for("asked");
+    running.freeze(true);
+    asking.wait_for_notice("of which nothing has been heard for 20 s");
+    running.freeze(false);
     asking.interrupt();
     let withdrawn = asking.finish().expect_code(7);
     assert!(withdrawn.stdout.contains("it is being carried out all the same"), "{}", withdrawn.stdout);
