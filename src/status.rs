@@ -13,7 +13,7 @@ use crate::lifecycle::{Broken, Phase, Prepared, Progress, Span, Standing};
 use crate::meter::Reached;
 use crate::meter::{eta_s, per_s};
 use crate::pg::slot::Slot;
-use crate::pg::{BLOCK_BYTES, ConnectionRole, QName};
+use crate::pg::{BLOCK_BYTES, Colour, ConnectionRole, Ident, QName, RunObjects};
 use crate::plan::SettingChange;
 use crate::upkeep::left::{self, Whose};
 
@@ -162,6 +162,7 @@ impl Status {
         let progress = &run.progress;
         let orchestrator = orchestrator(client, run).await?;
         let slots = Slot::of(client, &run.found.run).await.map_err(JournalError::doing("read"))?;
+        let gone = gone(progress, &run.found.run, &slots);
         let slot = slots.into_iter().find(|slot| slot.source == progress.live());
         let prepared = progress.prepared.as_ref();
         let paused = requests::paused(client, &run.found.run).await.map_err(JournalError::doing("read"))?;
@@ -179,6 +180,12 @@ impl Status {
             }
             (None, None) => standing.state,
         };
+        let state = gone.into_iter().fold(state, |state, slot| {
+            format!(
+                "{state}; slot {slot} does not exist any more, which `execute` finds, too: somebody dropped it, or another server \
+                 took over without it"
+            )
+        });
         Ok(Self {
             run: run.found.run.clone(),
             plan: run.found.plan_name.clone(),
@@ -208,6 +215,18 @@ impl Status {
             last_facts: last_facts(client, &run.found.run).await?,
         })
     }
+}
+
+/// The slots that a run has made and that have to be there.
+fn gone(progress: &Progress, run: &str, slots: &[Slot]) -> Vec<Ident> {
+    let is_blue_s_needed =
+        progress.slot.is_some() && (progress.swapped.is_none() || progress.is_reversible());
+    let needed = [(Colour::Blue, is_blue_s_needed), (Colour::Green, progress.is_reversible())];
+    let is_over =
+        progress.ended.is_some() || progress.only_rollback().is_some() || progress.way_back_lost.is_some();
+    let is_gone = |source: Colour| !slots.iter().any(|slot| slot.source == source);
+    let gone = needed.into_iter().filter(|(source, is_needed)| !is_over && *is_needed && is_gone(*source));
+    gone.map(|(source, _)| RunObjects::of(run).slot(source)).collect()
 }
 
 /// What was set for a run.

@@ -50,7 +50,13 @@ pub(super) async fn control(shell: &Shell<'_>, plan_or_run: &str, ask: Ask) -> R
         refuse_useless(&run, &ask)?;
         if let Some(holder) = journal::holder(&session, &run.found.plan_name).await? {
             match have_done(shell, &cx, &run.found.run, &holder, &ask).await? {
-                Some(answer) => break told(shell, &ask, answer)?,
+                Some(answer) => {
+                    let code = told(shell, &ask, answer)?;
+                    if ask == Ask::Verify {
+                        tell_verified(shell, &session, &named).await?;
+                    }
+                    break code;
+                }
                 None => continue,
             }
         }
@@ -65,6 +71,15 @@ pub(super) async fn control(shell: &Shell<'_>, plan_or_run: &str, ask: Ask) -> R
     };
     ending::tell(shell, &cx.target, &named, Some(plan_or_run), code).await;
     Ok(code)
+}
+
+/// Reports what the process that holds the run has compared.
+async fn tell_verified(shell: &Shell<'_>, session: &Session, named: &str) -> Result<(), Error> {
+    let run = journal::latest(session, named, false).await?;
+    if let Some(verification) = run.and_then(|run| run.progress.verified) {
+        shell.tell(&Event::Verified { verification });
+    }
+    Ok(())
 }
 
 /// The run, which has not ended.

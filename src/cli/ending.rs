@@ -11,7 +11,7 @@ use super::command::Command;
 use crate::error::{Error, ExitCode};
 use crate::event::Event;
 use crate::journal::{self, JournalError, Summary, requests};
-use crate::lifecycle::{Progress, Standing};
+use crate::lifecycle::{Progress, Standing, shell_word};
 use crate::pg::ConnectionRole;
 use crate::pg::connect::Target;
 use crate::pg::standbys::{self, Standbys};
@@ -29,7 +29,7 @@ pub(super) fn state(progress: &Progress, run: &str, plan: &str) -> (String, Opti
 /// The plan's file as the command named it, or a placeholder: the journal does not hold its path.
 pub(super) fn file_of(named: Option<&str>, plan_name: &str) -> String {
     match named.filter(|named| !plan::is_name(named)) {
-        Some(file) => file.to_owned(),
+        Some(file) => shell_word(file).into_owned(),
         None => format!("<the file of plan {plan_name}>"),
     }
 }
@@ -67,6 +67,11 @@ async fn after(shell: &Shell<'_>, error: &Error) -> (String, Option<String>) {
     let Some(named) = shell.cli.command.plan_or_run() else {
         return (untouched, None);
     };
+    if let Error::Journal(JournalError::Newer { .. }) = error {
+        let state =
+            format!("{untouched}; how the tables stand is known to the version that made the journal");
+        return (state, None);
+    }
     if let Error::Plan(_) = error {
         return (untouched, Some(format!("correct the plan, then projh-bluegreen check {named}")));
     }

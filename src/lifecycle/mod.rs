@@ -19,5 +19,5 @@ pub use fact::{Arrived, Broken, Fact, KeyDigest, LaneDesign, Prepared, RoundEnd,
 pub use phase::Phase;
 pub use progress::{Ending, IllegalFact, Progress, WayBack};
 pub use secret::Secret;
-pub use standing::Standing;
+pub use standing::{Standing, shell_word};
 pub use steps::{Steps, StepsDone, Way};

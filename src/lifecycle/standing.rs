@@ -3,6 +3,8 @@
 //! Invariant: each sentence is true of the server in every state in which it is printed; a test compares them with
 //! the catalog.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 
 use super::{Broken, Ending, Phase, Progress};
@@ -156,7 +158,7 @@ impl Standing {
              lasts: {why}"
         );
         let find = keys.first().map_or_else(String::new, |key| {
-            format!("projh-bluegreen find {run} {} {} finds the row; ", key.table, key.digest)
+            format!("projh-bluegreen find {run} {} {} finds the row; ", shell_word(&key.table), key.digest)
         });
         let next = format!(
             "{find}projh-bluegreen execute {plan} once it is put right, or projh-bluegreen finish {run} --force"
@@ -189,5 +191,35 @@ impl Standing {
         };
         let state = format!("{state}; nothing of the run is left but its journal");
         Self { state, next: None, is_resumable: false }
+    }
+}
+
+/// A word as it is typed in a shell.
+#[must_use]
+pub fn shell_word(word: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-./:=@%+,".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return Cow::Borrowed(word);
+    }
+    Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shell_word;
+
+    #[test]
+    fn a_word_is_quoted_for_the_shell_only_where_it_has_to_be() {
+        for (word, typed) in [
+            ("public.visits", "public.visits"),
+            ("plans/größe.yaml", "plans/größe.yaml"),
+            ("", "''"),
+            ("my plan.yaml", "'my plan.yaml'"),
+            (r#""My S"."Par ""ent""#, r#"'"My S"."Par ""ent"'"#),
+            ("it's", r"'it'\''s'"),
+            ("$HOME", "'$HOME'"),
+        ] {
+            assert_eq!(shell_word(word), typed);
+        }
     }
 }

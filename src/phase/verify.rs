@@ -72,7 +72,8 @@ async fn compare(run: &mut Run<'_>) -> Result<(), Error> {
     verification.delta_steps = delta.steps;
     verification.delta_keys = delta.keys;
     if run.feed.as_ref().is_some_and(|feed| feed.state().truncated) {
-        let text = "a table was truncated; green was too, and is verified as it is now".to_owned();
+        let other = run.journal.progress().live().other();
+        let text = format!("a table was truncated; {other} was too, and is verified as it is now");
         run.cx.tell(&Event::Notice { text });
     }
     run.journal.record(Fact::Verified(verification.clone())).await?;

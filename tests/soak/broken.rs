@@ -202,6 +202,12 @@ async fn a_journal_of_a_newer_version_is_refused() {
         let told = format!("{}{}", refused.stdout, refused.stderr);
         assert!(told.contains("its schema has version 99"), "{command:?}: {told}");
         assert_eq!(refused.code, Some(3), "{command:?}");
+        let end = refused.events.last().unwrap();
+        assert!(
+            end["state"].as_str().unwrap().starts_with("nothing was changed; how the tables stand"),
+            "{end}"
+        );
+        assert!(end["next"].is_null(), "{end}");
     }
 }
 

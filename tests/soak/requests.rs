@@ -26,7 +26,8 @@ async fn commands_of_another_terminal_are_carried_out_by_the_process_that_holds_
     running.wait_for("soaking");
 
     client.batch_execute("update t set note = 'of green' where id = 2").await.unwrap();
-    program.run("verify", &[]).expect_code(0);
+    let verified = program.run("verify", &[]).expect_code(0);
+    assert_eq!(verified.events_of("verified").len(), 1, "{}", verified.stdout);
     assert_eq!(running.said().matches(r#""ask":"verify""#).count(), 2, "before the swap, and in the soak");
     assert_eq!(running.said().matches(r#""type":"verified""#).count(), 3);
     program.run("pause", &[]).expect_code(0);
