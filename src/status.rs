@@ -13,7 +13,7 @@ use crate::lifecycle::{Broken, Phase, Prepared, Progress, Span, Standing};
 use crate::meter::Reached;
 use crate::meter::{eta_s, per_s};
 use crate::pg::slot::Slot;
-use crate::pg::{BLOCK_BYTES, Colour, ConnectionRole, Ident, QName, RunObjects};
+use crate::pg::{BLOCK_BYTES, Colour, ConnectionRole, QName, RunObjects};
 use crate::plan::SettingChange;
 use crate::upkeep::left::{self, Whose};
 
@@ -180,12 +180,9 @@ impl Status {
             }
             (None, None) => standing.state,
         };
-        let state = gone.into_iter().fold(state, |state, slot| {
-            format!(
-                "{state}; slot {slot} does not exist any more, which `execute` finds, too: somebody dropped it, or another server \
-                 took over without it"
-            )
-        });
+        let state = gone
+            .into_iter()
+            .fold(state, |state, gone| format!("{state}; {gone}, which `execute` finds, too"));
         Ok(Self {
             run: run.found.run.clone(),
             plan: run.found.plan_name.clone(),
@@ -217,16 +214,22 @@ impl Status {
     }
 }
 
-/// The slots that a run has made and that have to be there.
-fn gone(progress: &Progress, run: &str, slots: &[Slot]) -> Vec<Ident> {
+/// A sentence for each slot that a run needs and that is of no use any more.
+fn gone(progress: &Progress, run: &str, slots: &[Slot]) -> Vec<String> {
     let is_blue_s_needed =
         progress.slot.is_some() && (progress.swapped.is_none() || progress.is_reversible());
     let needed = [(Colour::Blue, is_blue_s_needed), (Colour::Green, progress.is_reversible())];
     let is_over =
         progress.ended.is_some() || progress.only_rollback().is_some() || progress.way_back_lost.is_some();
-    let is_gone = |source: Colour| !slots.iter().any(|slot| slot.source == source);
-    let gone = needed.into_iter().filter(|(source, is_needed)| !is_over && *is_needed && is_gone(*source));
-    gone.map(|(source, _)| RunObjects::of(run).slot(source)).collect()
+    let gone = |(source, is_needed): (Colour, bool)| {
+        let why = match slots.iter().find(|slot| slot.source == source) {
+            None => "does not exist any more: somebody dropped it, or another server took over without it",
+            Some(slot) if slot.wal_status == "lost" => "was given up by the server (max_slot_wal_keep_size)",
+            Some(_) => return None,
+        };
+        (is_needed && !is_over).then(|| format!("slot {} {why}", RunObjects::of(run).slot(source)))
+    };
+    needed.into_iter().filter_map(gone).collect()
 }
 
 /// What was set for a run.

@@ -210,6 +210,7 @@ async fn a_run_whose_slot_somebody_dropped_can_only_be_rolled_back_and_says_so()
     let stage = Stage::set(500, &own::plan("slotless")).await;
     stage.program.execute(&["--yes", "--until", "copy"]).expect_code(0);
     stage.count("select count(pg_drop_replication_slot(slot_name)) from pg_replication_slots").await;
+    stage.program.run("status", &[]).expect_words(&["does not exist any more: somebody dropped it"]);
     let preview = stage.program.execute(&["--dry-run"]).expect_code(3);
     assert!(preview.events_of("end")[0]["next"].as_str().unwrap().starts_with("projh-bluegreen rollback"));
     assert!(
