@@ -180,9 +180,7 @@ impl Status {
             }
             (None, None) => standing.state,
         };
-        let state = gone
-            .into_iter()
-            .fold(state, |state, gone| format!("{state}; {gone}, which `execute` finds, too"));
+        let state = gone.into_iter().fold(state, |state, gone| format!("{state}; {gone}"));
         Ok(Self {
             run: run.found.run.clone(),
             plan: run.found.plan_name.clone(),
@@ -227,7 +225,7 @@ fn gone(progress: &Progress, run: &str, slots: &[Slot]) -> Vec<String> {
             Some(slot) if slot.wal_status == "lost" => "was given up by the server (max_slot_wal_keep_size)",
             Some(_) => return None,
         };
-        (is_needed && !is_over).then(|| format!("slot {} {why}", RunObjects::of(run).slot(source)))
+        (is_needed && !is_over).then(|| format!("slot {} {why}", RunObjects::of(run).slot(source).as_str()))
     };
     needed.into_iter().filter_map(gone).collect()
 }
