@@ -70,12 +70,16 @@ pub(crate) fn fill(
     [view.fill(&name, &over, is_populated), analyze]
 }
 
-/// Drops those that have left with the tables, before these.
+/// Drops those that have left with the tables, before these, and the policies of these tables that read them.
 pub(crate) fn drop(greens: &[&Green], who: Colour) -> Vec<Statement> {
-    let dropped = of(greens).into_iter().rev().filter_map(|view| {
+    let views = of(greens);
+    let names: Vec<&QName> = views.iter().map(|view| &view.name).collect();
+    let policies = greens.iter().flat_map(|green| green.drop_policies_naming(who, &names));
+    let mut dropped: Vec<Statement> = policies.collect();
+    dropped.extend(views.into_iter().rev().filter_map(|view| {
         let name = view.name.in_schema(homes(greens, view)?.of(who));
         let sql = format!("DROP MATERIALIZED VIEW IF EXISTS {name}");
         Some(Statement::on(&name, LockMode::AccessExclusive, "drop", sql))
-    });
-    dropped.collect()
+    }));
+    dropped
 }

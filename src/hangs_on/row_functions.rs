@@ -17,11 +17,10 @@ use super::functions::Function;
 use super::grant::{Grant, sorted};
 use super::old_shape::OldNames;
 use super::part::{Compared, Dependent, Part};
-use super::policies::late_policies;
 use super::privileges::seal_routine;
 use super::shape::Green;
 use super::table::comment_on;
-use crate::pg::sql::{LockMode, Statement, lexer};
+use crate::pg::sql::{Statement, lexer};
 use crate::pg::{Colour, Ident, Literal, QName};
 
 pub(super) const ROW_FUNCTIONS: Question = Question {
@@ -252,15 +251,12 @@ impl Green {
         if dropped.is_empty() {
             return Vec::new();
         }
-        let names = || self.blue.row_functions.iter().map(|of| &of.function.name);
-        let calling = late_policies(self).filter(|policy| names().any(|name| policy.names(name)));
-        let policies = calling.map(|policy| {
-            let sql = format!("DROP POLICY IF EXISTS {} ON {table}", policy.name);
-            Statement::on(&table, LockMode::AccessExclusive, "drop a policy of", sql)
-        });
+        let names: Vec<&QName> = self.blue.row_functions.iter().map(|of| &of.function.name).collect();
+        let mut statements = self.drop_policies_naming(who, &names);
         let sql = format!("DROP ROUTINE IF EXISTS {}", dropped.join(", "));
         // At once: one may call another one.
-        policies.chain([Statement::new("drop functions with the old row type", sql)]).collect()
+        statements.push(Statement::new("drop functions with the old row type", sql));
+        statements
     }
 }
 
