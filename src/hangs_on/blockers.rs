@@ -72,7 +72,7 @@ pub enum BlockerKind {
     ConstraintState,
     /// An inheritance parent or child, or the table is a partition.
     Inheritance,
-    /// The table is a member of an extension.
+    /// The table is a member of an extension, or the sequence of an identity column is.
     Extension,
     /// A security label on the table.
     SecurityLabel,
