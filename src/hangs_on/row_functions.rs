@@ -137,7 +137,8 @@ impl RowFunction {
         format!("{}({types})", self.function.name.in_schema(&green.homes.green))
     }
 
-    /// Gives the counterpart its owner, who may use its schema until prepare closes it, its privileges and its comment.
+    /// Gives the counterpart its owner, its privileges and its comment. Owner and grantors may use its schema until prepare
+    /// closes it.
     fn give(&self, green: &Green) -> Vec<Statement> {
         let (at_home, owner, home) = (self.at_home(green), &self.function.owner, &green.homes.green);
         let admit = format!("GRANT USAGE, CREATE ON SCHEMA {home} TO {owner}");
@@ -147,6 +148,7 @@ impl RowFunction {
             Statement::new(format!("set the owner of {}", self.function.what()), give),
             seal_routine(&self.counterpart(green)),
         ];
+        statements.extend(Grant::admit(&self.grants, home));
         statements.extend(self.grants.iter().map(|grant| grant.statement(&at_home)));
         let revoke = format!("REVOKE ALL ON {at_home} FROM {owner}");
         statements.extend((!self.owner_may).then(|| Statement::new("revoke", revoke)));
