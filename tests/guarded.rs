@@ -275,6 +275,8 @@ fn what_names_the_table_by_oid_is_refused_with_the_true_reason() {
                add constraint of_itself check (tableoid <> 't'::regclass or note is not null or true);
                alter table t alter position set default currval('t_id_seq');
                create index in_part on t (note) where 't'::regclass is not null;
+               create materialized view stored as select id from t;
+               alter table t add of_stored regclass default 'stored'::regclass;
                alter table holder add of_t regclass default 't'::regclass";
     cluster.psql("itself", sql);
     refused(
@@ -284,11 +286,15 @@ fn what_names_the_table_by_oid_is_refused_with_the_true_reason() {
                 "the default of column \"of_its_type\" names type public.t",
                 "alter column \"of_its_type\" drop default",
             ),
+            (
+                "the default of column \"of_stored\" names materialized view public.stored",
+                "alter column \"of_stored\" drop default",
+            ),
             ("CHECK \"of_itself\" names table public.t", "drop constraint \"of_itself\""),
             ("index \"in_part\" names table public.t", "drop_indexes: [in_part]"),
         ],
     );
-    let repairs = "alter table t alter of_its_type drop default, drop constraint of_itself;
+    let repairs = "alter table t alter of_its_type drop default, alter of_stored drop default, drop constraint of_itself;
                  drop index in_part";
     cluster.psql("itself", repairs);
     program.execute(&["--yes"]).expect_code(0);

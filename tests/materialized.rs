@@ -57,6 +57,8 @@ grant select on app.stored to reader with grant option; grant select (total) on 
 set role reporter; grant select on reports.own to reader; reset role;
 alter table app.t enable row level security;
 create policy few on app.t for select to reporter using (owner < 5);
+create policy stored on app.t for select to reader using (id in (select s.id from app.stored s));
+create policy of_both on app.u for select to reader using (id in (select j.id from app.joined j) and note in (select s.note from app.sums s));
 refresh materialized view reports.own;
 alter default privileges grant all on tables to public;
 analyze;
@@ -135,9 +137,11 @@ async fn materialized_views_of_every_kind_move_there_and_back_and_there_again() 
     assert_eq!((state(&client).await, kept(&client).await), (before.2.clone(), before.3.clone()));
     let blue = home(&client, "blue").await;
     let left = format!(
-        "select string_agg(distinct r.ev_class::regclass::text, ' ') from pg_depend d join pg_rewrite r on r.oid = d.objid \
-         join pg_class c on c.oid = d.refobjid join pg_class v on v.oid = r.ev_class \
-         where d.classid = 'pg_rewrite'::regclass and c.relnamespace = '{blue}'::regnamespace and v.relnamespace <> c.relnamespace"
+        "select string_agg(distinct v.oid::regclass::text, ' ') from pg_depend d join pg_class c on c.oid = d.refobjid \
+         left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid \
+         left join pg_policy p on d.classid = 'pg_policy'::regclass and p.oid = d.objid \
+         join pg_class v on v.oid in (r.ev_class, p.polrelid) \
+         where c.relnamespace = '{blue}'::regnamespace and v.relnamespace <> c.relnamespace"
     );
     assert_eq!(text(&client, &left).await, "", "everything that clients use is over the new table");
     client

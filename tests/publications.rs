@@ -171,6 +171,12 @@ async fn a_publication_that_could_not_be_kept_is_refused_by_name_and_a_change_of
             "of the schema of its partitions",
         )
         .await;
+        refused(
+            "alter table plain add of_t oid; create publication p for table plain where (of_t <> 'app.u'::regclass) with (publish = 'insert')",
+            "drop publication p",
+            "the row filter that a publication has for another table names it: p on public.plain",
+        )
+        .await;
         program.write_plan(
             &format!("{PLAN}    columns: {{note: drop}}\n")
                 .replace("app.u\n    indexes: [create index u_note on u (note)]", "public.t2"),

@@ -182,12 +182,13 @@ async fn the_preview_names_the_functions() {
 #[test]
 fn comment_and_privileges_of_the_row_type_and_the_comment_on_a_constraint_trigger_move_with_the_table() {
     let cluster = Cluster::start();
-    let schema = "create role app; create role clerk; create role keeper;
+    let schema = "create role app; create role clerk; create role keeper; create role temp;
         create function f() returns trigger language plpgsql as 'begin return null; end';
         create table t (id int, at date, primary key (id, at)); alter table t owner to keeper; grant create on schema public to keeper;
         create constraint trigger ct after insert on t for each row execute function f();
         comment on constraint ct on t is 'it''s c'; comment on trigger ct on t is 'g'; comment on type t is 'y';
-        grant usage on type t to app; grant usage on type t to clerk with grant option; revoke usage on type t from public;
+        grant usage on type t to app; grant usage on type t to clerk with grant option;
+        set role clerk; grant usage on type t to temp; reset role; revoke usage on type t from public;
         insert into t select g, '2026-01-05' from generate_series(1, 100) g";
     cluster.psql("postgres", schema);
     let plan = "version: 1\nname: rows\nsettings: {workers: 1, soak: 1h}\ntables:\n  - table: public.t\n    \
@@ -201,7 +202,7 @@ fn comment_and_privileges_of_the_row_type_and_the_comment_on_a_constraint_trigge
         cluster.psql("postgres", sql).trim().to_owned()
     };
     let before = said();
-    assert_eq!(before, "it's c|g|y|{app=U/keeper,clerk=U*/keeper,keeper=U/keeper}");
+    assert_eq!(before, "it's c|g|y|{app=U/keeper,clerk=U*/keeper,keeper=U/keeper,temp=U/clerk}");
     program.execute(&["--yes", "--until", "verify"]).expect_code(0);
     cluster.psql("postgres", "comment on type t is 'other'");
     let stopped = program.execute(&["--yes"]).expect_code(1);

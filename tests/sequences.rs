@@ -207,3 +207,27 @@ fn a_new_user_of_a_sequence_that_goes_with_its_column_stops_the_run() {
     cluster.psql(DB, "drop function f");
     program.execute(&["--yes", "--until", "settle"]).expect_code(0);
 }
+
+/// In the soak, too: whichever table is live, the sequence is of one that clients do not use, or would leave with it.
+#[test]
+fn a_new_user_of_a_sequence_that_went_with_its_column_stops_a_swap_in_either_direction() {
+    let cluster = Cluster::start();
+    cluster.psql(DB, GOES);
+    let program = Bluegreen::new(&cluster, DB).plan(&plan("gone: drop"));
+    let stops = |schema: &str, arguments: &[&str]| {
+        let sql = format!("begin atomic select nextval('{schema}.numbers'); end");
+        cluster.psql(DB, &format!("create function f() returns bigint {sql}"));
+        let stopped = program.run(arguments[0], &arguments[1..]).expect_code(1);
+        let what =
+            format!("f() uses sequence {schema}.numbers, which goes with column \\\"gone\\\", and is new");
+        assert!(stopped.stdout.contains(&what), "{what}: {}", stopped.stdout);
+        cluster.psql(DB, "drop function f");
+    };
+    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+    let blue = cluster.psql(DB, "select relnamespace::regnamespace from pg_class where relname = 'numbers'");
+    stops(blue.trim(), &["rollback"]);
+    program.run("rollback", &[]).expect_code(6);
+    stops("public", &["execute", "--yes", "--until", "settle"]);
+    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+    program.run("finish", &["--yes", "--now"]).expect_code(0);
+}

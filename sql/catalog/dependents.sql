@@ -44,6 +44,7 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
         and t.objid = any (s.proargtypes::oid[] || coalesce(s.proallargtypes, '{}') || s.prorettype)) then 'function_of_rows'
       when d.classid = 'pg_proc'::regclass then 'function'
       when d.classid = 'pg_trigger'::regclass then 'trigger'
+      when p.relation not in (select oid from tree) then 'filter_elsewhere'
       when d.classid::regclass::text in ('pg_publication_rel', 'pg_catalog.pg_publication_rel') then 'publication'
       when f.attgenerated <> '' then 'generated_elsewhere'
       when f.attgenerated = '' then 'default_elsewhere'
@@ -59,6 +60,7 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
       when k.conrelid <> 0 then format('%I on %s', k.conname, k.conrelid::regclass)
       when g.oid is not null then format('%I on %s', g.tgname, g.tgrelid::regclass)
       when d.classid = 'pg_type'::regclass and d.refclassid = 'pg_class'::regclass then d.objid::regtype::text
+      when p.relation not in (select oid from tree) then format('%I on %s', p.pubname, p.relation::regclass)
       when p.oid is not null then quote_ident(p.pubname)
       when h.inhrelid is not null then d.objid::regclass::text
       when f.attname is not null then format('%I on %s', f.attname, f.attrelid::regclass)
@@ -71,7 +73,7 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
   left join pg_class v on v.oid = w.ev_class and v.relkind = 'v'
   left join pg_constraint k on d.classid = 'pg_constraint'::regclass and k.oid = d.objid
   left join pg_trigger g on d.classid = 'pg_trigger'::regclass and g.oid = d.objid
-  left join lateral (select p.* from pg_publication_rel r join pg_publication p on p.oid = r.prpubid
+  left join lateral (select p.*, r.prrelid as relation from pg_publication_rel r join pg_publication p on p.oid = r.prpubid
     where d.classid = 'pg_publication_rel'::regclass and r.oid = d.objid offset 0) p on true
   left join pg_attrdef fd on d.classid = 'pg_attrdef'::regclass and fd.oid = d.objid
   left join pg_attribute f on f.attrelid = fd.adrelid and f.attnum = fd.adnum
@@ -85,8 +87,8 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
     -- views.sql, materialized_views.sql and rules.sql have the others.
     and not exists (select from pg_class e where e.oid = w.ev_class and e.relkind in ('v', 'm', 'r', 'p') and e.relpersistence <> 't'
       and o.relation = $1)
-    -- publications.sql has those of others; those of runs are reported.
-    and not coalesce(p.pubname !~ '^projh_bg_' and o.relation = $1, false)
+    -- publications.sql has those of others; those of runs are reported, and row filters for other tables that name this one.
+    and not coalesce(p.pubname !~ '^projh_bg_' and o.relation = $1 and p.relation in (select oid from tree), false)
     -- The sequence of a serial column stays what it is, and is given to the table that is live.
     and not (d.refclassid = 'pg_class'::regclass and d.refobjid in (select oid from seqs where not is_identity)
       and (o.relation = $1 or d.classid in ('pg_attrdef'::regclass, 'pg_type'::regclass)))

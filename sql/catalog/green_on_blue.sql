@@ -1,16 +1,12 @@
--- What in green references, by OID, something that stays with blue: blue itself, its row type, constraints, indexes, functions
--- with its row type, or the sequence of an identity column. $1: blue's oid; $2: the schema of green; $3: columns whose defaults, and $4:
--- policies, that the swap creates anew. The sequence of a serial column is moved to green.
-with identities(oid) as (
+-- Follows bound.sql. What in green references, by OID, something that stays with blue: blue itself, its row type, constraints, indexes,
+-- functions with its row type, materialized views over it, or the sequence of an identity column. $1: blue's oid; $2: the schema of green;
+-- $3: columns whose defaults, and $4: policies, that the swap creates anew. The sequence of a serial column is moved to green.
+, identities(oid) as (
   select d.objid from pg_depend d join pg_class s on s.oid = d.objid and s.relkind = 'S'
   where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = $1 and d.deptype = 'i'
 ), blue(classid, objid) as (
-  select 'pg_class'::regclass::oid, $1::oid
-  union select 'pg_class'::regclass, oid from identities
-  union select 'pg_class'::regclass, i.indexrelid from pg_index i where i.indrelid = $1
-  union select 'pg_constraint'::regclass, k.oid from pg_constraint k where k.conrelid = $1
-  union select 'pg_type'::regclass, c.reltype from pg_class c where c.oid = $1
-  union select 'pg_type'::regclass, t.typarray from pg_class c join pg_type t on t.oid = c.reltype where c.oid = $1
+  select classid, objid from bound
+  -- Those that a swap cannot exchange, too.
   union select 'pg_proc'::regclass, p.oid
     from pg_class c join pg_type t on t.oid = c.reltype
     join pg_depend d on d.refclassid = 'pg_type'::regclass and d.refobjid in (t.oid, t.typarray) and d.classid = 'pg_proc'::regclass

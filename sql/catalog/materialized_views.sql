@@ -32,10 +32,16 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.depth, x.name), '[]') from (
         select e.privilege_type from aclexplode(acldefault('r', v.relowner)) e
         except
         select e.privilege_type from aclexplode(coalesce(v.relacl, acldefault('r', v.relowner))) e where e.grantee = v.relowner),
-      'others', (select coalesce(jsonb_agg(to_jsonb(g) order by g.grantee, g.grantable), '[]') from (
+      -- As in grants.sql.
+      'others', (select coalesce(jsonb_agg(to_jsonb(g) - 'granted' order by g.granted), '[]') from (
         select case when e.grantee = 0 then null else pg_get_userbyid(e.grantee) end as grantee,
-          e.is_grantable as grantable, jsonb_agg(distinct e.privilege_type) as privileges
-        from aclexplode(v.relacl) e where e.grantee <> v.relowner group by 1, 2) g)) as grants,
+          e.is_grantable as grantable,
+          case when e.grantor <> v.relowner and has_schema_privilege(e.grantor, v.relnamespace, 'USAGE')
+            and pg_has_role(e.grantor, case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end)
+            then pg_get_userbyid(e.grantor) end as grantor,
+          jsonb_agg(distinct e.privilege_type) as privileges, min(e.granted) as granted
+        from aclexplode(v.relacl) with ordinality e (grantor, grantee, privilege_type, is_grantable, granted)
+        where e.grantee <> v.relowner group by 1, 2, 3) g)) as grants,
     (select coalesce(jsonb_agg(to_jsonb(c) order by c.name), '[]') from (
       select a.attname as name,
         nullif(a.attstattarget, -1) as target,
@@ -44,10 +50,15 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.depth, x.name), '[]') from (
           case a.attstorage when 'p' then 'PLAIN' when 'e' then 'EXTERNAL' when 'm' then 'MAIN' else 'EXTENDED' end end as storage,
         case a.attcompression when 'p' then 'pglz' when 'l' then 'lz4' end as compression,
         col_description(v.oid, a.attnum) as comment,
-        (select coalesce(jsonb_agg(to_jsonb(g) order by g.grantee, g.grantable), '[]') from (
+        (select coalesce(jsonb_agg(to_jsonb(g) - 'granted' order by g.granted), '[]') from (
           select case when e.grantee = 0 then null else pg_get_userbyid(e.grantee) end as grantee,
-            e.is_grantable as grantable, jsonb_agg(distinct e.privilege_type) as privileges
-          from aclexplode(a.attacl) e group by 1, 2) g) as grants
+            e.is_grantable as grantable,
+            case when e.grantor <> v.relowner and has_schema_privilege(e.grantor, v.relnamespace, 'USAGE')
+              and pg_has_role(e.grantor, case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end)
+              then pg_get_userbyid(e.grantor) end as grantor,
+            jsonb_agg(distinct e.privilege_type) as privileges, min(e.granted) as granted
+          from aclexplode(a.attacl) with ordinality e (grantor, grantee, privilege_type, is_grantable, granted)
+          group by 1, 2, 3) g) as grants
       from pg_attribute a join pg_type y on y.oid = a.atttypid
       where a.attrelid = v.oid and a.attnum > 0 and not a.attisdropped) c) as columns,
     (select coalesce(jsonb_agg(jsonb_build_object('name', a.attname, 'data_type', format_type(a.atttypid, a.atttypmod),

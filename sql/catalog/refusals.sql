@@ -37,6 +37,15 @@ select coalesce(jsonb_agg(distinct jsonb_build_object('kind', x.kind, 'object', 
 from (
   select s.kind, s.object, null as schema, s.hint from states s
   union all
+  -- An identity column's alone: the new table's is another one.
+  select 'extension', format('%I, its sequence %s alone', e.extname, s.oid::regclass), null,
+    format('alter extension %I drop sequence %s; and add it again once the run is finished', e.extname, s.oid::regclass)
+  from pg_depend d join pg_class s on s.oid = d.objid and s.relkind = 'S'
+  join pg_depend x on x.classid = d.classid and x.objid = d.objid and x.refclassid = 'pg_extension'::regclass and x.deptype = 'e'
+  join pg_extension e on e.oid = x.refobjid
+  where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = $1 and d.deptype = 'i'
+    and not exists (select from pg_depend t where t.classid = d.classid and t.objid = $1 and t.refclassid = x.refclassid and t.deptype = 'e')
+  union all
   select y.kind, y.object, y.schema, null from (
   select 'not_plain_table' as kind, c.oid::regclass::text as object, null as schema
   from pg_class c where c.oid = $1 and c.relkind not in ('r', 'p')

@@ -30,10 +30,16 @@ select jsonb_build_object(
   'array_type', a.typname,
   'row_type_comment', obj_description(r.oid, 'pg_type'),
   'row_type_grants', (
-    select coalesce(jsonb_agg(to_jsonb(g) order by g.grantee nulls first, g.grantable), '[]') from (
-      select distinct case e.grantee when 0 then null else pg_get_userbyid(e.grantee) end as grantee,
-        e.is_grantable as grantable, jsonb_build_array(e.privilege_type) as privileges
-      from aclexplode(r.typacl) e) g
+    -- As in grants.sql.
+    select coalesce(jsonb_agg(to_jsonb(g) - 'granted' order by g.granted), '[]') from (
+      select case e.grantee when 0 then null else pg_get_userbyid(e.grantee) end as grantee,
+        e.is_grantable as grantable,
+        case when e.grantor <> r.typowner and has_schema_privilege(e.grantor, r.typnamespace, 'USAGE')
+          and pg_has_role(e.grantor, case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end)
+          then pg_get_userbyid(e.grantor) end as grantor,
+        jsonb_agg(distinct e.privilege_type) as privileges, min(e.granted) as granted
+      from aclexplode(r.typacl) with ordinality e (grantor, grantee, privilege_type, is_grantable, granted)
+      group by 1, 2, 3) g
     having r.typacl is not null))
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace

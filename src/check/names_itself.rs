@@ -1,4 +1,4 @@
-//! Whether anything of green refers by OID to blue, or to its row type, an index, the sequence of an identity: after
+//! Whether anything of green refers by OID to blue, or to its row type, an index, a materialized view, the sequence of an identity: after
 //! the swap it would still use the table that was retired, and that table could not be dropped.
 //!
 //! Invariant: the server is asked about objects that exist, in the middle of a rehearsal.
@@ -8,7 +8,8 @@ use crate::hangs_on::{Green, late_defaults, late_policies};
 use crate::pg::Ident;
 use crate::pg::connect::Session;
 
-const GREEN_ON_BLUE: &str = include_str!("../../sql/catalog/green_on_blue.sql");
+const GREEN_ON_BLUE: &str =
+    concat!(include_str!("../../sql/catalog/bound.sql"), include_str!("../../sql/catalog/green_on_blue.sql"));
 
 /// Refusals for what of green, as far as it has been made, refers to blue.
 pub(super) async fn check(session: &Session, green: &Green) -> Result<Vec<Finding>, tokio_postgres::Error> {

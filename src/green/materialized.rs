@@ -46,11 +46,18 @@ pub(crate) fn make(greens: &[&Green]) -> Vec<Statement> {
     let used = |green: &&&Green| views.iter().any(|(_, homes)| **homes == green.homes);
     let mut sealed: Vec<&Homes> = greens.iter().filter(used).map(|green| &green.homes).collect();
     sealed.dedup();
-    statements.extend(sealed.into_iter().map(|homes| hangs_on::seal(&homes.green)));
+    statements.extend(sealed.iter().map(|homes| hangs_on::seal(&homes.green)));
     for (view, homes) in &views {
         let is_admitted = |green: &&Green| green.homes == **homes && green.blue.table.owner == view.owner;
         statements.extend(view.give(&homes.green, greens.iter().any(is_admitted)));
     }
+    let closed =
+        sealed.into_iter().filter(|homes| views.iter().any(|(view, of)| of == homes && view.has_grantors()));
+    statements.extend(closed.map(|homes| {
+        let there = greens.iter().filter(|green| green.homes == *homes);
+        let owners: Vec<_> = there.map(|green| &green.blue.table.owner).collect();
+        hangs_on::seal_schema(&homes.green, &owners)
+    }));
     statements
 }
 
@@ -70,12 +77,16 @@ pub(crate) fn fill(
     [view.fill(&name, &over, is_populated), analyze]
 }
 
-/// Drops those that have left with the tables, before these.
+/// Drops those that have left with the tables, before these, and the policies of these tables that read them.
 pub(crate) fn drop(greens: &[&Green], who: Colour) -> Vec<Statement> {
-    let dropped = of(greens).into_iter().rev().filter_map(|view| {
+    let views = of(greens);
+    let names: Vec<&QName> = views.iter().map(|view| &view.name).collect();
+    let policies = greens.iter().flat_map(|green| green.drop_policies_naming(who, &names));
+    let mut dropped: Vec<Statement> = policies.collect();
+    dropped.extend(views.into_iter().rev().filter_map(|view| {
         let name = view.name.in_schema(homes(greens, view)?.of(who));
         let sql = format!("DROP MATERIALIZED VIEW IF EXISTS {name}");
         Some(Statement::on(&name, LockMode::AccessExclusive, "drop", sql))
-    });
-    dropped.collect()
+    }));
+    dropped
 }

@@ -54,6 +54,8 @@ pub enum BlockerKind {
     Trigger,
     /// The publication of a run.
     Publication,
+    /// The row filter that a publication has for another table names it.
+    FilterElsewhere,
     /// A publication of the schema in which its partitions would be.
     LeafSchemaPublication,
     /// A publication FOR ALL TABLES: its subscribers stop when green gets a row.
@@ -70,7 +72,7 @@ pub enum BlockerKind {
     ConstraintState,
     /// An inheritance parent or child, or the table is a partition.
     Inheritance,
-    /// The table is a member of an extension.
+    /// The table is a member of an extension, or the sequence of an identity column is.
     Extension,
     /// A security label on the table.
     SecurityLabel,
@@ -112,6 +114,7 @@ impl std::fmt::Display for BlockerKind {
             Self::RowTypeName => "the array type of its rows has an unusual name",
             Self::Trigger => "a trigger of another table names it",
             Self::Publication => "a publication",
+            Self::FilterElsewhere => "the row filter that a publication has for another table names it",
             Self::LeafSchemaPublication => "a publication of the schema of its partitions",
             Self::AllTablesPublication => "a publication for all tables",
             Self::Subscription => "a subscription writes it",
@@ -255,6 +258,12 @@ fn hint(kind: BlockerKind, object: &str, table: &str) -> String {
         Kind::Publication | Kind::LeafSchemaPublication => {
             format!("alter publication {object} drop table {table}; and add it again after the swap")
         }
+        Kind::FilterElsewhere => match object.rsplit_once(" on ") {
+            Some((publication, other)) => format!(
+                "alter publication {publication} drop table {other}; and add it again, with its row filter, after the swap"
+            ),
+            None => format!("alter publication {object} set table ..., with another row filter"),
+        },
         Kind::AllTablesPublication => {
             format!(
                 "it would publish the new table while that is filled, where its subscribers have no such table and stop: create \

@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::part::{AGAIN, Compared, Conflict, Part, counted};
+use super::partitions::Partition;
 use super::sequences::integer_type;
 use super::shape::Green;
 use super::table::{LeafState, comment_on_constraint};
@@ -65,16 +66,15 @@ impl Part for ForeignKeys {
     /// Those of a partitioned table may have been merged into the parent, or not yet.
     fn leave(&self, green: &Green, who: Colour) -> Vec<Statement> {
         let live = green.live();
-        let leaves = green.holders(who).into_iter().filter(|relation| relation != live);
-        let relations: Vec<QName> = std::iter::once(live.clone()).chain(leaves).collect();
+        let leaves: Vec<QName> = green.holders(who).into_iter().filter(|relation| relation != live).collect();
         let is_plain_blue = who == Colour::Blue && !green.is_partitioned(who);
         let drop = |key: &ForeignKey| -> Vec<Statement> {
+            let relations = std::iter::once(live).chain(key.between(green, who)).chain(&leaves);
             match is_plain_blue {
                 true => vec![key.drop(live, "")],
-                false => relations
-                    .iter()
-                    .map(|relation| key.on(green, relation).drop(relation, "IF EXISTS "))
-                    .collect(),
+                false => {
+                    relations.map(|relation| key.on(green, relation).drop(relation, "IF EXISTS ")).collect()
+                }
             }
         };
         keys_of(green, who).iter().flat_map(drop).collect()
@@ -239,6 +239,15 @@ impl ForeignKey {
         Self { name: name.clone(), ..self.clone() }
     }
 
+    /// Blue's partitions that are partitioned themselves and have another name for it, those of a lower depth first: merged
+    /// into the table's at once, their keys would get its name.
+    fn between<'a>(&'a self, green: &'a Green, who: Colour) -> impl DoubleEndedIterator<Item = &'a QName> {
+        let partitions = green.blue.partitions.iter().filter(move |of| who == Colour::Blue && !of.leaf);
+        let is_own =
+            |of: &&Partition| of.derived_keys.iter().any(|key| key.of == self.name && key.name != self.name);
+        partitions.filter(is_own).map(|of| &of.name)
+    }
+
     /// The referencing columns, by the names that one of the tables has for them.
     pub(super) fn columns_of(&self, green: &Green, who: Colour) -> Vec<Ident> {
         match who {
@@ -265,8 +274,11 @@ impl ForeignKey {
         // If a partitioned blue had one that is NOT VALID, it can.
         let is_merged = self.validated || who == Colour::Blue;
         if partitioned && is_merged {
-            let what = format!("merge foreign key {} into {}", self.name, live.plain());
-            steps.push(self.add(live, &self.columns_of(green, who), self.validated).called(what));
+            for relation in self.between(green, who).rev().chain([live]) {
+                let what = format!("merge foreign key {} into {}", self.name, relation.plain());
+                let key = self.on(green, relation);
+                steps.push(key.add(relation, &self.columns_of(green, who), self.validated).called(what));
+            }
         }
         if is_merged || !partitioned {
             let comment = comment_on_constraint(&self.name, live, self.comment.as_ref());

@@ -41,6 +41,15 @@ impl Grant {
         )
     }
 
+    /// Lets whoever has granted these use a schema of the run, until that is closed; the owner needs not be let in.
+    pub(super) fn admit<'a>(grants: impl IntoIterator<Item = &'a Self>, home: &Ident) -> Vec<Statement> {
+        let mut roles: Vec<&Ident> = grants.into_iter().filter_map(|grant| grant.grantor.as_ref()).collect();
+        roles.sort();
+        roles.dedup();
+        let admit = |role: &Ident| Statement::new("grant", format!("GRANT USAGE ON SCHEMA {home} TO {role}"));
+        roles.into_iter().map(admit).collect()
+    }
+
     /// The same privileges, granted by the owner.
     pub(super) fn by_owner(&self) -> Self {
         Self { grantor: None, ..self.clone() }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::Question;
 use super::canonical::same;
 use super::fitted::{self, Fitted};
-use super::grant::sorted;
+use super::grant::{Grant, sorted};
 use super::part::{Compared, Conflict, Dependent, Part};
 use super::privileges::Grants;
 use super::shape::Green;
@@ -285,8 +285,17 @@ impl MaterializedView {
         }
     }
 
-    /// Gives it to its owner, and the privileges to all others, who may not use the schema that it is in. The owner may
-    /// create something there only if `is_admitted`, or meanwhile.
+    fn all_grants(&self) -> impl Iterator<Item = &Grant> {
+        self.grants.others.iter().chain(self.columns.iter().flat_map(|column| &column.grants))
+    }
+
+    /// Whether others than its owner have granted privileges on it.
+    pub(crate) fn has_grantors(&self) -> bool {
+        self.all_grants().any(|grant| grant.grantor.is_some())
+    }
+
+    /// Gives it to its owner, and the privileges to all others, who may not use the schema that it is in, except for those
+    /// that grant some, until it is closed. The owner may create something there only if `is_admitted`, or meanwhile.
     pub(crate) fn give(&self, home: &Ident, is_admitted: bool) -> Vec<Statement> {
         let (name, owner) = (self.name.in_schema(home), &self.owner);
         let sql = format!("ALTER MATERIALIZED VIEW {name} OWNER TO {owner}");
@@ -298,6 +307,7 @@ impl MaterializedView {
             let shut = format!("REVOKE CREATE ON SCHEMA {home} FROM {owner}");
             statements.push(Statement::new("revoke", shut));
         }
+        statements.extend(Grant::admit(self.all_grants(), home));
         statements.extend(self.grants.give(&name, owner));
         let on_columns = self
             .columns

@@ -1,8 +1,8 @@
 //! Policies for row-level security.
 //!
 //! They are created on green while it still has blue's column names, so that the server rewrites them when a column is
-//! renamed. A policy that reads its own table, or the sequence of an identity column, would then read blue's forever:
-//! it is created in the swap, when the name means green's.
+//! renamed. A policy that reads its own table, a materialized view over it, or the sequence of an identity column, would then
+//! read blue's forever: it is created in the swap, when the name means green's.
 
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +58,8 @@ impl Part for Policies {
             let named = renamed.find(|name| texts().any(|sql| mentions(sql, name.as_str())));
             if let Some(name) = named.filter(|_| policy.is_late(green)) {
                 let what = format!(
-                    "policy {} names {table}, its sequence or a function with its row type, and column {name}, which is renamed",
+                    "policy {} names {table}, its sequence, a function with its row type or a materialized view over it, and column \
+                     {name}, which is renamed",
                     policy.name
                 );
                 let hint = format!("drop policy {} on {table}, and create it after the swap", policy.name);
@@ -115,10 +116,23 @@ impl Part for Policies {
     }
 }
 
-/// Policies that name their own table, a function with its row type, or the sequence of an identity column: created in
-/// the swap.
+/// Policies that name their own table, a function with its row type, a materialized view over it, or the sequence of an
+/// identity column: created in the swap.
 pub(crate) fn late_policies(green: &Green) -> impl Iterator<Item = &Policy> {
     green.blue.policies.iter().filter(|policy| policy.is_late(green))
+}
+
+impl Green {
+    /// Drops, from a table that has left, the policies that name one of these, which are dropped before it.
+    pub(crate) fn drop_policies_naming(&self, who: Colour, names: &[&QName]) -> Vec<Statement> {
+        let table = self.home_of(who);
+        let naming = self.blue.policies.iter().filter(|policy| names.iter().any(|name| policy.names(name)));
+        let drop = naming.map(|policy| {
+            let sql = format!("DROP POLICY IF EXISTS {} ON {table}", policy.name);
+            Statement::on(&table, LockMode::AccessExclusive, "drop a policy of", sql)
+        });
+        drop.collect()
+    }
 }
 
 impl Policy {
@@ -151,8 +165,11 @@ impl Policy {
     fn is_late(&self, green: &Green) -> bool {
         let identities = green.blue.sequences.iter().filter(|sequence| sequence.identity);
         let functions = green.blue.row_functions.iter().map(|of| &of.function.name);
-        let mut names =
-            std::iter::once(green.live()).chain(identities.map(|sequence| &sequence.name)).chain(functions);
+        let views = green.blue.materialized.iter().map(|view| &view.name);
+        let mut names = std::iter::once(green.live())
+            .chain(identities.map(|sequence| &sequence.name))
+            .chain(functions)
+            .chain(views);
         names.any(|name| self.names(name))
     }
 

@@ -17,11 +17,10 @@ use super::functions::Function;
 use super::grant::{Grant, sorted};
 use super::old_shape::OldNames;
 use super::part::{Compared, Dependent, Part};
-use super::policies::late_policies;
 use super::privileges::seal_routine;
 use super::shape::Green;
 use super::table::comment_on;
-use crate::pg::sql::{LockMode, Statement, lexer};
+use crate::pg::sql::{Statement, lexer};
 use crate::pg::{Colour, Ident, Literal, QName};
 
 pub(super) const ROW_FUNCTIONS: Question = Question {
@@ -138,7 +137,8 @@ impl RowFunction {
         format!("{}({types})", self.function.name.in_schema(&green.homes.green))
     }
 
-    /// Gives the counterpart its owner, who may use its schema until prepare closes it, its privileges and its comment.
+    /// Gives the counterpart its owner, its privileges and its comment. Owner and grantors may use its schema until prepare
+    /// closes it.
     fn give(&self, green: &Green) -> Vec<Statement> {
         let (at_home, owner, home) = (self.at_home(green), &self.function.owner, &green.homes.green);
         let admit = format!("GRANT USAGE, CREATE ON SCHEMA {home} TO {owner}");
@@ -148,6 +148,7 @@ impl RowFunction {
             Statement::new(format!("set the owner of {}", self.function.what()), give),
             seal_routine(&self.counterpart(green)),
         ];
+        statements.extend(Grant::admit(&self.grants, home));
         statements.extend(self.grants.iter().map(|grant| grant.statement(&at_home)));
         let revoke = format!("REVOKE ALL ON {at_home} FROM {owner}");
         statements.extend((!self.owner_may).then(|| Statement::new("revoke", revoke)));
@@ -252,15 +253,12 @@ impl Green {
         if dropped.is_empty() {
             return Vec::new();
         }
-        let names = || self.blue.row_functions.iter().map(|of| &of.function.name);
-        let calling = late_policies(self).filter(|policy| names().any(|name| policy.names(name)));
-        let policies = calling.map(|policy| {
-            let sql = format!("DROP POLICY IF EXISTS {} ON {table}", policy.name);
-            Statement::on(&table, LockMode::AccessExclusive, "drop a policy of", sql)
-        });
+        let names: Vec<&QName> = self.blue.row_functions.iter().map(|of| &of.function.name).collect();
+        let mut statements = self.drop_policies_naming(who, &names);
         let sql = format!("DROP ROUTINE IF EXISTS {}", dropped.join(", "));
         // At once: one may call another one.
-        policies.chain([Statement::new("drop functions with the old row type", sql)]).collect()
+        statements.push(Statement::new("drop functions with the old row type", sql));
+        statements
     }
 }
 

@@ -138,13 +138,14 @@ impl Table {
         self.kind == "p"
     }
 
-    /// Comment and privileges of a row type that is new.
+    /// Comment and privileges of a row type that is new, in a schema that prepare closes afterwards.
     fn adorn_row_type(&self, of: &QName) -> Vec<Statement> {
         let comment = comment_on(&format!("TYPE {of}"), self.row_type_comment.as_ref());
         let grants = self.row_type_grants.iter().flat_map(|grants| {
             let revoke = format!("REVOKE ALL ON TYPE {of} FROM PUBLIC, {}", self.owner);
+            let admit = Grant::admit(grants, &of.schema);
             let grants = grants.iter().map(|grant| grant.statement(&format!("TYPE {of}")));
-            std::iter::once(Statement::new("revoke", revoke)).chain(grants)
+            std::iter::once(Statement::new("revoke", revoke)).chain(admit).chain(grants)
         });
         comment.into_iter().chain(grants).collect()
     }

@@ -12,9 +12,14 @@ create table t_mid (id int primary key, o int constraint \"own name\" references
 create table t_high partition of t for values from (200) to (300) partition by range (id);
 create table t_high_1 partition of t_high for values from (200) to (300);
 alter table t add constraint t_other foreign key (o) references other; alter table t attach partition t_mid for values from (100) to (200);
-insert into t select g, 1 + g % 10 from generate_series(1, 250) g;
+create table t_top (id int primary key, o int constraint top_name references other) partition by range (id);
+create table t_top_low (id int not null, o int) partition by range (id); create table t_top_1 partition of t_top_low for values from (300) to (350);
+alter table t_top_low add constraint low_name foreign key (o) references other; create table t_top_2 partition of t_top for values from (350) to (400);
+alter table t_top attach partition t_top_low for values from (300) to (350); alter table t attach partition t_top for values from (300) to (400);
+insert into t select g, 1 + g % 10 from generate_series(1, 390) g;
 comment on constraint t_other on t is 'of all'; comment on constraint t_other on t_low is 'of the low ones';
 comment on constraint \"own name\" on t_mid is 'of those in the middle'; comment on constraint t_other on t_high is 'of a partitioned one';
+comment on constraint top_name on t_top is 'of the top ones'; comment on constraint low_name on t_top_low is 'of the low ones of these';
 ";
 const PLAN: &str = "
 version: 1

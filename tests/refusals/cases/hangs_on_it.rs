@@ -83,6 +83,12 @@ pub const CASES: &[Case] = &[
         "drop function app.g()",
     ),
     hangs(
+        "extension_sequence",
+        "alter extension plpgsql add sequence app.visits_id_seq",
+        "it belongs to an extension: plpgsql, its sequence app.visits_id_seq alone",
+        "alter extension plpgsql drop sequence app.visits_id_seq; and add it again once the run is finished",
+    ),
+    hangs(
         "unlogged",
         "alter table app.visits set unlogged",
         "it is unlogged",
