@@ -5,6 +5,7 @@
 //! changes a row only while that is what the statement has seen, because it cannot ask for the statement's condition again; otherwise
 //! it fails with serialization_failure.
 
+mod computed;
 mod notes;
 
 use serde::{Deserialize, Serialize};
@@ -170,7 +171,7 @@ impl Green {
         ["encrypt_phi(text, uuid)", "decrypt_phi(bytea, uuid)"].into_iter().chain(index).collect()
     }
 
-    fn shown<'a>(&'a self, column: &'a Column) -> Shown<'a> {
+    fn shown<'a>(&'a self, of: &Compatibility, column: &'a Column) -> Shown<'a> {
         let of_blue = |green: &&GreenColumn| green.blue() == Some(&column.name);
         // With its length and its collation: prepared statements of before the swap check both.
         let collate = column.collation.as_ref().map_or_else(String::new, |name| format!(" COLLATE {name}"));
@@ -193,8 +194,12 @@ impl Green {
         };
         match &green.source {
             Source::Expression { sql, back: Some(back), .. } => {
-                let written = format!("({sql})::{}", without_length(&green.data_type));
-                let read = format!("({back})::{data_type}");
+                let (read, written) = match self.computed(&of.schema, green) {
+                    Some([read, written]) => (read.of("t"), written.of("r")),
+                    None => (format!("({back})"), format!("({sql})")),
+                };
+                let written = format!("{written}::{}", without_length(&green.data_type));
+                let read = format!("{read}::{data_type}");
                 Shown {
                     column,
                     read,
@@ -221,10 +226,11 @@ impl Green {
 
     fn make_view(&self, of: &Compatibility) -> Vec<String> {
         let (view, live, owner) = (self.view(of), self.live(), &self.blue.table.owner);
-        let shown: Vec<Shown<'_>> = self.blue.columns.iter().map(|column| self.shown(column)).collect();
+        let shown: Vec<Shown<'_>> = self.blue.columns.iter().map(|column| self.shown(of, column)).collect();
         let columns = list(shown.iter().map(|one| format!("{} AS {}", one.read, one.column.name)));
         let invoker = if of.security_invoker { " WITH (security_invoker = true)" } else { "" };
-        let mut texts = vec![format!("CREATE VIEW {view}{invoker} AS SELECT {columns} FROM {live} t")];
+        let mut texts: Vec<String> = self.all_computed(of).flat_map(|computed| computed.make()).collect();
+        texts.push(format!("CREATE VIEW {view}{invoker} AS SELECT {columns} FROM {live} t"));
         texts.extend(shown.iter().filter_map(|one| {
             let default = one.column.default.as_ref().filter(|_| !one.written.is_empty())?;
             Some(format!("ALTER VIEW {view} ALTER COLUMN {} SET DEFAULT {default}", one.column.name))
@@ -258,7 +264,8 @@ impl Green {
 
     fn drop_view(&self, of: &Compatibility) -> Vec<String> {
         let function = self.has_trigger().then(|| format!("DROP FUNCTION {}()", self.function(of)));
-        std::iter::once(format!("DROP VIEW {}", self.view(of))).chain(function).collect()
+        let computed = self.all_computed(of).map(|computed| computed.drop());
+        std::iter::once(format!("DROP VIEW {}", self.view(of))).chain(function).chain(computed).collect()
     }
 
     /// The body of the trigger's function.
