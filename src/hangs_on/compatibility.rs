@@ -90,7 +90,8 @@ fn of_row(sql: &str, row: &str) -> String {
     format!("(SELECT {sql} FROM (SELECT {row}.*) r)")
 }
 
-/// INSERT of a row of the old shape. Without a value for an identity column, the server gives it one.
+/// INSERT of a row of the old shape. Without a value for an identity column, the server gives it one. A trigger of the table may leave
+/// the row out.
 fn insert(live: &QName, shown: &[Shown<'_>], returned: &str) -> String {
     let insert = |without: Option<&Ident>| {
         let written =
@@ -98,7 +99,7 @@ fn insert(live: &QName, shown: &[Shown<'_>], returned: &str) -> String {
         let (names, values): (Vec<_>, Vec<_>) =
             written.map(|(name, sql)| (name.to_string(), of_row(sql, "NEW"))).unzip();
         format!(
-            "INSERT INTO {live} AS t ({}) VALUES ({}) RETURNING {returned} INTO NEW; ",
+            "INSERT INTO {live} AS t ({}) VALUES ({}) RETURNING {returned} INTO NEW; IF NOT FOUND THEN RETURN NULL; END IF; ",
             list(names),
             list(values)
         )
@@ -281,6 +282,15 @@ impl Green {
                 message = Literal(&format!("column {} of {} was dropped", one.column.name, live.plain()))
             )
         });
+        let generated = shown.iter().filter(|one| one.column.generated.is_some()).map(|one| {
+            format!(
+                "IF TG_OP = 'INSERT' AND NEW.{name} IS NOT NULL OR TG_OP = 'UPDATE' AND NEW.{name} IS DISTINCT FROM OLD.{name} THEN \
+                 RAISE EXCEPTION USING ERRCODE = 'generated_always', MESSAGE = {message}; END IF; ",
+                name = one.column.name,
+                message = Literal(&format!("column {} is generated, and can only be DEFAULT", one.column.name))
+            )
+        });
+        let refused = refused.chain(generated);
         let (refused, inserted) = (refused.collect::<String>(), insert(live, shown, &returned));
         let always = shown.iter().filter(|one| !one.is_settable()).map(|one| {
             format!(
@@ -293,8 +303,9 @@ impl Green {
         let always: String = always.collect();
         let sets = list(shown.iter().filter(|one| one.is_settable()).flat_map(Shown::sets));
         let (key, seen) = (self.key_of_view(), self.as_seen(shown));
+        // A row that is there as it was seen has been left alone by a policy or a trigger, as it would be without the view.
         let vanished = format!(
-            "IF NOT FOUND THEN IF EXISTS (SELECT FROM {live} t WHERE {key}) THEN RAISE EXCEPTION USING ERRCODE = 'serialization_failure', \
+            "IF NOT FOUND THEN IF EXISTS (SELECT FROM {live} t WHERE {key} AND NOT ({seen})) THEN RAISE EXCEPTION USING ERRCODE = 'serialization_failure', \
              MESSAGE = {}; END IF; RETURN NULL; END IF; ",
             Literal(&format!("a row of {} was changed by another transaction: try again", view.plain()))
         );
