@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use backon::BackoffBuilder as _;
 use tokio::sync::watch;
 
 use crate::error::Error;
@@ -132,6 +133,16 @@ impl Forward {
         let last = if self.plan.is_in_place() { Phase::Prepare } else { Phase::Finish };
         phase <= self.until.map_or(last, |until| until.min(last))
     }
+}
+
+/// Pauses before a session that was lost is opened again, ever longer ones.
+pub(crate) fn pauses() -> impl Iterator<Item = Duration> {
+    backon::ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(500))
+        .with_max_delay(Duration::from_secs(20))
+        .without_max_times()
+        .with_jitter()
+        .build()
 }
 
 impl Context {

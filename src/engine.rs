@@ -11,9 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use backon::BackoffBuilder;
-
-use crate::context::{Context, Forward, Goal};
+use crate::context::{Context, Forward, Goal, pauses};
 use crate::error::{Doing, Error, ExitCode};
 use crate::event::{Event, WaitCause};
 use crate::journal::requests::{self, Answer, Ask, Finish, Request};
@@ -110,14 +108,6 @@ async fn overtake(cx: &Context, run: &str) -> Result<(), Error> {
 }
 
 async fn sessions(cx: &Context, goal: &Goal, held: &mut Option<Held>) -> Result<ExitCode, Error> {
-    let pauses = || {
-        backon::ExponentialBuilder::new()
-            .with_min_delay(Duration::from_millis(500))
-            .with_max_delay(Duration::from_secs(20))
-            .without_max_times()
-            .with_jitter()
-            .build()
-    };
     let (mut waits, mut trouble) = (pauses(), None);
     loop {
         let begun = Instant::now();

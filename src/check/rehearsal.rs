@@ -9,7 +9,7 @@ use super::{CheckId, Finding, count, dependents, functions, names_itself};
 use crate::error::{Doing, Error};
 use crate::green::nearest;
 use crate::hangs_on;
-use crate::hangs_on::{Green, Source};
+use crate::hangs_on::{Green, GreenColumn, Source};
 use crate::lane::apply::Apply;
 use crate::lane::compare::{CompareError, Comparison};
 use crate::lane::{Ends, Lane, working_objects};
@@ -122,8 +122,10 @@ async fn make(
                 return Refused { error: Some(error), what, hint };
             }
             let what = format!("green cannot be made: {}", words(&error, statement));
-            let hint =
-                near(&error, green).map_or(hint.clone(), |near| format!("did you mean {near}? Or {hint}"));
+            let hint = too_wide(&error, green).unwrap_or_else(|| match near(&error, green) {
+                Some(near) => format!("did you mean {near}? Or {hint}"),
+                None => hint,
+            });
             Refused { error: Some(error), what, hint }
         })?;
         if (complete..=rehearsed).contains(&(done + 1)) {
@@ -191,9 +193,11 @@ async fn unfilled(session: &Session, table: &QName, design: &LaneDesign) -> Resu
 async fn speak(session: &Session, design: &LaneDesign) -> Result<(), Refused> {
     let refused = |error: tokio_postgres::Error| Refused {
         what: format!("the stream's rows cannot be written or compared: {}", pg::describe(&error)),
+        hint: too_wide(&error, &design.green).unwrap_or_else(|| {
+            "in the plan's expressions, name nothing but columns of this table, without the table's name"
+                .to_owned()
+        }),
         error: Some(error),
-        hint: "in the plan's expressions, name nothing but columns of this table, without the table's name"
-            .to_owned(),
     };
     let lane = Lane::load(session, 0, &Ends::of(design)).await.map_err(refused)?;
     Apply::make(session, &lane).await.map_err(refused)?;
@@ -220,11 +224,14 @@ async fn speak(session: &Session, design: &LaneDesign) -> Result<(), Refused> {
 
 /// Has the statements prepared with which green's changes are applied to blue, if the way back is possible at all.
 async fn speak_back(session: &Session, design: &LaneDesign) -> Result<(), Refused> {
-    let refused = |error: tokio_postgres::Error| Refused {
+    let refused = |error: tokio_postgres::Error| {
+        Refused {
         what: format!("green's changes cannot be applied to blue: {}", pg::describe(&error)),
+        hint: too_wide(&error, &design.green).unwrap_or_else(|| {
+            "in `back`, name nothing but columns of the new table, without the table's name; or `soak: 0s`".to_owned()
+        }),
         error: Some(error),
-        hint: "in `back`, name nothing but columns of the new table, without the table's name; or `soak: 0s`"
-            .to_owned(),
+    }
     };
     let Ok(ends) = Ends::of(design).reversed() else { return Ok(()) };
     let green = design.green.at_home();
@@ -245,6 +252,30 @@ fn words(error: &tokio_postgres::Error, statement: &str) -> String {
         Some(db) => format!("a bound does not fit the partition key: {}", db.message()),
         None => pg::describe(error),
     }
+}
+
+/// What to do if a table, or what its rows pass through, would have too many columns.
+fn too_wide(error: &tokio_postgres::Error, green: &Green) -> Option<String> {
+    if error.code() != Some(&SqlState::TOO_MANY_COLUMNS) {
+        return None;
+    }
+    let (blue, new) = (green.blue.columns.len(), green.columns.len());
+    let is_encrypted =
+        |column: &&GreenColumn| matches!(column.source, Source::Encrypted(_) | Source::BlindIndex(_));
+    let encrypted = green.columns.iter().filter(is_encrypted).count();
+    let key = green.blue.usable_key(true, None).map_or(1, |key| key.columns.len());
+    let passes = match encrypted {
+        0 => String::new(),
+        // The batches of the stream: what it carries, what becomes of it, the key, and two more.
+        _ => format!(
+            ", and rows with encrypted columns pass through temporary tables of about {}: those of either table, one for each \
+             encrypted column, blind index and tag, and the key",
+            blue.max(new) + encrypted + key + 2
+        ),
+    };
+    Some(format!(
+        "the table has {blue} columns and the new one would have {new}{passes}; drop some, or move them to another table, before the run"
+    ))
 }
 
 /// The column that was probably meant, if one was not found: that one is the first name in quotes in the message.

@@ -129,6 +129,7 @@ fn after_error(error: &Error, run: &Summary, plan: &str) -> Option<String> {
     let rollback = Standing::rollback(&run.progress, &run.found.run);
     match error {
         _ if is_about_another_process(error) => Some(watch(&run.found.run)),
+        Error::Differences(differences) if !differences.forgotten.is_empty() => None,
         Error::Differences(_) if run.progress.swapped.is_none() => Some(rollback),
         // A resumed stream would fail at the same change.
         Error::Feed(_) if error.is_final() => Some(rollback),

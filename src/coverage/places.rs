@@ -234,7 +234,7 @@ async fn audit_rows(client: &Client, tables: &[Table]) -> Result<Vec<PhiPlace>, 
     for row in client.query(sql, &[]).await.doing("looking for JSON")? {
         columns.entry(row.get(0)).or_default().push(Ident::from(row.get::<_, String>(1)));
     }
-    let names: Vec<String> = names.iter().map(|name| escaped(name)).collect();
+    let names: Vec<String> = names.iter().map(|name| escaped(&in_json(name))).collect();
     let pattern =
         Literal(&format!("\"({})\"\\s*:\\s*(\"([^\"\\\\]|\\\\[^\\\\])|[\\[{{0-9tf-])", names.join("|")))
             .to_string();
@@ -249,6 +249,12 @@ async fn audit_rows(client: &Client, tables: &[Table]) -> Result<Vec<PhiPlace>, 
         }
     }
     Ok(places)
+}
+
+/// A name as JSON writes it, without the quotes around it.
+fn in_json(name: &str) -> String {
+    let quoted = serde_json::Value::from(name).to_string();
+    quoted.get(1..quoted.len() - 1).unwrap_or(name).to_owned()
 }
 
 /// A name in a regular expression.

@@ -25,6 +25,9 @@ impl Error {
                 "a rollback after the swap would change these values: correct them (`projh-bluegreen find` finds a row by its key \
                  digest) and execute again; or `projh-bluegreen rollback` and begin again with another `back`, or `one_way: true`"
             }
+            Self::Differences(found) if !found.forgotten.is_empty() => {
+                return Some(of_forgotten(&found.forgotten));
+            }
             Self::Differences(_) | Self::Feed(FeedError::Apply(ApplyError::Diverged { .. })) => {
                 "keep green for an investigation (`projh-bluegreen find` finds a row by its key digest), or \
                  `projh-bluegreen rollback` and begin again"
@@ -157,6 +160,15 @@ impl Error {
             _ => return None,
         })
     }
+}
+
+/// What to do about values that were written without what goes with them.
+fn of_forgotten(statements: &[String]) -> String {
+    format!(
+        "whoever wrote these values, or changed their rows' keys, has not written what goes with them. Write them again in the live table, \
+         and the program computes it anew: {}, where the rows are those (`projh-bluegreen find`); then execute again",
+        some(statements)
+    )
 }
 
 /// What to do about a step of the plan that failed; `hint` is about its very error.

@@ -5,6 +5,7 @@
 //! changes a row only while that is what the statement has seen, because it cannot ask for the statement's condition again; otherwise
 //! it fails with serialization_failure.
 
+mod computed;
 mod notes;
 
 use serde::{Deserialize, Serialize};
@@ -89,7 +90,8 @@ fn of_row(sql: &str, row: &str) -> String {
     format!("(SELECT {sql} FROM (SELECT {row}.*) r)")
 }
 
-/// INSERT of a row of the old shape. Without a value for an identity column, the server gives it one.
+/// INSERT of a row of the old shape. Without a value for an identity column, the server gives it one. A trigger of the table may leave
+/// the row out.
 fn insert(live: &QName, shown: &[Shown<'_>], returned: &str) -> String {
     let insert = |without: Option<&Ident>| {
         let written =
@@ -97,7 +99,7 @@ fn insert(live: &QName, shown: &[Shown<'_>], returned: &str) -> String {
         let (names, values): (Vec<_>, Vec<_>) =
             written.map(|(name, sql)| (name.to_string(), of_row(sql, "NEW"))).unzip();
         format!(
-            "INSERT INTO {live} AS t ({}) VALUES ({}) RETURNING {returned} INTO NEW; ",
+            "INSERT INTO {live} AS t ({}) VALUES ({}) RETURNING {returned} INTO NEW; IF NOT FOUND THEN RETURN NULL; END IF; ",
             list(names),
             list(values)
         )
@@ -170,7 +172,7 @@ impl Green {
         ["encrypt_phi(text, uuid)", "decrypt_phi(bytea, uuid)"].into_iter().chain(index).collect()
     }
 
-    fn shown<'a>(&'a self, column: &'a Column) -> Shown<'a> {
+    fn shown<'a>(&'a self, of: &Compatibility, column: &'a Column) -> Shown<'a> {
         let of_blue = |green: &&GreenColumn| green.blue() == Some(&column.name);
         // With its length and its collation: prepared statements of before the swap check both.
         let collate = column.collation.as_ref().map_or_else(String::new, |name| format!(" COLLATE {name}"));
@@ -193,8 +195,12 @@ impl Green {
         };
         match &green.source {
             Source::Expression { sql, back: Some(back), .. } => {
-                let written = format!("({sql})::{}", without_length(&green.data_type));
-                let read = format!("({back})::{data_type}");
+                let (read, written) = match self.computed(&of.schema, green) {
+                    Some([read, written]) => (read.of("t"), written.of("r")),
+                    None => (format!("({back})"), format!("({sql})")),
+                };
+                let written = format!("{written}::{}", without_length(&green.data_type));
+                let read = format!("{read}::{data_type}");
                 Shown {
                     column,
                     read,
@@ -221,10 +227,11 @@ impl Green {
 
     fn make_view(&self, of: &Compatibility) -> Vec<String> {
         let (view, live, owner) = (self.view(of), self.live(), &self.blue.table.owner);
-        let shown: Vec<Shown<'_>> = self.blue.columns.iter().map(|column| self.shown(column)).collect();
+        let shown: Vec<Shown<'_>> = self.blue.columns.iter().map(|column| self.shown(of, column)).collect();
         let columns = list(shown.iter().map(|one| format!("{} AS {}", one.read, one.column.name)));
         let invoker = if of.security_invoker { " WITH (security_invoker = true)" } else { "" };
-        let mut texts = vec![format!("CREATE VIEW {view}{invoker} AS SELECT {columns} FROM {live} t")];
+        let mut texts: Vec<String> = self.all_computed(of).flat_map(|computed| computed.make()).collect();
+        texts.push(format!("CREATE VIEW {view}{invoker} AS SELECT {columns} FROM {live} t"));
         texts.extend(shown.iter().filter_map(|one| {
             let default = one.column.default.as_ref().filter(|_| !one.written.is_empty())?;
             Some(format!("ALTER VIEW {view} ALTER COLUMN {} SET DEFAULT {default}", one.column.name))
@@ -258,7 +265,8 @@ impl Green {
 
     fn drop_view(&self, of: &Compatibility) -> Vec<String> {
         let function = self.has_trigger().then(|| format!("DROP FUNCTION {}()", self.function(of)));
-        std::iter::once(format!("DROP VIEW {}", self.view(of))).chain(function).collect()
+        let computed = self.all_computed(of).map(|computed| computed.drop());
+        std::iter::once(format!("DROP VIEW {}", self.view(of))).chain(function).chain(computed).collect()
     }
 
     /// The body of the trigger's function.
@@ -274,6 +282,15 @@ impl Green {
                 message = Literal(&format!("column {} of {} was dropped", one.column.name, live.plain()))
             )
         });
+        let generated = shown.iter().filter(|one| one.column.generated.is_some()).map(|one| {
+            format!(
+                "IF TG_OP = 'INSERT' AND NEW.{name} IS NOT NULL OR TG_OP = 'UPDATE' AND NEW.{name} IS DISTINCT FROM OLD.{name} THEN \
+                 RAISE EXCEPTION USING ERRCODE = 'generated_always', MESSAGE = {message}; END IF; ",
+                name = one.column.name,
+                message = Literal(&format!("column {} is generated, and can only be DEFAULT", one.column.name))
+            )
+        });
+        let refused = refused.chain(generated);
         let (refused, inserted) = (refused.collect::<String>(), insert(live, shown, &returned));
         let always = shown.iter().filter(|one| !one.is_settable()).map(|one| {
             format!(
@@ -286,8 +303,9 @@ impl Green {
         let always: String = always.collect();
         let sets = list(shown.iter().filter(|one| one.is_settable()).flat_map(Shown::sets));
         let (key, seen) = (self.key_of_view(), self.as_seen(shown));
+        // A row that is there as it was seen has been left alone by a policy or a trigger, as it would be without the view.
         let vanished = format!(
-            "IF NOT FOUND THEN IF EXISTS (SELECT FROM {live} t WHERE {key}) THEN RAISE EXCEPTION USING ERRCODE = 'serialization_failure', \
+            "IF NOT FOUND THEN IF EXISTS (SELECT FROM {live} t WHERE {key} AND NOT ({seen})) THEN RAISE EXCEPTION USING ERRCODE = 'serialization_failure', \
              MESSAGE = {}; END IF; RETURN NULL; END IF; ",
             Literal(&format!("a row of {} was changed by another transaction: try again", view.plain()))
         );

@@ -9,6 +9,7 @@
 //! be absent, and a row that cannot be completed is left out and its key remembered as dirty, to be read
 //! from the source at the next consistent point.
 
+mod hushed;
 mod rejected;
 mod sealed;
 mod sql;
@@ -115,7 +116,10 @@ impl Apply {
     /// If the server rejected a statement, or the connection was lost.
     pub async fn make(client: &Client, lane: &Lane) -> Result<(), tokio_postgres::Error> {
         SentKeys::make(client, lane).await?;
-        if lane.is_transformed() { client.batch_execute(&sql::make_batch(lane)).await } else { Ok(()) }
+        if lane.is_transformed() {
+            client.batch_execute(&sql::make_batch(lane)).await?;
+        }
+        hushed::make(client, lane).await
     }
 
     /// Prepares the statements of a lane on `client`, after [`Apply::make`].
@@ -123,7 +127,7 @@ impl Apply {
     /// # Errors
     /// If the server rejected a statement, or the connection was lost.
     pub async fn prepare(client: &Client, lane: &Lane) -> Result<Self, tokio_postgres::Error> {
-        let sql = ApplySql::of(lane);
+        let sql = hushed::of(client, lane).await?;
         let replace = match &sql.replace {
             Some(sql) => Some(client.prepare(sql).await?),
             None => None,

@@ -347,6 +347,7 @@ impl Comparison {
         if !digests.is_empty() {
             let each = tokio::try_join!(source.each(&digests), target.each(&digests))?;
             found.name_columns(&self.hash.columns, &each.0, &each.1);
+            found.note_forgotten(&self.lane);
         }
         Ok(found)
     }

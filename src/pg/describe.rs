@@ -8,7 +8,7 @@ use std::fmt::Write;
 use tokio_postgres::Error;
 
 /// Classes of SQLSTATE whose messages are about objects, rights and resources, never about a row.
-const TELLING: [&str; 14] =
+pub(crate) const TELLING: [&str; 14] =
     ["08", "0A", "25", "28", "2B", "3D", "3F", "42", "53", "54", "55", "57", "58", "PB"];
 
 /// The error of the server or of the driver, without row values.
@@ -31,7 +31,7 @@ pub fn describe(error: &Error) -> String {
     };
     let named = [("table", db.table()), ("column", db.column()), ("constraint", db.constraint())];
     for (what, name) in named {
-        if let Some(name) = name {
+        if let Some(name) = name.filter(|name| !name.is_empty()) {
             // Writing to a String cannot fail.
             let _ = write!(text, ", {what} {name}");
         }

@@ -20,6 +20,7 @@ pub mod under_way;
 pub const BLOCK_BYTES: u64 = 8_192;
 
 pub use acting::{AS_OPERATOR, Acting};
+pub(crate) use describe::TELLING;
 pub use describe::{describe, is_transient};
 pub(crate) use encoding::AS_STORED;
 pub use encoding::Encoding;

@@ -103,15 +103,16 @@ pub(crate) async fn keyring(client: &Client, plan: &Plan, found: &[Work]) -> Res
     }
 }
 
-/// Encrypts the table's values again, until none is left that can be.
+/// Encrypts the table's values again, until none is left that can be. `found` has what earlier sessions have done.
 pub(crate) async fn carry_out(
-    cx: &Context,
-    client: &Client,
+    (cx, client): (&Context, &Client),
     (work, keyring): (&Work, &Keyring),
     plan: &Plan,
     (values, at_once): (u64, usize),
-) -> Result<Rekeyed, Error> {
+    found: &mut Rekeyed,
+) -> Result<(), Error> {
     work.lock(client).await?;
+    *found = Rekeyed { table: work.name(), left: values, values: found.values, ..Rekeyed::default() };
     let mut going = Going {
         cx,
         client,
@@ -119,10 +120,10 @@ pub(crate) async fn carry_out(
         plan,
         sealing: Sealing::new(work, keyring, plan.settings.workers)?,
         load: watch::Sender::default(),
-        meter: Meter::new(Instant::now(), 0),
+        meter: Meter::new(Instant::now(), found.values),
         reported: Instant::now(),
         at_once,
-        found: Rekeyed { table: work.name(), left: values, ..Rekeyed::default() },
+        found,
     };
     let (mut fruitless, mut further) = (0, 0);
     let left = loop {
@@ -131,7 +132,7 @@ pub(crate) async fn carry_out(
         if skipped == 0 {
             // Others may have written behind the pass: only what is counted at one point is known.
             let (_, left, _) = work.count(client).await?;
-            let refused = going.found.refused.values().sum();
+            let refused: u64 = going.found.refused.values().sum();
             if left <= refused || further == FURTHER_MAX {
                 break left.max(refused);
             }
@@ -146,7 +147,8 @@ pub(crate) async fn carry_out(
         }
         tokio::time::sleep(PAUSE).await;
     };
-    Ok(Rekeyed { left, done: true, ..going.found })
+    (going.found.left, going.found.done) = (left, true);
+    Ok(())
 }
 
 struct Going<'a> {
@@ -160,7 +162,7 @@ struct Going<'a> {
     reported: Instant,
     /// The rows of the next batch.
     at_once: usize,
-    found: Rekeyed,
+    found: &'a mut Rekeyed,
 }
 
 impl Going<'_> {

@@ -131,6 +131,56 @@ async fn settings_of_a_client_do_not_change_what_the_view_writes() {
     assert_eq!(count(&client, "select count(*) from pg_namespace where nspname = 'public_ds'").await, 0);
 }
 
+/// Expressions of the plan whose result depends on DateStyle, TimeZone, and the digits of floating-point numbers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn expressions_of_the_plan_are_computed_as_in_the_copy() {
+    const ROWS: &str = "(1, timestamptz '2024-01-05 10:00:00+00', date '2001-02-03', 0.1::float8 + 0.2, 'Ä'), (2, '0044-03-15 10:00:00+00 BC', '2024-12-31', 1e22, 'ß'), (3, null, null, null, null)";
+    let table = format!(
+        "create table p (id int primary key, at timestamptz, day date, f float8, name text collate \"C\");
+         insert into p select n, timestamptz '2024-06-01 00:00:00+00' + n * interval '1 hour', date '2001-02-03' + n, n / 7.0, 'n' || n
+           from generate_series(100, 200) n; insert into p values {ROWS}; analyze"
+    );
+    let plan = "version: 1
+name: ds
+settings: {soak: 1h}
+tables:
+  - table: public.p
+    replica_identity: full
+    compatibility: view
+    columns:
+      at: {rename: at_text, type: text, using: \"at::text\", back: \"at_text::timestamptz\"}
+      day: {rename: day_text, type: text, using: \"day || '/' || name\", back: \"split_part(day_text, '/', 1)::date\"}
+      f: {type: text, using: \"f::text\", back: \"f::float8\"}
+";
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, &table, plan).await;
+    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+    client.batch_execute("set search_path = public_ds, public").await.unwrap();
+    for (number, settings) in HOSTILE.iter().enumerate() {
+        let from = 1000 * (number + 1);
+        let written = format!(
+            "{settings}; set extra_float_digits = -5;
+             insert into p select {from} + v.id, v.at, v.day, v.f, v.name from (values {ROWS}) v (id, at, day, f, name);
+             insert into p (id) values ({from} + 11), ({from} + 12), ({from} + 13);
+             update p set at = v.at, day = v.day, f = v.f, name = v.name from (values {ROWS}) v (id, at, day, f, name) where p.id = {from} + 10 + v.id;
+             update p set name = name where id < 200; set extra_float_digits = 1"
+        );
+        client.batch_execute(&written).await.unwrap();
+        let read = format!(
+            "select count(*) from p join (values {ROWS}) v (id, at, day, f, name) on p.id % 10 = v.id and (p.id < 10 or p.id > 1000)
+             where (p.at, p.day, p.f, p.name) is not distinct from (v.at, v.day, v.f, v.name)"
+        );
+        assert_eq!(count(&client, &read).await, 3 + 6 * (number as i64 + 1), "{settings}");
+    }
+    let same = "select count(*) from public.p a join public.p b on b.id > 1000 and b.id % 10 = a.id
+        where a.id < 10 and (a.at_text, a.day_text, a.f) is not distinct from (b.at_text, b.day_text, b.f)";
+    assert_eq!(count(&client, same).await, 24);
+    client.batch_execute("reset all; set search_path = public").await.unwrap();
+    program.run("rollback", &[]).expect_code(6);
+    assert_eq!(count(&client, "select count(*) from p").await, 104 + 24);
+    assert_eq!(count(&client, "select count(*) from pg_namespace where nspname = 'public_ds'").await, 0);
+}
+
 /// Roles with privileges on columns only, and what is said of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn roles_that_cannot_use_the_view_are_named() {

@@ -202,3 +202,34 @@ async fn domains_and_partitions_are_seen_through() {
     let (ssn, body) = (&found["public.p.ssn"], &found["public.parts.body"]);
     assert_eq!((&ssn["opened"], &ssn["plaintext"], &body["plaintext"]), (&1.into(), &0.into(), &1.into()));
 }
+
+/// JSON writes a quote, a backslash and a line break in a name in its own way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn audit_rows_are_found_by_names_that_json_escapes() {
+    let cluster = Cluster::start();
+    let keys = Keys::new();
+    let table = "create table p (id int primary key, \"a\"\"b\" text, \"c\\d.e\" text, \"f\ng\" text);
+        insert into p values (1, 'x', 'x', 'x');
+        create table audit (id int, was jsonb, now json);
+        insert into audit select 1, to_jsonb(r), null from (select \"a\"\"b\" from p) r;
+        insert into audit select 2, null, to_json(r) from (select \"c\\d.e\" from p) r;
+        insert into audit select 3, to_jsonb(r), null from (select \"f\ng\" from p) r;
+        insert into audit values (4, '{\"a\": \"b\", \"c\\\\dxe\": \"x\"}', '{\"c\\\\d.e\": null}')";
+    let column = |name: &str, into: &str| format!("      {name}: {{encrypt: {{into: {into}}}}}\n");
+    let of_plan = format!(
+        "version: 1\nname: p\nkeys: {{provider: {{file: keys.yaml}}, active: {}}}\ntables:\n  - table: public.p\n    columns:\n{}{}{}",
+        keys.active,
+        column("'\"a\"\"b\"'", "x"),
+        column("'\"c\\d.e\"'", "y"),
+        column("\"\\\"f\\ng\\\"\"", "z")
+    );
+    let (_client, program) = stage(&cluster, table, &of_plan).await;
+    keys.write(&program);
+    let found = coverage(&program, "plan.yaml", &[], 4);
+    let rows = |object: &str| {
+        let place = found.events_of("phi_place").into_iter().find(|place| place["object"] == object);
+        place.map(|place| place["rows"].as_u64().unwrap())
+    };
+    assert_eq!(rows("public.audit.was"), Some(2), "{:#?}", places(&found));
+    assert_eq!(rows("public.audit.now"), Some(1), "{:#?}", places(&found));
+}

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use projh_bluegreen::testing::phi::KeyId;
 
 use super::Keys;
+use crate::support::bluegreen::tells;
 use crate::support::{Bluegreen, Cluster};
 
 /// What is changed in the key file, its mode, the provider, and what is said of it.
@@ -228,5 +229,46 @@ async fn what_cannot_be_encrypted_is_refused_by_name() {
         );
         program.run("check", &[]).expect_code(0);
         std::fs::remove_file(program.folder().join("made.yaml")).unwrap();
+    }
+}
+
+/// A table may have 1,600 columns, and rows with encrypted columns pass through tables that need some more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_many_columns_are_refused_with_their_number() {
+    let cluster = Cluster::start();
+    let client = cluster.client("postgres").await;
+    let keys = Keys::new();
+    let wide = |columns: usize| {
+        let others: String = (0..columns - 2).map(|number| format!(", c{number} int")).collect();
+        format!("drop table if exists t; create table t (id int primary key, ssn text{others})")
+    };
+    let mut program = Bluegreen::new(&cluster, "postgres");
+    keys.write(&program);
+    for (columns, change, said) in [
+        (
+            1599,
+            "ssn: {encrypt: {into: sealed, blind_index: true}}",
+            "the new one would have 1600, and rows with encrypted",
+        ),
+        (
+            1598,
+            "ssn: {encrypt: {into: sealed}}",
+            "the table has 1598 columns and the new one would have 1598, and rows",
+        ),
+        (
+            1600,
+            "{ssn: {rename: a}}, add_columns: [b int]",
+            "the table has 1600 columns and the new one would have 1601; drop some",
+        ),
+    ] {
+        client.batch_execute(&wide(columns)).await.unwrap();
+        let of_plan = plan(&keys, "file: keys.yaml", change);
+        program = program.plan(&of_plan.replace("timeout", &format!("blind_index: {}, timeout", keys.index)));
+        let checked = program.run("check", &[]).expect_code(3);
+        let refusals = checked.refusals();
+        assert!(
+            refusals.iter().any(|refusal| tells(refusal, "1600 columns", said)),
+            "{columns}: {refusals:#?}"
+        );
     }
 }

@@ -102,6 +102,39 @@ async fn columns_are_encrypted_on_the_way_and_come_back() {
     archived(&client, &program).await;
 }
 
+/// What is left of a blind index and a tag that a client forgot after the swap, where another swap finds it, and what helps.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forgotten_blind_indexes_are_said_and_put_right() {
+    let cluster = Cluster::start();
+    let keys = Keys::new();
+    let (client, program) = stage(&cluster, BLUE, &plan(&keys, "1h")).await;
+    keys.write(&program);
+    let running = program.spawn("execute", &["--yes"]);
+    running.wait_for("soaking");
+    let forgot = format!(
+        "update patients set ssn_encrypted = pgp_sym_encrypt('forgot', '{}') where id in (15, 16)",
+        keys.text
+    );
+    client.batch_execute(&forgot).await.unwrap();
+    program.run("rollback", &[]).expect_code(6);
+    running.finish().expect_code(6);
+
+    let found = program.execute(&["--yes"]).expect_code(4);
+    let hint = found.events_of("error")[0]["hint"].as_str().unwrap();
+    assert!(
+        hint.contains("update public.patients set ssn = ssn") && hint.contains("execute again"),
+        "{hint}"
+    );
+    let next = found.events_of("end")[0]["next"].as_str().unwrap();
+    assert!(next.contains("projh-bluegreen execute"), "{next}");
+    client.batch_execute("update public.patients set ssn = ssn where id in (15, 16)").await.unwrap();
+    let again = program.spawn("execute", &["--yes"]);
+    again.wait_for("soaking");
+    again.terminate();
+    again.finish().expect_code(7);
+    program.say(&["phi", "coverage", "plan.yaml"]).expect_code(0);
+}
+
 /// Without a value of the format aes-gcm, a tag alone needs the row's key: of what is copied, and of what the stream brings.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tag_alone_binds_values_to_their_rows() {

@@ -184,6 +184,7 @@ impl ByKey<'_> {
         };
         let both = tokio::try_join!(of(&self.source, true), of(&self.target, false))?;
         found.name_columns(&self.comparison.hash.columns, &both.0, &both.1);
+        found.note_forgotten(&self.comparison.lane);
         Ok(())
     }
 }

@@ -7,9 +7,11 @@ use futures_util::{Stream, StreamExt, TryStreamExt};
 use tokio_postgres::Row;
 
 use super::super::Lane;
+use super::super::mapping::Form;
 use super::super::row_hash::BACK_OF;
 use super::sum::Sum;
 use super::{CompareError, failed};
+use crate::pg::Ident;
 
 /// The most that are shown of one comparison.
 const SHOWN_MAX: usize = 100;
@@ -23,6 +25,8 @@ pub struct Differences {
     pub shown: Vec<Difference>,
     /// Why encrypted values of the target could not be compared, one sentence for each column and reason.
     pub refused: Vec<String>,
+    /// If nothing differs but blind indexes and tags: what has them computed anew, a statement for each value that they are of.
+    pub forgotten: Vec<String>,
 }
 
 /// One row that is not the same on both sides.
@@ -90,6 +94,10 @@ pub(super) type Each = HashMap<String, Vec<Option<i64>>>;
 impl Differences {
     /// Adds those of another comparison.
     pub fn add(&mut self, other: Self) {
+        let is_all = |one: &Self| one.count == 0 || !one.forgotten.is_empty();
+        let is_forgotten = is_all(self) && is_all(&other);
+        self.forgotten.extend(other.forgotten);
+        self.forgotten.retain(|_| is_forgotten);
         self.count += other.count;
         self.shown.extend(other.shown);
         self.refused.extend(other.refused);
@@ -171,6 +179,31 @@ impl Differences {
     pub fn is_of_way_back(&self) -> bool {
         let mut columns = self.shown.iter().flat_map(|shown| &shown.columns).peekable();
         columns.peek().is_some() && columns.all(|name| name.starts_with(BACK_OF))
+    }
+
+    /// Notes it if nothing differs but what the target has of the source's values besides them.
+    pub(super) fn note_forgotten(&mut self, lane: &Lane) {
+        let blind: Vec<(&Ident, &Ident)> = lane
+            .transformed()
+            .filter(|(_, transform)| matches!(transform.target, Form::Blind { .. }))
+            .map(|(mapped, _)| (&mapped.target, &mapped.source))
+            .collect();
+        let is_blind = |name: &String| blind.iter().any(|(target, _)| target.as_str() == name);
+        let is_all = |shown: &Difference| !shown.columns.is_empty() && shown.columns.iter().all(is_blind);
+        if !self.shown.iter().all(is_all) {
+            return;
+        }
+        let names = self.columns();
+        let differing =
+            blind.iter().filter(|(target, _)| names.iter().any(|(name, _)| name == target.as_str()));
+        let mut values: Vec<&Ident> = differing.map(|(_, source)| *source).collect();
+        values.sort();
+        values.dedup();
+        let update = |value: &&Ident| {
+            let value = value.plain();
+            format!("update {} set {value} = {value}", lane.table.plain())
+        };
+        self.forgotten = values.iter().map(update).collect();
     }
 
     /// How many rows of those shown differ in each column, the most first.

@@ -29,8 +29,8 @@ pub(crate) use attempt::{each, in_time};
 pub(crate) use cancel::CancelKey;
 pub(crate) use stalled::unless_stalled;
 pub(crate) use startup::{
-    AS_CONFIGURED, SERVING_PROCESS, after_login, check_direct, check_role, options, server_version_num,
-    values_in_log,
+    AS_CONFIGURED, SERVING_PROCESS, after_login, base_settings, check_direct, check_role, options,
+    server_version_num, values_in_log,
 };
 pub(crate) use target::{ChannelBinding, Endpoint};
 pub(crate) use wire::{Encryption, Wire};

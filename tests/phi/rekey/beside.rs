@@ -124,3 +124,31 @@ async fn no_client_becomes_the_victim_of_a_deadlock() {
     }
     until("the value is as it was", async || stage.under_new().await == [ssns - 1, notes]).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_is_lost_is_opened_again() {
+    let cluster = Cluster::start();
+    let stage = Stage::set(&cluster).await;
+    let (ssns, notes) = (stage.count("ssn").await, stage.count("note").await);
+    let before = stage.under_new().await;
+    let client = &stage.client;
+
+    // After its first batch it waits, and loses its session.
+    client.batch_execute("create table app.go ()").await.unwrap();
+    let until_go =
+        ", throttle: {query: select exists (select from app.audit) and not exists (select from app.go)}";
+    stage.program.write_plan(&plan(stage.keys[0].0, until_go));
+    let running = stage.program.spawn_plain(&["phi", "rekey", "plan.yaml", "--json"]);
+    running.wait_for("throttled");
+    let end = "with ended as (select pg_terminate_backend(pid) from pg_stat_activity where application_name ~ 'projh-bluegreen phi')
+               select count(*) > 0 from ended";
+    eventually(client, end).await;
+    let retry = running.wait_for("retry");
+    assert!(retry["seconds"].as_f64().unwrap() > 0.0, "{retry}");
+    client.batch_execute("insert into app.go default values").await.unwrap();
+    let done = running.finish().expect_code(0);
+    let last = *done.events_of("rekeyed").last().unwrap();
+    // In both sessions together.
+    assert_eq!((&last["values"], &last["left"]), (&(ssns - before[0] + notes).into(), &0.into()), "{last}");
+    assert_eq!(stage.under_new().await, [ssns, notes]);
+}
