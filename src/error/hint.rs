@@ -3,6 +3,7 @@
 use super::{Error, differing, is_about_data, some};
 use crate::journal::JournalError;
 use crate::lane::apply::ApplyError;
+use crate::lane::compare::Differences;
 use crate::lane::copy::CopyError;
 use crate::lane::feed::FeedError;
 use crate::lane::point::PointError;
@@ -21,17 +22,8 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let text = match self {
-            Self::Differences(differences) if differences.is_of_way_back() => {
-                "a rollback after the swap would change these values: correct them (`projh-bluegreen find` finds a row by its key \
-                 digest) and execute again; or `projh-bluegreen rollback` and begin again with another `back`, or `one_way: true`"
-            }
-            Self::Differences(found) if !found.forgotten.is_empty() => {
-                return Some(of_forgotten(&found.forgotten));
-            }
-            Self::Differences(_) | Self::Feed(FeedError::Apply(ApplyError::Diverged { .. })) => {
-                "keep green for an investigation (`projh-bluegreen find` finds a row by its key digest), or \
-                 `projh-bluegreen rollback` and begin again"
-            }
+            Self::Differences(found) => return Some(of_differences(found)),
+            Self::Feed(FeedError::Apply(ApplyError::Diverged { .. })) => TO_INVESTIGATE,
             Self::SourceChanged { .. } | Self::Feed(FeedError::SourceChanged { .. }) => {
                 "undo the DDL and execute again, or `projh-bluegreen rollback` and begin again with a plan for the new shape"
             }
@@ -160,6 +152,19 @@ impl Error {
             _ => return None,
         })
     }
+}
+
+const TO_INVESTIGATE: &str = "keep green for an investigation (`projh-bluegreen find` finds a row by its key digest), or \
+                              `projh-bluegreen rollback` and begin again";
+
+/// What to do about rows that differ.
+fn of_differences(found: &Differences) -> String {
+    if found.is_of_way_back() {
+        return "a rollback after the swap would change these values: correct them (`projh-bluegreen find` finds a row by its key \
+                digest) and execute again; or `projh-bluegreen rollback` and begin again with another `back`, or `one_way: true`"
+            .to_owned();
+    }
+    if found.forgotten.is_empty() { TO_INVESTIGATE.to_owned() } else { of_forgotten(&found.forgotten) }
 }
 
 /// What to do about values that were written without what goes with them.

@@ -71,20 +71,7 @@ impl Standing {
                 next: Some(format!("projh-bluegreen execute {plan}")),
                 is_resumable: true,
             },
-            Some(_) if progress.swaps > 0 => Self {
-                state: format!(
-                    "rolled back: blue is live, with all that was written to green{}; green is kept, and follows blue \
-                     while `execute` runs; otherwise the slots make the server retain WAL",
-                    Self::left(progress).map_or_else(String::new, |left| format!(
-                        "; left to do: {left} (`projh-bluegreen rollback {run}`, once the cause is removed)"
-                    ))
-                ),
-                next: Some(format!(
-                    "projh-bluegreen execute {plan} swaps again, or {} drops green",
-                    Self::rollback(progress, run)
-                )),
-                is_resumable: true,
-            },
+            Some(_) if progress.swaps > 0 => Self::back(progress, run, plan),
             Some(phase) => {
                 let mut state =
                     format!("blue is live, and clients notice nothing; the run resumes with: {phase}");
@@ -100,6 +87,20 @@ impl Standing {
                 Self { state, next: Some(next), is_resumable: true }
             }
         }
+    }
+
+    /// The standing of a run whose swap was undone, with green kept.
+    fn back(progress: &Progress, run: &str, plan: &str) -> Self {
+        let left = Self::left(progress).map_or_else(String::new, |left| {
+            format!("; left to do: {left} (`projh-bluegreen rollback {run}`, once the cause is removed)")
+        });
+        let state = format!(
+            "rolled back: blue is live, with all that was written to green{left}; green is kept, and follows blue while \
+             `execute` runs; otherwise the slots make the server retain WAL"
+        );
+        let drop = Self::rollback(progress, run);
+        let next = format!("projh-bluegreen execute {plan} swaps again, or {drop} drops green");
+        Self { state, next: Some(next), is_resumable: true }
     }
 
     /// The first few of what the last swap has left to do.
