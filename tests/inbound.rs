@@ -1,6 +1,7 @@
 //! Foreign keys that reference a table, from others and from itself: they move with it, there and back, and hold all the while.
 
 mod filled;
+mod periods;
 mod races;
 mod refused;
 mod settled;

@@ -17,6 +17,7 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.oid), '[]') from (
     l.other_owner,
     a.columns,
     a.referenced,
+    e.period,
     case when starts_with(f.def, a.head)
       then regexp_replace(substr(f.def, length(a.head) + 1), ' NOT VALID$', '') end as tail,
     k.convalidated as validated,
@@ -26,11 +27,14 @@ select coalesce(jsonb_agg(to_jsonb(x) order by x.oid), '[]') from (
   join pg_namespace n on n.oid = c.relnamespace
   join pg_roles o on o.oid = c.relowner
   cross join lateral (select pg_get_constraintdef(k.oid) as def) f
+  -- Version 18 and later.
+  cross join lateral (select coalesce((to_jsonb(k) ->> 'conperiod')::boolean, false) as period) e
   cross join lateral (
     select jsonb_agg(h.attname order by u.place) as columns, jsonb_agg(r.attname order by u.place) as referenced,
-      format('FOREIGN KEY (%s) REFERENCES %s(%s)', string_agg(quote_ident(h.attname), ', ' order by u.place),
-        k.confrelid::regclass, string_agg(quote_ident(r.attname), ', ' order by u.place)) as head
+      format('FOREIGN KEY (%s) REFERENCES %s(%s)', string_agg(w.word || quote_ident(h.attname), ', ' order by u.place),
+        k.confrelid::regclass, string_agg(w.word || quote_ident(r.attname), ', ' order by u.place)) as head
     from unnest(k.conkey, k.confkey) with ordinality u(child, parent, place)
+    cross join lateral (select case when e.period and u.place = cardinality(k.conkey) then 'PERIOD ' else '' end as word) w
     join pg_attribute h on h.attrelid = k.conrelid and h.attnum = u.child
     join pg_attribute r on r.attrelid = k.confrelid and r.attnum = u.parent) a
   cross join lateral (

@@ -24,6 +24,15 @@ pub(super) const FOREIGN_KEYS: Question =
 /// one for each pair of partitions; a thousand take about 200 ms.
 pub(super) const CONSTRAINTS_AT_ONCE: usize = 1_000;
 
+/// The columns of a foreign key for SQL, the last of which may be a PERIOD.
+pub(super) fn key_list(columns: &[Ident], period: bool) -> String {
+    match columns.split_last().filter(|_| period) {
+        Some((last, [])) => format!("PERIOD {last}"),
+        Some((last, others)) => format!("{}, PERIOD {last}", list(others)),
+        None => list(columns),
+    }
+}
+
 /// A foreign key, as found in the catalog.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForeignKey {
@@ -38,6 +47,9 @@ pub struct ForeignKey {
     pub referenced: Vec<Ident>,
     /// Whether it references its own table.
     pub to_itself: bool,
+    /// Whether its last column is a PERIOD (version 18 and later).
+    #[serde(default)]
+    pub period: bool,
     /// The definition from REFERENCES on, without NOT VALID; `None` if it was not understood.
     pub tail: Option<String>,
     /// The definition after the referenced columns, without NOT VALID; `None` if it was not understood, and in runs of a
@@ -171,6 +183,9 @@ impl ForeignKey {
             found.extend(self.conflict_with_itself(green));
         }
         let is_redirected = green.redirected(&self.name).is_some();
+        if self.period && green.redirected(&self.name).is_some_and(|redirected| redirected.to.is_some()) {
+            found.push(format!("foreign key {} has a PERIOD, which no table of keys can have", self.name));
+        }
         if self.tail.is_none() || is_redirected && self.actions.is_none() {
             found.push(format!("the definition of foreign key {} is not understood", self.name));
         }
@@ -223,7 +238,7 @@ impl ForeignKey {
         let sql = format!(
             "ALTER TABLE {relation} ADD CONSTRAINT {} FOREIGN KEY ({}) {tail}{not_valid}",
             self.name,
-            list(columns)
+            key_list(columns, self.period)
         );
         let mode = if valid { LockMode::AccessExclusive } else { LockMode::ShareRowExclusive };
         let add = Statement::on(relation, LockMode::ShareRowExclusive, "add a foreign key to", sql);

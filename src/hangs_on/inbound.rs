@@ -17,7 +17,7 @@ mod registered;
 
 use serde::{Deserialize, Serialize};
 
-use super::foreign_keys::CONSTRAINTS_AT_ONCE;
+use super::foreign_keys::{CONSTRAINTS_AT_ONCE, key_list};
 use super::part::{AGAIN, Compared, Conflict, Dependent, Part};
 use super::shape::Green;
 use super::table::comment_on_constraint;
@@ -54,6 +54,9 @@ pub struct InboundKey {
     pub columns: Vec<Ident>,
     /// The referenced columns, in the same order.
     pub referenced: Vec<Ident>,
+    /// Whether the last column of both is a PERIOD (version 18 and later).
+    #[serde(default)]
+    pub period: bool,
     /// The definition after the referenced columns, without NOT VALID; `None` if it was not understood.
     pub tail: Option<String>,
     /// Whether it is valid, not NOT VALID.
@@ -129,6 +132,10 @@ impl InboundKey {
             // All such keys together are one conflict.
             return None;
         }
+        if self.period && matches!(fate, Fate::Registered(_)) {
+            let what = format!("{what} has a PERIOD, which no table of keys can have");
+            return Some(Conflict::new(what, format!("`inbound_foreign_keys: drop`; or {again}")));
+        }
         if let Some(other) = &self.other_owner {
             let what =
                 format!("{what} is on a partitioned table of {}, and {other} owns a partition", self.owner);
@@ -190,7 +197,11 @@ impl InboundKey {
             Colour::Green => green.green_names(&self.referenced),
         };
         let tail = self.tail.as_deref().unwrap_or_default();
-        format!("FOREIGN KEY ({}) REFERENCES {table} ({}){tail}", list(&self.columns), list(referenced))
+        format!(
+            "FOREIGN KEY ({}) REFERENCES {table} ({}){tail}",
+            key_list(&self.columns, self.period),
+            key_list(&referenced, self.period)
+        )
     }
 
     /// Drops it, and adds it again with the live name.
@@ -237,7 +248,9 @@ impl InboundKey {
         let referenced = list(green.green_names(&self.referenced));
         let definition = self.definition(green, Colour::Green, &parent);
         let add = format!("ALTER TABLE {child} ADD CONSTRAINT {} {definition} NOT VALID", self.name);
-        let like_green = format!("CREATE TABLE {parent} (LIKE {}, UNIQUE ({referenced}))", green.at_home());
+        let without = if self.period { " WITHOUT OVERLAPS" } else { "" };
+        let like_green =
+            format!("CREATE TABLE {parent} (LIKE {}, UNIQUE ({referenced}{without}))", green.at_home());
         let like_child = format!("CREATE TABLE {child} (LIKE {})", self.child);
         let drop = format!("DROP TABLE {child}, {parent}");
         let on = |table: &QName, sql: String| {

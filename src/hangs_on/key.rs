@@ -148,7 +148,9 @@ impl Definition {
             format!("column {name} of its key is generated, and the stream carries no generated columns")
         });
         let why = match kind {
-            ReplicaIdentityKind::Default => "it has no primary key that is valid and not deferrable",
+            ReplicaIdentityKind::Default => {
+                "it has no primary key that is valid, and neither deferrable nor WITHOUT OVERLAPS"
+            }
             ReplicaIdentityKind::Index => "the index of its replica identity is not usable",
             ReplicaIdentityKind::Full => "it has no unique index over columns that are all NOT NULL",
             ReplicaIdentityKind::Nothing => "its replica identity is NOTHING",

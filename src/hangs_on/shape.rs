@@ -9,7 +9,7 @@ use super::compatibility::Compatibility;
 use super::definition::Definition;
 use super::encrypted::{BlindIndex, Encrypted};
 use super::inbound::InboundKey;
-use super::indexes::{GreenIndex, Index};
+use super::indexes::GreenIndex;
 use super::partitions::Partition;
 use super::widened::Widened;
 use crate::pg::{Colour, Ident, QName, RunObjects};
@@ -297,7 +297,7 @@ impl Green {
     pub(crate) fn has_unique_key(&self, columns: &[Ident]) -> bool {
         let is_whole = |index: &GreenIndex| {
             let blue = self.blue.indexes.iter().find(|blue| blue.name == index.name);
-            index.primary || blue.is_some_and(Index::identifies_rows)
+            index.primary || blue.is_some_and(|blue| blue.identifies_rows() || blue.is_without_overlaps())
         };
         let same =
             |keys: &[Ident]| keys.len() == columns.len() && keys.iter().all(|key| columns.contains(key));

@@ -149,6 +149,11 @@ impl Index {
             && !self.has_expressions
     }
 
+    /// Whether it is a key WITHOUT OVERLAPS, which a foreign key with a PERIOD may reference (18 and later).
+    pub(super) fn is_without_overlaps(&self) -> bool {
+        self.unique && self.exclusion && self.valid && self.immediate
+    }
+
     /// Whether it is NULLS NOT DISTINCT (15 and later).
     fn nulls_not_distinct(&self) -> bool {
         self.body.iter().any(|body| body.contains(" NULLS NOT DISTINCT"))
