@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_postgres::Client;
 
-use crate::journal::requests::{self, Paused};
+use crate::journal::requests::{self, LastRequest, Paused};
 use crate::journal::{self, JournalError, Summary};
 use crate::lifecycle::{Broken, Phase, Prepared, Progress, Span, Standing};
 use crate::meter::Reached;
@@ -57,6 +57,8 @@ pub struct Status {
     pub orchestrator: Option<Orchestrator>,
     /// Who has paused it; `null` if it is not paused.
     pub paused: Option<Paused>,
+    /// What was last asked of the process that held it, by other commands and by gates, the latest first.
+    pub requests: Vec<LastRequest>,
     /// The settings that `set` has changed from what the plan says.
     pub settings: Vec<SettingSet>,
     /// What a `partitions` that was killed has left at its tables, and at tables that no longer exist.
@@ -206,6 +208,7 @@ impl Status {
             orchestrator,
             paused,
             left_by_partitions: left(client, run).await?,
+            requests: requests::last(client, &run.found.run).await.map_err(JournalError::doing("read"))?,
             settings: settings(client, &run.found.run).await?,
             last_facts: last_facts(client, &run.found.run).await?,
         })

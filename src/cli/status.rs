@@ -183,6 +183,14 @@ fn lines(status: &Status) -> Vec<String> {
         let held = if by.alive { "held by" } else { "last by" };
         say(held, format!("process {} on {} since {}: {is}", by.pid, by.host, by.since));
     }
+    for asked in &status.requests {
+        let answer = match (asked.code, &asked.why) {
+            (None, _) => "not answered yet".to_owned(),
+            (Some(_), None) => "done".to_owned(),
+            (Some(code), Some(why)) => format!("exit code {code}, {why}"),
+        };
+        say("asked", format!("{}, by {} at {}: {answer}", asked.ask, asked.by, asked.at));
+    }
     for set in &status.settings {
         say("set", format!("{}, by {} at {}", set.change, set.by, set.at));
     }

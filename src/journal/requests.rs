@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 
 use super::JournalError;
 use crate::error::exit_code::ExitCode;
@@ -307,6 +307,41 @@ pub async fn paused(client: &Client, run: &str) -> Result<Option<Paused>, tokio_
     let row = client.query_opt(sql, &[&run]).await?;
     let row = row.filter(|row| row.get::<_, &str>(0) == Ask::Pause.name());
     Ok(row.map(|row| Paused { by: row.get(1), since: row.get(2) }))
+}
+
+/// What somebody has asked of the process that held a run, or a gate has decided.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct LastRequest {
+    /// What was asked for, as it is typed: `rollback --drop-green`.
+    pub ask: String,
+    /// Who has asked: process, host and role; or the gate.
+    pub by: String,
+    /// When.
+    pub at: String,
+    /// The exit code of the command; `null` as long as it is not answered.
+    pub code: Option<u8>,
+    /// Why it failed; `null` if it did not.
+    pub why: Option<String>,
+}
+
+/// The last few requests, the latest first.
+///
+/// # Errors
+/// If the server rejected the query, or the connection was lost.
+pub async fn last(client: &Client, run: &str) -> Result<Vec<LastRequest>, tokio_postgres::Error> {
+    const SHOWN: i64 = 5;
+    if !exist(client).await? {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT what, asked_by, to_char(asked_at, 'YYYY-MM-DD HH24:MI:SSOF'), answer \
+               FROM projh_bluegreen.request WHERE run = $1 ORDER BY n DESC LIMIT $2";
+    let of_row = |row: &Row| {
+        let answer = row.get::<_, Option<serde_json::Value>>(3);
+        let answer: Option<Answer> = answer.and_then(|answer| serde_json::from_value(answer).ok());
+        let (code, why) = answer.map_or((None, None), |answer| (Some(answer.code), answer.why));
+        LastRequest { ask: row.get(0), by: row.get(1), at: row.get(2), code, why }
+    };
+    Ok(client.query(sql, &[&run, &SHOWN]).await?.iter().map(of_row).collect())
 }
 
 /// What `set` has last made of a setting.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::{BLUE, count, plan};
 use crate::support::{Cluster, closed_window, stage};
 
@@ -11,7 +13,7 @@ async fn commands_of_another_terminal_are_carried_out_by_the_process_that_holds_
     let cluster = Cluster::start();
     let (client, program) = stage(&cluster, BLUE, &plan("1h")).await;
     let running = program.spawn("execute", &["--hold-swap"]);
-    let is_held = |event: &serde_json::Value| event["type"] == "waiting" && event["cause"] == "release";
+    let is_held = |event: &Value| event["type"] == "waiting" && event["cause"] == "release";
     running.wait_until(is_held).unwrap();
     assert_eq!(count(&client, "pg_partitioned_table where partrelid = 'public.t'::regclass").await, 0);
     client.batch_execute("update t set note = 'while it was held' where id = 1").await.unwrap();
@@ -43,6 +45,12 @@ async fn commands_of_another_terminal_are_carried_out_by_the_process_that_holds_
     let told =
         "projh_bluegreen.request where answered_at is not null and answer->>'why' is null and asked_by <> ''";
     assert_eq!(count(&client, told).await, 6);
+
+    let status = program.run("status", &[]);
+    let asked = &status.events_of("status")[0]["requests"];
+    assert_eq!(asked[0]["ask"], "rollback", "{asked}");
+    assert_eq!((&asked[0]["code"], &asked[0]["why"]), (&6.into(), &Value::Null), "{asked}");
+    assert!(asked[1]["by"].as_str().is_some_and(|by| by.starts_with("process ")), "{asked}");
 
     // Nobody holds it now: each is carried out by the command itself, or says that it cannot be.
     program.run("swap", &[]).expect_code(2).expect_words(&["nobody executes run"]);
