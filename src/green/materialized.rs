@@ -81,7 +81,7 @@ pub(crate) fn fill(
 pub(crate) fn drop(greens: &[&Green], who: Colour) -> Vec<Statement> {
     let views = of(greens);
     let names: Vec<&QName> = views.iter().map(|view| &view.name).collect();
-    let policies = greens.iter().flat_map(|green| green.drop_policies_naming(who, &names));
+    let policies = greens.iter().flat_map(|green| green.drop_policies_naming(&green.home_of(who), &names));
     let mut dropped: Vec<Statement> = policies.collect();
     dropped.extend(views.into_iter().rev().filter_map(|view| {
         let name = view.name.in_schema(homes(greens, view)?.of(who));

@@ -93,8 +93,14 @@ impl Part for Policies {
     }
 
     fn arrive(&self, green: &Green, who: Colour) -> Vec<Statement> {
-        let late = late_policies(green).filter(|_| who == Colour::Green);
-        late.flat_map(|policy| policy.create(green.live())).collect()
+        if who == Colour::Blue {
+            return Vec::new();
+        }
+        // A run that an earlier version has prepared has these on green, bound to the old materialized views.
+        let views: Vec<&QName> = green.blue.materialized.iter().map(|view| &view.name).collect();
+        let mut arriving = green.drop_policies_naming(green.live(), &views);
+        arriving.extend(late_policies(green).flat_map(|policy| policy.create(green.live())));
+        arriving
     }
 
     fn kept(&self, green: &Green) -> Vec<String> {
@@ -123,13 +129,12 @@ pub(crate) fn late_policies(green: &Green) -> impl Iterator<Item = &Policy> {
 }
 
 impl Green {
-    /// Drops, from a table that has left, the policies that name one of these, which are dropped before it.
-    pub(crate) fn drop_policies_naming(&self, who: Colour, names: &[&QName]) -> Vec<Statement> {
-        let table = self.home_of(who);
+    /// Drops from a table the policies that name one of these.
+    pub(crate) fn drop_policies_naming(&self, table: &QName, names: &[&QName]) -> Vec<Statement> {
         let naming = self.blue.policies.iter().filter(|policy| names.iter().any(|name| policy.names(name)));
         let drop = naming.map(|policy| {
             let sql = format!("DROP POLICY IF EXISTS {} ON {table}", policy.name);
-            Statement::on(&table, LockMode::AccessExclusive, "drop a policy of", sql)
+            Statement::on(table, LockMode::AccessExclusive, "drop a policy of", sql)
         });
         drop.collect()
     }

@@ -254,7 +254,7 @@ impl Green {
             return Vec::new();
         }
         let names: Vec<&QName> = self.blue.row_functions.iter().map(|of| &of.function.name).collect();
-        let mut statements = self.drop_policies_naming(who, &names);
+        let mut statements = self.drop_policies_naming(&table, &names);
         let sql = format!("DROP ROUTINE IF EXISTS {}", dropped.join(", "));
         // At once: one may call another one.
         statements.push(Statement::new("drop functions with the old row type", sql));
