@@ -104,6 +104,8 @@ pub struct Apply {
     forget_dirty: Statement,
     note_dirty: Statement,
     digests: Statement,
+    /// What gives the rest of a transaction with its changes back to the operator, once deferred constraints are checked.
+    as_operator: String,
     keys: SentKeys,
     /// For values that this program transforms.
     sealed: Option<Sealed>,
@@ -142,8 +144,15 @@ impl Apply {
             digests: client.prepare(&sql.digests).await?,
             keys: SentKeys::prepare(client, lane).await?,
             sealed: Sealed::prepare(client, lane).await?,
+            as_operator: hushed::as_operator(client, lane).await?,
             lane: lane.clone(),
         })
+    }
+
+    /// SQL that gives the rest of a transaction with changes of this lane back to the operator.
+    #[must_use]
+    pub fn as_operator(&self) -> &str {
+        &self.as_operator
     }
 
     /// Applies `keys` in the transaction that is open on `client`; `lenient` while the copy is not over.

@@ -12,8 +12,8 @@ const IN_SQL: &str = "'KANARIEN' || 'VOGEL'";
 
 const TABLE: &str = "create extension pgcrypto; create role owner; create role mover login replication in role owner;
     grant pg_read_all_stats to mover; grant create on database postgres to mover; grant create, usage on schema public to mover, owner;
-    create table people (id int primary key, ssn varchar(40) unique, born date, info json, note text);
-    insert into people select n, 'KANARIEN' || 'VOGEL' || n, date '1950-01-01' + n, '{\"n\": 1}', repeat(md5(n::text), 200) from generate_series(1, 100) n;
+    create table people (id int primary key, ssn varchar(40) unique, born date, info json, note text, alias text unique deferrable initially deferred);
+    insert into people select n, 'KANARIEN' || 'VOGEL' || n, date '1950-01-01' + n, '{\"n\": 1}', repeat(md5(n::text), 200), 'KANARIEN' || 'VOGEL' || n from generate_series(1, 100) n;
     alter table people alter note set storage external; alter table people owner to owner; create table the_key (k text)";
 
 fn plan(keys: &Keys) -> String {
@@ -28,7 +28,8 @@ tables:
       ssn: {{encrypt: {{into: ssn_encrypted}}}}
       born: {{encrypt: {{}}}}
       info: {{encrypt: {{}}}}
-    drop_indexes: [people_ssn_key]
+      alias: {{encrypt: {{into: alias_encrypted}}}}
+    drop_indexes: [people_ssn_key, people_alias_key]
 ",
         keys.active
     )
@@ -71,6 +72,10 @@ async fn what_the_old_table_rejects_is_in_no_log() {
     let said = ["23505", "table people", "constraint people_ssn_key", "key digest"];
     stops(&program, async || write(&client, "ssn_encrypted", &taken, 3).await, &said).await;
     write(&client, "ssn_encrypted", "'another'", 3).await;
+    // Checked at the end of the transaction.
+    let said = ["23505", "table people", "constraint people_alias_key"];
+    stops(&program, async || write(&client, "alias_encrypted", &taken, 3).await, &said).await;
+    write(&client, "alias_encrypted", "'nobody'", 3).await;
     let moves = async || {
         let moved = "update people set id = 1005, ssn_encrypted = (select ssn_encrypted from people where id = 6) where id = 5";
         client.batch_execute(moved).await.unwrap();

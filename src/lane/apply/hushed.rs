@@ -8,7 +8,10 @@ use tokio_postgres::{Client, Error};
 use super::sql::ApplySql;
 use crate::lane::Lane;
 use crate::lane::mapping::Form;
-use crate::pg::{Literal, TELLING, list};
+use crate::pg::{AS_OPERATOR, Literal, TELLING, list};
+
+/// The function that checks deferred constraints, of all lanes of the session.
+const CHECK: &str = "pg_temp.projh_check()";
 
 /// The statements that a function executes: the end of its name, its parameters, and its text.
 fn statements(sql: &ApplySql) -> impl Iterator<Item = (&'static str, &'static str, &str)> {
@@ -39,7 +42,20 @@ pub(super) async fn make(client: &Client, lane: &Lane) -> Result<(), Error> {
             lane.owner
         )
     });
-    client.batch_execute(&made.collect::<Vec<_>>().join("; ")).await
+    client.batch_execute(&made.collect::<Vec<_>>().join("; ")).await?;
+    let body = Literal(&body("SET CONSTRAINTS ALL IMMEDIATE", false)).to_string();
+    let check = format!(
+        "CREATE OR REPLACE FUNCTION {CHECK} RETURNS void LANGUAGE plpgsql AS {body}; \
+         GRANT EXECUTE ON FUNCTION {CHECK} TO PUBLIC"
+    );
+    client.batch_execute(&check).await
+}
+
+/// What gives the rest of a transaction back to the operator.
+pub(super) async fn as_operator(client: &Client, lane: &Lane) -> Result<String, Error> {
+    let sql = "SELECT to_regprocedure($1) IS NOT NULL";
+    let is_hushed = lane.decrypts() && client.query_one(sql, &[&CHECK]).await?.get::<_, bool>(0);
+    Ok(if is_hushed { format!("SELECT {CHECK}; SET LOCAL ROLE NONE") } else { AS_OPERATOR.to_owned() })
 }
 
 /// What an error has besides its message, and the message itself where [`crate::pg::describe`] would tell it: those have no values.

@@ -51,7 +51,9 @@ impl Applier {
             // Somebody waits for a marker, perhaps with a lock: the disk can wait until after it.
             let is_due = self.durable.at.elapsed() >= DURABLE_EVERY || self.reading.is_over();
             let is_durable = !self.has_marker() && is_due;
-            self.session.batch_execute(AS_OPERATOR).await?;
+            let mut lanes = self.pending.iter().map(|pending| pending.apply.as_operator());
+            let as_operator = lanes.find(|sql| *sql != AS_OPERATOR).unwrap_or(AS_OPERATOR);
+            self.session.batch_execute(as_operator).await?;
             let sql = "WITH held AS (SELECT projh_bluegreen.fence($1, $2)) \
                        UPDATE projh_bluegreen.stream SET applied_lsn = $3 FROM held WHERE run = $1 AND source = $4";
             self.session
