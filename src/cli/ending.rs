@@ -11,6 +11,7 @@ use super::command::Command;
 use crate::error::{Error, ExitCode};
 use crate::event::Event;
 use crate::journal::{self, JournalError, Summary, requests};
+use crate::lane::feed::FeedError;
 use crate::lifecycle::{Progress, Standing, shell_word};
 use crate::pg::ConnectionRole;
 use crate::pg::connect::Target;
@@ -131,6 +132,7 @@ fn after_error(error: &Error, run: &Summary, plan: &str) -> Option<String> {
         _ if is_about_another_process(error) => Some(watch(&run.found.run)),
         Error::Differences(differences) if !differences.forgotten.is_empty() => None,
         Error::Differences(_) if run.progress.swapped.is_none() => Some(rollback),
+        Error::Feed(FeedError::Written { .. }) if run.progress.swapped.is_none() => Some(rollback),
         // A resumed stream would fail at the same change.
         Error::Feed(_) if error.is_final() => Some(rollback),
         Error::Unsettled(_) => Some(format!(

@@ -31,6 +31,10 @@ impl Error {
                 "the stream cannot get past it: `projh-bluegreen rollback` and begin again; add no table to a publication \
                  whose name begins with projh_bg_"
             }
+            Self::Feed(FeedError::Written { .. }) => {
+                "before a swap, `projh-bluegreen rollback` and begin again; in a soak, undo what was written there and execute \
+                 again: every row is compared then"
+            }
             Self::Keyring(error) => return Some(error.hint()),
             Self::NotStreamed { .. } => {
                 "what was written meanwhile cannot be known: `projh-bluegreen rollback`, and begin again"

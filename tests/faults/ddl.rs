@@ -94,6 +94,28 @@ async fn ddl_on_the_table_that_is_not_live_is_an_alarm_at_once_and_can_be_undone
     assert_eq!(rows, 300);
 }
 
+/// What somebody writes to green before the swap stays in its stream, so that the way back would have it, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_to_green_before_the_swap_stops_the_run_which_can_only_be_rolled_back() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, SETUP, PLAN).await;
+    program.execute(&["--yes", "--until", "verify"]).expect_code(0);
+    let green = home(&client, "green").await;
+    client.batch_execute(&format!("update {green}.t set id = id where id = 1")).await.unwrap();
+    for _ in 0..2 {
+        let stopped = program.execute(&["--yes"]).expect_code(1);
+        assert!(
+            stopped.error().contains("somebody else than projh-bluegreen has written to it"),
+            "{}",
+            stopped.stdout
+        );
+        let next = stopped.events_of("end")[0]["next"].as_str().unwrap();
+        assert!(next.starts_with("projh-bluegreen rollback"), "{next}");
+    }
+    program.run("rollback", &[]).expect_code(6);
+    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+}
+
 /// A column that was dropped does not come back as it was: the alarm stays, and green is what clients have.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_column_that_is_dropped_in_the_soak_from_either_table_is_an_alarm_for_good() {
