@@ -202,16 +202,17 @@ async fn a_value_that_would_not_come_back_is_found_before_the_swap_whenever_it_w
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_rollback_gives_up_is_given_up_in_green_too_and_it_swaps_again() {
     let cluster = Cluster::start();
-    let table = "create table t (id int primary key, v text default 'd', ts timestamptz default '2026-01-01 00:00:00.25Z', w int);
-        insert into t select g, repeat('x', g % 5), now(), g from generate_series(1, 100) g";
-    let columns = "v: {type: integer, using: length(v), one_way: true}\n      ts: {type: timestamptz(0), one_way: true}";
+    let table = "create table t (id int primary key, v text default 'd', ts timestamptz default '2026-01-01 00:00:00.25Z', w int, u text default 'u');
+        insert into t select g, repeat('x', g % 5), now(), g, 'lower' from generate_series(1, 100) g";
+    let columns = "v: {type: integer, using: length(v), one_way: true}\n      ts: {type: timestamptz(0), one_way: true}\n      \
+                   u: {using: upper(u), back: lower(u)}";
     let plan = plan(columns).replace("name: retyped\n", "name: retyped\nsettings: {soak: 1h}\n");
     let (client, program) = stage(&cluster, table, &plan).await;
     for cycle in 1..3 {
         program.execute(&["--yes", "--until", "settle"]).expect_code(0);
         let written = format!(
             "insert into t (id, v, w) values (1000 + {cycle}, 9, 1); update t set v = 17, w = -{cycle} where id = 100; \
-             update t set ts = '2030-01-01' where id = 99"
+             update t set ts = '2030-01-01' where id = 99; update t set u = 'Mixed' where id = 98"
         );
         client.batch_execute(&written).await.unwrap();
         program.run("rollback", &[]).expect_code(6);
@@ -222,11 +223,12 @@ async fn what_a_rollback_gives_up_is_given_up_in_green_too_and_it_swaps_again() 
         assert_eq!(has, format!(",-{cycle},t"));
         client.batch_execute("update t set v = 'four' where id = 1001").await.unwrap();
     }
-    // Rows 99, 100 and 1002; 1001 has what blue's client has written.
+    // Rows 98, 99, 100 and 1002; 1001 has what blue's client has written.
     let again = program.execute(&["--yes", "--until", "settle"]).expect_code(0);
-    again.expect_words(&["3 rows of public.t have blue's values again"]);
-    let sql = "select string_agg(concat_ws(':', id, v, ts = '2026-01-01', w), ' ' order by id) from t where id > 99";
+    again.expect_words(&["4 rows of public.t have blue's values again"]);
+    let sql = "select string_agg(concat_ws(':', id, v, ts = '2026-01-01', w), ' ' order by id) || max(u) filter (where id = 98) \
+               from t where id > 99 or id = 98";
     let now: String = client.query_one(sql, &[]).await.unwrap().get(0);
-    assert_eq!(now, "100:0:f:-2 1001:4:t:1 1002:1:t:1");
+    assert_eq!(now, "98:3:f:98 100:0:f:-2 1001:4:t:1 1002:1:t:1MIXED");
     program.run("rollback", &["--drop-green"]).expect_code(6);
 }

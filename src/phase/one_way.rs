@@ -1,5 +1,5 @@
-//! Columns that a plan accepts as `one_way`, after a rollback: blue never got what clients wrote to them while green was live,
-//! and green, which follows blue again, gets blue's values.
+//! What a plan accepts to lose in a rollback, after it: blue never got what clients wrote to a `one_way` column while green was
+//! live, or a value that `back` gives as another one. Green, which follows blue again, gets blue's values.
 
 use tokio_postgres::Client;
 
@@ -30,8 +30,8 @@ pub(super) async fn give_again(run: &Run<'_>) -> Result<(), Error> {
         let rows = super::verify::while_it_holds(run, update(&client, &begin, &sql)).await?;
         if rows > 0 {
             let text = format!(
-                "{rows} row{} of {} have blue's values again: clients had written others to columns that are `one_way` while \
-                 green was live, and the rollback gave them up",
+                "{rows} row{} of {} have blue's values again: clients had written others while green was live, to columns that are \
+                 `one_way` or whose `back` does not tell them apart, and the rollback gave them up",
                 if rows == 1 { "" } else { "s" },
                 lane.table.plain()
             );
