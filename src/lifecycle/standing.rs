@@ -64,10 +64,10 @@ impl Standing {
             },
             Some(Phase::Soak) => Self::soaking(progress, run, plan),
             Some(_) if progress.swapped.is_some() => Self {
-                state: match Self::left(progress) {
-                    None => "swapped: green is live; some work after the swap is left".to_owned(),
-                    Some(left) => format!("swapped: green is live; left to do: {left}"),
-                },
+                state: format!(
+                    "swapped: green is live; some work after the swap is left{}",
+                    Self::left(progress).map_or_else(String::new, |left| format!(": {left}"))
+                ),
                 next: Some(format!("projh-bluegreen execute {plan}")),
                 is_resumable: true,
             },
