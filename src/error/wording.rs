@@ -3,6 +3,10 @@
 use std::fmt::Write as _;
 
 use crate::lane::compare::Differences;
+use crate::pg;
+
+/// The most that are told of a list.
+const MOST: usize = 5;
 
 /// How many rows differ, and in which columns those that are shown differ.
 pub(super) fn differing(differences: &Differences) -> String {
@@ -11,7 +15,7 @@ pub(super) fn differing(differences: &Differences) -> String {
     let columns: Vec<String> =
         differences.columns().into_iter().map(|(name, rows)| format!("{name} ({rows})")).collect();
     if !columns.is_empty() {
-        let _ = write!(text, " in the columns {}", some_of(&columns, ", "));
+        let _ = write!(text, " in the columns {}", pg::some(&columns, MOST, ", "));
     }
     if (shown as u64) < count {
         let _ = write!(text, "; {shown} of them are shown");
@@ -24,14 +28,5 @@ pub(super) fn differing(differences: &Differences) -> String {
 
 /// The first few sentences of many.
 pub(super) fn some(sentences: &[String]) -> String {
-    some_of(sentences, "; ")
-}
-
-fn some_of(texts: &[String], between: &str) -> String {
-    const MOST: usize = 5;
-    let told = texts.iter().take(MOST).cloned().collect::<Vec<_>>().join(between);
-    match texts.len().saturating_sub(MOST) {
-        0 => told,
-        more => format!("{told}{between}and {more} more"),
-    }
+    pg::some(sentences, MOST, "; ")
 }

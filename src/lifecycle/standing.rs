@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 
 use super::{Broken, Ending, Phase, Progress};
-use crate::pg::QName;
+use crate::pg::{self, QName};
 
 /// The state of a run, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,11 +107,7 @@ impl Standing {
     fn left(progress: &Progress) -> Option<String> {
         const NAMED: usize = 3;
         let left = progress.unsettled();
-        let named = left.get(..NAMED.min(left.len())).filter(|named| !named.is_empty())?.join(", ");
-        Some(match left.len().saturating_sub(NAMED) {
-            0 => named,
-            more => format!("{named}, and {more} more"),
-        })
+        (!left.is_empty()).then(|| pg::some(&left, NAMED, ", "))
     }
 
     /// The command that ends a run while blue is live.

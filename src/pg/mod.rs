@@ -25,7 +25,7 @@ pub use describe::{describe, is_transient};
 pub(crate) use encoding::AS_STORED;
 pub use encoding::Encoding;
 pub use lsn::Lsn;
-pub use name::{Ident, Literal, MAX_BYTES, QName, list};
+pub use name::{Ident, Literal, MAX_BYTES, QName, list, some};
 pub use ours::{Colour, ConnectionRole, RunObjects};
 pub use planned::LOOK_UP_BY_KEY;
 pub(crate) use planned::Planned;

@@ -101,6 +101,16 @@ impl fmt::Display for Literal<'_> {
     }
 }
 
+/// The first `most` of some texts, and how many more there are.
+#[must_use]
+pub fn some(texts: &[String], most: usize, between: &str) -> String {
+    let told = texts.iter().take(most).cloned().collect::<Vec<_>>().join(between);
+    match texts.len().saturating_sub(most) {
+        0 => told,
+        more => format!("{told}{between}and {more} more"),
+    }
+}
+
 /// A comma-separated list for SQL: `"a", "b", "c"`.
 pub fn list<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")

@@ -186,9 +186,5 @@ fn blind(error: &ActivityError) -> Error {
 
 /// The first few, separated by commas, and how many more there are.
 pub(crate) fn some(of: &[String]) -> String {
-    let named = of.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-    match of.len().saturating_sub(NAMED) {
-        0 => named,
-        more => format!("{named}, and {more} more"),
-    }
+    crate::pg::some(of, NAMED, ", ")
 }

@@ -2,6 +2,7 @@
 
 use super::{Stage, TABLE, plan, sealed};
 use crate::support::Cluster;
+use crate::support::bluegreen::Running;
 use crate::support::waiting::{eventually, until};
 use projh_bluegreen::testing::phi::{Format, Identity};
 
@@ -24,6 +25,15 @@ impl Stage {
     }
 }
 
+/// `phi rekey`, which waits after its first batch until `app.go` has a row.
+async fn waiting_after_a_batch(stage: &Stage) -> Running {
+    stage.client.batch_execute("create table app.go ()").await.unwrap();
+    let until_go =
+        ", throttle: {query: select exists (select from app.audit) and not exists (select from app.go)}";
+    stage.program.write_plan(&plan(stage.keys[0].0, until_go));
+    stage.program.spawn_plain(&["phi", "rekey", "plan.yaml", "--json"])
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_is_said_only_of_all() {
     assert!(TABLE.contains("app.audit"));
@@ -33,11 +43,7 @@ async fn all_is_said_only_of_all() {
     let client = &stage.client;
 
     // After its first batch it waits, and a client writes a row of that batch under the old key.
-    client.batch_execute("create table app.go ()").await.unwrap();
-    let until_go =
-        ", throttle: {query: select exists (select from app.audit) and not exists (select from app.go)}";
-    stage.program.write_plan(&plan(stage.keys[0].0, until_go));
-    let running = stage.program.spawn_plain(&["phi", "rekey", "plan.yaml", "--json"]);
+    let running = waiting_after_a_batch(&stage).await;
     eventually(client, "select exists (select from app.audit)").await;
     let write = format!(
         "update app.people set ssn = {} where id = 3; insert into app.go default values",
@@ -134,11 +140,7 @@ async fn a_session_that_is_lost_is_opened_again() {
     let client = &stage.client;
 
     // After its first batch it waits, and loses its session.
-    client.batch_execute("create table app.go ()").await.unwrap();
-    let until_go =
-        ", throttle: {query: select exists (select from app.audit) and not exists (select from app.go)}";
-    stage.program.write_plan(&plan(stage.keys[0].0, until_go));
-    let running = stage.program.spawn_plain(&["phi", "rekey", "plan.yaml", "--json"]);
+    let running = waiting_after_a_batch(&stage).await;
     running.wait_for("throttled");
     let end = "with ended as (select pg_terminate_backend(pid) from pg_stat_activity where application_name ~ 'projh-bluegreen phi')
                select count(*) > 0 from ended";
