@@ -20,6 +20,7 @@
 //! - [`rekey`]: values under other keys, encrypted again in place.
 //! - [`watchdog`]: the limits of a run, its lag, and who it waits for; [`in_force`]: its settings; [`throttle`]: its rests on a busy server.
 //! - [`group`]: commands of the plan: gates and hooks.
+//! - [`left`]: what a command that was killed has left.
 //! - [`status`]: the state of a run, as any other process can query it.
 //! - [`replication`]: the streaming client. [`pg`]: connections, names, positions, SQL text.
 //! - [`preview`]: what a run would do, without doing it.
@@ -46,6 +47,7 @@ mod hangs_on;
 mod in_force;
 mod journal;
 mod lane;
+mod left;
 mod lifecycle;
 mod meter;
 mod pg;

@@ -9,13 +9,13 @@ use tokio_postgres::Client;
 
 use crate::journal::requests::{self, LastRequest, Paused};
 use crate::journal::{self, JournalError, Summary};
+use crate::left::{self, Left, Whose};
 use crate::lifecycle::{Broken, Phase, Prepared, Progress, Span, Standing};
 use crate::meter::Reached;
 use crate::meter::{eta_s, per_s};
 use crate::pg::slot::Slot;
 use crate::pg::{BLOCK_BYTES, Colour, ConnectionRole, QName, RunObjects};
 use crate::plan::SettingChange;
-use crate::upkeep::left::{self, Whose};
 
 /// How many facts are read to find the last ones; consecutive facts of one kind are reported as one.
 const FACTS: i64 = 500;
@@ -332,7 +332,7 @@ async fn left(client: &Client, run: &Summary) -> Result<Vec<LeftByPartitions>, J
     let lanes = run.progress.prepared.as_ref().map_or(&[][..], |prepared| &prepared.lanes);
     let tables = left::names(lanes);
     let all = left::find(client, Whose::of(&tables)).await.map_err(JournalError::doing("read"))?;
-    let of_one = |left: left::Left| LeftByPartitions {
+    let of_one = |left: Left| LeftByPartitions {
         schema: left.schema.plain(),
         table: left.table.as_ref().map(QName::plain),
         kept: left.kept.map(|(why, hint)| format!("{why}; {hint}")),

@@ -11,6 +11,7 @@ use super::prepare;
 use super::row_types;
 use super::settle;
 use super::steps::Around;
+use super::tidy;
 use crate::context::Context;
 use crate::coverage;
 use crate::error::{Doing, Error};
@@ -20,11 +21,11 @@ use crate::hangs_on::{self, Green};
 use crate::journal::Journal;
 use crate::journal::requests::Finish;
 use crate::lane;
+use crate::left;
 use crate::lifecycle::{Broken, Fact, LaneDesign, Phase, Prepared, Progress, Way};
 use crate::pg::sql::{LockMode, Statement, joined};
 use crate::pg::{Colour, Ident, QName, list};
 use crate::plan::{Archive, StepTime};
-use crate::upkeep::left;
 
 /// The phases of a finish: while there is a way back, blue catches up and is compared first, unless `how.force`.
 ///
@@ -102,7 +103,7 @@ pub(crate) async fn run(
     }
     // A way back that was lost has left its publications, and slots that could not be dropped then.
     settle::end_streams(patience, client, &prepared).await?;
-    left::drop_aside(cx, client, &left::names(&prepared.lanes)).await?;
+    tidy::aside(cx, client, &left::names(&prepared.lanes)).await?;
     let around = Around { cx, journal, phase: Phase::Finish, guarded: None };
     around.all(StepTime::Finish, Way::Up).await?;
     patience.execute(client, &sql, doing).await?;

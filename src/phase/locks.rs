@@ -115,6 +115,11 @@ impl<'a> Patience<'a> {
         Self { target: &cx.target, reporter: &cx.reporter, run: journal.run() }
     }
 
+    /// For the DDL of `partitions`, which is of no run.
+    pub(crate) fn of_upkeep(cx: &'a Context) -> Self {
+        Self { target: &cx.target, reporter: &cx.reporter, run: "upkeep" }
+    }
+
     /// Executes `sql` in a transaction that is left open.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ mod soak;
 pub(crate) mod steps;
 pub(crate) mod stream;
 pub(crate) mod swap;
+pub(crate) mod tidy;
 pub(crate) mod verify;
 pub(crate) mod way_back;
 

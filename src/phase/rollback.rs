@@ -8,17 +8,18 @@ use super::locks::Patience;
 use super::prepare::replica_identity_of;
 use super::settle::drop_publications;
 use super::steps::{self, Around};
+use super::tidy;
 use crate::context::Context;
 use crate::error::{Doing, Error};
 use crate::event::Event;
 use crate::finding::{CheckId, Finding};
 use crate::hangs_on::KeyRegistry;
 use crate::journal::Journal;
+use crate::left;
 use crate::lifecycle::{Fact, LaneDesign, Phase, Way, distinct_homes};
 use crate::pg::sql::{Statement, joined};
 use crate::pg::{Colour, Literal, QName, RunObjects};
 use crate::plan::StepTime;
-use crate::upkeep::left;
 
 /// Drops what the run made. Doing it twice equals doing it once.
 ///
@@ -51,7 +52,7 @@ pub(crate) async fn run(cx: &Context, journal: &Journal) -> Result<(), Error> {
     for slot in &slots {
         super::stream::free_slot(client, slot).await?;
     }
-    left::drop_aside(cx, client, &left::names(&lanes)).await?;
+    tidy::aside(cx, client, &left::names(&lanes)).await?;
     for lane in &mut lanes {
         if !is_there(client, "SELECT to_regclass($1) IS NOT NULL", &lane.table.to_string()).await? {
             // A table that was dropped needs no replica identity.

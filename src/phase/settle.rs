@@ -12,16 +12,16 @@ use tokio_postgres::error::SqlState;
 
 use super::locks::Patience;
 use super::steps::Around;
-use super::{prepared, stream, way_back};
+use super::{prepared, stream, tidy, way_back};
 use crate::error::{Doing, Error, Undone};
 use crate::event::Event;
 use crate::hangs_on::{InboundKey, orphans};
+use crate::left;
 use crate::lifecycle::{Fact, Phase, Prepared, Way};
 use crate::pg::sql::{Statement, joined};
 use crate::pg::{AS_OPERATOR, Acting, Colour, RunObjects};
 use crate::plan::StepTime;
 use crate::run::Run;
-use crate::upkeep::left;
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
     let client = run.connect("settle").await?;
@@ -90,7 +90,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
         Colour::Blue => return stepped.map(|()| leave(run, undone)),
     }
     run.journal.record(Fact::Settled).await?;
-    left::drop_aside(run.cx, &client, &left::names(&prepared.lanes)).await
+    tidy::aside(run.cx, &client, &left::names(&prepared.lanes)).await
 }
 
 /// Blue is live, as was asked: whoever begins again after an error would swap forward.

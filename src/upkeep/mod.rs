@@ -7,7 +7,6 @@
 mod exchange;
 mod found;
 mod keys;
-pub(crate) mod left;
 mod like;
 mod moved;
 mod refusals;
@@ -21,16 +20,17 @@ use crate::context::Context;
 use crate::error::{Doing, Error};
 use crate::event::{Event, PartitionChange, PartitionChanged};
 use crate::green::type_named;
+use crate::left::{self, Whose};
 use crate::pg::connect::Session;
 use crate::pg::sql::Statement;
 use crate::pg::{ConnectionRole, Ident, QName, RunObjects};
 use crate::phase::locks::Patience;
+use crate::phase::tidy::{self, Outcome};
 use crate::plan::partition::Leaf;
 use crate::plan::partition::upkeep::{Existing, Upkeep};
 use crate::plan::{Partitions, Plan, Then};
 
 use found::{Found, Partition, refused};
-use left::{Outcome, Whose};
 
 /// How long a command that has failed tries to drop what it has built.
 const CLEANED_WITHIN: Duration = Duration::from_secs(5);
@@ -145,7 +145,7 @@ fn stay(run: &str, old: &[Partition]) -> String {
 /// Drops what earlier commands have left at the tables of the plan, and at those that are live no more.
 pub(crate) async fn clear(cx: &Context, client: &Client, plan: &Plan) -> Result<(), Error> {
     let tables: Vec<QName> = plan.tables.iter().map(|table| table.table.clone()).collect();
-    left::drop_all(cx, client, &patience(cx), Whose { tables: &tables, put_away: true }).await
+    tidy::all(cx, client, &Patience::of_upkeep(cx), Whose { tables: &tables, put_away: true }).await
 }
 
 /// Drops what an attempt has left that did not get to its end.
@@ -154,16 +154,11 @@ pub(crate) async fn clean(cx: &Context, work: &Work<'_>) -> Result<(), Error> {
     let cleaned = async {
         let session = cx.target.connect(role, &[]).await?;
         // The session of the attempt may not have ended yet.
-        left::wait_for_lock(&session, work.found.table.table.oid).await?;
-        work.drop_left(&session, &patience(cx)).await.map(drop)
+        tidy::wait_for_lock(&session, work.found.table.table.oid).await?;
+        work.drop_left(&session, &Patience::of_upkeep(cx)).await.map(drop)
     };
     // Whoever comes next does it otherwise.
     tokio::time::timeout(CLEANED_WITHIN, cleaned).await.unwrap_or(Ok(()))
-}
-
-/// For the statements of this command.
-fn patience(cx: &Context) -> Patience<'_> {
-    Patience { target: &cx.target, reporter: &cx.reporter, run: "upkeep" }
 }
 
 /// What would be done, with the SQL.
@@ -206,11 +201,11 @@ impl Work<'_> {
 
 /// Does it, and reports each partition.
 pub(crate) async fn carry_out(cx: &Context, client: &Session, work: &Work<'_>) -> Result<(), Error> {
-    if !left::lock(client, work.found.table.table.oid).await? {
+    if !tidy::lock(client, work.found.table.table.oid).await? {
         let why = format!("another `projh-bluegreen partitions` is at work on {}", work.found.name().plain());
         return Err(Error::Answered { code: crate::error::ExitCode::Held.into(), why });
     }
-    let patience = patience(cx);
+    let patience = Patience::of_upkeep(cx);
     if let Some(text) = work.drop_left(client, &patience).await? {
         cx.tell(&Event::Notice { text });
     }
@@ -245,7 +240,7 @@ impl Work<'_> {
             .await
             .doing("looking for what an earlier command has left")?;
         for left in all.iter().filter(|left| left.schema == self.home()) {
-            match left.drop(client, patience).await? {
+            match tidy::one(left, client, patience).await? {
                 Outcome::Kept(why, hint) => {
                     return Err(refused(self.found.name(), format!("{left} is in the way: {why}"), hint));
                 }
