@@ -30,6 +30,11 @@ async fn stage(until: &str, window: &str) -> (Cluster, Client, Bluegreen) {
     (cluster, client, program)
 }
 
+/// When it was reported.
+fn at(event: &serde_json::Value) -> jiff::Timestamp {
+    event["at"].as_str().unwrap().parse().unwrap()
+}
+
 async fn change(client: &Client) -> String {
     client.batch_execute(&format!("update public.t set n = n + 1 where id <= {CHANGED}")).await.unwrap();
     let end: String = client.query_one("select pg_current_wal_lsn()::text", &[]).await.unwrap().get(0);
@@ -46,7 +51,7 @@ async fn what_changes_while_the_swap_waits_is_compared() {
         eventually(&client, &is_applied).await;
     }
     let compared = |event: &serde_json::Value| event["type"] == "delta_verified" && event["keys"] == CHANGED;
-    running.wait_until(compared).expect("it compares");
+    let compared = at(&running.wait_until(compared).expect("it compares"));
     // What differs is found while there is time.
     let green = home(&client, "green").await;
     change(&client).await;
@@ -54,7 +59,10 @@ async fn what_changes_while_the_swap_waits_is_compared() {
     eventually(&client, &is_there).await;
     client.batch_execute(&format!("update {green}.t set n = -1 where id = 7")).await.unwrap();
     let differs = running.finish().expect_code(4);
-    assert_eq!(differs.events_of("difference").len(), 1, "{}", differs.stdout);
+    let differences = differs.events_of("difference");
+    assert_eq!(differences.len(), 1, "{}", differs.stdout);
+    // Clients need the server, too: the next comparison came no sooner than that.
+    assert!(at(differences[0]).duration_since(compared).as_secs() >= 29, "{}", differs.stdout);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -318,11 +318,9 @@ pub(crate) async fn until<T>(run: &mut Run<'_>, answer: impl Future<Output = T>)
 
 /// Runs until an error, which it returns.
 async fn compare_what_changes(run: &Run<'_>) -> Error {
-    let rest = run.pace.rest();
     let mut steps = 0;
     loop {
         tokio::time::sleep(COUNTED_EVERY).await;
-        let begun = Instant::now();
         if let Some(feed) = &run.feed
             && let Err(error) = feed.check()
         {
@@ -336,8 +334,7 @@ async fn compare_what_changes(run: &Run<'_>) -> Error {
         if let Err(error) = compared.await {
             return error;
         }
-        let pause = rest.after(begun.elapsed()).max(COMPARED_EVERY);
-        pause_unless(pause, || run.feed.as_ref().is_some_and(Feed::is_filling)).await;
+        pause_unless(COMPARED_EVERY, || run.feed.as_ref().is_some_and(Feed::is_filling)).await;
     }
 }
 
