@@ -5,6 +5,7 @@ mod broken;
 mod finish;
 mod kept;
 mod many;
+mod old_shape;
 mod requests;
 
 use std::str::FromStr as _;

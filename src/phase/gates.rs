@@ -51,6 +51,25 @@ pub(super) struct Failed {
     why: String,
 }
 
+/// Checks that what is to be compared in the soak was measured before the swap: a gate that came to the plan later would roll back
+/// what nobody has found fault with.
+///
+/// # Errors
+/// [`Error::Usage`] if not.
+pub(super) fn expect_measured(run: &Run<'_>) -> Result<(), Error> {
+    let measured = &run.journal.progress().measured;
+    let is_new = |gate: &&Gate| matches!(gate.ask, GateAsk::Compare(_)) && !measured.contains_key(&gate.name);
+    match run.forward.plan.gates.iter().find(is_new) {
+        None => Ok(()),
+        Some(Gate { name, .. }) => Err(Error::Usage(format!(
+            "gate {name} {UNMEASURED}, when the plan did not have it: take it out of the plan, or give it an `sql` or `command` \
+             that says by itself whether all is well"
+        ))),
+    }
+}
+
+const UNMEASURED: &str = "was not measured before the swap";
+
 /// Asks every gate again and again, until one has failed often enough; never ends otherwise. The first time is at once.
 pub(super) fn watch<'a>(run: &Run<'a>) -> impl Future<Output = Failed> + use<'a> {
     let (cx, gates) = (run.cx, &run.forward.plan.gates);
@@ -161,7 +180,7 @@ impl Asking<'_> {
             GateAsk::Command(words) => within(gate, succeeds(words)).await,
             GateAsk::Compare(compare) => {
                 let before = self.measured.get(&gate.name).copied();
-                let before = before.ok_or("it was not measured before the swap")?;
+                let before = before.ok_or_else(|| format!("it {UNMEASURED}"))?;
                 let now = within(gate, self.measure(compare)).await?;
                 let most = before * compare.factor;
                 if now <= most {

@@ -35,6 +35,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
 }
 
 async fn soak(run: &mut Run<'_>) -> Result<(), Error> {
+    gates::expect_measured(run)?;
     stream::catch_up(run).await?;
     check_fingerprints(run, run.journal.session()).await?;
     if run.journal.progress().broken.is_some() {

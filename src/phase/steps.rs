@@ -16,8 +16,10 @@ use crate::error::{Doing, Error};
 use crate::event::Event;
 use crate::journal::Journal;
 use crate::lifecycle::{Fact, Phase, Way};
-use crate::pg::ConnectionRole;
 use crate::pg::connect::Session;
+use crate::pg::sql::LockMode;
+use crate::pg::sql::script::{self as words, Locks};
+use crate::pg::{ConnectionRole, QName};
 use crate::plan::{Script, Step, StepTime};
 use crate::run::Run;
 
@@ -145,6 +147,21 @@ pub(crate) fn script(step: &Step, way: Way) -> Option<&Script> {
         Way::Up => Some(&step.up),
         Way::Down => step.down.as_ref(),
     }
+}
+
+/// The relations that statements of these steps lock against clients, as far as their words show them.
+pub(crate) fn locked(steps: &[Step], way: Way) -> Vec<(QName, LockMode)> {
+    let mut locked: Vec<(QName, LockMode)> = Vec::new();
+    let scripts = steps.iter().filter_map(|step| script(step, way));
+    for statement in scripts.flat_map(|script| &script.statements) {
+        if let Locks::Of(relation, mode) = words::locks(&statement.sql)
+            && mode.holds_up_writes()
+            && !locked.iter().any(|(other, _)| *other == relation)
+        {
+            locked.push((relation, mode));
+        }
+    }
+    locked
 }
 
 /// What a step is called while it is executed.

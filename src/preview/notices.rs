@@ -8,9 +8,8 @@ use crate::error::{Doing, Error};
 use crate::event::PreviewNotice;
 use crate::hangs_on::{self, Fate, Green, InboundKey};
 use crate::lifecycle::LaneDesign;
-use crate::pg::{Colour, Ident, QName, list};
+use crate::pg::{Ident, QName, list};
 use crate::phase::row_types;
-use crate::phase::swap::Statements;
 use crate::plan::{Plan, TablePlan};
 
 use super::estimate::Estimate;
@@ -39,7 +38,7 @@ fn notice(topic: &'static str, table: Option<&QName>, text: impl Into<String>) -
 
 fn stall(subject: &Subject<'_>, estimate: &Estimate) -> PreviewNotice {
     let settings = &subject.forward.settings.now().swap;
-    let statements = Statements::of(&subject.prepared, &subject.id, Colour::Green, settings, &subject.limits);
+    let statements = subject.swap();
     let locked = statements.locked.iter().chain(&statements.dependents);
     let text = format!(
         "statements on {} wait once, for about {:.0} ms; an attempt that waits longer than {} ms for its lock, or takes \

@@ -3,15 +3,16 @@
 use crate::context::{Context, Forward};
 use crate::error::{Doing, Error};
 use crate::finding::{CheckId, Finding};
+use crate::hangs_on::compatibility_steps;
 use crate::journal::{self, JournalError};
 use crate::lane::{Ends, Lane};
-use crate::lifecycle::{Prepared, Progress};
-use crate::pg::ConnectionRole;
+use crate::lifecycle::{Prepared, Progress, Way};
 use crate::pg::connect::Session;
+use crate::pg::{Colour, ConnectionRole};
 use crate::phase::in_place::{self, Build};
 use crate::phase::locks::Limits;
-use crate::phase::{prepare, stream};
-use crate::plan::{self, Plan};
+use crate::phase::{prepare, steps, stream, swap};
+use crate::plan::{self, Plan, Step, StepTime};
 
 use super::NEW_RUN;
 
@@ -43,6 +44,26 @@ pub(super) struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
+    /// The steps of this time that are left to execute or undo.
+    pub(super) fn steps(&self, when: StepTime, way: Way) -> Vec<Step> {
+        let done = &self.progress.steps;
+        let is_left = |step: &Step| step.when == when && (way == Way::Down || done.lacks(&step.name, way));
+        let greens = self.prepared.lanes.iter().map(|lane| &lane.green);
+        let all = self.forward.plan.steps.iter().cloned().chain(compatibility_steps(greens));
+        let mut steps: Vec<Step> = all.filter(is_left).collect();
+        if way == Way::Down {
+            steps.reverse();
+        }
+        steps
+    }
+
+    /// The statements of the swap whose text is known beforehand.
+    pub(super) fn swap(&self) -> swap::Statements {
+        let locked = steps::locked(&self.steps(StepTime::InSwap, Way::Up), Way::Up);
+        let settings = &self.forward.settings.now().swap;
+        swap::Statements::of(&self.prepared, &self.id, Colour::Green, &locked, settings, &self.limits)
+    }
+
     pub(super) async fn find(
         cx: &'a Context,
         forward: &'a Forward,

@@ -158,7 +158,10 @@ pub(crate) fn locks(sql: &str) -> Locks {
         (_, "create rule") => on("to", LockMode::AccessExclusive),
         (_, "alter table") => on("table", alter),
         (_, "drop table") => on("table", LockMode::AccessExclusive),
-        (_, "drop view") => on("view", LockMode::AccessExclusive),
+        (_, "drop view" | "alter view" | "drop materialized" | "alter materialized") => {
+            on("view", LockMode::AccessExclusive)
+        }
+        (_, "create view") if word(1) == "or" => on("view", LockMode::AccessExclusive),
         ("truncate", _) => on(if has("table") { "table" } else { "truncate" }, LockMode::AccessExclusive),
         ("insert" | "merge", _) => on("into", LockMode::RowExclusive),
         ("update", _) => on("update", LockMode::RowExclusive),
@@ -281,6 +284,10 @@ mod tests {
             ("alter table t validate constraint c", "public.t SHARE UPDATE EXCLUSIVE"),
             ("drop policy if exists p on t", "public.t ACCESS EXCLUSIVE"),
             ("truncate t", "public.t ACCESS EXCLUSIVE"),
+            ("drop view if exists app.v", "app.v ACCESS EXCLUSIVE"),
+            ("create or replace view v as select 1 as a", "public.v ACCESS EXCLUSIVE"),
+            ("create view v as select 1 as a", "none"),
+            ("alter materialized view v rename to w", "public.v ACCESS EXCLUSIVE"),
             ("insert into t select 1", "public.t ROW EXCLUSIVE"),
             ("create or replace function f() returns int language sql as 'x'", "none"),
             ("grant select on t to r", "none"),

@@ -46,6 +46,11 @@ impl LockMode {
             Self::AccessExclusive => "ACCESS EXCLUSIVE",
         }
     }
+
+    /// Whether clients that write wait for it.
+    pub(crate) fn holds_up_writes(self) -> bool {
+        matches!(self, Self::Share | Self::ShareRowExclusive | Self::AccessExclusive)
+    }
 }
 
 /// A statement that a phase executes and a preview shows.

@@ -6,8 +6,8 @@ use tokio_postgres::error::SqlState;
 use crate::error::{Doing, Error};
 use crate::journal::Journal;
 use crate::lifecycle::{Fact, LaneDesign, Way};
-use crate::pg::sql::lexer;
-use crate::pg::{Colour, rolled_back};
+use crate::pg::sql::{LockMode, lexer};
+use crate::pg::{Colour, QName, rolled_back};
 use crate::phase::is_lock_wait;
 use crate::phase::steps::{self, OWN_PATH, SEARCH_PATH};
 use crate::plan::{Step, StepTime};
@@ -27,6 +27,12 @@ pub(super) fn left(journal: &Journal, who: Colour) -> (Way, Vec<Step>) {
         Colour::Blue => Way::Down,
     };
     (way, steps::left(journal, StepTime::InSwap, way))
+}
+
+/// What they lock against clients.
+pub(super) fn locked(journal: &Journal, who: Colour) -> Vec<(QName, LockMode)> {
+    let (way, left) = left(journal, who);
+    steps::locked(&left, way)
 }
 
 /// Executes, or undoes, the steps of the swap in its transaction, and writes their facts; `restored` gives the session its

@@ -25,7 +25,7 @@ pub(crate) struct Statements {
     pub(crate) locked: Vec<QName>,
     /// The lock on all of them, at once; clients wait behind it.
     pub(crate) lock_live: Statement,
-    /// What depends on them and is altered in the swap.
+    /// What depends on them and is altered in the swap, and what the plan's steps lock in it.
     pub(crate) dependents: Vec<QName>,
     /// The lock on all of that; `None` if there is nothing.
     pub(crate) lock_dependents: Option<Statement>,
@@ -73,11 +73,12 @@ impl Statements {
         locks
     }
 
-    /// Those after which `who` is live.
+    /// Those after which `who` is live. `steps`: what those of the swap lock, see [`crate::phase::steps::locked`].
     pub(crate) fn of(
         prepared: &Prepared,
         run: &str,
         who: Colour,
+        steps: &[(QName, LockMode)],
         settings: &SwapSettings,
         limits: &Limits,
     ) -> Self {
@@ -87,6 +88,11 @@ impl Statements {
         let dependents: Vec<Dependent> =
             green::dependents(&greens, who).into_iter().map(|(_, dependent)| dependent).collect();
         let displaced = displaced(prepared, &locked, &dependents, who);
+        let others: Vec<&(QName, LockMode)> =
+            steps.iter().filter(|(relation, _)| !locked.contains(relation)).collect();
+        let mut altered = relations(&dependents, &locked);
+        let more = others.iter().map(|(relation, _)| relation).filter(|relation| !altered.contains(relation));
+        altered.extend(more.cloned().collect::<Vec<_>>());
         let lock_sequences: Vec<Statement> =
             prepared.lanes.iter().flat_map(|lane| lane.green.lock_sequences(who.other())).collect();
         Self {
@@ -97,8 +103,8 @@ impl Statements {
                 LockMode::AccessExclusive,
                 "lock the live tables: from here on clients wait",
             ),
-            lock_dependents: lock_dependents(&dependents),
-            dependents: relations(&dependents, &locked),
+            lock_dependents: lock_dependents(&dependents, &others),
+            dependents: altered,
             locked,
             sequences: lock_sequences.iter().filter_map(|lock| lock.on.clone()).collect(),
             lock_sequences,
@@ -189,9 +195,10 @@ fn displaced(prepared: &Prepared, locked: &[QName], dependents: &[Dependent], wh
 }
 
 /// One statement, so that one time-out holds for all of it.
-fn lock_dependents(dependents: &[Dependent]) -> Option<Statement> {
-    let mut locks: Vec<&str> = Vec::new();
-    for lock in dependents.iter().filter_map(|dependent| dependent.lock.as_deref()) {
+fn lock_dependents(dependents: &[Dependent], others: &[&(QName, LockMode)]) -> Option<Statement> {
+    let mut locks: Vec<String> = Vec::new();
+    let of_others = others.iter().map(|(relation, mode)| lock_if_there(relation, *mode));
+    for lock in dependents.iter().filter_map(|dependent| dependent.lock.clone()).chain(of_others) {
         if !locks.contains(&lock) {
             locks.push(lock);
         }
@@ -199,5 +206,25 @@ fn lock_dependents(dependents: &[Dependent]) -> Option<Statement> {
     let body = format!("BEGIN {}; END", locks.join("; "));
     let lock = Statement::new("lock what depends on the live tables", format!("DO {}", Literal(&body)));
     let locking = |lock: Statement, of: &Dependent| lock.locking(&of.relation, LockMode::AccessExclusive);
-    (!locks.is_empty()).then(|| dependents.iter().filter(|of| of.lock.is_some()).fold(lock, locking))
+    let lock = dependents.iter().filter(|of| of.lock.is_some()).fold(lock, locking);
+    let lock = others.iter().fold(lock, |lock, (relation, mode)| lock.locking(relation, *mode));
+    (!locks.is_empty()).then_some(lock)
+}
+
+/// Locks a relation that a step names, if there is such a one. LOCK TABLE on a view would lock what that reads, too; to give it the
+/// owner that it has locks the view, and needs no right that a step would not need.
+fn lock_if_there(relation: &QName, mode: LockMode) -> String {
+    let name = Literal(&relation.to_string()).to_string();
+    let of_kind = |kinds: &str| {
+        format!(
+            "(SELECT pg_catalog.count(*) > 0 FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass({name}) AND relkind IN ({kinds}))"
+        )
+    };
+    format!(
+        "IF {views} THEN EXECUTE (SELECT pg_catalog.format('ALTER %s %s OWNER TO %I', CASE relkind WHEN 'v' THEN 'VIEW' ELSE 'MATERIALIZED VIEW' END, \
+         oid::pg_catalog.regclass, pg_catalog.pg_get_userbyid(relowner)) FROM pg_catalog.pg_class WHERE oid = pg_catalog.to_regclass({name})); \
+         ELSIF {tables} THEN LOCK TABLE {relation} IN {mode} MODE; END IF",
+        views = of_kind("'v', 'm'"),
+        tables = of_kind("'r', 'p'"),
+    )
 }

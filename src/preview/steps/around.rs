@@ -1,26 +1,18 @@
 //! The plan's own steps. Which table a statement locks is taken from its words; where they do not show it, that is said.
 
-use crate::hangs_on::compatibility_steps;
 use crate::lifecycle::{Phase, Way};
 use crate::pg::sql::Statement;
 use crate::pg::sql::script::{self, Locks};
 use crate::phase::in_place::Build;
 use crate::phase::steps::{SEARCH_PATH, doing, script as of_step};
-use crate::plan::{Step, StepTime};
+use crate::plan::StepTime;
 
 use super::StepList;
 
 impl StepList<'_> {
     /// The steps of this time that are left to execute or undo.
     pub(super) fn around(&mut self, phase: Phase, when: StepTime, way: Way) {
-        let done = &self.subject.progress.steps;
-        let is_left = |step: &&Step| step.when == when && (way == Way::Down || done.lacks(&step.name, way));
-        let greens = self.subject.prepared.lanes.iter().map(|lane| &lane.green);
-        let all = self.subject.forward.plan.steps.iter().cloned().chain(compatibility_steps(greens));
-        let mut steps: Vec<Step> = all.filter(|step| is_left(&step)).collect();
-        if way == Way::Down {
-            steps.reverse();
-        }
+        let steps = self.subject.steps(when, way);
         if when == StepTime::InSwap && way == Way::Up && !steps.is_empty() {
             self.step(
                 phase,

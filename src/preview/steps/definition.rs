@@ -105,14 +105,7 @@ impl StepList<'_> {
     pub(super) fn swap(&mut self) {
         let phase = Phase::Swap;
         self.around(phase, StepTime::BeforeSwap, Way::Up);
-        let settings = &self.subject.forward.settings.now().swap;
-        let statements = swap::Statements::of(
-            &self.subject.prepared,
-            &self.subject.id,
-            Colour::Green,
-            settings,
-            &self.subject.limits,
-        );
+        let statements = self.subject.swap();
         for statement in swap::fill(&self.subject.prepared) {
             self.statement(phase, None, statement);
         }
