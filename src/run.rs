@@ -12,6 +12,7 @@ use crate::lane::feed::{Feed, Watch};
 use crate::pg::ConnectionRole;
 use crate::pg::connect::Session;
 use crate::phase::locks::Patience;
+use crate::phi::Keyring;
 use crate::plan::Settings;
 use crate::watchdog::Pace;
 
@@ -25,6 +26,8 @@ pub struct Run<'a> {
     pub journal: Journal,
     /// Whether a request to end the run stops what it does.
     pub heeds_requests: bool,
+    /// The keys of what is encrypted, once they were needed: right after the swap nobody asks their provider, which may fail then.
+    pub keyring: Option<Keyring>,
     /// One lane for each table, from the live one to the other, once green has been made.
     pub lanes: Vec<Lane>,
     /// The stream of the live tables, once their slot exists.

@@ -162,3 +162,33 @@ tables:
     cluster.psql(DB, "alter role low nobypassrls");
     program.execute(&["--yes"]).expect_code(0);
 }
+
+/// Of the first table, too, whose working table is made before the second green.
+#[test]
+fn a_copy_of_several_tables_of_another_role_goes_on_after_a_crash() {
+    let cluster = Cluster::start();
+    let sql = ["one", "two"].map(|name| {
+        format!(
+            "create table public.{name} (id int primary key, n int not null); alter table public.{name} owner to low;
+             insert into public.{name} select g, 0 from generate_series(1, 3000) g; analyze public.{name};"
+        )
+    });
+    cluster.psql(DB, &format!("create role low; grant create on schema public to low; {}", sql.concat()));
+    const SEVERAL: &str = "
+version: 1
+name: several
+settings: {workers: 1, chunk_size: 64KiB}
+tables:
+  - {table: public.one, add_columns: [\"a int\"]}
+  - {table: public.two, add_columns: [\"a int\"]}
+";
+    let program = || Bluegreen::new(&cluster, DB).plan(SEVERAL);
+    assert_eq!(program().env("FAILPOINTS", "after chunk_copied=return").execute(&["--yes"]).code, None);
+    for name in ["one", "two"] {
+        cluster.psql(DB, &format!("update public.{name} set n = 1 where id in (1, 7, 2999)"));
+    }
+    program().execute(&["--yes"]).expect_code(0);
+    for name in ["one", "two"] {
+        assert_eq!(cluster.psql(DB, &format!("select sum(n) from public.{name}")).trim(), "3", "{name}");
+    }
+}

@@ -152,6 +152,29 @@ async fn a_question_can_be_declined_or_interrupted_and_a_narrow_terminal_is_enou
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn finish_asks_and_changes_nothing_without_a_yes() {
+    let cluster = Cluster::start();
+    let client = cluster.client(DB).await;
+    own::create(&client, 500).await.unwrap();
+    let program = stage(&cluster, "finished");
+    program.execute(&["--yes"]).expect_code(0);
+    let left = "select count(*) from pg_namespace where nspname like 'projh_bg%'";
+    for (answer, expected) in [("n\n", 7), ("\x03", 7), ("y\n", 0)] {
+        let before: i64 = client.query_one(left, &[]).await.unwrap().get(0);
+        let mut terminal = Terminal::open(&program, 100, "finish plan.yaml", &[]);
+        terminal.wait_for(
+            "Drop blue of `finished`, the tables as they were before the swap? This cannot be undone.",
+        );
+        terminal.press(answer);
+        let (code, seen) = terminal.end();
+        assert_eq!(code, expected, "{seen}");
+        let after: i64 = client.query_one(left, &[]).await.unwrap().get(0);
+        assert_eq!(after, if expected == 0 { 0 } else { before }, "{seen}");
+        assert!(before > 0);
+    }
+}
+
 /// The terminal's own `^C` would move what is drawn there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ctrl_c_leaves_no_trace_on_what_is_drawn() {

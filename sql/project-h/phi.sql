@@ -146,7 +146,7 @@ begin
   end if;
   given := nullif(current_setting('phi.key_' || replace(key_id::text, '-', '_'), true), '');
   if given is null then
-    raise exception 'the session has to give key %', key_id using errcode = 'invalid_parameter_value',
+    raise exception 'the session has to give key %', key_id using errcode = 'object_not_in_prerequisite_state',
       hint = format('Set phi.key_%s in the session.', replace(key_id::text, '-', '_'));
   elsif phi.mac(key_id::text, given) is distinct from known.digest then
     raise exception 'what the session gives as key % is another key', key_id using errcode = 'invalid_parameter_value';
@@ -166,11 +166,10 @@ begin
     raise log 'phi: % with key % by % (role %)', action, key_id, session_user, acting;
     return;
   end if;
-  perform from phi.audit a
-    where a.at = now() and a.xact = pg_current_xact_id() and a.action = note.action and a.key_id = note.key_id;
-  if not found then
+  -- It reads nothing: of SERIALIZABLE transactions, those that read this table would fail beside others that insert.
+  insert into phi.audit values (now(), pg_current_xact_id(), action, key_id, session_user, acting) on conflict do nothing;
+  if found then
     raise log 'phi: % with key % by % (role %)', action, key_id, session_user, acting;
-    insert into phi.audit values (now(), pg_current_xact_id(), action, key_id, session_user, acting);
   end if;
 end
 $$;

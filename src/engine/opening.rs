@@ -49,6 +49,7 @@ pub(super) async fn run_of<'a>(
         pace,
         published: Vec::new(),
         verified_files: Vec::new(),
+        keyring: None,
     })
 }
 

@@ -172,6 +172,26 @@ impl Green {
         ["encrypt_phi(text, uuid)", "decrypt_phi(bytea, uuid)"].into_iter().chain(index).collect()
     }
 
+    /// Calls of those functions that succeed if they know the keys, each once.
+    pub(crate) fn calls_of_view(&self) -> Vec<String> {
+        let mut calls: Vec<String> = Vec::new();
+        for green in self.columns.iter().filter(|_| self.compatibility.is_some()) {
+            let call = match &green.source {
+                Source::Encrypted(how) if self.is_plain(&how.blue) => {
+                    format!("decrypt_phi(encrypt_phi('x', '{}'), NULL)", how.key)
+                }
+                Source::BlindIndex(index) if self.is_plain(&index.of) => {
+                    format!("phi_blind_index('x', '{}')", index.key)
+                }
+                _ => continue,
+            };
+            if !calls.contains(&call) {
+                calls.push(call);
+            }
+        }
+        calls
+    }
+
     fn shown<'a>(&'a self, of: &Compatibility, column: &'a Column) -> Shown<'a> {
         let of_blue = |green: &&GreenColumn| green.blue() == Some(&column.name);
         // With its length and its collation: prepared statements of before the swap check both.
@@ -218,7 +238,10 @@ impl Green {
                     }
                     _ => None,
                 }));
-                let read = format!("decrypt_phi(t.{}, NULL)::{data_type}", green.name);
+                let read = match self.opened(&of.schema, green) {
+                    Some(opened) => format!("{}::{data_type}", opened.of(&green.name)),
+                    None => format!("decrypt_phi(t.{}, NULL)::{data_type}", green.name),
+                };
                 Shown { column, read, written, is_same: false, is_expression: false }
             }
             _ => same(green),
@@ -231,6 +254,7 @@ impl Green {
         let columns = list(shown.iter().map(|one| format!("{} AS {}", one.read, one.column.name)));
         let invoker = if of.security_invoker { " WITH (security_invoker = true)" } else { "" };
         let mut texts: Vec<String> = self.all_computed(of).flat_map(|computed| computed.make()).collect();
+        texts.extend(self.all_opened(of).flat_map(|opened| opened.make()));
         texts.push(format!("CREATE VIEW {view}{invoker} AS SELECT {columns} FROM {live} t"));
         texts.extend(shown.iter().filter_map(|one| {
             let default = one.column.default.as_ref().filter(|_| !one.written.is_empty())?;
@@ -266,6 +290,7 @@ impl Green {
     fn drop_view(&self, of: &Compatibility) -> Vec<String> {
         let function = self.has_trigger().then(|| format!("DROP FUNCTION {}()", self.function(of)));
         let computed = self.all_computed(of).map(|computed| computed.drop());
+        let computed = computed.chain(self.all_opened(of).map(|opened| opened.drop()));
         std::iter::once(format!("DROP VIEW {}", self.view(of))).chain(function).chain(computed).collect()
     }
 

@@ -14,7 +14,7 @@ use super::locks::{LOCK_WAIT, Limits};
 use super::{begin, is_lock_wait, step_back};
 use crate::error::{Doing, Error, KeysDiffer};
 use crate::event::Event;
-use crate::hangs_on::{Green, KeyRegistry};
+use crate::hangs_on::{Green, KeyRegistry, orphans};
 use crate::lifecycle::{LaneDesign, Phase, Prepared};
 use crate::pg::sql::{LockMode, Statement, joined};
 use crate::pg::{AS_OPERATOR, Acting, Colour, Ident, QName, list};
@@ -136,9 +136,13 @@ pub(super) async fn build(run: &Run<'_>, prepared: &Prepared) -> Result<(), Erro
     }
     for KeyStep { statement, constraint, acting, .. } in steps {
         if !is_there(&client, &statement, &constraint).await? {
-            let sql = match statement.reads_rows {
-                true => format!("{acting}; {}; {AS_OPERATOR}", statement.sql),
-                false => statement.sql.clone(),
+            let sql = match statement.on.as_ref().filter(|_| statement.reads_rows) {
+                Some(on) => {
+                    let reader = orphans::acting(&client, on, constraint.as_str(), &acting).await;
+                    let reader = reader.doing("asking who sees the rows of a key")?;
+                    format!("{reader}; {}; {AS_OPERATOR}", statement.sql)
+                }
+                None => statement.sql.clone(),
             };
             commit(run, &client, &sql, &statement.what).await?;
         }

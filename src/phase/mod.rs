@@ -149,7 +149,9 @@ pub async fn load_lanes(run: &mut Run<'_>, prepared: &Prepared) -> Result<(), Er
     run.published.clear();
     check_fingerprints(run, run.journal.session()).await?;
     run.published = guard::published(run, prepared).await?;
-    let keyring = keyring::of_run(run, prepared).await?;
+    if run.keyring.is_none() {
+        run.keyring = keyring::of_run(run, prepared).await?;
+    }
     let live = run.journal.progress().live();
     for (number, design) in prepared.lanes.iter().enumerate() {
         let ends = match live {
@@ -158,7 +160,7 @@ pub async fn load_lanes(run: &mut Run<'_>, prepared: &Prepared) -> Result<(), Er
         };
         let lane = Lane::load(run.journal.session(), number, &ends).await;
         let mut lane = lane.doing("reading the tables' columns")?;
-        lane.keyring = keyring.clone();
+        lane.keyring = run.keyring.clone();
         if live == Colour::Blue && !run.settings().soak.is_zero() {
             lane.given_back = lane.verified.iter().filter_map(Mapped::given_back).collect();
         }

@@ -191,13 +191,13 @@ pub(crate) fn statements(prepared: &Prepared) -> Vec<(Option<usize>, Statement)>
     statements.extend(create.map(|statement| (None, statement)));
     for (number, lane) in prepared.lanes.iter().enumerate() {
         let green = lane.green.create().into_iter().chain(lane.green.rehearsal()).chain(lane.green.trials());
-        let of_lane = green.chain(lane.green.move_leaves()).chain(working_objects(
-            number,
-            &Ends::of(lane),
-            &lane.table,
-            &lane.green.blue.columns,
-        ));
+        let of_lane = green.chain(lane.green.move_leaves());
         statements.extend(of_lane.map(|statement| (Some(number), statement)));
+    }
+    // After all greens: each of them closes its schema.
+    for (number, lane) in prepared.lanes.iter().enumerate() {
+        let made = working_objects(number, &Ends::of(lane), &lane.table, &lane.green.blue.columns);
+        statements.extend(made.into_iter().map(|statement| (Some(number), statement)));
     }
     for homes in prepared.homes() {
         let there = prepared.lanes.iter().filter(|lane| lane.green.homes == *homes);

@@ -106,6 +106,10 @@ fn key_of(step: &Statement) -> &str {
     step.sql.rsplit_once(" CONSTRAINT ").map_or("", |(_, key)| key)
 }
 
+fn key_name(step: &Statement) -> String {
+    key_of(step).trim_matches('"').replace("\"\"", "\"")
+}
+
 /// Carries out one step; returns what is left of it if it cannot be done.
 async fn carry_out(
     run: &Run<'_>,
@@ -115,8 +119,13 @@ async fn carry_out(
     fact: Fact,
 ) -> Result<Option<Undone>, Error> {
     // Validating a key compares values of the table.
-    let sql =
-        if step.reads_rows { format!("{acting}; {}; {AS_OPERATOR}", step.sql) } else { step.sql.clone() };
+    let sql = match step.on.as_ref().filter(|_| step.reads_rows) {
+        Some(on) => {
+            let reader = orphans::acting(client, on, &key_name(step), acting).await;
+            format!("{}; {}; {AS_OPERATOR}", reader.doing("asking who sees the rows of a key")?, step.sql)
+        }
+        None => step.sql.clone(),
+    };
     let Err(error) = run.patience().execute(client, &sql, &step.what).await else {
         run.journal.commit(client, fact).await?;
         return Ok(None);
@@ -136,7 +145,7 @@ async fn carry_out(
     let again = "remove the cause";
     let left = match &step.on {
         Some(relation) if step.reads_rows && is(SqlState::FOREIGN_KEY_VIOLATION) => {
-            let key = key_of(step).trim_matches('"').replace("\"\"", "\"");
+            let key = key_name(step);
             let counted = orphans::count(client, relation, acting, Some(&key)).await;
             let counted = counted.doing("counting rows that point at no row")?;
             match counted.first().and_then(|found| found.rows.map(|rows| (rows, found))) {

@@ -25,6 +25,7 @@ mod around;
 mod attempt;
 mod fill;
 mod gate;
+mod old_shape;
 mod outcome;
 mod sequences;
 mod statements;
@@ -127,6 +128,7 @@ async fn before(run: &Run<'_>) -> Result<(), Error> {
     let around = Around::of(run, Phase::Swap);
     match live {
         Colour::Blue => {
+            old_shape::expect_keys(run).await?;
             around::rehearse(run).await?;
             around.all(StepTime::BeforeSwap, Way::Up).await
         }

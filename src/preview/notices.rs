@@ -6,10 +6,11 @@ use tokio_postgres::Client;
 
 use crate::error::{Doing, Error};
 use crate::event::PreviewNotice;
-use crate::hangs_on::{self, Fate, Green, InboundKey};
+use crate::hangs_on::{self, Column, Fate, Green, InboundKey, Source};
 use crate::lifecycle::LaneDesign;
 use crate::pg::{Ident, QName, list};
 use crate::phase::row_types;
+use crate::phi::Format;
 use crate::plan::{Plan, TablePlan};
 
 use super::estimate::Estimate;
@@ -147,7 +148,10 @@ fn lost_columns(lane: &LaneDesign) -> Sought {
     let lost = of_blue.filter_map(|column| {
         let name = column.name.plain();
         let text = match lane.green.name_of(&column.name) {
-            Some(kept) if *kept == column.name => return None,
+            Some(kept) if *kept == column.name => {
+                let text = encrypted_in_place(&lane.green, column)?;
+                return Some(("encrypted", text, Some(seen::naming(&lane.table, &column.name))));
+            }
             Some(renamed) => {
                 format!("statements that name {name} fail (42703): it is called {} then", renamed.plain())
             }
@@ -163,6 +167,27 @@ fn lost_columns(lane: &LaneDesign) -> Sought {
         Some(("lost_column", text, Some(seen::naming(&lane.table, &column.name))))
     });
     lost.collect()
+}
+
+/// A text is a valid `bytea`, so that nothing refuses a client that does not know.
+fn encrypted_in_place(green: &Green, column: &Column) -> Option<String> {
+    let of = green.columns.iter().find(|green| green.name == column.name)?;
+    let Source::Encrypted(how) = &of.source else { return None };
+    if column.base_type.ends_with("bytea") {
+        return None;
+    }
+    let (name, table) = (column.name.plain(), green.live());
+    let (length, prefix) = match how.format {
+        Format::Pgp => (5, "ca13504750"),
+        Format::AesGcm => (4, "50484901"),
+    };
+    Some(format!(
+        "{name} keeps its name and has ciphertext then: a client that still writes plaintext to it is not refused, because a text is \
+         a valid bytea, and PHI stays unencrypted until `projh-bluegreen phi coverage` finds it. Give the column another name \
+         (`into`), or let a step of the swap add a constraint, if all clients write through functions like encrypt_phi: alter table \
+         {table} add constraint ... check (substr({}, 1, {length}) = '\\x{prefix}')",
+        column.name
+    ))
 }
 
 fn partitioning(green: &Green) -> Told {

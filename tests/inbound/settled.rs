@@ -88,3 +88,49 @@ async fn a_validation_that_fails_holds_up_nothing_else_and_is_made_up_for() {
     program.run("finish", &["--yes", "--now"]).expect_code(0);
     assert_eq!(cluster.psql(DB, "select count(*) from pg_class where relname like 'projh%'").trim(), "0");
 }
+
+/// The table's owner, whom the server lets validate the key, does not see the rows that it points at, or that it is on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_where_row_security_is_forced_is_validated() {
+    const BLUE: &str = "
+create role low; grant usage, create on schema public to low; set role low;
+create table people (id int primary key, tenant name not null default current_user, boss int references people);
+create table visits (id int primary key, person int not null references people on delete cascade);
+create table rooms (id int primary key); create table beds (id int primary key, room int references rooms, person int references people);
+alter table people enable row level security, force row level security;
+alter table rooms enable row level security, force row level security;
+create policy mine on people using (tenant = current_user); create policy none on rooms using (false);
+reset role;
+insert into people select g, 'somebody', 1 from generate_series(1, 50) g; insert into visits select g, g from generate_series(1, 50) g;
+insert into rooms select generate_series(1, 5); insert into beds select g, 1 + g % 5, g from generate_series(1, 50) g; analyze;";
+    const PLAN: &str = "
+version: 1
+name: forced
+settings: {workers: 1, soak: 1h}
+tables:
+  - {table: public.people, partition_by: {hash: id, partitions: 2}}
+  - {table: public.beds, add_columns: [\"note text\"]}
+";
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, BLUE, PLAN).await;
+    let is_valid = "select bool_and(convalidated) and count(*) >= 4 from pg_constraint
+                    where contype = 'f' and conparentid = 0 and connamespace = 'public'::regnamespace";
+    for _ in 0..2 {
+        program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+        assert!(client.query_one(is_valid, &[]).await.unwrap().get::<_, bool>(0));
+        program.run("rollback", &[]).expect_code(6);
+        assert!(client.query_one(is_valid, &[]).await.unwrap().get::<_, bool>(0));
+    }
+    // Rows that point at no row are counted all the same.
+    client
+        .batch_execute("set session_replication_role = replica; insert into visits values (99, 99); reset session_replication_role")
+        .await
+        .unwrap();
+    program.run("rollback", &["--drop-green"]).expect_code(6);
+    let refused = program.run("check", &[]).expect_code(3);
+    assert!(
+        refused.refusals()[0]["what"].as_str().unwrap().contains("1 row points at no row"),
+        "{}",
+        refused.stdout
+    );
+}

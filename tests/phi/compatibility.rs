@@ -69,20 +69,31 @@ async fn old_code_goes_on_through_a_view_of_the_old_shape() {
     }
     let preview = program.execute(&["--dry-run"]).expect_code(0);
     assert!(
-        preview.stdout.contains("CREATE VIEW") && preview.stdout.contains("ON CONFLICT"),
+        preview.stdout.contains("CREATE VIEW")
+            && preview.stdout.contains("ON CONFLICT")
+            && preview.stdout.contains("info keeps its name and has ciphertext then"),
         "{}",
         preview.stdout
     );
     // All columns in their order, as old code has them in `select *`.
     let all = "select string_agg(r::text, ';' order by id) from patients r";
     let before = text(&client, all).await;
-    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+    // Clients of the view would fail without the keys.
+    let refused = program.execute(&["--yes"]).expect_code(3);
+    let whats = refused.refusals().into_iter().map(|finding| finding["what"].as_str().unwrap());
+    assert_eq!(
+        whats.filter(|what| what.contains("could not use it after the swap")).count(),
+        2,
+        "{}",
+        refused.stdout
+    );
     for (id, secret) in [(keys.active, &keys.text), (keys.index, &keys.index_text)] {
         client
             .execute("insert into phi.keys (key_id, secret) values ($1, $2)", &[&id, secret])
             .await
             .unwrap();
     }
+    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
     client
         .batch_execute("grant phi_user to app, other; set search_path = public_views, public")
         .await

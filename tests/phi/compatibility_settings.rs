@@ -73,11 +73,12 @@ async fn settings_of_a_client_do_not_change_what_the_view_writes() {
     let cluster = Cluster::start();
     let keys = Keys::new();
     let (client, program) = staged(&cluster, &keys, &table(), &plan(&keys)).await;
-    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+    program.execute(&["--yes", "--until", "prepare"]).expect_code(0);
     for (id, secret) in [(keys.active, &keys.text), (keys.index, &keys.index_text)] {
         let insert = "insert into phi.keys (key_id, secret) values ($1, $2)";
         client.execute(insert, &[&id, secret]).await.unwrap();
     }
+    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
     client.batch_execute("set search_path = public_ds, public").await.unwrap();
     for (number, settings) in HOSTILE.iter().enumerate() {
         let from = 100 * (number + 1);
@@ -216,4 +217,33 @@ async fn roles_that_cannot_use_the_view_are_named() {
         .await
         .unwrap();
     assert_eq!(notes(), Vec::<String>::new());
+}
+
+/// The server would quote it to the client, and in its log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_that_is_none_of_its_old_type_is_not_quoted() {
+    let cluster = Cluster::start();
+    let keys = Keys::new();
+    let (client, program) = staged(&cluster, &keys, &table(), &plan(&keys)).await;
+    program.execute(&["--yes", "--until", "prepare"]).expect_code(0);
+    for (id, secret) in [(keys.active, &keys.text), (keys.index, &keys.index_text)] {
+        let insert = "insert into phi.keys (key_id, secret) values ($1, $2)";
+        client.execute(insert, &[&id, secret]).await.unwrap();
+    }
+    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+    let written = format!("update public.p set dob = encrypt_phi($1, '{}') where id = 1", keys.active);
+    client.execute(&written, &[&"CANARY of May"]).await.unwrap();
+    for sql in [
+        "select dob from public_ds.p where id = 1",
+        "update public_ds.p set n = n where id = 1",
+        "delete from public_ds.p where id = 1 returning dob",
+    ] {
+        let error = client.batch_execute(sql).await.unwrap_err();
+        let error = error.as_db_error().unwrap();
+        assert_eq!(error.code().code(), "22007", "{error:?}");
+        assert!(!format!("{error:?}").contains("CANARY"), "{error:?}");
+    }
+    assert_eq!(count(&client, "select count(dob) from public_ds.p where id = 2").await, 1);
+    // The statement that wrote it had it as a parameter, which is not logged here.
+    assert!(!cluster.log().contains("CANARY"));
 }

@@ -150,7 +150,7 @@ async fn keys_are_for_one_role_and_each_use_is_noted_without_a_value() {
     // A key that the session gives.
     client.execute("update phi.keys set secret = null where key_id = $1", &[&other]).await.unwrap();
     let both = format!("select decrypt_phi(encrypt_phi('x', '{other}'))");
-    assert_eq!(code(&client, &both).await, format!("22023: the session has to give key {other}"));
+    assert_eq!(code(&client, &both).await, format!("55000: the session has to give key {other}"));
     let set = |secret: &str| format!("set phi.key_{} = '{secret}'", other.to_string().replace('-', "_"));
     client.batch_execute(&set(&secret)).await.unwrap();
     assert_eq!(

@@ -6,7 +6,7 @@ use super::Compatibility;
 use crate::hangs_on::shape::{Green, GreenColumn, Source, without_length};
 use crate::pg::connect::base_settings;
 use crate::pg::sql::lexer::mentions;
-use crate::pg::{Ident, QName, list};
+use crate::pg::{Ident, Literal, QName, TELLING, list};
 
 /// The settings that what is computed may depend on; they have the values of every session of this program.
 const SETTINGS: [&str; 8] = [
@@ -73,7 +73,66 @@ impl Computed {
     }
 }
 
+/// A function that decrypts a value of a type whose input may fail. The server would quote the plaintext in its error, and in its
+/// log.
+pub(super) struct Opened {
+    function: QName,
+    data_type: String,
+}
+
+impl Opened {
+    pub(super) fn make(&self) -> [String; 2] {
+        let Self { function, data_type } = self;
+        let telling = list(TELLING.map(|class| format!("'{class}'")));
+        let body = format!(
+            "DECLARE projh_text text := public.decrypt_phi($1, NULL); \
+             BEGIN RETURN projh_text::{data_type}; \
+             EXCEPTION WHEN OTHERS THEN IF left(SQLSTATE, 2) IN ({telling}) THEN RAISE; END IF; \
+             RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = 'a value that was decrypted is no value of its old type'; END"
+        );
+        [
+            format!(
+                "CREATE FUNCTION {function}(bytea) RETURNS {data_type} LANGUAGE plpgsql VOLATILE \
+                 SET search_path = pg_catalog, pg_temp AS {}",
+                Literal(&body)
+            ),
+            format!("GRANT EXECUTE ON FUNCTION {function}(bytea) TO PUBLIC"),
+        ]
+    }
+
+    /// A version of this program that did without it may have made the view.
+    pub(super) fn drop(&self) -> String {
+        format!("DROP FUNCTION IF EXISTS {}(bytea)", self.function)
+    }
+
+    /// SQL for the value of a column of `t`.
+    pub(super) fn of(&self, column: &Ident) -> String {
+        format!("{}(t.{column})", self.function)
+    }
+}
+
 impl Green {
+    /// The function that decrypts a column for the view in `schema`, if it was no text: every text is one.
+    pub(super) fn opened(&self, schema: &Ident, column: &GreenColumn) -> Option<Opened> {
+        let Source::Encrypted(how) = &column.source else { return None };
+        let was = self.blue.column(&how.blue).filter(|_| self.is_plain(&how.blue))?;
+        let data_type = without_length(&was.data_type);
+        if ["text", "character varying", "character", "name"]
+            .contains(&data_type.trim_start_matches("pg_catalog."))
+        {
+            return None;
+        }
+        let number = self.columns.iter().position(|green| green.name == column.name)?;
+        let function =
+            QName::new(schema.clone(), format!("open_{number}_{}", self.live().name.as_str()).as_str());
+        Some(Opened { function, data_type })
+    }
+
+    /// The functions of all columns that are decrypted.
+    pub(super) fn all_opened(&self, of: &Compatibility) -> impl Iterator<Item = Opened> {
+        self.columns.iter().filter_map(|column| self.opened(&of.schema, column))
+    }
+
     /// The functions of a column, in `schema`: what is read of it, and what is written. `None` if the plan gives no expression,
     /// or one of a column whose type only the server knows. A cast is none: those that read settings are refused.
     pub(super) fn computed(&self, schema: &Ident, column: &GreenColumn) -> Option<[Computed; 2]> {
