@@ -1,15 +1,27 @@
 -- Undoes phi.sql. Keys are not dropped: with a key, all values under it would be lost. While the registry has a key that was
--- not destroyed, it stays, with its role and its audit, and only the functions go.
+-- not destroyed, it stays, with its role and its audit, and only the functions go. If phi.sql was executed for another plan, too,
+-- all of it stays.
 
 do $down$
 declare
   is_member boolean := (select rolsuper from pg_catalog.pg_roles where rolname = current_user);
   has_keys boolean;
   has_brought boolean := obj_description('phi'::regnamespace, 'pg_namespace') like '%came with%';
+  is_last boolean := true;
   one text;
 begin
   if not is_member then
     execute format('grant phi_keeper to %I', current_user);
+  end if;
+  if to_regclass('phi.installed') is not null then
+    delete from phi.installed i where i.ctid = (select o.ctid from phi.installed o order by o.at desc limit 1);
+    is_last := not exists (select from phi.installed);
+  end if;
+  if not is_last then
+    if not is_member then
+      execute format('revoke phi_keeper from %I', current_user);
+    end if;
+    return;
   end if;
   drop function if exists public.encrypt_phi(text, uuid);
   drop function if exists public.decrypt_phi(bytea, uuid);

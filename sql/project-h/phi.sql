@@ -55,6 +55,15 @@ begin
   if to_regtype('phi.key_state') is null then
     create type phi.key_state as enum ('active', 'decrypt-only', 'destroyed');
   end if;
+  -- Each plan has this as a step. What the first of them brought stays for its clients when another one is undone.
+  if to_regclass('phi.installed') is null then
+    create table phi.installed (at timestamptz not null default clock_timestamp());
+    comment on table phi.installed is 'Each time phi.sql was executed, and not undone by phi.down.sql.';
+    if to_regprocedure('public.decrypt_phi(bytea, uuid)') is not null then
+      insert into phi.installed default values;
+    end if;
+  end if;
+  insert into phi.installed default values;
 end
 $types$;
 
@@ -257,11 +266,22 @@ do $owner$
 declare
   one record;
   backend name;
+  others text := (
+    select string_agg(distinct quote_ident(pg_get_userbyid(a.grantee)), ', ')
+    from pg_catalog.pg_default_acl d, aclexplode(d.defaclacl) a where a.grantee <> 0
+  );
 begin
   alter schema phi owner to phi_keeper;
   alter type phi.key_state owner to phi_keeper;
   alter table phi.keys owner to phi_keeper;
   alter table phi.audit owner to phi_keeper;
+  alter table phi.installed owner to phi_keeper;
+  -- Default privileges may have granted something to others: who is to use the functions becomes a member of phi_user.
+  others := concat_ws(', ', 'public', others);
+  execute format('revoke all on schema phi from %s', others);
+  execute format('revoke all on all tables in schema phi from %s', others);
+  grant usage, create on schema phi to phi_keeper;
+  grant all on all tables in schema phi to phi_keeper;
   for one in
     select p.oid::regprocedure as it, p.pronamespace = 'public'::regnamespace and p.proname <> 'get_encryption_key' as is_for_users
     from pg_catalog.pg_proc p
@@ -270,7 +290,8 @@ begin
         and p.proname in ('encrypt_phi', 'decrypt_phi', 'phi_blind_index', 'phi_tag', 'get_encryption_key')
   loop
     execute format('alter function %s owner to phi_keeper', one.it);
-    execute format('revoke all on function %s from public', one.it);
+    execute format('revoke all on function %s from %s', one.it, others);
+    execute format('grant execute on function %s to phi_keeper', one.it);
     if one.is_for_users then
       execute format('grant execute on function %s to phi_user', one.it);
       -- Project-H's backend; some of its roles do not inherit. Row security decides which rows they see.

@@ -236,3 +236,47 @@ steps:
     assert_eq!(code(&client, "table phi.keys").await, "42501: permission denied for schema phi");
     client.batch_execute(DOWN).await.unwrap();
 }
+
+/// As in each project of Supabase.
+#[tokio::test]
+async fn default_privileges_open_nothing() {
+    let cluster = Cluster::start();
+    let client = cluster.client("postgres").await;
+    let roles = "create role anon; create role phi_friend; alter default privileges in schema public grant all on functions to anon;
+        alter default privileges grant all on functions to anon; alter default privileges grant all on tables to anon, phi_friend;
+        alter default privileges grant all on schemas to anon, phi_friend";
+    client.batch_execute(roles).await.unwrap();
+    let reached = "select string_agg(what, ', ') from (
+        select format('%s may use %s', r.rolname, p.oid::regprocedure) from pg_roles r, pg_proc p
+          where r.rolname in ('anon', 'phi_friend') and (p.pronamespace = 'phi'::regnamespace or p.proname ~ '^(phi_|encrypt_phi|decrypt_phi|get_enc)')
+            and has_function_privilege(r.oid, p.oid, 'execute')
+        union all select format('%s may read %s', r.rolname, c.oid::regclass) from pg_roles r, pg_class c
+          where r.rolname in ('anon', 'phi_friend') and c.relnamespace = 'phi'::regnamespace and c.relkind = 'r'
+            and has_table_privilege(r.oid, c.oid, 'select, insert, update, delete')
+        union all select format('%s may use the schema', r.rolname) from pg_roles r
+          where r.rolname in ('anon', 'phi_friend') and has_schema_privilege(r.oid, 'phi', 'usage')) of(what)";
+    for _ in 0..2 {
+        client.batch_execute(UP).await.unwrap();
+        assert_eq!(client.query_one(reached, &[]).await.unwrap().get::<_, Option<String>>(0), None);
+    }
+    let (id, secret) = Key::generate().unwrap();
+    client.execute("insert into phi.keys (key_id, secret) values ($1, $2)", &[&id, &*secret]).await.unwrap();
+    client.batch_execute("grant phi_user to phi_friend; set role phi_friend").await.unwrap();
+    assert_eq!(text(&client, &format!("decrypt_phi(encrypt_phi('x', '{id}'))")).await.as_deref(), Some("x"));
+}
+
+/// Two plans have it as a step; one of them is undone.
+#[tokio::test]
+async fn what_another_plan_uses_stays() {
+    let cluster = Cluster::start();
+    let client = cluster.client("postgres").await;
+    let is_there = "to_regprocedure('decrypt_phi(bytea, uuid)') is not null and to_regrole('phi_user') is not null";
+    // The second time as an earlier version left it, which did not count.
+    for made_before in ["", "drop table phi.installed"] {
+        client.batch_execute(&format!("{UP}; {made_before}")).await.unwrap();
+        client.batch_execute(&format!("{UP} {DOWN}")).await.unwrap();
+        assert_eq!(text(&client, is_there).await.as_deref(), Some("true"));
+        client.batch_execute(DOWN).await.unwrap();
+        assert_eq!(text(&client, is_there).await.as_deref(), Some("false"));
+    }
+}
