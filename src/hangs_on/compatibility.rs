@@ -26,6 +26,9 @@ pub struct Compatibility {
     /// Roles whose privileges on columns only do not reach for it, quoted, and those privileges.
     #[serde(default)]
     pub denied: Vec<(String, String)>,
+    /// Roles to which default privileges grant something, quoted: nothing of the view.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_default: Vec<String>,
 }
 
 /// A column of the old shape.
@@ -256,6 +259,9 @@ impl Green {
         let mut texts: Vec<String> = self.all_computed(of).flat_map(|computed| computed.make()).collect();
         texts.extend(self.all_opened(of).flat_map(|opened| opened.make()));
         texts.push(format!("CREATE VIEW {view}{invoker} AS SELECT {columns} FROM {live} t"));
+        if !of.by_default.is_empty() {
+            texts.push(format!("REVOKE ALL ON {view} FROM {}", list(&of.by_default)));
+        }
         texts.extend(shown.iter().filter_map(|one| {
             let default = one.column.default.as_ref().filter(|_| !one.written.is_empty())?;
             Some(format!("ALTER VIEW {view} ALTER COLUMN {} SET DEFAULT {default}", one.column.name))

@@ -8,10 +8,11 @@ use tokio_postgres::Client;
 use super::JournalError;
 use crate::pg::Ident;
 
-const MIGRATIONS: [(i32, &str); 3] = [
+const MIGRATIONS: [(i32, &str); 4] = [
     (1, include_str!("../../sql/journal/0001_journal.sql")),
     (2, include_str!("../../sql/journal/0002_way_back.sql")),
     (3, include_str!("../../sql/journal/0003_set.sql")),
+    (4, include_str!("../../sql/journal/0004_sealed.sql")),
 ];
 
 const STRANGERS: &str = include_str!("../../sql/catalog/journal_strangers.sql");

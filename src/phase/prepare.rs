@@ -164,7 +164,11 @@ async fn with_view(client: &Client, mut green: Green, table: &TablePlan) -> Resu
         let rows = rows.doing("looking for roles with privileges on columns only")?;
         denied = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     }
-    let view = Compatibility { schema, security_invoker, denied };
+    let sql = "SELECT DISTINCT quote_ident(pg_get_userbyid(a.grantee)) FROM pg_default_acl d, aclexplode(d.defaclacl) a \
+               WHERE d.defaclobjtype = 'r' AND a.grantee <> 0 ORDER BY 1";
+    let rows = client.query(sql, &[]).await.doing("reading default privileges")?;
+    let by_default = rows.iter().map(|row| row.get(0)).collect();
+    let view = Compatibility { schema, security_invoker, denied, by_default };
     green.notes.extend(green.compatibility_notes(&view));
     green.compatibility = Some(view);
     Ok(green)

@@ -61,7 +61,7 @@ impl<'a> Subject<'a> {
     pub(super) fn swap(&self) -> swap::Statements {
         let locked = steps::locked(&self.steps(StepTime::InSwap, Way::Up), Way::Up);
         let settings = &self.forward.settings.now().swap;
-        swap::Statements::of(&self.prepared, &self.id, Colour::Green, &locked, settings, &self.limits)
+        swap::Statements::of(&self.prepared, &self.id, (Colour::Green, &locked), settings, &self.limits)
     }
 
     pub(super) async fn find(

@@ -270,7 +270,8 @@ async fn default_privileges_open_nothing() {
 async fn what_another_plan_uses_stays() {
     let cluster = Cluster::start();
     let client = cluster.client("postgres").await;
-    let is_there = "to_regprocedure('decrypt_phi(bytea, uuid)') is not null and to_regrole('phi_user') is not null";
+    let is_there =
+        "to_regprocedure('decrypt_phi(bytea, uuid)') is not null and to_regrole('phi_user') is not null";
     // The second time as an earlier version left it, which did not count.
     for made_before in ["", "drop table phi.installed"] {
         client.batch_execute(&format!("{UP}; {made_before}")).await.unwrap();

@@ -67,8 +67,7 @@ pub(super) async fn attempt(
         statements: Statements::of(
             &prepared,
             run.journal.run(),
-            arriving(run),
-            &around::locked(&run.journal, arriving(run)),
+            (arriving(run), &around::locked(&run.journal, arriving(run))),
             settings,
             &limits,
         ),

@@ -6,7 +6,8 @@ use crate::error::{Doing, Error};
 use crate::event::Event;
 use crate::finding::{CheckId, Finding};
 use crate::hangs_on::Green;
-use crate::pg::{self, rolled_back};
+use crate::pg::connect::Session;
+use crate::pg::{self, list, rolled_back};
 use crate::phase::steps::SEARCH_PATH;
 use crate::run::Run;
 
@@ -28,6 +29,9 @@ pub(super) async fn expect_keys(run: &Run<'_>) -> Result<(), Error> {
         return Ok(());
     }
     let session = run.connect("steps").await?;
+    for green in prepared.greens() {
+        tell_excluded(run, &session, green).await?;
+    }
     let doing = "trying the functions of the views of the old shape";
     for (green, call) in calls {
         let begin = format!("BEGIN; SET LOCAL statement_timeout = '5s'; {SEARCH_PATH}");
@@ -50,6 +54,31 @@ pub(super) async fn expect_keys(run: &Run<'_>) -> Result<(), Error> {
         }
     }
     if findings.is_empty() { Ok(()) } else { Err(Error::Refused(findings)) }
+}
+
+/// Reports roles that use the table and may not call what its view calls.
+async fn tell_excluded(run: &Run<'_>, session: &Session, green: &Green) -> Result<(), Error> {
+    let called = green.functions_of_view();
+    let table = green.live();
+    let sql = "SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(r.rolname) END \
+               FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee \
+               WHERE c.oid = to_regclass($1) AND a.privilege_type IN ('SELECT', 'INSERT', 'UPDATE', 'DELETE') AND a.grantee <> c.relowner \
+               AND NOT coalesce(r.rolsuper, false) AND EXISTS (SELECT FROM unnest($2::text[]) f WHERE to_regprocedure('public.' || f) IS NOT NULL \
+               AND NOT has_function_privilege(coalesce(r.rolname, 'public'), to_regprocedure('public.' || f), 'EXECUTE')) ORDER BY 1";
+    let rows = session.query(sql, &[&table.to_string(), &called]).await;
+    let rows = rows.doing("looking for roles that may not call the functions of the view")?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let roles = list(rows.iter().map(|row| row.get::<_, String>(0)));
+    let text = format!(
+        "of {}, the view of the old shape fails for {roles}, who may not call all of {} (42501): grant them that, as members of phi_user for \
+         example, if they are to use it",
+        table.plain(),
+        called.join(", ")
+    );
+    run.cx.tell(&Event::Notice { text });
+    Ok(())
 }
 
 fn refused(green: &Green, call: &str, error: &tokio_postgres::Error) -> Finding {

@@ -77,8 +77,7 @@ impl Statements {
     pub(crate) fn of(
         prepared: &Prepared,
         run: &str,
-        who: Colour,
-        steps: &[(QName, LockMode)],
+        (who, steps): (Colour, &[(QName, LockMode)]),
         settings: &SwapSettings,
         limits: &Limits,
     ) -> Self {
