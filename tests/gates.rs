@@ -286,7 +286,19 @@ async fn hooks_are_told_and_hold_up_nothing() {
     let endless = "  - [sh, -c, 'sleep 86123 & sleep 86123']\n";
     program.write_plan(&format!("{}{hooks}{endless}", plan(HEALTH)));
     let said = program.execute(&["--yes", "--until", "settle"]).expect_code(0);
-    said.expect_words(&["hook sh did not end within 10 s, and was killed with all that it started"]);
+    for (text, times) in [
+        ("hook 4, sh, did not end within 10 s, and was killed with all that it started", 1),
+        ("hook 2, /no/such/program, could not be started", 1),
+        ("hook 3, false, ended with exit status: 1", 1),
+        ("hook 1, ", 0),
+    ] {
+        assert_eq!(
+            said.stdout.matches(text).count() + said.stderr.matches(text).count(),
+            times,
+            "{text}: {}",
+            said.stdout
+        );
+    }
     assert_eq!(processes("86123"), 0);
     program.write_plan(&format!("{}{hooks}", plan(HEALTH)));
     program.run("rollback", &[]).expect_code(6);

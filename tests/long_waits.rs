@@ -65,6 +65,17 @@ async fn what_changes_while_the_swap_waits_is_compared() {
     assert!(at(differences[0]).duration_since(compared).as_secs() >= 29, "{}", differs.stdout);
 }
 
+/// On a quiet table, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_single_change_is_compared_within_minutes() {
+    let (_cluster, client, program) = stage("index", &closed_window()).await;
+    let running = program.spawn("execute", &["--yes"]);
+    running.wait_for_notice("waits for its window");
+    client.batch_execute("update public.t set n = 7 where id = 7").await.unwrap();
+    let compared = |event: &serde_json::Value| event["type"] == "delta_verified" && event["keys"] == 1;
+    running.wait_until(compared).expect("it compares");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_stream_is_applied_while_a_consistent_point_waits_for_a_transaction() {
     let (cluster, client, program) = stage("index", "attempts: 3").await;

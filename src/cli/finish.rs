@@ -9,6 +9,7 @@ use crate::journal;
 use crate::journal::requests::{Ask, Finish};
 use crate::pg::ConnectionRole;
 use crate::pg::connect::Session;
+use crate::phase;
 use crate::plan::{self, Archive};
 
 pub(super) async fn run(
@@ -29,6 +30,12 @@ pub(super) async fn run(
         let found = shell.find(&session, &run).await?;
         if !plan::is_name(plan_or_run) {
             expect_same_archive(&session, &run, plan.settings.archive.as_ref()).await?;
+        }
+        // What would be refused does not take the run over: a comparison that was made would not count any more.
+        if let Some(found) = found.as_ref().filter(|found| found.progress.ended.is_none())
+            && journal::holder(&session, &run).await?.is_none()
+        {
+            phase::finish::phases(&found.progress, how)?;
         }
         Ok((plan, found.is_some_and(|found| found.progress.is_in_place())))
     });

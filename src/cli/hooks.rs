@@ -1,8 +1,9 @@
 //! The plan's hooks: commands that get what happens at the end of each phase, for chat and paging.
 //!
 //! Invariant: a hook holds up nothing. It is started and given one line of JSON on its standard input; whether it succeeds
-//! does not matter to the run. Only the end of the program waits for it, and no longer than [`LIMIT`].
+//! does not matter to the run, and is reported once. Only the end of the program waits for it, and no longer than [`LIMIT`].
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -29,6 +30,8 @@ pub(super) struct Hooked {
     run: Mutex<Option<String>>,
     /// The hooks that run; each ends with what there is to say about it, if nobody was told.
     running: Mutex<JoinSet<Option<String>>>,
+    /// What was reported of hooks that do not do what they are for.
+    reported: Arc<Mutex<BTreeSet<String>>>,
     /// Whether the last event was reported.
     has_ended: Arc<AtomicBool>,
 }
@@ -40,6 +43,7 @@ impl Hooked {
             hooks: OnceLock::new(),
             run: Mutex::default(),
             running: Mutex::default(),
+            reported: Arc::default(),
             has_ended: Arc::default(),
         }
     }
@@ -73,11 +77,15 @@ impl Hooked {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         // Those that have ended are forgotten.
         while running.try_join_next().is_some() {}
-        for hook in hooks {
-            let work = carry_out(hook.clone(), format!("{line}\n"));
+        for (number, hook) in (1..).zip(hooks) {
+            let work = carry_out(number, hook.clone(), format!("{line}\n"));
             let (reporter, has_ended) = (Arc::clone(&self.reporter), Arc::clone(&self.has_ended));
+            let reported = Arc::clone(&self.reported);
             let told = async move {
                 let text = work.await?;
+                if !reported.lock().unwrap_or_else(PoisonError::into_inner).insert(text.clone()) {
+                    return None;
+                }
                 // The state of the tables is the last that is reported.
                 if has_ended.load(Ordering::Acquire) {
                     return Some(text);
@@ -118,9 +126,9 @@ impl Reporter for Hooked {
     }
 }
 
-/// Carries out one hook; why it had to be killed, if so.
-async fn carry_out(hook: Vec<String>, line: String) -> Option<String> {
-    let program = hook.first().cloned().unwrap_or_default();
+/// Carries out one hook, by its number in the plan; what is wrong with it, if anything. Its arguments may be secrets.
+async fn carry_out(number: u32, hook: Vec<String>, line: String) -> Option<String> {
+    let hook_is = format!("hook {number}, {},", hook.first().map_or("", String::as_str));
     let work = async {
         let mut group = Group::start(&hook, Stdio::piped())?;
         if let Some(mut stdin) = group.stdin() {
@@ -130,16 +138,12 @@ async fn carry_out(hook: Vec<String>, line: String) -> Option<String> {
         group.wait().await
     };
     match tokio::time::timeout(LIMIT, work).await {
-        Ok(Ok(_)) => None,
-        Ok(Err(error)) => {
-            tracing::warn!(program, %error, "a hook could not be started");
-            None
-        }
-        Err(_) => {
-            let limit = LIMIT.as_secs();
-            Some(format!(
-                "hook {program} did not end within {limit} s, and was killed with all that it started"
-            ))
-        }
+        Ok(Ok(status)) if status.success() => None,
+        Ok(Ok(status)) => Some(format!("{hook_is} ended with {status}")),
+        Ok(Err(error)) => Some(format!("{hook_is} could not be started: {error}")),
+        Err(_) => Some(format!(
+            "{hook_is} did not end within {} s, and was killed with all that it started",
+            LIMIT.as_secs()
+        )),
     }
 }

@@ -24,7 +24,11 @@ impl Error {
         let text = match self {
             Self::Differences(found) => return Some(of_differences(found)),
             Self::Feed(FeedError::Apply(ApplyError::Diverged { .. })) => TO_INVESTIGATE,
-            Self::SourceChanged { .. } | Self::Feed(FeedError::SourceChanged { .. }) => {
+            Self::Feed(FeedError::SourceChanged { .. }) => {
+                "undo the DDL and execute again. If that is done, rows were written meanwhile that had other columns, and the stream \
+                 cannot get past them: `projh-bluegreen rollback` and begin again, or `projh-bluegreen finish --force` after a swap"
+            }
+            Self::SourceChanged { .. } => {
                 "undo the DDL and execute again, or `projh-bluegreen rollback` and begin again with a plan for the new shape"
             }
             Self::Feed(FeedError::Foreign { .. }) => {
@@ -95,6 +99,11 @@ impl Error {
     /// What to do when a swap can no longer be undone, or the process that could do so does not answer.
     fn hint_on_the_way_back(&self) -> Option<&'static str> {
         Some(match self {
+            Self::WayBroken(error) if matches!(**error, Self::Feed(FeedError::SourceChanged { .. })) => {
+                "put the columns right, and execute again. If that is done, clients wrote rows while there were others, and the stream \
+                 cannot get past these: the swap cannot be undone any more, and `projh-bluegreen finish --force` keeps green. Until then \
+                 the slots make the server retain WAL"
+            }
             Self::WayBroken(_) => {
                 "put right what clients wrote or changed, and execute again: blue continues where it stopped; or accept that \
                  the swap cannot be undone: `projh-bluegreen finish --force`. Until then the slots make the server retain WAL"
@@ -144,6 +153,10 @@ impl Error {
                 "several rows of blue get the same key: the index of blue's own key is damaged, or the plan makes several \
                  keys equal. `projh-bluegreen rollback`, change the rows or the plan, and begin again; `projh-bluegreen \
                  check` counts such keys in a table of up to 256 MB"
+            }
+            "23505" if matches!(self, Self::Feed(_)) => {
+                "a row that clients wrote has a key there that another row has: change such a row (`projh-bluegreen find` finds it by \
+                 its key digest) and execute again, or `projh-bluegreen rollback`, change the plan, and begin again"
             }
             _ if matches!(self, Self::Feed(_)) && is_about_data(code) => {
                 "a change of blue cannot be converted as the plan says, and the stream cannot get past it: \

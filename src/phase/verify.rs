@@ -27,6 +27,8 @@ const STEPS_MAX: u32 = 12;
 
 /// Changed keys that are compared once there are this many, while something else is waited for.
 const KEYS_MEANWHILE: usize = 5_000;
+/// Fewer are compared after this time.
+const ANY_AFTER: Duration = Duration::from_secs(60);
 /// How often they are counted meanwhile.
 const COUNTED_EVERY: Duration = Duration::from_secs(1);
 /// The time between two comparisons meanwhile, unless so many keys change that the feed would soon wait: each needs a
@@ -319,6 +321,7 @@ pub(crate) async fn until<T>(run: &mut Run<'_>, answer: impl Future<Output = T>)
 /// Runs until an error, which it returns.
 async fn compare_what_changes(run: &Run<'_>) -> Error {
     let mut steps = 0;
+    let mut since = Instant::now();
     loop {
         tokio::time::sleep(COUNTED_EVERY).await;
         if let Some(feed) = &run.feed
@@ -326,7 +329,8 @@ async fn compare_what_changes(run: &Run<'_>) -> Error {
         {
             return error.into();
         }
-        if run.feed.as_ref().map_or(0, Feed::touched_count) < KEYS_MEANWHILE {
+        let enough = if since.elapsed() < ANY_AFTER { KEYS_MEANWHILE } else { 1 };
+        if run.feed.as_ref().map_or(0, Feed::touched_count) < enough {
             continue;
         }
         steps += 1;
@@ -334,6 +338,7 @@ async fn compare_what_changes(run: &Run<'_>) -> Error {
         if let Err(error) = compared.await {
             return error;
         }
+        since = Instant::now();
         pause_unless(COMPARED_EVERY, || run.feed.as_ref().is_some_and(Feed::is_filling)).await;
     }
 }

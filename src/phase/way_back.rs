@@ -212,10 +212,12 @@ pub async fn broken(run: &Run<'_>, error: Error) -> Result<Error, Error> {
         let named: Vec<String> = keys.iter().map(|key| format!("{} {}", key.table, key.digest)).collect();
         why = format!("{why}; by table and key digest: {}", named.join(", "));
     }
-    if before.is_none_or(|before| before.why != why) {
+    if before.as_ref().is_none_or(|before| before.why != why) {
         let sql = "SELECT to_char(clock_timestamp(), 'YYYY-MM-DD HH24:MI:SSOF')";
         let row = run.journal.session().query_one(sql, &[]).await.doing("reading the server's time")?;
-        run.journal.record(Fact::WayBroken { since: row.get(0), why, keys }).await?;
+        // It has been broken since then, whatever else keeps it so now.
+        let since = before.map_or_else(|| row.get(0), |before| before.since);
+        run.journal.record(Fact::WayBroken { since, why, keys }).await?;
     }
     Ok(Error::WayBroken(Box::new(error)))
 }

@@ -26,6 +26,8 @@ async fn a_held_swap_that_was_interrupted_is_compared_again_and_swapped_by_the_c
     program.run("swap", &[]).expect_code(2).expect_words(&["it has not been verified since"]);
     client.batch_execute(&damage(&green, "as it was")).await.unwrap();
     program.run("verify", &[]).expect_code(0);
+    // What is refused takes nothing over.
+    program.run("finish", &["--yes"]).expect_code(2).expect_words(&["has not been swapped yet"]);
     assert_eq!(status(&program)["phase"], "swap");
 
     let run: String = client.query_one("select run from projh_bluegreen.run", &[]).await.unwrap().get(0);

@@ -48,6 +48,18 @@ async fn maintenance_of_either_table_is_no_matter_in_the_soak() {
         client.batch_execute(&sql.replace("BLUE", &blue)).await.unwrap();
         follows(&client, &blue, sql).await;
     }
+    // It makes indexes of the partitions that have another name for as long as it waits for somebody.
+    let others = [cluster.client("postgres").await, cluster.client("postgres").await];
+    others[0].batch_execute("begin isolation level repeatable read; select count(*) from t").await.unwrap();
+    let reindexed = others[1].batch_execute("reindex table concurrently t");
+    let meanwhile = async {
+        let made = "select count(*) > 0 from pg_class where relname ~ '_ccnew'";
+        until("it is under way", async || client.query_one(made, &[]).await.unwrap().get(0)).await;
+        program.run("verify", &[]).expect_code(0);
+        follows(&client, &blue, "meanwhile").await;
+        others[0].batch_execute("commit").await.unwrap();
+    };
+    tokio::join!(meanwhile, reindexed).1.unwrap();
     program.run("rollback", &[]).expect_code(6);
     running.finish().expect_code(6);
     let rows: i64 = client.query_one("select count(*) from t", &[]).await.unwrap().get(0);
@@ -142,6 +154,41 @@ async fn a_column_that_is_dropped_in_the_soak_from_either_table_is_an_alarm_for_
         assert_eq!(rows, 19, "{says}");
         client.batch_execute(&format!("drop table t; {SETUP}")).await.unwrap();
     }
+}
+
+/// What clients wrote while there was another column has it in the stream for good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_column_that_came_and_went_in_the_soak_is_an_alarm_for_good_and_since_then() {
+    let cluster = Cluster::start();
+    let (client, program) = stage(&cluster, SETUP, PLAN).await;
+    let running = program.spawn("execute", &["--yes"]);
+    running.wait_for("soaking");
+    client.batch_execute("alter table t add column extra int default 5").await.unwrap();
+    running.finish().expect_code(1);
+    let broken = || program.run("status", &[]).events_of("status")[0]["broken"].clone();
+    let first = broken();
+    client
+        .batch_execute("update t set note = 'later' where id < 20; alter table t drop column extra")
+        .await
+        .unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    for command in ["execute", "rollback"] {
+        let args: &[&str] = if command == "execute" { &["--yes"] } else { &[] };
+        let stopped = program.run(command, args).expect_code(1);
+        assert!(stopped.error().contains("while there was a column `extra` more"), "{}", stopped.error());
+        assert!(
+            stopped.stdout.contains("If that is done, clients wrote rows while there were others"),
+            "{}",
+            stopped.stdout
+        );
+        let now = broken();
+        assert!(now["why"] != first["why"] && now["since"] == first["since"], "{now}, and before {first}");
+    }
+    program.run("finish", &["--yes", "--force", "--now"]).expect_code(0);
+    assert_eq!(
+        client.query_one("select count(*) from t where note = 'later'", &[]).await.unwrap().get::<_, i64>(0),
+        19
+    );
 }
 
 /// Green before the swap is what clients would get.

@@ -68,10 +68,18 @@ async fn ddl_on_blue_stops_it_before_a_row_is_written() {
         (
             "alter table t add column extra int",
             "alter table t drop column extra",
-            "6 columns where the plan was made for 5",
+            "while there was a column `extra` more",
         ),
-        ("alter table t rename column n to m", "alter table t rename column m to n", "column `m` is not `n`"),
-        ("alter table t alter n type bigint", "alter table t alter n type int", "column `n`"),
+        (
+            "alter table t rename column n to m",
+            "alter table t rename column m to n",
+            "while column `n` was not there",
+        ),
+        (
+            "alter table t alter n type bigint",
+            "alter table t alter n type int",
+            "while column `n` had another type",
+        ),
     ];
     for (there, back, what) in ddl {
         bench.forget_stream().await;

@@ -192,7 +192,7 @@ fn swapped(attempt: u32, compared: u64, times: &SwapTimes, commit_ms: f64, stall
     let compare = format!("{} keys that changed last", count(compared));
     let parts = [
         ("lock wait", times.lock_wait_ms, "until the lock was granted"),
-        ("drain", times.drain_ms, "changes committed before it, applied to green"),
+        ("drain", times.drain_ms, "what was committed before it, applied to the other table"),
         ("compare", times.compare_ms, compare.as_str()),
         ("exchange", times.exchange_ms, "names, keys, grants, all that belongs to the tables"),
         ("commit", commit_ms, ""),

@@ -80,15 +80,7 @@ impl Pending {
         if sent == known {
             return Ok(());
         }
-        let columns = self.lane.streamed().zip(sent.iter().zip(&known));
-        let different = columns.into_iter().find(|(_, (sent, known))| sent != known);
-        let what = different.map_or_else(
-            || format!("it has {} columns where the plan was made for {}", sent.len(), known.len()),
-            |(column, (sent, _))| {
-                let sent = String::from_utf8_lossy(sent.0);
-                format!("column `{sent}` is not `{}` as it was", column.name.as_str())
-            },
-        );
+        let what = difference(&sent, &known);
         Err(FeedError::SourceChanged { table: self.lane.table.plain(), what })
     }
 
@@ -175,4 +167,21 @@ pub(super) async fn begin(session: &Session, sql: &str, in_transaction: &mut boo
         *in_transaction = true;
     }
     Ok(())
+}
+
+/// How the columns that were sent, by name and type, differ from those that are known.
+fn difference(sent: &[(&[u8], u32)], known: &[(&[u8], u32)]) -> String {
+    let name = |(name, _): &(&[u8], u32)| String::from_utf8_lossy(name).into_owned();
+    let has = |columns: &[(&[u8], u32)], wanted: &[u8]| columns.iter().any(|(name, _)| *name == wanted);
+    if let Some(column) = known.iter().find(|(name, _)| !has(sent, name)) {
+        return format!("a row was written while column `{}` was not there", name(column));
+    }
+    if let Some(column) = sent.iter().find(|(name, _)| !has(known, name)) {
+        return format!("a row was written while there was a column `{}` more", name(column));
+    }
+    let changed = sent.iter().find(|column| !known.contains(column));
+    changed.map_or_else(
+        || "a row was written while its columns had another order".to_owned(),
+        |column| format!("a row was written while column `{}` had another type", name(column)),
+    )
 }
