@@ -109,7 +109,7 @@ impl PlaceKind {
             Self::View => "it shows what its column has: let it call decrypt_phi, or drop it",
             Self::MaterializedView => "it holds a copy: drop it, and create it without the column",
             Self::Statistics => {
-                "they are dropped with their column; VACUUM pg_catalog.pg_statistic after that"
+                "they are dropped with their column; VACUUM FULL pg_catalog.pg_statistic removes their bytes after that"
             }
             Self::Trigger => "look at its function: if it writes whole rows, leave out the column",
             Self::AuditRows => {
@@ -280,7 +280,8 @@ pub(crate) fn after_finish(prepared: &Prepared, archived: Option<&[String]>) -> 
     is_encrypted.then(|| {
         format!(
             "plaintext of the encrypted columns may remain where this program cannot remove it: {archived}WAL and its archive, \
-             standbys, subscribers, dumps, audit logs; `projh-bluegreen phi coverage PLAN` lists what it can find"
+             standbys, subscribers, dumps, audit logs, the free space of pg_statistic until the server uses it again (VACUUM FULL \
+             pg_catalog.pg_statistic rewrites it); `projh-bluegreen phi coverage PLAN` lists what it can find"
         )
     })
 }

@@ -24,6 +24,8 @@ const BATCH: &str = "pg_temp.projh_rekey";
 const AFTER: &str = "pg_temp.projh_rekey_after";
 /// How long a batch waits for what others have locked, while others may wait for its own: at most that. It does not wait for rows.
 const LOCK_WAIT: Duration = Duration::from_millis(300);
+/// How long others may wait for the rows of a batch: they are locked until their new values were read back.
+const HELD: Duration = Duration::from_millis(200);
 /// The most rows of a batch.
 const ROWS_MAX: usize = 2_000;
 
@@ -126,10 +128,12 @@ impl Batch {
         self.rows.last().map(|row| LastKey(row.key.clone()))
     }
 
-    /// The number of rows of which there are so many bytes, at the size of these.
-    pub(super) fn next_size(&self, bytes: u64) -> usize {
+    /// The number of rows of which there are so many bytes, at the size of these, and which take no longer to be written and read back
+    /// than [`HELD`], at the pace of these.
+    pub(super) fn next_size(&self, bytes: u64, took: Duration) -> usize {
         let of_row = (self.bytes / self.rows.len().max(1)).max(1);
-        (usize::try_from(bytes).unwrap_or(usize::MAX) / of_row).clamp(1, ROWS_MAX)
+        let of_bytes = usize::try_from(bytes).unwrap_or(usize::MAX) / of_row;
+        of_bytes.min(written_within(HELD, self.rows.len(), took)).clamp(1, ROWS_MAX)
     }
 
     /// Why values were left as they are.
@@ -334,5 +338,29 @@ impl Work {
             list(sets),
             conditions.join(" AND ")
         )
+    }
+}
+
+/// How many rows are written within a time, if so many took so long.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "some thousand rows"
+)]
+fn written_within(time: Duration, rows: usize, took: Duration) -> usize {
+    (rows as f64 * time.as_secs_f64() / took.as_secs_f64().max(1e-6)) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_that_took_long_is_followed_by_a_smaller_one() {
+        assert_eq!(written_within(HELD, 2_000, Duration::from_secs(2)), 200);
+        assert!(written_within(HELD, 2_000, Duration::from_millis(100)) > 2_000);
+        assert_eq!(written_within(HELD, 1, Duration::from_secs(5)), 0, "then one by one");
+        assert!(written_within(HELD, 1, Duration::ZERO) > 1);
     }
 }

@@ -80,7 +80,9 @@ pub(crate) async fn estimate(
     let begun = Instant::now();
     let mut tried = Batch::read(client, work, None, at_once).await?;
     sealing.seal(&mut tried)?;
+    let writing = Instant::now();
     let written = tried.write(client, work, &mut sealing, false).await?;
+    let at_once = at_once.min(tried.next_size(settings.chunk_size_bytes, writing.elapsed()));
     let sampled = written.values + tried.refused_count();
     let values_per_s = match sampled {
         0 => 0.0,
@@ -178,10 +180,11 @@ impl Going<'_> {
             let Some(last) = batch.last_key() else { return Ok((values, skipped)) };
             after = Some(last);
             self.sealing.seal(&mut batch)?;
+            let writing = Instant::now();
             let written = batch.write(self.client, self.work, &mut self.sealing, true).await?;
             let Written { values: now, skipped: not } = written;
             (values, skipped) = (values + now, skipped + not);
-            self.at_once = batch.next_size(self.plan.settings.chunk_size_bytes);
+            self.at_once = batch.next_size(self.plan.settings.chunk_size_bytes, writing.elapsed());
             for why in batch.refused() {
                 *self.found.refused.entry(why).or_default() += 1;
             }
