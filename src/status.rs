@@ -39,6 +39,8 @@ pub struct Status {
     pub next: Option<String>,
     /// Since when there is no way back, why, and for which rows; `null` while blue follows, or without a way back.
     pub broken: Option<Broken>,
+    /// When the soak ends, by the settings of now, and the swap can no longer be undone; `null` if there is none, or it is over.
+    pub soak_ends: Option<String>,
     /// Number of rounds of the copy begun.
     pub rounds: u32,
     /// Rows copied for each table, in the plan's order.
@@ -191,6 +193,7 @@ impl Status {
             state,
             next: standing.next,
             broken: progress.broken.clone().filter(|_| progress.is_reversible()),
+            soak_ends: soak_ends(client, run).await?,
             rounds: progress.rounds,
             rows_copied: progress.rows_copied.clone(),
             begun: run.times.0.clone(),
@@ -231,6 +234,20 @@ fn gone(progress: &Progress, run: &str, slots: &[Slot]) -> Vec<String> {
         (is_needed && !is_over).then(|| format!("slot {} {why}", RunObjects::of(run).slot(source).as_str()))
     };
     needed.into_iter().filter_map(gone).collect()
+}
+
+/// The end of the soak, if that is under way.
+async fn soak_ends(client: &Client, run: &Summary) -> Result<Option<String>, JournalError> {
+    let progress = &run.progress;
+    let is_open = progress.next_phase() == Some(Phase::Soak) && progress.is_reversible() && !progress.closing;
+    let Some(arrived) = progress.arrived.as_ref().filter(|_| is_open) else { return Ok(None) };
+    let plan = journal::settings(client, &run.found.run).await?.unwrap_or_default();
+    let set = requests::set(client, &run.found.run).await.map_err(JournalError::doing("read"))?;
+    let soak = plan.with(set.iter().map(|(key, set)| (key, &set.value))).soak;
+    let sql = "SELECT to_char(to_timestamp($1), 'YYYY-MM-DD HH24:MI:SSOF')";
+    let ends = arrived.at as f64 + soak.as_secs_f64();
+    let row = client.query_one(sql, &[&ends]).await.map_err(JournalError::doing("read"))?;
+    Ok(Some(row.get(0)))
 }
 
 /// What was set for a run.

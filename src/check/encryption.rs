@@ -7,6 +7,7 @@ use crate::hangs_on::{GreenColumn, Source};
 use crate::pg::Ident;
 use crate::pg::connect::Session;
 use crate::phase::keyring::{self, Used};
+use crate::phi::Format;
 use crate::plan::{ColumnChange, Plan, Step, StepTime};
 
 /// What the view of the old shape calls must be there when it is made, in the swap; a step of the plan may make it.
@@ -63,7 +64,33 @@ pub(super) fn notes(subject: &Subject<'_>) -> Vec<Finding> {
             format!("column {name} is made anew, as the {what} of column {of}, which is encrypted already");
         note(text, "if the table has one that is to be kept, give the name of its column")
     });
-    kept.chain(added).collect()
+    kept.chain(added).chain(moved_by_others(subject)).collect()
+}
+
+/// Foreign keys of the table that change the key of its rows, to which values and tags are bound.
+fn moved_by_others(subject: &Subject<'_>) -> Vec<Finding> {
+    let Some(design) = &subject.design else { return Vec::new() };
+    let is_bound = design.green.columns.iter().any(|column| match &column.source {
+        Source::Encrypted(how) => how.format == Format::AesGcm,
+        Source::BlindIndex(code) => code.tag_of.is_some(),
+        _ => false,
+    });
+    let of_key = |name: &Ident| design.key.columns.iter().any(|key| key.name == *name);
+    let found = design.green.blue.foreign_keys.iter().filter(|key| {
+        let cascades = key.tail.as_ref().is_some_and(|tail| tail.contains("ON UPDATE CASCADE"));
+        is_bound && cascades && key.columns.iter().any(of_key)
+    });
+    let findings = found.map(|key| {
+        let what = format!(
+            "foreign key {} changes the key of rows (ON UPDATE CASCADE) to which values of the format aes-gcm, and tags, are bound: nobody \
+             could open them, or they would be wrong, once {} changes such a key",
+            key.name,
+            key.references.plain()
+        );
+        let hint = "never change these keys there, or `bound_to` columns that do not change, or `format: pgp` without `tag`";
+        Finding::table(CheckId::Encryption, &subject.definition.table.name, what, hint).into_note()
+    });
+    findings.collect()
 }
 
 pub(super) async fn check(plan: &Plan, session: &Session) -> Result<Vec<Finding>, Error> {

@@ -174,6 +174,9 @@ fn lines(status: &Status) -> Vec<String> {
         let (lag, held) = (bytes(stream.lag_bytes), bytes(stream.retained_bytes));
         say("stream", format!("{lag} behind; the slot holds {held} ({})", stream.wal_status));
     }
+    if let Some(ends) = &status.soak_ends {
+        say("soak", format!("until {ends}: the swap can be undone no longer"));
+    }
     if let Some(by) = &status.orchestrator {
         let is = if by.alive {
             format!("at work, {} connections", by.connections)

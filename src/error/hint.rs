@@ -24,13 +24,6 @@ impl Error {
         let text = match self {
             Self::Differences(found) => return Some(of_differences(found)),
             Self::Feed(FeedError::Apply(ApplyError::Diverged { .. })) => TO_INVESTIGATE,
-            Self::Feed(FeedError::SourceChanged { .. }) => {
-                "undo the DDL and execute again. If that is done, rows were written meanwhile that had other columns, and the stream \
-                 cannot get past them: `projh-bluegreen rollback` and begin again, or `projh-bluegreen finish --force` after a swap"
-            }
-            Self::SourceChanged { .. } => {
-                "undo the DDL and execute again, or `projh-bluegreen rollback` and begin again with a plan for the new shape"
-            }
             Self::Feed(FeedError::Foreign { .. }) => {
                 "the stream cannot get past it: `projh-bluegreen rollback` and begin again; add no table to a publication \
                  whose name begins with projh_bg_"
@@ -91,9 +84,26 @@ impl Error {
                 "the plan makes several keys equal: change such rows and execute again, or `projh-bluegreen rollback`, \
                  change the plan, and begin again"
             }
-            _ => return self.hint_on_the_way_back().or_else(|| self.hint_on_rows()).map(str::to_owned),
+            _ => {
+                let of_rows = || self.hint_on_ddl().or_else(|| self.hint_on_rows());
+                return self.hint_on_the_way_back().or_else(of_rows).map(str::to_owned);
+            }
         };
         Some(text.to_owned())
+    }
+
+    /// What to do about DDL on the tables.
+    fn hint_on_ddl(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Feed(FeedError::SourceChanged { .. }) => {
+                "undo the DDL and execute again. If that is done, rows were written meanwhile that had other columns, and the stream \
+                 cannot get past them: `projh-bluegreen rollback` and begin again, or `projh-bluegreen finish --force` after a swap"
+            }
+            Self::SourceChanged { .. } => {
+                "undo the DDL and execute again, or `projh-bluegreen rollback` and begin again with a plan for the new shape"
+            }
+            _ => return None,
+        })
     }
 
     /// What to do when a swap can no longer be undone, or the process that could do so does not answer.

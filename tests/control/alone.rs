@@ -29,6 +29,7 @@ async fn a_held_swap_that_was_interrupted_is_compared_again_and_swapped_by_the_c
     // What is refused takes nothing over.
     program.run("finish", &["--yes"]).expect_code(2).expect_words(&["has not been swapped yet"]);
     assert_eq!(status(&program)["phase"], "swap");
+    assert!(status(&program)["soak_ends"].is_null());
 
     let run: String = client.query_one("select run from projh_bluegreen.run", &[]).await.unwrap().get(0);
     let swapped = program.say(&["swap", &run, "--json"]).expect_code(0);
@@ -37,6 +38,9 @@ async fn a_held_swap_that_was_interrupted_is_compared_again_and_swapped_by_the_c
     assert!(end["state"].as_str().unwrap().contains("while `execute` runs, blue follows"), "{end}");
     assert!(end["next"].as_str().unwrap().contains("projh-bluegreen execute"), "{end}");
 
+    let hours = "select round(extract(epoch from $1::text::timestamptz - now()) / 3600)::int";
+    let ends = status(&program)["soak_ends"].as_str().unwrap().to_owned();
+    assert_eq!(client.query_one(hours, &[&ends]).await.unwrap().get::<_, i32>(0), 1, "{ends}");
     // In the soak: what clients write to green is applied to blue first.
     client.batch_execute("update t set note = 'of green' where id = 2").await.unwrap();
     program.run("verify", &[]).expect_code(0);

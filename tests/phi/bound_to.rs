@@ -36,3 +36,29 @@ async fn each_column_has_its_own() {
         .expect_words(&["10 values were encrypted again"]);
     covered().expect_words(&[&format!("5 under key {new}")]);
 }
+
+/// Nobody who writes to the table is there to encrypt the values again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_foreign_key_that_changes_the_key_of_rows_is_noted() {
+    let cluster = Cluster::start();
+    let keys = Keys::new();
+    let table = "create table a (id int primary key); create table b (id int primary key constraint moves references a on update cascade, \
+                 v text, w text, other int constraint stays references a on update cascade)";
+    let (_client, program) = stage(&cluster, table, "").await;
+    keys.write(&program);
+    for (format, noted) in [("{format: aes-gcm}", 1), ("{tag: true}", 1), ("{}", 0)] {
+        program.write_plan(&format!(
+            "version: 1\nname: b\nkeys: {{provider: {{file: keys.yaml}}, active: {}, tag: {}}}\ntables:\n  - table: public.b\n    \
+             replica_identity: full\n    columns: {{v: {{encrypt: {format}}}}}\n",
+            keys.active, keys.index
+        ));
+        let checked = program.run("check", &[]).expect_code(0);
+        let findings = checked.events_of("finding");
+        let told = findings
+            .iter()
+            .filter(|finding| finding["what"].as_str().unwrap().contains("(ON UPDATE CASCADE)"));
+        let told: Vec<&str> = told.map(|finding| finding["what"].as_str().unwrap()).collect();
+        assert_eq!(told.len(), noted, "{format}: {}", checked.stdout);
+        assert!(told.iter().all(|what| what.contains("\"moves\"")), "{told:?}");
+    }
+}
