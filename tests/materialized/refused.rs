@@ -29,12 +29,12 @@ async fn one_that_does_not_fit_or_changes_meanwhile_is_named() {
     let cases = [
         (
             "create materialized view app.v as select id, hours from app.t",
-            "column t.hours does not exist",
+            "does not fit the new table: column",
             "keep column \"hours\"",
         ),
         (
             "create materialized view app.v as select id from app.t where old = ''",
-            "column t.old does not exist",
+            "does not fit the new table: column",
             "keep column \"old\"",
         ),
         (

@@ -187,7 +187,8 @@ impl Cluster {
     pub fn pg_dump(&self, db: &str, args: &[&str]) -> String {
         let mut pg_dump = self.client_program("pg_dump", db);
         pg_dump.args(args);
-        let noise = ["\\restrict ", "\\unrestrict ", "-- Dumped from ", "-- Dumped by "];
+        let noise =
+            ["\\restrict ", "\\unrestrict ", "-- Dumped from ", "-- Dumped by ", "SET transaction_timeout "];
         must(pg_dump)
             .lines()
             .filter(|line| !noise.iter().any(|prefix| line.starts_with(prefix)))

@@ -46,9 +46,10 @@ impl Install {
         self.server_bin.join(program)
     }
 
-    /// The path of a client program.
+    /// The path of a client program. A `pg_dump` reads no servers that are newer than itself: `PROJH_PG_DUMP` is one that does.
     pub fn client(&self, program: &str) -> PathBuf {
-        self.client_bin.join(program)
+        let given = std::env::var_os("PROJH_PG_DUMP").filter(|_| program == "pg_dump");
+        given.map_or_else(|| self.client_bin.join(program), PathBuf::from)
     }
 
     /// A command that runs as the owner of the servers, in a directory that it can enter.
