@@ -184,7 +184,7 @@ impl Status {
             }
             (None, None) => standing.state,
         };
-        let state = gone.into_iter().fold(state, |state, gone| format!("{state}; {gone}"));
+        let state = without(&gone, progress, state);
         Ok(Self {
             run: run.found.run.clone(),
             plan: run.found.plan_name.clone(),
@@ -234,6 +234,19 @@ fn gone(progress: &Progress, run: &str, slots: &[Slot]) -> Vec<String> {
         (is_needed && !is_over).then(|| format!("slot {} {why}", RunObjects::of(run).slot(source).as_str()))
     };
     needed.into_iter().filter_map(gone).collect()
+}
+
+/// The state of a run whose slots are gone, which its journal does not know yet.
+fn without(gone: &[String], progress: &Progress, state: String) -> String {
+    let is_soaking = progress.next_phase() == Some(Phase::Soak) && progress.is_reversible();
+    match (gone.is_empty(), is_soaking) {
+        (true, _) => state,
+        (false, true) => format!(
+            "swapped: green is live, and the way back is lost, which the next `execute` writes down: {}",
+            gone.join("; ")
+        ),
+        (false, false) => format!("{state}; {}", gone.join("; ")),
+    }
 }
 
 /// The end of the soak, if that is under way.

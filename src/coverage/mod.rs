@@ -39,8 +39,8 @@ impl Coverage {
 /// # Errors
 /// If a table of the plan is missing, row security would hide rows, the server rejected a query, or the connection was lost.
 pub async fn cover(client: &Client, plan: &Plan, keyring: Option<&Keyring>) -> Result<Coverage, Error> {
-    let run = crate::journal::latest(client, &plan.name, false).await?;
-    let progress = run.as_ref().map(|run| &run.progress);
+    let runs = crate::journal::list(client).await?;
+    let progress = runs.iter().find(|run| run.found.plan_name == plan.name).map(|run| &run.progress);
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL row_security = off";
     client.batch_execute(begin).await.doing("beginning to read encrypted columns")?;
     let tables = columns::find(client, plan, progress).await?;
@@ -48,7 +48,7 @@ pub async fn cover(client: &Client, plan: &Plan, keyring: Option<&Keyring>) -> R
     for table in &tables {
         columns.extend(values::count(client, table, keyring).await?);
     }
-    let places = places::find(client, plan, &tables, progress).await?;
+    let places = places::find(client, plan, &tables, &runs).await?;
     client.batch_execute("COMMIT").await.doing("ending to read encrypted columns")?;
     Ok(Coverage { columns, places })
 }

@@ -8,9 +8,11 @@ use tokio_postgres::Client;
 
 use super::columns::Table;
 use crate::error::{Doing, Error};
-use crate::lifecycle::{Prepared, Progress};
+use crate::hangs_on::Source;
+use crate::journal::Summary;
+use crate::lifecycle::Prepared;
 use crate::pg::{Colour, Ident, Literal, QName};
-use crate::plan::{ColumnChange, Plan};
+use crate::plan::Plan;
 
 const PLACES: &str = include_str!("../../sql/catalog/phi_places.sql");
 const JOURNEYS: &str = include_str!("../../sql/catalog/phi_journeys.sql");
@@ -147,7 +149,7 @@ pub(super) async fn find(
     client: &Client,
     plan: &Plan,
     tables: &[Table],
-    progress: Option<&Progress>,
+    runs: &[Summary],
 ) -> Result<Vec<PhiPlace>, Error> {
     let mut places = Vec::new();
     let mut sources = Vec::new();
@@ -156,7 +158,7 @@ pub(super) async fn find(
         let columns: Vec<String> = columns.map(|column| column.name.as_str().to_owned()).collect();
         sources.extend((!columns.is_empty()).then_some(Plaintext { oid: table.oid, columns }));
     }
-    for (kind, name, columns) in old_tables(plan, progress) {
+    for (kind, name, columns) in old_tables(plan, runs) {
         let row = client.query_one("SELECT pg_catalog.to_regclass($1)::oid", &[&name.to_string()]).await;
         let oid: Option<u32> = row.doing("looking for the old table")?.get(0);
         if let Some(oid) = oid {
@@ -192,26 +194,36 @@ fn any_of(columns: &[Ident]) -> String {
     columns.iter().map(|name| format!("{name} IS NOT NULL")).collect::<Vec<_>>().join(" OR ")
 }
 
-/// Where the tables of the plan's last run with plaintext may be: after the swap blue, or what was archived of it.
-fn old_tables(plan: &Plan, progress: Option<&Progress>) -> Vec<(PlaceKind, QName, Vec<Ident>)> {
-    let Some((progress, prepared)) = progress.and_then(|of| Some((of, of.prepared.as_ref()?))) else {
-        return Vec::new();
-    };
-    let mut old = Vec::new();
-    for lane in &prepared.lanes {
-        let table = plan.tables.iter().find(|table| table.table == lane.table);
-        let columns = table.into_iter().flat_map(|table| &table.columns).filter(|(name, change)| {
-            let is_bytes =
-                lane.green.blue.column(name).is_some_and(|column| column.base_type.ends_with("bytea"));
-            matches!(change, ColumnChange::Encrypt { .. }) && !is_bytes
+/// Where the tables of runs with plaintext of the plan's tables may be, whichever plan they were of: after the swap blue, or what was
+/// archived of it.
+fn old_tables(plan: &Plan, runs: &[Summary]) -> Vec<(PlaceKind, QName, Vec<Ident>)> {
+    let lanes = runs.iter().flat_map(|run| {
+        let lanes = run.progress.prepared.iter().flat_map(|prepared| &prepared.lanes);
+        lanes.map(|lane| (&run.progress, lane))
+    });
+    let mut old: Vec<(PlaceKind, QName, Vec<Ident>)> = Vec::new();
+    for (progress, lane) in
+        lanes.filter(|(_, lane)| plan.tables.iter().any(|table| table.table == lane.table))
+    {
+        let columns = lane.green.columns.iter().filter_map(|column| match &column.source {
+            Source::Encrypted(how) if how.previous.is_none() => Some(how.blue.clone()),
+            _ => None,
         });
-        let columns: Vec<Ident> = columns.map(|(name, _)| name.clone()).collect();
+        let is_plain = |name: &Ident| {
+            lane.green.blue.column(name).is_some_and(|column| !column.base_type.ends_with("bytea"))
+        };
+        let columns: Vec<Ident> = columns.filter(is_plain).collect();
         if columns.is_empty() {
             continue;
         }
-        old.push((PlaceKind::Blue, lane.green.home_of(Colour::Blue), columns.clone()));
         let archived = progress.archived.iter().filter(|archived| archived.name == lane.table.name);
-        old.extend(archived.map(|archived| (PlaceKind::ArchivedTable, archived.clone(), columns.clone())));
+        let archived = archived.map(|archived| (PlaceKind::ArchivedTable, archived.clone()));
+        let blue = (PlaceKind::Blue, lane.green.home_of(Colour::Blue));
+        for (kind, name) in std::iter::once(blue).chain(archived) {
+            if !old.iter().any(|(_, known, _)| *known == name) {
+                old.push((kind, name, columns.clone()));
+            }
+        }
     }
     old
 }
@@ -268,9 +280,10 @@ fn escaped(name: &str) -> String {
 /// the statistics of these of its columns.
 pub(crate) fn after_finish(prepared: &Prepared, archived: Option<&[String]>) -> Option<String> {
     let is_encrypted = prepared.lanes.iter().any(|lane| {
-        lane.green.columns.iter().any(|column| {
-        matches!(&column.source, crate::hangs_on::Source::Encrypted(how) if how.previous.is_none())
-    })
+        lane.green
+            .columns
+            .iter()
+            .any(|column| matches!(&column.source, Source::Encrypted(how) if how.previous.is_none()))
     });
     let archived = match archived {
         None => String::new(),

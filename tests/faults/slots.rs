@@ -109,7 +109,10 @@ async fn blue_is_kept_for_a_person_to_decide_if_the_way_back_was_lost() {
     let stage = Stage::set(Cluster::start(), 300, "  finish: after_soak\n").await;
     stage.program.execute(&["--yes", "--until", "settle"]).expect_code(0);
     lose_slots(&stage.client, None).await;
-    stage.program.run("status", &[]).expect_words(&["_back was given up by the server"]);
+    stage
+        .program
+        .run("status", &[])
+        .expect_words(&["the way back is lost", "_back was given up by the server"]);
     stage.expect_way_back_lost(stage.program.execute(&["--yes"])).await;
     let blue = home(&stage.client, "blue").await;
     let is_kept = format!("(select 1 where to_regclass('{blue}.by_uuid') is not null) x");

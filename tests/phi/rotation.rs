@@ -233,3 +233,19 @@ async fn a_blind_index_that_is_dropped_is_computed_anew() {
     let said = program.say(&["phi", "coverage", "plan.yaml"]).expect_code(4);
     said.expect_words(&["blind index ssn_blind_index: the table has no such column"]);
 }
+
+/// The journal knows of the run that has left it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_archived_plaintext_of_an_earlier_run_is_named_with_the_plan_of_the_rotation() {
+    let cluster = Cluster::start();
+    let keys = Keys::new();
+    let blue = format!("create schema old; {BLUE}");
+    let (_client, program) = stage(&cluster, &blue, &plan(&keys, "0s, archive: {schema: old}")).await;
+    keys.write(&program);
+    program.execute(&["--yes"]).expect_code(0);
+    program.run("finish", &["--yes"]).expect_code(0);
+    let (new, _) = keys.write_new(&program);
+    program.write_plan(&rotate(&program, new));
+    let said = program.say(&["phi", "coverage", "plan.yaml"]).expect_code(0);
+    said.expect_words(&["archived table", "old.patients"]);
+}
