@@ -53,6 +53,14 @@ impl Keys {
         Self { active, text, index, index_text, tag, tag_text }
     }
 
+    /// Gives the functions of phi.sql the keys.
+    async fn load(&self, client: &tokio_postgres::Client) {
+        for (id, secret) in [(self.active, &self.text), (self.index, &self.index_text)] {
+            let sql = "insert into phi.keys (key_id, secret) values ($1, $2)";
+            client.execute(sql, &[&id, secret]).await.unwrap();
+        }
+    }
+
     /// Of a plan: settings, keys, and `public.patients` with columns that are encrypted, renamed and retyped; more of that table
     /// may follow.
     fn patients(&self) -> String {

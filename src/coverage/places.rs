@@ -209,10 +209,7 @@ fn old_tables(plan: &Plan, runs: &[Summary]) -> Vec<(PlaceKind, QName, Vec<Ident
             Source::Encrypted(how) if how.previous.is_none() => Some(how.blue.clone()),
             _ => None,
         });
-        let is_plain = |name: &Ident| {
-            lane.green.blue.column(name).is_some_and(|column| !column.base_type.ends_with("bytea"))
-        };
-        let columns: Vec<Ident> = columns.filter(is_plain).collect();
+        let columns: Vec<Ident> = columns.filter(|name| lane.green.is_plain(name)).collect();
         if columns.is_empty() {
             continue;
         }

@@ -150,7 +150,7 @@ impl Green {
     }
 
     /// Whether the column of blue has plaintext.
-    fn is_plain(&self, blue: &Ident) -> bool {
+    pub(crate) fn is_plain(&self, blue: &Ident) -> bool {
         self.blue.column(blue).is_some_and(|column| !column.base_type.ends_with("bytea"))
     }
 

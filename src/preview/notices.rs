@@ -173,7 +173,7 @@ fn lost_columns(lane: &LaneDesign) -> Sought {
 fn encrypted_in_place(green: &Green, column: &Column) -> Option<String> {
     let of = green.columns.iter().find(|green| green.name == column.name)?;
     let Source::Encrypted(how) = &of.source else { return None };
-    if column.base_type.ends_with("bytea") {
+    if !green.is_plain(&column.name) {
         return None;
     }
     let (name, table) = (column.name.plain(), green.live());

@@ -142,10 +142,7 @@ async fn libraries_of_old_code_go_on_through_the_view() {
     let (_server, mut clients) = clients(&cluster, &home);
     round(&cluster, &mut clients, "table", "before the run");
     program.execute(&["--until", "index"]).expect_code(0);
-    for (id, secret) in [(keys.active, &keys.text), (keys.index, &keys.index_text)] {
-        let sql = "insert into phi.keys (key_id, secret) values ($1, $2)";
-        client.execute(sql, &[&id, secret]).await.unwrap();
-    }
+    keys.load(&client).await;
     client.batch_execute("grant phi_user to app").await.unwrap();
     round(&cluster, &mut clients, "table", "before the swap");
     program.execute(&["--yes", "--until", "settle"]).expect_code(0);

@@ -87,12 +87,7 @@ async fn old_code_goes_on_through_a_view_of_the_old_shape() {
         "{}",
         refused.stdout
     );
-    for (id, secret) in [(keys.active, &keys.text), (keys.index, &keys.index_text)] {
-        client
-            .execute("insert into phi.keys (key_id, secret) values ($1, $2)", &[&id, secret])
-            .await
-            .unwrap();
-    }
+    keys.load(&client).await;
     program.execute(&["--yes", "--until", "settle"]).expect_code(0);
     client
         .batch_execute("grant phi_user to app, other; set search_path = public_views, public")

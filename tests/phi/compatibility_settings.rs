@@ -74,10 +74,7 @@ async fn settings_of_a_client_do_not_change_what_the_view_writes() {
     let keys = Keys::new();
     let (client, program) = staged(&cluster, &keys, &table(), &plan(&keys)).await;
     program.execute(&["--yes", "--until", "prepare"]).expect_code(0);
-    for (id, secret) in [(keys.active, &keys.text), (keys.index, &keys.index_text)] {
-        let insert = "insert into phi.keys (key_id, secret) values ($1, $2)";
-        client.execute(insert, &[&id, secret]).await.unwrap();
-    }
+    keys.load(&client).await;
     program.execute(&["--yes", "--until", "settle"]).expect_code(0);
     client.batch_execute("set search_path = public_ds, public").await.unwrap();
     for (number, settings) in HOSTILE.iter().enumerate() {
@@ -226,10 +223,7 @@ async fn a_value_that_is_none_of_its_old_type_is_not_quoted() {
     let keys = Keys::new();
     let (client, program) = staged(&cluster, &keys, &table(), &plan(&keys)).await;
     program.execute(&["--yes", "--until", "prepare"]).expect_code(0);
-    for (id, secret) in [(keys.active, &keys.text), (keys.index, &keys.index_text)] {
-        let insert = "insert into phi.keys (key_id, secret) values ($1, $2)";
-        client.execute(insert, &[&id, secret]).await.unwrap();
-    }
+    keys.load(&client).await;
     program.execute(&["--yes", "--until", "settle"]).expect_code(0);
     let written = format!("update public.p set dob = encrypt_phi($1, '{}') where id = 1", keys.active);
     client.execute(&written, &[&"CANARY of May"]).await.unwrap();

@@ -48,12 +48,7 @@ async fn the_plan_of_project_h_encrypts_its_patients() {
         .unwrap();
     let before = rows(plain);
     program.say(&["execute", plan, "--yes", "--until", "verify"]).expect_code(0);
-    for (id, secret) in [(keys.active, &keys.text), (keys.index, &keys.index_text)] {
-        client
-            .execute("insert into phi.keys (key_id, secret) values ($1, $2)", &[&id, secret])
-            .await
-            .unwrap();
-    }
+    keys.load(&client).await;
     program.say(&["execute", plan, "--yes", "--until", "settle"]).expect_code(0);
     assert_eq!(rows(decrypted), before);
     // As the application would: look up by equality, and write through SQL.
