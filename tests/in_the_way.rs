@@ -111,7 +111,7 @@ const BY_NUMBER: [&str; 3] = [
 const BY_ROW: [&str; 3] =
     ["select from t where id = 7", "select 1", "insert into t (at) values ('2026-01-05')"];
 
-/// They stop after so many attempts, if they have not let it swap by then.
+/// They stop after so many attempts, if they have not let it swap by then. `deadlock_timeout` is that of the clients' role.
 async fn swap_under_clients(
     clients: [[&'static str; 3]; 4],
     attempts: u32,
@@ -119,9 +119,10 @@ async fn swap_under_clients(
     deadlock_timeout: &str,
     role: &str,
 ) {
-    let cluster = Cluster::builder().setting("deadlock_timeout", deadlock_timeout).start();
+    let cluster = Cluster::start();
     let setup = format!(
-        "create table t (id {column} primary key, at date not null, note text);
+        "alter role postgres set deadlock_timeout = '{deadlock_timeout}';
+         create table t (id {column} primary key, at date not null, note text);
          insert into t (at, note) select date '2026-01-01' + (g % 60)::int, 'n' || g from generate_series(1, 3000) g;
          {RIGHTS}"
     );
@@ -160,7 +161,7 @@ async fn clients_that_take_an_identity_s_number_first_are_not_harmed_by_a_short_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_take_table_and_number_in_either_order_are_not_harmed_by_a_role_that_is_no_superuser() {
     let clients = [BY_NUMBER, BY_ROW, BY_NUMBER, BY_ROW];
-    swap_under_clients(clients, 6, "bigserial", "600ms", "mover").await;
+    swap_under_clients(clients, 6, "bigserial", "50ms", "mover").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -36,10 +36,24 @@ const REPORT_FIRST: Duration = Duration::from_secs(2);
 /// How often the blockers are looked up.
 const LOOK_EVERY: Duration = Duration::from_millis(40);
 
-/// How long our waits for locks may take, given the server's `deadlock_timeout`.
+/// The `deadlock_timeout` of this session in milliseconds, whether its role may set it, and the shortest that a role or a
+/// database has of its own.
+const DEADLOCK_TIMEOUTS: &str = "
+    SELECT own.setting::bigint, own.context = 'superuser' AND current_setting('is_superuser') = 'on', (
+        SELECT min(CASE WHEN given ~ '^[0-9.]+$' THEN given::numeric ELSE 1000 * extract(epoch FROM given::interval)::numeric END)::bigint
+        FROM pg_db_role_setting s
+        CROSS JOIN LATERAL unnest(s.setconfig) one
+        CROSS JOIN LATERAL (SELECT lower(btrim(split_part(one, '=', 2))) AS given) of
+        WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+          AND starts_with(one, 'deadlock_timeout=') AND given ~ '^[0-9]+([.][0-9]+)? *(ms|s|min|h|d)?$')
+    FROM pg_settings own WHERE own.name = 'deadlock_timeout'";
+
+/// How long our waits for locks may take, given the `deadlock_timeout` of this session and of others.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     deadlock_timeout: Duration,
+    /// The shortest that a session of another role may have.
+    shortest: Duration,
     /// Whether the role may set `deadlock_timeout` for itself.
     pub(crate) may_look_sooner: bool,
 }
@@ -47,16 +61,16 @@ pub(crate) struct Limits {
 impl Limits {
     /// Reads the limits of this server and role.
     pub(crate) async fn of(client: &Client) -> Result<Self, tokio_postgres::Error> {
-        let sql = "SELECT setting::bigint, context = 'superuser' AND current_setting('is_superuser') = 'on' \
-                   FROM pg_settings WHERE name = 'deadlock_timeout'";
-        let row = client.query_one(sql, &[]).await?;
-        let deadlock_timeout = Duration::from_millis(u64::try_from(row.get::<_, i64>(0)).unwrap_or(1_000));
-        Ok(Self { deadlock_timeout, may_look_sooner: row.get(1) })
+        let row = client.query_one(DEADLOCK_TIMEOUTS, &[]).await?;
+        let ms = |ms: i64| Duration::from_millis(u64::try_from(ms).unwrap_or(1_000));
+        let deadlock_timeout = ms(row.get(0));
+        let shortest = row.get::<_, Option<i64>>(2).map_or(deadlock_timeout, ms).min(deadlock_timeout);
+        Ok(Self { deadlock_timeout, shortest, may_look_sooner: row.get(1) })
     }
 
     /// How long to wait for a lock that clients queue behind: at most `wanted`.
     pub(crate) fn brief(&self, wanted: Duration) -> Duration {
-        wanted.min(self.deadlock_timeout * 3 / 4).max(Duration::from_millis(1))
+        wanted.min(self.shortest * 3 / 4).max(Duration::from_millis(1))
     }
 
     /// How long to wait for a lock that no client queues behind, so that an autovacuum steps aside.
