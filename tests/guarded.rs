@@ -108,6 +108,11 @@ fn what_comes_to_hang_on_the_table_in_mid_run_stops_it_by_name() {
         ("alter table holder add x t", "alter table holder drop x", "column x of table public.holder"),
         ("create view v as select * from t", "drop view v", "public.v"),
         (
+            "alter table archive.t_p2 set unlogged",
+            "alter table archive.t_p2 set logged",
+            "unlogged partition archive.t_p2",
+        ),
+        (
             "create rule r as on insert to holder do also insert into t (at) values ('2026-01-01')",
             "drop rule r on holder",
             "public.holder",
@@ -118,7 +123,8 @@ fn what_comes_to_hang_on_the_table_in_mid_run_stops_it_by_name() {
             "points",
         ),
     ];
-    for (ddl, undo, name) in cases {
+    let is_known = |ddl: &str| !cluster.is_before(15) || !ddl.contains("tables in schema");
+    for (ddl, undo, name) in cases.into_iter().filter(|(ddl, _, _)| is_known(ddl)) {
         cluster.psql("hung", ddl);
         let said = error_of(&program.execute(&["--yes"]).expect_code(1));
         assert!(said.contains(name) && said.contains("is new"), "{ddl}: {said}");
@@ -164,7 +170,8 @@ fn a_table_that_the_stream_no_longer_carries_whole_is_not_swapped() {
             "replica identity",
         ),
     ];
-    for (ddl, undo, why) in cases {
+    let is_known = |why: &str| !cluster.is_before(15) || !["row filter", "column list"].contains(&why);
+    for (ddl, undo, why) in cases.into_iter().filter(|(_, _, why)| is_known(why)) {
         cluster.psql("unstreamed", &ddl);
         let said = error_of(&program.execute(&["--yes"]).expect_code(1));
         assert!(
@@ -332,7 +339,7 @@ fn what_hangs_on_the_table_from_partitions_is_refused_once_with_a_hint_that_the_
                  alter table k0 alter id drop default; alter table k1 alter id drop default";
     cluster.psql("parts", repairs);
     program.run("check", &[]).expect_code(0);
-    for schema in ["public", "archive"] {
+    for schema in ["public", "archive"].into_iter().filter(|_| !cluster.is_before(15)) {
         cluster.psql("parts", &format!("create publication warehouse for tables in schema {schema}"));
         let hint = format!("alter publication warehouse drop tables in schema {schema}");
         refused(&program, &[("warehouse", &hint)]);

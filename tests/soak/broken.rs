@@ -56,6 +56,15 @@ async fn ddl_on_green_is_an_alarm_at_once() {
             "alter table t_p1 add constraint late foreign key (number) references owners not valid",
             &["foreign key late on partition public.t_p1 is new"],
         ),
+        (
+            "alter table t_p1 set unlogged; create unlogged table late partition of t for values from ('2027-01-01') to ('2027-02-01'); \
+             create unique index of_number on t_p2 (number); alter table t_p2 alter number set not null, replica identity using index of_number",
+            &[
+                "unlogged partition public.t_p1 is new",
+                "unlogged partition public.late is new",
+                "replica identity of partition public.t_p2 is new",
+            ],
+        ),
         ("alter publication PUB set (publish = 'insert')", &["publication"]),
         ("alter view owned rename column name to owner", &["a name in view public.owned was changed"]),
         ("alter table owners rename to former", &["a name in view public.owned was changed"]),
