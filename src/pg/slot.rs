@@ -23,12 +23,12 @@ pub struct Slot {
 }
 
 /// The journal's position lags where nothing had to be applied, the server's where it was not acknowledged yet:
-/// the greater one counts.
-const SQL: &str = "SELECT coalesce(s.wal_status, 'lost'), s.safe_wal_size, \
+/// the greater one counts. A slot that has no `wal_status` is being created, and reserves nothing so far.
+const SQL: &str = "SELECT s.wal_status, s.safe_wal_size, \
     greatest(pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn), 0)::bigint, \
     greatest(pg_wal_lsn_diff(pg_current_wal_lsn(), greatest(s.confirmed_flush_lsn, j.applied_lsn)), 0)::bigint, \
     pg_current_wal_lsn(), n.source = 'green' \
-    FROM (VALUES ($2, 'blue'), ($3, 'green')) n (slot, source) JOIN pg_replication_slots s ON s.slot_name = n.slot \
+    FROM (VALUES ($2, 'blue'), ($3, 'green')) n (slot, source) JOIN pg_replication_slots s ON s.slot_name = n.slot AND s.wal_status IS NOT NULL \
     LEFT JOIN projh_bluegreen.stream j ON j.run = $1 AND j.source = n.source";
 
 impl Slot {

@@ -266,3 +266,17 @@ async fn a_green_that_is_emptied_before_the_swap_is_not_swapped() {
     let rows: i64 = client.query_one(sql, &[]).await.unwrap().get(0);
     assert_eq!(rows, 300, "blue is live");
 }
+
+/// For a moment, a slot that is being created reserves nothing; a physical one does so until it is used.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_is_being_created_is_not_taken_for_a_lost_one() {
+    let cluster = Cluster::start();
+    let plan = PLAN.replace(", soak: 1h", "");
+    let (client, program) = stage(&cluster, SETUP, &plan).await;
+    program.execute(&["--yes", "--until", "copy"]).expect_code(0);
+    let create =
+        "select pg_create_physical_replication_slot('projh_bg_' || run || '_back') from projh_bluegreen.run";
+    client.batch_execute(create).await.unwrap();
+    program.execute(&["--yes", "--until", "verify"]).expect_code(0);
+    program.run("rollback", &[]).expect_code(6);
+}
