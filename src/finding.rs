@@ -44,6 +44,8 @@ pub enum CheckId {
     Steps,
     /// Synchronous standbys are connected, and set by name.
     Standbys,
+    /// A note names the event triggers that fire for the DDL of a run.
+    EventTriggers,
     /// The plan's table exists, and is an ordinary table.
     Table,
     /// No DDL or other statement with a strong lock is under way on the table.

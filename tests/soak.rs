@@ -6,6 +6,7 @@ mod finish;
 mod kept;
 mod many;
 mod old_shape;
+mod privileges;
 mod requests;
 
 use std::str::FromStr as _;

@@ -10,6 +10,9 @@ select jsonb_build_object(
     except
     select e.privilege_type from aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) e
       where e.grantee = c.relowner),
+  'owner_grantable', (
+    select coalesce(jsonb_agg(distinct e.privilege_type), '[]')
+    from aclexplode(c.relacl) e where e.grantee = c.relowner and e.is_grantable),
   'others', (
     select coalesce(jsonb_agg(to_jsonb(g) - 'granted' order by g.granted), '[]') from (
       select case when e.grantee = 0 then null else pg_get_userbyid(e.grantee) end as grantee,

@@ -5,9 +5,11 @@ select jsonb_build_object(
   'kind', c.relkind::text,
   'persistence', c.relpersistence::text,
   'owner', pg_get_userbyid(c.relowner),
-  -- Whether the owner may read every row, and this role can act as the owner.
+  -- Whether the owner may read and write every row, and this role can act as the owner.
   'owner_acts', (not (c.relrowsecurity and c.relforcerowsecurity) or o.rolsuper or o.rolbypassrls)
-    and has_table_privilege(c.relowner, c.oid, 'SELECT') and has_schema_privilege(c.relowner, n.oid, 'USAGE')
+    and has_table_privilege(c.relowner, c.oid, 'SELECT') and has_table_privilege(c.relowner, c.oid, 'INSERT')
+    and has_table_privilege(c.relowner, c.oid, 'UPDATE') and has_table_privilege(c.relowner, c.oid, 'DELETE')
+    and has_schema_privilege(c.relowner, n.oid, 'USAGE')
     and pg_has_role(c.relowner, case when current_setting('server_version_num')::int >= 160000 then 'SET' else 'MEMBER' end),
   'tablespace', s.spcname,
   'access_method', nullif(m.amname, 'heap'),

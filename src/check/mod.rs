@@ -11,6 +11,7 @@ mod dependents;
 mod design;
 mod disk;
 mod encryption;
+mod event_triggers;
 mod functions;
 mod gates;
 mod generated;
@@ -86,6 +87,7 @@ const CHECKS: &[Checks] = &[
         check(Id::Gates, &[], |at| found(async { Ok(gates::check(at.cx, at.plan).await) })),
         check(Id::Steps, &[], |at| found(steps::check(at.plan, at.session))),
         check(Id::Standbys, &[], |at| found(standbys::check(at.session))),
+        check(Id::EventTriggers, &[], |at| found(event_triggers::check(at.session))),
     ]),
     Checks::Name(&[
         check(Id::Table, &[], |at, table| found(kind::check(at.session, table))),

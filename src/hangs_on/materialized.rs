@@ -324,9 +324,8 @@ impl MaterializedView {
         let settings = "SET LOCAL search_path TO DEFAULT; SET LOCAL row_security TO DEFAULT";
         let mut sql = format!("{settings}; REFRESH MATERIALIZED VIEW {name}{with}");
         if !over.is_empty() {
-            let (tables, owner) = (list(over), &self.owner);
-            sql =
-                format!("GRANT SELECT ON {tables} TO {owner}; {sql}; REVOKE SELECT ON {tables} FROM {owner}");
+            let [lend, take] = lent(over, &self.owner);
+            sql = format!("{lend}; {sql}; {take}");
         }
         Statement::on(name, LockMode::AccessExclusive, "fill materialized view", sql)
     }
@@ -338,6 +337,29 @@ impl MaterializedView {
         let sql = format!("SELECT concat_ws(' ', count(*), sum(xmin::text::numeric)) FROM {}", self.name);
         may_be.then_some(sql)
     }
+}
+
+/// Lets a role read these tables, and takes that away again from where it could not read before, in the same transaction.
+fn lent(tables: &[QName], role: &Ident) -> [String; 2] {
+    let names = list(tables.iter().map(|table| Literal(&table.to_string()).to_string()));
+    let lend = format!(
+        "DECLARE one pg_catalog.regclass; BEGIN PERFORM pg_catalog.set_config('projh.lent', '{{}}', true); \
+         FOREACH one IN ARRAY ARRAY[{names}]::pg_catalog.regclass[] LOOP \
+         IF NOT pg_catalog.has_table_privilege({name}, one, 'SELECT') THEN \
+         EXECUTE pg_catalog.format('GRANT SELECT ON %s TO %s', one, {quoted}); \
+         PERFORM pg_catalog.set_config('projh.lent', \
+         pg_catalog.array_append(pg_catalog.current_setting('projh.lent')::pg_catalog.oid[], one::pg_catalog.oid)::text, true); \
+         END IF; END LOOP; END",
+        name = Literal(role.as_str()),
+        quoted = Literal(&role.to_string()),
+    );
+    let take = format!(
+        "DECLARE one pg_catalog.regclass; BEGIN \
+         FOREACH one IN ARRAY pg_catalog.current_setting('projh.lent')::pg_catalog.oid[]::pg_catalog.regclass[] LOOP \
+         EXECUTE pg_catalog.format('REVOKE SELECT ON %s FROM %s', one, {}); END LOOP; END",
+        Literal(&role.to_string())
+    );
+    [lend, take].map(|body| format!("DO {}", Literal(&body)))
 }
 
 /// Fails if a query is bound to one of these all the same: it names it in a string, for instance (`'t'::regclass`).

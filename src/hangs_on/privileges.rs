@@ -21,6 +21,9 @@ pub struct Grants {
     pub owner: Vec<String>,
     /// Whether the owner still has all privileges.
     pub owner_has_all: bool,
+    /// Those that the owner was granted WITH GRANT OPTION, which changes nothing but what a dump has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owner_grantable: Vec<String>,
     /// The privileges of all other roles.
     pub others: Vec<Grant>,
 }
@@ -59,6 +62,7 @@ impl Part for Privileges {
     fn compare(&self, compared: &mut Compared<'_>) {
         let (was, is) = (&compared.was.grants, &compared.is.grants);
         compared.check("the owner's privileges", &was.owner, &is.owner);
+        compared.check("the owner's grant options", &was.owner_grantable, &is.owner_grantable);
         compared.check("grants", &sorted(&was.others), &sorted(&is.others));
     }
 }
@@ -79,6 +83,11 @@ impl Grants {
                 let grant = format!("GRANT {} ON TABLE {table} TO {owner}", self.owner.join(", "));
                 statements.push(Statement::new("grant", grant));
             }
+        }
+        if !self.owner_grantable.is_empty() {
+            let privileges = self.owner_grantable.join(", ");
+            let grant = format!("GRANT {privileges} ON TABLE {table} TO {owner} WITH GRANT OPTION");
+            statements.push(Statement::new("grant", grant));
         }
         statements.extend(self.others.iter().map(|grant| grant.statement(&format!("TABLE {table}"))));
         statements

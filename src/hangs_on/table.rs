@@ -27,7 +27,7 @@ pub struct Table {
     pub persistence: String,
     /// The role that owns it.
     pub owner: Ident,
-    /// Whether the owner may read every row, and the operator can act as it. False in runs of a version
+    /// Whether the owner may read and write every row, and the operator can act as it. False in runs of a version
     /// that did not ask.
     #[serde(default)]
     pub owner_acts: bool,
