@@ -111,8 +111,10 @@ const SQUASH: &str = "create schema app;
     create table app.kinds (name text);
     create function app.squash(t text) returns text language sql immutable as $$select lower(t)$$;
     create function app.norm(t text) returns text language sql immutable set search_path = app as $$select squash(t)$$;
-    create function app.outer_norm(t text) returns text language plpgsql immutable as $$begin return app.norm(t); end$$;
-    alter function app.norm(text) reset search_path;";
+    create function app.outer_norm(t text) returns text language plpgsql immutable as $$begin return app.norm(t); end$$;";
+
+/// From 17 on, no index can be made of a function that needs its clients' `search_path`; one that has become so stays.
+const RESET: &str = "alter function app.norm(text) reset search_path;";
 
 #[test]
 fn a_function_that_needs_its_clients_search_path_is_named_with_what_to_type() {
@@ -131,7 +133,7 @@ fn a_function_that_needs_its_clients_search_path_is_named_with_what_to_type() {
         ),
     ] {
         let sql = format!(
-            "{SQUASH} set search_path = app, public; {}",
+            "{SQUASH} set search_path = app, public; {}; {RESET}",
             format!("{TABLE} {sql}").replace("table v ", "table public.v ")
         );
         let found = stage.found(db, &sql, PLAN, 3);
@@ -154,14 +156,14 @@ fn a_function_that_needs_its_clients_search_path_is_named_with_what_to_type() {
     );
     let found = stage.found("dictionary", &words, PLAN, 3);
     expect(&found, "functions", "text search dictionary", "set search_path");
-    let policy = format!("{TABLE} {SQUASH} alter table v enable row level security;
+    let policy = format!("{TABLE} {SQUASH} {RESET} alter table v enable row level security;
         create policy p on v using (app.norm(note) <> 'x'); alter table v alter note set default app.norm('X');");
     stage.found("clients", &policy, PLAN, 0);
     let plan = PLAN.replace(
         "    primary_key",
         "    columns: {note: {using: app.norm(note), one_way: true}}\n    primary_key",
     );
-    let found = stage.found("using", &format!("{TABLE} {SQUASH}"), &plan, 3);
+    let found = stage.found("using", &format!("{TABLE} {SQUASH} {RESET}"), &plan, 3);
     let hint = "change the plan so that this statement works: INSERT INTO ";
     expect(&found, "rehearsal", "function squash(text) does not exist", hint);
 }

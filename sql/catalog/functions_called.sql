@@ -12,6 +12,11 @@ with recursive roots(root, classid, objid) as (
   from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
   where d.adrelid = $1 and (a.attgenerated <> '' or a.attname = any ($2))
   union all
+  -- Before version 15, what a generated column calls depends on the column itself.
+  select format('column %I', a.attname), d.refclassid, d.refobjid
+  from pg_attribute a join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = $1 and d.objsubid = a.attnum
+  where a.attrelid = $1 and a.attgenerated <> '' and d.refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass)
+  union all
   -- A generated column has its own dependencies on what it reads (up to version 17), and on its type.
   select format('column %I', a.attname), 'pg_type'::regclass, a.atttypid
   from pg_attribute a where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped

@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use crate::support::bluegreen::tells;
 use crate::support::{Bluegreen, Cluster, stage};
 
-use super::{DB, SCHEMA, all_hold, cascade, count, dump, referencing, rejected, same};
+use super::{DB, all_hold, cascade, count, dump, referencing, rejected, same, schema};
 
 /// Rows of three months, each with a key that is unique by itself.
 const DATED: &str = "
@@ -35,7 +35,7 @@ tables:
 
 /// The program is executed by a role that is no superuser.
 async fn staged(cluster: &Cluster, plan: &str) -> (Client, Bluegreen) {
-    let (client, program) = stage(cluster, &format!("{SCHEMA}{DATED}"), plan).await;
+    let (client, program) = stage(cluster, &format!("{}{DATED}", schema(cluster)), plan).await;
     (client, program.env("PGUSER", "mover"))
 }
 

@@ -142,6 +142,12 @@ impl Cluster {
         must(psql);
     }
 
+    /// Whether it is of an earlier version than this major one.
+    pub fn is_before(&self, major: u32) -> bool {
+        let version: u32 = self.psql("postgres", "show server_version_num").trim().parse().unwrap();
+        version < major * 10_000
+    }
+
     /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port

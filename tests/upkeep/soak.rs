@@ -45,6 +45,9 @@ async fn in_the_soak_partitions_are_made_and_none_is_detached() {
         )
         .await
         .unwrap();
+    if cannot_move_rows(&cluster, &program) {
+        return;
+    }
     let made = program.run("partitions", &["--ahead", "6"]).expect_code(0);
     assert_eq!(made.events_of("partition").len(), 5, "{}", made.stdout);
     client
@@ -95,6 +98,18 @@ async fn in_the_soak_partitions_are_made_and_none_is_detached() {
     assert_eq!(numbers(&client, differing).await, [0], "the keys of the partitions that have gone");
 }
 
+/// Whether the server is of a version that misses rows which are moved while a run follows the table: it is refused there.
+pub(super) fn cannot_move_rows(cluster: &Cluster, program: &Bluegreen) -> bool {
+    if !cluster.is_before(15) {
+        return false;
+    }
+    let refused = program.run("partitions", &["--ahead", "4"]).expect_code(3);
+    refused.expect_words(&[
+        "before version 15 a publication misses rows of a partition that is attached with rows",
+    ]);
+    true
+}
+
 /// A plan whose table has a default partition with rows of months to come, while a run follows it.
 pub(super) async fn soaking(cluster: &Cluster) -> (Client, Bluegreen) {
     let schema = "create table t (id bigint primary key, at timestamptz not null, n int not null default 0);
@@ -110,6 +125,9 @@ pub(super) async fn soaking(cluster: &Cluster) -> (Client, Bluegreen) {
 async fn what_a_command_leaves_that_is_killed_stops_no_run() {
     let cluster = Cluster::start();
     let (client, program) = soaking(&cluster).await;
+    if cannot_move_rows(&cluster, &program) {
+        return;
+    }
     let reading = cluster.client("postgres").await;
     reading.batch_execute("begin isolation level repeatable read; select 1").await.unwrap();
     let running = program.spawn("partitions", &["--ahead", "4"]);
@@ -139,6 +157,9 @@ async fn a_comparison_finds_every_row_while_partitions_are_exchanged() {
     for [of_partitions, of_verify] in [["off", "1*sleep(4000)"], ["1*sleep(4000)", "1*sleep(8000)"]] {
         let cluster = Cluster::start();
         let (client, program) = soaking(&cluster).await;
+        if cannot_move_rows(&cluster, &program) {
+            return;
+        }
         let plan = std::fs::read_to_string(program.folder().join("plan.yaml")).unwrap();
         let with = |point: &str, action: &str| {
             let points = format!("{point}={action}");
@@ -190,6 +211,9 @@ fn comparing(cluster: &Cluster, shared: &Arc<AtomicBool>) -> JoinHandle<()> {
 async fn an_exchange_that_is_always_in_the_way_of_a_comparison_ends_and_says_so() {
     let cluster = Cluster::start();
     let (client, program) = soaking(&cluster).await;
+    if cannot_move_rows(&cluster, &program) {
+        return;
+    }
     let stop = Arc::new(AtomicBool::new(false));
     let mut all = vec![comparing(&cluster, &stop)];
     for _ in 0..2 {
