@@ -24,6 +24,7 @@ mod rekey;
 mod rotation;
 mod run;
 mod sql;
+mod strangers;
 mod under_load;
 mod writers;
 
