@@ -19,6 +19,7 @@ mod formats;
 mod leaks;
 mod project_h;
 mod refused;
+mod registry;
 mod rejected;
 mod rekey;
 mod rotation;

@@ -11,7 +11,8 @@
 --
 -- Roles: phi_keeper owns all of it and is the only one that reads keys; members of phi_user may call all but the last.
 --
--- Keys are rows of phi.keys. Load them by COPY, because the server's log never has what it transfers:
+-- Keys are rows of phi.keys. Load them by COPY, because the server's log has nothing of what it transfers, unless a line is none
+-- of these columns. A key that is there with the same secret stays as it is:
 --   \copy phi.keys (key_id, state, secret) from 'keys.tsv'
 -- A key whose `secret` was set to NULL later is expected in the session: `set phi.key_6f2d1c1e_0f6b_... = '<secret>'`. The
 -- registry keeps a digest of it, so that a session cannot encrypt with another one.
@@ -24,16 +25,18 @@
 -- stays if it is rolled back. One that may not write leaves a line for each value instead. Neither has a value.
 
 -- What of phi.sql belongs to others, or came with an older version of it that adopted it. The last block asks again.
-do $strangers$
+do $begin$
 declare
   stranger record;
+  wanted name;
 begin
   -- The last block sets it back, if all of this is one transaction.
   perform pg_catalog.set_config('phi.path', pg_catalog.current_setting('search_path'), false),
     pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
   perform set_config('phi.functions', 'phi.seal(text, text); phi.open(bytea, text); phi.mac(text, text); phi.mac(bytea, text); '
-    'phi.key_of(bytea); phi.note(text, uuid); phi.key_changes(); public.get_encryption_key(uuid); public.encrypt_phi(text, uuid); '
-    'public.decrypt_phi(bytea, uuid); public.phi_blind_index(text, uuid); public.phi_tag(text, uuid, text, text, text[])', false);
+    'phi.key_of(bytea); phi.note(text, uuid); phi.key_changes(); phi.key_loads(); public.encrypt_phi(text, uuid); '
+    'public.get_encryption_key(uuid); public.decrypt_phi(bytea, uuid); public.phi_blind_index(text, uuid); '
+    'public.phi_tag(text, uuid, text, text, text[])', false);
   perform set_config('phi.strangers', $sql$
     select pg_describe_object(o.catalog, o.id, 0) as what, pg_get_userbyid(o.owner) as owner
     from (
@@ -50,7 +53,7 @@ begin
         where e.extname = 'pgcrypto' and format('%s(%s)', p.proname, oidvectortypes(p.proargtypes)) in (
           'pgp_sym_encrypt(text, text, text)', 'pgp_sym_decrypt(bytea, text)', 'hmac(bytea, bytea, text)')
       union all select 'pg_trigger'::regclass, t.oid, p.proowner,
-          p.pronamespace = c.relnamespace and p.proname = t.tgname and c.relname = 'keys'
+          p.pronamespace = c.relnamespace and t.tgname in (p.proname, p.proname || '_end') and c.relname = 'keys'
         from pg_trigger t join pg_class c on c.oid = t.tgrelid join pg_proc p on p.oid = t.tgfoid
         where c.relnamespace = to_regnamespace('phi') and not t.tgisinternal
     ) o(catalog, id, owner, is_known)
@@ -62,16 +65,8 @@ begin
   if stranger.what is not null then
     raise exception '% (owner: %) is none of phi.sql''s', stranger.what, stranger.owner
       using errcode = 'object_not_in_prerequisite_state', hint = 'Whoever made it could get all keys by it. Find out what it is for, '
-        'drop it, or give it another name and schema, revoke CREATE on schema public from whoever does not need it, and execute phi.sql again.';
+        'drop it, or give it another name, and execute phi.sql again. Revoke CREATE on schema public from whoever does not need it.';
   end if;
-end
-$strangers$;
-
-do $roles$
-declare
-  wanted name;
-begin
-  perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
   if current_setting('server_encoding') <> 'UTF8' then
     raise exception 'the text of encrypted values is in UTF8, and the encoding of this database is %',
       current_setting('server_encoding');
@@ -90,14 +85,7 @@ begin
     execute format('grant phi_keeper to %I', current_user);
   end if;
   grant create on schema public to phi_keeper;
-end
-$roles$;
-
-create schema if not exists phi;
-
-do $types$
-begin
-  perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  create schema if not exists phi;
   if not exists (select from pg_catalog.pg_extension where extname = 'pgcrypto') then
     create extension pgcrypto with schema public;
     comment on schema phi is 'Encrypted values; it came with the extension pgcrypto.';
@@ -115,7 +103,7 @@ begin
   end if;
   insert into phi.installed default values;
 end
-$types$;
+$begin$;
 
 -- Without constraints on the secret: an error of one would show the row.
 create table if not exists phi.keys (
@@ -171,15 +159,33 @@ begin
 end
 $bound$;
 
--- A destroyed key stays so; its secret is gone from the row at once, and from the disk after the next vacuum.
+-- A destroyed key stays so; its secret is gone from the row at once, and from the disk after the next vacuum. Whatever is raised
+-- for a row of COPY, the server logs with the row's line, and so with the secret: rows that cannot be added are left out here,
+-- and key_loads says so at the end.
 create or replace function phi.key_changes() returns trigger
   language plpgsql set search_path = pg_catalog, pg_temp
 as $$
+declare
+  known phi.keys;
+  refused text;
 begin
   if tg_op = 'UPDATE' and old.state = 'destroyed' and new.state <> 'destroyed' then
     raise exception 'key % was destroyed', old.key_id using errcode = 'object_not_in_prerequisite_state';
   end if;
   new.changed_at := now();
+  if tg_op = 'INSERT' then
+    select k.* into known from phi.keys k where k.key_id = new.key_id;
+    if known.key_id is not null or new.key_id is null or new.state is null then
+      refused := case
+        when known.key_id is null then 'a row has no id or no state'
+        when new.secret is not null and known.digest is distinct from phi.mac(new.key_id::text, new.secret)
+          then format('key %s is there with another secret', new.key_id)
+        when new.state not in ('active', known.state) then format('key %s is there as %s', new.key_id, known.state)
+      end;
+      perform set_config('phi.refused', concat_ws('; ', nullif(current_setting('phi.refused', true), ''), refused), true);
+      return null;
+    end if;
+  end if;
   if new.secret is not null then
     new.digest := phi.mac(new.key_id::text, new.secret);
   end if;
@@ -191,6 +197,26 @@ end
 $$;
 create or replace trigger key_changes before insert or update on phi.keys
   for each row execute function phi.key_changes();
+
+create or replace function phi.key_loads() returns trigger
+  language plpgsql set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if tg_when = 'BEFORE' then
+    -- A key that another transaction adds, and key_changes does not see, would be an error of COPY.
+    if current_setting('transaction_isolation') not like 'read %' then
+      raise exception 'keys can only be loaded in a transaction of READ COMMITTED' using errcode = 'invalid_transaction_state';
+    end if;
+    perform pg_advisory_xact_lock(tg_relid::bigint), set_config('phi.refused', '', true);
+  elsif current_setting('phi.refused') <> '' then
+    raise exception '%', current_setting('phi.refused')
+      using errcode = 'unique_violation', hint = 'Nothing was loaded. A key that is there is changed by UPDATE.';
+  end if;
+  return null;
+end
+$$;
+create or replace trigger key_loads before insert on phi.keys for each statement execute function phi.key_loads();
+create or replace trigger key_loads_end after insert on phi.keys for each statement execute function phi.key_loads();
 
 create or replace function public.get_encryption_key(key_id uuid) returns text
   language plpgsql stable security definer set search_path = pg_catalog, pg_temp
@@ -313,6 +339,7 @@ declare
   stranger record;
   one record;
   backend name;
+  owned text;
   others text;
   readers text;
 begin
@@ -322,11 +349,13 @@ begin
     raise exception '% (owner: %) is none of phi.sql''s, and came while it was executed', stranger.what, stranger.owner
       using errcode = 'object_not_in_prerequisite_state', hint = 'Drop it, and execute phi.sql again.';
   end if;
-  alter schema phi owner to phi_keeper;
-  alter type phi.key_state owner to phi_keeper;
-  alter table phi.keys owner to phi_keeper;
-  alter table phi.audit owner to phi_keeper;
-  alter table phi.installed owner to phi_keeper;
+  foreach owned in array array['schema phi', 'type phi.key_state', 'table phi.keys', 'table phi.audit', 'table phi.installed'] loop
+    execute format('alter %s owner to phi_keeper', owned);
+  end loop;
+  -- ANALYZE copies values into pg_statistic: none of these. A new type, here the same one, removes what is there.
+  if exists (select from pg_attribute where attrelid = 'phi.keys'::regclass and attname = 'secret' and attstattarget is distinct from 0) then
+    alter table phi.keys alter secret set statistics 0, alter digest set statistics 0, alter secret type text, alter digest type bytea;
+  end if;
   -- Default privileges may have granted something to others: who is to use the functions becomes a member of phi_user.
   others := concat_ws(', ', 'public', (
     select string_agg(distinct quote_ident(pg_get_userbyid(a.grantee)), ', ')

@@ -15,7 +15,11 @@ async fn refused(client: &Client, sql: &str) -> String {
 }
 
 async fn is(client: &Client, sql: &str) -> bool {
-    client.query_one(&format!("select {sql}"), &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
+    client
+        .query_one(&format!("select {sql}"), &[])
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error:?}"))
+        .get(0)
 }
 
 /// A database in which mallory can create whatever the owner of no database and no role can.
@@ -117,8 +121,14 @@ async fn it_is_executed_again_after_a_run_that_was_cut_short() {
         let begun = statements[..end].concat();
         client.batch_execute(&begun).await.unwrap_or_else(|error| panic!("{end}: {error:?}"));
         client.batch_execute("reset all").await.unwrap();
-        client.batch_execute(&format!("set role {role}; {UP}")).await.unwrap_or_else(|error| panic!("{end}: {error:?}"));
-        assert!(is(&client, "pg_get_userbyid(nspowner) = 'phi_keeper' from pg_namespace where nspname = 'phi'").await);
+        client
+            .batch_execute(&format!("set role {role}; {UP}"))
+            .await
+            .unwrap_or_else(|error| panic!("{end}: {error:?}"));
+        assert!(
+            is(&client, "pg_get_userbyid(nspowner) = 'phi_keeper' from pg_namespace where nspname = 'phi'")
+                .await
+        );
     }
 }
 
