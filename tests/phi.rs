@@ -18,6 +18,7 @@ mod fips;
 mod formats;
 mod leaks;
 mod project_h;
+mod overloads;
 mod refused;
 mod registry;
 mod rejected;
