@@ -12,6 +12,7 @@ mod compatibility;
 mod compatibility_settings;
 mod coverage;
 mod differences;
+mod elsewhere;
 mod environment;
 #[cfg(feature = "fips")]
 mod fips;

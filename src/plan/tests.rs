@@ -6,6 +6,8 @@ mod schema;
 
 use std::fs;
 
+use serde_json::Value;
+
 use super::*;
 
 /// A plan with every key of this version.
@@ -112,6 +114,42 @@ fn a_changed_plan_says_what_changed() {
         .replace("legacy_code: drop", "legacy_code: {rename: code}")
         .replace("  - table: public.audit_logs", "  - table: public.audit_log");
     insta::assert_snapshot!(changes(&before, &read(&edited)).join("\n"));
+}
+
+#[test]
+fn a_path_of_keys_is_absolute_and_the_same_as_an_earlier_version_wrote_it() {
+    let id = "6f2d1c1e-0f6b-4a53-9a43-2f7b8b1f2f11";
+    let read = |file: &str, provider: &str| {
+        let text = format!(
+            "version: 1\nname: p\nkeys: {{provider: {provider}, active: {id}}}\ntables:\n  - table: public.t\n    columns: {{a: {{encrypt: {{}}}}}}\n"
+        );
+        serde_json::to_value(Plan::parse(file, &text, &|_| None).unwrap()).unwrap()
+    };
+    let here = std::env::current_dir().unwrap();
+    let at = |path: &str| here.join(path).to_str().unwrap().to_owned();
+    let with = |plan: &Value, pointer: &str, value: &str| {
+        let mut plan = plan.clone();
+        *plan.pointer_mut(pointer).unwrap() = value.into();
+        plan
+    };
+    for (file, provider, pointer, resolved, before) in [
+        ("p.yaml", "{file: keys.yaml}", "/keys/provider/file", at("keys.yaml"), "keys.yaml"),
+        (
+            "src/../p.yaml",
+            "{file: ./k/keys.yaml}",
+            "/keys/provider/file",
+            at("k/keys.yaml"),
+            "src/.././k/keys.yaml",
+        ),
+        ("src/p.yaml", "{command: [../give, x]}", "/keys/provider/command/0", at("src/../give"), "../give"),
+    ] {
+        let plan = read(file, provider);
+        assert_eq!(plan.pointer(pointer).unwrap(), &Value::from(resolved));
+        assert_eq!(changes(&with(&plan, pointer, before), &plan), Vec::<String>::new());
+        assert!(!changes(&with(&plan, pointer, "other"), &plan).is_empty());
+    }
+    let kept = read("a/p.yaml", "{command: [give, ./x]}");
+    assert_eq!(kept.pointer("/keys/provider/command").unwrap(), &serde_json::json!(["give", "./x"]));
 }
 
 #[test]
