@@ -144,10 +144,10 @@ fn beside(plan: &str, path: &str) -> PathBuf {
 /// A program and its arguments. A program without a slash is sought in PATH.
 fn command(node: &Node, plan: &str) -> Vec<String> {
     let mut words = gates::words(node);
-    if let Some(program) = words.first_mut().filter(|program| program.contains('/')) {
-        if let Some(path) = beside(plan, program).to_str() {
-            path.clone_into(program);
-        }
+    if let Some(program) = words.first_mut().filter(|program| program.contains('/'))
+        && let Some(path) = beside(plan, program).to_str()
+    {
+        path.clone_into(program);
     }
     words
 }

@@ -6,8 +6,6 @@ mod schema;
 
 use std::fs;
 
-use serde_json::Value;
-
 use super::*;
 
 /// A plan with every key of this version.
@@ -127,7 +125,7 @@ fn a_path_of_keys_is_absolute_and_the_same_as_an_earlier_version_wrote_it() {
     };
     let here = std::env::current_dir().unwrap();
     let at = |path: &str| here.join(path).to_str().unwrap().to_owned();
-    let with = |plan: &Value, pointer: &str, value: &str| {
+    let with = |plan: &serde_json::Value, pointer: &str, value: &str| {
         let mut plan = plan.clone();
         *plan.pointer_mut(pointer).unwrap() = value.into();
         plan
@@ -144,7 +142,7 @@ fn a_path_of_keys_is_absolute_and_the_same_as_an_earlier_version_wrote_it() {
         ("src/p.yaml", "{command: [../give, x]}", "/keys/provider/command/0", at("src/../give"), "../give"),
     ] {
         let plan = read(file, provider);
-        assert_eq!(plan.pointer(pointer).unwrap(), &Value::from(resolved));
+        assert_eq!(plan.pointer(pointer).unwrap(), &serde_json::Value::from(resolved));
         assert_eq!(changes(&with(&plan, pointer, before), &plan), Vec::<String>::new());
         assert!(!changes(&with(&plan, pointer, "other"), &plan).is_empty());
     }
