@@ -1,7 +1,5 @@
 //! The differences between two plans: a run is resumed only with the plan that it began with.
 
-use std::path::{Component, Path, PathBuf};
-
 use serde_json::Value;
 
 /// The differences between a plan before and after, one per line; empty exactly if they are equal.
@@ -16,7 +14,7 @@ pub fn changes(before: &Value, after: &Value) -> Vec<String> {
 }
 
 fn compare(path: &str, before: &Value, after: &Value, lines: &mut Vec<String>) {
-    if before == after || is_same_file(path, before, after) {
+    if before == after {
         return;
     }
     let known = lines.len();
@@ -37,19 +35,6 @@ fn compare(path: &str, before: &Value, after: &Value, lines: &mut Vec<String>) {
         }
         _ => lines.push(format!("{path}: was {}, is {}", show(before), show(after))),
     }
-}
-
-/// Whether a file of the keys is the same: a version of this program that kept relative paths as they were may have begun the run.
-fn is_same_file(key: &str, before: &Value, after: &Value) -> bool {
-    let is_file = ["keys.provider.file", "keys.provider.command[0]", "keys.unwrap[0]"].contains(&key);
-    let (Some(before), Some(after)) = (before.as_str().map(Path::new), after.as_str().map(Path::new)) else {
-        return false;
-    };
-    // What leads to another directory first is not compared.
-    let parts: Vec<Component<'_>> = before.components().collect();
-    let names = parts.rsplit(|part| *part == Component::ParentDir).next().unwrap_or_default();
-    let names: PathBuf = names.iter().filter(|part| matches!(part, Component::Normal(_))).collect();
-    is_file && before.is_relative() && after.is_absolute() && after.ends_with(names)
 }
 
 /// The members of a map, or of a list whose entries can be identified.
