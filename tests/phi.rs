@@ -12,18 +12,22 @@ mod compatibility;
 mod compatibility_settings;
 mod coverage;
 mod differences;
+mod elsewhere;
 mod environment;
 #[cfg(feature = "fips")]
 mod fips;
 mod formats;
 mod leaks;
+mod overloads;
 mod project_h;
 mod refused;
+mod registry;
 mod rejected;
 mod rekey;
 mod rotation;
 mod run;
 mod sql;
+mod strangers;
 mod under_load;
 mod writers;
 

@@ -4,12 +4,22 @@
 
 do $down$
 declare
-  is_member boolean := (select rolsuper from pg_catalog.pg_roles where rolname = current_user);
+  path text := pg_catalog.current_setting('search_path');
+  is_member boolean;
   has_keys boolean;
-  has_brought boolean := obj_description('phi'::regnamespace, 'pg_namespace') like '%came with%';
+  has_brought boolean;
   is_last boolean := true;
   one text;
 begin
+  perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  is_member := (select rolsuper from pg_roles where rolname = current_user);
+  has_brought := obj_description('phi'::regnamespace, 'pg_namespace') like '%came with%';
+  select format('%s (owner: %s)', c.oid::regclass, pg_get_userbyid(c.relowner)) into one from pg_class c
+    where c.relnamespace = 'phi'::regnamespace
+      and c.relowner not in (select oid from pg_roles where rolsuper or rolname in ('phi_keeper', current_user)) limit 1;
+  if one is not null then
+    raise exception '% is none of phi.sql''s', one using hint = 'Its triggers would be executed: find out what it is for, and drop it.';
+  end if;
   if not is_member then
     execute format('grant phi_keeper to %I', current_user);
   end if;
@@ -21,6 +31,7 @@ begin
     if not is_member then
       execute format('revoke phi_keeper from %I', current_user);
     end if;
+    perform set_config('search_path', path, true);
     return;
   end if;
   drop function if exists public.encrypt_phi(text, uuid);
@@ -49,5 +60,6 @@ begin
       null;  -- another database of this server uses it
     end;
   end loop;
+  perform set_config('search_path', path, true);
 end
 $down$;

@@ -5,6 +5,7 @@
 
 mod acting;
 mod archive;
+mod ciphertext;
 pub(crate) mod connections;
 mod count;
 mod dependents;

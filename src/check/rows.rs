@@ -10,7 +10,7 @@ use futures_util::future::{join_all, try_join_all};
 
 use super::count::{Count, Row, columns};
 use super::preflight::{Preflight, Subject};
-use super::{Finding, functions, generated, partition_rows, rules, way_back, xml};
+use super::{Finding, ciphertext, functions, generated, partition_rows, rules, way_back, xml};
 use crate::context::Context;
 use crate::error::{Doing, Error};
 use crate::event::Event;
@@ -39,6 +39,7 @@ pub(super) async fn check(at: &Preflight<'_>, subject: &Subject<'_>) -> Result<V
     counts.extend(xml::counts(subject));
     counts.extend(generated::counts(subject));
     counts.extend(way_back::counts(at.plan, subject));
+    counts.extend(ciphertext::counts(subject));
     if counts.is_empty() {
         return Ok(Vec::new());
     }

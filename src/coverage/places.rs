@@ -108,12 +108,17 @@ impl PlaceKind {
             }
             Self::ArchivedTable => "drop it once it is not needed any more; only its owner can read it",
             Self::Index => "it goes with its column; for equality look-ups: blind_index",
-            Self::View => "it shows what its column has: let it call decrypt_phi, or drop it",
-            Self::MaterializedView => "it holds a copy: drop it, and create it without the column",
-            Self::Statistics => {
-                "they are dropped with their column; VACUUM FULL pg_catalog.pg_statistic removes their bytes after that"
+            Self::View => "it shows what the column has, if it reads it: let it call decrypt_phi, or drop it",
+            Self::MaterializedView => {
+                "it holds a copy, with indexes and statistics of its own, if it reads the column through all views between: drop it, and create it without the column"
             }
-            Self::Trigger => "look at its function: if it writes whole rows, leave out the column",
+            Self::Statistics => {
+                "they are dropped with their column, which drops its indexes and extended statistics, too; VACUUM FULL of \
+                 pg_catalog.pg_statistic and pg_statistic_ext_data removes their bytes after that"
+            }
+            Self::Trigger => {
+                "look at its function, or at the rule: if it writes whole rows, leave out the column"
+            }
             Self::AuditRows => {
                 "update these rows so that they lack the value, then VACUUM; correct what writes them first"
             }
@@ -290,8 +295,8 @@ pub(crate) fn after_finish(prepared: &Prepared, archived: Option<&[String]>) -> 
     is_encrypted.then(|| {
         format!(
             "plaintext of the encrypted columns may remain where this program cannot remove it: {archived}WAL and its archive, \
-             standbys, subscribers, dumps, audit logs, the free space of pg_statistic until the server uses it again (VACUUM FULL \
-             pg_catalog.pg_statistic rewrites it); `projh-bluegreen phi coverage PLAN` lists what it can find"
+             standbys, subscribers, dumps, audit logs, the free space of pg_statistic and pg_statistic_ext_data until the server uses it again (VACUUM FULL \
+             rewrites them); `projh-bluegreen phi coverage PLAN` lists what it can find"
         )
     })
 }

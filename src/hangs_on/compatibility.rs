@@ -3,9 +3,11 @@
 //!
 //! Invariants: a view is read and written with the rights of whoever uses it, where the server can do so. The trigger of a view
 //! changes a row only while that is what the statement has seen, because it cannot ask for the statement's condition again; otherwise
-//! it fails with serialization_failure.
+//! it fails with serialization_failure. Whatever they call or compare is found in pg_catalog only, or is qualified, with arguments of
+//! exactly its types: otherwise whoever can create functions and operators in a schema of the path would get values.
 
 mod computed;
+mod key;
 mod notes;
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::columns::{Column, Identity};
 use super::shape::{Green, GreenColumn, Source, without_length};
 use crate::pg::{Ident, Literal, QName, list};
-use crate::phi::sql_text;
+use crate::phi::{KeyId, sql_text};
 use crate::plan::{OF_COMPATIBILITY, Script, ScriptStatement, Step, StepTime};
 
 /// The view that a table gets.
@@ -29,6 +31,9 @@ pub struct Compatibility {
     /// Roles to which default privileges grant something, quoted: nothing of the view.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub by_default: Vec<String>,
+    /// Columns of the key whose type is none of pg_catalog, with the operator of equality that a unique index uses, qualified.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub equals: Vec<(Ident, String)>,
 }
 
 /// A column of the old shape.
@@ -56,13 +61,17 @@ pub fn steps<'a>(greens: impl Iterator<Item = &'a Green>) -> Vec<Step> {
             schemas.push((&of.schema, &green.blue.table.owner));
         }
     }
+    let path = "SET LOCAL search_path = pg_catalog".to_owned();
     let begin = schemas.iter().flat_map(|(schema, owner)| {
         [
             format!("CREATE SCHEMA {schema} AUTHORIZATION {owner}"),
             format!("GRANT USAGE ON SCHEMA {schema} TO PUBLIC"),
         ]
     });
-    let up: Vec<String> = begin.chain(greens.iter().flat_map(|(green, of)| green.make_view(of))).collect();
+    let up: Vec<String> = std::iter::once(path)
+        .chain(begin)
+        .chain(greens.iter().flat_map(|(green, of)| green.make_view(of)))
+        .collect();
     let drops = greens.iter().rev().flat_map(|(green, of)| green.drop_view(of));
     let end = schemas.iter().map(|(schema, _)| format!("DROP SCHEMA {schema}"));
     let down: Vec<String> = drops.chain(end).collect();
@@ -86,6 +95,16 @@ pub fn steps<'a>(greens: impl Iterator<Item = &'a Green>) -> Vec<Step> {
 fn script(texts: &[String]) -> Script {
     let statement = |sql: &String| ScriptStatement { line: 1, column: 1, sql: sql.clone() };
     Script { file: None, statements: texts.iter().map(statement).collect() }
+}
+
+/// What the view calls to decrypt a value.
+fn decrypt(value: &str) -> String {
+    format!("public.decrypt_phi({value}, NULL::pg_catalog.uuid)")
+}
+
+/// What it calls with a text and a key.
+fn with_key(function: &str, text: &str, key: KeyId) -> String {
+    format!("public.{function}({text}, '{key}'::pg_catalog.uuid)")
 }
 
 /// SQL over the old or the new row of a trigger, in which it is `r`.
@@ -124,15 +143,18 @@ impl Shown<'_> {
         self.column.identity != Some(Identity::Always)
     }
 
+    /// SQL for whether UPDATE leaves it as it was.
+    fn is_kept(&self) -> String {
+        format!("pg_catalog.record_image_eq(ROW(NEW.{of}), ROW(OLD.{of}))", of = self.column.name)
+    }
+
     /// What UPDATE sets. What does not change stays: of a random cipher, a new value would always differ.
     fn sets(&self) -> Vec<String> {
         let set = |(name, sql): &(&Ident, String)| {
             let (new, old) = (of_row(sql, "NEW"), of_row(sql, "OLD"));
             let is_same = match self.is_expression {
                 true => format!("pg_catalog.record_image_eq(ROW({new}), ROW({old}))"),
-                false => {
-                    format!("pg_catalog.record_image_eq(ROW(NEW.{of}), ROW(OLD.{of}))", of = self.column.name)
-                }
+                false => self.is_kept(),
             };
             format!("{name} = CASE WHEN {is_same} THEN t.{name} ELSE {new} END")
         };
@@ -181,10 +203,10 @@ impl Green {
         for green in self.columns.iter().filter(|_| self.compatibility.is_some()) {
             let call = match &green.source {
                 Source::Encrypted(how) if self.is_plain(&how.blue) => {
-                    format!("decrypt_phi(encrypt_phi('x', '{}'), NULL)", how.key)
+                    decrypt(&with_key("encrypt_phi", "'x'::pg_catalog.text", how.key))
                 }
                 Source::BlindIndex(index) if self.is_plain(&index.of) => {
-                    format!("phi_blind_index('x', '{}')", index.key)
+                    with_key("phi_blind_index", "'x'::pg_catalog.text", index.key)
                 }
                 _ => continue,
             };
@@ -234,16 +256,16 @@ impl Green {
             }
             Source::Encrypted(how) if self.is_plain(&how.blue) => {
                 let text = sql_text(&column.base_type, &format!("r.{}", column.name));
-                let mut written = vec![(&green.name, format!("encrypt_phi({text}, '{}')", how.key))];
+                let mut written = vec![(&green.name, with_key("encrypt_phi", &text, how.key))];
                 written.extend(self.columns.iter().filter_map(|other| match &other.source {
                     Source::BlindIndex(index) if index.of == column.name => {
-                        Some((&other.name, format!("phi_blind_index({text}, '{}')", index.key)))
+                        Some((&other.name, with_key("phi_blind_index", &text, index.key)))
                     }
                     _ => None,
                 }));
                 let read = match self.opened(&of.schema, green) {
                     Some(opened) => format!("{}::{data_type}", opened.of(&green.name)),
-                    None => format!("decrypt_phi(t.{}, NULL)::{data_type}", green.name),
+                    None => format!("{}::{data_type}", decrypt(&format!("t.{}", green.name))),
                 };
                 Shown { column, read, written, is_same: false, is_expression: false }
             }
@@ -268,9 +290,9 @@ impl Green {
         }));
         if self.has_trigger() {
             let function = self.function(of);
-            let body = Literal(&self.body(&view, &shown)).to_string();
+            let body = Literal(&self.body(of, &shown)).to_string();
             texts.push(format!(
-                "CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SET search_path = public, pg_catalog, pg_temp AS {body}"
+                "CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS {body}"
             ));
             texts.push(format!(
                 "CREATE TRIGGER write INSTEAD OF INSERT OR UPDATE OR DELETE ON {view} FOR EACH ROW EXECUTE FUNCTION {function}()"
@@ -301,8 +323,8 @@ impl Green {
     }
 
     /// The body of the trigger's function.
-    fn body(&self, view: &QName, shown: &[Shown<'_>]) -> String {
-        let live = self.live();
+    fn body(&self, of: &Compatibility, shown: &[Shown<'_>]) -> String {
+        let (view, live) = (self.view(of), self.live());
         let returned = list(shown.iter().map(|one| &one.read));
         let dropped = shown.iter().filter(|one| one.written.is_empty() && one.column.generated.is_none());
         let refused = dropped.map(|one| {
@@ -315,25 +337,26 @@ impl Green {
         });
         let generated = shown.iter().filter(|one| one.column.generated.is_some()).map(|one| {
             format!(
-                "IF TG_OP = 'INSERT' AND NEW.{name} IS NOT NULL OR TG_OP = 'UPDATE' AND NEW.{name} IS DISTINCT FROM OLD.{name} THEN \
+                "IF TG_OP = 'INSERT' AND NEW.{name} IS NOT NULL OR TG_OP = 'UPDATE' AND NOT {same} THEN \
                  RAISE EXCEPTION USING ERRCODE = 'generated_always', MESSAGE = {message}; END IF; ",
                 name = one.column.name,
-                message = Literal(&format!("column {} is generated, and can only be DEFAULT", one.column.name))
+                same = one.is_kept(),
+                message =
+                    Literal(&format!("column {} is generated, and can only be DEFAULT", one.column.name))
             )
         });
         let refused = refused.chain(generated);
         let (refused, inserted) = (refused.collect::<String>(), insert(live, shown, &returned));
         let always = shown.iter().filter(|one| !one.is_settable()).map(|one| {
             format!(
-                "IF NEW.{name} IS DISTINCT FROM OLD.{name} THEN RAISE EXCEPTION USING ERRCODE = 'generated_always', \
-                 MESSAGE = {message}; END IF; ",
-                name = one.column.name,
+                "IF NOT {same} THEN RAISE EXCEPTION USING ERRCODE = 'generated_always', MESSAGE = {message}; END IF; ",
+                same = one.is_kept(),
                 message = Literal(&format!("column {} can only be updated to DEFAULT", one.column.name))
             )
         });
         let always: String = always.collect();
         let sets = list(shown.iter().filter(|one| one.is_settable()).flat_map(Shown::sets));
-        let (key, seen) = (self.key_of_view(), self.as_seen(shown));
+        let (key, seen) = (self.key_of_view(of), self.as_seen(shown));
         // A row that is there as it was seen has been left alone by a policy or a trigger, as it would be without the view.
         let vanished = format!(
             "IF NOT FOUND THEN IF EXISTS (SELECT FROM {live} t WHERE {key} AND NOT ({seen})) THEN RAISE EXCEPTION USING ERRCODE = 'serialization_failure', \
@@ -346,18 +369,6 @@ impl Green {
              {vanished}RETURN NEW; \
              ELSE DELETE FROM {live} AS t WHERE {key} AND {seen}; {vanished}RETURN OLD; END IF; END"
         )
-    }
-
-    /// SQL for whether a row has the key of the old one.
-    fn key_of_view(&self) -> String {
-        let key = self.blue.usable_key(false, None).or_else(|_| self.blue.usable_key(true, None));
-        let columns = key.map(|key| key.columns).unwrap_or_default();
-        let same = columns.iter().filter_map(|key| {
-            let green = self.name_of(&key.name)?;
-            Some(format!("t.{green} = OLD.{}", key.name))
-        });
-        let same: Vec<String> = same.collect();
-        if same.is_empty() { "true".to_owned() } else { same.join(" AND ") }
     }
 
     /// SQL for whether a row is as the statement has seen it.

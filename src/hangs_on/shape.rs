@@ -12,7 +12,7 @@ use super::inbound::InboundKey;
 use super::indexes::GreenIndex;
 use super::partitions::Partition;
 use super::widened::Widened;
-use crate::pg::{Colour, Ident, QName, RunObjects};
+use crate::pg::{Colour, Ident, QName, RunObjects, list};
 use crate::plan::partition::Leaf;
 
 /// Two private schemas of a run, for the tables of one schema. Each is in its own while the other one is live.
@@ -249,12 +249,21 @@ impl Green {
         columns.iter().find(|name| self.blue.column(name).is_some() && self.name_of(name).is_none())
     }
 
-    /// What lets a dependent that uses these columns fit: the first that the plan drops or renames stays as it is, or
-    /// `again`.
+    /// What lets a dependent that uses these columns fit: those that green does not have, or has with other values, stay as they are,
+    /// or else the first that is renamed; or `again`. The old names are given back, so that a new one alone seldom prevents it.
     pub(crate) fn keeping(&self, columns: &[Ident], again: String) -> String {
-        match self.dropped_of(columns).or_else(|| self.renamed_of(columns)) {
-            Some(column) => format!("keep column {column} as it is; or {again}"),
-            None => again,
+        let is_other = |name: &&Ident| match self.columns.iter().find(|column| column.blue() == Some(*name)) {
+            Some(column) => column.source.unchanged().is_none() && self.cast_of(column).is_none(),
+            None => self.blue.column(name).is_some(),
+        };
+        let mut others: Vec<&Ident> = columns.iter().filter(is_other).collect();
+        if others.is_empty() {
+            others.extend(self.renamed_of(columns));
+        }
+        match &others[..] {
+            [] => again,
+            [column] => format!("keep column {column} as it is; or {again}"),
+            _ => format!("keep columns {} as they are; or {again}", list(others)),
         }
     }
 

@@ -115,7 +115,8 @@ pub(crate) async fn run(
     journal.end(client, Fact::Finished { archived }).await?;
     if let Some(text) = remains {
         // The statistics of blue's columns were dropped with it; their rows are removed now, if this role may do so.
-        let _ = client.batch_execute("VACUUM pg_catalog.pg_statistic").await;
+        let _ =
+            client.batch_execute("VACUUM pg_catalog.pg_statistic, pg_catalog.pg_statistic_ext_data").await;
         cx.tell(&Event::Notice { text });
     }
     Ok(())

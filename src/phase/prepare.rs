@@ -18,10 +18,11 @@ use crate::hangs_on::{
 use crate::lane::{Ends, working_objects};
 use crate::lifecycle::{Fact, LaneDesign, Phase, Prepared, Secret, Way};
 use crate::pg::sql::{LockMode, Statement, joined};
-use crate::pg::{Colour, QName, RunObjects, list};
+use crate::pg::{Colour, Ident, QName, RunObjects, list};
 use crate::plan::{StepTime, TablePlan};
 use crate::run::Run;
 
+const OPERATORS: &str = include_str!("../../sql/catalog/lane_columns.sql");
 const COLUMN_GRANTS_ONLY: &str = include_str!("../../sql/catalog/column_grants_only.sql");
 
 /// How often green is designed at most, if DDL changes a table meanwhile.
@@ -168,10 +169,22 @@ async fn with_view(client: &Client, mut green: Green, table: &TablePlan) -> Resu
                WHERE d.defaclobjtype = 'r' AND a.grantee <> 0 ORDER BY 1";
     let rows = client.query(sql, &[]).await.doing("reading default privileges")?;
     let by_default = rows.iter().map(|row| row.get(0)).collect();
-    let view = Compatibility { schema, security_invoker, denied, by_default };
+    let equals = operators_of_key(client, &green).await?;
+    let view = Compatibility { schema, security_invoker, denied, by_default, equals };
     green.notes.extend(green.compatibility_notes(&view));
     green.compatibility = Some(view);
     Ok(green)
+}
+
+async fn operators_of_key(client: &Client, green: &Green) -> Result<Vec<(Ident, String)>, Error> {
+    let names = green.foreign_in_key();
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = client.query(OPERATORS, &[&green.live().to_string()]).await;
+    let rows = rows.doing("looking for the operators of the key")?;
+    let all = rows.iter().map(|row| (Ident::from(row.get::<_, String>("name")), row.get("equals")));
+    Ok(all.filter(|(name, _)| names.contains(name)).collect())
 }
 
 /// What follows REPLICA IDENTITY in the statement that restores a table's.

@@ -1,6 +1,6 @@
 //! `keys` of a plan, and `encrypt` of a column: the keys' ids and where the keys come from, never a key.
 
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::keys::{NAME, TEXT, key, required};
@@ -110,7 +110,7 @@ pub(super) fn read(plan: &Node, file: &str, found: &mut Collected) -> Option<Key
     }
     let decrypt_only = node.get("decrypt_only").map_or(&[][..], Node::items);
     let decrypt_only = decrypt_only.iter().filter_map(|id| key_id(id, "decrypt_only", found)).collect();
-    let unwrap = node.get("unwrap").map(gates::words);
+    let unwrap = node.get("unwrap").map(|node| command(node, file));
     let timeout = node.get("timeout").and_then(|node| value::duration(&node.scalar()?.text));
     let timeout = timeout.unwrap_or(TIMEOUT);
     Some(KeysPlan { provider: provider?, active: active?, blind_index, tag, decrypt_only, unwrap, timeout })
@@ -124,12 +124,32 @@ fn provider(node: &Node, file: &str, found: &mut Collected) -> Option<Provider> 
     };
     let word = || value.scalar().map(|scalar| scalar.text.clone());
     match text.as_str() {
-        "file" => Some(Provider::File(Path::new(file).parent().unwrap_or(Path::new("")).join(word()?))),
+        "file" => Some(Provider::File(beside(file, &word()?))),
         "env" => Some(Provider::Env(word()?.into())),
-        "command" => Some(Provider::Command(gates::words(value))),
+        "command" => Some(Provider::Command(command(value, file))),
         "function" => sql::take(value, "function", function, found).map(Provider::Function),
         _ => None,
     }
+}
+
+/// A path from the directory of a plan, absolute: the journal keeps it for commands that are executed in other directories.
+fn beside(plan: &str, path: &str) -> PathBuf {
+    let folder = Path::new(plan).parent().unwrap_or(Path::new(""));
+    // A symbolic link to the directory may be changed on purpose; one before `..` leads elsewhere without it.
+    let has_parents = folder.components().any(|part| part == Component::ParentDir);
+    let resolved = if has_parents { folder.canonicalize() } else { std::path::absolute(folder.join(".")) };
+    resolved.unwrap_or_else(|_| folder.to_owned()).join(path).components().collect()
+}
+
+/// A program and its arguments. A program without a slash is sought in PATH.
+fn command(node: &Node, plan: &str) -> Vec<String> {
+    let mut words = gates::words(node);
+    if let Some(program) = words.first_mut().filter(|program| program.contains('/'))
+        && let Some(path) = beside(plan, program).to_str()
+    {
+        path.clone_into(program);
+    }
+    words
 }
 
 fn function(text: &str) -> Result<QName, sql::SqlProblem> {

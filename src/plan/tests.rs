@@ -115,6 +115,29 @@ fn a_changed_plan_says_what_changed() {
 }
 
 #[test]
+fn paths_of_keys_are_absolute_from_the_plans_directory() {
+    let id = "6f2d1c1e-0f6b-4a53-9a43-2f7b8b1f2f11";
+    let here = std::env::current_dir().unwrap();
+    let at = |path: &str| here.join(path).to_str().unwrap().to_owned();
+    for (file, provider, expected) in [
+        ("p.yaml", "{file: keys.yaml}", serde_json::json!({"file": at("keys.yaml")})),
+        ("src/../p.yaml", "{file: ./k/keys.yaml}", serde_json::json!({"file": at("k/keys.yaml")})),
+        (
+            "src/p.yaml",
+            "{command: [../give, ./x]}",
+            serde_json::json!({"command": [at("src/../give"), "./x"]}),
+        ),
+        ("src/p.yaml", "{command: [give, ./x]}", serde_json::json!({"command": ["give", "./x"]})),
+    ] {
+        let text = format!(
+            "version: 1\nname: p\nkeys: {{provider: {provider}, active: {id}}}\ntables: [{{table: public.t}}]\n"
+        );
+        let keys = Plan::parse(file, &text, &|_| None).unwrap().keys.unwrap();
+        assert_eq!(serde_json::to_value(keys.provider).unwrap(), expected);
+    }
+}
+
+#[test]
 fn an_order_that_changed_is_a_change() {
     let read = |lines: &str| {
         let text = one_table(&format!("add_columns: [{lines}]"));

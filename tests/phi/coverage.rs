@@ -233,3 +233,52 @@ async fn audit_rows_are_found_by_names_that_json_escapes() {
     assert_eq!(rows("public.audit.was"), Some(2), "{:#?}", places(&found));
     assert_eq!(rows("public.audit.now"), Some(1), "{:#?}", places(&found));
 }
+
+/// Places that hold plaintext of a column without being its dependents, or under a name of their own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn indirect_dependents_and_statistics_of_their_own_are_named() {
+    let cluster = Cluster::start();
+    let keys = Keys::new();
+    let table = "create table p (id int primary key, ssn text, o text, other text);
+        insert into p select n, 'ssn' || n % 50, 'o' || n % 50, 'x' from generate_series(1, 1000) n;
+        create view v1 as select id, ssn from p; create materialized view mv2 as select * from v1; create view v3 as select ssn from mv2;
+        create view no4 as select id, other from p; create materialized view no5 as select * from no4;
+        create statistics st1 on lower(ssn), o from p; create statistics st2 (mcv) on ssn, o from p; create statistics no6 (ndistinct) on ssn, o from p;
+        create statistics no7 (mcv) on o, other from p; create index p_lower on p (id, lower(ssn)); create index no8 on p (lower(other));
+        alter table p add constraint p_key unique (id, ssn); create table log (was text);
+        create rule logged as on insert to p do also insert into log values (new.ssn); analyze";
+    let of_plan = format!(
+        "version: 1\nname: p\nkeys: {{provider: {{file: keys.yaml}}, active: {}}}\ntables:\n  - table: public.p\n    \
+         columns: {{ssn: {{encrypt: {{into: ssn_enc}}}}}}\n",
+        keys.active
+    );
+    let (client, program) = stage(&cluster, table, &of_plan).await;
+    keys.write(&program);
+    let found = coverage(&program, "plan.yaml", &[], 4);
+    let mut named = places(&found);
+    named.retain(|place| !place.starts_with("wal") && !place.starts_with("dump"));
+    named.sort();
+    assert_eq!(
+        named,
+        [
+            "index public.p_key",
+            "index public.p_lower",
+            "materialized_view public.mv2",
+            "statistics public.p.ssn",
+            "statistics public.p_lower.lower",
+            "statistics public.st1",
+            "statistics public.st2",
+            "trigger rule logged on public.p",
+            "view public.v1",
+            "view public.v3",
+        ]
+    );
+    // What is known to gather nothing, and has nothing, is no place.
+    let none = "drop view v1 cascade; drop rule logged on p; alter table p alter ssn set statistics 0, alter ssn type text;
+        alter statistics st1 set statistics 0; alter statistics st2 set statistics 0; alter index p_lower alter 2 set statistics 0";
+    client.batch_execute(none).await.unwrap();
+    // In the transaction that made the index anew, ANALYZE does not see the target.
+    client.batch_execute("analyze").await.unwrap();
+    let found = coverage(&program, "plan.yaml", &[], 4);
+    assert!(!is_place(&found, "statistics") && is_place(&found, "index"), "{:#?}", places(&found));
+}

@@ -249,3 +249,27 @@ async fn the_archived_plaintext_of_an_earlier_run_is_named_with_the_plan_of_the_
     let said = program.say(&["phi", "coverage", "plan.yaml"]).expect_code(0);
     said.expect_words(&["archived table", "old.patients"]);
 }
+
+/// The copy would stop at the first of them; `check` counts them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn values_that_nobody_can_open_are_counted_before_a_rotation() {
+    let cluster = Cluster::start();
+    let keys = Keys::new();
+    let table = format!(
+        "create extension pgcrypto; create table p (id int primary key, ssn bytea);
+         insert into p select n, pgp_sym_encrypt('x', '{}', 'cipher-algo=aes256') from generate_series(1, 5) n;
+         insert into p values (6, null), (7, 'plain'), (8, ''), (9, '\\x5048490100'); analyze",
+        keys.text
+    );
+    let of_plan = "version: 1\nname: p\nkeys: {provider: {file: keys.yaml}, active: NEW}\ntables:\n  - table: public.p\n    \
+                   columns: {ssn: {encrypt: {previous: OLD}}}\n";
+    let (client, program) = stage(&cluster, &table, "").await;
+    let (new, _) = keys.write_new(&program);
+    let of_plan = of_plan.replace("NEW", &new.to_string()).replace("OLD", &keys.active.to_string());
+    program.write_plan(&of_plan);
+    let refused = program.run("check", &[]).expect_code(3);
+    let what = refused.finding("encryption")["what"].as_str().unwrap();
+    assert_eq!(what, "3 of 9 rows have a value of ssn that is in neither format: nobody can open it");
+    client.batch_execute("delete from p where id > 6").await.unwrap();
+    program.execute(&["--yes", "--until", "settle"]).expect_code(0);
+}

@@ -162,7 +162,8 @@ async fn a_tag_alone_binds_values_to_their_rows() {
 async fn archived(client: &Client, program: &Bluegreen) {
     let blue = format!("{}.patients", home(client, "blue").await);
     let view = format!(
-        "analyze {blue}; create table file as select pg_relation_filenode('{blue}') as node; \
+        "create index on {blue} (lower(ssn)); create statistics of_old on lower(ssn), history from {blue}; \
+         analyze {blue}; create table file as select pg_relation_filenode('{blue}') as node; \
          create view of_info as select info from {blue}"
     );
     client.batch_execute(&view).await.unwrap();
@@ -175,6 +176,9 @@ async fn archived(client: &Client, program: &Bluegreen) {
     assert_eq!(client.query_one(names, &[]).await.unwrap().get::<_, &str>(0), "born id info");
     client.batch_execute("analyze archive.patients").await.unwrap();
     assert_eq!(client.query_one(names, &[]).await.unwrap().get::<_, &str>(0), "born id info");
+    let of_several = "select (select count(*) from pg_stats_ext where tablename = 'patients' and most_common_vals is not null)
+        + (select count(*) from pg_stats_ext_exprs where tablename = 'patients' and most_common_vals::text || histogram_bounds::text is not null)";
+    assert_eq!(client.query_one(of_several, &[]).await.unwrap().get::<_, i64>(0), 0);
     let same = "select node = pg_relation_filenode('archive.patients') from file";
     assert!(client.query_one(same, &[]).await.unwrap().get::<_, bool>(0), "it was not rewritten");
     eventually(client, "select not exists (select from pg_namespace where nspname like 'projh_bg%')").await;

@@ -44,6 +44,11 @@ async fn a_view_that_does_not_fit_is_refused_by_name() {
             "keep column \"old\"",
         ),
         (
+            "create view app.v as select id, hours from app.t where old = ''",
+            "does not fit the new table: column",
+            "keep columns \"hours\", \"old\" as they are",
+        ),
+        (
             "create view app.v as select id, array[note] as notes from app.t",
             "cannot change data type of view column",
             "drop view app.v",

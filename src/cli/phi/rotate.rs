@@ -27,12 +27,13 @@ fn rotation(plan: &Plan, mut sections: Vec<Section>, to: &str) -> Result<String,
     let mut tables = String::new();
     let mut old = Vec::new();
     for table in &plan.tables {
-        tables.push_str(&of_table(table, &mut old));
+        tables.push_str(&of_table(table, to, &mut old));
     }
     if tables.is_empty() {
-        return Err(Error::Usage("the plan encrypts no column, so there is no key to rotate".to_owned()));
-    }
-    if old.iter().any(|key: &KeyId| key.to_string() == to) {
+        let mut columns = plan.tables.iter().flat_map(|table| &table.columns);
+        if !columns.any(|(_, change)| matches!(change, ColumnChange::Encrypt { .. })) {
+            return Err(Error::Usage("the plan encrypts no column, so there is no key to rotate".to_owned()));
+        }
         return Err(Error::Usage(format!(
             "key {to} is the one that the plan encrypts with: nothing would change"
         )));
@@ -80,13 +81,17 @@ fn name_after(name: &str) -> String {
     base + &suffix
 }
 
-fn of_table(table: &TablePlan, old: &mut Vec<KeyId>) -> String {
+/// The table with its columns under other keys than `to`; nothing if it has none. `old` gets those keys.
+fn of_table(table: &TablePlan, to: &str, old: &mut Vec<KeyId>) -> String {
     let mut columns = String::new();
     let (mut is_bound, mut is_guessed) = (false, false);
     for (blue, change) in &table.columns {
         let ColumnChange::Encrypt { into, format, key, bound_to, blind_index, tag, .. } = change else {
             continue;
         };
+        if key.to_string() == to {
+            continue;
+        }
         let name = into.as_ref().unwrap_or(blue);
         let binds = *format == Format::AesGcm || tag.is_some();
         let mut more = String::new();
@@ -185,6 +190,22 @@ mod tests {
             assert!(columns.eq(expected));
             assert!(super::rotation(&plan(&text), Section::of(&text, &KEPT), ID).is_err());
         }
+    }
+
+    #[test]
+    fn a_column_that_is_under_the_key_already_is_left_as_it_is() {
+        let text = format!(
+            "version: 1\nname: p\nkeys: {{provider: {{function: get_encryption_key}}, active: {ID}}}\ntables:\n  - table: public.t\n    columns:\n      \
+             ssn: {{encrypt: {{key: {NEW}}}}}\n      notes: {{encrypt: {{}}}}\n  - table: public.u\n    columns: {{ssn: {{encrypt: {{key: {NEW}}}}}}}\n"
+        );
+        let plan = |text: &str| Plan::parse("p.yaml", text, &|_| None).unwrap();
+        let of = |text: &str| rotation(&plan(text), Section::of(text, &KEPT), NEW);
+        let rotated = plan(&of(&text).unwrap());
+        assert_eq!(rotated.tables.len(), 1);
+        assert!(rotated.tables[0].columns.keys().map(Ident::as_str).eq(["notes"]));
+        assert_eq!(rotated.keys.unwrap().decrypt_only, [ID.parse::<KeyId>().unwrap()]);
+        let none = text.replace("notes: {encrypt: {}}", "notes: drop");
+        assert!(of(&none).unwrap_err().to_string().contains("nothing would change"));
     }
 
     #[test]

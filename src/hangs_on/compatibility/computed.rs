@@ -85,10 +85,11 @@ impl Opened {
         let Self { function, data_type } = self;
         let telling = list(TELLING.map(|class| format!("'{class}'")));
         let body = format!(
-            "DECLARE projh_text text := public.decrypt_phi($1, NULL); \
+            "DECLARE projh_text pg_catalog.text := {}; \
              BEGIN RETURN projh_text::{data_type}; \
              EXCEPTION WHEN OTHERS THEN IF left(SQLSTATE, 2) IN ({telling}) THEN RAISE; END IF; \
-             RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = 'a value that was decrypted is no value of its old type'; END"
+             RAISE EXCEPTION USING ERRCODE = SQLSTATE, MESSAGE = 'a value that was decrypted is no value of its old type'; END",
+            super::decrypt("$1")
         );
         [
             format!(
