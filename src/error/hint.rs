@@ -32,6 +32,7 @@ impl Error {
                 "before a swap, `projh-bluegreen rollback` and begin again; in a soak, undo what was written there and execute \
                  again: every row is compared then"
             }
+            Self::LastCopy { way_out, .. } => return Some(way_out.clone()),
             Self::Keyring(error) => return Some(error.hint()),
             Self::NotStreamed { .. } => {
                 "what was written meanwhile cannot be known: `projh-bluegreen rollback`, and begin again"
