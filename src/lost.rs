@@ -40,9 +40,10 @@ pub(crate) async fn find(client: &Client, progress: &Progress) -> Result<Live, t
     let (live, other) = (progress.live(), progress.live().other());
     let oids =
         |colour: Colour| -> Vec<u32> { lanes.iter().map(|lane| lane.oid(colour).unwrap_or(0)).collect() };
-    let names: Vec<String> = lanes.iter().map(|lane| lane.table.to_string()).collect();
-    let others: Vec<String> = lanes.iter().map(|lane| lane.green.home_of(other).to_string()).collect();
-    let rows = client.query(SQL, &[&names, &oids(live), &others, &oids(other)]).await?;
+    let schemas: Vec<&str> = lanes.iter().map(|lane| lane.table.schema.as_str()).collect();
+    let names: Vec<&str> = lanes.iter().map(|lane| lane.table.name.as_str()).collect();
+    let others: Vec<&str> = lanes.iter().map(|lane| lane.green.homes.of(other).as_str()).collect();
+    let rows = client.query(SQL, &[&schemas, &names, &oids(live), &others, &oids(other)]).await?;
     // Before the copy begins green has no rows.
     let has_rows = progress.slot.is_some();
     let mut found = Live::default();

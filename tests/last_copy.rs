@@ -8,6 +8,12 @@ use crate::support::{Bluegreen, Cluster, Finished, home, stage};
 
 const T: &str = "create table t (id int primary key, at date not null, v int, note varchar(20));
     insert into t select g, date '2026-01-01' + g % 59, g, 'n' || g from generate_series(1, 3000) g; analyze t;";
+const PARTITIONED: &str = "
+    create table t (id int, at date not null, v int, note varchar(20), primary key (id, at)) partition by range (at);
+    create table old_1 partition of t for values from ('2026-01-01') to ('2026-02-01');
+    create table old_2 partition of t default;
+    create statistics t_stat on v, note from t;
+    insert into t select g, date '2026-01-01' + g % 59, g, 'n' || g from generate_series(1, 3000) g; analyze t;";
 const OTHER: &str = "create table other (id int primary key, at date not null);
     insert into other select g, '2026-01-15' from generate_series(1, 50) g; analyze other;";
 
@@ -50,6 +56,7 @@ async fn refused(client: &Client, program: &Bluegreen, side: &str, commands: &[&
     let last =
         |program: &Bluegreen| program.run("status", &[]).events_of("status")[0]["orchestrator"].clone();
     let taken = last(program);
+    let mut back = String::new();
     for arguments in commands {
         let (command, arguments) = arguments.split_first().unwrap();
         let refused = program.run(command, arguments).expect_code(3);
@@ -57,6 +64,8 @@ async fn refused(client: &Client, program: &Bluegreen, side: &str, commands: &[&
         let (state, next) = end(&refused);
         said.push(state);
         assert!(next.contains("set schema \"public\"; then projh-bluegreen "), "{next}");
+        let sql = next.strip_prefix("rename public.t; ").unwrap_or(&next);
+        back = sql.split_once("; then ").unwrap().0.to_owned();
         assert_eq!(rows(client, &kept).await, 3_000, "{command} {arguments:?}");
         assert_eq!(last(program)["since"], taken["since"], "{command} took the run over");
     }
@@ -65,10 +74,7 @@ async fn refused(client: &Client, program: &Bluegreen, side: &str, commands: &[&
         assert!(state.contains(&format!("the only copy of its rows is {kept}, as of ")), "{state}");
         assert!(!state.contains("is live"), "{state}");
     }
-    client
-        .batch_execute(&format!("drop table if exists t; alter table {kept} set schema public"))
-        .await
-        .unwrap();
+    client.batch_execute(&format!("drop table if exists t; {back}")).await.unwrap();
     assert!(program.run("status", &[]).stdout.contains("it was moved away or dropped"));
     let command: &[&str] =
         if code == 0 { &["finish", "--yes", "--force"] } else { &["rollback", "--drop-green"] };
@@ -83,9 +89,9 @@ async fn refused(client: &Client, program: &Bluegreen, side: &str, commands: &[&
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn finish_keeps_blue_when_green_was_dropped() {
-    for replace in ["", "create table t (id int primary key);"] {
+    for (blue, replace) in [(T, ""), (PARTITIONED, ""), (T, "create table t (id int primary key);")] {
         let cluster = Cluster::start();
-        let (client, program) = stage(&cluster, T, &plan("")).await;
+        let (client, program) = stage(&cluster, blue, &plan("")).await;
         program.execute(&["--yes"]).expect_code(0);
         client.batch_execute(&format!("drop table t; {replace}")).await.unwrap();
         refused(&client, &program, "blue", &[&["finish", "--yes"], &["finish", "--yes", "--force"]], 0).await;

@@ -100,6 +100,9 @@ pub fn way_out(progress: &Progress, run: &str, lost: &[Lost]) -> String {
     let away = if taken.is_empty() { String::new() } else { format!("rename {}; ", taken.join(", ")) };
     match back.is_empty() {
         true => end,
-        false => format!("{away}{}; then {end}, which leaves it alone", pg::some(&back, NAMED, "; ")),
+        false => format!(
+            "{away}{}; then {end}, which leaves what was moved away alone",
+            pg::some(&back, NAMED, "; ")
+        ),
     }
 }

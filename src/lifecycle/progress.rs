@@ -361,16 +361,14 @@ impl Progress {
             }
             Fact::GivenUp { why } => self.given_up = Some(why.clone()),
             Fact::PartitionsDropped => self.rolling_back = true,
-            Fact::RolledBack { lost } => {
-                self.lost.clone_from(lost);
-                self.ended = Some(Ending::RolledBack);
-            }
-            Fact::Finished { archived, lost } => {
-                self.archived.clone_from(archived);
-                self.lost.clone_from(lost);
-                self.ended = Some(Ending::Finished);
-            }
+            Fact::RolledBack { lost } => self.end(Ending::RolledBack, &[], lost),
+            Fact::Finished { archived, lost } => self.end(Ending::Finished, archived, lost),
         }
+    }
+
+    fn end(&mut self, how: Ending, archived: &[QName], lost: &[QName]) {
+        (self.archived, self.lost) = (archived.to_vec(), lost.to_vec());
+        self.ended = Some(how);
     }
 
     /// The copy begins again, with a new slot: what was known of green's rows is void. The index of green's key is
