@@ -177,7 +177,7 @@ fn lines(status: &Status) -> Vec<String> {
         say("stream", format!("{lag} behind; the slot holds {held} ({})", stream.wal_status));
     }
     if let Some(ends) = &status.soak_ends {
-        say("soak", format!("until {ends}: the swap can be undone no longer"));
+        say("soak", format!("until {ends}; then the swap can be undone no longer"));
     }
     if let Some(by) = &status.orchestrator {
         let is = if by.alive {

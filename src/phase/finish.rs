@@ -23,7 +23,7 @@ use crate::journal::Journal;
 use crate::journal::requests::Finish;
 use crate::lane;
 use crate::left;
-use crate::lifecycle::{Broken, Fact, LaneDesign, Phase, Prepared, Progress, Way};
+use crate::lifecycle::{Broken, Fact, LaneDesign, Phase, Prepared, Progress, Standing, Way};
 use crate::pg::sql::{LockMode, Statement, joined};
 use crate::pg::{Colour, Ident, QName, list};
 use crate::plan::{Archive, StepTime};
@@ -41,6 +41,12 @@ pub(crate) fn phases(progress: &Progress, how: Finish) -> Result<Vec<Phase>, Err
     }
     if progress.is_in_place() {
         return Ok(vec![Phase::Finish]);
+    }
+    if let Some(undone) = Standing::undone(progress) {
+        let what = format!("{undone}, and there is nothing to finish");
+        let next =
+            "`projh-bluegreen execute` swaps again, `projh-bluegreen rollback --drop-green` ends the run";
+        return Err(Error::Usage(format!("{what}; {next}")));
     }
     if progress.swapped.is_none() || progress.prepared.is_none() {
         let what = "the run has not been swapped yet, so there is nothing to finish";
