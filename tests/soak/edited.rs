@@ -58,13 +58,13 @@ async fn a_type_that_is_changed_under_the_stream_is_named_with_the_row() {
             "update t set m = 'b' where id = 7",
             "alter type mood rename value 'b' to 'bb'",
             "update t set m = m where id = 7",
-            "the type mood of column m",
+            "the type public.mood of column m",
         ),
         (
             "update t set note = 'other' where id = 7",
             "alter type pair add attribute z int",
             "update t set note = 'again' where id = 7",
-            "the type pair of column p",
+            "the type public.pair of column p",
         ),
     ] {
         let cluster = Cluster::start();
