@@ -6,6 +6,7 @@
 //! the first place is an error at once.
 
 mod opening;
+mod outcome;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,14 +16,15 @@ use crate::context::{Context, Forward, Goal, pauses};
 use crate::error::{Doing, Error, ExitCode};
 use crate::event::{Event, WaitCause};
 use crate::journal::requests::{self, Answer, Ask, Finish, Request};
-use crate::journal::{Held, Journal, JournalError};
+use crate::journal::{Held, Journal, JournalError, Locked};
 use crate::lifecycle::{Ending, Phase, Standing, WayBack};
-use crate::pg::{Colour, ConnectionRole};
+use crate::pg::ConnectionRole;
 use crate::phase;
 use crate::run::Run;
 use crate::watchdog::pulse;
 
 use opening::{load, open, resume, run_of, take};
+use outcome::concluded;
 
 /// What ends a session that lasted this long is a new failure: the time limit for reconnecting starts anew.
 const GOOD_SESSION: Duration = Duration::from_secs(120);
@@ -161,11 +163,16 @@ async fn session(cx: &Context, goal: &Goal, held: &mut Option<Held>) -> Result<(
             ahead(cx, forward, held).await
         }
         Goal::Back { run, forward, drop_green } => {
-            let Some(journal) = resume(cx, run, held, Some(Ending::RolledBack)).await? else { return Ok(()) };
-            let (phases, undone) = {
-                let progress = journal.progress();
-                (progress.phases_back(*drop_green), Standing::undone(&progress))
+            let refuse = async |locked: &Locked| {
+                let (session, progress) = (locked.session(), locked.progress());
+                phase::rollback::phases(session, progress, locked.run(), *drop_green).await.map(drop)
             };
+            let wanted = Some(Ending::RolledBack);
+            let Some(journal) = resume(cx, run, held, wanted, refuse).await? else { return Ok(()) };
+            let progress = journal.progress().clone();
+            let undone = Standing::undone(&progress);
+            let phases =
+                phase::rollback::phases(journal.session(), &progress, journal.run(), *drop_green).await?;
             take(cx, &journal, phases.clone(), None, held);
             if let Some(undone) = undone.filter(|_| phases.is_empty()) {
                 cx.tell(&Event::Notice {
@@ -176,7 +183,9 @@ async fn session(cx: &Context, goal: &Goal, held: &mut Option<Held>) -> Result<(
             end(cx, forward, journal, phases, Finish::default()).await
         }
         Goal::Compared { run, forward } | Goal::Swapped { run, forward } => {
-            let Some(journal) = resume(cx, run, held, None).await? else { return Ok(()) };
+            let Some(journal) = resume(cx, run, held, None, async |_| Ok(())).await? else {
+                return Ok(());
+            };
             let only_compares = matches!(goal, Goal::Compared { .. });
             let phases = match only_compares {
                 true => vec![Phase::CatchUp, Phase::Verify],
@@ -188,11 +197,16 @@ async fn session(cx: &Context, goal: &Goal, held: &mut Option<Held>) -> Result<(
             concluded(&mut run, outcome).await
         }
         Goal::Finished { run, forward, how } => {
-            let Some(journal) = resume(cx, run, held, Some(Ending::Finished)).await? else { return Ok(()) };
-            let phases = phase::finish::phases(&journal.progress(), *how);
-            let shown = phases.as_ref().map_or_else(|_| vec![Phase::Finish], Clone::clone);
-            take(cx, &journal, shown, None, held);
-            end(cx, forward, journal, phases?, *how).await
+            let refuse = async |locked: &Locked| {
+                let (session, progress) = (locked.session(), locked.progress());
+                phase::finish::allowed(session, progress, locked.run(), *how).await.map(drop)
+            };
+            let wanted = Some(Ending::Finished);
+            let Some(journal) = resume(cx, run, held, wanted, refuse).await? else { return Ok(()) };
+            let progress = journal.progress().clone();
+            let phases = phase::finish::allowed(journal.session(), &progress, journal.run(), *how).await?;
+            take(cx, &journal, phases.clone(), None, held);
+            end(cx, forward, journal, phases, *how).await
         }
     }
 }
@@ -267,28 +281,6 @@ async fn decided(run: &Run<'_>) -> Result<Option<Request>, Error> {
         return Ok(None);
     }
     Ok(decided)
-}
-
-/// What the outcome means for the run: it goes on without a slot that cannot be kept, as far as it can; and if the tables
-/// do not follow each other any more, that is recorded.
-async fn concluded(run: &mut Run<'_>, outcome: Result<(), Error>) -> Result<(), Error> {
-    match outcome {
-        Ok(()) => Ok(()),
-        Err(Error::Slot(why)) => Err(without_slot(run, why).await?),
-        Err(error) => Err(phase::way_back::broken(run, error).await?),
-    }
-}
-
-async fn without_slot(run: &mut Run<'_>, why: String) -> Result<Error, Error> {
-    let (live, is_reversible) = {
-        let progress = run.journal.progress();
-        (progress.live(), progress.is_reversible())
-    };
-    match live {
-        Colour::Blue => phase::give_up(run, why).await,
-        Colour::Green if is_reversible => phase::lose_way_back(run, why).await,
-        Colour::Green => Ok(Error::Slot(why)),
-    }
 }
 
 /// Carries out the phases of a rollback or a finish. After a swap back the tables are as an interrupted run left them, with

@@ -190,6 +190,16 @@ pub enum Error {
         /// Why a slot could not be dropped; `None` if none exists any longer.
         kept: Option<String>,
     },
+    /// A live table is gone, and the run has the only copy of its rows, which no command drops.
+    #[error("{}{what}", if *refused { "nothing was dropped: " } else { "" })]
+    LastCopy {
+        /// What is gone, and what is left, in a sentence.
+        what: String,
+        /// The statements that bring it back, and the command that then ends the run.
+        way_out: String,
+        /// Whether the command was asked to drop it.
+        refused: bool,
+    },
     /// Some work after the swap failed; all the rest of it was done.
     #[error("the swap is done, but some work after it could not be: {}", some(&.0.iter().map(Undone::to_string).collect::<Vec<_>>()))]
     Unsettled(Vec<Undone>),
@@ -278,6 +288,7 @@ impl Error {
             | Self::GivenUp { .. }
             | Self::WayBroken(_)
             | Self::WayBackLost { .. }
+            | Self::LastCopy { .. }
             | Self::Unsettled(_)
             | Self::Bug(_)
             | Self::Interrupted
@@ -311,6 +322,7 @@ impl Error {
             Self::Plan(_) | Self::Usage(_) => ExitCode::Usage,
             Self::Journal(JournalError::NoRun(_) | JournalError::Ended { .. }) => ExitCode::Usage,
             Self::Refused(_)
+            | Self::LastCopy { refused: true, .. }
             | Self::Keyring(KeysError::NotCovered(_))
             | Self::Journal(
                 JournalError::PlanChanged { .. }
@@ -349,6 +361,7 @@ impl Error {
             | Self::Slot(_)
             | Self::GivenUp { .. }
             | Self::WayBackLost { .. }
+            | Self::LastCopy { .. }
             | Self::Unsettled(_)
             | Self::Bug(_) => ExitCode::Failed,
         }

@@ -20,7 +20,7 @@
 //! - [`rekey`]: values under other keys, encrypted again in place.
 //! - [`watchdog`]: the limits of a run, its lag, and who it waits for; [`in_force`]: its settings; [`throttle`]: its rests on a busy server.
 //! - [`group`]: commands of the plan: gates and hooks.
-//! - [`left`]: what a command that was killed has left.
+//! - [`left`]: what a command that was killed has left; [`lost`]: live tables that are gone.
 //! - [`status`]: the state of a run, as any other process can query it.
 //! - [`replication`]: the streaming client. [`pg`]: connections, names, positions, SQL text.
 //! - [`preview`]: what a run would do, without doing it.
@@ -49,6 +49,7 @@ mod journal;
 mod lane;
 mod left;
 mod lifecycle;
+mod lost;
 mod meter;
 mod pg;
 mod phase;

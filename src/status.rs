@@ -184,7 +184,7 @@ impl Status {
             }
             (None, None) => standing.state,
         };
-        let state = without(&gone, progress, state);
+        let state = without(&gone, progress, state, standing.is_resumable);
         Ok(Self {
             run: run.found.run.clone(),
             plan: run.found.plan_name.clone(),
@@ -237,8 +237,8 @@ fn gone(progress: &Progress, run: &str, slots: &[Slot]) -> Vec<String> {
 }
 
 /// The state of a run whose slots are gone, which its journal does not know yet.
-fn without(gone: &[String], progress: &Progress, state: String) -> String {
-    let is_soaking = progress.next_phase() == Some(Phase::Soak) && progress.is_reversible();
+fn without(gone: &[String], progress: &Progress, state: String, is_resumable: bool) -> String {
+    let is_soaking = is_resumable && progress.next_phase() == Some(Phase::Soak) && progress.is_reversible();
     match (gone.is_empty(), is_soaking) {
         (true, _) => state,
         (false, true) => format!(

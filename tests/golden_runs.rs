@@ -3,7 +3,7 @@
 //!
 //! `golden_runs/*.sql` are dumps of databases in which version 0.1.0 (before its steps had names) stopped after each
 //! phase. Invariant: they are never made anew by a later version; a change of the journal's format has to read them.
-//! A dump holds neither a slot nor files: both are put back as they would be.
+//! A dump holds neither a slot nor files nor OIDs: all are put back as they would be.
 
 use crate::support::{Bluegreen, Cluster};
 
@@ -28,6 +28,13 @@ from pg_replication_slots r where r.slot_name = 'projh_bg_' || s.run;
 update projh_bluegreen.fact set fact = fact || jsonb_build_object('filenodes', jsonb_build_array(
     coalesce(pg_relation_filenode('public.visits')::bigint, 0), pg_relation_filenode('public.bills')::bigint))
 where fact->>'fact' = 'slot_created';";
+
+/// What the tables' OIDs are to the journal, before the swap.
+const OIDS: &str = "
+update projh_bluegreen.fact set fact = jsonb_set(jsonb_set(fact,
+    '{lanes,0,green,blue,table,oid}', to_jsonb('public.visits'::regclass::oid::bigint)),
+    '{lanes,1,green,blue,table,oid}', to_jsonb('public.bills'::regclass::oid::bigint))
+where fact->>'fact' = 'prepared';";
 
 /// The first two of the steps that follow the swap, in the order of 0.1.0.
 const TWO_STEPS_SETTLED: &str = "
@@ -87,6 +94,7 @@ fn runs_that_an_earlier_release_left_behind_are_rolled_back() {
     for (stopped, dump) in STOPPED.into_iter().take_while(|(stopped, _)| *stopped != "swap") {
         cluster.create_db(stopped);
         cluster.psql(stopped, dump);
+        cluster.psql(stopped, OIDS);
         if stopped != "prepare" {
             cluster.psql(stopped, SLOT_AND_FILES);
         }

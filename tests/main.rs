@@ -41,6 +41,7 @@ mod in_place;
 mod in_the_way;
 mod inbound;
 mod keyless;
+mod last_copy;
 mod logs;
 mod long_waits;
 mod materialized;

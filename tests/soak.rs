@@ -2,6 +2,7 @@
 
 mod again;
 mod broken;
+mod edited;
 mod finish;
 mod kept;
 mod many;

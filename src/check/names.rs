@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::{CheckId, Finding, Subject};
 use crate::error::Error;
 use crate::hangs_on::{Green, RowFunction};
-use crate::pg::QName;
 use crate::pg::connect::Session;
+use crate::pg::{QName, RunObjects};
 
 pub(super) async fn check(session: &Session, subject: &Subject<'_>) -> Result<Vec<Finding>, Error> {
     let Some(design) = &subject.design else { return Ok(Vec::new()) };
@@ -23,6 +23,22 @@ pub(super) fn check_together(subjects: &[Subject<'_>]) -> Vec<Finding> {
     for green in subjects.iter().filter_map(|subject| Some(&subject.design.as_ref()?.green)) {
         for of in &green.blue.row_functions {
             let Some(other) = first.insert(of.counterpart(green), of) else { continue };
+            let run = |of: &&RowFunction| {
+                RunObjects::run_of_schema(of.function.name.schema.as_str()).map(str::to_owned)
+            };
+            if let Some((kept, run)) = [of, other].iter().find_map(|of| Some((of.function.what(), run(of)?)))
+            {
+                let what = format!(
+                    "{kept} is what run {run} keeps of a function that has rows of its tables and of this one"
+                );
+                findings.push(Finding::table(
+                    CheckId::Names,
+                    green.live(),
+                    what,
+                    RunObjects::ends_first(&run),
+                ));
+                continue;
+            }
             let (what, other) = (of.function.what(), other.function.what());
             let hint = format!("alter {other} rename to ..., or {}", of.function.drop_hint());
             let what =

@@ -12,7 +12,8 @@ use crate::error::{Error, ExitCode};
 use crate::event::Event;
 use crate::journal::{self, JournalError, Summary, requests};
 use crate::lane::feed::FeedError;
-use crate::lifecycle::{Progress, Standing, shell_word};
+use crate::lifecycle::{Lost, Standing, shell_word};
+use crate::lost;
 use crate::pg::ConnectionRole;
 use crate::pg::connect::Target;
 use crate::pg::standbys::{self, Standbys};
@@ -22,8 +23,9 @@ use crate::plan;
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The state of a run's tables, and the command to type next.
-pub(super) fn state(progress: &Progress, run: &str, plan: &str) -> (String, Option<String>) {
-    let standing = Standing::of(progress, run, plan);
+fn state(now: &Now, plan: &str) -> (String, Option<String>) {
+    let Summary { found, progress, .. } = &now.run;
+    let standing = Standing::known(progress, &found.run, plan, &now.lost);
     (standing.state, standing.next)
 }
 
@@ -46,7 +48,7 @@ pub(super) async fn tell(
     let (state, next) = match read(target, run_or_plan, true).await {
         Ok(Some(now)) => {
             let run = &now.run;
-            let (state, next) = state(&run.progress, &run.found.run, &file_of(named, &run.found.plan_name));
+            let (state, next) = state(&now, &file_of(named, &run.found.plan_name));
             // Who has rolled it back is about to end.
             let next = if code == ExitCode::RolledBack { next } else { now.next(next) };
             (state, next.filter(|_| run.found.under_way))
@@ -98,9 +100,11 @@ async fn after(shell: &Shell<'_>, error: &Error) -> (String, Option<String>) {
             let run = &now.run;
             shell.reporter.about(&run.found.run);
             let plan = file_of(Some(&named), &run.found.plan_name);
-            let (state, next) = state(&run.progress, &run.found.run, &plan);
+            let (state, next) = state(&now, &plan);
             let next = if shell.cli.command.leaves_the_run(error) { now.next(next) } else { next };
-            (state, after_error(error, run, &plan).or(next))
+            let called_for = after_error(error, run, &plan);
+            let called_for = called_for.filter(|_| now.lost.is_empty() || is_about_another_process(error));
+            (state, called_for.or(next))
         }
         Ok(_) if matches!(error, Error::Refused(_)) => {
             (untouched, Some(format!("correct what stands in the way, then projh-bluegreen check {named}")))
@@ -166,6 +170,8 @@ struct Now {
     /// Whether another process executes it.
     is_held: bool,
     is_paused: bool,
+    /// The live tables that are gone.
+    lost: Vec<Lost>,
 }
 
 impl Now {
@@ -212,7 +218,8 @@ async fn read(target: &Target, run_or_plan: &str, ours: bool) -> Result<Option<N
         let host = gethostname::gethostname().to_string_lossy().into_owned();
         let is_held = holder.is_some() && run.progress.orchestrator != Some((host, std::process::id()));
         let paused = requests::paused(&session, &run.found.run).await.map_err(|_| Unknown)?;
-        Ok(Some(Now { run, is_held, is_paused: paused.is_some() }))
+        let live = lost::find(&session, &run.progress).await.map_err(|_| Unknown)?;
+        Ok(Some(Now { run, is_held, is_paused: paused.is_some(), lost: live.lost }))
     };
     tokio::time::timeout(PATIENCE, asked).await.unwrap_or(Err(Unknown))
 }

@@ -4,11 +4,12 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Shell, ending, preview};
+use super::{Shell, ending, kept_soak, preview};
 use crate::context::{Forward, Goal};
 use crate::engine;
 use crate::error::{Error, ExitCode};
 use crate::lifecycle::Phase;
+use crate::pg::ConnectionRole;
 use crate::phase;
 
 pub(super) async fn run(
@@ -29,6 +30,10 @@ pub(super) async fn run(
         let what =
             "cannot ask before the swap without a terminal: give --yes, --hold-swap, or --until verify";
         return Err(Error::Usage(what.to_owned()));
+    }
+    // A server that cannot be reached is reported by the run.
+    if let Ok(session) = cx.target.connect(ConnectionRole::of_command("execute"), &[]).await {
+        shell.unless_interrupted(kept_soak::expect(&session, &forward.plan)).await?;
     }
     let code = engine::reach(&cx, &Goal::Forward(forward)).await?;
     ending::tell(shell, &cx.target, &name, Some(&path.display().to_string()), code).await;

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use super::{Shell, asking, ending};
 use crate::context::{Forward, Goal};
+use crate::crash;
 use crate::error::{Error, ExitCode};
 use crate::journal;
 use crate::journal::requests::{Ask, Finish};
@@ -35,7 +36,7 @@ pub(super) async fn run(
         if let Some(found) = found.as_ref().filter(|found| found.progress.ended.is_none())
             && journal::holder(&session, &run).await?.is_none()
         {
-            phase::finish::phases(&found.progress, how)?;
+            phase::finish::allowed(&session, &found.progress, &found.found.run, how).await?;
         }
         Ok((plan, found.is_some_and(|found| found.progress.is_in_place())))
     });
@@ -52,6 +53,7 @@ pub(super) async fn run(
     if !yes && !shell.ask(question).await? {
         return Err(Error::Declined("nothing was changed"));
     }
+    crash::point("finish asked");
     shell.hooked.call(&plan.hooks);
     let forward = Forward::of(plan);
     let goal = Goal::Finished { run: run.clone(), forward, how };

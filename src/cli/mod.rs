@@ -15,6 +15,7 @@ mod going_on;
 mod help;
 mod hooks;
 mod json;
+mod kept_soak;
 mod man;
 mod partitions;
 mod person;

@@ -12,6 +12,7 @@ use crate::error::{Error, ExitCode};
 use crate::event::Event;
 use crate::journal::{self, JournalError};
 use crate::lifecycle::{Phase, Standing};
+use crate::lost;
 use crate::pg::ConnectionRole;
 use crate::pg::connect::{Session, Target};
 use crate::status::{Status, TableStatus};
@@ -123,7 +124,8 @@ async fn ask(client: &Client, asked: &Asked<'_>, most: usize) -> Result<Vec<Stat
     let mut all = Vec::new();
     for run in runs.iter().take(most) {
         let plan = ending::file_of(asked.file, &run.found.plan_name);
-        let standing = Standing::of(&run.progress, &run.found.run, &plan);
+        let live = lost::find(client, &run.progress).await.map_err(JournalError::doing("read"))?;
+        let standing = Standing::known(&run.progress, &run.found.run, &plan, &live.lost);
         let mut status = Status::of(client, run, standing).await?;
         // While an orchestrator is at work, there is no command to type.
         if status.orchestrator.as_ref().is_some_and(|by| by.alive) {
@@ -175,7 +177,7 @@ fn lines(status: &Status) -> Vec<String> {
         say("stream", format!("{lag} behind; the slot holds {held} ({})", stream.wal_status));
     }
     if let Some(ends) = &status.soak_ends {
-        say("soak", format!("until {ends}: the swap can be undone no longer"));
+        say("soak", format!("until {ends}; then the swap can be undone no longer"));
     }
     if let Some(by) = &status.orchestrator {
         let is = if by.alive {

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use crate::context::{Context, Forward};
 use crate::error::{Doing, Error};
 use crate::event::Event;
-use crate::journal::{Held, Journal, JournalError};
+use crate::journal::{Held, Journal, JournalError, Locked};
 use crate::lifecycle::{Ending, Phase};
 use crate::phase;
 use crate::run::Run;
@@ -72,15 +72,21 @@ pub(super) async fn load(run: &mut Run<'_>) -> Result<(), Error> {
     }
 }
 
-/// Takes over a run; `None` if it is to be ended, and the session before has done so, with a COMMIT whose answer was lost.
+/// Takes over a run, unless `refuse` does so; `None` if it is to be ended, and the session before has done so, with a
+/// COMMIT whose answer was lost.
 pub(super) async fn resume(
     cx: &Context,
     run: &str,
     held: &mut Option<Held>,
     wanted: Option<Ending>,
+    refuse: impl AsyncFn(&Locked) -> Result<(), Error>,
 ) -> Result<Option<Journal>, Error> {
     let begun = held.is_some();
-    let taken = async { Ok(Journal::resume(&cx.target, run, held.as_ref()).await?) };
+    let taken = async {
+        let locked = Journal::lock(&cx.target, run, held.as_ref()).await?;
+        refuse(&locked).await?;
+        Ok(locked.take_over().await?)
+    };
     match phase::unless(cx.interrupted(), taken).await {
         Err(Error::Journal(JournalError::Ended { ending, .. })) if begun && wanted == Some(ending) => {
             Ok(None)

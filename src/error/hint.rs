@@ -32,6 +32,7 @@ impl Error {
                 "before a swap, `projh-bluegreen rollback` and begin again; in a soak, undo what was written there and execute \
                  again: every row is compared then"
             }
+            Self::LastCopy { way_out, .. } => return Some(way_out.clone()),
             Self::Keyring(error) => return Some(error.hint()),
             Self::NotStreamed { .. } => {
                 "what was written meanwhile cannot be known: `projh-bluegreen rollback`, and begin again"
@@ -99,6 +100,10 @@ impl Error {
                 "undo the DDL and execute again. If that is done, rows were written meanwhile that had other columns, and the stream \
                  cannot get past them: `projh-bluegreen rollback` and begin again, or `projh-bluegreen finish --force` after a swap"
             }
+            Self::Feed(error) if error.is_of_altered_type() => {
+                "the stream has values that are none of the type as it is now, and cannot get past them: undo the ALTER TYPE and execute \
+                 again, or `projh-bluegreen rollback` and begin again"
+            }
             Self::SourceChanged { .. } => {
                 "undo the DDL and execute again, or `projh-bluegreen rollback` and begin again with a plan for the new shape"
             }
@@ -113,6 +118,12 @@ impl Error {
                 "put the columns right, and execute again. If that is done, clients wrote rows while there were others, and the stream \
                  cannot get past these: the swap cannot be undone any more, and `projh-bluegreen finish --force` keeps green. Until then \
                  the slots make the server retain WAL"
+            }
+            Self::WayBroken(error) if matches!(&**error, Self::Feed(error) if error.is_of_altered_type()) => {
+                "the stream has values that are none of the type as it is now. An UPDATE of the rows in the live table, which may set a \
+                 column to its own value, puts that right, because the last value of each row is applied; then execute again. Or undo \
+                 the ALTER TYPE; or accept that the swap cannot be undone: `projh-bluegreen finish --force`. Until then the slots make \
+                 the server retain WAL"
             }
             Self::WayBroken(_) => {
                 "put right what clients wrote or changed, and execute again: blue continues where it stopped; or accept that \

@@ -26,7 +26,7 @@ use super::statistics::{self, Statistics};
 use super::table::{comment_on, depends_on, storage_clause};
 use super::views::ViewColumn;
 use crate::pg::sql::{LockMode, Statement, lexer};
-use crate::pg::{Colour, Ident, Literal, QName, list};
+use crate::pg::{Colour, Ident, Literal, QName, RunObjects, list};
 use crate::plan::TablePlan;
 
 use stored::{StoredColumn, StoredIndex};
@@ -101,8 +101,20 @@ impl Part for MaterializedViews {
             let sequences = green.blue.sequences.iter().map(|sequence| &sequence.name.name);
             std::iter::once(&green.live().name).chain(indexes).chain(sequences)
         };
+        let of_another_run = all.iter().filter_map(|view| {
+            let run = view.run()?;
+            let what = format!(
+                "{} is what run {run} keeps of a materialized view that reads its tables and this one",
+                view.what()
+            );
+            Some(Conflict::new(what, RunObjects::ends_first(run)))
+        });
         let conflict = |(number, view): (usize, &MaterializedView)| {
-            let others = all[..number].iter().flat_map(names);
+            // The names of another run's are free once that has ended.
+            if view.run().is_some() {
+                return None;
+            }
+            let others = all[..number].iter().filter(|other| other.run().is_none()).flat_map(names);
             let taken: Vec<Ident> = others.chain(of_table().cloned()).collect();
             let twice = names(view).into_iter().find(|name| taken.contains(name))?;
             let what = format!(
@@ -119,7 +131,7 @@ impl Part for MaterializedViews {
                 format!("alter extension {extension} drop {what}; and once the run is finished, {add}"),
             ))
         });
-        members.chain(all.iter().enumerate().filter_map(conflict)).collect()
+        of_another_run.chain(members).chain(all.iter().enumerate().filter_map(conflict)).collect()
     }
 
     fn dependents(&self, green: &Green, who: Colour) -> Vec<Dependent> {
@@ -156,6 +168,11 @@ impl MaterializedView {
     /// Its kind and name, for people.
     pub(crate) fn what(&self) -> String {
         format!("materialized view {}", self.name.plain())
+    }
+
+    /// The run in whose private schema it is.
+    fn run(&self) -> Option<&str> {
+        RunObjects::run_of_schema(self.name.schema.as_str())
     }
 
     /// Its query over the new tables of a run: what those that it reads have as another type is cast to the types that it

@@ -158,7 +158,7 @@ async fn with_bare_path<T>(
 }
 
 /// Looks up the table's oid.
-async fn oid_of(client: &Client, table: &crate::pg::QName) -> Result<u32, Error> {
+pub(crate) async fn oid_of(client: &Client, table: &crate::pg::QName) -> Result<u32, Error> {
     let failed = |source| Error::Catalog { what: "the table's oid", source };
     let sql = "select c.oid from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace \
                where n.nspname = $1 and c.relname = $2 and c.relkind in ('r', 'p')";

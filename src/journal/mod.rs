@@ -26,7 +26,7 @@ use crate::plan::Step;
 
 use lock::Backend;
 pub use lock::{holder_of as holder, is_held, silent_for};
-pub use open::ending;
+pub use open::{Locked, ending};
 pub use runs::{Summary, gates, latest, list, run_of_table, settings};
 pub use schema::{check_owners, migrate, unmade};
 
@@ -207,7 +207,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// What this process holds, for [`Journal::begin`] and [`Journal::resume`] once the session is lost.
+    /// What this process holds, for [`Journal::begin`] and [`Journal::lock`] once the session is lost.
     #[must_use]
     pub fn held(&self) -> Held {
         Held { run: self.run.clone(), backend: self.backend.clone() }

@@ -8,7 +8,7 @@ use super::lock;
 use super::runs::{self, RunRow, find, read};
 use super::{Held, Journal, JournalError, requests, schema};
 use crate::crash;
-use crate::lifecycle::{Ending, Fact};
+use crate::lifecycle::{Ending, Fact, Progress};
 use crate::pg::ConnectionRole;
 use crate::pg::connect::{Session, Target};
 use crate::plan::{self, Plan};
@@ -30,6 +30,46 @@ async fn under_way(client: &Client, run_or_plan: &str) -> Result<RunRow, Journal
 /// If the server rejected the query, the connection was lost, or a fact cannot be read.
 pub async fn ending(client: &Client, run: &str) -> Result<Ending, JournalError> {
     Ok(read(client, run).await?.ended.unwrap_or(Ending::Finished))
+}
+
+/// A run that is locked, and not taken over yet: what is refused now leaves no trace in it.
+pub struct Locked {
+    session: Session,
+    found: RunRow,
+    progress: Progress,
+    is_new: bool,
+}
+
+impl Locked {
+    /// The session that holds the lock.
+    #[must_use]
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The run's short id.
+    #[must_use]
+    pub fn run(&self) -> &str {
+        &self.found.run
+    }
+
+    /// The state of the run.
+    #[must_use]
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Takes the run over.
+    ///
+    /// # Errors
+    /// If the server rejected a statement, or the connection was lost.
+    pub async fn take_over(self) -> Result<Journal, JournalError> {
+        if self.is_new {
+            let closed = requests::close(&self.session, &self.found.run, true).await;
+            closed.map_err(JournalError::doing("taken over"))?;
+        }
+        Journal::take_over(self.session, self.found).await
+    }
 }
 
 impl Journal {
@@ -86,16 +126,16 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Takes over an unfinished run, by its short id or its plan's name. `lost` is what this process held before: it goes
+    /// Locks an unfinished run, by its short id or its plan's name. `lost` is what this process held before: it goes
     /// on with that run, and with no other.
     ///
     /// # Errors
     /// If there is no such run, it has ended, or another orchestrator holds it.
-    pub async fn resume(
+    pub async fn lock(
         target: &Target,
         run_or_plan: &str,
         lost: Option<&Held>,
-    ) -> Result<Self, JournalError> {
+    ) -> Result<Locked, JournalError> {
         let session =
             target.connect(ConnectionRole::of_command("journal"), &[("lock_timeout", "10s")]).await?;
         let found = under_way(&session, lost.map_or(run_or_plan, |lost| &lost.run)).await?;
@@ -103,10 +143,8 @@ impl Journal {
         lock::take(&session, &found.plan_name, lost.map(|lost| &lost.backend)).await?;
         // Whoever had the lock may have ended it.
         let found = under_way(&session, &found.run).await?;
-        if lost.is_none() {
-            requests::close(&session, &found.run, true).await.map_err(JournalError::doing("taken over"))?;
-        }
-        Self::take_over(session, found).await
+        let progress = read(&session, &found.run).await?;
+        Ok(Locked { session, found, progress, is_new: lost.is_none() })
     }
 
     /// Raises the epoch, which waits for transactions of an earlier orchestrator that are about to commit and makes all

@@ -35,12 +35,19 @@ use work::Work;
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// The server rejected a statement, or the connection was lost.
-    #[error("changes of {table} could not be applied: {}{}", crate::pg::describe(source), digests(keys))]
+    #[error(
+        "changes of {table} could not be applied: {}{}{}",
+        crate::pg::describe(source),
+        digests(keys),
+        altered_types(altered)
+    )]
     Postgres {
         /// The table, as `schema.table`.
         table: String,
         /// Digests of the keys of the rows that the server rejected, as far as that is known.
         keys: Vec<String>,
+        /// What an ALTER TYPE may have changed so that values of the stream are none any more: types, each with its column.
+        altered: Vec<String>,
         /// The error of the server or the driver.
         source: tokio_postgres::Error,
     },
@@ -59,6 +66,16 @@ pub enum ApplyError {
         /// Rows found among them.
         found: u64,
     },
+}
+
+fn altered_types(altered: &[String]) -> String {
+    match altered {
+        [] => String::new(),
+        altered => format!(
+            "; {} seems to have been changed while the run was under way (ALTER TYPE)",
+            altered.join(", or ")
+        ),
+    }
 }
 
 /// Digests of keys, for the end of a message.
@@ -172,7 +189,8 @@ impl Apply {
                 Err(ApplyError::Diverged { table: self.lane.table.plain(), expected, found })
             }
             Err(Stopped::Failed(Failed::Postgres(source))) => {
-                Err(ApplyError::Postgres { table: self.lane.table.plain(), keys: Vec::new(), source })
+                let (table, keys, altered) = (self.lane.table.plain(), Vec::new(), Vec::new());
+                Err(ApplyError::Postgres { table, keys, altered, source })
             }
             Err(Stopped::Failed(Failed::Cipher(error, key))) => {
                 let digests = self.digests_of(client, std::iter::once(&key)).await.unwrap_or_default();

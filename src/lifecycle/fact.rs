@@ -190,12 +190,19 @@ pub enum Fact {
     /// A rollback has dropped some of green's partitions; the run can only be rolled back.
     PartitionsDropped,
     /// Everything that the run created was dropped; blue is as it was.
-    RolledBack,
+    RolledBack {
+        /// The tables that were not there any more.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        lost: Vec<QName>,
+    },
     /// Blue was dropped or archived; nothing else of the run is left but the journal.
     Finished {
         /// Where each blue was moved that was not dropped.
         #[serde(default)]
         archived: Vec<QName>,
+        /// The live tables that were not there any more.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        lost: Vec<QName>,
     },
 }
 
@@ -327,6 +334,20 @@ pub struct LaneDesign {
     /// The secret that seeds row hashes and digests of keys.
     #[serde(default)]
     pub secret: Secret,
+    /// The OID of green; earlier versions did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub green_oid: Option<u32>,
+}
+
+impl LaneDesign {
+    /// The OID of one of its tables, if the journal has it.
+    #[must_use]
+    pub fn oid(&self, colour: Colour) -> Option<u32> {
+        match colour {
+            Colour::Blue => Some(self.green.blue.table.oid),
+            Colour::Green => self.green_oid,
+        }
+    }
 }
 
 /// Why a round of the copy ended.

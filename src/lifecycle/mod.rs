@@ -5,7 +5,9 @@
 
 mod blocks;
 mod census;
+mod ending;
 mod fact;
+mod lost;
 mod phase;
 mod progress;
 mod secret;
@@ -14,10 +16,12 @@ mod steps;
 
 pub use blocks::{Blocks, Span};
 pub use census::Census;
+pub use ending::Ending;
 pub(crate) use fact::distinct_homes;
 pub use fact::{Arrived, Broken, Fact, KeyDigest, LaneDesign, Prepared, RoundEnd, SwapTimes, Verification};
+pub use lost::{LastCopy, Lost, way_out, what_is_lost};
 pub use phase::Phase;
-pub use progress::{Ending, IllegalFact, Progress, WayBack};
+pub use progress::{IllegalFact, Progress, WayBack};
 pub use secret::Secret;
 pub use standing::{Standing, shell_word};
 pub use steps::{Steps, StepsDone, Way};

@@ -2,28 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Arrived, Blocks, Broken, Fact, Phase, Prepared, Steps, StepsDone, SwapTimes, Verification};
+use super::{
+    Arrived, Blocks, Broken, Ending, Fact, Phase, Prepared, Steps, StepsDone, SwapTimes, Verification,
+};
 use crate::hangs_on::Fingerprint;
 use crate::pg::{Colour, Lsn, QName};
 use crate::plan::Step;
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// Blue is live; everything that the run created was dropped.
-    RolledBack,
-    /// Green is live; blue was dropped or archived.
-    Finished,
-}
-
-impl std::fmt::Display for Ending {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::RolledBack => "rolled back",
-            Self::Finished => "finished",
-        })
-    }
-}
 
 /// No run can have produced the facts: the journal was edited, or another version of the program wrote it.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +83,8 @@ pub struct Progress {
     pub rolling_back: bool,
     /// Where blue was archived when the run was finished.
     pub archived: Vec<QName>,
+    /// The live tables that were not there any more when the run ended.
+    pub lost: Vec<QName>,
     /// How the run ended, if it did.
     pub ended: Option<Ending>,
 }
@@ -299,7 +285,7 @@ impl Progress {
                 Fact::Swapped { live, .. } => {
                     self.verified.is_some() && may_swap && *live == self.live().other()
                 }
-                Fact::PartitionsDropped | Fact::RolledBack => !swapped,
+                Fact::PartitionsDropped | Fact::RolledBack { .. } => !swapped,
                 Fact::StepSettled { .. } | Fact::Settled => self.swaps > 0,
                 Fact::WayBroken { .. } | Fact::WayMended => self.is_reversible(),
                 Fact::WayBackClosing | Fact::WayBackLost { .. } => swapped && self.is_reversible(),
@@ -375,12 +361,14 @@ impl Progress {
             }
             Fact::GivenUp { why } => self.given_up = Some(why.clone()),
             Fact::PartitionsDropped => self.rolling_back = true,
-            Fact::RolledBack => self.ended = Some(Ending::RolledBack),
-            Fact::Finished { archived } => {
-                self.archived.clone_from(archived);
-                self.ended = Some(Ending::Finished);
-            }
+            Fact::RolledBack { lost } => self.end(Ending::RolledBack, &[], lost),
+            Fact::Finished { archived, lost } => self.end(Ending::Finished, archived, lost),
         }
+    }
+
+    fn end(&mut self, how: Ending, archived: &[QName], lost: &[QName]) {
+        (self.archived, self.lost) = (archived.to_vec(), lost.to_vec());
+        self.ended = Some(how);
     }
 
     /// The copy begins again, with a new slot: what was known of green's rows is void. The index of green's key is

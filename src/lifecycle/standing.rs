@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 
-use super::{Broken, Ending, Phase, Progress};
+use super::{Broken, Ending, Lost, Phase, Progress, way_out, what_is_lost};
 use crate::pg::{self, QName};
 
 /// The state of a run, for people.
@@ -22,6 +22,16 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// The standing of a run whose live tables were looked for: `lost` are those that are gone.
+    #[must_use]
+    pub fn known(progress: &Progress, run: &str, plan: &str, lost: &[Lost]) -> Self {
+        if lost.is_empty() || progress.ended.is_some() {
+            return Self::of(progress, run, plan);
+        }
+        let next = Some(way_out(progress, run, lost));
+        Self { state: what_is_lost(lost), next, is_resumable: false }
+    }
+
     /// The standing of a run; `plan` is the plan's file as a person would type it.
     #[must_use]
     pub fn of(progress: &Progress, run: &str, plan: &str) -> Self {
@@ -163,6 +173,16 @@ impl Standing {
         Self { state, next: Some(next), is_resumable: true }
     }
 
+    /// What is said at the end of a run of tables that were not there any more.
+    fn gone(lost: &[QName]) -> String {
+        const NAMED: usize = 5;
+        let lost: Vec<String> = lost.iter().map(QName::plain).collect();
+        let lost = pg::some(&lost, NAMED, ", ");
+        format!(
+            "not the run's tables any more, because somebody had dropped or replaced them: {lost}; it left these alone"
+        )
+    }
+
     /// The standing of a run that has ended.
     #[must_use]
     fn ended(ending: Ending, progress: &Progress) -> Self {
@@ -173,6 +193,12 @@ impl Standing {
             }
             Ending::Finished if progress.is_in_place() => {
                 "finished: the indexes are built in place".to_owned()
+            }
+            Ending::RolledBack if !progress.lost.is_empty() => {
+                format!("rolled back; {}", Self::gone(&progress.lost))
+            }
+            Ending::Finished if !progress.lost.is_empty() => {
+                format!("finished; {}", Self::gone(&progress.lost))
             }
             Ending::RolledBack => match Self::left(progress) {
                 None => "rolled back: blue is live and as it was".to_owned(),

@@ -121,6 +121,21 @@ impl RunObjects {
         Some(rest.strip_suffix("_back").unwrap_or(rest))
     }
 
+    /// The id of the run whose private schema has this name.
+    #[must_use]
+    pub fn run_of_schema(name: &str) -> Option<&str> {
+        let (run, whose) = name.strip_prefix(OBJECTS)?.split_once('_')?;
+        (run != "upkeep" && !whose.is_empty()).then_some(run)
+    }
+
+    /// What to do about a run of other tables that is in the way.
+    #[must_use]
+    pub fn ends_first(run: &str) -> String {
+        format!(
+            "projh-bluegreen finish {run}, or projh-bluegreen rollback {run}, first; or put all of these tables into one plan"
+        )
+    }
+
     /// Whether a schema of this name is a run's, or the journal's.
     #[must_use]
     pub fn is_schema(name: &str) -> bool {

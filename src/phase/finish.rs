@@ -6,6 +6,7 @@
 
 use tokio_postgres::Client;
 
+use super::last_copy;
 use super::locks::Patience;
 use super::prepare;
 use super::row_types;
@@ -22,7 +23,7 @@ use crate::journal::Journal;
 use crate::journal::requests::Finish;
 use crate::lane;
 use crate::left;
-use crate::lifecycle::{Broken, Fact, LaneDesign, Phase, Prepared, Progress, Way};
+use crate::lifecycle::{Broken, Fact, LaneDesign, Phase, Prepared, Progress, Standing, Way};
 use crate::pg::sql::{LockMode, Statement, joined};
 use crate::pg::{Colour, Ident, QName, list};
 use crate::plan::{Archive, StepTime};
@@ -40,6 +41,12 @@ pub(crate) fn phases(progress: &Progress, how: Finish) -> Result<Vec<Phase>, Err
     }
     if progress.is_in_place() {
         return Ok(vec![Phase::Finish]);
+    }
+    if let Some(undone) = Standing::undone(progress) {
+        let what = format!("{undone}, and there is nothing to finish");
+        let next =
+            "`projh-bluegreen execute` swaps again, `projh-bluegreen rollback --drop-green` ends the run";
+        return Err(Error::Usage(format!("{what}; {next}")));
     }
     if progress.swapped.is_none() || progress.prepared.is_none() {
         let what = "the run has not been swapped yet, so there is nothing to finish";
@@ -65,6 +72,24 @@ pub(crate) fn phases(progress: &Progress, how: Finish) -> Result<Vec<Phase>, Err
     })
 }
 
+/// The same, unless the tables that stay are gone.
+///
+/// # Errors
+/// As [`phases`]; or if the only copy of a table would be dropped, or nothing is there that could be verified.
+pub(crate) async fn allowed(
+    client: &Client,
+    progress: &Progress,
+    run: &str,
+    how: Finish,
+) -> Result<Vec<Phase>, Error> {
+    let live = last_copy::expect_none(client, progress, run).await?;
+    let phases = phases(progress, how)?;
+    if !live.lost.is_empty() && phases.len() > 1 {
+        return Err(last_copy::error(progress, run, &live.lost, true));
+    }
+    Ok(phases)
+}
+
 /// Drops blue and both private schemas, once no session is left that this would break; `how.now` does not wait for
 /// those. With `archive`, blue is moved to that schema instead.
 ///
@@ -79,17 +104,16 @@ pub(crate) async fn run(
 ) -> Result<(), Error> {
     let patience = &Patience::of(cx, journal);
     let client = journal.session();
-    let (is_reversible, prepared) = {
-        let progress = journal.progress();
-        (progress.is_reversible(), progress.prepared.clone())
-    };
+    let progress = journal.progress().clone();
+    let live = last_copy::expect_none(client, &progress, journal.run()).await?;
+    let (is_reversible, prepared) = (progress.is_reversible(), progress.prepared);
     let prepared = prepared.ok_or(Error::Bug("the run has not been prepared"))?;
     let archived = match archive {
         Some(archive) => existing(client, &prepared, archive).await?,
         None => Vec::new(),
     };
     let doing = if archived.is_empty() { "dropping blue" } else { "moving blue to the archive" };
-    let sql = joined(&statements(&prepared, &archived));
+    let sql = joined(&statements(&prepared, &archived, &live.there));
     if is_reversible {
         patience.execute(client, &sql, doing).await?;
         client.batch_execute("ROLLBACK").await.doing(doing)?;
@@ -107,12 +131,13 @@ pub(crate) async fn run(
     let around = Around { cx, journal, phase: Phase::Finish, guarded: None };
     around.all(StepTime::Finish, Way::Up).await?;
     patience.execute(client, &sql, doing).await?;
+    let lost = last_copy::recheck(client, journal).await?.gone();
     let remains = match archived.is_empty() {
         true => coverage::after_finish(&prepared, None),
         false => coverage::after_finish(&prepared, Some(&unscrubbed(client, &prepared, &archived).await?)),
     };
     let archived: Vec<QName> = archived.into_iter().map(|(_, to)| to).collect();
-    journal.end(client, Fact::Finished { archived }).await?;
+    journal.end(client, Fact::Finished { archived, lost }).await?;
     if let Some(text) = remains {
         // The statistics of blue's columns were dropped with it; their rows are removed now, if this role may do so.
         let _ =
@@ -160,8 +185,9 @@ async fn unscrubbed(
     Ok(left)
 }
 
-/// The statements of finish, executed in one transaction; `archived` are the lanes whose blue is kept, and where.
-pub(crate) fn statements(prepared: &Prepared, archived: &[(usize, QName)]) -> Vec<Statement> {
+/// The statements of finish, executed in one transaction; `archived` are the lanes whose blue is kept, and where; `live`
+/// the live tables.
+pub(crate) fn statements(prepared: &Prepared, archived: &[(usize, QName)], live: &[QName]) -> Vec<Statement> {
     let drop_table = |table: &QName| {
         Statement::on(table, LockMode::AccessExclusive, "drop", format!("DROP TABLE IF EXISTS {table}"))
     };
@@ -170,7 +196,8 @@ pub(crate) fn statements(prepared: &Prepared, archived: &[(usize, QName)]) -> Ve
     if prepared.lanes.is_empty() {
         return Vec::new();
     }
-    let mut statements = green::materialized::drop(&prepared.greens(), Colour::Blue);
+    let mut statements: Vec<Statement> = last_copy::hold(live).into_iter().collect();
+    statements.extend(green::materialized::drop(&prepared.greens(), Colour::Blue));
     let functions = prepared.lanes.iter().rev().flat_map(|lane| lane.green.drop_row_functions(Colour::Blue));
     statements.extend(functions);
     if !archived.is_empty() {

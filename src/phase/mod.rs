@@ -15,6 +15,7 @@ pub(crate) mod in_place;
 pub(crate) mod index;
 pub(crate) mod keyring;
 pub(crate) mod keys;
+pub(crate) mod last_copy;
 pub mod locks;
 mod one_way;
 pub(crate) mod prepare;

@@ -41,6 +41,9 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), Error> {
         prepared.keys = run.forward.plan.keys.clone();
         changed = made(run, &client, &prepared).await?;
         if changed.is_empty() {
+            for lane in &mut prepared.lanes {
+                lane.green_oid = Some(hangs_on::oid_of(&client, &lane.green.at_home()).await?);
+            }
             run.journal.commit(&client, Fact::Prepared(Box::new(prepared.clone()))).await?;
             return super::load_lanes(run, &prepared).await;
         }
@@ -135,7 +138,15 @@ pub(crate) async fn design_of(
         .map_err(|none| refused(vec![Finding::of_no_key(&table.table, &none)]))?;
     let replica_identity_before = table.replica_identity_full.then(|| replica_identity(&definition));
     let secret = Secret::new();
-    Ok(LaneDesign { table: table.table.clone(), key, green, fingerprint, replica_identity_before, secret })
+    Ok(LaneDesign {
+        table: table.table.clone(),
+        key,
+        green,
+        fingerprint,
+        replica_identity_before,
+        secret,
+        green_oid: None,
+    })
 }
 
 /// The view of the old shape that the plan asks for, if there can be one on this server.

@@ -4,6 +4,7 @@
 use tokio_postgres::Client;
 
 use super::keys;
+use super::last_copy;
 use super::locks::Patience;
 use super::prepare::replica_identity_of;
 use super::settle::drop_publications;
@@ -16,10 +17,31 @@ use crate::finding::{CheckId, Finding};
 use crate::hangs_on::KeyRegistry;
 use crate::journal::Journal;
 use crate::left;
-use crate::lifecycle::{Fact, LaneDesign, Phase, Way, distinct_homes};
+use crate::lifecycle::{Fact, LaneDesign, Phase, Progress, Way, distinct_homes};
 use crate::pg::sql::{Statement, joined};
 use crate::pg::{Colour, Literal, QName, RunObjects};
 use crate::plan::StepTime;
+
+/// The phases of a rollback, unless the table that stays is gone.
+///
+/// # Errors
+/// If the only copy of a table would be dropped, or there is nothing to go back to.
+pub(crate) async fn phases(
+    client: &Client,
+    progress: &Progress,
+    run: &str,
+    drop_green: bool,
+) -> Result<Vec<Phase>, Error> {
+    let live = last_copy::expect_none(client, progress, run).await?;
+    let phases = progress.phases_back(drop_green);
+    if live.lost.is_empty() {
+        return Ok(phases);
+    }
+    match phases.contains(&Phase::Rollback) && progress.live() == Colour::Blue {
+        true => Ok(vec![Phase::Rollback]),
+        false => Err(last_copy::error(progress, run, &live.lost, true)),
+    }
+}
 
 /// Drops what the run made. Doing it twice equals doing it once.
 ///
@@ -40,13 +62,15 @@ pub(crate) async fn run(cx: &Context, journal: &Journal) -> Result<(), Error> {
         let what = format!("the run has been swapped, and its way back is closed: {why}");
         return Err(Error::Usage(format!("{what}. Blue is kept until `projh-bluegreen finish`.")));
     }
+    let progress = journal.progress().clone();
+    let live = last_copy::expect_none(client, &progress, journal.run()).await?;
     let around = Around { cx, journal, phase: Phase::Rollback, guarded: None };
     for when in [StepTime::AfterSwap, StepTime::InSwap, StepTime::BeforeSwap] {
         around.all(when, Way::Down).await?;
     }
     let ours = RunObjects::of(journal.run());
     let slots = [Colour::Blue, Colour::Green].map(|source| ours.slot(source));
-    let mut lanes = journal.progress().prepared.clone().map(|prepared| prepared.lanes).unwrap_or_default();
+    let mut lanes = progress.prepared.map(|prepared| prepared.lanes).unwrap_or_default();
     refuse_dependents(client, &lanes).await?;
     // A walsender that streams from it would keep the publication in use.
     for slot in &slots {
@@ -54,20 +78,22 @@ pub(crate) async fn run(cx: &Context, journal: &Journal) -> Result<(), Error> {
     }
     tidy::aside(cx, client, &left::names(&lanes)).await?;
     for lane in &mut lanes {
-        if !is_there(client, "SELECT to_regclass($1) IS NOT NULL", &lane.table.to_string()).await? {
+        if live.lost.iter().any(|lost| lost.table == lane.table) {
             // A table that was dropped needs no replica identity.
             lane.replica_identity_before = None;
         }
     }
-    let Transactions { portions, last } = transactions(&lanes, &ours);
+    let Transactions { hold, portions, last } = transactions(&lanes, &ours, &live.there);
     let of = portions.len();
     for (number, statement) in (1..).zip(portions) {
-        patience.execute(client, &statement.sql, DOING).await?;
+        patience.execute(client, &joined(hold.iter().chain([&statement])), DOING).await?;
+        last_copy::recheck(client, journal).await?;
         journal.commit(client, Fact::PartitionsDropped).await?;
         cx.tell(&Event::Step { phase: Phase::Rollback, what: statement.what, done: number, of });
     }
     // The slot is dropped last: if there are no portions, stopping before that leaves the run as it was.
-    patience.execute(client, &joined(&last), DOING).await?;
+    patience.execute(client, &joined(hold.iter().chain(&last)), DOING).await?;
+    let lost = last_copy::recheck(client, journal).await?.gone();
     let steps_are_left = !steps::left(journal, StepTime::Prepare, Way::Down).is_empty();
     if steps_are_left {
         // Green may depend on what they made.
@@ -78,7 +104,7 @@ pub(crate) async fn run(cx: &Context, journal: &Journal) -> Result<(), Error> {
     for slot in &slots {
         super::stream::drop_slot(client, slot).await?;
     }
-    journal.end(client, Fact::RolledBack).await?;
+    journal.end(client, Fact::RolledBack { lost }).await?;
     Ok(())
 }
 
@@ -87,11 +113,6 @@ const DOING: &str = "dropping what the run made";
 /// Tables that one transaction drops. It locks some ten objects per partition, and a thousand partitions
 /// would need more locks than a server has.
 const TABLES_AT_ONCE: usize = 50;
-
-async fn is_there(client: &Client, sql: &str, name: &str) -> Result<bool, Error> {
-    let row = client.query_one(sql, &[&name]).await;
-    Ok(row.doing("looking for what the run made")?.get(0))
-}
 
 /// Refuses if others have made objects that depend on green: CASCADE would drop those too.
 async fn refuse_dependents(client: &Client, lanes: &[LaneDesign]) -> Result<(), Error> {
@@ -109,6 +130,8 @@ async fn refuse_dependents(client: &Client, lanes: &[LaneDesign]) -> Result<(), 
 
 /// The transactions of a rollback; the slot is dropped in the last one.
 pub(crate) struct Transactions {
+    /// Comes first in each of them.
+    pub(crate) hold: Option<Statement>,
     /// If there are many partitions, statements that each drop some of them, each in a transaction of its own. After
     /// the first, the run can only be rolled back.
     pub(crate) portions: Vec<Statement>,
@@ -116,10 +139,11 @@ pub(crate) struct Transactions {
     pub(crate) last: Vec<Statement>,
 }
 
-pub(crate) fn transactions(lanes: &[LaneDesign], ours: &RunObjects) -> Transactions {
+/// `live` are the live tables.
+pub(crate) fn transactions(lanes: &[LaneDesign], ours: &RunObjects, live: &[QName]) -> Transactions {
     if lanes.is_empty() {
         // What prepare makes is one transaction with its lanes.
-        return Transactions { portions: Vec::new(), last: Vec::new() };
+        return Transactions { hold: None, portions: Vec::new(), last: Vec::new() };
     }
     let holders = |lane: &LaneDesign| lane.green.row_holders().len();
     let in_portions = lanes.iter().map(holders).sum::<usize>() > TABLES_AT_ONCE;
@@ -138,7 +162,7 @@ pub(crate) fn transactions(lanes: &[LaneDesign], ours: &RunObjects) -> Transacti
         let sql = drop_some(&lane.green.at_home());
         std::iter::repeat_n(sql, holders(lane).div_ceil(TABLES_AT_ONCE))
     });
-    Transactions { portions: portions.collect(), last }
+    Transactions { hold: last_copy::hold(live), portions: portions.collect(), last }
 }
 
 /// Drops some of a table's partitions: those attached to it, not those with certain names, for a name that became free

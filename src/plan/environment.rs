@@ -1,6 +1,6 @@
 //! `${NAME}` and `${NAME:-default}` in a plan's values.
 //!
-//! A value is looked up once and not expanded again: it cannot name further variables.
+//! `$${` stands for `${` itself. A value is looked up once and not expanded again: it cannot name further variables.
 
 /// Looks up a variable of the environment.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -16,7 +16,11 @@ pub(super) struct Unfilled {
 
 impl Unfilled {
     fn malformed(message: String) -> Self {
-        Self { message, hint: Some("write `${NAME}` or `${NAME:-default}`".to_owned()), unset: false }
+        Self {
+            message,
+            hint: Some("write `${NAME}` or `${NAME:-default}`; `$${` is `${` itself".to_owned()),
+            unset: false,
+        }
     }
 }
 
@@ -25,8 +29,14 @@ pub(super) fn interpolate(text: &str, env: Env<'_>) -> Result<String, Unfilled> 
     let mut filled = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("${") {
-        filled.push_str(&rest[..start]);
-        let after = &rest[start + 2..];
+        let (before, after) = (&rest[..start], &rest[start + 2..]);
+        if let Some(before) = before.strip_suffix('$') {
+            filled.push_str(before);
+            filled.push_str("${");
+            rest = after;
+            continue;
+        }
+        filled.push_str(before);
         let Some(end) = after.find('}') else {
             return Err(Unfilled::malformed("`${` without a closing `}`".to_owned()));
         };
@@ -79,6 +89,13 @@ mod tests {
         assert_eq!(fill("a${EMPTY}c").as_deref(), Some("ac"));
         assert_eq!(fill("${UNSET:-}").as_deref(), Some(""));
         assert_eq!(fill("${UNSET}"), None);
+    }
+
+    #[test]
+    fn a_second_dollar_sign_leaves_it_as_it_is() {
+        assert_eq!(fill("a$${b}c").as_deref(), Some("a${b}c"));
+        assert_eq!(fill("$${").as_deref(), Some("${"));
+        assert_eq!(fill("$${x}${EMPTY:-y}$$").as_deref(), Some("${x}y$$"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::waiting::PATIENCE;
 pub async fn take_over(cluster: &Cluster, client: &Client) -> (Target, Journal) {
     let target = Target::resolve(Some(&cluster.url("postgres")), &|_| None).unwrap();
     let name = journal::list(client).await.unwrap().remove(0).found.plan_name;
-    let journal = Journal::resume(&target, &name, None).await.unwrap();
+    let journal = Journal::lock(&target, &name, None).await.unwrap().take_over().await.unwrap();
     (target, journal)
 }
 

@@ -100,6 +100,12 @@ impl FeedError {
         }
     }
 
+    /// Whether the type of a column was changed, it seems, so that values of the stream are none any more.
+    #[must_use]
+    pub fn is_of_altered_type(&self) -> bool {
+        matches!(self, Self::Apply(ApplyError::Postgres { altered, .. }) if !altered.is_empty())
+    }
+
     /// Whether a new session may get further.
     #[must_use]
     pub fn is_transient(&self) -> bool {

@@ -110,8 +110,12 @@ impl Pending {
                     Some(code) => self.rejected(session, &keys, code).await,
                     None => Ok(Vec::new()),
                 };
+                let altered = match (code, &named) {
+                    (Some(code), Ok(_)) => self.altered(session, code).await.unwrap_or_default(),
+                    _ => Vec::new(),
+                };
                 // What stopped the batch is the error to report, even if nothing more can be found out.
-                Err(ApplyError::Postgres { table, keys: named.unwrap_or_default(), source }.into())
+                Err(ApplyError::Postgres { table, keys: named.unwrap_or_default(), altered, source }.into())
             }
             Err(error) => Err(error.into()),
         }
@@ -129,6 +133,29 @@ impl Pending {
         let found = self.apply.rejected(session, keys, code).await?;
         session.batch_execute("ROLLBACK").await?;
         Ok(found)
+    }
+
+    /// The types whose change explains this SQLSTATE, each with its column: the server reads a value that was written
+    /// before as the type is now.
+    async fn altered(
+        &self,
+        session: &Session,
+        code: &SqlState,
+    ) -> Result<Vec<String>, tokio_postgres::Error> {
+        const SQL: &str = include_str!("../../../sql/catalog/altered_types.sql");
+        let kind = match code {
+            code if *code == SqlState::INVALID_TEXT_REPRESENTATION => "e",
+            code if *code == SqlState::DATATYPE_MISMATCH => "c",
+            _ => return Ok(Vec::new()),
+        };
+        let columns = || self.lane.streamed();
+        let names: Vec<&str> = columns().map(|column| column.name.as_str()).collect();
+        let types: Vec<u32> = columns().map(|column| column.type_oid).collect();
+        let rows = session.query(SQL, &[&names, &types, &vec![kind]]).await?;
+        let one = |row: &tokio_postgres::Row| {
+            format!("the type {} of column {}", row.get::<_, String>(1), row.get::<_, String>(0))
+        };
+        Ok(rows.iter().map(one).collect())
     }
 
     /// The net change of each key since the last call, or the keys that have two rows.
@@ -157,7 +184,9 @@ impl Pending {
 /// Whether the server rejected a row: for its values, or for other rows.
 fn is_about_rows(code: &SqlState, is_first: bool) -> bool {
     let class = code.code().get(..2).unwrap_or_default();
-    matches!(class, "22" | "44" | "P0") || (class == "23" && is_first)
+    // A value of a composite type that has other attributes now.
+    let is_mismatch = *code == SqlState::DATATYPE_MISMATCH;
+    is_mismatch || matches!(class, "22" | "44" | "P0") || (class == "23" && is_first)
 }
 
 /// Begins a transaction on the targets, if none is open.

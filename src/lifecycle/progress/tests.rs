@@ -77,13 +77,13 @@ fn facts() -> Vec<Fact> {
         Fact::Swapped { live: Colour::Green, lsn, compared: 0, times: SwapTimes::default(), arrived: None },
         Fact::WayBackClosing,
         Fact::Soaked,
-        Fact::Finished { archived: vec![] },
+        Fact::Finished { archived: vec![], lost: vec![] },
         Fact::CopyRestarted { lane: 0 },
         Fact::VerificationVoided,
         Fact::GivenUp { why: "full".to_owned() },
         Fact::WayBackLost { why: "full".to_owned() },
         Fact::PartitionsDropped,
-        Fact::RolledBack,
+        Fact::RolledBack { lost: vec![] },
     ]
 }
 

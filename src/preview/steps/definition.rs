@@ -177,13 +177,13 @@ impl StepList<'_> {
         let phase = Phase::Rollback;
         self.undone(&[StepTime::AfterSwap, StepTime::InSwap, StepTime::BeforeSwap]);
         let prepared = &self.subject.prepared;
-        let parts = phase::rollback::transactions(&prepared.lanes, &RunObjects::of_slot(&prepared.slot));
+        let live: Vec<QName> = prepared.lanes.iter().map(|lane| lane.table.clone()).collect();
+        let parts =
+            phase::rollback::transactions(&prepared.lanes, &RunObjects::of_slot(&prepared.slot), &live);
         for statement in parts.portions {
-            self.begin(phase);
-            self.statement(phase, None, statement);
-            self.commit(phase);
+            self.transaction(phase, parts.hold.iter().cloned().chain([statement]).collect());
         }
-        self.transaction(phase, parts.last);
+        self.transaction(phase, parts.hold.into_iter().chain(parts.last).collect());
         if !prepared.lanes.is_empty() {
             self.step(phase, None, "drop the slot", phase::stream::DROP_SLOT.to_owned());
         }
@@ -196,7 +196,8 @@ impl StepList<'_> {
         let prepared = &self.subject.prepared;
         let archive = self.subject.forward.plan.settings.archive.as_ref();
         let archived = archive.map_or_else(Vec::new, |archive| phase::finish::targets(prepared, archive));
-        self.transaction(Phase::Finish, phase::finish::statements(prepared, &archived));
+        let live: Vec<QName> = prepared.lanes.iter().map(|lane| lane.table.clone()).collect();
+        self.transaction(Phase::Finish, phase::finish::statements(prepared, &archived, &live));
     }
 
     /// Adds these statements as one transaction.
