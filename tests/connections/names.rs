@@ -18,8 +18,13 @@ tables:
 ";
 
 /// Before a run is known, and after it.
-const OUTSIDE_A_RUN: [&str; 4] =
-    ["projh-bluegreen check", "projh-bluegreen journal", "projh-bluegreen pulse", "projh-bluegreen status"];
+const OUTSIDE_A_RUN: [&str; 5] = [
+    "projh-bluegreen check",
+    "projh-bluegreen execute",
+    "projh-bluegreen journal",
+    "projh-bluegreen pulse",
+    "projh-bluegreen status",
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_connection_says_its_run_and_its_role() {
