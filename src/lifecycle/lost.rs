@@ -94,15 +94,18 @@ pub fn way_out(progress: &Progress, run: &str, lost: &[Lost]) -> String {
         Colour::Blue => Standing::rollback(progress, run),
     };
     let copied = || lost.iter().filter_map(|lost| Some((lost, lost.copy.as_ref()?)));
-    let taken = copied().filter(|(lost, _)| lost.is_replaced).map(|(lost, _)| lost.table.plain());
-    let taken: Vec<String> = taken.collect();
     let back: Vec<String> = copied().flat_map(|(_, copy)| copy.back.clone()).collect();
-    let away = if taken.is_empty() { String::new() } else { format!("rename {}; ", taken.join(", ")) };
-    match back.is_empty() {
-        true => end,
-        false => format!(
-            "{away}{}; then {end}, which leaves what was moved away alone",
-            pg::some(&back, NAMED, "; ")
-        ),
+    if back.is_empty() {
+        return end;
     }
+    let replaced = || copied().filter(|(lost, _)| lost.is_replaced);
+    let names: Vec<String> = replaced().map(|(lost, _)| lost.table.plain()).collect();
+    let copies: Vec<String> = replaced().map(|(_, copy)| copy.at.to_string()).collect();
+    let away = match (names.join(", "), copies.join(", ")) {
+        (names, _) if names.is_empty() => String::new(),
+        (names, copies) => {
+            format!("if {names} is right as it is: drop table {copies}; otherwise: rename {names}; ")
+        }
+    };
+    format!("{away}{}; then {end}, which leaves what was moved away alone", pg::some(&back, NAMED, "; "))
 }

@@ -244,10 +244,11 @@ fn partitioning(green: &Green) -> Told {
 
 fn columns(green: &Green) -> Told {
     let prepared = if has_other_columns(green) {
-        "a prepared statement with SELECT * fails once with \"cached plan must not change result type\" (0A000): \
-         prepare it again; one that lists columns which are left goes on"
+        "a prepared statement with SELECT *, or with a whole row as one value, fails with \"cached plan must not change result type\" \
+         (0A000) until it is prepared again; one that lists columns which are left goes on"
     } else {
-        "prepared statements keep working; each is replanned once"
+        "prepared statements keep working; each is replanned once. One that returns a whole row as one value (SELECT t FROM t) fails with \
+         \"cached plan must not change result type\" (0A000) until it is prepared again"
     };
     let mut told = vec![("prepared_statements", prepared.to_owned())];
     if has_other_columns(green) {
