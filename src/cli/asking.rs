@@ -69,8 +69,7 @@ pub(super) async fn control(shell: &Shell<'_>, plan_or_run: &str, ask: Ask) -> R
         }
         break told(shell, &ask, record(&session, &run.found.run, &ask).await?)?;
     };
-    ending::tell(shell, &cx.target, &named, Some(plan_or_run), code).await;
-    Ok(code)
+    Ok(ending::tell(shell, &cx.target, &named, Some(plan_or_run), code).await)
 }
 
 /// Reports what the process that holds the run has compared.

@@ -37,17 +37,22 @@ pub(super) fn file_of(named: Option<&str>, plan_name: &str) -> String {
     }
 }
 
-/// Reports the end of a command on a run that succeeded.
+/// Reports the end of a command on a run that succeeded, and returns the exit code: whoever executes a plan does not take a
+/// swap that cannot be undone for one that can.
 pub(super) async fn tell(
     shell: &Shell<'_>,
     target: &Target,
     run_or_plan: &str,
     named: Option<&str>,
-    code: ExitCode,
-) {
+    mut code: ExitCode,
+) -> ExitCode {
     let (state, next) = match read(target, run_or_plan, true).await {
         Ok(Some(now)) => {
             let run = &now.run;
+            let executes = matches!(shell.cli.command, Command::Execute { .. });
+            if executes && code == ExitCode::Done && run.progress.broken.is_some() {
+                code = ExitCode::Failed;
+            }
             let (state, next) = state(&now, &file_of(named, &run.found.plan_name));
             // Who has rolled it back is about to end.
             let next = if code == ExitCode::RolledBack { next } else { now.next(next) };
@@ -57,6 +62,7 @@ pub(super) async fn tell(
         Err(Unknown) => unknown(&format!("projh-bluegreen status {run_or_plan}")),
     };
     shell.tell(&Event::End { code, state, next });
+    code
 }
 
 /// Reports the end of a command that failed.

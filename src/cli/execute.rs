@@ -36,8 +36,7 @@ pub(super) async fn run(
         shell.unless_interrupted(kept_soak::expect(&session, &forward.plan)).await?;
     }
     let code = engine::reach(&cx, &Goal::Forward(forward)).await?;
-    ending::tell(shell, &cx.target, &name, Some(&path.display().to_string()), code).await;
-    Ok(code)
+    Ok(ending::tell(shell, &cx.target, &name, Some(&path.display().to_string()), code).await)
 }
 
 /// `--dry-run`: shows what `run` would do.

@@ -58,8 +58,7 @@ pub(super) async fn run(
     let forward = Forward::of(plan);
     let goal = Goal::Finished { run: run.clone(), forward, how };
     let code = asking::reach(shell, &cx, &goal, Ask::Finish(how)).await?;
-    ending::tell(shell, &cx.target, &run, Some(plan_or_run), code).await;
-    Ok(code)
+    Ok(ending::tell(shell, &cx.target, &run, Some(plan_or_run), code).await)
 }
 
 /// If another process executes the run, it finishes it, with its own settings: blue would be dropped that this plan

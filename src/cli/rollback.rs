@@ -36,8 +36,7 @@ pub(super) async fn run(shell: &Shell<'_>, plan_or_run: &str, drop_green: bool) 
     let forward = Forward::of(plan);
     let goal = Goal::Back { run: run.clone(), forward, drop_green };
     let code = asking::reach(shell, &cx, &goal, Ask::Rollback { drop_green }).await?;
-    ending::tell(shell, &cx.target, &run, Some(plan_or_run), code).await;
-    Ok(code)
+    Ok(ending::tell(shell, &cx.target, &run, Some(plan_or_run), code).await)
 }
 
 /// Whether the live tables of a run are there.

@@ -97,6 +97,7 @@ async fn somebody_who_writes_to_blue_is_noticed() {
     let blue = home(&client, "blue").await;
     client.batch_execute(&format!("update {blue}.t set note = 'by hand' where id = 9")).await.unwrap();
     running.finish().expect_code(1).expect_words(&["blue no longer follows it", "somebody else"]);
+    program.execute(&["--yes", "--until", "settle"]).expect_code(1).expect_words(&["there is no way back"]);
     // Put right, all rows are compared, and it goes on.
     client.batch_execute(&format!("update {blue}.t set note = 'n9' where id = 9")).await.unwrap();
     let mended = program.spawn("execute", &["--yes"]);
