@@ -95,13 +95,16 @@ select what, md5(string_agg(x, E'\n' order by x collate "C")) from (
   union all
   -- Nothing of its changes is in the WAL. A publication of the whole table does not keep anybody from that.
   select 'unlogged partition ' || c.oid::regclass, 'unlogged'
-  from pg_partition_tree($1::oid::regclass) t join pg_class c on c.oid = t.relid where t.relid <> $1 and c.relpersistence <> 'p'
+  from pg_partition_tree($1::oid::regclass) t
+  cross join lateral (select * from pg_class c where c.oid = t.relid offset 0) c
+  where t.relid <> $1 and c.relpersistence <> 'p'
   union all
   -- The stream lacks the keys of its old rows.
   select 'replica identity of partition ' || c.oid::regclass, concat_ws('|', c.relreplident, (select x.relname from pg_index i
       join pg_class x on x.oid = i.indexrelid where i.indrelid = c.oid and i.indisreplident))
-  from pg_partition_tree($1::oid::regclass) t join pg_class c on c.oid = t.relid join pg_class root on root.oid = $1
-  where t.isleaf and c.relreplident in ('n', 'i') and c.relreplident <> root.relreplident
+  from pg_partition_tree($1::oid::regclass) t
+  cross join lateral (select * from pg_class c where c.oid = t.relid offset 0) c
+  where t.isleaf and c.relreplident in ('n', 'i') and c.relreplident <> (select r.relreplident from pg_class r where r.oid = $1)
   union all
   select 'policy ' || p.polname, concat_ws('|', 'policy', p.polname, p.polcmd, p.polpermissive, p.polroles::text,
       coalesce(pg_get_expr(p.polqual, p.polrelid), '-'), coalesce(pg_get_expr(p.polwithcheck, p.polrelid), '-'))
