@@ -264,7 +264,8 @@ async fn it_is_opened_later_if_it_cannot_be_now() {
         all.push(Walsender::connect(&bench.target, "another", &[]).await.unwrap());
     }
     bench.sql("insert into t (id, big) values (900, '')").await;
-    until("it is tried", async || bench.cluster.log().contains("exceeds max_wal_senders")).await;
+    until("it is tried", async || bench.cluster.log().contains("requested standby connections exceeds"))
+        .await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     bench.feed().check().unwrap();
     drop(all);
