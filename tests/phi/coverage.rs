@@ -151,18 +151,22 @@ async fn what_is_encrypted_is_counted_and_where_plaintext_remains() {
     );
 }
 
+/// A plan that encrypts the column `ssn` of table `p`.
+fn of_ssn(keys: &Keys) -> String {
+    format!(
+        "version: 1\nname: p\nkeys: {{provider: {{file: keys.yaml}}, active: {}}}\ntables:\n  - table: public.p\n    \
+         columns: {{ssn: {{encrypt: {{into: ssn_enc}}}}}}\n",
+        keys.active
+    )
+}
+
 /// A column of plaintext that is there although the encrypted one is, whoever has made either.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plaintext_beside_the_encrypted_column_is_counted() {
     let cluster = Cluster::start();
     let keys = Keys::new();
     let table = "create table p (id int primary key, ssn text, ssn_enc bytea); insert into p values (1, 'x', null), (2, null, null)";
-    let of_plan = format!(
-        "version: 1\nname: p\nkeys: {{provider: {{file: keys.yaml}}, active: {}}}\ntables:\n  - table: public.p\n    \
-         columns: {{ssn: {{encrypt: {{into: ssn_enc}}}}}}\n",
-        keys.active
-    );
-    let (client, program) = stage(&cluster, table, &of_plan).await;
+    let (client, program) = stage(&cluster, table, &of_ssn(&keys)).await;
     keys.write(&program);
     let found = columns(&coverage(&program, "plan.yaml", &[], 4));
     assert_eq!(found.keys().collect::<Vec<_>>(), ["public.p.ssn", "public.p.ssn_enc"]);
@@ -247,12 +251,7 @@ async fn indirect_dependents_and_statistics_of_their_own_are_named() {
         create statistics no7 (mcv) on o, other from p; create index p_lower on p (id, lower(ssn)); create index no8 on p (lower(other));
         alter table p add constraint p_key unique (id, ssn); create table log (was text);
         create rule logged as on insert to p do also insert into log values (new.ssn); analyze";
-    let of_plan = format!(
-        "version: 1\nname: p\nkeys: {{provider: {{file: keys.yaml}}, active: {}}}\ntables:\n  - table: public.p\n    \
-         columns: {{ssn: {{encrypt: {{into: ssn_enc}}}}}}\n",
-        keys.active
-    );
-    let (client, program) = stage(&cluster, table, &of_plan).await;
+    let (client, program) = stage(&cluster, table, &of_ssn(&keys)).await;
     keys.write(&program);
     let found = coverage(&program, "plan.yaml", &[], 4);
     let mut named = places(&found);
